@@ -1,0 +1,280 @@
+//! The small payloads: status, presence, progress, requests and controls.
+
+use core::fmt;
+
+use heapless::String;
+use serde::{Deserialize, Serialize};
+
+/// The longest reason kept, in bytes of UTF-8. A longer one is cut at a character.
+pub const REASON_MAX_BYTES: usize = 200;
+
+/// A reason in words, as a device gives it: control characters replaced by spaces, at most 200 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Reason(String<REASON_MAX_BYTES>);
+
+impl Reason {
+    /// Replaces control characters by spaces, takes white space off both ends and cuts at 200 bytes; never fails.
+    pub fn new(text: &str) -> Self {
+        let mut reason = String::new();
+        let letters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        for c in letters.skip_while(|c| c.is_whitespace()) {
+            if reason.push(c).is_err() {
+                break;
+            }
+        }
+        reason.truncate(reason.trim_end().len());
+        Self(reason)
+    }
+
+    /// The reason as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Write for Reason {
+    /// Appends what fits and drops the rest, so that formatting a long error never fails.
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            if self.0.push(if c.is_control() { ' ' } else { c }).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl serde::de::Visitor<'_> for Text {
+            type Value = Reason;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a reason in words")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Reason, E> {
+                Ok(Reason::new(text))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// A payload that is none of those the contract knows. `Display` says what would have been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidPayload {
+    /// Not `SUCCESS` or `FAILED`.
+    Status,
+    /// Not `online` or `offline`.
+    Presence,
+    /// Not a progress object.
+    Progress,
+    /// Not `url_expired`.
+    Request,
+    /// Not `clear_quarantine`.
+    Control,
+    /// Neither a SemVer version nor a report.
+    Report,
+}
+
+impl fmt::Display for InvalidPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Status => "a status is SUCCESS or FAILED, optionally followed by a space and a reason",
+            Self::Presence => "presence is online or offline",
+            Self::Progress => {
+                r#"progress is {"phase":"download"|"verify"|"restart","done":bytes,"total":bytes}"#
+            }
+            Self::Request => "the only request is url_expired",
+            Self::Control => "the only control is clear_quarantine",
+            Self::Report => "a report is a SemVer version or a JSON object with one as \"version\"",
+        })
+    }
+}
+
+impl core::error::Error for InvalidPayload {}
+
+/// How an attempt ended, as the device says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Outcome {
+    /// The new image runs and was confirmed.
+    Success,
+    /// The old image runs.
+    Failed,
+}
+
+impl Outcome {
+    /// `SUCCESS` or `FAILED`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
+        }
+    }
+}
+
+/// `devices/{id}/ota/status`: the outcome and, optionally, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How the attempt ended.
+    pub outcome: Outcome,
+    /// In words; empty if the device gave none.
+    pub reason: Reason,
+}
+
+impl Status {
+    /// Parses `SUCCESS`, `FAILED` or either with a space and a reason; surrounding white space is tolerated.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
+        let text = core::str::from_utf8(payload).map_err(|_| InvalidPayload::Status)?.trim();
+        let (word, reason) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let outcome = match word {
+            "SUCCESS" => Outcome::Success,
+            "FAILED" => Outcome::Failed,
+            _ => return Err(InvalidPayload::Status),
+        };
+        Ok(Self { outcome, reason: Reason::new(reason) })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.outcome.as_str())?;
+        if !self.reason.as_str().is_empty() {
+            write!(f, " {}", self.reason)?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! word {
+    ($(#[$doc:meta])* $name:ident, $error:expr, { $($(#[$vdoc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant),+
+        }
+
+        impl $name {
+            /// Parses the exact word; surrounding white space is tolerated.
+            pub fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
+                match payload.trim_ascii() {
+                    $(word if word == $text.as_bytes() => Ok(Self::$variant),)+
+                    _ => Err($error),
+                }
+            }
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text),+
+                }
+            }
+        }
+    };
+}
+
+word! {
+    /// `devices/{id}/presence`, retained and the last will.
+    Presence, InvalidPayload::Presence, {
+        /// Connected.
+        Online = "online",
+        /// Gone.
+        Offline = "offline",
+    }
+}
+
+word! {
+    /// `devices/{id}/ota/request`.
+    Request, InvalidPayload::Request, {
+        /// Sign the same artifact again, please.
+        UrlExpired = "url_expired",
+    }
+}
+
+word! {
+    /// `devices/{id}/ota/control`.
+    Control, InvalidPayload::Control, {
+        /// Forget which images failed on this device.
+        ClearQuarantine = "clear_quarantine",
+    }
+}
+
+/// What the device is doing with an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Fetching and writing the image.
+    Download,
+    /// Reading the slot back and checking it.
+    Verify,
+    /// About to restart into it.
+    Restart,
+}
+
+impl Phase {
+    /// `download`, `verify` or `restart`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Verify => "verify",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// `devices/{id}/ota/progress`: at most one a second. Unknown keys are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
+    /// Bytes done of this phase.
+    #[serde(default)]
+    pub done: u32,
+    /// Bytes in all; 0 if not known.
+    #[serde(default)]
+    pub total: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use std::string::ToString;
+
+    #[test]
+    fn a_status_is_one_of_two_words_with_an_optional_reason() {
+        let parse = |text: &str| Status::parse(text.as_bytes());
+        assert_eq!(parse("SUCCESS").expect("valid").outcome, Outcome::Success);
+        assert_eq!(parse(" FAILED \n").expect("valid").reason.as_str(), "");
+        let status = parse("FAILED digest does not match\n").expect("valid");
+        assert_eq!(status.to_string(), "FAILED digest does not match");
+        for bad in ["", "success", "SUCCESSFUL", "FAILED:x", "OK"] {
+            assert_eq!(parse(bad), Err(InvalidPayload::Status), "{bad:?}");
+        }
+        assert_eq!(Status::parse(b"FAILED \xff"), Err(InvalidPayload::Status));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_a_character() {
+        let reason = Reason::new(&"ü".repeat(500));
+        assert_eq!(reason.as_str().len(), 200);
+        assert_eq!(Reason::new("a\x1b[31m\nb").as_str(), "a [31m b");
+        assert_eq!(Reason::new("\0 a \x01\0").as_str(), "a", "what is printed reads back the same");
+    }
+
+    #[test]
+    fn words_are_exact() {
+        assert_eq!(Presence::parse(b"online\n"), Ok(Presence::Online));
+        assert_eq!(Presence::parse(b"Online"), Err(InvalidPayload::Presence));
+        assert_eq!(Request::parse(b"url_expired"), Ok(Request::UrlExpired));
+        assert_eq!(Control::parse(b""), Err(InvalidPayload::Control));
+    }
+}

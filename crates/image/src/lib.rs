@@ -1,0 +1,49 @@
+//! The ESP32 application image: parse, verify, build.
+//!
+//! This crate owns the layout that ESP-IDF's `esp_app_format.h` and `esp_app_desc.h` describe, and the names
+//! of the chips. It believes nothing that an image says of itself: every length is bounded before it is used,
+//! every sum is checked, and no input can make it panic or allocate.
+//!
+//! [`Verifier`] takes an image in pieces of any size, from a download or from flash; [`verify`] takes it whole.
+//! [`Prefix`] reads the little that the first 288 bytes tell. Signatures are seen but not verified here.
+#![no_std]
+
+#[cfg(feature = "build")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+#[cfg(feature = "build")]
+pub mod build;
+mod chip;
+mod demo;
+mod descriptor;
+mod error;
+mod header;
+mod prefix;
+mod segment;
+mod summary;
+mod verifier;
+
+pub use chip::{Chip, Region, UnknownChip};
+pub use demo::{Behaviour, Demo, UnknownBehaviour};
+pub use descriptor::AppDescriptor;
+pub use error::ImageError;
+pub use header::{FlashMode, Header, Revision};
+pub use prefix::{PREFIX_BYTES, Prefix};
+pub use segment::{SEGMENTS_MAX, Segment, SegmentHeader, Segments};
+pub use summary::Summary;
+pub use verifier::{IMAGE_MAX_BYTES, Verifier, verify};
+
+/// The flash's erase unit, on which signature sectors begin.
+const SECTOR_BYTES: u32 = 4096;
+
+/// Reads a little-endian `u16` from a part of a buffer whose length the caller knows.
+fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_le_bytes([bytes[offset], bytes[offset + 1]])
+}
+
+/// Reads a little-endian `u32` from a part of a buffer whose length the caller knows.
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
+}

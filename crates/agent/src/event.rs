@@ -1,0 +1,98 @@
+//! What goes into the agent and what comes out: network and time as values.
+
+use contract::{Progress, Request, Status};
+
+/// One HTTP request of the agent; what belongs to an earlier one is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchId(pub(crate) u32);
+
+/// One message of the agent, to match its acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageId(pub(crate) u32);
+
+/// `Content-Range: bytes start-end/total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentRange {
+    /// The first byte's offset.
+    pub start: u64,
+    /// The whole length, unless the server said `*`.
+    pub total: Option<u64>,
+}
+
+/// The head of an HTTP response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseHead<'a> {
+    /// The status code.
+    pub status: u16,
+    /// Of this body; `None` for a chunked one.
+    pub content_length: Option<u64>,
+    /// Of a 206.
+    pub content_range: Option<ContentRange>,
+    /// As sent, with its quotes.
+    pub etag: Option<&'a str>,
+    /// `Updraft-Version`, by which a server tells what a URL without a version leads to.
+    pub version: Option<&'a str>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A message on `devices/{id}/ota`.
+    Trigger(&'a [u8]),
+    /// `clear_quarantine` on `devices/{id}/ota/control`.
+    ClearQuarantine,
+    /// The response to a fetch begins.
+    Head(FetchId, ResponseHead<'a>),
+    /// More of its body.
+    Body(FetchId, &'a [u8]),
+    /// Its body ended as HTTP says it should.
+    BodyEnd(FetchId),
+    /// There was no response, or the connection broke; in words, without the URL.
+    Lost(FetchId, &'a str),
+    /// The broker accepted the connection and the subscriptions were sent.
+    Connected,
+    /// The broker is gone.
+    Disconnected,
+    /// The broker has a message.
+    Acknowledged(MessageId),
+    /// The application says how it is: well, or why not.
+    SelfTest(Result<(), &'a str>),
+    /// Nothing but time.
+    Tick,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Send a GET, after ending any other fetch. With an offset other than 0: `Range: bytes={offset}-`, and
+    /// `If-Range` with the tag if there is one. Redirects are the port's to follow.
+    Fetch {
+        /// To be given back with whatever comes of it.
+        id: FetchId,
+        /// A secret: it must not be logged.
+        url: &'a str,
+        /// The first byte wanted.
+        offset: u32,
+        /// The strong tag of what was received so far.
+        if_range: Option<&'a str>,
+    },
+    /// End the fetch, its answer is not wanted any more.
+    Cancel,
+    /// Publish with QoS 1.
+    Publish(MessageId, Message),
+    /// Restart now.
+    Restart,
+}
+
+/// What to publish, and so where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// [`crate::Agent::report`], as it is when this is sent, on the version topic.
+    Report,
+    /// On `devices/{id}/ota/status`.
+    Status(Status),
+    /// On `devices/{id}/ota/progress`.
+    Progress(Progress),
+    /// On `devices/{id}/ota/request`.
+    Request(Request),
+}

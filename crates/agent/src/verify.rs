@@ -1,0 +1,116 @@
+//! Reading an image back from flash: the only proof that a slot holds what was meant.
+
+use contract::Version;
+use embedded_storage::nor_flash::ReadNorFlash;
+use image::{Chip, ImageError, Summary, Verifier};
+use sha2::{Digest, Sha256};
+
+use crate::flash::{self, Fault, WRITE_ALIGN_BYTES};
+use crate::partition::Partition;
+
+const CHUNK_BYTES: usize = 512;
+/// How much one step reads: short enough to leave the network its turn.
+const STEP_BYTES: u32 = 64 * 1024;
+
+/// An image that lies in a slot and verifies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotImage {
+    /// Of all bytes as published.
+    pub sha256: [u8; 32],
+    /// As published.
+    pub total_bytes: u32,
+    /// What it runs on, if the chip is known.
+    pub chip: Option<Chip>,
+    /// The version that the image itself gives: the demonstration's, or the descriptor's where it is the app's own.
+    pub version: Option<Version>,
+}
+
+impl SlotImage {
+    fn new(summary: &Summary) -> Self {
+        let Summary { sha256, total_bytes, .. } = *summary;
+        Self { sha256, total_bytes, chip: summary.chip(), version: version_in(summary) }
+    }
+}
+
+/// What an image says of its version, where it can be trusted to speak of itself.
+pub(crate) fn version_in(summary: &Summary) -> Option<Version> {
+    let demo = summary.demo.as_ref().and_then(|demo| demo.version().parse().ok());
+    let own = summary.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own());
+    demo.or_else(|| own.and_then(|descriptor| descriptor.version().parse().ok()))
+}
+
+/// Verifies whatever lies in a slot, to its end; the inner error says what is wrong with the image.
+pub fn read_slot<F: ReadNorFlash>(
+    flash: &mut F,
+    slot: Partition,
+) -> Result<Result<SlotImage, ImageError>, Fault> {
+    let mut verifier = Verifier::in_slot();
+    let mut chunk = [0; CHUNK_BYTES];
+    for offset in (slot.offset..slot.end()).step_by(CHUNK_BYTES) {
+        flash::read(flash, offset, &mut chunk)?;
+        if let Err(error) = verifier.push(&chunk) {
+            return Ok(Err(error));
+        }
+        if !verifier.wants_more() {
+            break;
+        }
+    }
+    Ok(verifier.finish().map(|summary| SlotImage::new(&summary)))
+}
+
+/// What reading back found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// SHA-256 of the bytes on flash.
+    pub sha256: [u8; 32],
+    /// The image they are.
+    pub image: Result<SlotImage, ImageError>,
+}
+
+/// Reads a downloaded image back, in steps.
+#[derive(Debug)]
+pub(crate) struct ReadBack {
+    slot: Partition,
+    total_bytes: u32,
+    done_bytes: u32,
+    hash: Sha256,
+    verifier: Verifier,
+    refused: Option<ImageError>,
+}
+
+impl ReadBack {
+    pub(crate) fn new(slot: Partition, total_bytes: u32) -> Self {
+        let (hash, verifier) = (Sha256::new(), Verifier::new());
+        Self { slot, total_bytes, done_bytes: 0, hash, verifier, refused: None }
+    }
+
+    pub(crate) fn done_bytes(&self) -> u32 {
+        self.done_bytes
+    }
+
+    /// Reads on; `Some` once all was read.
+    pub(crate) fn step<F: ReadNorFlash>(&mut self, flash: &mut F) -> Result<Option<Finding>, Fault> {
+        let end = self.total_bytes.min(self.done_bytes.saturating_add(STEP_BYTES));
+        let mut chunk = [0; CHUNK_BYTES];
+        while self.done_bytes < end {
+            let wanted = (CHUNK_BYTES as u32).min(end - self.done_bytes) as usize;
+            // Padded as it was written, so that the read is aligned too.
+            let read = &mut chunk[..wanted.next_multiple_of(WRITE_ALIGN_BYTES)];
+            flash::read(flash, self.slot.offset + self.done_bytes, read)?;
+            self.hash.update(&chunk[..wanted]);
+            if self.refused.is_none() {
+                self.refused = self.verifier.push(&chunk[..wanted]).err();
+            }
+            self.done_bytes += wanted as u32;
+        }
+        if self.done_bytes < self.total_bytes {
+            return Ok(None);
+        }
+        let verifier = core::mem::take(&mut self.verifier);
+        let image = match self.refused {
+            Some(error) => Err(error),
+            None => verifier.finish().map(|summary| SlotImage::new(&summary)),
+        };
+        Ok(Some(Finding { sha256: self.hash.finalize_reset().into(), image }))
+    }
+}

@@ -1,0 +1,12 @@
+//! An ESP32 on paper: NOR flash in a file, ESP-IDF's bootloader rules, the real agent.
+// Flash is smaller than 4 GiB, and a table has at most 16 slots: no offset, length or number is cut.
+#![allow(clippy::cast_possible_truncation)]
+
+pub mod bootloader;
+pub mod device;
+pub mod flash;
+pub mod layout;
+mod net;
+
+pub use bootloader::Rollback;
+pub use device::{Notice, Observer, Options, Pace, PowerSwitch, provision, run};

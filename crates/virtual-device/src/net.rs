@@ -1,0 +1,206 @@
+//! The agent's events and actions, carried over real MQTT and HTTP: one session from boot to restart.
+//!
+//! MQTT and HTTP each have a task that only carries; all decisions are the agent's. Every queue is bounded.
+
+mod http;
+mod mqtt;
+
+use std::time::Duration;
+
+use agent::{Action, Agent, Event, FetchId, Message, MessageId};
+use contract::{Control, Presence, TopicKind};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::device::{Notice, Observer, Options};
+use crate::flash::Flash;
+use http::Heard;
+use mqtt::{Link, News};
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Somebody asked for it.
+    Stopped,
+    /// The agent asked for it.
+    Restart,
+    /// The power went.
+    PowerCut,
+}
+
+/// One boot of one device.
+pub(crate) struct Session<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) flash: &'a mut Flash,
+    pub(crate) agent: &'a mut Agent,
+    pub(crate) observer: &'a Observer,
+    pub(crate) started: Instant,
+    pub(crate) ever_connected: &'a mut bool,
+    /// Whether the image ever tries the network.
+    pub(crate) online: bool,
+}
+
+/// A task that ends with whoever holds this.
+pub(crate) struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The fetch under way.
+struct Fetch {
+    id: FetchId,
+    heard: mpsc::Receiver<Heard>,
+    _task: Task,
+}
+
+impl Fetch {
+    async fn next(fetch: &mut Option<Self>) -> (FetchId, Heard) {
+        match fetch {
+            Some(fetch) => {
+                let lost = || Heard::Lost("the download task ended".to_owned());
+                (fetch.id, fetch.heard.recv().await.unwrap_or_else(lost))
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Session<'_> {
+    pub(crate) async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<End> {
+        let mut link = if self.online { Some(Link::connect(self.options)?) } else { None };
+        let mut fetch: Option<Fetch> = None;
+        loop {
+            if let Some(end) = self.act(&mut link, &mut fetch) {
+                return Ok(end);
+            }
+            let deadline = self.agent.deadline_ms();
+            let deadline = deadline.map(|at_ms| self.started + Duration::from_millis(at_ms));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    if let Some(link) = link {
+                        link.say_goodbye().await;
+                    }
+                    return Ok(End::Stopped);
+                }
+                () = self.options.power.cut_comes() => {
+                    self.flash.power_off();
+                    return Ok(End::PowerCut);
+                }
+                news = Link::next(&mut link) => self.on_news(news, &mut link)?,
+                (id, heard) = Fetch::next(&mut fetch) => {
+                    if matches!(heard, Heard::End | Heard::Lost(_)) {
+                        fetch = None;
+                    }
+                    self.on_heard(id, &heard);
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.handle(Event::Tick);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.agent.handle(self.flash, event, now_ms);
+    }
+
+    /// Does all that the agent wants done; `Some` if that ends the session.
+    fn act(&mut self, link: &mut Option<Link>, fetch: &mut Option<Fetch>) -> Option<End> {
+        loop {
+            if !self.flash.is_powered() {
+                return Some(End::PowerCut);
+            }
+            match self.agent.poll() {
+                None => return None,
+                Some(Action::Restart) => return Some(End::Restart),
+                Some(Action::Cancel) => *fetch = None,
+                Some(Action::Fetch { id, url, offset, if_range }) => {
+                    let (task, heard) = http::fetch(url, offset, if_range, self.options.pace.bytes_per_s);
+                    *fetch = Some(Fetch { id, heard, _task: task });
+                }
+                Some(Action::Publish(id, message)) => self.publish(link.as_ref(), id, &message),
+            }
+        }
+    }
+
+    fn publish(&mut self, link: Option<&Link>, id: MessageId, message: &Message) {
+        let (kind, payload) = match message {
+            Message::Report => match self.agent.report() {
+                Some(report) => (TopicKind::Version, serde_json::to_vec(&report).unwrap_or_default()),
+                // What the broker keeps of an earlier image is not true any more.
+                None => (TopicKind::Version, Vec::new()),
+            },
+            Message::Status(status) => {
+                self.tell(Notice::Ended(status.outcome, status.reason.clone()));
+                (TopicKind::Status, status.to_string().into_bytes())
+            }
+            Message::Progress(progress) => {
+                self.tell(Notice::Progress(*progress));
+                (TopicKind::Progress, serde_json::to_vec(progress).unwrap_or_default())
+            }
+            Message::Request(request) => {
+                self.tell(Notice::UrlExpired);
+                (TopicKind::Request, request.as_str().into())
+            }
+        };
+        if let Some(link) = link {
+            link.publish(kind, payload, Some(id));
+        }
+    }
+
+    fn on_news(&mut self, news: News, link: &mut Option<Link>) -> anyhow::Result<()> {
+        match news {
+            News::Connected => {
+                *self.ever_connected = true;
+                self.tell(Notice::Connected);
+                if let Some(link) = link {
+                    link.publish(TopicKind::Presence, Presence::Online.as_str().into(), None);
+                }
+                self.handle(Event::Connected);
+            }
+            News::Refused(why) if !*self.ever_connected => {
+                anyhow::bail!(
+                    "the broker at {} refused {}: {why}",
+                    mqtt::address(&self.options.broker),
+                    self.options.id
+                )
+            }
+            News::Refused(why) | News::Lost(why) => {
+                self.tell(Notice::Disconnected(why));
+                self.handle(Event::Disconnected);
+            }
+            News::Acknowledged(id) => self.handle(Event::Acknowledged(id)),
+            News::Message(TopicKind::Trigger, payload) => {
+                self.handle(Event::Trigger(&payload));
+                self.tell(Notice::Triggered(self.agent.updating_to().cloned()));
+            }
+            News::Message(TopicKind::Control, payload) => {
+                if Control::parse(&payload) == Ok(Control::ClearQuarantine) {
+                    self.handle(Event::ClearQuarantine);
+                }
+            }
+            News::Message(..) => {}
+        }
+        Ok(())
+    }
+
+    fn on_heard(&mut self, id: FetchId, heard: &Heard) {
+        match heard {
+            Heard::Head(head) => self.handle(Event::Head(id, head.as_response())),
+            Heard::Body(bytes) => self.handle(Event::Body(id, bytes)),
+            Heard::End => self.handle(Event::BodyEnd(id)),
+            Heard::Lost(why) => self.handle(Event::Lost(id, why)),
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        self.observer.tell(&self.options.id, notice);
+    }
+}

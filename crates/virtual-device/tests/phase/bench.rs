@@ -1,0 +1,136 @@
+//! A device without a network: the test is the server, and the clock.
+
+use agent::{Action, Agent, ContentRange, Event, FetchId, Message, Phase, ResponseHead, Settings};
+use contract::Outcome;
+use image::Chip;
+use image::build::Build;
+use updraft_virtual_device::bootloader::{Rollback, boot};
+use updraft_virtual_device::flash::Flash;
+use updraft_virtual_device::layout::{NVS, provision};
+
+pub(crate) const CHIP: Chip = Chip::Esp32C6;
+pub(crate) const URL: &[u8] = b"https://server/p/releases/v2.0.0/firmware.bin?signature=1";
+
+pub(crate) fn image(version: &str) -> Vec<u8> {
+    let mut build = Build::new(CHIP, version);
+    build.size_bytes = 20 * 1024;
+    build.bytes()
+}
+
+pub(crate) fn settings() -> Settings {
+    Settings { record: Some(NVS), ..Settings::new(CHIP) }
+}
+
+pub(crate) struct Bench {
+    pub(crate) flash: Flash,
+    pub(crate) agent: Agent,
+    pub(crate) now_ms: u64,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) fetch: Option<(FetchId, u32, Option<String>)>,
+    pub(crate) restart: bool,
+    /// What the server says of the version in its answers.
+    pub(crate) announced: Option<&'static str>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let mut flash = Flash::in_memory();
+        let first = image("1.0.0");
+        let summary = image::verify(&first).expect("good");
+        provision(&mut flash, &first, &summary, Some(&"1.0.0".parse().expect("a version"))).expect("fits");
+        Self::boot(flash, settings())
+    }
+
+    pub(crate) fn boot(mut flash: Flash, settings: Settings) -> Self {
+        let running = boot(&mut flash, CHIP, Rollback::On).expect("boots");
+        let agent = Agent::boot(&mut flash, settings, running, 0).expect("a good flash");
+        Self { flash, agent, now_ms: 0, messages: Vec::new(), fetch: None, restart: false, announced: None }
+    }
+
+    pub(crate) fn tell(&mut self, event: Event<'_>) {
+        self.agent.handle(&mut self.flash, event, self.now_ms);
+        while let Some(action) = self.agent.poll() {
+            match action {
+                Action::Fetch { id, offset, if_range, .. } => {
+                    self.fetch = Some((id, offset, if_range.map(str::to_owned)));
+                }
+                Action::Cancel => self.fetch = None,
+                Action::Publish(_, message) => self.messages.push(message),
+                Action::Restart => {
+                    self.restart = true;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Lets time pass to the next deadline.
+    pub(crate) fn wait(&mut self) {
+        self.now_ms = self.now_ms.max(self.agent.deadline_ms().expect("a deadline"));
+        self.tell(Event::Tick);
+    }
+
+    pub(crate) fn fetching(&self) -> (FetchId, u32) {
+        let (id, offset, _) = self.fetch.as_ref().expect("a fetch");
+        (*id, *offset)
+    }
+
+    pub(crate) fn answer(&mut self, status: u16, etag: &str, range: Option<(u64, u64)>, bytes: &[u8]) {
+        let (id, _) = self.fetching();
+        let head = ResponseHead {
+            status,
+            content_length: Some(bytes.len() as u64),
+            content_range: range.map(|(start, total)| ContentRange { start, total: Some(total) }),
+            etag: Some(etag),
+            version: self.announced,
+        };
+        self.tell(Event::Head(id, head));
+    }
+
+    pub(crate) fn body(&mut self, bytes: &[u8]) {
+        let (id, _) = self.fetching();
+        self.tell(Event::Body(id, bytes));
+    }
+
+    /// Starts a download, and loses the connection after so many bytes.
+    pub(crate) fn lose_at(&mut self, bytes: &[u8], at: usize) {
+        self.tell(Event::Connected);
+        self.tell(Event::Trigger(URL));
+        self.answer(200, "\"a\"", None, bytes);
+        self.body(&bytes[..at]);
+        let (id, _) = self.fetching();
+        self.tell(Event::Lost(id, "reset by peer"));
+        self.wait();
+    }
+
+    pub(crate) fn finish(&mut self) {
+        let (id, _) = self.fetching();
+        self.tell(Event::BodyEnd(id));
+        while !self.restart && self.agent.deadline_ms().is_some() {
+            self.wait();
+        }
+    }
+
+    pub(crate) fn failure(&self) -> &str {
+        let status = self.messages.iter().find_map(|message| match message {
+            Message::Status(status) => Some(status),
+            _ => None,
+        });
+        let status = status.expect("a status");
+        assert_eq!(status.outcome, Outcome::Failed);
+        status.reason.as_str()
+    }
+}
+
+/// A device that has just booted an update for the first time.
+pub(crate) fn on_trial(settings: Settings) -> Bench {
+    let (mut bench, new) = (Bench::new(), image("2.0.0"));
+    bench.tell(Event::Connected);
+    bench.tell(Event::Trigger(URL));
+    bench.answer(200, "\"a\"", None, &new);
+    bench.body(&new);
+    bench.finish();
+    let bench = Bench::boot(bench.flash, settings);
+    assert!(matches!(bench.agent.phase(), Phase::SelfTest { .. }));
+    bench
+}

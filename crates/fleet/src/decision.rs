@@ -1,0 +1,326 @@
+//! Check update: exactly one of twelve answers for one device, first match wins.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use contract::{ChannelName, Sha256, Version};
+
+/// What is known of the device that asks.
+#[derive(Debug, Clone)]
+pub struct DeviceView {
+    /// What it last reported; `None` if it never did.
+    pub version: Option<Version>,
+    /// Its chip as it reported it, if it did.
+    pub chip: Option<String>,
+    /// Its smallest slot in bytes, if it said.
+    pub slot_bytes: Option<u64>,
+    /// Where its update in flight leads, if there is one.
+    pub in_progress: Option<Version>,
+    /// Whether a trigger would reach it.
+    pub reach: Reach,
+    /// Digests of the images that failed twice on it, after boot or in verification.
+    pub quarantined: Vec<Sha256>,
+}
+
+/// Whether a trigger reaches a device now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Connected, present, or heard lately.
+    Online,
+    /// Neither; a trigger is not sent.
+    Silent,
+    /// Silent, and the person who asks wants the trigger sent all the same.
+    Forced,
+}
+
+/// An image that can be signed and downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Its version.
+    pub version: Version,
+    /// The object that is signed.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of those bytes, where known.
+    pub sha256: Option<Sha256>,
+    /// The chip it is built for, where known.
+    pub chip: Option<String>,
+    /// The lowest version that may update to it directly.
+    pub requires: Option<Version>,
+}
+
+/// The blocked list of a product.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocked {
+    /// Versions and why; precedence decides, build metadata does not.
+    Versions(BTreeMap<Version, Option<String>>),
+    /// The file was read but is not a blocked list: everything is blocked.
+    Unreadable(String),
+}
+
+impl Blocked {
+    fn reason(&self, version: &Version) -> Option<&str> {
+        match self {
+            Self::Versions(versions) => versions.get(version).map(|reason| reason.as_deref().unwrap_or("")),
+            Self::Unreadable(why) => Some(why),
+        }
+    }
+}
+
+/// What the store says of one channel, read afresh.
+#[derive(Debug, Clone)]
+pub struct ChannelView {
+    /// Which channel.
+    pub channel: ChannelName,
+    /// What it points to; `None` if it points to nothing.
+    pub target: Option<Artifact>,
+    /// The product's blocked list.
+    pub blocked: Blocked,
+    /// The product's releases; needed only where the target `requires` more than the device runs.
+    pub releases: Vec<Artifact>,
+}
+
+/// The store's answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for one decision; a box would cost more than it saves"
+)]
+#[derive(Debug, Clone)]
+pub enum StoreView {
+    /// It answered.
+    Channel(ChannelView),
+    /// It did not, or what it holds contradicts itself; the sentence says which.
+    Unavailable(String),
+}
+
+/// The answer to a check update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The device never said what it runs.
+    UnknownVersion,
+    /// An update is on its way.
+    InProgress {
+        /// Where it leads.
+        to: Version,
+    },
+    /// The store did not answer, or contradicts itself.
+    StoreUnavailable {
+        /// What happened.
+        why: String,
+    },
+    /// The channel points to nothing that this device may have.
+    NoRelease {
+        /// What is missing.
+        why: String,
+    },
+    /// The version, or every version, is blocked.
+    Blocked {
+        /// The version that would have been offered.
+        version: Version,
+        /// Why.
+        why: String,
+    },
+    /// The device runs what the channel points to.
+    UpToDate {
+        /// That version.
+        version: Version,
+    },
+    /// The device runs something newer than the channel points to.
+    NewerThanChannel {
+        /// What it runs.
+        running: Version,
+        /// What the channel points to.
+        version: Version,
+    },
+    /// The image is for another chip.
+    WrongChip {
+        /// Which version.
+        version: Version,
+        /// The image's chip.
+        image: String,
+        /// The device's.
+        device: String,
+    },
+    /// The image does not fit into the device's smallest slot.
+    TooLarge {
+        /// Which version.
+        version: Version,
+        /// Bytes of the image.
+        size: u64,
+        /// Bytes of the slot.
+        slot_bytes: u64,
+    },
+    /// This very image failed twice on this device.
+    Quarantined {
+        /// Which version.
+        version: Version,
+    },
+    /// A trigger would not reach it.
+    Offline {
+        /// What it would have been offered.
+        version: Version,
+    },
+    /// An update is to be made and the trigger sent.
+    Offered(Artifact),
+}
+
+impl Decision {
+    /// The word in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::UnknownVersion => "unknown_version",
+            Self::InProgress { .. } => "in_progress",
+            Self::StoreUnavailable { .. } => "store_unavailable",
+            Self::NoRelease { .. } => "no_release",
+            Self::Blocked { .. } => "blocked",
+            Self::UpToDate { .. } => "up_to_date",
+            Self::NewerThanChannel { .. } => "newer_than_channel",
+            Self::WrongChip { .. } => "wrong_chip",
+            Self::TooLarge { .. } => "too_large",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Offline { .. } => "offline",
+            Self::Offered(_) => "offered",
+        }
+    }
+
+    /// The version it is about, if any.
+    pub fn version(&self) -> Option<&Version> {
+        match self {
+            Self::UnknownVersion | Self::StoreUnavailable { .. } | Self::NoRelease { .. } => None,
+            Self::InProgress { to: version }
+            | Self::Blocked { version, .. }
+            | Self::UpToDate { version }
+            | Self::NewerThanChannel { version, .. }
+            | Self::WrongChip { version, .. }
+            | Self::TooLarge { version, .. }
+            | Self::Quarantined { version }
+            | Self::Offline { version } => Some(version),
+            Self::Offered(artifact) => Some(&artifact.version),
+        }
+    }
+
+    /// One sentence for a person.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::UnknownVersion => {
+                "The device has not reported a version yet. It does when it connects.".to_owned()
+            }
+            Self::InProgress { to } => format!("An update to {to} is already on its way."),
+            Self::StoreUnavailable { why } | Self::NoRelease { why } => why.clone(),
+            Self::Blocked { version, why } if why.is_empty() => format!("{version} is blocked."),
+            Self::Blocked { version, why } => format!("{version} is blocked: {why}"),
+            Self::UpToDate { version } => format!("The device already runs {version}."),
+            Self::NewerThanChannel { running, version } => {
+                format!("The device runs {running}, which is newer than {version}.")
+            }
+            Self::WrongChip { version, image, device } => {
+                format!("{version} is built for {image}, and the device is an {device}.")
+            }
+            Self::TooLarge { version, size, slot_bytes } => {
+                format!("{version} has {size} bytes, and the device's smallest slot has {slot_bytes}.")
+            }
+            Self::Quarantined { version } => {
+                format!("{version} failed twice on this device. Clear its quarantine to try again.")
+            }
+            Self::Offline { version } => {
+                format!("The device is offline, so the trigger for {version} was not sent.")
+            }
+            Self::Offered(artifact) => format!("{} was offered to the device.", artifact.version),
+        }
+    }
+}
+
+/// Decides what one device is offered now.
+pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
+    let Some(running) = &device.version else {
+        return Decision::UnknownVersion;
+    };
+    if let Some(to) = &device.in_progress {
+        return Decision::InProgress { to: to.clone() };
+    }
+    let view = match store {
+        StoreView::Channel(view) => view,
+        StoreView::Unavailable(why) => return Decision::StoreUnavailable { why: why.clone() },
+    };
+    let Some(target) = &view.target else {
+        return Decision::NoRelease { why: format!("Nothing has been promoted to {} yet.", view.channel) };
+    };
+    if let Blocked::Unreadable(why) = &view.blocked {
+        return Decision::Blocked { version: target.version.clone(), why: why.clone() };
+    }
+    if target.version == *running {
+        return Decision::UpToDate { version: target.version.clone() };
+    }
+    // Whoever runs a blocked version is to leave it, downwards too.
+    if target.version < *running && view.blocked.reason(running).is_none() {
+        return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
+    }
+    if let Some(why) = view.blocked.reason(&target.version) {
+        return Decision::Blocked { version: target.version.clone(), why: why.to_owned() };
+    }
+    match direct_or_intermediate(device, running, target, view) {
+        Ok(artifact) => offer(device, artifact),
+        Err(why) => Decision::NoRelease { why },
+    }
+}
+
+/// The target, or the highest allowed release on the way to it where it `requires` more than what runs.
+fn direct_or_intermediate<'a>(
+    device: &DeviceView,
+    running: &Version,
+    target: &'a Artifact,
+    view: &'a ChannelView,
+) -> Result<&'a Artifact, String> {
+    let reachable = |artifact: &Artifact| artifact.requires.as_ref().is_none_or(|lowest| lowest <= running);
+    if reachable(target) {
+        return Ok(target);
+    }
+    view.releases
+        .iter()
+        .filter(|step| step.version > *running && step.version < target.version)
+        .filter(|step| !step.version.is_prerelease() || target.version.is_prerelease())
+        .filter(|step| reachable(step) && view.blocked.reason(&step.version).is_none())
+        .filter(|step| misfit(device, step).is_none())
+        .max_by(|a, b| a.version.cmp(&b.version))
+        .ok_or_else(|| format!(
+                "{} can only be reached from {} on, the device runs {running}, and no release between them is allowed.",
+                target.version,
+                target.requires.as_ref().map_or("", Version::as_str),
+            ))
+}
+
+fn offer(device: &DeviceView, artifact: &Artifact) -> Decision {
+    if let Some(misfit) = misfit(device, artifact) {
+        return misfit;
+    }
+    let version = artifact.version.clone();
+    if artifact.sha256.is_some_and(|sha256| device.quarantined.contains(&sha256)) {
+        return Decision::Quarantined { version };
+    }
+    if device.reach == Reach::Silent {
+        return Decision::Offline { version };
+    }
+    Decision::Offered(artifact.clone())
+}
+
+/// Why an image cannot run on this device, if it cannot. What is not known does not refuse: the device checks again.
+fn misfit(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
+    if let (Some(image), Some(chip)) = (&artifact.chip, &device.chip)
+        && image != chip
+    {
+        return Some(Decision::WrongChip {
+            version: artifact.version.clone(),
+            image: image.clone(),
+            device: chip.clone(),
+        });
+    }
+    let slot_bytes = device.slot_bytes.filter(|slot| artifact.size > *slot)?;
+    Some(Decision::TooLarge { version: artifact.version.clone(), size: artifact.size, slot_bytes })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+extern crate std;
+use alloc::string::ToString;
+use alloc::vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+fn artifact(text: &str) -> Artifact {
+    Artifact {
+        version: version(text),
+        key: format!("esp32s3/releases/v{text}/firmware.bin"),
+        size: 1000,
+        sha256: Some(Sha256([text.as_bytes()[0]; 32])),
+        chip: Some("chip-a".to_owned()),
+        requires: None,
+    }
+}
+
+fn device(running: &str) -> DeviceView {
+    DeviceView {
+        version: Some(version(running)),
+        chip: Some("chip-a".to_owned()),
+        slot_bytes: Some(2000),
+        in_progress: None,
+        reach: Reach::Online,
+        quarantined: vec![],
+    }
+}
+
+fn channel(target: &str, blocked: &[&str]) -> ChannelView {
+    ChannelView {
+        channel: ChannelName::production(),
+        target: Some(artifact(target)),
+        blocked: Blocked::Versions(blocked.iter().map(|v| (version(v), Some("bad".to_owned()))).collect()),
+        releases: vec![],
+    }
+}
+
+fn word(device: &DeviceView, view: ChannelView) -> &'static str {
+    decide(device, &StoreView::Channel(view)).as_str()
+}
+
+#[test]
+fn the_first_match_wins_in_the_order_of_the_contract() {
+    // Each row undoes the cause of the row before it; everything else that could refuse stays true.
+    let mut device = device("1.0.0");
+    device.version = None;
+    device.in_progress = Some(version("9.0.0"));
+    device.chip = Some("chip-b".to_owned());
+    device.slot_bytes = Some(10);
+    device.reach = Reach::Silent;
+    device.quarantined = vec![artifact("1.2.0").sha256.expect("known")];
+    let unavailable = StoreView::Unavailable("the store is away".to_owned());
+    assert_eq!(decide(&device, &unavailable).as_str(), "unknown_version");
+    device.version = Some(version("1.0.0"));
+    assert_eq!(decide(&device, &unavailable).as_str(), "in_progress");
+    device.in_progress = None;
+    assert_eq!(decide(&device, &unavailable).as_str(), "store_unavailable");
+    let mut view = channel("1.2.0", &[]);
+    view.blocked = Blocked::Unreadable("not JSON".to_owned());
+    let target = view.target.take();
+    assert_eq!(word(&device, view.clone()), "no_release");
+    view.target = target;
+    device.version = Some(version("1.2.0"));
+    assert_eq!(word(&device, view.clone()), "blocked");
+    view.blocked = Blocked::Versions(BTreeMap::from([(version("1.2.0"), Some("bad".to_owned()))]));
+    assert_eq!(word(&device, view.clone()), "up_to_date");
+    device.version = Some(version("1.3.0"));
+    assert_eq!(word(&device, view.clone()), "newer_than_channel");
+    device.version = Some(version("1.0.0"));
+    assert_eq!(word(&device, view.clone()), "blocked");
+    view.blocked = Blocked::Versions(BTreeMap::new());
+    assert_eq!(word(&device, view.clone()), "wrong_chip");
+    device.chip = None;
+    assert_eq!(word(&device, view.clone()), "too_large");
+    device.slot_bytes = None;
+    assert_eq!(word(&device, view.clone()), "quarantined");
+    device.quarantined.clear();
+    assert_eq!(word(&device, view.clone()), "offline");
+    device.reach = Reach::Forced;
+    assert_eq!(word(&device, view), "offered");
+}
+
+#[test]
+fn a_device_on_a_blocked_version_is_taken_down() {
+    assert_eq!(word(&device("1.1.0"), channel("1.0.0", &[])), "newer_than_channel");
+    assert_eq!(word(&device("1.1.0"), channel("1.0.0", &["1.1.0"])), "offered");
+    assert_eq!(word(&device("1.1.0"), channel("1.0.0", &["1.1.0", "1.0.0"])), "blocked");
+}
+
+#[test]
+fn blocking_ignores_build_metadata() {
+    assert_eq!(word(&device("1.0.0"), channel("1.1.0+build.7", &["1.1.0"])), "blocked");
+    assert_eq!(word(&device("1.1.0+a"), channel("1.1.0+b", &[])), "up_to_date");
+}
+
+#[test]
+fn an_unmet_requirement_offers_the_highest_allowed_step() {
+    let mut view = channel("2.0.0", &["1.5.0"]);
+    view.target.as_mut().expect("there").requires = Some(version("1.2.0"));
+    let mut steps = vec![
+        artifact("1.1.0"),
+        artifact("1.2.0"),
+        artifact("1.3.0"),
+        artifact("1.4.0"),
+        artifact("1.5.0"),
+        artifact("1.6.0-rc.1"),
+        artifact("2.0.0"),
+        artifact("3.0.0"),
+    ];
+    steps[3].requires = Some(version("1.2.0"));
+    view.releases = steps;
+    let offered = decide(&device("1.0.0"), &StoreView::Channel(view.clone()));
+    assert_eq!(
+        offered.version(),
+        Some(&version("1.3.0")),
+        "1.4.0 requires more, 1.5.0 is blocked, 1.6.0 is a pre-release"
+    );
+    let offered = decide(&device("1.2.0"), &StoreView::Channel(view.clone()));
+    assert_eq!(offered.version(), Some(&version("2.0.0")));
+    view.releases.clear();
+    let refused = decide(&device("1.0.0"), &StoreView::Channel(view));
+    assert_eq!(refused.as_str(), "no_release");
+    assert!(refused.sentence().contains("1.2.0"), "{}", refused.sentence());
+}
+
+#[test]
+fn what_is_not_known_does_not_refuse() {
+    let mut plain = device("1.0.0");
+    plain.chip = None;
+    plain.slot_bytes = None;
+    let mut view = channel("1.1.0", &[]);
+    let target = view.target.as_mut().expect("there");
+    target.sha256 = None;
+    target.chip = None;
+    assert_eq!(word(&plain, view), "offered");
+}
+
+fn any_version() -> impl Strategy<Value = Version> {
+    (0u8..3, 0u8..3).prop_map(|(minor, patch)| version(&format!("1.{minor}.{patch}")))
+}
+
+proptest! {
+    #[test]
+    fn invariant_a_blocked_version_is_never_offered(
+        running in any_version(),
+        target in any_version(),
+        blocked in proptest::collection::vec(any_version(), 0..5),
+        requires in proptest::option::of(any_version()),
+        releases in proptest::collection::vec(any_version(), 0..6),
+    ) {
+        let names: Vec<String> = blocked.iter().map(ToString::to_string).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut view = channel(target.as_str(), &names);
+        view.target.as_mut().expect("there").requires = requires.clone();
+        view.releases = releases.iter().map(|v| artifact(v.as_str())).collect();
+        if let Decision::Offered(offered) = decide(&device(running.as_str()), &StoreView::Channel(view)) {
+            prop_assert!(!blocked.contains(&offered.version));
+            prop_assert!(offered.version != running);
+            prop_assert!(offered.version > running || blocked.contains(&running));
+            prop_assert!(offered.requires.is_none_or(|lowest| lowest <= running));
+        }
+    }
+}

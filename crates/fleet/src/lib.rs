@@ -1,0 +1,15 @@
+//! Pure decisions about a fleet: who is offered what, and how an update lives.
+//!
+//! Nothing here reads a clock, a database or a network: a snapshot goes in, an answer comes out. Whoever acts
+//! on the answer can be killed between any two lines and ask again.
+#![no_std]
+
+extern crate alloc;
+
+mod decision;
+mod fault;
+mod update;
+
+pub use decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, Reach, StoreView, decide};
+pub use fault::is_image_at_fault;
+pub use update::{Change, Event, ReportView, UpdateState, UpdateView, apply};

@@ -1,0 +1,201 @@
+//! The life of an update: `offered → downloading → restarting`, then one of five ends.
+//!
+//! What a device reports as running is always the truth, so three of the ends can be revised by it.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+use contract::{LastOutcome, Outcome, Phase, Status, Version};
+use serde::{Deserialize, Serialize};
+
+/// Where an update stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateState {
+    /// The trigger was sent, or is about to be.
+    Offered,
+    /// The device is fetching.
+    Downloading,
+    /// The device is about to restart, or has.
+    Restarting,
+    /// The target runs.
+    Succeeded,
+    /// The device said so; the old image runs.
+    Failed,
+    /// The new image ran and was taken back.
+    RolledBack,
+    /// The device fell silent.
+    TimedOut,
+    /// A person stopped it.
+    Cancelled,
+}
+
+impl UpdateState {
+    /// Every state, in the order of an update's life.
+    pub const ALL: [Self; 8] = [
+        Self::Offered,
+        Self::Downloading,
+        Self::Restarting,
+        Self::Succeeded,
+        Self::Failed,
+        Self::RolledBack,
+        Self::TimedOut,
+        Self::Cancelled,
+    ];
+
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Downloading => "downloading",
+            Self::Restarting => "restarting",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled_back",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// Whether the device may still be at work on it.
+    pub fn is_in_flight(self) -> bool {
+        matches!(self, Self::Offered | Self::Downloading | Self::Restarting)
+    }
+}
+
+/// What an update is about.
+#[derive(Debug, Clone)]
+pub struct UpdateView {
+    /// Where it stands.
+    pub state: UpdateState,
+    /// What ran when it was offered.
+    pub from: Option<Version>,
+    /// What was offered.
+    pub to: Version,
+}
+
+/// What a device said it runs.
+#[derive(Debug, Clone)]
+pub struct ReportView {
+    /// The running version.
+    pub version: Version,
+    /// ESP-IDF's state of the running slot, if the device says one.
+    pub state: Option<String>,
+    /// The broker kept it from earlier: it may be older than the last status.
+    pub retained: bool,
+    /// How the last attempt ended, if the device says and had not said before the update was offered.
+    pub news: Option<LastOutcome>,
+}
+
+/// What happened to an update.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The device told how far it is.
+    Progress(Phase),
+    /// A device that reports bare versions said SUCCESS or FAILED: it is believed.
+    PlainStatus(Status),
+    /// A device that reports JSON said so: SUCCESS waits for the report of the target.
+    Status(Status),
+    /// The device told what it runs.
+    Report(ReportView),
+    /// Nothing was heard for too long.
+    Silence,
+    /// A person stopped it.
+    Cancel,
+}
+
+/// What becomes of the update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The new state.
+    pub state: UpdateState,
+    /// Why, in words; empty where the state says it all.
+    pub reason: String,
+}
+
+/// Applies one event to the device's newest update; `None` changes nothing. Applying it twice is as applying it once.
+pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
+    let in_flight = update.state.is_in_flight();
+    let change = match event {
+        Event::Progress(phase) if in_flight => to(match phase {
+            Phase::Download | Phase::Verify => UpdateState::Downloading,
+            Phase::Restart => UpdateState::Restarting,
+        }),
+        Event::PlainStatus(status) | Event::Status(status) if status.outcome == Outcome::Failed => {
+            in_flight.then(|| failed(update.state, status.reason.as_str()))?
+        }
+        Event::PlainStatus(_) if in_flight || update.state == UpdateState::TimedOut => {
+            to(UpdateState::Succeeded)
+        }
+        // It restarted into something; what that is, its report tells.
+        Event::Status(_) if in_flight => to(UpdateState::Restarting),
+        Event::Report(report) => return reported(update, report),
+        Event::Silence if in_flight => because(UpdateState::TimedOut, silence(update.state)),
+        Event::Cancel if in_flight => to(UpdateState::Cancelled),
+        Event::Progress(_) | Event::PlainStatus(_) | Event::Status(_) | Event::Silence | Event::Cancel => {
+            return None;
+        }
+    };
+    changed(update, change)
+}
+
+fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
+    use UpdateState::{Cancelled, Succeeded};
+    let in_flight = update.state.is_in_flight();
+    if report.version == update.to {
+        return match report.state.as_deref() {
+            None | Some("valid") if update.state != Cancelled => changed(update, to(Succeeded)),
+            Some("pending_verify" | "new") if in_flight => changed(update, to(UpdateState::Restarting)),
+            _ => None,
+        };
+    }
+    if let Some(news) = &report.news
+        && in_flight
+        && news.result == Outcome::Failed
+        && news.to.as_ref().is_none_or(|tried| *tried == update.to)
+    {
+        let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
+        return changed(update, failed(update.state, reason));
+    }
+    let back_again =
+        update.state == Succeeded && !report.retained && update.from.as_ref() == Some(&report.version);
+    back_again
+        .then(|| because(UpdateState::RolledBack, format!("the device reports {} again", report.version)))
+}
+
+/// A failure after the restart, or one that says so, is a roll-back: the new image had run.
+fn failed(state: UpdateState, reason: &str) -> Change {
+    let rolled_back = state == UpdateState::Restarting || reason.starts_with("rolled back");
+    let state = if rolled_back { UpdateState::RolledBack } else { UpdateState::Failed };
+    because(state, if reason.is_empty() { "the device gave no reason".to_owned() } else { reason.to_owned() })
+}
+
+fn silence(state: UpdateState) -> String {
+    let doing = match state {
+        UpdateState::Downloading => "during the download",
+        UpdateState::Restarting => "after the restart",
+        _ => "after the trigger was sent",
+    };
+    format!("nothing was heard of the device {doing}")
+}
+
+fn to(state: UpdateState) -> Change {
+    Change { state, reason: String::new() }
+}
+
+fn because(state: UpdateState, reason: String) -> Change {
+    Change { state, reason }
+}
+
+fn changed(update: &UpdateView, change: Change) -> Option<Change> {
+    (change.state != update.state).then_some(change)
+}
+
+#[cfg(test)]
+mod tests;

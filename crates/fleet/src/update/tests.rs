@@ -1,0 +1,154 @@
+extern crate std;
+use UpdateState::*;
+use contract::Reason;
+use proptest::prelude::*;
+
+use super::*;
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+fn update(state: UpdateState) -> UpdateView {
+    UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0") }
+}
+
+fn report(running: &str, state: Option<&str>) -> Event {
+    Event::Report(ReportView {
+        version: version(running),
+        state: state.map(ToOwned::to_owned),
+        retained: false,
+        news: None,
+    })
+}
+
+fn status(text: &str) -> Status {
+    Status::parse(text.as_bytes()).expect("a status")
+}
+
+/// The state after an event; the same if nothing changed.
+fn after(state: UpdateState, event: &Event) -> UpdateState {
+    apply(&update(state), event).map_or(state, |change| change.state)
+}
+
+#[test]
+fn progress_moves_only_what_is_in_flight() {
+    assert_eq!(after(Offered, &Event::Progress(Phase::Download)), Downloading);
+    assert_eq!(after(Downloading, &Event::Progress(Phase::Restart)), Restarting);
+    for ended in [Succeeded, Failed, RolledBack, TimedOut, Cancelled] {
+        assert_eq!(after(ended, &Event::Progress(Phase::Download)), ended);
+    }
+}
+
+#[test]
+fn the_running_target_makes_success_and_revises_three_ends() {
+    for state in [Offered, Downloading, Restarting, TimedOut, Failed, RolledBack] {
+        assert_eq!(after(state, &report("1.1.0", None)), Succeeded, "{state:?}");
+        assert_eq!(after(state, &report("1.1.0", Some("valid"))), Succeeded, "{state:?}");
+    }
+    assert_eq!(after(Cancelled, &report("1.1.0", None)), Cancelled);
+}
+
+#[test]
+fn a_target_that_is_not_confirmed_yet_is_no_success() {
+    assert_eq!(after(Downloading, &report("1.1.0", Some("pending_verify"))), Restarting);
+    assert_eq!(after(TimedOut, &report("1.1.0", Some("pending_verify"))), TimedOut);
+}
+
+#[test]
+fn a_plain_device_is_believed_and_a_reporting_one_must_show_it() {
+    for state in [Offered, Downloading, Restarting, TimedOut] {
+        assert_eq!(after(state, &Event::PlainStatus(status("SUCCESS"))), Succeeded);
+    }
+    assert_eq!(after(Downloading, &Event::Status(status("SUCCESS"))), Restarting);
+    assert_eq!(after(TimedOut, &Event::Status(status("SUCCESS"))), TimedOut);
+}
+
+#[test]
+fn a_believed_success_is_taken_back_by_the_old_version_but_not_by_a_retained_one() {
+    assert_eq!(after(Succeeded, &report("1.0.0", None)), RolledBack);
+    let retained =
+        Event::Report(ReportView { version: version("1.0.0"), state: None, retained: true, news: None });
+    assert_eq!(after(Succeeded, &retained), Succeeded);
+    assert_eq!(
+        after(Succeeded, &report("0.9.0", None)),
+        Succeeded,
+        "some other version is no roll-back of this update"
+    );
+}
+
+#[test]
+fn the_old_version_does_not_end_an_update_in_flight() {
+    for state in [Offered, Downloading, Restarting] {
+        assert_eq!(after(state, &report("1.0.0", Some("valid"))), state);
+    }
+}
+
+#[test]
+fn news_of_a_failure_ends_the_update_that_it_is_about() {
+    let news = |to: Option<&str>| {
+        let last =
+            LastOutcome { to: to.map(version), result: Outcome::Failed, reason: Some(Reason::new("digest")) };
+        Event::Report(ReportView { version: version("1.0.0"), state: None, retained: true, news: Some(last) })
+    };
+    assert_eq!(after(Downloading, &news(Some("1.1.0"))), Failed);
+    assert_eq!(after(Restarting, &news(None)), RolledBack);
+    assert_eq!(after(Downloading, &news(Some("1.0.5"))), Downloading);
+    assert_eq!(after(Succeeded, &news(Some("1.1.0"))), Succeeded);
+}
+
+#[test]
+fn a_failure_keeps_its_reason_and_says_whether_the_new_image_ran() {
+    let failed = Event::PlainStatus(status("FAILED checksum does not match"));
+    let change = apply(&update(Downloading), &failed).expect("changes");
+    assert_eq!((change.state, change.reason.as_str()), (Failed, "checksum does not match"));
+    assert_eq!(after(Restarting, &failed), RolledBack);
+    let told = Event::Status(status("FAILED rolled back: the image crashed"));
+    assert_eq!(after(Offered, &told), RolledBack);
+    assert_eq!(after(Succeeded, &failed), Succeeded);
+}
+
+#[test]
+fn silence_and_cancel_end_only_what_is_in_flight() {
+    for state in UpdateState::ALL {
+        let (timed_out, cancelled) = (after(state, &Event::Silence), after(state, &Event::Cancel));
+        if state.is_in_flight() {
+            assert_eq!((timed_out, cancelled), (TimedOut, Cancelled));
+        } else {
+            assert_eq!((timed_out, cancelled), (state, state));
+        }
+    }
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let version = prop_oneof![Just("1.0.0"), Just("1.1.0"), Just("2.0.0")];
+    let state = proptest::option::of(prop_oneof![Just("valid"), Just("pending_verify"), Just("aborted")]);
+    prop_oneof![
+        prop_oneof![Just(Phase::Download), Just(Phase::Verify), Just(Phase::Restart)]
+            .prop_map(Event::Progress),
+        prop_oneof![Just("SUCCESS"), Just("FAILED"), Just("FAILED rolled back: x")]
+            .prop_map(|s| Event::PlainStatus(status(s))),
+        prop_oneof![Just("SUCCESS"), Just("FAILED no")].prop_map(|s| Event::Status(status(s))),
+        (version, state).prop_map(|(version, state)| report(version, state)),
+        Just(Event::Silence),
+        Just(Event::Cancel),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn invariant_an_event_twice_is_the_event_once(start in 0usize..8, event in any_event()) {
+        let once = after(UpdateState::ALL[start], &event);
+        prop_assert_eq!(after(once, &event), once);
+    }
+
+    #[test]
+    fn invariant_an_ended_update_never_flies_again(events in proptest::collection::vec(any_event(), 0..30)) {
+        let mut state = Offered;
+        for event in &events {
+            let next = after(state, event);
+            prop_assert!(state.is_in_flight() || !next.is_in_flight(), "{state:?} to {next:?} by {event:?}");
+            state = next;
+        }
+    }
+}

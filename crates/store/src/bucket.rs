@@ -1,0 +1,378 @@
+//! One way to read and write, whether a bucket or a folder is behind it.
+//!
+//! Reads are bounded and writes are conditional: an object is created where there is none, or replaced where it is
+//! still the one that was read. S3 does the comparing itself (`If-None-Match`, `If-Match`). In a folder, writers
+//! of all processes take turns by a lock on a file, and whoever holds it compares and replaces.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use object_store::{
+    GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, UpdateVersion,
+};
+use sha2::Digest;
+
+use crate::error::{Action, explain};
+use crate::{StoreError, location::S3Location};
+
+/// The file in a folder store that writers lock.
+const LOCK_FILE: &str = ".updraft.lock";
+/// How long a writer waits for another one. A publish takes a second or two on a slow disk.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// What is kept of small objects, so that an unchanged one is not sent again.
+const CACHE_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The version of one object's content, as the storage names it; S3's ETag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tag(String);
+
+/// An object that was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    pub(crate) bytes: Bytes,
+    pub(crate) tag: Tag,
+}
+
+/// What a bounded read found.
+#[derive(Debug, Clone)]
+pub(crate) enum Read {
+    Missing,
+    /// Longer than it may be; not read.
+    TooLong(u64),
+    Found(Fetched),
+}
+
+/// An object whose content was not read.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) key: String,
+    pub(crate) size: u64,
+    pub(crate) tag: Tag,
+}
+
+/// The right to write. In a folder nobody else has it meanwhile; on S3 everybody does, and conditional writes decide.
+pub(crate) struct Turn {
+    /// Unlocks when it is dropped, also by a killed process.
+    _lock: Option<File>,
+}
+
+/// What is behind the store.
+pub(crate) enum Backing {
+    Folder(PathBuf),
+    S3 { location: S3Location, signer: Arc<dyn Signer> },
+}
+
+/// A bucket or a folder.
+pub(crate) struct Bucket {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) backing: Backing,
+    cache: Mutex<Cache>,
+}
+
+/// Small objects as they were last read, by key.
+#[derive(Default)]
+struct Cache {
+    kept: HashMap<String, Fetched>,
+    bytes: usize,
+}
+
+impl Cache {
+    fn forget(&mut self, key: &str) {
+        if let Some(old) = self.kept.remove(key) {
+            self.bytes -= key.len() + old.bytes.len();
+        }
+    }
+
+    fn keep(&mut self, key: &str, fetched: &Fetched) {
+        self.forget(key);
+        let bytes = key.len() + fetched.bytes.len();
+        if self.bytes + bytes > CACHE_MAX_BYTES {
+            *self = Self::default();
+        }
+        self.bytes += bytes;
+        self.kept.insert(key.to_owned(), fetched.clone());
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl Bucket {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, backing: Backing) -> Self {
+        Self { objects, backing, cache: Mutex::default() }
+    }
+
+    /// What people call it.
+    pub(crate) fn name(&self) -> String {
+        match &self.backing {
+            Backing::Folder(folder) => format!("the folder {}", folder.display()),
+            Backing::S3 { location, .. } => format!("the bucket {}", location.bucket),
+        }
+    }
+
+    /// Reads an object afresh.
+    pub(crate) async fn read(&self, key: &str, limit: u64) -> Result<Read, StoreError> {
+        self.read_unless(key, limit, None).await
+    }
+
+    /// Reads a small object; what is still as it was last time is not sent again, but it is asked for.
+    pub(crate) async fn read_small(&self, key: &str, limit: u64) -> Result<Read, StoreError> {
+        let known = self.cached(key);
+        let read = self.read_unless(key, limit, known.as_ref()).await?;
+        match &read {
+            Read::Found(fetched) => self.keep(key, fetched),
+            Read::Missing | Read::TooLong(_) => self.forget(key),
+        }
+        Ok(read)
+    }
+
+    /// Reads a small object of which a listing has just told the tag: asks for it only if it is not known.
+    pub(crate) async fn read_listed(&self, found: &Found, limit: u64) -> Result<Read, StoreError> {
+        match self.cached(&found.key) {
+            Some(known) if known.tag == found.tag => Ok(Read::Found(known)),
+            _ => self.read_small(&found.key, limit).await,
+        }
+    }
+
+    async fn read_unless(&self, key: &str, limit: u64, known: Option<&Fetched>) -> Result<Read, StoreError> {
+        let options =
+            GetOptions { if_none_match: known.map(|known| known.tag.0.clone()), ..GetOptions::default() };
+        let result = match self.objects.get_opts(&path(key)?, options).await {
+            Ok(result) => result,
+            Err(object_store::Error::NotModified { .. }) if known.is_some() => {
+                return Ok(known.cloned().map_or(Read::Missing, Read::Found));
+            }
+            Err(error) => return self.missing(key, error).map(|()| Read::Missing),
+        };
+        if result.meta.size > limit {
+            return Ok(Read::TooLong(result.meta.size));
+        }
+        let tag = tag(&result.meta);
+        Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag }))
+    }
+
+    /// The first bytes of an object, `length` or as many as there are.
+    pub(crate) async fn read_beginning(&self, key: &str, length: u64) -> Result<Bytes, StoreError> {
+        let range = Some(GetRange::Bounded(0..length));
+        let options = GetOptions { range, ..GetOptions::default() };
+        match self.objects.get_opts(&path(key)?, options).await {
+            Ok(result) => self.collect(key, length, result).await,
+            // Also the answer to a range of an empty object.
+            Err(error) => Err(explain(&self.name(), Action::Read, key, error)),
+        }
+    }
+
+    async fn collect(&self, key: &str, limit: u64, result: GetResult) -> Result<Bytes, StoreError> {
+        let mut stream = result.into_stream();
+        let mut bytes = BytesMut::new();
+        while let Some(piece) =
+            stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, key, error))?
+        {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as u64 > limit {
+                return Err(StoreError::damaged(format!(
+                    "{key} grew beyond {limit} bytes while it was read"
+                )));
+            }
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Size and tag of an object, without its content.
+    pub(crate) async fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
+        let options = GetOptions { head: true, ..GetOptions::default() };
+        match self.objects.get_opts(&path(key)?, options).await {
+            Ok(result) => Ok(Some(found(&result.meta))),
+            Err(error) => self.missing(key, error).map(|()| None),
+        }
+    }
+
+    /// Opens an object for streaming.
+    pub(crate) async fn open(&self, key: &str, options: GetOptions) -> Result<Option<GetResult>, StoreError> {
+        match self.objects.get_opts(&path(key)?, options).await {
+            Ok(result) => Ok(Some(result)),
+            Err(error) => self.missing(key, error).map(|()| None),
+        }
+    }
+
+    /// Whether an error says no more than that there is no such object.
+    fn missing(&self, key: &str, error: object_store::Error) -> Result<(), StoreError> {
+        let gone = match &self.backing {
+            Backing::Folder(folder) => !folder.is_dir(),
+            Backing::S3 { .. } => error.to_string().contains("NoSuchBucket"),
+        };
+        match error {
+            object_store::Error::NotFound { .. } if !gone => Ok(()),
+            object_store::Error::NotFound { .. } if matches!(self.backing, Backing::Folder(_)) => {
+                Err(StoreError::damaged(format!(
+                    "{} is gone; put it back, or correct the store's URL",
+                    self.name()
+                )))
+            }
+            error => Err(explain(&self.name(), Action::Read, key, error)),
+        }
+    }
+
+    /// Takes the right to write.
+    pub(crate) async fn turn(&self) -> Result<Turn, StoreError> {
+        let Backing::Folder(folder) = &self.backing else { return Ok(Turn { _lock: None }) };
+        let unavailable = |error: std::io::Error| {
+            let error = object_store::Error::Generic { store: "folder", source: Box::new(error) };
+            explain(&self.name(), Action::Write, LOCK_FILE, error)
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(LOCK_FILE))
+            .map_err(unavailable)?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Turn { _lock: Some(file) }),
+                Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(StoreError::damaged(format!(
+                        "another program has been writing to {} for {} seconds; wait for it or end it, then run this again",
+                        self.name(),
+                        LOCK_PATIENCE.as_secs()
+                    )));
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(unavailable(error)),
+            }
+        }
+    }
+
+    /// Writes an object where there is none. `None`: there is one.
+    pub(crate) async fn create(
+        &self,
+        _turn: &Turn,
+        key: &str,
+        bytes: Bytes,
+    ) -> Result<Option<Tag>, StoreError> {
+        self.put(key, bytes, PutMode::Create).await
+    }
+
+    /// Replaces the object that `expected` names. `None`: it is another one by now, or gone.
+    pub(crate) async fn replace(
+        &self,
+        _turn: &Turn,
+        key: &str,
+        expected: &Tag,
+        bytes: Bytes,
+    ) -> Result<Option<Tag>, StoreError> {
+        match &self.backing {
+            Backing::S3 { .. } => {
+                let version = UpdateVersion { e_tag: Some(expected.0.clone()), version: None };
+                self.put(key, bytes, PutMode::Update(version)).await
+            }
+            // Whoever holds the turn is the only writer that asks.
+            Backing::Folder(_) => match self.find(key).await? {
+                Some(found) if found.tag == *expected => self.put(key, bytes, PutMode::Overwrite).await,
+                _ => Ok(None),
+            },
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Option<Tag>, StoreError> {
+        let options = PutOptions { mode, ..PutOptions::default() };
+        match self.objects.put_opts(&path(key)?, bytes.into(), options).await {
+            Ok(result) => Ok(Some(Tag(result.e_tag.unwrap_or_default()))),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(explain(&self.name(), Action::Write, key, error)),
+        }
+    }
+
+    fn cached(&self, key: &str) -> Option<Fetched> {
+        self.cache.lock().expect("nobody panics while holding it").kept.get(key).cloned()
+    }
+
+    fn forget(&self, key: &str) {
+        self.cache.lock().expect("nobody panics while holding it").forget(key);
+    }
+
+    /// Keeps what a small read gave. An empty tag names nothing.
+    fn keep(&self, key: &str, fetched: &Fetched) {
+        if !fetched.tag.0.is_empty() {
+            self.cache.lock().expect("nobody panics while holding it").keep(key, fetched);
+        }
+    }
+
+    /// The first bytes of the object that `found` names, remembered for as long as it is that one.
+    pub(crate) async fn beginning(&self, found: &Found, length: u64) -> Result<Bytes, StoreError> {
+        if found.size == 0 {
+            return Ok(Bytes::new());
+        }
+        let key = format!("{}#beginning", found.key);
+        if let Some(known) = self.cached(&key).filter(|known| known.tag == found.tag) {
+            return Ok(known.bytes);
+        }
+        let bytes = self.read_beginning(&found.key, length.min(found.size)).await?;
+        self.keep(&key, &Fetched { bytes: bytes.clone(), tag: found.tag.clone() });
+        Ok(bytes)
+    }
+}
+
+impl Bucket {
+    /// The digest of the object that `found` names, remembered for as long as it is that one.
+    pub(crate) async fn digest(&self, found: &Found) -> Result<contract::Sha256, StoreError> {
+        let key = format!("{}#sha256", found.key);
+        if let Some(known) = self.cached(&key).filter(|known| known.tag == found.tag)
+            && let Ok(digest) = <[u8; 32]>::try_from(&known.bytes[..])
+        {
+            return Ok(contract::Sha256(digest));
+        }
+        if found.size > crate::layout::FIRMWARE_MAX_BYTES {
+            return Err(StoreError::damaged(format!("{} is too large to be an image", found.key)));
+        }
+        let replaced = || StoreError::damaged(format!("{} was replaced while it was read", found.key));
+        let result = self.open(&found.key, GetOptions::default()).await?.ok_or_else(replaced)?;
+        if tag(&result.meta) != found.tag {
+            return Err(replaced());
+        }
+        let mut stream = result.into_stream();
+        let mut digest = sha2::Sha256::default();
+        while let Some(piece) =
+            stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, &found.key, error))?
+        {
+            digest.update(&piece);
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        self.keep(&key, &Fetched { bytes: Bytes::copy_from_slice(&digest), tag: found.tag.clone() });
+        Ok(contract::Sha256(digest))
+    }
+}
+
+/// A key of the layout as the storage wants it.
+pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
+    Path::parse(key)
+        .map_err(|error| StoreError::Invalid(format!("{key:?} is not a key of the store: {error}")))
+}
+
+pub(crate) fn found(meta: &ObjectMeta) -> Found {
+    Found { key: meta.location.to_string(), size: meta.size, tag: tag(meta) }
+}
+
+/// An object as a listing tells of it.
+pub(crate) fn listed(key: String, size: u64, etag: String) -> Found {
+    Found { key, size, tag: Tag(etag) }
+}
+
+fn tag(meta: &ObjectMeta) -> Tag {
+    Tag(meta.e_tag.clone().unwrap_or_default())
+}

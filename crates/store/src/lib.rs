@@ -1,0 +1,34 @@
+//! The firmware bucket: releases, channels, blocked versions, signed URLs.
+//!
+//! A [`Store`] is a folder on this machine or a bucket of S3 or something compatible, laid out as section 1 of the
+//! contract says. It may be filled by other programs at the same time: everything that is read is bounded and checked,
+//! nothing that was published is ever overwritten, and `version.txt` is the commit point of releases and channels.
+
+mod blocked;
+mod bucket;
+mod catalog;
+mod error;
+mod layout;
+mod listing;
+mod location;
+mod metadata;
+mod promote;
+mod publish;
+mod settle;
+mod signed;
+mod store;
+
+pub use blocked::Blocked;
+pub use catalog::{Artifact, Release};
+pub use error::StoreError;
+pub use layout::release_of;
+pub use metadata::ProductFile;
+pub use publish::{Publication, Published};
+pub use signed::Refused;
+pub use store::{Object, Options, Store};
+
+/// The digest by which an image is known.
+fn sha256(bytes: &[u8]) -> contract::Sha256 {
+    use sha2::Digest;
+    contract::Sha256(sha2::Sha256::digest(bytes).into())
+}

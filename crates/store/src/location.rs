@@ -1,0 +1,158 @@
+//! Store URLs: `file:PATH` and `s3://bucket?region=…&endpoint=…&path_style=…`.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::StoreError;
+
+/// Where a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A folder on this machine.
+    Folder(PathBuf),
+    /// A bucket.
+    S3(S3Location),
+}
+
+/// A bucket of S3 or of something compatible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct S3Location {
+    pub(crate) bucket: String,
+    /// Absent: from the environment (`AWS_REGION`), else `us-east-1`.
+    pub(crate) region: Option<String>,
+    /// Absent: Amazon's own.
+    pub(crate) endpoint: Option<Url>,
+    /// Whether the bucket is in the path of URLs, not in their host name.
+    pub(crate) path_style: bool,
+}
+
+const EXPECTED: &str = "a store is file:PATH or s3://bucket?region=REGION&endpoint=URL&path_style=true";
+
+impl Location {
+    /// Reads a store URL. Nothing in it is secret: credentials in it are refused.
+    pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
+        let invalid =
+            |why: String| StoreError::Invalid(format!("{why}; {EXPECTED}", why = why.trim_end_matches('.')));
+        if let Some(path) = text.strip_prefix("file:") {
+            let folder = if path.starts_with("//") {
+                let url = Url::parse(text).map_err(|error| invalid(format!("{text:?}: {error}")))?;
+                url.to_file_path()
+                    .map_err(|()| invalid(format!("{text:?} names no folder of this machine")))?
+            } else {
+                PathBuf::from(path)
+            };
+            if folder.as_os_str().is_empty() {
+                return Err(invalid("the store's folder has no name".to_owned()));
+            }
+            return Ok(Self::Folder(folder));
+        }
+        if !text.starts_with("s3://") {
+            return Err(invalid(format!("{:?} is not a store", text.split('?').next().unwrap_or(""))));
+        }
+        let url =
+            Url::parse(text).map_err(|error| invalid(format!("the store's URL is malformed: {error}")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid(
+                "credentials do not belong into the store's URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .to_owned(),
+            ));
+        }
+        S3Location::parse(&url).map(Self::S3).map_err(invalid)
+    }
+}
+
+impl S3Location {
+    fn parse(url: &Url) -> Result<Self, String> {
+        let bucket =
+            url.host_str().filter(|host| !host.is_empty()).ok_or("the store's URL names no bucket")?;
+        if !matches!(url.path(), "" | "/") {
+            return Err(format!("{} has a path after the bucket, but products lie at its top", url.path()));
+        }
+        let (mut region, mut endpoint, mut path_style) = (None, None, None);
+        for (key, value) in url.query_pairs() {
+            match key.as_ref() {
+                "region" if !value.is_empty() => region = Some(value.into_owned()),
+                "endpoint" => {
+                    let url: Url = value.parse().map_err(|error| format!("endpoint {value:?}: {error}"))?;
+                    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+                        return Err(format!("endpoint {value:?} is not an http or https URL"));
+                    }
+                    endpoint = Some(url);
+                }
+                "path_style" => {
+                    let text = value.as_ref();
+                    path_style = Some(text.parse::<bool>().map_err(|_| "path_style is true or false")?);
+                }
+                other => return Err(format!("the store's URL has an unknown or empty parameter {other:?}")),
+            }
+        }
+        // Amazon serves buckets as host names, except where a dot in the name would break the certificate;
+        // other servers rarely have a name for each bucket.
+        let path_style = path_style.unwrap_or(endpoint.is_some() || bucket.contains('.'));
+        Ok(Self { bucket: bucket.to_owned(), region, endpoint, path_style })
+    }
+
+    /// The endpoint as `object_store` wants it: with the bucket in its host name unless it belongs into the path.
+    pub(crate) fn endpoint_for_client(&self) -> Option<String> {
+        let mut endpoint = self.endpoint.clone()?;
+        if !self.path_style {
+            let host = format!("{}.{}", self.bucket, endpoint.host_str()?);
+            endpoint.set_host(Some(&host)).ok()?;
+        }
+        Some(endpoint.as_str().trim_end_matches('/').to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3(text: &str) -> S3Location {
+        match Location::parse(text).expect("a location") {
+            Location::S3(location) => location,
+            Location::Folder(folder) => panic!("{folder:?}"),
+        }
+    }
+
+    #[test]
+    fn folders_are_relative_or_absolute() {
+        for (text, folder) in
+            [("file:a/b", "a/b"), ("file:/a/b", "/a/b"), ("file:///a%20b", "/a b"), ("file:a%20b", "a%20b")]
+        {
+            assert_eq!(Location::parse(text).expect("a location"), Location::Folder(folder.into()));
+        }
+    }
+
+    #[test]
+    fn buckets_are_host_names_unless_there_is_an_endpoint() {
+        assert!(!s3("s3://my-bucket?region=ap-south-1").path_style);
+        assert!(s3("s3://my.bucket").path_style);
+        let local = s3("s3://b?endpoint=http://127.0.0.1:9000");
+        assert!(local.path_style);
+        assert_eq!(local.endpoint_for_client().as_deref(), Some("http://127.0.0.1:9000"));
+        let hosted = s3("s3://b?endpoint=https://s3.example.com/&path_style=false");
+        assert_eq!(hosted.endpoint_for_client().as_deref(), Some("https://b.s3.example.com"));
+    }
+
+    #[test]
+    fn what_is_not_a_store_is_refused_with_what_would_be() {
+        for text in [
+            "",
+            "file:",
+            "store",
+            "http://x/y",
+            "s3://",
+            "s3://b/prefix",
+            "s3://b?regoin=x",
+            "s3://key:secret@b",
+            "s3://b?path_style=maybe",
+            "s3://b?endpoint=ftp://x",
+            "s3://b?endpoint=nonsense",
+        ] {
+            let error = Location::parse(text).expect_err(text).to_string();
+            assert!(error.contains("s3://bucket?region=REGION"), "{error}");
+            assert!(!error.contains("secret@"), "{error}");
+        }
+    }
+}

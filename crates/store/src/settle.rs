@@ -1,0 +1,89 @@
+//! Making an object be certain bytes while others may be writing it too, and making sure that it stayed so.
+//!
+//! S3 can compare and write one object, not three. So a writer looks again after it has committed, and one that lost
+//! gives back what it had replaced; both only touch what is still as they left it, and so they end in one state.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::StoreError;
+use crate::bucket::{Bucket, Read, Tag, Turn};
+
+/// How often a write that lost against another is tried again.
+pub(crate) const ROUNDS_MAX: u32 = 20;
+
+/// An object that is what it should be, or was a moment ago.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    key: String,
+    bytes: Bytes,
+    tag: Tag,
+    /// What had to give way.
+    replaced: Option<Bytes>,
+}
+
+impl Bucket {
+    /// Makes the object at `key` be `bytes`; writes nothing if it is.
+    pub(crate) async fn settle(
+        &self,
+        turn: &Turn,
+        key: String,
+        bytes: Bytes,
+        limit: u64,
+    ) -> Result<Settled, StoreError> {
+        for _ in 0..ROUNDS_MAX {
+            let (tag, replaced) = match self.read(&key, limit).await? {
+                Read::Missing => (self.create(turn, &key, bytes.clone()).await?, None),
+                Read::Found(found) if found.bytes == bytes => (Some(found.tag), None),
+                Read::Found(found) => {
+                    (self.replace(turn, &key, &found.tag, bytes.clone()).await?, Some(found.bytes))
+                }
+                // Nothing that we or a device could use, so nothing to give back.
+                Read::TooLong(_) => match self.find(&key).await? {
+                    Some(found) => (self.replace(turn, &key, &found.tag, bytes.clone()).await?, None),
+                    None => (None, None),
+                },
+            };
+            if let Some(tag) = tag {
+                return Ok(Settled { key, bytes, tag, replaced });
+            }
+            pause().await;
+        }
+        Err(StoreError::damaged(format!("{key} is being written by another program; run this again later")))
+    }
+
+    /// Reads an object back and compares.
+    pub(crate) async fn reads_back(&self, settled: &Settled) -> Result<bool, StoreError> {
+        let read = self.read(&settled.key, settled.bytes.len() as u64).await?;
+        Ok(matches!(read, Read::Found(found) if found.bytes == settled.bytes))
+    }
+
+    /// Whether nobody has written the object since.
+    pub(crate) async fn stands(&self, settled: &Settled) -> Result<bool, StoreError> {
+        Ok(self.find(&settled.key).await?.is_some_and(|found| found.tag == settled.tag))
+    }
+
+    /// Writes an object again that somebody else wrote meanwhile.
+    pub(crate) async fn defend(&self, turn: &Turn, settled: &Settled) -> Result<(), StoreError> {
+        if !self.stands(settled).await? {
+            let limit = crate::layout::FIRMWARE_MAX_BYTES;
+            self.settle(turn, settled.key.clone(), settled.bytes.clone(), limit).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts back what was replaced, unless somebody else has written meanwhile.
+    pub(crate) async fn give_back(&self, turn: &Turn, settled: Settled) -> Result<(), StoreError> {
+        if let Some(before) = settled.replaced {
+            self.replace(turn, &settled.key, &settled.tag, before).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits a moment whose length differs from writer to writer, so that two do not meet again and again.
+pub(crate) async fn pause() {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    tokio::time::sleep(Duration::from_millis(u64::from(nanos / 1000 % 97) + 5)).await;
+}

@@ -1,0 +1,365 @@
+//! The store itself: opening it, signed URLs, serving objects, the blocked list.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use contract::{ProductName, Version};
+use futures_util::stream::{BoxStream, StreamExt};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::signer::Method;
+use object_store::{BackoffConfig, ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, RetryConfig};
+use url::Url;
+
+use crate::blocked::{Blocked, BlockedFile};
+use crate::bucket::{Backing, Bucket, Fetched, Read, path};
+use crate::error::{Action, explain};
+use crate::layout::{self, JSON_MAX_BYTES};
+use crate::location::{Location, S3Location};
+use crate::{Refused, StoreError, signed};
+
+/// How often a write to the blocked list that lost against another is tried again. Each loss is another writer's win.
+const SWAPS_MAX: u32 = 200;
+
+/// What opening a store needs besides its URL.
+#[derive(Clone)]
+pub struct Options {
+    /// As devices reach this server; folder stores sign URLs below it.
+    pub public_url: Option<Url>,
+    /// What folder stores sign URLs with; 32 random bytes.
+    pub signing_key: Option<[u8; 32]>,
+    /// Where S3's credentials and settings are looked up: names such as `AWS_ACCESS_KEY_ID`.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    /// No signed URLs for folders; credentials from this process's environment.
+    fn default() -> Self {
+        let variables = std::env::vars_os();
+        let environment = variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("AWS_"))
+            .collect();
+        Self { public_url: None, signing_key: None, environment }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// A firmware bucket. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) bucket: Arc<Bucket>,
+    public_url: Option<Url>,
+    signing_key: Option<SigningKey>,
+}
+
+#[derive(Clone)]
+struct SigningKey([u8; 32]);
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("secret")
+    }
+}
+
+/// An image on its way out.
+pub struct Object {
+    /// The size of the whole object, in bytes.
+    pub size: u64,
+    /// Which bytes of it [`Self::stream`] gives.
+    pub range: Range<u64>,
+    /// A strong ETag, with its quotes.
+    pub etag: String,
+    /// The bytes.
+    pub stream: BoxStream<'static, Result<Bytes, StoreError>>,
+}
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("size", &self.size).field("range", &self.range).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens `file:PATH` (made if it is not there) or `s3://bucket?region=…&endpoint=…&path_style=…`. Of S3 nothing is
+    /// asked yet; see [`Self::check`].
+    #[allow(clippy::unused_async, reason = "finding out what a compatible store can do will ask it")]
+    pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
+        let (objects, backing): (Arc<dyn ObjectStore>, Backing) = match Location::parse(url)? {
+            Location::Folder(folder) => {
+                let unavailable =
+                    |error| explain(&format!("the folder {}", folder.display()), Action::Write, "", error);
+                std::fs::create_dir_all(&folder).map_err(|error| {
+                    unavailable(object_store::Error::Generic { store: "folder", source: Box::new(error) })
+                })?;
+                let files = LocalFileSystem::new_with_prefix(&folder).map_err(unavailable)?;
+                (Arc::new(files.with_fsync(true)), Backing::Folder(folder))
+            }
+            Location::S3(location) => {
+                let s3 = Arc::new(s3_client(&location, &options.environment)?);
+                (Arc::clone(&s3) as _, Backing::S3 { location, signer: s3 })
+            }
+        };
+        Ok(Self {
+            bucket: Arc::new(Bucket::new(objects, backing)),
+            public_url: options.public_url,
+            signing_key: options.signing_key.map(SigningKey),
+        })
+    }
+
+    /// The same store with its reads and writes going through what `wrap` makes of it: to count them, to slow them
+    /// down or to cut them off.
+    #[must_use]
+    pub fn through(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        let backing = match &self.bucket.backing {
+            Backing::Folder(folder) => Backing::Folder(folder.clone()),
+            Backing::S3 { location, signer } => {
+                Backing::S3 { location: location.clone(), signer: Arc::clone(signer) }
+            }
+        };
+        let objects = wrap(Arc::clone(&self.bucket.objects));
+        Self { bucket: Arc::new(Bucket::new(objects, backing)), ..self }
+    }
+
+    /// Whether this is a folder, whose signed URLs this server answers itself.
+    pub fn is_local(&self) -> bool {
+        matches!(self.bucket.backing, Backing::Folder(_))
+    }
+
+    /// Whether the store answers: one request.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        if self.is_local() {
+            return self.products().await.map(drop);
+        }
+        self.bucket.read("updraft-check", 0).await.map(drop)
+    }
+
+    /// A URL by which anyone can fetch the image at `key` for a while, 60 to 3600 s. It is a secret.
+    pub async fn sign(&self, key: &str, lifetime: Duration) -> Result<Url, StoreError> {
+        signed::check_lifetime(lifetime)?;
+        servable(key)?;
+        match &self.bucket.backing {
+            Backing::S3 { signer, .. } => signer
+                .signed_url(Method::GET, &path(key)?, lifetime)
+                .await
+                .map_err(|error| explain(&self.bucket.name(), Action::Read, key, error)),
+            Backing::Folder(_) => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.sign_local(key, i64::try_from((now + lifetime).as_secs()).unwrap_or(i64::MAX))
+            }
+        }
+    }
+
+    fn sign_local(&self, key: &str, expires: i64) -> Result<Url, StoreError> {
+        let (Some(base), Some(SigningKey(signing_key))) = (&self.public_url, &self.signing_key) else {
+            return Err(StoreError::Invalid(
+                "a folder store signs URLs only in a server that has a public_url and a signing key"
+                    .to_owned(),
+            ));
+        };
+        let base = base.as_str().trim_end_matches('/');
+        let signature = signed::signature(signing_key, key, expires);
+        Url::parse(&format!("{base}/firmware/{key}?expires={expires}&signature={signature}"))
+            .map_err(|error| StoreError::Invalid(format!("public_url cannot carry a path: {error}")))
+    }
+
+    /// Checks a signed URL of the folder store: what stands after `/firmware/`, and the two parameters.
+    pub fn verify_local(
+        &self,
+        path: &str,
+        expires: &str,
+        signature: &str,
+        now_unix: i64,
+    ) -> Result<(), Refused> {
+        match &self.signing_key {
+            Some(SigningKey(key)) if self.is_local() && layout::is_servable(path) => {
+                signed::verify(key, path, expires, signature, now_unix)
+            }
+            _ => Err(Refused::Tampered),
+        }
+    }
+
+    /// Opens an image for streaming, whole or in part. A range that begins beyond the end is `Invalid`; one that ends
+    /// beyond it is cut. Keys that are not those of images are `NotFound`.
+    pub async fn object(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, StoreError> {
+        servable(key)?;
+        let none = || StoreError::NotFound(format!("there is no {key}"));
+        if let Some(range) = &range {
+            // S3 answers a range beyond the end with an error that says no size.
+            let found = self.bucket.find(key).await?.ok_or_else(none)?;
+            if range.start >= found.size || range.is_empty() {
+                let size = found.size;
+                return Err(StoreError::Invalid(format!(
+                    "{key} has {size} bytes; bytes {range:?} are not in it"
+                )));
+            }
+        }
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let result = self.bucket.open(key, options).await?.ok_or_else(none)?;
+        Ok(self.stream(key, result))
+    }
+
+    fn stream(&self, key: &str, result: GetResult) -> Object {
+        let (size, range) = (result.meta.size, result.range.clone());
+        // A weak tag promises too little for a download that is continued.
+        let etag = result.meta.e_tag.clone().unwrap_or_default();
+        let etag = etag.trim_start_matches("W/").trim_matches('"');
+        let (name, key) = (self.bucket.name(), key.to_owned());
+        let etag = format!("\"{etag}\"");
+        let stream = result
+            .into_stream()
+            .map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
+        Object { size, range, etag, stream: stream.boxed() }
+    }
+
+    /// The blocked list, read afresh.
+    pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
+        let key = layout::blocked(product);
+        Ok(match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
+            Read::Missing => Blocked::List(BTreeMap::new()),
+            Read::TooLong(size) => Blocked::Unreadable(unreadable(&key, &too_long(size))),
+            Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
+                Ok(file) => Blocked::List(file.list()),
+                Err(why) => Blocked::Unreadable(unreadable(&key, &why)),
+            },
+        })
+    }
+
+    /// Blocks a version, published or not. Blocking it again changes its reason, if one is given.
+    pub async fn block(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let reason = reason.trim();
+        self.change_blocked(product, |file| Ok(file.block(version, reason))).await
+    }
+
+    /// Takes a version off the blocked list; `NotFound` if it is not on it.
+    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
+        self.change_blocked(product, |file| {
+            if file.unblock(version) {
+                return Ok(true);
+            }
+            Err(StoreError::NotFound(format!("version {version} of {product} is not blocked")))
+        })
+        .await
+    }
+
+    /// Reads, changes and writes the list until nobody else has written in between.
+    async fn change_blocked(
+        &self,
+        product: &ProductName,
+        change: impl Fn(&mut BlockedFile) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let key = layout::blocked(product);
+        for attempt in 0..SWAPS_MAX {
+            let turn = self.bucket.turn().await?;
+            let before = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
+                Read::Missing => None,
+                Read::TooLong(size) => return Err(StoreError::Refused(unreadable(&key, &too_long(size)))),
+                Read::Found(fetched) => Some(fetched),
+            };
+            let mut file = match &before {
+                None => BlockedFile::default(),
+                Some(Fetched { bytes, .. }) => {
+                    BlockedFile::parse(bytes).map_err(|why| StoreError::Refused(unreadable(&key, &why)))?
+                }
+            };
+            if !change(&mut file)? {
+                return Ok(());
+            }
+            let bytes = file.to_bytes();
+            if bytes.len() as u64 > JSON_MAX_BYTES {
+                return Err(StoreError::Refused(format!(
+                    "{key} would grow beyond 1 MiB; give a shorter reason"
+                )));
+            }
+            let written = match &before {
+                None => self.bucket.create(&turn, &key, bytes.into()).await?,
+                Some(before) => self.bucket.replace(&turn, &key, &before.tag, bytes.into()).await?,
+            };
+            if written.is_some() {
+                return Ok(());
+            }
+            drop(turn);
+            tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
+        }
+        Err(StoreError::damaged(format!(
+            "{key} was changed by others each of the {SWAPS_MAX} times this was tried; run it again later"
+        )))
+    }
+}
+
+fn servable(key: &str) -> Result<(), StoreError> {
+    if layout::is_servable(key) {
+        return Ok(());
+    }
+    Err(StoreError::NotFound(format!("{key:?} is not the image of a release or of a channel")))
+}
+
+fn unreadable(key: &str, why: &str) -> String {
+    format!("every version is blocked, because {key} cannot be read ({why}); repair or remove that file")
+}
+
+fn too_long(size: u64) -> String {
+    format!("it has {size} bytes; more than 1 MiB is not read")
+}
+
+fn s3_client(
+    location: &S3Location,
+    environment: &BTreeMap<String, String>,
+) -> Result<object_store::aws::AmazonS3, StoreError> {
+    // The one TLS provider; whoever installed it first was right.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in environment {
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
+    let client = ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_timeout(Duration::from_mins(10))
+        .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
+    let retry = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(2),
+            base: 2.0,
+        },
+        max_retries: 4,
+        retry_timeout: Duration::from_mins(1),
+    };
+    builder = builder
+        .with_bucket_name(&location.bucket)
+        .with_virtual_hosted_style_request(!location.path_style)
+        .with_client_options(client)
+        .with_retry(retry);
+    if let Some(region) = &location.region {
+        builder = builder.with_region(region);
+    }
+    if let Some(endpoint) = location.endpoint_for_client() {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build().map_err(|error| {
+        let text = error.to_string();
+        StoreError::Invalid(if text.contains("access key") || text.contains("AccessKey") {
+            "half of the AWS credentials is missing; set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned()
+        } else {
+            format!("the bucket {} cannot be used: {text}", location.bucket)
+        })
+    })
+}

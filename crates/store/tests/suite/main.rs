@@ -1,0 +1,60 @@
+//! The store's promises, each kept by a folder and by a real S3 API over HTTP (moto).
+
+mod blocked;
+mod by_hand;
+mod cuts;
+mod place;
+mod promote;
+mod publish;
+mod races;
+mod signed;
+mod trouble;
+
+/// Makes of each promise two tests: one with a folder, one with a bucket.
+macro_rules! in_both {
+    ($($file:ident :: $promise:ident,)*) => {
+        mod folder {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() { crate::$file::$promise(&crate::place::Place::folder().await).await; })*
+        }
+        mod s3 {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() { crate::$file::$promise(&crate::place::Place::s3().await).await; })*
+        }
+    };
+}
+
+in_both! {
+    publish::a_published_image_is_read_back_with_all_that_is_known,
+    publish::the_same_bytes_again_change_nothing,
+    publish::other_bytes_under_a_published_version_are_refused,
+    publish::build_metadata_makes_no_other_version,
+    publish::what_a_killed_publish_left_is_replaced,
+    publish::a_release_without_version_txt_does_not_exist,
+    publish::the_gate_says_no_in_a_sentence,
+    publish::the_first_image_fixes_the_chip,
+    publish::a_version_comes_from_the_image_only_if_it_is_its_own,
+    promote::promoting_copies_the_release_and_is_idempotent,
+    promote::unknown_metadata_keys_survive,
+    promote::blocked_and_unknown_versions_are_refused,
+    promote::a_channel_that_differs_from_its_release_offers_nothing,
+    promote::a_damaged_release_is_not_promoted,
+    promote::metadata_of_the_last_image_does_not_stay,
+    blocked::entries_come_and_go,
+    blocked::an_unreadable_list_blocks_everything_and_is_never_written,
+    blocked::unknown_keys_survive_a_write,
+    by_hand::a_bucket_filled_by_hand_is_served,
+    by_hand::what_is_not_ours_is_passed_over,
+    by_hand::reading_is_bounded,
+    by_hand::a_change_by_another_program_is_seen_at_once,
+    races::a_hundred_rounds_of_two_writers_lose_no_block,
+    races::of_two_publishers_exactly_one_wins,
+    races::two_promoters_leave_one_whole_release,
+    cuts::a_publish_cut_anywhere_completes_when_run_again,
+    cuts::a_publish_cut_anywhere_gives_way_to_other_bytes,
+    cuts::a_promote_cut_anywhere_completes_when_run_again,
+    cuts::a_torn_write_is_seen_before_the_commit,
+    cuts::a_block_cut_anywhere_completes_when_run_again,
+    signed::only_images_are_signed_and_only_for_a_while,
+    signed::an_image_is_streamed_whole_and_in_part,
+}

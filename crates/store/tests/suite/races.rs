@@ -1,0 +1,60 @@
+use updraft_store::{Blocked, StoreError};
+
+use crate::place::{Place, product, production, publish, s3_image, v};
+
+pub(crate) async fn a_hundred_rounds_of_two_writers_lose_no_block(place: &Place) {
+    let (left, right) = (place.again().await, place.again().await);
+    for round in 0..100 {
+        let (a, b) = (v(&format!("1.{round}.0")), v(&format!("2.{round}.0")));
+        let product = product();
+        let (x, y) = tokio::join!(left.block(&product, &a, "left"), right.block(&product, &b, "right"));
+        x.expect("blocked");
+        y.expect("blocked");
+    }
+    let Blocked::List(list) = place.store.blocked(&product()).await.expect("read") else {
+        panic!("readable")
+    };
+    assert_eq!(list.len(), 200);
+    assert!(list.values().all(Option::is_some));
+}
+
+pub(crate) async fn of_two_publishers_exactly_one_wins(place: &Place) {
+    for round in 0..12 {
+        let version = format!("1.{round}.0");
+        let images = [s3_image(&version, 1), s3_image(&version, 2)];
+        let stores = [place.again().await, place.again().await];
+        let (x, y) = tokio::join!(
+            publish(&stores[0], &version, &images[0]),
+            publish(&stores[1], &version, &images[1])
+        );
+        let winner = match (&x, &y) {
+            (Ok(_), Err(StoreError::Refused(_))) => 0,
+            (Err(StoreError::Refused(_)), Ok(_)) => 1,
+            both => panic!("round {round}: {both:?}"),
+        };
+        let folder = format!("esp32s3/releases/v{version}");
+        assert_eq!(place.get(&format!("{folder}/firmware.bin")).await.as_ref(), Some(&images[winner]));
+        // The metadata is the winner's too: promoting compares it with the image.
+        place.promote(&version).await.expect("whole");
+    }
+}
+
+pub(crate) async fn two_promoters_leave_one_whole_release(place: &Place) {
+    let (first, second) = (s3_image("1.0.0", 1), s3_image("2.0.0", 1));
+    place.publish("1.0.0", &first).await.expect("published");
+    place.publish("2.0.0", &second).await.expect("published");
+    for round in 0..10 {
+        let (left, right) = (place.again().await, place.again().await);
+        let (product, channel) = (product(), production());
+        let (one, two) = (v("1.0.0"), v("2.0.0"));
+        let (x, y) =
+            tokio::join!(left.promote(&product, &one, &channel), right.promote(&product, &two, &channel));
+        x.expect("promoted");
+        y.expect("promoted");
+        let version = left.channel(&product, &channel).await.expect("read").expect("there");
+        let expected = if version == one { &first } else { &second };
+        let deployed = place.get("esp32s3/production/firmware.bin").await.expect("there");
+        assert_eq!(&deployed, expected, "round {round}");
+        assert!(left.artifact(&product, &channel, &version).await.expect("whole").is_some());
+    }
+}

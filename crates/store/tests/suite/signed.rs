@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use updraft_store::{Refused, StoreError};
+
+use crate::place::{Place, reqwest_client, s3_image};
+
+const KEY: &str = "esp32s3/releases/v1.0.0+b/firmware.bin";
+
+pub(crate) async fn only_images_are_signed_and_only_for_a_while(place: &Place) {
+    let (store, image) = (&place.store, s3_image("1.0.0", 1));
+    place.publish("1.0.0+b", &image).await.expect("published");
+    let minutes = Duration::from_mins(5);
+    for key in ["esp32s3/rollback/blocked_versions.json", "../secret", "esp32s3/production/version.txt", ""] {
+        assert!(matches!(store.sign(key, minutes).await, Err(StoreError::NotFound(_))), "{key}");
+    }
+    for seconds in [0, 59, 3601] {
+        let result = store.sign(KEY, Duration::from_secs(seconds)).await;
+        assert!(matches!(result, Err(StoreError::Invalid(_))), "{seconds} s");
+    }
+    let url = store.sign(KEY, minutes).await.expect("signed");
+    assert_eq!(store.is_local(), !place.is_s3());
+    if place.is_s3() {
+        assert!(url.query().expect("signed").contains("X-Amz-Expires=300"), "{url}");
+        let answer = reqwest_client().get(url).send().await.expect("moto answers");
+        assert!(answer.status().is_success(), "{}", answer.status());
+        assert_eq!(answer.bytes().await.expect("bytes"), image);
+        assert_eq!(store.verify_local(KEY, "1", "00", 0), Err(Refused::Tampered));
+        return;
+    }
+    assert!(url.as_str().starts_with(&format!("http://127.0.0.1:8080/firmware/{KEY}?expires=")), "{url}");
+    let parameter = |name: &str| {
+        let found = url.query_pairs().find(|(key, _)| key == name);
+        found.expect("a parameter").1.into_owned()
+    };
+    let (expires, signature) = (parameter("expires"), parameter("signature"));
+    let end: i64 = expires.parse().expect("seconds");
+    assert_eq!(store.verify_local(KEY, &expires, &signature, end - 1), Ok(()));
+    assert_eq!(store.verify_local(KEY, &expires, &signature, end), Err(Refused::Expired));
+    let later = (end + 1).to_string();
+    assert_eq!(store.verify_local(KEY, &later, &signature, 0), Err(Refused::Tampered));
+    let other = "esp32s3/production/firmware.bin";
+    assert_eq!(store.verify_local(other, &expires, &signature, 0), Err(Refused::Tampered));
+    // Opened again without the server's key, it honours nothing.
+    let options = updraft_store::Options { signing_key: None, ..place.options.clone() };
+    let keyless = updraft_store::Store::open(&place.url, options).await.expect("opens");
+    assert_eq!(keyless.verify_local(KEY, &expires, &signature, 0), Err(Refused::Tampered));
+    assert!(keyless.sign(KEY, minutes).await.is_err());
+}
+
+pub(crate) async fn an_image_is_streamed_whole_and_in_part(place: &Place) {
+    let (store, image) = (&place.store, s3_image("1.0.0", 1));
+    place.publish("1.0.0+b", &image).await.expect("published");
+    let size = image.len() as u64;
+    let mut etags = Vec::new();
+    for (asked, given) in [
+        (None, 0..size),
+        (Some(0..10), 0..10),
+        (Some(100..size), 100..size),
+        (Some(size - 1..size + 500), size - 1..size),
+    ] {
+        let object = store.object(KEY, asked.clone()).await.expect("there");
+        assert_eq!((object.size, &object.range), (size, &given), "{asked:?}");
+        let bytes: Vec<bytes::Bytes> = object.stream.try_collect().await.expect("readable");
+        let bounds = usize::try_from(given.start).expect("small")..usize::try_from(given.end).expect("small");
+        assert_eq!(bytes.concat(), image[bounds]);
+        etags.push(object.etag);
+    }
+    etags.dedup();
+    assert_eq!(etags.len(), 1);
+    assert!(etags[0].starts_with('"') && etags[0].ends_with('"') && etags[0].len() > 4, "{etags:?}");
+    assert!(matches!(store.object(KEY, Some(size..size + 1)).await, Err(StoreError::Invalid(_))));
+    for key in
+        ["esp32s3/production/firmware.bin", "esp32s3/releases/v1.0.0+b/version.txt", "../../etc/passwd"]
+    {
+        assert!(matches!(store.object(key, None).await, Err(StoreError::NotFound(_))), "{key}");
+    }
+}

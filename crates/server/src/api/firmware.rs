@@ -1,0 +1,252 @@
+//! `/firmware/…` and `/d/…`: images for devices, whose only credentials are in the URL.
+//!
+//! Answers are plain text where they are not an image, since no device reads problem documents. The file is
+//! streamed, never held; a range is answered with 206 exactly when it is a single one that fits the file.
+
+use std::ops::Range;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use store::{Refused, Store, StoreError};
+
+use crate::app::AppError;
+use crate::router::Web;
+
+/// Tells a device what a URL that names no version leads to.
+const VERSION: header::HeaderName = header::HeaderName::from_static("updraft-version");
+
+/// What a signed URL carries.
+#[derive(Deserialize)]
+pub(crate) struct Signature {
+    #[serde(default)]
+    expires: String,
+    #[serde(default)]
+    signature: String,
+}
+
+/// `GET /firmware/{path}?expires=…&signature=…`.
+pub(crate) async fn signed(
+    State(web): State<Web>,
+    Path(path): Path<String>,
+    query: Result<Query<Signature>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Query(signature)) = query else {
+        return plain(StatusCode::FORBIDDEN, "This URL is not signed.");
+    };
+    let now = chrono::Utc::now().timestamp();
+    match web.app.store().verify_local(&path, &signature.expires, &signature.signature, now) {
+        Ok(()) => serve(web.app.store(), &path, &headers).await,
+        Err(refused) => refusal(refused),
+    }
+}
+
+/// `GET /d/{token}`: the same bytes for clients with a small buffer, without a redirect.
+pub(crate) async fn short(State(web): State<Web>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+    match web.app.resolve_short(&token).await {
+        Ok(key) => serve(web.app.store(), &key, &headers).await,
+        Err(AppError::Forbidden(sentence)) => plain(StatusCode::FORBIDDEN, &sentence),
+        Err(AppError::NotFound(sentence)) => plain(StatusCode::NOT_FOUND, &sentence),
+        Err(error) => {
+            let problem = super::problem::Problem::from(error);
+            plain(problem.status(), &problem.detail)
+        }
+    }
+}
+
+fn refusal(refused: Refused) -> Response {
+    let sentence = match refused {
+        Refused::Expired => "This URL has expired. Ask for a new one.",
+        Refused::Tampered => "This URL is not one that was signed here, or it was changed.",
+    };
+    plain(StatusCode::FORBIDDEN, sentence)
+}
+
+async fn serve(store: &Store, key: &str, headers: &HeaderMap) -> Response {
+    let whole = match store.object(key, None).await {
+        Ok(object) => object,
+        Err(error) => return failure(&error),
+    };
+    let (size, etag) = (whole.size, whole.etag.clone());
+    if matches_any(headers, header::IF_NONE_MATCH, &etag) {
+        return with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag);
+    }
+    let range = match wanted(headers, size, &etag) {
+        Wanted::Whole => None,
+        Wanted::Part(range) => Some(range),
+        Wanted::Beyond => {
+            let mut response =
+                plain(StatusCode::RANGE_NOT_SATISFIABLE, "The range lies beyond the end of the file.");
+            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            return with_etag(response, &etag);
+        }
+    };
+    let (status, object, length) = match &range {
+        None => (StatusCode::OK, whole, size),
+        Some(range) => {
+            drop(whole);
+            match store.object(key, Some(range.clone())).await {
+                // Replaced between the two looks: the offsets would be of another file.
+                Ok(part) if part.etag != etag => {
+                    return plain(StatusCode::CONFLICT, "The file was just replaced. Begin again.");
+                }
+                Ok(part) => (StatusCode::PARTIAL_CONTENT, part, range.end - range.start),
+                Err(error) => return failure(&error),
+            }
+        }
+    };
+    let mut response = (status, Body::from_stream(object.stream)).into_response();
+    insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
+    insert(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    insert(&mut response, header::ACCEPT_RANGES, "bytes");
+    // Said of releases only, which never change: a channel may be promoted while it is read.
+    if let Some(version) = store::release_of(key) {
+        insert(&mut response, VERSION, version.as_str());
+    }
+    if let Some(range) = range {
+        insert(
+            &mut response,
+            header::CONTENT_RANGE,
+            &format!("bytes {}-{}/{size}", range.start, range.end - 1),
+        );
+    }
+    with_etag(response, &etag)
+}
+
+enum Wanted {
+    Whole,
+    Part(Range<u64>),
+    Beyond,
+}
+
+/// RFC 9110, 14.2: what is not a well-formed single range of bytes is ignored, and so is a range whose `If-Range`
+/// names another file.
+fn wanted(headers: &HeaderMap, size: u64, etag: &str) -> Wanted {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(spec) = text(header::RANGE).and_then(|range| range.trim().strip_prefix("bytes=")) else {
+        return Wanted::Whole;
+    };
+    if headers.contains_key(header::IF_RANGE) && text(header::IF_RANGE) != Some(etag) {
+        return Wanted::Whole;
+    }
+    let Some((first, last)) = spec.trim().split_once('-') else { return Wanted::Whole };
+    let number = |digits: &str| {
+        digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    let range = match (first, last) {
+        ("", "") => return Wanted::Whole,
+        ("", suffix) => {
+            number(suffix).map(|bytes| size.saturating_sub(bytes)..if bytes == 0 { 0 } else { size })
+        }
+        (first, "") => number(first).map(|first| first..size),
+        (first, last) => match (number(first), number(last)) {
+            (Some(first), Some(last)) if first > last => None,
+            (Some(first), Some(last)) => Some(first..last.saturating_add(1).min(size)),
+            _ => None,
+        },
+    };
+    match range {
+        None => Wanted::Whole,
+        Some(range) if range.start >= range.end => Wanted::Beyond,
+        Some(range) => Wanted::Part(range),
+    }
+}
+
+fn matches_any(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == "*" || tag == etag)
+}
+
+fn failure(error: &StoreError) -> Response {
+    match error {
+        StoreError::NotFound(sentence) => plain(StatusCode::NOT_FOUND, sentence),
+        StoreError::Invalid(sentence) | StoreError::Refused(sentence) => {
+            plain(StatusCode::BAD_REQUEST, sentence)
+        }
+        StoreError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "an image could not be served");
+            plain(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer. Try again later.")
+        }
+    }
+}
+
+fn plain(status: StatusCode, sentence: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
+}
+
+fn with_etag(mut response: Response, etag: &str) -> Response {
+    insert(&mut response, header::ETAG, etag);
+    response
+}
+
+fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range_of(value: &str) -> Result<Option<Range<u64>>, ()> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, value.parse().expect("a header"));
+        match wanted(&headers, 100, "\"e\"") {
+            Wanted::Whole => Ok(None),
+            Wanted::Part(range) => Ok(Some(range)),
+            Wanted::Beyond => Err(()),
+        }
+    }
+
+    #[test]
+    fn single_ranges_are_answered_and_malformed_ones_ignored() {
+        for (value, expected) in [
+            ("bytes=0-0", Ok(Some(0..1))),
+            ("bytes=10-19", Ok(Some(10..20))),
+            ("bytes=90-1000", Ok(Some(90..100))),
+            ("bytes=99-", Ok(Some(99..100))),
+            ("bytes=-10", Ok(Some(90..100))),
+            ("bytes=-1000", Ok(Some(0..100))),
+            ("bytes=0-99999999999999999999999", Ok(Some(0..100))),
+            ("bytes=100-", Err(())),
+            ("bytes=100-200", Err(())),
+            ("bytes=-0", Err(())),
+            ("bytes=5-4", Ok(None)),
+            ("bytes=0-1,4-5", Ok(None)),
+            ("bytes=-", Ok(None)),
+            ("bytes=a-b", Ok(None)),
+            ("lines=0-1", Ok(None)),
+        ] {
+            assert_eq!(range_of(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn expired_and_tampered_urls_are_403_in_plain_words() {
+        for refused in [Refused::Expired, Refused::Tampered] {
+            let response = refusal(refused);
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_file_is_ignored() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static("bytes=5-"));
+        headers.insert(header::IF_RANGE, HeaderValue::from_static("\"other\""));
+        assert!(matches!(wanted(&headers, 100, "\"e\""), Wanted::Whole));
+        headers.insert(header::IF_RANGE, HeaderValue::from_static("\"e\""));
+        assert!(matches!(wanted(&headers, 100, "\"e\""), Wanted::Part(_)));
+    }
+}

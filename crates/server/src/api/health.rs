@@ -1,0 +1,97 @@
+//! Whether the server lives, whether it can work, and its figures.
+
+use std::fmt::Write;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::model::Counts;
+use crate::router::Web;
+
+/// The server works.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+    /// The server's version.
+    version: &'static str,
+}
+
+const HEALTHY: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+
+/// The process lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
+pub(crate) async fn healthz() -> Json<Health> {
+    Json(HEALTHY)
+}
+
+/// Database, store and broker answer.
+#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+    (status = 200, body = Health), (status = 503, body = Problem)))]
+pub(crate) async fn readyz(State(web): State<Web>) -> Result<Json<Health>, Problem> {
+    let problems = web.app.problems().await;
+    if problems.is_empty() {
+        Ok(Json(HEALTHY))
+    } else {
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, problems.join("; ")))
+    }
+}
+
+/// `GET /metrics`: Prometheus text, version 0.0.4.
+pub(crate) async fn metrics(State(web): State<Web>) -> Result<Response, Problem> {
+    let counts = web.app.counts(None).await?;
+    let problems = web.app.problems().await.len();
+    let text = exposition(&counts, problems, web.streams.available_permits());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+fn exposition(counts: &Counts, problems: usize, free_streams: usize) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in values {
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    };
+    let plain = |value: u64| vec![(String::new(), value)];
+    line("updraft_devices", "gauge", "Devices known.", &plain(counts.devices));
+    line("updraft_devices_online", "gauge", "Devices that can be reached now.", &plain(counts.online));
+    let newest: Vec<_> = counts
+        .newest
+        .iter()
+        .map(|(state, count)| (format!("{{state=\"{}\"}}", state.as_str()), *count))
+        .collect();
+    line(
+        "updraft_devices_by_newest_update",
+        "gauge",
+        "Devices by the state of their newest update.",
+        &newest,
+    );
+    line("updraft_messages_total", "counter", "Messages taken from devices.", &plain(counts.messages));
+    line("updraft_problems", "gauge", "Things that do not answer: store, broker.", &plain(problems as u64));
+    let streams = 256_u64.saturating_sub(free_streams as u64);
+    line("updraft_event_streams", "gauge", "Open streams of events.", &plain(streams));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::UpdateState;
+
+    #[test]
+    fn metrics_are_prometheus_text() {
+        let counts =
+            Counts { devices: 3, online: 2, newest: [(UpdateState::RolledBack, 1)].into(), messages: 9 };
+        let text = exposition(&counts, 0, 256);
+        assert!(text.contains("# TYPE updraft_devices gauge\nupdraft_devices 3\n"));
+        assert!(text.contains("updraft_devices_by_newest_update{state=\"rolled_back\"} 1\n"));
+        assert!(text.ends_with("updraft_event_streams 0\n"));
+    }
+}

@@ -1,0 +1,74 @@
+//! `/api/v1/login` and `/api/v1/logout`.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::extract::Body;
+use super::problem::Problem;
+use crate::router::Web;
+use crate::session::{Caller, SESSION_LIFETIME};
+
+/// Name and password, or any name and an API token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    /// User name.
+    name: String,
+    /// Password or token.
+    password: String,
+}
+
+/// A session.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    /// Use it as a bearer token.
+    token: String,
+    /// Until then, in seconds from now.
+    expires_in_s: u64,
+}
+
+/// Trades name and password for a session, as a token and as a cookie.
+#[utoipa::path(post, path = "/api/v1/login", tag = "login", request_body = Login, security(()), responses(
+    (status = 200, body = Session), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 429, body = Problem)))]
+pub(crate) async fn login(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    Body(login): Body<Login>,
+) -> Result<Response, Problem> {
+    let secret = enter(&web, &headers, &login.name, &login.password).await?;
+    let cookie = web.session_cookie(&secret);
+    let session = Session { token: secret, expires_in_s: SESSION_LIFETIME.as_secs() };
+    Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())
+}
+
+/// The one way in by password, for the API and for the page.
+pub(crate) async fn enter(
+    web: &Web,
+    headers: &HeaderMap,
+    name: &str,
+    password: &str,
+) -> Result<String, Problem> {
+    // A foreign page must not log its visitor in as somebody else; programs send neither header.
+    let from_a_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if from_a_page && !web.same_origin(headers) {
+        return Err(Problem::forbidden("this login came from another site"));
+    }
+    web.logins.take()?;
+    let found = web.app.login(name.trim(), password, SESSION_LIFETIME).await?;
+    found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this name and password do not fit"))
+}
+
+/// Ends the session (or does nothing for a token, which is revoked by `updraft token revoke`).
+#[utoipa::path(post, path = "/api/v1/logout", tag = "login", responses((status = 204), (status = 401, body = Problem)))]
+pub(crate) async fn logout(
+    State(web): State<Web>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Problem> {
+    web.app.logout(&caller.secret).await?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, web.no_session_cookie())]).into_response())
+}

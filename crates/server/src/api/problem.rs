@@ -1,0 +1,158 @@
+//! The one place where failures become HTTP: RFC 9457 problem documents.
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::AppError;
+
+/// A failure, as RFC 9457 spells it; `detail` is the sentence for a person.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says the kind.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The status in words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What failed, on what, and what to do.
+    pub detail: String,
+}
+
+impl Problem {
+    /// A problem with this status and sentence.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into() }
+    }
+
+    /// What was asked is malformed (400).
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// No or unknown credentials (401).
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "log in first, or send `Authorization: Bearer` with a token that is known here",
+        )
+    }
+
+    /// Known, and not allowed (403).
+    pub fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    /// The status as a type.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        let status = match &error {
+            AppError::NotFound(_) => StatusCode::NOT_FOUND,
+            AppError::Invalid(_) => StatusCode::BAD_REQUEST,
+            AppError::Refused(_) => StatusCode::CONFLICT,
+            AppError::Forbidden(_) => StatusCode::FORBIDDEN,
+            AppError::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            AppError::Internal(source) => {
+                tracing::error!(error = format!("{source:#}"), "request failed");
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        use axum::extract::path::ErrorKind;
+        let PathRejection::FailedToDeserializePathParams(failure) = rejection else {
+            return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
+        };
+        let detail = match failure.into_kind() {
+            ErrorKind::DeserializeError { key, value, message } => {
+                format!("{} in the path is not a {key}: {message}", quoted(&value))
+            }
+            ErrorKind::ParseErrorAtKey { key, value, .. } => {
+                format!("{} in the path is not a {key}", quoted(&value))
+            }
+            ErrorKind::ParseError { value, .. } => format!("{} in the path is not a number", quoted(&value)),
+            other => other.to_string(),
+        };
+        Self::invalid(detail)
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        let text = rejection.body_text();
+        let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        Self::invalid(format!("the query is malformed: {text}"))
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let status = match rejection.status() {
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            other => other,
+        };
+        let detail = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 64 KiB".to_owned(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                "send JSON, with `Content-Type: application/json`".to_owned()
+            }
+            _ => {
+                let text = rejection.body_text();
+                let text = text.rsplit_once(": ").map_or(text.as_str(), |(_, cause)| cause);
+                format!("the body is not the JSON expected here: {text}")
+            }
+        };
+        Self::new(status, detail)
+    }
+}
+
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            status => Self::new(status, "the body broke off before its end"),
+        }
+    }
+}
+
+/// An image larger than any ESP32 takes.
+pub(crate) fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "an image is at most 16 MiB; this body is larger")
+}
+
+/// What a client sent, short and on one line.
+fn quoted(value: &str) -> String {
+    let short: String = value.chars().take(80).collect();
+    format!("{short:?}")
+}

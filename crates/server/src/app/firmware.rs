@@ -1,0 +1,184 @@
+//! Products, releases, channels and blocked versions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use contract::{ChannelName, ProductName, Version};
+use store::{Blocked, Publication};
+
+use super::{App, AppError};
+use crate::catalog::Shelf;
+use crate::db::device;
+use crate::model::{BlockedList, BlockedVersion, Channel, Product, Release};
+
+/// The longest reason for blocking a version, in bytes.
+const REASON_MAX_BYTES: usize = 500;
+
+impl App {
+    /// Every product that the store holds or a device belongs to.
+    pub async fn products(&self) -> Result<Vec<Product>, AppError> {
+        let mut products: BTreeMap<ProductName, Product> = self
+            .catalog()
+            .products()
+            .into_iter()
+            .map(|(name, shelf)| {
+                let production = shelf.production().cloned();
+                (name.clone(), Product { name, devices: 0, production })
+            })
+            .collect();
+        for (name, devices) in device::products(self.db()).await? {
+            products.entry(name.clone()).or_insert(Product { name, devices: 0, production: None }).devices =
+                devices;
+        }
+        Ok(products.into_values().collect())
+    }
+
+    /// Highest version first. Unknown product: NotFound.
+    pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, AppError> {
+        let shelf = self.shelf(product).await?;
+        Ok(shelf
+            .iter()
+            .flat_map(|shelf| shelf.releases.iter().map(|release| shown(shelf, release)))
+            .collect())
+    }
+
+    /// One release.
+    pub async fn release(&self, product: &ProductName, version: &Version) -> Result<Release, AppError> {
+        let shelf = self.shelf(product).await?;
+        let release = shelf.as_ref().and_then(|shelf| {
+            let release = shelf.releases.iter().find(|release| release.version == *version)?;
+            Some(shown(shelf, release))
+        });
+        release.ok_or_else(|| AppError::NotFound(format!("{product} has no release {version}.")))
+    }
+
+    /// Publishes an image and, if asked, promotes it.
+    pub async fn publish(
+        &self,
+        product: &ProductName,
+        version: Option<&Version>,
+        notes: Option<&str>,
+        promote: Option<&ChannelName>,
+        image: Bytes,
+    ) -> Result<Release, AppError> {
+        let publication = Publication {
+            version: version.cloned(),
+            notes: notes.map(str::to_owned),
+            ..Publication::new(product.clone())
+        };
+        let version = self.store().publish(&publication, image, &|_| {}).await?.release.version;
+        if let Some(channel) = promote {
+            let promoted = self.store().promote(product, &version, channel).await;
+            self.refresh(product).await?;
+            promoted?;
+        } else {
+            self.refresh(product).await?;
+        }
+        self.release(product, &version).await
+    }
+
+    /// The channels of a product.
+    pub async fn channels(&self, product: &ProductName) -> Result<Vec<Channel>, AppError> {
+        let shelf = self.shelf(product).await?;
+        let channels = shelf.iter().flat_map(|shelf| shelf.channels.iter().cloned());
+        Ok(channels.map(|(name, version)| Channel { name, version }).collect())
+    }
+
+    /// Points a channel to a release.
+    pub async fn promote(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        channel: &ChannelName,
+    ) -> Result<Channel, AppError> {
+        self.store().promote(product, version, channel).await?;
+        self.refresh(product).await?;
+        Ok(Channel { name: channel.clone(), version: Some(version.clone()) })
+    }
+
+    /// The versions of a product that are never offered.
+    pub async fn blocked(&self, product: &ProductName) -> Result<BlockedList, AppError> {
+        let shelf = self.shelf(product).await?;
+        let (items, unreadable) = match shelf.map(|shelf| shelf.blocked.clone()) {
+            None => (Vec::new(), None),
+            Some(Blocked::Unreadable(why)) => (Vec::new(), Some(why)),
+            Some(Blocked::List(versions)) => {
+                let items =
+                    versions.into_iter().rev().map(|(version, reason)| BlockedVersion { version, reason });
+                (items.collect(), None)
+            }
+        };
+        Ok(BlockedList { items, unreadable, next: None })
+    }
+
+    /// Never offers a version again.
+    pub async fn block(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        reason: &str,
+    ) -> Result<(), AppError> {
+        let reason = reason.trim();
+        if reason.is_empty() || reason.len() > REASON_MAX_BYTES {
+            return Err(AppError::Invalid(format!(
+                "Say why {version} is blocked, in 1 to {REASON_MAX_BYTES} bytes."
+            )));
+        }
+        self.shelf(product).await?;
+        self.store().block(product, version, reason).await?;
+        self.refresh(product).await
+    }
+
+    /// Offers it again.
+    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), AppError> {
+        self.shelf(product).await?;
+        self.store().unblock(product, version).await?;
+        self.refresh(product).await
+    }
+
+    /// Forget what is cached for showing, so that a change made by another program is seen at once.
+    pub async fn refresh(&self, product: &ProductName) -> Result<(), AppError> {
+        Ok(self.catalog().refresh(product).await?)
+    }
+
+    /// What is known of a product; `None` if only devices speak of it so far.
+    async fn shelf(&self, product: &ProductName) -> Result<Option<Arc<Shelf>>, AppError> {
+        if let Some(shelf) = self.catalog().product(product) {
+            return Ok(Some(shelf));
+        }
+        // Published a moment ago by somebody else, maybe.
+        self.refresh(product).await?;
+        if let Some(shelf) = self.catalog().product(product) {
+            return Ok(Some(shelf));
+        }
+        if device::count(self.db(), Some(product)).await? == 0 {
+            return Err(AppError::NotFound(format!("There is no product {product}.")));
+        }
+        Ok(None)
+    }
+}
+
+fn shown(shelf: &Shelf, release: &store::Release) -> Release {
+    let reason = match &shelf.blocked {
+        Blocked::List(versions) => versions.get(&release.version).cloned(),
+        Blocked::Unreadable(why) => Some(Some(why.clone())),
+    };
+    let channels = shelf
+        .channels
+        .iter()
+        .filter(|(_, version)| version.as_ref() == Some(&release.version))
+        .map(|(name, _)| name.clone());
+    Release {
+        version: release.version.clone(),
+        size: release.size,
+        sha256: release.sha256,
+        chip: release.chip.clone(),
+        blocked: reason.is_some(),
+        reason: reason.flatten(),
+        channels: channels.collect(),
+        notes: release.notes.clone(),
+        built_at: release.built_at,
+        commit: release.commit.clone(),
+    }
+}

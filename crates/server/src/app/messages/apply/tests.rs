@@ -1,0 +1,267 @@
+use bytes::Bytes;
+use contract::Version;
+
+use super::*;
+
+const NOW: i64 = 1_000_000;
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+/// A device that runs 1.0.0 and was offered 1.1.0. A plain one reports bare versions.
+fn offered(plain: bool) -> Subject {
+    let id: contract::DeviceId = "d1".parse().expect("an id");
+    let mut subject = Subject::new(DeviceRow::new(id.clone(), 0));
+    subject.device.version = Some(version("1.0.0"));
+    subject.device.report = (!plain).then(DeviceReport::default);
+    subject.update = Some(UpdateRow {
+        id: 1,
+        device: id,
+        product: "p".parse().expect("a product"),
+        from: Some(version("1.0.0")),
+        to: version("1.1.0"),
+        object_key: "p/releases/v1.1.0/firmware.bin".to_owned(),
+        sha256: Some(contract::Sha256([7; 32])),
+        bytes: 100,
+        state: UpdateState::Offered,
+        reason: String::new(),
+        phase: None,
+        done: 0,
+        forced: false,
+        outcome_before: None,
+        url_requests: 0,
+        image_at_fault: false,
+        created_at: 0,
+        heard_at: 0,
+        triggered_at: Some(0),
+        finished_at: None,
+    });
+    subject
+}
+
+fn message(kind: TopicKind, payload: &str) -> Message {
+    Message {
+        kind,
+        device: "d1".parse().expect("an id"),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        retained: false,
+    }
+}
+
+impl Subject {
+    fn tell(&mut self, kind: TopicKind, payload: &str) -> UpdateState {
+        self.apply(&message(kind, payload), None, NOW);
+        self.state()
+    }
+
+    fn replay(&mut self, kind: TopicKind, payload: &str) -> UpdateState {
+        self.apply(&Message { retained: true, ..message(kind, payload) }, None, NOW);
+        self.state()
+    }
+
+    fn state(&self) -> UpdateState {
+        self.update.as_ref().expect("an update").state
+    }
+
+    fn reason(&self) -> &str {
+        &self.update.as_ref().expect("an update").reason
+    }
+
+    fn runs(&self) -> &str {
+        self.device.version.as_ref().expect("a version").as_str()
+    }
+
+    fn at_fault(&self) -> bool {
+        self.update.as_ref().expect("an update").image_at_fault
+    }
+}
+
+#[test]
+fn a_plain_devices_success_is_believed_and_is_its_version() {
+    let mut subject = offered(true);
+    assert_eq!(subject.tell(TopicKind::Status, "SUCCESS"), UpdateState::Succeeded);
+    assert_eq!(subject.runs(), "1.1.0");
+    assert_eq!(subject.device.sha256, Some(contract::Sha256([7; 32])));
+    assert_eq!(subject.update.as_ref().and_then(|update| update.finished_at), Some(NOW));
+}
+
+#[test]
+fn the_old_version_reported_afterwards_takes_success_back() {
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Status, "SUCCESS");
+    assert_eq!(subject.tell(TopicKind::Version, "1.0.0"), UpdateState::RolledBack);
+    assert_eq!(subject.runs(), "1.0.0");
+    assert!(subject.at_fault());
+    // It came up after all.
+    assert_eq!(subject.tell(TopicKind::Version, "1.1.0"), UpdateState::Succeeded);
+    assert!(!subject.at_fault());
+}
+
+#[test]
+fn a_retained_old_version_takes_nothing_back() {
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Status, "SUCCESS");
+    assert_eq!(subject.replay(TopicKind::Version, "1.0.0"), UpdateState::Succeeded);
+    assert_eq!(subject.runs(), "1.1.0");
+    assert_eq!(subject.device.last_seen, Some(NOW), "heard when it said SUCCESS");
+}
+
+#[test]
+fn a_retained_report_that_was_seen_before_says_nothing_new() {
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Version, "1.0.0");
+    subject.device.version = Some(version("1.3.0"));
+    subject.replay(TopicKind::Version, "1.0.0");
+    assert_eq!(subject.runs(), "1.3.0");
+    subject.replay(TopicKind::Version, "1.2.0");
+    assert_eq!(subject.runs(), "1.2.0", "it was published while the server was away");
+}
+
+#[test]
+fn a_json_device_has_succeeded_only_when_it_reports_the_target() {
+    let mut subject = offered(false);
+    assert_eq!(subject.tell(TopicKind::Status, "SUCCESS"), UpdateState::Restarting);
+    assert_eq!(subject.runs(), "1.0.0");
+    let pending = r#"{"version":"1.1.0","state":"pending_verify"}"#;
+    assert_eq!(subject.tell(TopicKind::Version, pending), UpdateState::Restarting);
+    let valid = r#"{"version":"1.1.0","state":"valid","chip":"esp32s3","slot_bytes":1500000}"#;
+    assert_eq!(subject.tell(TopicKind::Version, valid), UpdateState::Succeeded);
+    assert_eq!(subject.device.report.as_ref().and_then(|report| report.slot_bytes), Some(1_500_000));
+}
+
+#[test]
+fn a_json_device_that_knows_no_version_proves_success_by_the_targets_hash() {
+    let mut subject = offered(false);
+    let success = |byte: u8| format!("SUCCESS sha256 {}", contract::Sha256([byte; 32]));
+    assert_eq!(subject.tell(TopicKind::Status, &success(8)), UpdateState::Restarting);
+    assert_eq!(subject.tell(TopicKind::Status, &success(7)), UpdateState::Succeeded);
+    assert_eq!(subject.runs(), "1.1.0");
+}
+
+#[test]
+fn a_report_completes_an_update_whose_success_was_lost_and_revises_its_end() {
+    for end in [UpdateState::Offered, UpdateState::TimedOut, UpdateState::Failed, UpdateState::RolledBack] {
+        let mut subject = offered(false);
+        subject.update.as_mut().expect("an update").state = end;
+        let state = subject.tell(TopicKind::Version, r#"{"version":"1.1.0"}"#);
+        assert_eq!(state, UpdateState::Succeeded, "{end:?}");
+    }
+}
+
+#[test]
+fn the_last_outcome_completes_an_update_unless_it_is_an_old_story() {
+    let report = r#"{"version":"1.0.0","last":{"to":"1.1.0","result":"FAILED","reason":"wrong digest"}}"#;
+    let mut subject = offered(false);
+    assert_eq!(subject.tell(TopicKind::Version, report), UpdateState::Failed);
+    assert_eq!(subject.reason(), "wrong digest");
+    assert!(subject.at_fault());
+
+    let mut again = offered(false);
+    again.update.as_mut().expect("an update").outcome_before = subject.device.last_outcome.clone();
+    assert_eq!(again.tell(TopicKind::Version, report), UpdateState::Offered);
+    // Once it has restarted into the new image, the same words tell of this attempt.
+    again.tell(TopicKind::Progress, r#"{"phase":"restart"}"#);
+    assert_eq!(again.replay(TopicKind::Version, &format!("{report} ")), UpdateState::Restarting);
+    assert_eq!(again.tell(TopicKind::Version, report), UpdateState::RolledBack);
+}
+
+#[test]
+fn progress_moves_the_update_and_starts_the_clock_anew() {
+    let mut subject = offered(false);
+    let progress = r#"{"phase":"download","done":524288,"total":1500000}"#;
+    assert_eq!(subject.tell(TopicKind::Progress, progress), UpdateState::Downloading);
+    let update = subject.update.as_ref().expect("an update");
+    assert_eq!((update.done, update.heard_at), (524_288, NOW));
+    let restart = r#"{"phase":"restart"}"#;
+    assert_eq!(subject.tell(TopicKind::Progress, restart), UpdateState::Restarting);
+    assert_eq!(subject.tell(TopicKind::Status, "FAILED self-test"), UpdateState::RolledBack);
+    assert_eq!(subject.tell(TopicKind::Progress, progress), UpdateState::RolledBack);
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_and_changes_nothing_else() {
+    let mut subject = offered(true);
+    let before = subject.clone();
+    for (kind, payload) in [
+        (TopicKind::Version, "1.0"),
+        (TopicKind::Version, "{\"version\":"),
+        (TopicKind::Status, "ok"),
+        (TopicKind::Presence, "maybe"),
+        (TopicKind::Progress, "{}"),
+        (TopicKind::Request, "please"),
+    ] {
+        subject.tell(kind, payload);
+    }
+    assert_eq!(subject.device.unreadable_count, 6);
+    assert_eq!(subject.device.unreadable_last.as_deref(), Some("the only request is url_expired"));
+    assert_eq!(subject.update, before.update);
+    assert_eq!(subject.runs(), "1.0.0");
+    assert_eq!(subject.device.last_seen, None);
+}
+
+#[test]
+fn a_replayed_status_is_of_an_attempt_that_is_over() {
+    let mut subject = offered(true);
+    assert_eq!(subject.replay(TopicKind::Status, "SUCCESS"), UpdateState::Offered);
+    assert!(!subject.device_changed);
+}
+
+#[test]
+fn a_url_is_signed_again_five_times_and_not_for_an_update_that_is_over() {
+    let mut subject = offered(true);
+    for _ in 0..5 {
+        subject.wants_trigger = false;
+        subject.tell(TopicKind::Request, "url_expired");
+        assert!(subject.wants_trigger);
+    }
+    subject.wants_trigger = false;
+    subject.tell(TopicKind::Request, "url_expired");
+    assert!(!subject.wants_trigger);
+
+    let mut cancelled = offered(true);
+    cancelled.update.as_mut().expect("an update").state = UpdateState::Cancelled;
+    cancelled.tell(TopicKind::Request, "url_expired");
+    assert!(!cancelled.wants_trigger);
+}
+
+#[test]
+fn signed_urls_never_stay_in_a_reason() {
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Status, "FAILED 403 for https://b.example/f?X-Amz-Signature=1 (expired)");
+    assert_eq!(subject.reason(), "403 for (URL) (expired)");
+    assert!(!subject.at_fault());
+}
+
+#[test]
+fn a_power_cut_is_not_the_images_fault() {
+    let mut subject = offered(false);
+    subject.tell(TopicKind::Progress, r#"{"phase":"restart"}"#);
+    let report = r#"{"version":"1.0.0","reset":"power_on","last":{"to":"1.1.0","result":"FAILED","reason":"rolled back"}}"#;
+    assert_eq!(subject.tell(TopicKind::Version, report), UpdateState::RolledBack);
+    assert!(!subject.at_fault());
+}
+
+#[test]
+fn the_registered_product_wins_over_the_reported_one() {
+    let mut subject = offered(false);
+    subject.device.product = Some("mine".parse().expect("a product"));
+    subject.device.product_is_set = true;
+    subject.tell(TopicKind::Version, r#"{"version":"1.0.0","product":"other"}"#);
+    assert_eq!(subject.device.product.as_deref(), Some("mine"));
+    subject.device.product_is_set = false;
+    subject.tell(TopicKind::Version, r#"{"version":"1.0.0","product":"other"}"#);
+    assert_eq!(subject.device.product.as_deref(), Some("other"));
+}
+
+#[test]
+fn presence_is_believed_also_when_it_was_kept() {
+    let mut subject = offered(true);
+    subject.replay(TopicKind::Presence, "online");
+    assert_eq!(subject.device.presence, Some(Presence::Online));
+    assert_eq!(subject.device.last_seen, None);
+    subject.tell(TopicKind::Presence, "online");
+    assert_eq!(subject.device.last_seen, Some(NOW));
+    subject.tell(TopicKind::Presence, "offline");
+    assert_eq!(subject.device.presence, Some(Presence::Offline));
+}

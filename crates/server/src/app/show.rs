@@ -1,0 +1,202 @@
+//! Devices and updates as the API and the dashboard show them.
+
+use std::collections::HashMap;
+
+use contract::{DeviceId, Phase, ProductName};
+use fleet::UpdateState;
+
+use super::{App, AppError, now_ms, time};
+use crate::db::device::{self, DeviceFilter, DeviceRow};
+use crate::db::update::{self, UpdateRow};
+use crate::model::{Counts, Device, DeviceQuery, Page, Unreadable, Update};
+
+const PAGE_DEFAULT: u32 = 100;
+const PAGE_MAX: u32 = 500;
+
+/// What `state` in a query narrows a list to.
+#[derive(Debug, Clone, Copy)]
+enum StateFilter {
+    Any,
+    Online(bool),
+    Newest(UpdateState),
+}
+
+impl StateFilter {
+    fn parse(state: Option<&str>) -> Result<Self, AppError> {
+        match state {
+            None | Some("") => Ok(Self::Any),
+            Some("online") => Ok(Self::Online(true)),
+            Some("offline") => Ok(Self::Online(false)),
+            Some(word) => UpdateState::from_word(word).map(Self::Newest).ok_or_else(|| {
+                let words: Vec<&str> = UpdateState::ALL.iter().map(|state| state.as_str()).collect();
+                AppError::Invalid(format!("A state is online, offline, {}; not {word:?}.", words.join(", ")))
+            }),
+        }
+    }
+}
+
+impl App {
+    /// Devices in the order of their ids.
+    pub async fn devices(&self, query: &DeviceQuery) -> Result<Page<Device>, AppError> {
+        let state = StateFilter::parse(query.state.as_deref())?;
+        let limit = limit(query.limit)?;
+        let mut rows = self.narrowed(query, state, limit + 1).await?;
+        let next = (rows.len() > limit)
+            .then(|| rows.truncate(limit))
+            .and_then(|()| rows.last().map(|row| row.id.as_str().to_owned()));
+        Ok(Page { items: self.shown(rows).await?, next })
+    }
+
+    /// One device.
+    pub async fn device(&self, id: &DeviceId) -> Result<Device, AppError> {
+        let row = self.device_row(id).await?;
+        self.shown(vec![row]).await?.pop().ok_or_else(|| super::device::unknown(id))
+    }
+
+    /// A device's updates, newest first.
+    pub async fn updates(
+        &self,
+        id: &DeviceId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Update>, AppError> {
+        self.device_row(id).await?;
+        let limit = self::limit(Some(limit))?;
+        let below = cursor.map_or(Ok(i64::MAX), |cursor| {
+            cursor.parse().map_err(|_| AppError::Invalid("This cursor is not one of this list's.".to_owned()))
+        })?;
+        let mut rows = update::of_device(self.db(), id, below, i64::try_from(limit).unwrap_or(0) + 1).await?;
+        let next = (rows.len() > limit)
+            .then(|| rows.truncate(limit))
+            .and_then(|()| rows.last().map(|row| row.id.to_string()));
+        Ok(Page { items: rows.into_iter().map(update).collect(), next })
+    }
+
+    /// Figures of the whole fleet, or of one product.
+    pub async fn counts(&self, product: Option<&ProductName>) -> Result<Counts, AppError> {
+        let devices = device::count(self.db(), product).await?;
+        let newest = update::newest_states(self.db(), product).await?.into_iter().collect();
+        let online = match self.heard(true, now_ms()) {
+            Some(heard) => device::count_heard(self.db(), product, heard).await?,
+            None => self.count_connected(product).await?,
+        };
+        let messages = self.inner.messages.load(std::sync::atomic::Ordering::Relaxed);
+        Ok(Counts { devices, online, newest, messages })
+    }
+
+    async fn count_connected(&self, product: Option<&ProductName>) -> Result<u64, AppError> {
+        let connected = self.inner.online.after(None, usize::MAX);
+        if product.is_none() {
+            return Ok(connected.len() as u64);
+        }
+        let rows = device::by_ids(self.db(), &connected).await?;
+        Ok(rows.iter().filter(|row| row.product.as_ref() == product).count() as u64)
+    }
+
+    /// Up to `limit` devices of a query. On the embedded broker, who is online is known in memory only.
+    async fn narrowed(
+        &self,
+        query: &DeviceQuery,
+        state: StateFilter,
+        limit: usize,
+    ) -> Result<Vec<DeviceRow>, AppError> {
+        let now = now_ms();
+        let newest = if let StateFilter::Newest(state) = state { Some(state) } else { None };
+        let online = if let StateFilter::Online(online) = state { Some(online) } else { None };
+        let heard = online.and_then(|online| self.heard(online, now));
+        let in_memory = online.filter(|_| heard.is_none());
+        let mut found: Vec<DeviceRow> = Vec::new();
+        let mut after = query.cursor.clone();
+        loop {
+            let connected = (in_memory == Some(true))
+                .then(|| self.inner.online.after(after.as_deref(), PAGE_MAX as usize));
+            let filter = DeviceFilter {
+                product: query.product.as_ref(),
+                tag: query.tag.as_deref().filter(|tag| !tag.is_empty()),
+                contains: query.q.as_deref().filter(|text| !text.is_empty()),
+                after: after.as_deref(),
+                state: newest,
+                among: connected.as_deref(),
+                heard,
+            };
+            let size = if in_memory.is_some() { PAGE_MAX as usize } else { limit - found.len() };
+            let rows = device::page(self.db(), &filter, size).await?;
+            let last = match &connected {
+                Some(connected) => connected.last().filter(|_| connected.len() == size).cloned(),
+                None => rows.last().filter(|_| rows.len() == size).map(|row| row.id.clone()),
+            };
+            found.extend(
+                rows.into_iter()
+                    .filter(|row| in_memory.is_none_or(|wanted| self.is_online(row, now) == wanted)),
+            );
+            found.truncate(limit);
+            match last {
+                Some(last) if found.len() < limit => after = Some(last.as_str().to_owned()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn shown(&self, rows: Vec<DeviceRow>) -> Result<Vec<Device>, AppError> {
+        let ids: Vec<DeviceId> = rows.iter().map(|row| row.id.clone()).collect();
+        let mut tags: HashMap<DeviceId, Vec<String>> = HashMap::new();
+        for (id, tag) in device::tags(self.db(), &ids).await? {
+            tags.entry(id).or_default().push(tag);
+        }
+        let newest: Vec<i64> = rows.iter().filter_map(|row| row.update_id).collect();
+        let updates = update::by_ids(self.db(), &newest).await?;
+        let mut updates: HashMap<i64, UpdateRow> =
+            updates.into_iter().map(|update| (update.id, update)).collect();
+        let now = now_ms();
+        Ok(rows
+            .into_iter()
+            .map(|row| Device {
+                online: self.is_online(&row, now),
+                tags: tags.remove(&row.id).unwrap_or_default(),
+                update: row.update_id.and_then(|id| updates.remove(&id)).map(update),
+                unreadable: unreadable(&row),
+                id: row.id,
+                product: row.product,
+                version: row.version,
+                sha256: row.sha256,
+                last_seen: row.last_seen.map(time),
+                registered: row.registered,
+                created_at: time(row.created_at),
+                report: row.report,
+            })
+            .collect())
+    }
+}
+
+fn unreadable(row: &DeviceRow) -> Option<Unreadable> {
+    Some(Unreadable {
+        count: row.unreadable_count.unsigned_abs(),
+        last: row.unreadable_last.clone()?,
+        last_at: time(row.unreadable_at?),
+    })
+}
+
+/// An update as it is shown.
+pub(super) fn update(row: UpdateRow) -> Update {
+    Update {
+        id: row.id,
+        device: row.device,
+        from: row.from,
+        to: row.to,
+        state: row.state,
+        reason: Some(row.reason).filter(|reason| !reason.is_empty()),
+        bytes: row.bytes.unsigned_abs(),
+        phase: row.phase.map(|phase| Phase::as_str(phase).to_owned()),
+        done: row.done.unsigned_abs(),
+        created_at: time(row.created_at),
+        finished_at: row.finished_at.map(time),
+    }
+}
+
+fn limit(limit: Option<u32>) -> Result<usize, AppError> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(AppError::Invalid(format!("A page has 1 to {PAGE_MAX} items, not {limit}.")));
+    }
+    Ok(limit as usize)
+}

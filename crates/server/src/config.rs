@@ -1,0 +1,307 @@
+//! `updraft.toml` and the environment. Owns every key, its default and its bounds; refuses what it does not
+//! know, so that a misspelt key is never silently a default.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use contract::{ProductName, VersionTopic};
+use url::Url;
+
+mod keys;
+
+use keys::KEYS;
+
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "updraft.toml";
+
+/// The longest `http.public_url`, in bytes, so that `{public_url}/d/{token}` stays under 128.
+pub const PUBLIC_URL_MAX_BYTES: usize = 88;
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[http]`
+    pub http: HttpConfig,
+    /// `[mqtt]`
+    pub mqtt: MqttConfig,
+    /// `[fleet]`
+    pub fleet: FleetConfig,
+    /// `[store]`
+    pub store: StoreConfig,
+    /// `[database]`
+    pub database: DatabaseConfig,
+}
+
+/// `[http]`
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where the API and the dashboard listen.
+    pub listen: SocketAddr,
+    /// As devices and browsers reach it; `None`: `http://` and the address that was bound.
+    pub public_url: Option<Url>,
+}
+
+/// `[mqtt]`
+#[derive(Debug, Clone)]
+pub struct MqttConfig {
+    /// Which broker.
+    pub url: BrokerConfig,
+    /// Where the embedded broker listens.
+    pub listen: SocketAddr,
+    /// On an external broker, a device without presence is offline after this much silence.
+    pub offline_after_s: u32,
+    /// Where devices report what they run.
+    pub version_topic: VersionTopic,
+}
+
+/// `mqtt.url`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerConfig {
+    /// The one in this process.
+    Embedded,
+    /// Another; the URL may carry a password.
+    External(Secret),
+}
+
+/// `[fleet]`
+#[derive(Debug, Clone)]
+pub struct FleetConfig {
+    /// For devices that report a bare version.
+    pub default_product: Option<ProductName>,
+    /// Who becomes known on an external broker.
+    pub admit: Admit,
+    /// Silence after which an update has timed out.
+    pub update_timeout_s: u32,
+    /// Devices that may become known by their report.
+    pub max_devices: u32,
+}
+
+/// `fleet.admit`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admit {
+    /// Who sends a valid report.
+    Reported,
+    /// Who was registered.
+    Registered,
+}
+
+/// `[store]`
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// `file:PATH` or `s3://bucket?…`.
+    pub url: String,
+    /// How long a signed URL holds.
+    pub url_lifetime_s: u32,
+    /// How soon the dashboard shows a change made by another program.
+    pub refresh_s: u32,
+    /// Send `{public_url}/d/{token}` instead of the signed URL.
+    pub short_urls: bool,
+}
+
+/// `[database]`
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `sqlite:PATH`; may carry a password where it is another database's.
+    pub url: Secret,
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps the text from being printed.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for whom it is meant.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Why the configuration was refused. The sentence names the key and where it was set.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or not of sections with keys.
+    #[error("{0}")]
+    Malformed(String),
+    /// There is no such key.
+    #[error("{place}: there is no key {key}{}", hint(.nearest.as_deref()))]
+    UnknownKey {
+        /// File or environment.
+        place: String,
+        /// As it was written.
+        key: String,
+        /// The nearest that exists.
+        nearest: Option<String>,
+    },
+    /// The value is out of bounds.
+    #[error("{place}: {key} {problem}")]
+    Invalid {
+        /// File or environment.
+        place: String,
+        /// Which key.
+        key: String,
+        /// What is wrong with its value.
+        problem: String,
+    },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: HttpConfig { listen: (Ipv4Addr::LOCALHOST, 8080).into(), public_url: None },
+            mqtt: MqttConfig {
+                url: BrokerConfig::Embedded,
+                listen: (Ipv4Addr::LOCALHOST, 1883).into(),
+                offline_after_s: 120,
+                version_topic: VersionTopic::default(),
+            },
+            fleet: FleetConfig {
+                default_product: None,
+                admit: Admit::Reported,
+                update_timeout_s: 900,
+                max_devices: 100_000,
+            },
+            store: StoreConfig {
+                url: "file:updraft-data/store".to_owned(),
+                url_lifetime_s: 300,
+                refresh_s: 15,
+                short_urls: false,
+            },
+            database: DatabaseConfig { url: Secret::new("sqlite:updraft-data/updraft.db") },
+        }
+    }
+}
+
+impl Config {
+    /// Reads `path` (or `updraft.toml`, if it is there) and the environment of this process.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(source) => {
+                return Err(ConfigError::Unreadable { path: file.display().to_string(), source });
+            }
+        };
+        // Names that are not UTF-8 cannot be ours; values that are not are refused by their key.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        Self::parse(&file.display().to_string(), &text, environment)
+    }
+
+    /// Reads the text of a file, then the environment, which wins.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let table: toml::Table = text.parse().map_err(|error| malformed(file, text, &error))?;
+        for (section, values) in &table {
+            let values = values.as_table().ok_or_else(|| unknown(file, section, "", false))?;
+            for (key, value) in values {
+                config.set(file, section, key, value, false)?;
+            }
+            if values.is_empty() && !KEYS.iter().any(|known| known.section == section) {
+                return Err(unknown(file, section, "", false));
+            }
+        }
+        for (name, value) in environment {
+            // One underscore is another program's, or a command's (UPDRAFT_SERVER); two are a key's.
+            let Some((section, key)) = name.strip_prefix("UPDRAFT_").and_then(|rest| rest.split_once("__"))
+            else {
+                continue;
+            };
+            let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+            config.set("the environment", &section, &key, &toml::Value::String(value), true)?;
+        }
+        Ok(config)
+    }
+
+    fn set(
+        &mut self,
+        place: &str,
+        section: &str,
+        key: &str,
+        value: &toml::Value,
+        environment: bool,
+    ) -> Result<(), ConfigError> {
+        let known = KEYS
+            .iter()
+            .find(|known| known.section == section && known.name == key)
+            .ok_or_else(|| unknown(place, section, key, environment))?;
+        (known.set)(self, value).map_err(|problem| ConfigError::Invalid {
+            place: place.to_owned(),
+            key: spelled(section, key, environment),
+            problem,
+        })
+    }
+
+    /// Whether the broker is the one in this process.
+    pub fn embedded_broker(&self) -> bool {
+        self.mqtt.url == BrokerConfig::Embedded
+    }
+}
+
+/// Says the line, and not what is on it: that may be a password.
+fn malformed(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map(|before| format!(", line {}", before.matches('\n').count() + 1))
+        .unwrap_or_default();
+    ConfigError::Malformed(format!("{file}{line}: {}", error.message()))
+}
+
+/// A key as it is written in the file or in the environment.
+fn spelled(section: &str, key: &str, environment: bool) -> String {
+    match (environment, key) {
+        (true, _) => format!("UPDRAFT_{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase()),
+        (false, "") => section.to_owned(),
+        (false, _) => format!("{section}.{key}"),
+    }
+}
+
+fn unknown(place: &str, section: &str, key: &str, environment: bool) -> ConfigError {
+    let written = format!("{section}.{key}");
+    let nearest = KEYS
+        .iter()
+        .map(|known| {
+            let whole = strsim::damerau_levenshtein(&format!("{}.{}", known.section, known.name), &written);
+            // A key at the top level, or in the wrong section, is the key all the same.
+            let alone =
+                if known.name == key || (key.is_empty() && known.name == section) { 1 } else { whole };
+            (alone.min(whole), known)
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 5)
+        .map(|(_, known)| spelled(known.section, known.name, environment));
+    ConfigError::UnknownKey { place: place.to_owned(), key: spelled(section, key, environment), nearest }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! The way in and out.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::form::Fields;
+use super::{Said, Tone, Visit, document, icon, sentence};
+use crate::api::problem::Problem;
+use crate::router::Web;
+use crate::session::SESSION_LIFETIME;
+
+/// Where the visitor came from, and a login link's secret.
+#[derive(Default, Deserialize)]
+pub(crate) struct Arrival {
+    next: Option<String>,
+    key: Option<String>,
+}
+
+/// `GET /login`, and `GET /login?key=…` for a login link.
+pub(crate) async fn page(State(web): State<Web>, query: Result<Query<Arrival>, QueryRejection>) -> Response {
+    let arrival = query.map(|Query(arrival)| arrival).unwrap_or_default();
+    let Some(key) = arrival.key else {
+        return form(None, local(arrival.next.as_deref())).into_response();
+    };
+    let session = match web.logins.take() {
+        Ok(()) => web.app.login_with_link(&key, SESSION_LIFETIME).await.map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    match session {
+        Ok(Some(secret)) => {
+            ([(header::SET_COOKIE, web.session_cookie(&secret))], Redirect::to("/")).into_response()
+        }
+        Ok(None) => {
+            refused(StatusCode::UNAUTHORIZED, "This login link is not known here, or has expired.", "/")
+        }
+        Err(problem) => refused(problem.status(), &sentence(&problem.detail), "/"),
+    }
+}
+
+/// `POST /login`.
+pub(crate) async fn submit(
+    State(web): State<Web>,
+    headers: HeaderMap,
+    fields: Result<Fields, Problem>,
+) -> Response {
+    let fields = match fields {
+        Ok(fields) => fields,
+        Err(problem) => return problem.into_response(),
+    };
+    let next = local(fields.text("next")).to_owned();
+    let (name, password) =
+        (fields.text("name").unwrap_or_default(), fields.text("password").unwrap_or_default());
+    match crate::api::login::enter(&web, &headers, name, password).await {
+        Ok(secret) => {
+            ([(header::SET_COOKIE, web.session_cookie(&secret))], Redirect::to(&next)).into_response()
+        }
+        Err(problem) => refused(problem.status(), &sentence(&problem.detail), &next),
+    }
+}
+
+/// `POST /logout`.
+pub(crate) async fn logout(visit: Visit) -> Result<Response, Problem> {
+    visit.web.app.logout(&visit.caller.secret).await?;
+    Ok(([(header::SET_COOKIE, visit.web.no_session_cookie())], Redirect::to("/login")).into_response())
+}
+
+/// A path of ours; anything that could lead elsewhere becomes the start page.
+fn local(next: Option<&str>) -> &str {
+    match next {
+        Some(path)
+            if path.starts_with('/')
+                && !path[1..].starts_with(['/', '\\'])
+                && path.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
+            path
+        }
+        _ => "/",
+    }
+}
+
+fn refused(status: StatusCode, text: &str, next: &str) -> Response {
+    (status, form(Some(&Said::new(Tone::Warn, "Not logged in", text)), next)).into_response()
+}
+
+fn form(said: Option<&Said>, next: &str) -> Markup {
+    document(
+        "Log in",
+        &html! {
+            main.alone {
+                form.card.login method="post" action="/login" {
+                    div.brand { (icon::logo()) span { "Updraft" } }
+                    h1 { "Log in" }
+                    p.lead { "Firmware updates for your ESP32 fleet." }
+                    @if let Some(said) = said { (said.markup()) }
+                    input type="hidden" name="next" value=(next);
+                    label { span { "Name" } input name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus; }
+                    label { span { "Password or token" } input name="password" type="password" autocomplete="current-password" required; }
+                    button.primary.wide type="submit" { "Log in" }
+                    details {
+                        summary { "No password yet?" }
+                        p { "Make a token on the server and log in with it as the password, under any name:" }
+                        (super::copyable("updraft token new me --role admin"))
+                    }
+                }
+            }
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local;
+
+    #[test]
+    fn the_way_back_stays_in_the_house() {
+        assert_eq!(local(Some("/devices/a?x=1")), "/devices/a?x=1");
+        for foreign in
+            ["//evil.example", "/\\evil.example", "https://evil.example", "", "/a\r\nb", "javascript:x"]
+        {
+            assert_eq!(local(Some(foreign)), "/", "{foreign}");
+        }
+        assert_eq!(local(None), "/");
+    }
+}

@@ -1,0 +1,38 @@
+//! Single values that outlive the process: keys for signing, and when the server was last alive.
+
+use sea_orm::DbErr;
+
+use super::{Db, Query, Write};
+
+/// Signs local URLs and short ones.
+pub(crate) const URL_KEY: &str = "url_key";
+/// The server's name at an external broker.
+pub(crate) const CLIENT_ID: &str = "client_id";
+/// When the server was last alive with its broker, in milliseconds.
+pub(crate) const ALIVE_AT: &str = "alive_at";
+
+impl Db {
+    /// A value, if it was ever set.
+    pub(crate) async fn meta(&self, name: &str) -> Result<Option<String>, DbErr> {
+        let row = self.row("SELECT value FROM meta WHERE name = ?", vec![name.into()]).await?;
+        row.map(|row| row.try_get_by_index(0)).transpose()
+    }
+}
+
+impl Write {
+    /// Sets a value.
+    pub(crate) async fn set_meta(&self, name: &str, value: &str) -> Result<(), DbErr> {
+        let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.execute(sql, vec![name.into(), value.into()]).await.map(|_| ())
+    }
+
+    /// Sets a value unless there is one, and answers the one that is there then.
+    pub(crate) async fn meta_or_set(&self, name: &str, value: &str) -> Result<String, DbErr> {
+        let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING";
+        self.execute(sql, vec![name.into(), value.into()]).await?;
+        let row = self.row("SELECT value FROM meta WHERE name = ?", vec![name.into()]).await?;
+        row.map(|row| row.try_get_by_index(0))
+            .transpose()?
+            .ok_or_else(|| DbErr::RecordNotFound(format!("meta {name}, which was just written")))
+    }
+}

@@ -1,0 +1,165 @@
+use contract::DeviceId;
+use fleet::UpdateState;
+
+use super::device::DeviceRow;
+use super::update::UpdateRow;
+use super::*;
+
+async fn open(folder: &Path) -> Db {
+    Db::open(&url(folder)).await.expect("opens")
+}
+
+fn url(folder: &Path) -> Secret {
+    Secret::new(format!("sqlite:{}", folder.join("data folder/updraft.db").display()))
+}
+
+fn an_update(device: &DeviceId) -> UpdateRow {
+    UpdateRow {
+        id: 0,
+        device: device.clone(),
+        product: "p".parse().expect("a product"),
+        from: Some("1.0.0".parse().expect("a version")),
+        to: "1.1.0".parse().expect("a version"),
+        object_key: "p/releases/v1.1.0/firmware.bin".to_owned(),
+        sha256: Some(contract::Sha256([1; 32])),
+        bytes: 10,
+        state: UpdateState::Offered,
+        reason: String::new(),
+        phase: None,
+        done: 0,
+        forced: false,
+        outcome_before: None,
+        url_requests: 0,
+        image_at_fault: false,
+        created_at: 1,
+        heard_at: 1,
+        triggered_at: None,
+        finished_at: None,
+    }
+}
+
+async fn with_device(db: &Db) -> DeviceId {
+    let id: DeviceId = "d1".parse().expect("an id");
+    let write = db.write().await.expect("writes");
+    write.save_devices(&[&DeviceRow::new(id.clone(), 5)]).await.expect("saved");
+    write.commit().await.expect("committed");
+    id
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_opening_again_and_what_was_not_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let id = with_device(&db).await;
+    let write = db.write().await.expect("writes");
+    write.set_tags(&id, &["lost".to_owned()]).await.expect("set");
+    drop(write);
+    db.close().await.expect("closes");
+    let db = open(folder.path()).await;
+    assert_eq!(device::by_id(&db, &id).await.expect("read").expect("there").created_at, 5);
+    assert!(device::tags(&db, &[id]).await.expect("read").is_empty());
+}
+
+#[tokio::test]
+async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let mut row = DeviceRow::new("d2".parse().expect("an id"), 7);
+    row.product = Some("p".parse().expect("a product"));
+    row.version = Some("1.0.0-rc.1+b".parse().expect("a version"));
+    row.sha256 = Some(contract::Sha256([9; 32]));
+    row.report = Some(crate::model::DeviceReport { chip: Some("esp32".into()), ..Default::default() });
+    row.last_outcome =
+        Some(contract::LastOutcome { to: None, result: contract::Outcome::Failed, reason: None });
+    row.presence = Some(contract::Presence::Offline);
+    row.last_seen = Some(8);
+    row.unreadable_count = 3;
+    row.unreadable_last = Some("why".into());
+    row.unreadable_at = Some(9);
+    let write = db.write().await.expect("writes");
+    write.save_devices(&[&row]).await.expect("saved");
+    let mut update = an_update(&row.id);
+    update.outcome_before.clone_from(&row.last_outcome);
+    update.id = write.insert_update(&update).await.expect("inserted");
+    update.state = UpdateState::Failed;
+    update.phase = Some(contract::Phase::Verify);
+    update.reason = "no".into();
+    update.image_at_fault = true;
+    update.finished_at = Some(99);
+    write.save_update(&update).await.expect("saved");
+    write.commit().await.expect("committed");
+    row.update_id = Some(update.id);
+    assert_eq!(device::by_id(&db, &row.id).await.expect("read"), Some(row));
+    assert_eq!(update::by_id(&db, update.id).await.expect("read"), Some(update));
+}
+
+#[tokio::test]
+async fn a_device_has_one_update_in_flight_at_most() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let id = with_device(&db).await;
+    let write = db.write().await.expect("writes");
+    let mut first = an_update(&id);
+    first.id = write.insert_update(&first).await.expect("inserted");
+    let error = write.insert_update(&first).await.expect_err("refused");
+    assert!(is_duplicate(&error), "{error}");
+    first.state = UpdateState::Cancelled;
+    write.save_update(&first).await.expect("saved");
+    assert!(write.insert_update(&first).await.expect("inserted") > first.id);
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let write = db.write().await.expect("writes");
+    write.execute("UPDATE schema_version SET version = 99", vec![]).await.expect("set");
+    write.commit().await.expect("committed");
+    db.close().await.expect("closes");
+    let refusal = format!("{:#}", Db::open(&url(folder.path())).await.expect_err("refused"));
+    assert!(refusal.contains("newer Updraft") && refusal.contains("database.url"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_says_which_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("file"), "").expect("written");
+    let url = Secret::new(format!("sqlite:{}/file/updraft.db", folder.path().display()));
+    let refusal = format!("{:#}", Db::open(&url).await.expect_err("refused"));
+    assert!(refusal.contains("database.url"), "{refusal}");
+    let refusal =
+        format!("{:#}", Db::open(&Secret::new("postgres://u:geheim@h/d")).await.expect_err("refused"));
+    assert!(refusal.contains("SQLite only") && !refusal.contains("geheim"), "{refusal}");
+}
+
+#[tokio::test]
+async fn removing_a_device_removes_its_history_and_tags() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let id = with_device(&db).await;
+    let write = db.write().await.expect("writes");
+    let update = write.insert_update(&an_update(&id)).await.expect("inserted");
+    write.set_tags(&id, &["lab".to_owned()]).await.expect("set");
+    assert!(write.remove_device(&id).await.expect("removed"));
+    write.commit().await.expect("committed");
+    assert_eq!(update::by_id(&db, update).await.expect("read"), None);
+    assert!(device::tags(&db, &[id]).await.expect("read").is_empty());
+}
+
+#[tokio::test]
+async fn looking_for_silent_and_untriggered_updates_uses_their_indexes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    for (sql, index) in [(update::SILENT, "updates_silent"), (update::UNTRIGGERED, "updates_untriggered")] {
+        let rows = db.rows(&format!("EXPLAIN QUERY PLAN {sql}"), vec![1_i64.into(), 1_i64.into()]).await;
+        let plan: Vec<String> =
+            rows.expect("planned").iter().map(|row| row.try_get("", "detail").expect("a text")).collect();
+        assert!(plan.iter().any(|line| line.contains(index)), "{plan:?}");
+    }
+}
+
+#[test]
+fn placeholders_are_numbered_for_postgresql() {
+    let statement = statement(DbBackend::Postgres, "SELECT ? + ?", vec![1_i64.into(), 2_i64.into()]);
+    assert_eq!(statement.sql, "SELECT $1 + $2");
+}

@@ -1,0 +1,155 @@
+//! Users, and whatever opens the door: API tokens, sessions and login links. Only digests of secrets are here.
+
+use sea_orm::{DbErr, QueryResult};
+
+use super::device::corrupt;
+use super::{Db, Query, Write};
+use crate::app::Role;
+
+/// What a secret is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Api,
+    Session,
+    Link,
+}
+
+impl TokenKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Session => "session",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// A token as the table has it.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenRow {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) kind: TokenKind,
+    pub(crate) created_at: i64,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) used_at: Option<i64>,
+}
+
+/// A token to be made.
+#[derive(Debug)]
+pub(crate) struct NewToken<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) secret_sha256: &'a str,
+    pub(crate) role: Role,
+    pub(crate) kind: TokenKind,
+    /// The token it was got with: it ends with it.
+    pub(crate) parent: Option<i64>,
+    pub(crate) expires_at: Option<i64>,
+}
+
+const COLUMNS: &str = "id, name, role, kind, created_at, expires_at, used_at";
+
+impl Db {
+    /// The token of a secret, unless it has expired.
+    pub(crate) async fn token(&self, secret_sha256: &str, now: i64) -> Result<Option<TokenRow>, DbErr> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM tokens WHERE secret_sha256 = ? AND (expires_at IS NULL OR expires_at > ?)"
+        );
+        let row = self.row(&sql, vec![secret_sha256.into(), now.into()]).await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// API tokens, by name.
+    pub(crate) async fn api_tokens(&self) -> Result<Vec<TokenRow>, DbErr> {
+        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE kind = 'api' ORDER BY name");
+        self.rows(&sql, vec![]).await?.iter().map(read).collect()
+    }
+
+    /// A user's password hash and role.
+    pub(crate) async fn user(&self, name: &str) -> Result<Option<(String, Role)>, DbErr> {
+        let row = self.row("SELECT password_hash, role FROM users WHERE name = ?", vec![name.into()]).await?;
+        row.map(|row| Ok((row.try_get("", "password_hash")?, role(&row)?))).transpose()
+    }
+}
+
+impl Write {
+    /// Makes a token. A duplicate error means that the name is taken.
+    pub(crate) async fn insert_token(&self, token: &NewToken<'_>, now: i64) -> Result<(), DbErr> {
+        let sql = "INSERT INTO tokens (name, secret_sha256, role, kind, parent, created_at, expires_at) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?)";
+        let values = vec![
+            token.name.into(),
+            token.secret_sha256.into(),
+            token.role.as_str().into(),
+            token.kind.as_str().into(),
+            token.parent.into(),
+            now.into(),
+            token.expires_at.into(),
+        ];
+        self.execute(sql, values).await.map(|_| ())
+    }
+
+    /// Notes when a token was last used.
+    pub(crate) async fn set_used(&self, id: i64, now: i64) -> Result<(), DbErr> {
+        self.execute("UPDATE tokens SET used_at = ? WHERE id = ?", vec![now.into(), id.into()])
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends an API token and the sessions got with it. Answers whether there was one.
+    pub(crate) async fn remove_api_token(&self, name: &str) -> Result<bool, DbErr> {
+        let sql = "DELETE FROM tokens WHERE kind = 'api' AND name = ?";
+        Ok(self.execute(sql, vec![name.into()]).await? > 0)
+    }
+
+    /// Ends a session.
+    pub(crate) async fn remove_session(&self, secret_sha256: &str) -> Result<(), DbErr> {
+        let sql = "DELETE FROM tokens WHERE kind = 'session' AND secret_sha256 = ?";
+        self.execute(sql, vec![secret_sha256.into()]).await.map(|_| ())
+    }
+
+    /// Forgets what has expired.
+    pub(crate) async fn remove_expired(&self, now: i64) -> Result<u64, DbErr> {
+        self.execute("DELETE FROM tokens WHERE expires_at IS NOT NULL AND expires_at <= ?", vec![now.into()])
+            .await
+    }
+
+    /// Makes a user if there is none at all. Answers whether it did.
+    pub(crate) async fn insert_first_user(
+        &self,
+        name: &str,
+        password_hash: &str,
+        role: Role,
+        now: i64,
+    ) -> Result<bool, DbErr> {
+        if self.row("SELECT name FROM users LIMIT 1", vec![]).await?.is_some() {
+            return Ok(false);
+        }
+        let sql = "INSERT INTO users (name, password_hash, role, created_at) VALUES (?, ?, ?, ?)";
+        let values = vec![name.into(), password_hash.into(), role.as_str().into(), now.into()];
+        Ok(self.execute(sql, values).await? == 1)
+    }
+}
+
+fn read(row: &QueryResult) -> Result<TokenRow, DbErr> {
+    let kind: String = row.try_get("", "kind")?;
+    let kind = [TokenKind::Api, TokenKind::Session, TokenKind::Link]
+        .into_iter()
+        .find(|known| known.as_str() == kind)
+        .ok_or_else(|| corrupt("kind", &kind))?;
+    Ok(TokenRow {
+        id: row.try_get("", "id")?,
+        name: row.try_get("", "name")?,
+        role: role(row)?,
+        kind,
+        created_at: row.try_get("", "created_at")?,
+        expires_at: row.try_get("", "expires_at")?,
+        used_at: row.try_get("", "used_at")?,
+    })
+}
+
+fn role(row: &QueryResult) -> Result<Role, DbErr> {
+    let word: String = row.try_get("", "role")?;
+    Role::from_word(&word).ok_or_else(|| corrupt("role", &word))
+}

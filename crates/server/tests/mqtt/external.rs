@@ -1,0 +1,234 @@
+//! The client on a broker that is not ours: a real Mosquitto.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use contract::{TopicKind, VersionTopic};
+use updraft_server::mqtt::{BrokerAddress, LinkState, Mqtt, MqttOptions};
+
+use crate::rig::{Desk, Device, id, program, until, up};
+
+struct Mosquitto {
+    child: Child,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Mosquitto {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let path = folder.path().display();
+        let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {path}/passwords\nuser {user}\n\
+             persistence true\npersistence_location {path}/\nautosave_interval 1\n\
+             max_queued_messages 0\n"
+        );
+        std::fs::write(folder.path().join("conf"), text).unwrap();
+        let passwords = folder.path().join("passwords");
+        std::fs::write(&passwords, "server:p@ss/w+rd\na:secret-a\n").unwrap();
+        let hashed =
+            Command::new(program("mosquitto_passwd", "mosquitto")).arg("-U").arg(&passwords).status();
+        assert!(hashed.unwrap().success());
+        let child = Self::run(&folder);
+        Self { child, folder, port }
+    }
+
+    fn run(folder: &tempfile::TempDir) -> Child {
+        let mut command = Command::new(program("mosquitto", "mosquitto"));
+        command.arg("-c").arg(folder.path().join("conf")).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    async fn restart(&mut self) {
+        self.child = Self::run(&self.folder);
+        let port = self.port;
+        until("Mosquitto answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+    }
+
+    fn options(&self) -> MqttOptions {
+        let url = format!("mqtt://server:p%40ss%2Fw+rd@127.0.0.1:{}", self.port).parse().unwrap();
+        MqttOptions {
+            broker: BrokerAddress::External(url),
+            version_topic: VersionTopic::default(),
+            client_id: "updraft".to_owned(),
+            persistent: true,
+        }
+    }
+
+    async fn start(&self, desk: &Arc<Desk>) -> Mqtt {
+        let mqtt = Mqtt::start(&self.options(), desk.clone()).unwrap();
+        up(&mqtt).await;
+        mqtt
+    }
+
+    fn device(&self) -> Device {
+        Device { port: self.port, id: "a".to_owned(), password: "secret-a".to_owned() }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(count: usize) -> String {
+    (0..count).map(|n| n.to_string() + "\n").collect()
+}
+
+fn numbers(desk: &Desk) -> Vec<usize> {
+    let number = |line: &String| line.rsplit(' ').next().and_then(|word| word.parse().ok());
+    desk.lines().iter().filter_map(number).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_sent_while_the_server_is_down_come_after_the_restart_exactly_once() {
+    let mosquitto = Mosquitto::new();
+    let desk = Arc::new(Desk::default());
+    let first = mosquitto.start(&desk).await;
+    mosquitto.device().publish("version", "1.0.0").await;
+    until("the first", || desk.has("Version a 1.0.0")).await;
+    first.stop().await;
+
+    mosquitto.device().publish_lines("ota/progress", "1", lines(3000)).await;
+    mosquitto.device().publish("ota/status", "SUCCESS").await;
+    let desk = Arc::new(Desk::default());
+    let second = mosquitto.start(&desk).await;
+    // Up means: all of it was handled.
+    assert_eq!(desk.lines().len(), 3001);
+    assert_eq!(numbers(&desk), (0..3000).collect::<Vec<_>>());
+    assert!(desk.has("Status a SUCCESS"));
+    // A process that found its old session can publish.
+    let mut listener = mosquitto.device().listen("devices/a/ota", &[]).await;
+    second.publish(TopicKind::Trigger, &id("a"), b"go", None).await.unwrap();
+    listener.payload("go").await;
+    second.stop().await;
+
+    // Acknowledged once is acknowledged for good.
+    let desk = Arc::new(Desk::default());
+    let third = mosquitto.start(&desk).await;
+    assert!(desk.lines().is_empty(), "{:?}", desk.lines());
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_handler_did_not_commit_comes_again_after_a_restart() {
+    let mosquitto = Mosquitto::new();
+    let desk = Arc::new(Desk::default());
+    let first = mosquitto.start(&desk).await;
+    desk.failures.store(i64::MAX, Ordering::SeqCst);
+    mosquitto.device().publish("ota/status", "FAILED no space").await;
+    until("an attempt", || desk.failures.load(Ordering::SeqCst) < i64::MAX).await;
+    first.stop().await;
+    assert!(desk.lines().is_empty());
+
+    let desk = Arc::new(Desk::default());
+    desk.failures.store(2, Ordering::SeqCst);
+    let second = mosquitto.start(&desk).await;
+    assert_eq!(desk.lines(), ["Status a FAILED no space"]);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_is_said_only_after_the_backlog_was_handled() {
+    let mosquitto = Mosquitto::new();
+    let desk = Arc::new(Desk::default());
+    mosquitto.start(&desk).await.stop().await;
+    mosquitto.device().publish_lines("ota/progress", "1", lines(2000)).await;
+    let desk = Arc::new(Desk::default());
+    *desk.pause.lock().unwrap() = Duration::from_millis(20);
+    let mqtt = Mqtt::start(&mosquitto.options(), desk.clone()).unwrap();
+    let mut link = mqtt.link();
+    link.wait_for(|state| *state == LinkState::CatchingUp).await.unwrap();
+    assert!(desk.lines().len() < 2000);
+    up(&mqtt).await;
+    assert_eq!(desk.lines().len(), 2000);
+    mqtt.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_broker_is_found_again_and_nothing_acknowledged_is_lost() {
+    let mut mosquitto = Mosquitto::new();
+    let desk = Arc::new(Desk::default());
+    let mqtt = mosquitto.start(&desk).await;
+    mosquitto.device().publish("version", "1.0.0").await;
+    until("the first", || desk.has("Version a 1.0.0")).await;
+    // Mosquitto saves once a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    mosquitto.kill();
+    let mut link = mqtt.link();
+    let down = link.wait_for(|state| matches!(state, LinkState::Down { .. })).await.unwrap().clone();
+    assert!(matches!(down, LinkState::Down { reason, .. } if !reason.is_empty()));
+    // Not connected: the answer is an error within 5 s, and the message does not come later.
+    let start = Instant::now();
+    let error = mqtt.publish(TopicKind::Trigger, &id("a"), b"stale", None).await.unwrap_err();
+    assert!(error.to_string().contains("connect"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(6));
+
+    mosquitto.restart().await;
+    let mut listener = mosquitto.device().listen("devices/a/ota", &[]).await;
+    up(&mqtt).await;
+    mqtt.publish(TopicKind::Trigger, &id("a"), b"fresh", None).await.unwrap();
+    listener.payload("fresh").await;
+    assert_eq!(listener.messages().len(), 1, "{:?}", listener.heard);
+    mosquitto.device().publish("version", "2.0.0").await;
+    until("the second", || desk.has("Version a 2.0.0")).await;
+    assert_eq!(desk.lines(), ["Version a 1.0.0", "Version a 2.0.0"]);
+    mqtt.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_20000_messages_arrives_whole_from_mosquitto_too() {
+    let mosquitto = Mosquitto::new();
+    let desk = Arc::new(Desk::default());
+    let mqtt = mosquitto.start(&desk).await;
+    mosquitto.device().publish_lines("ota/progress", "1", lines(20_000)).await;
+    until("20,000 messages", || desk.seen.lock().unwrap().len() >= 20_000).await;
+    assert_eq!(numbers(&desk), (0..20_000).collect::<Vec<_>>());
+    mqtt.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_of_the_contract_is_ignored_and_counted() {
+    let mosquitto = Mosquitto::new();
+    let desk = Arc::new(Desk::default());
+    let mqtt = mosquitto.start(&desk).await;
+    for (topic, payload) in [
+        ("devices/-bad-/version", "1.0.0".to_owned()),
+        ("devices/a/ota/progress", "x".repeat(5000)),
+        ("devices/a/version", "1.0.0".to_owned()),
+    ] {
+        let output = mosquitto.device().try_publish(&["-q", "1", "-t", topic, "-m", &payload]).await;
+        assert!(output.status.success());
+    }
+    until("the good one", || desk.has("Version a 1.0.0")).await;
+    assert_eq!((mqtt.ignored(), desk.lines().len()), (1, 2));
+    mqtt.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusing_broker_is_named_as_the_reason() {
+    let mosquitto = Mosquitto::new();
+    let mut options = mosquitto.options();
+    let url = format!("mqtt://server:wrong@127.0.0.1:{}", mosquitto.port).parse().unwrap();
+    options.broker = BrokerAddress::External(url);
+    let mqtt = Mqtt::start(&options, Arc::new(Desk::default())).unwrap();
+    let mut link = mqtt.link();
+    let refused =
+        |state: &LinkState| matches!(state, LinkState::Down { reason, .. } if reason.contains("refuses us"));
+    tokio::time::timeout(Duration::from_secs(10), link.wait_for(refused)).await.unwrap().unwrap();
+    let start = Instant::now();
+    mqtt.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(2));
+}

@@ -1,0 +1,335 @@
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use updraft_server::app::Role;
+
+use super::house::{House, cookie, image, problem};
+
+/// Every path of the document, with something in place of its parameters.
+async fn operations(house: &House) -> Vec<(Method, String)> {
+    let document: Value = house.nobody().get("/api/openapi.json").await.json().await.unwrap();
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        assert!(path.starts_with("/api/v1/") || path == "/healthz" || path == "/readyz", "{path}");
+        let filled = path
+            .replace("{id}", "d1")
+            .replace("{p}", "lamp")
+            .replace("{version}", "1.0.0")
+            .replace("{n}", "1")
+            .replace("{c}", "beta");
+        assert!(!filled.contains('{'), "{filled}");
+        for method in item.as_object().unwrap().keys() {
+            let Ok(method) = method.to_uppercase().parse::<Method>() else { continue };
+            operations.push((method, filled.clone()));
+        }
+    }
+    assert!(operations.len() >= 22, "{operations:?}");
+    operations
+}
+
+fn is_open(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/api/v1/login")
+}
+
+#[tokio::test]
+async fn every_path_without_credentials_is_401_before_anything_is_read() {
+    let house = House::open().await;
+    for (method, path) in operations(&house).await.into_iter().filter(|(_, path)| !is_open(path)) {
+        for bearer in [None, Some("Bearer nobody"), Some("Basic YTpi")] {
+            let mut request = house.nobody().request(method.clone(), &path).body("{ not json");
+            if let Some(bearer) = bearer {
+                request = request.header("authorization", bearer);
+            }
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.headers()["www-authenticate"], "Bearer", "{method} {path}");
+            problem(answer, StatusCode::UNAUTHORIZED).await;
+        }
+    }
+    for path in ["/api/v1/nothing", "/api/v1/devices/%00", "/metrics"] {
+        problem(house.nobody().get(path).await, StatusCode::UNAUTHORIZED).await;
+    }
+}
+
+#[tokio::test]
+async fn roles_may_what_they_may_and_nothing_else() {
+    let house = House::open().await;
+    let (admin, operator) = (house.actor(Role::Admin).await, house.actor(Role::Operator).await);
+    let (ci, viewer) = (house.actor(Role::Ci).await, house.actor(Role::Viewer).await);
+    for (method, path) in operations(&house).await {
+        // Logging out with an API token would revoke nothing, and a stream does not end.
+        if is_open(&path) || path == "/api/v1/events" || path == "/api/v1/logout" {
+            continue;
+        }
+        let reads = method == Method::GET;
+        let releases = reads
+            || path.ends_with("/releases")
+            || path.ends_with("/channels/beta")
+            || path.ends_with("/refresh");
+        for (who, may) in [(&viewer, reads), (&ci, releases), (&operator, true), (&admin, true)] {
+            // Refused by its body, where it is not refused by its role: nothing is changed.
+            let answer = who
+                .request(method.clone(), &path)
+                .header("content-type", "application/json")
+                .body("[")
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status() != 403, may, "{method} {path}: {}", answer.status());
+            if !may {
+                problem(answer, StatusCode::FORBIDDEN).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_failure_is_a_problem_document() {
+    let house = House::open().await;
+    let admin = house.actor(Role::Admin).await;
+    let long = "a".repeat(70_000);
+    let unknown = problem(admin.get("/api/v1/devices/nobody").await, StatusCode::NOT_FOUND).await;
+    assert!(unknown.contains("nobody"), "{unknown}");
+    problem(admin.get("/api/v1/nothing").await, StatusCode::NOT_FOUND).await;
+    problem(admin.get("/api/v1/products/nothing/releases").await, StatusCode::NOT_FOUND).await;
+    let wrong_method = admin.request(Method::PUT, "/api/v1/devices").send().await.unwrap();
+    assert!(wrong_method.headers().contains_key("allow"));
+    problem(wrong_method, StatusCode::METHOD_NOT_ALLOWED).await;
+    for path in [
+        "/api/v1/devices/-bad",
+        "/api/v1/products/UPPER/releases",
+        "/api/v1/products/lamp/releases/1.2",
+        "/api/v1/devices?colour=red",
+        "/api/v1/devices?state=tired",
+        "/api/v1/devices/d1/updates?limit=0",
+    ] {
+        let sentence = problem(admin.get(path).await, StatusCode::BAD_REQUEST).await;
+        assert!(!sentence.contains("deserialize"), "{sentence}");
+    }
+    let post = |kind: &'static str, body: String| {
+        admin.request(Method::POST, "/api/v1/devices").header("content-type", kind).body(body).send()
+    };
+    problem(post("application/json", "{".into()).await.unwrap(), StatusCode::BAD_REQUEST).await;
+    problem(post("application/json", "{\"id\":\"a/b\"}".into()).await.unwrap(), StatusCode::BAD_REQUEST)
+        .await;
+    problem(
+        post("application/json", "{\"id\":\"a\",\"colour\":1}".into()).await.unwrap(),
+        StatusCode::BAD_REQUEST,
+    )
+    .await;
+    problem(post("text/plain", "{\"id\":\"a\"}".into()).await.unwrap(), StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        .await;
+    problem(
+        post("application/json", format!("{{\"id\":\"{long}\"}}")).await.unwrap(),
+        StatusCode::PAYLOAD_TOO_LARGE,
+    )
+    .await;
+    problem(
+        admin.request(Method::POST, "/api/v1/updates/99/cancel").send().await.unwrap(),
+        StatusCode::NOT_FOUND,
+    )
+    .await;
+    problem(
+        admin.request(Method::POST, "/api/v1/updates/x/cancel").send().await.unwrap(),
+        StatusCode::BAD_REQUEST,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_is_registered_changed_checked_and_removed() {
+    let house = House::open().await;
+    let operator = house.actor(Role::Operator).await;
+    assert_eq!(operator.publish("version=1.0.0&promote=production", image("1.0.0")).await.status(), 201);
+    let answer =
+        operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1", "product": "lamp"})).await;
+    assert_eq!(answer.status(), 201);
+    let registered: Value = answer.json().await.unwrap();
+    assert_eq!((&registered["id"], &registered["mqtt_username"]), (&json!("d1"), &json!("d1")));
+    assert!(registered["mqtt_password"].as_str().unwrap().len() >= 16);
+    problem(operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1"})).await, StatusCode::CONFLICT)
+        .await;
+    let changed: Value = operator
+        .json(Method::PATCH, "/api/v1/devices/d1", &json!({"tags": ["lab"]}))
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(changed["tags"], json!(["lab"]));
+    let list: Value = operator.get("/api/v1/devices?tag=lab").await.json().await.unwrap();
+    assert_eq!((list["items"].as_array().unwrap().len(), &list["next"]), (1, &Value::Null));
+    for body in ["", "{\"force\":true}"] {
+        let mut check = operator.request(Method::POST, "/api/v1/devices/d1/check-update");
+        if !body.is_empty() {
+            check = check.header("content-type", "application/json").body(body);
+        }
+        let answer: Value = check.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["decision"], "unknown_version", "{answer}");
+    }
+    let removed = operator.request(Method::DELETE, "/api/v1/devices/d1").send().await.unwrap();
+    assert_eq!(removed.status(), 204);
+    assert_eq!(operator.get("/api/v1/devices/d1").await.status(), 404);
+}
+
+#[tokio::test]
+async fn an_image_is_published_promoted_and_blocked() {
+    let house = House::open().await;
+    let operator = house.actor(Role::Operator).await;
+    let bytes = image("1.0.0");
+    let answer =
+        operator.publish("version=1.0.0&promote=production&notes=First%20light", bytes.clone()).await;
+    assert_eq!(answer.status(), 201);
+    let release: Value = answer.json().await.unwrap();
+    assert_eq!((&release["version"], &release["size"]), (&json!("1.0.0"), &json!(bytes.len())));
+    assert_eq!((&release["blocked"], &release["notes"]), (&json!(false), &json!("First light")));
+    assert_eq!(
+        operator.publish("version=1.0.0", bytes).await.status(),
+        201,
+        "the same bytes again change nothing"
+    );
+    let again = problem(operator.publish("version=1.0.0", image("9.9.9")).await, StatusCode::CONFLICT).await;
+    assert!(again.contains("1.0.0"), "{again}");
+    let channels: Value = operator.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
+    assert_eq!(channels["items"], json!([{"name": "production", "version": "1.0.0"}]));
+    let block = operator
+        .json(Method::PUT, "/api/v1/products/lamp/blocked/1.0.0", &json!({"reason": "too bright"}))
+        .await;
+    assert_eq!(block.status(), 204);
+    let release: Value = operator.get("/api/v1/products/lamp/releases/1.0.0").await.json().await.unwrap();
+    assert_eq!((&release["blocked"], &release["reason"]), (&json!(true), &json!("too bright")));
+    let refused =
+        operator.json(Method::PUT, "/api/v1/products/lamp/channels/beta", &json!({"version": "1.0.0"})).await;
+    problem(refused, StatusCode::CONFLICT).await;
+    let unblock =
+        operator.request(Method::DELETE, "/api/v1/products/lamp/blocked/1.0.0").send().await.unwrap();
+    assert_eq!(unblock.status(), 204);
+    let products: Value = operator.get("/api/v1/products").await.json().await.unwrap();
+    assert_eq!(products["items"][0]["name"], "lamp");
+}
+
+#[tokio::test]
+async fn what_is_no_image_is_refused_with_a_sentence() {
+    let house = House::open().await;
+    let ci = house.actor(Role::Ci).await;
+    let sentence =
+        problem(ci.publish("version=1.0.0", b"<html>".to_vec()).await, StatusCode::BAD_REQUEST).await;
+    assert!(sentence.contains("image"), "{sentence}");
+    problem(ci.publish("version=1.0.0", Vec::new()).await, StatusCode::BAD_REQUEST).await;
+    let version = problem(ci.publish("version=1.2", image("1.0.0")).await, StatusCode::BAD_REQUEST).await;
+    assert!(version.contains("SemVer"), "{version}");
+    let long = problem(
+        ci.publish("version=1.0.0", vec![0xE9; 16 * 1024 * 1024 + 1]).await,
+        StatusCode::PAYLOAD_TOO_LARGE,
+    )
+    .await;
+    assert!(long.contains("16 MiB"), "{long}");
+    assert_eq!(ci.get("/api/v1/products/lamp/releases").await.status(), 404, "nothing was begun");
+}
+
+#[tokio::test]
+async fn the_cookie_counts_from_pages_of_this_server_only() {
+    let house = House::open().await;
+    let cookie = house.session().await;
+    assert!(cookie.starts_with("updraft="), "{cookie}");
+    let post = |header: Option<(&'static str, String)>| {
+        let mut request = house
+            .nobody()
+            .request(Method::POST, "/api/v1/devices")
+            .header("cookie", &cookie)
+            .json(&json!({"id": "d1", "product": "lamp"}));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        request.send()
+    };
+    for refused in [
+        None,
+        Some(("sec-fetch-site", "cross-site".into())),
+        Some(("sec-fetch-site", "same-site".into())),
+        Some(("origin", "https://evil.example".into())),
+        Some(("origin", "null".into())),
+    ] {
+        problem(post(refused).await.unwrap(), StatusCode::FORBIDDEN).await;
+    }
+    assert_eq!(post(Some(("origin", house.base.clone()))).await.unwrap().status(), 201);
+    assert_eq!(post(Some(("sec-fetch-site", "same-origin".into()))).await.unwrap().status(), 409);
+    let read = house
+        .nobody()
+        .request(Method::GET, "/api/v1/devices")
+        .header("cookie", &cookie)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(read.status(), 200);
+}
+
+#[tokio::test]
+async fn log_in_gives_a_session_log_out_ends_it_and_guessing_is_slow() {
+    let house = House::open().await;
+    let first = house.running.first_login().unwrap();
+    let credentials = json!({"name": first.user, "password": first.password});
+    let answer = house.nobody().json(Method::POST, "/api/v1/login", &credentials).await;
+    assert_eq!(answer.status(), 200);
+    let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && !set.contains("Secure"), "{set}");
+    let session = cookie(&answer);
+    let token = answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    let with = |method, path: &str| house.nobody().request(method, path).bearer_auth(&token).send();
+    assert_eq!(with(Method::GET, "/api/v1/devices").await.unwrap().status(), 200);
+    assert_eq!(with(Method::POST, "/api/v1/logout").await.unwrap().status(), 204);
+    assert_eq!(with(Method::GET, "/api/v1/devices").await.unwrap().status(), 401);
+    let page = house.nobody().request(Method::GET, "/").header("cookie", session).send().await.unwrap();
+    assert_eq!((page.status().as_u16(), &page.headers()["location"]), (303, &"/login".parse().unwrap()));
+    let foreign = house
+        .nobody()
+        .request(Method::POST, "/api/v1/login")
+        .header("origin", "https://evil.example")
+        .json(&credentials);
+    problem(foreign.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    let guess = json!({"name": first.user, "password": "guess"});
+    let nobody = house.nobody();
+    let guesses = (0..14).map(|_| nobody.json(Method::POST, "/api/v1/login", &guess));
+    let answers = futures_util::future::join_all(guesses).await;
+    let (slowed, answered): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status() == 429);
+    assert!(answered.len() >= 5 && slowed.len() >= 3, "{} answered", answered.len());
+    for answer in answered {
+        problem(answer, StatusCode::UNAUTHORIZED).await;
+    }
+    for answer in slowed {
+        assert!(answer.headers().contains_key("retry-after"));
+        problem(answer, StatusCode::TOO_MANY_REQUESTS).await;
+    }
+}
+
+#[tokio::test]
+async fn behind_https_the_cookie_is_bound_to_the_host() {
+    let house = House::open_with("public_url = \"https://updraft.example\"").await;
+    let first = house.running.first_login().unwrap();
+    let answer = house
+        .nobody()
+        .json(Method::POST, "/api/v1/login", &json!({"name": first.user, "password": first.password}))
+        .await;
+    let set = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(
+        set.starts_with("__Host-updraft=") && set.contains("; Secure") && set.contains("; Path=/;"),
+        "{set}"
+    );
+}
+
+#[tokio::test]
+async fn health_and_metrics_say_how_the_house_stands() {
+    let house = House::open().await;
+    assert_eq!(house.nobody().get("/healthz").await.status(), 200);
+    let viewer = house.actor(Role::Viewer).await;
+    let metrics = viewer.get("/metrics").await;
+    assert!(metrics.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let text = metrics.text().await.unwrap();
+    assert!(text.contains("updraft_devices 0\n") && text.contains("updraft_problems 0\n"), "{text}");
+    std::fs::rename(house.folder.path().join("store"), house.folder.path().join("elsewhere")).unwrap();
+    house
+        .until("/readyz says that the store is gone", async || {
+            house.nobody().get("/readyz").await.status() == 503
+        })
+        .await;
+    let sentence = problem(house.nobody().get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(sentence.contains("store"), "{sentence}");
+    assert_eq!(house.nobody().get("/healthz").await.status(), 200);
+}

@@ -1,0 +1,289 @@
+use reqwest::{Method, Response};
+use updraft_server::app::Role;
+
+use super::house::{House, image};
+
+struct Browser<'a> {
+    house: &'a House,
+    cookie: String,
+}
+
+impl Browser<'_> {
+    async fn page(&self, path: &str) -> String {
+        let answer = self.get(path, &[]).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.unwrap()
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let mut request = self
+            .house
+            .nobody()
+            .request(Method::GET, path)
+            .header("cookie", &self.cookie)
+            .header("accept", "text/html");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
+    async fn submit(&self, path: &str, body: &str, fragment: bool) -> Response {
+        let mut request = self
+            .house
+            .nobody()
+            .request(Method::POST, path)
+            .header("cookie", &self.cookie)
+            .header("sec-fetch-site", "same-origin");
+        request = request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
+        if fragment {
+            request = request.header("x-updraft-fragment", "1");
+        }
+        request.send().await.unwrap()
+    }
+}
+
+async fn browser(house: &House) -> Browser<'_> {
+    Browser { house, cookie: house.session().await }
+}
+
+#[tokio::test]
+async fn pages_lead_to_the_log_in_and_back() {
+    let house = House::open().await;
+    for (path, to) in [("/", "/login"), ("/releases?new=1", "/login?next=%2Freleases%3Fnew%3D1")] {
+        let answer = house.nobody().get(path).await;
+        assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()), (303, to));
+    }
+    let login = house.nobody().get("/login").await;
+    assert_eq!(login.status(), 200);
+    assert!(login.text().await.unwrap().contains("Password or token"));
+    let bad_link = house.nobody().get("/login?key=guess").await;
+    assert_eq!(bad_link.status(), 401);
+    assert!(!bad_link.text().await.unwrap().contains("guess"));
+    let first = house.running.first_login().unwrap();
+    let body = format!("name={}&password={}&next=%2Freleases", first.user, first.password);
+    let enter = house
+        .nobody()
+        .request(Method::POST, "/login")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body);
+    let answer = enter.send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()),
+        (303, "/releases")
+    );
+}
+
+#[tokio::test]
+async fn every_page_forbids_inline_scripts_and_has_none() {
+    let house = House::open().await;
+    let browser = browser(&house).await;
+    for path in ["/", "/releases", "/login", "/devices/nobody", "/nothing"] {
+        let answer = browser.get(path, &[]).await;
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(
+            policy.contains("default-src 'self'")
+                && policy.contains("frame-ancestors 'none'")
+                && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+        assert_eq!(answer.headers()["referrer-policy"], "no-referrer");
+        let html = answer.text().await.unwrap();
+        assert!(html.starts_with("<!DOCTYPE html>"), "{path}: {html}");
+        for inline in ["<script>", " onclick=", " style=", "<style"] {
+            assert!(!html.contains(inline), "{path} has {inline}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn assets_are_kept_by_browsers_under_names_that_change_with_them() {
+    let house = House::open().await;
+    let html = house.nobody().get("/login").await.text().await.unwrap();
+    for ending in [".css", ".js", ".svg"] {
+        let end = html.find(ending).unwrap() + ending.len();
+        let begin = html[..end].rfind("/assets/").unwrap();
+        let answer = house.nobody().get(&html[begin..end]).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.headers()["cache-control"].to_str().unwrap().contains("immutable"));
+        let etag = answer.headers()["etag"].clone();
+        let again = house
+            .nobody()
+            .request(Method::GET, &html[begin..end])
+            .header("if-none-match", etag)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(again.status(), 304);
+    }
+    assert_eq!(house.nobody().get("/assets/updraft-0.css").await.status(), 404);
+}
+
+#[tokio::test]
+async fn an_empty_house_says_what_to_do_next() {
+    let house = House::open().await;
+    let browser = browser(&house).await;
+    assert!(browser.page("/").await.contains("updraft device add"));
+    assert!(browser.page("/releases").await.contains("updraft publish"));
+}
+
+#[tokio::test]
+async fn a_device_is_added_checked_and_removed_with_plain_forms() {
+    let house = House::open().await;
+    let browser = browser(&house).await;
+    let added = browser.submit("/devices", "id=d1&product=lamp", false).await;
+    assert_eq!(added.status(), 200);
+    let added = added.text().await.unwrap();
+    for told in ["MQTT password", "devices/d1/ota<", "devices/d1/ota/status<", "devices/d1/version<"] {
+        assert!(added.contains(told), "{told}: {added}");
+    }
+    let list = browser.page("/").await;
+    assert!(list.contains("Check update for d1\" disabled"), "it was never seen: {list}");
+    let page = browser.page("/devices/d1").await;
+    assert!(page.contains("d1") && page.contains("unknown") && page.contains("Check update"));
+    let checked = browser.submit("/devices/d1/check", "", false).await;
+    assert_eq!(
+        (checked.status().as_u16(), checked.headers()["location"].to_str().unwrap()),
+        (303, "/devices/d1")
+    );
+    let flash = super::house::cookie(&checked);
+    let shown = browser.get("/devices/d1", &[("cookie", &flash)]).await.text().await.unwrap();
+    assert!(shown.contains("Version not known yet"), "{shown}");
+    let removed = browser.submit("/devices/d1/remove", "", false).await;
+    assert_eq!(removed.headers()["location"], "/");
+    assert_eq!(browser.get("/devices/d1", &[]).await.status(), 404);
+}
+
+#[tokio::test]
+async fn the_script_gets_answers_and_fragments_without_the_frame() {
+    let house = House::open().await;
+    let browser = browser(&house).await;
+    browser.submit("/devices", "id=d1&product=lamp", false).await;
+    let answer = browser.submit("/devices/d1/check", "", true).await;
+    assert_eq!(answer.status(), 200);
+    let html = answer.text().await.unwrap();
+    assert!(html.starts_with("<div class=\"notice warn\""), "{html}");
+    let all = browser.submit("/devices/check", "id=d1&id=gone&id=a%2Fb", true).await.text().await.unwrap();
+    assert!(all.contains("Checked 1 device") && all.contains("1 unknown version"), "{all}");
+    let part = browser.get("/", &[("x-updraft-fragment", "1")]).await.text().await.unwrap();
+    assert!(part.contains("id=\"row-d1\"") && !part.contains("<html"), "{part}");
+    let gone = browser.submit("/devices/d1/remove", "", true).await;
+    assert_eq!(gone.headers()["x-updraft-go"], "/");
+    let nobody =
+        house.nobody().request(Method::GET, "/").header("x-updraft-fragment", "1").send().await.unwrap();
+    assert_eq!(nobody.status(), 401, "so that the script goes to the log in");
+}
+
+#[tokio::test]
+async fn releases_are_promoted_blocked_and_unblocked_with_forms() {
+    let house = House::open().await;
+    let browser = browser(&house).await;
+    let ci = house.actor(Role::Ci).await;
+    for version in ["1.0.0", "1.1.0"] {
+        assert_eq!(
+            ci.publish(&format!("version={version}&notes=%3Cb%3Ebold%3C/b%3E"), image(version))
+                .await
+                .status(),
+            201
+        );
+    }
+    let page = browser.page("/releases/lamp").await;
+    assert!(
+        page.contains("Nothing") && page.contains("&lt;b&gt;bold&lt;/b&gt;") && !page.contains("<b>bold"),
+        "text is escaped"
+    );
+    let said = |html: String, what: &str| assert!(html.contains(what), "{html}");
+    said(
+        browser.submit("/releases/lamp/promote", "version=1.1.0", true).await.text().await.unwrap(),
+        "1.1.0 is in production",
+    );
+    said(
+        browser.submit("/releases/lamp/block", "version=1.0.0&reason=", true).await.text().await.unwrap(),
+        "Say why",
+    );
+    said(
+        browser
+            .submit("/releases/lamp/block", "version=1.0.0&reason=loops", true)
+            .await
+            .text()
+            .await
+            .unwrap(),
+        "1.0.0 is blocked",
+    );
+    said(
+        browser.submit("/releases/lamp/promote", "version=1.0.0", true).await.text().await.unwrap(),
+        "1.0.0 is blocked: loops; it cannot be promoted; unblock it first",
+    );
+    let page = browser.page("/releases/lamp").await;
+    assert!(page.contains("loops") && page.contains("Unblock 1.0.0?"));
+    assert!(page.contains("Production points to this version: promote another one afterwards"));
+    let next = "Nothing is offered until another version is promoted.";
+    assert!(!page.contains(next));
+    browser.submit("/releases/lamp/block", "version=1.1.0&reason=hangs", true).await;
+    let page = browser.page("/releases/lamp").await;
+    assert!(page.contains(next) && page.contains("it is offered to devices again from now on"));
+    said(
+        browser.submit("/releases/lamp/unblock", "version=1.0.0", true).await.text().await.unwrap(),
+        "not blocked any more",
+    );
+    assert_eq!(browser.get("/releases/nothing", &[]).await.status(), 404);
+}
+
+#[tokio::test]
+async fn an_unreadable_blocked_list_is_on_top_of_the_page() {
+    let house = House::open().await;
+    let browser = browser(&house).await;
+    assert_eq!(house.actor(Role::Ci).await.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
+    let folder = house.folder.path().join("store/lamp/rollback");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("blocked_versions.json"), "1.1.0").unwrap();
+    browser.submit("/releases/lamp/refresh", "", true).await;
+    assert!(browser.page("/releases/lamp").await.contains("Every version is blocked"));
+}
+
+#[tokio::test]
+async fn a_viewer_sees_and_cannot_change() {
+    let house = House::open().await;
+    house.session().await;
+    let viewer = house.actor(Role::Viewer).await;
+    let page = viewer.get("/").await.text().await.unwrap();
+    assert!(page.contains("Viewer") && !page.contains("Add device"));
+    let post = viewer
+        .request(Method::POST, "/devices")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("id=d1");
+    assert_eq!(post.send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn an_announcement_goes_with_the_update_that_it_announced() {
+    let house = House::open().await;
+    let ci = house.actor(Role::Ci).await;
+    assert_eq!(ci.publish("version=1.1.0&promote=production", image("1.1.0")).await.status(), 201);
+    let app = house.running.app();
+    let id = "d1".parse().unwrap();
+    let registered = app.register_device(&id, Some(&"lamp".parse().unwrap())).await.unwrap();
+    let browser = browser(&house).await;
+    assert!(!browser.page("/devices/d1").await.contains("data-ended"));
+    let port = house.running.mqtt_addr().unwrap().port().to_string();
+    let login = ["-h", "127.0.0.1", "-p", &port, "-u", "d1", "-P", &registered.mqtt_password];
+    let said = tokio::process::Command::new("mosquitto_pub")
+        .args(login)
+        .args(["-q", "1", "-t", "devices/d1/version", "-m", "1.0.0"])
+        .status()
+        .await
+        .expect("install mosquitto-clients");
+    assert!(said.success());
+    house.until("the version is known", async || app.device(&id).await.unwrap().version.is_some()).await;
+
+    let offered = browser.submit("/devices/d1/check", "force=true", true).await.text().await.unwrap();
+    assert!(offered.contains("Update offered"), "{offered}");
+    let update = app.device(&id).await.unwrap().update.unwrap().id;
+    assert!(offered.contains(&format!("data-update=\"{update}\"")), "{offered}");
+    assert!(!browser.page("/devices/d1").await.contains("data-ended"));
+    app.cancel_update(update).await.unwrap();
+    for path in ["/devices/d1", "/"] {
+        assert!(browser.page(path).await.contains(&format!("data-ended=\"{update}\"")), "{path}");
+    }
+}

@@ -1,0 +1,30 @@
+use reqwest::Method;
+use serde_json::json;
+use updraft_server::app::Role;
+
+use super::house::House;
+
+#[tokio::test]
+async fn a_watcher_hears_of_a_device_that_comes_and_goes() {
+    let house = House::open().await;
+    let operator = house.actor(Role::Operator).await;
+    let mut stream = operator.get("/api/v1/events").await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1", "product": "lamp"})).await;
+    let mut heard = String::new();
+    while !heard.contains("event: device") {
+        let chunk = tokio::time::timeout(super::house::PATIENCE, stream.chunk()).await.unwrap().unwrap();
+        heard.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+    }
+    assert!(heard.contains("data: {\"type\":\"device\",\"device\":\"d1\"}"), "{heard}");
+}
+
+#[tokio::test]
+async fn streams_end_when_the_server_stops() {
+    let house = House::open().await;
+    let viewer = house.actor(Role::Viewer).await;
+    let mut stream = viewer.get("/api/v1/events").await;
+    let House { running, .. } = house;
+    running.stop().await.unwrap();
+    while let Ok(Some(_)) = stream.chunk().await {}
+}

@@ -1,0 +1,156 @@
+//! The server's HTTP API, from the command line: JSON with a bearer token, and every failure as a sentence.
+
+use std::error::Error as _;
+
+use anyhow::{Context, anyhow};
+use reqwest::{Body, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::output::Usage;
+
+/// Which server, and who asks.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// The server
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "UPDRAFT_SERVER",
+        default_value = "http://127.0.0.1:8080",
+        value_parser = server_url
+    )]
+    server: Url,
+    /// An access token; `updraft token new` makes one
+    #[arg(long, value_name = "T", env = "UPDRAFT_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl ServerArgs {
+    pub(crate) fn client(&self) -> anyhow::Result<ApiClient> {
+        ApiClient::new(&self.server, self.token.as_deref())
+    }
+}
+
+/// A server's address, as a person types it.
+pub(crate) fn server_url(text: &str) -> Result<Url, String> {
+    let url = text.parse::<Url>().ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| "a server's address is like http://127.0.0.1:8080".to_owned())
+}
+
+/// One server and one token.
+pub(crate) struct ApiClient {
+    http: reqwest::Client,
+    server: Url,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    detail: Option<String>,
+}
+
+impl ApiClient {
+    pub(crate) fn new(server: &Url, token: Option<&str>) -> anyhow::Result<Self> {
+        let token = token.ok_or_else(|| {
+            Usage("A token is needed: --token T or UPDRAFT_TOKEN. `updraft token new NAME` makes one where the server's configuration is.".into())
+        })?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(std::time::Duration::from_secs(5))
+            .read_timeout(std::time::Duration::from_secs(90))
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self { http, server: server.clone(), token: token.to_owned() })
+    }
+
+    /// The address of an API path, each part escaped.
+    fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.server.clone();
+        url.path_segments_mut()
+            .expect("was checked to be a base")
+            .pop_if_empty()
+            .extend(["api", "v1"])
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        self.send(self.http.request(Method::GET, self.url(path, query))).await
+    }
+
+    /// Every item of a list, page by page.
+    pub(crate) async fn list(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut query = query.to_vec();
+            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut page = self.get(path, &query).await?;
+            match page["items"].take() {
+                Value::Array(more) => items.extend(more),
+                _ => return Err(anyhow!("The server's answer is not a list.")),
+            }
+            match page["next"].as_str() {
+                Some(next) => cursor = Some(next.to_owned()),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    pub(crate) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
+        self.send(self.http.request(Method::POST, self.url(path, &[])).json(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
+        self.send(self.http.request(Method::PUT, self.url(path, &[])).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &[&str]) -> anyhow::Result<Value> {
+        self.send(self.http.request(Method::DELETE, self.url(path, &[]))).await
+    }
+
+    /// Sends a file.
+    pub(crate) async fn upload(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        size: usize,
+        body: Body,
+    ) -> anyhow::Result<Value> {
+        let request = self.http.request(Method::POST, self.url(path, query));
+        let request =
+            request.header("content-type", "application/octet-stream").header("content-length", size);
+        self.send(request.body(body)).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let answer =
+            request.bearer_auth(&self.token).send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            return if body.is_empty() {
+                Ok(Value::Null)
+            } else {
+                serde_json::from_slice(&body).context("The server's answer is not JSON.")
+            };
+        }
+        let detail = serde_json::from_slice::<Problem>(&body).ok().and_then(|problem| problem.detail);
+        Err(match (status, detail) {
+            (StatusCode::UNAUTHORIZED, _) => anyhow!("The server does not know this token, or it has ended."),
+            (_, Some(detail)) => anyhow!(detail),
+            (status, None) => anyhow!("The server at {} answered {status}.", self.server),
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+        let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
+        let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+        anyhow!("The server at {} does not answer{cause}. Is it running? --server says where.", self.server)
+    }
+}

@@ -1,0 +1,15 @@
+//! One file per command.
+
+pub(crate) mod block;
+pub(crate) mod demo;
+pub(crate) mod device;
+pub(crate) mod devices;
+pub(crate) mod image;
+pub(crate) mod promote;
+pub(crate) mod publish;
+pub(crate) mod releases;
+pub(crate) mod serve;
+pub(crate) mod target;
+pub(crate) mod token;
+pub(crate) mod unblock;
+pub(crate) mod virtual_device;

@@ -1,0 +1,69 @@
+//! `updraft block`: a version is never offered again.
+
+use std::process::ExitCode;
+
+use contract::{ProductName, Version};
+use serde_json::json;
+
+use crate::command::target::{Target, TargetArgs, VersionArgs, require_product};
+use crate::output;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(disable_version_flag = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    what: VersionArgs,
+    /// Why, for whoever meets it
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print data for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (product, version) = (&args.what.of.product, &args.what.version);
+    let target = args.target.open().await?;
+    match &target {
+        Target::Server(server) => {
+            server
+                .put(&["products", product, "blocked", version.as_str()], &json!({"reason": args.reason}))
+                .await?;
+        }
+        Target::Store(store) => {
+            require_product(store, product).await?;
+            store.block(product, version, &args.reason).await?;
+        }
+    }
+    if args.json {
+        output::json(&json!({"version": version, "reason": args.reason}));
+    } else {
+        println!("{version} of {product} is blocked: {}", args.reason);
+        for channel in pointing(&target, product, version).await? {
+            println!(
+                "{channel} still points to it, so devices there are offered nothing: promote another version."
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The channels that point to the version.
+async fn pointing(target: &Target, product: &ProductName, version: &Version) -> anyhow::Result<Vec<String>> {
+    Ok(match target {
+        Target::Server(server) => {
+            let channels = server.list(&["products", product, "channels"], &[]).await?;
+            let here = channels.iter().filter(|channel| channel["version"] == version.as_str());
+            here.map(|channel| output::cell(&channel["name"])).collect()
+        }
+        Target::Store(store) => {
+            let channels = store.channels(product).await?;
+            let here = channels.into_iter().filter(|(_, at)| at.as_ref() == Some(version));
+            here.map(|(name, _)| name.to_string()).collect()
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! The guide: looks at what the fleet is, says what to do next, and does it by itself if asked.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use contract::{ChannelName, DeviceId};
+use fleet::UpdateState;
+use server::app::App;
+use server::model::{Device, DeviceQuery};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, timeout_at};
+use virtual_device::Notice;
+
+use super::{DEVICES, is_worth_a_line, product, version};
+
+pub(super) const OLD: &str = "1.0.0";
+pub(super) const BAD: &str = "1.1.0";
+pub(super) const GOOD: &str = "1.2.0";
+
+/// How long a step of a played tour may take.
+const STEP_PATIENCE: Duration = Duration::from_secs(90);
+
+/// How far the story is, derived from the fleet each time: steps may be taken in any way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// The devices connect.
+    Wait,
+    /// Somebody must try the bad release.
+    Try,
+    /// It fell back: block it.
+    Block,
+    /// Promote the good one.
+    Promote,
+    /// Everybody may have it.
+    UpdateAll,
+    /// Everybody has it.
+    Done,
+}
+
+impl Step {
+    fn sentence(self) -> String {
+        match self {
+            Self::Wait => "    The devices connect …".into(),
+            Self::Try => format!(
+                "1.  Open the dashboard and press Check update for {}. It gets {BAD}, crashes at boot, and falls back.",
+                DEVICES[0]
+            ),
+            Self::Block => format!(
+                "2.  {BAD} was bad, and the device runs {OLD} again; its page says why. Now open Releases and block {BAD}: nobody is offered it any more."
+            ),
+            Self::Promote => format!("3.  Promote {GOOD} to production."),
+            Self::UpdateAll => format!("4.  Go back to Devices and press Check all: every lamp gets {GOOD}."),
+            Self::Done => format!(
+                "    All {} devices run {GOOD}, confirmed. That was the whole road. Look around as long as you like.",
+                DEVICES.len()
+            ),
+        }
+    }
+}
+
+/// One guided run.
+pub(super) struct Tour {
+    app: App,
+    plays: bool,
+    step: Option<Step>,
+}
+
+impl Tour {
+    pub(super) fn new(app: App, plays: bool) -> Self {
+        Self { app, plays, step: None }
+    }
+
+    /// Narrates until the end of a played tour, or for ever.
+    pub(super) async fn guide(
+        &mut self,
+        mut notices: UnboundedReceiver<(DeviceId, Notice)>,
+    ) -> anyhow::Result<ExitCode> {
+        let mut events = self.app.events();
+        let mut deadline = Instant::now() + STEP_PATIENCE;
+        loop {
+            if self.look().await? {
+                deadline = Instant::now() + STEP_PATIENCE;
+                if self.plays && self.step == Some(Step::Done) {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                self.play().await?;
+            }
+            let something = async {
+                tokio::select! {
+                    notice = notices.recv() => notice,
+                    event = events.recv() => match event {
+                        Ok(_) | Err(RecvError::Lagged(_)) => None,
+                        // The server ends only together with this guide.
+                        Err(RecvError::Closed) => std::future::pending().await,
+                    },
+                }
+            };
+            let seen = if self.plays {
+                match timeout_at(deadline, something).await {
+                    Ok(seen) => seen,
+                    Err(_) => {
+                        bail!("The tour stands still at: {}", self.step.map_or(String::new(), Step::sentence))
+                    }
+                }
+            } else {
+                something.await
+            };
+            if let Some((id, notice)) = seen.filter(|(_, notice)| is_worth_a_line(notice)) {
+                println!("      {id:<14} {notice}");
+            }
+        }
+    }
+
+    /// Says the next step if it is another than before.
+    async fn look(&mut self) -> anyhow::Result<bool> {
+        let step = self.current().await?;
+        if self.step == Some(step) {
+            return Ok(false);
+        }
+        self.step = Some(step);
+        println!("\n{}\n", step.sentence());
+        Ok(true)
+    }
+
+    async fn current(&self) -> anyhow::Result<Step> {
+        let devices = self.app.devices(&DeviceQuery::default()).await?.items;
+        let has_the_good_one = |device: &Device| {
+            let update = device.update.as_ref();
+            update.is_some_and(|update| update.to == version(GOOD) && update.state == UpdateState::Succeeded)
+        };
+        if devices.iter().any(|device| device.version.is_none()) {
+            return Ok(Step::Wait);
+        }
+        if devices.iter().all(has_the_good_one) {
+            return Ok(Step::Done);
+        }
+        let channels = self.app.channels(&product()).await?;
+        if channels.iter().any(|channel| channel.version.as_ref() == Some(&version(GOOD))) {
+            return Ok(Step::UpdateAll);
+        }
+        let blocked = self.app.blocked(&product()).await?;
+        if blocked.items.iter().any(|blocked| blocked.version == version(BAD)) {
+            return Ok(Step::Promote);
+        }
+        let fell_back = devices.iter().filter_map(|device| device.update.as_ref()).any(|update| {
+            update.to == version(BAD) && matches!(update.state, UpdateState::RolledBack | UpdateState::Failed)
+        });
+        Ok(if fell_back { Step::Block } else { Step::Try })
+    }
+
+    /// Does what the step asks of a person.
+    async fn play(&self) -> anyhow::Result<()> {
+        if !self.plays {
+            return Ok(());
+        }
+        match self.step {
+            Some(Step::Try) => self.check(DEVICES[0]).await,
+            Some(Step::Block) => {
+                let reason = format!("{} fell back to {OLD}: it crashes at boot", DEVICES[0]);
+                Ok(self.app.block(&product(), &version(BAD), &reason).await?)
+            }
+            Some(Step::Promote) => {
+                self.app.promote(&product(), &version(GOOD), &ChannelName::production()).await?;
+                Ok(())
+            }
+            Some(Step::UpdateAll) => {
+                for device in DEVICES {
+                    self.check(device).await?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn check(&self, device: &str) -> anyhow::Result<()> {
+        let answer = self.app.check_update(&device.parse()?, false).await?;
+        println!("      {device:<14} {}", answer.reason);
+        Ok(())
+    }
+}

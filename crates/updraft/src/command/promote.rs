@@ -1,0 +1,42 @@
+//! `updraft promote`: a channel comes to point to a release.
+
+use std::process::ExitCode;
+
+use contract::ChannelName;
+use serde_json::json;
+
+use crate::command::target::{Target, TargetArgs, VersionArgs};
+use crate::output;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(disable_version_flag = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    what: VersionArgs,
+    /// The channel
+    #[arg(long, default_value = "production")]
+    channel: ChannelName,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Print data for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let (product, version, channel) = (&args.what.of.product, &args.what.version, &args.channel);
+    match args.target.open().await? {
+        Target::Server(server) => {
+            server.put(&["products", product, "channels", channel], &json!({"version": version})).await?;
+        }
+        Target::Store(store) => store.promote(product, version, channel).await?,
+    }
+    if args.json {
+        output::json(&json!({"name": channel, "version": version}));
+    } else {
+        println!("{channel} of {product} points to {version} now.");
+    }
+    Ok(ExitCode::SUCCESS)
+}

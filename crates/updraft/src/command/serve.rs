@@ -1,0 +1,68 @@
+//! `updraft serve`: the server, until it is told to stop.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use server::config::Config;
+use server::run::{StartOptions, start};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration; updraft.toml if it is there, else the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    log_to_stderr("info");
+    let config = Config::load(args.config.as_deref())?;
+    let running = start(config, StartOptions::default()).await?;
+    println!("Updraft serves {}", running.app().public_url().as_str().trim_end_matches('/'));
+    match running.mqtt_addr() {
+        Some(address) => println!("MQTT broker   mqtt://{address}"),
+        None => println!("MQTT broker   as configured (mqtt.url)"),
+    }
+    if let Some(first) = running.first_login() {
+        println!(
+            "\nThis is the first start. Shown this once:\n  user      {}\n  password  {}",
+            first.user, first.password
+        );
+    }
+    if let Some(link) = running.login_link() {
+        println!("  login     {link}\n            (works for 15 minutes)");
+    }
+    stopped().await?;
+    running.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Logs to stderr; `RUST_LOG` says otherwise how much.
+pub(crate) fn log_to_stderr(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        // Of every packet that it refuses the broker library says so, and who connects decides how many those are.
+        format!("warn,mqtt5=error,updraft={level},updraft_server={level},updraft_store={level}").into()
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn stopped() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result.context("cannot wait for Ctrl-C"),
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+}

@@ -1,0 +1,137 @@
+//! `updraft token`: access tokens, on the server's own database, whether it runs or not.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
+use serde_json::json;
+use server::app::{Auth, Role};
+use server::config::Config;
+
+use crate::output;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make a token and print its secret, this once
+    New {
+        /// What it is for
+        name: String,
+        /// What it may do: viewer reads, ci publishes and promotes, operator does all but tokens, admin all
+        #[arg(long, default_value = "viewer", value_parser = role())]
+        role: Role,
+        /// Days until it ends; never, if not said
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: Option<u64>,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// List the tokens, without their secrets
+    List(Of),
+    /// End a token, and the sessions that were got with it
+    Revoke {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        of: Of,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Of {
+    /// The server's configuration; updraft.toml if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print data for programs
+    #[arg(long)]
+    json: bool,
+}
+
+fn role() -> impl TypedValueParser<Value = Role> {
+    PossibleValuesParser::new(["viewer", "ci", "operator", "admin"])
+        .map(|word| Role::from_word(&word).expect("these are the roles"))
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.action {
+        Action::New { name, role, days, of } => {
+            let lifetime = days.map(|days| Duration::from_secs(days * 86_400));
+            let config = Config::load(of.config.as_deref())?;
+            let is_new = !is_there(&config);
+            let token = Auth::open(&config).await?.create_token(&name, role, lifetime).await?;
+            if of.json {
+                output::json(&json!({"token": token, "name": name, "role": role.as_str()}));
+            } else {
+                println!("{token}");
+                eprintln!(
+                    "This token ({name}, {}) is shown this once: keep it, for example in UPDRAFT_TOKEN.",
+                    role.as_str()
+                );
+                if is_new {
+                    eprintln!(
+                        "There was no {} yet: it was made for this. Start the server with the same configuration \
+                         and from this folder, or it will not know the token.",
+                        database(&config)
+                    );
+                }
+            }
+        }
+        Action::List(of) => {
+            let tokens = serde_json::to_value(open(&of).await?.tokens().await?)?;
+            let tokens = tokens.as_array().cloned().unwrap_or_default();
+            if of.json {
+                output::json(&json!({"items": tokens, "next": null}));
+                return Ok(ExitCode::SUCCESS);
+            }
+            let mut rows = vec![["NAME", "ROLE", "MADE", "LAST USED", "ENDS"].map(str::to_owned).to_vec()];
+            rows.extend(tokens.iter().map(|token| {
+                vec![
+                    output::cell(&token["name"]),
+                    output::cell(&token["role"]),
+                    output::ago(&token["created_at"]),
+                    output::ago(&token["used_at"]),
+                    output::cell(&token["expires_at"]),
+                ]
+            }));
+            output::table(&rows);
+        }
+        Action::Revoke { name, of } => {
+            open(&of).await?.revoke_token(&name).await?;
+            if !of.json {
+                println!("The token {name} is ended.");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The database that a server has made.
+async fn open(of: &Of) -> anyhow::Result<Auth> {
+    let config = Config::load(of.config.as_deref())?;
+    anyhow::ensure!(
+        is_there(&config),
+        "There is no {} here. Go to the server's folder, or name its configuration with --config.",
+        database(&config)
+    );
+    Auth::open(&config).await
+}
+
+/// The file of the database, as the server finds it.
+fn database(config: &Config) -> &str {
+    let url = config.database.url.expose();
+    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    path.strip_prefix("//").unwrap_or(path)
+}
+
+fn is_there(config: &Config) -> bool {
+    Path::new(database(config)).exists()
+}

@@ -1,0 +1,86 @@
+//! A bucket behind a real S3 API (moto), and the program of somebody else that fills it.
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::beside;
+use crate::command::Said;
+use crate::process::{Process, free_port};
+use crate::server::http_client;
+use crate::wait::until;
+
+const NAME: &str = "sds-pawan-testing";
+const REGION: &str = "ap-south-1";
+
+/// A running S3 server with one empty bucket.
+#[derive(Debug)]
+pub struct Bucket {
+    port: u16,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Bucket {
+    /// Returns once the bucket is there.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let port = free_port();
+        let mut command = Command::new("moto_server");
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let process = Process::start("moto", &mut command, folder.path());
+        let (http, url) = (http_client(), format!("http://127.0.0.1:{port}/"));
+        until("the S3 server answers", || async { http.get(&url).send().await.ok() }).await;
+        let bucket = Self { port, _process: process, _folder: folder };
+        bucket.run("make", &[]).await;
+        bucket
+    }
+
+    /// As `store.url` names it.
+    pub fn url(&self) -> String {
+        self.url_through(self.port)
+    }
+
+    /// The same, reached through another port (of a [`crate::proxy::Proxy`]).
+    pub fn url_through(&self, port: u16) -> String {
+        format!("s3://{NAME}?region={REGION}&endpoint=http://127.0.0.1:{port}&path_style=true")
+    }
+
+    /// The S3 server's port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The credentials, as the environment carries them.
+    pub fn env(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ACCESS_KEY_ID", "e2e"),
+            ("AWS_SECRET_ACCESS_KEY", "e2e-secret"),
+            ("AWS_DEFAULT_REGION", REGION),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+
+    /// Another program deploys a version: `releases/v{version}/`, then `production/`.
+    pub async fn deploy(&self, product: &str, version: &str, image: &Path) {
+        self.run("deploy", &[product, version, &image.display().to_string()]).await;
+    }
+
+    /// Another program replaces what is in production, and writes no release.
+    pub async fn replace_production(&self, product: &str, version: &str, image: &Path) {
+        self.run("replace-production", &[product, version, &image.display().to_string()]).await;
+    }
+
+    /// Another program writes an object's text.
+    pub async fn put_text(&self, key: &str, text: &str) {
+        self.run("put-text", &[key, text]).await;
+    }
+
+    async fn run(&self, what: &str, arguments: &[&str]) {
+        let mut command = Command::new("python3");
+        command.arg(beside("bucket.py")).args([&format!("http://127.0.0.1:{}", self.port), NAME, what]);
+        command.args(arguments).envs(self.env());
+        Said::by(command).await.ok();
+    }
+}

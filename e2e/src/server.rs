@@ -1,0 +1,305 @@
+//! A running server of the binary under test.
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::command::{Said, updraft};
+use crate::mqtt::Endpoint;
+use crate::process::{Process, free_port};
+use crate::wait::until;
+
+/// What a test changes of a server's configuration.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// `http.public_url`; the server's own address if not said.
+    pub public_url: Option<String>,
+    /// `http.listen`'s port; a free one if not said.
+    pub http_port: Option<u16>,
+    /// `mqtt.url` of an external broker; the embedded one if not said.
+    pub broker: Option<Endpoint>,
+    /// `store.url`; a folder of its own if not said.
+    pub store: Option<String>,
+    /// More of the environment (credentials of a bucket).
+    pub env: Vec<(String, String)>,
+    /// More of `[fleet]`, as TOML.
+    pub fleet: String,
+    /// More of `[store]`, as TOML.
+    pub store_settings: String,
+}
+
+/// A running server. Its data outlives [`Server::kill`].
+#[derive(Debug)]
+pub struct Server {
+    // First, so that its log is still there when it ends.
+    process: Process,
+    folder: TempDir,
+    env: Vec<(String, String)>,
+    http_port: u16,
+    mqtt_port: u16,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Embedded broker, folder store, SQLite.
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    /// With something else than that; returns once it is ready and a token was made.
+    pub async fn with(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (http_port, mqtt_port) = (setup.http_port.unwrap_or_else(free_port), free_port());
+        let config = configuration(&setup, folder.path(), http_port, mqtt_port);
+        std::fs::write(folder.path().join("updraft.toml"), config).expect("the configuration can be written");
+        let process = serve(folder.path(), &setup.env);
+        let http = http_client();
+        let mut server =
+            Self { folder, env: setup.env, http_port, mqtt_port, token: String::new(), http, process };
+        server.ready().await;
+        server.token = server.new_token("e2e", "admin").await;
+        server
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, on the same ports and data; returns once it is ready.
+    pub async fn start_again(&mut self) {
+        self.process = serve(self.folder.path(), &self.env);
+        self.ready().await;
+    }
+
+    async fn ready(&mut self) {
+        let url = self.url("/readyz");
+        let (http, process) = (&self.http, RefCell::new(&mut self.process));
+        until("the server answers 200 to /readyz", || async {
+            assert!(process.borrow_mut().is_running(), "the server ended:\n{}", process.borrow().log());
+            http.get(&url).send().await.ok().filter(|answer| answer.status() == StatusCode::OK)
+        })
+        .await;
+    }
+
+    /// Makes a token of a role (`admin`, `operator`, `ci`, `viewer`).
+    pub async fn new_token(&self, name: &str, role: &str) -> String {
+        let command = self.local(["token", "new", name, "--role", role, "--json"]);
+        let said = Said::by(command).await.ok().json();
+        said["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A command that works on the server's own files: `--config` is added.
+    pub fn local<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = updraft(arguments);
+        command.arg("--config").arg(self.config()).current_dir(self.folder.path());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// A command that talks to this server with an admin's token.
+    pub fn remote<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = updraft(arguments);
+        command.env("UPDRAFT_SERVER", self.url("")).env("UPDRAFT_TOKEN", &self.token);
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("updraft.toml")
+    }
+
+    /// The folder with everything it keeps; the store is `store/` in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All it logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Its process id.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The admin's token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// An address on it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+
+    /// The embedded broker, for a device with these credentials.
+    pub fn broker(&self, username: &str, password: &str) -> Endpoint {
+        Endpoint { port: self.mqtt_port, username: username.into(), password: password.into() }
+    }
+
+    /// Asks the API as an admin: status and JSON (null without a body).
+    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, self.url(path)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.expect("the server answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("the answer is whole");
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Reads something that is there.
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.ask(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::OK, "GET {path}: {answer}");
+        answer
+    }
+
+    /// Registers a device; how it reaches the embedded broker.
+    pub async fn register(&self, id: &str, product: &str) -> Endpoint {
+        let body = json!({"id": id, "product": product});
+        let (status, answer) = self.ask(Method::POST, "/api/v1/devices", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        let field =
+            |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
+        self.broker(&field("mqtt_username"), &field("mqtt_password"))
+    }
+
+    /// Publishes a file with `updraft publish`, into production too if wished.
+    pub async fn publish(&self, product: &str, version: &str, image: &Path, promote: Promote) {
+        let image = image.display().to_string();
+        let mut arguments = vec!["publish", &image, "-p", product, "--version", version];
+        if promote == Promote::Production {
+            arguments.push("--promote");
+        }
+        Said::by(self.remote(arguments)).await.ok();
+    }
+
+    /// A device as the API shows it.
+    pub async fn device(&self, id: &str) -> Value {
+        self.get(&format!("/api/v1/devices/{id}")).await
+    }
+
+    /// Waits until the API shows a device that is as wished.
+    pub async fn device_when(&self, id: &str, what: &str, wish: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/api/v1/devices/{id}");
+        let what = format!("{id}: {what}");
+        let last = LastShown::default();
+        until(&what, || async {
+            let (_, device) = self.ask(Method::GET, &path, None).await;
+            last.0.replace(device.clone());
+            Some(device).filter(&wish)
+        })
+        .await
+    }
+
+    /// Waits until a device is online and runs this version.
+    pub async fn device_runs(&self, id: &str, version: &str) -> Value {
+        self.device_when(id, &format!("online with {version}"), |device| {
+            device["online"] == true && device["version"] == version
+        })
+        .await
+    }
+
+    /// Waits until the newest update of a device is in this state.
+    pub async fn update_is(&self, id: &str, state: &str) -> Value {
+        let wish = |device: &Value| device["update"]["state"] == state;
+        self.device_when(id, &format!("its update is {state}"), wish).await["update"].clone()
+    }
+
+    /// Check update, once.
+    pub async fn check(&self, id: &str) -> Value {
+        let path = format!("/api/v1/devices/{id}/check-update");
+        let (status, answer) = self.ask(Method::POST, &path, Some(json!({}))).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
+    }
+
+    /// Check update, which must offer this version.
+    pub async fn offer(&self, id: &str, version: &str) -> Value {
+        let answer = self.check(id).await;
+        assert_eq!(answer["decision"], "offered", "{answer}");
+        assert_eq!(answer["version"], version, "{answer}");
+        answer
+    }
+
+    /// The same for a device that may be between two connections right now.
+    pub async fn offer_soon(&self, id: &str, version: &str) -> Value {
+        let answer = until(&format!("{id} is offered {version}"), || async {
+            Some(self.check(id).await).filter(|answer| answer["decision"] != "offline")
+        })
+        .await;
+        assert_eq!(
+            (&answer["decision"], &answer["version"]),
+            (&"offered".into(), &version.into()),
+            "{answer}"
+        );
+        answer
+    }
+
+    /// A device's updates, newest first.
+    pub async fn history(&self, id: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/api/v1/devices/{id}/updates")).await;
+        answer["items"].as_array().cloned().expect("items")
+    }
+}
+
+/// What the API showed last, for the one who reads why a test failed.
+#[derive(Default)]
+struct LastShown(RefCell<Value>);
+
+impl Drop for LastShown {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("shown last: {}", self.0.borrow());
+        }
+    }
+}
+
+/// Whether what is published goes into production at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promote {
+    /// `--promote`.
+    Production,
+    /// Published only.
+    No,
+}
+
+/// A client that asks nobody else's proxy and follows no redirect.
+pub fn http_client() -> reqwest::Client {
+    // A second call finds the first one's provider; that is the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("an HTTP client can be made")
+}
+
+fn serve(folder: &Path, env: &[(String, String)]) -> Process {
+    let mut command = updraft(["serve", "--config"]);
+    command.arg(folder.join("updraft.toml")).current_dir(folder);
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    Process::start("server", &mut command, folder)
+}
+
+fn configuration(setup: &Setup, folder: &Path, http_port: u16, mqtt_port: u16) -> String {
+    let public_url = setup.public_url.clone().unwrap_or(format!("http://127.0.0.1:{http_port}"));
+    let broker = setup.broker.as_ref().map_or("embedded".to_owned(), Endpoint::url);
+    let store = setup.store.clone().unwrap_or(format!("file:{}", folder.join("store").display()));
+    let database = format!("sqlite:{}", folder.join("updraft.db").display());
+    format!(
+        "[http]\nlisten = \"127.0.0.1:{http_port}\"\npublic_url = \"{public_url}\"\n\
+         [mqtt]\nurl = \"{broker}\"\nlisten = \"127.0.0.1:{mqtt_port}\"\n\
+         [fleet]\n{}\n[store]\nurl = \"{store}\"\nrefresh_s = 1\n{}\n[database]\nurl = \"{database}\"\n",
+        setup.fleet, setup.store_settings
+    )
+}

@@ -1,0 +1,238 @@
+//! The commands of the contract, as scripts use them.
+use e2e::command::{Said, updraft};
+use e2e::device::VirtualDevice;
+use e2e::images::{Workshop, pair};
+use e2e::server::{Promote, Server};
+
+const PRODUCT: &str = "esp32s3";
+
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["demo"],
+    &["serve"],
+    &["publish"],
+    &["promote"],
+    &["block"],
+    &["unblock"],
+    &["releases"],
+    &["devices"],
+    &["device"],
+    &["device", "add"],
+    &["device", "show"],
+    &["device", "check"],
+    &["device", "history"],
+    &["device", "remove"],
+    &["virtual-device"],
+    &["image", "inspect"],
+    &["token", "new"],
+    &["token", "list"],
+    &["token", "revoke"],
+];
+
+#[tokio::test]
+async fn every_command_explains_itself() {
+    for command in COMMANDS {
+        let said = Said::by(updraft(command.iter().copied().chain(["--help"]))).await.ok();
+        assert!(said.out.contains("Usage:"), "{command:?}: {said:?}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2_and_refusals_with_1() {
+    for wrong in
+        [&["publish"][..], &["no-such-command"], &["promote", "1.0.0"], &["block", "1.0.0", "-p", "x"]]
+    {
+        assert_eq!(Said::by(updraft(wrong.iter().copied())).await.code, Some(2), "{wrong:?}");
+    }
+    let server = Server::start().await;
+    let mut command = server.remote(["devices"]);
+    command.env("UPDRAFT_TOKEN", "guess");
+    Said::by(command).await.refused(&["token"]);
+    let nobody = format!("http://127.0.0.1:{}", e2e::process::free_port());
+    let mut command = server.remote(["devices"]);
+    command.env("UPDRAFT_SERVER", &nobody);
+    Said::by(command).await.refused(&[&nobody]);
+}
+
+#[tokio::test]
+async fn a_release_lives_on_the_command_line() {
+    let workshop = Workshop::open();
+    let server = Server::start().await;
+    server.publish(PRODUCT, "1.0.0", &workshop.image("1.0.0"), Promote::Production).await;
+    server.publish(PRODUCT, "1.1.0", &workshop.image("1.1.0"), Promote::No).await;
+    let run = |arguments: &[&'static str]| Said::by(server.remote(arguments.iter().copied()));
+
+    let releases = run(&["releases", "-p", PRODUCT, "--json"]).await.ok().json();
+    let items = releases["items"].as_array().unwrap_or_else(|| releases.as_array().unwrap());
+    let versions: Vec<_> = items.iter().map(|release| release["version"].as_str().unwrap()).collect();
+    assert_eq!(versions, ["1.1.0", "1.0.0"], "highest first");
+    assert_eq!(items[0]["chip"], "esp32s3");
+    assert_eq!(items[0]["size"], std::fs::metadata(workshop.image("1.1.0")).unwrap().len());
+
+    run(&["promote", "1.1.0", "-p", PRODUCT]).await.ok();
+    let production = server.folder().join("store/esp32s3/production/version.txt");
+    assert_eq!(std::fs::read_to_string(&production).unwrap(), "1.1.0\n");
+    run(&["promote", "1.0.0", "-p", PRODUCT, "--channel", "beta"]).await.ok();
+    let blocked = run(&["block", "1.1.0", "-p", PRODUCT, "--reason", "Boot loop after OTA"]).await.ok();
+    assert!(blocked.out.contains("production still points to it"), "{blocked:?}");
+    let list = server.folder().join("store/esp32s3/rollback/blocked_versions.json");
+    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(list).unwrap()).unwrap();
+    assert_eq!(list["blocked_versions"], serde_json::json!(["1.1.0"]));
+    assert_eq!(list["reason"]["1.1.0"], "Boot loop after OTA");
+    let shown = run(&["releases", "-p", PRODUCT]).await.ok();
+    assert!(shown.out.contains("Boot loop after OTA"), "{shown:?}");
+    run(&["unblock", "1.1.0", "-p", PRODUCT]).await.ok();
+    let shown = run(&["releases", "-p", PRODUCT]).await.ok();
+    assert!(!shown.out.contains("Boot loop after OTA"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_release_lives_in_a_store_without_a_server() {
+    let workshop = Workshop::open();
+    let folder = tempfile::tempdir().unwrap();
+    let store_url = format!("file:{}", folder.path().display());
+    let run = |arguments: &[&str]| {
+        Said::by(updraft(arguments.iter().copied().chain(["--store", store_url.as_str()]).map(str::to_owned)))
+    };
+    let image = workshop.image("1.0.0").display().to_string();
+    run(&["publish", &image, "-p", PRODUCT, "--notes", "the first"]).await.ok();
+    run(&["promote", "1.0.0", "-p", PRODUCT]).await.ok();
+    run(&["block", "0.9.0", "-p", PRODUCT, "--reason", "never finished"]).await.ok();
+    let said = run(&["releases", "-p", PRODUCT, "--json"]).await.ok();
+    assert!(said.out.contains("\"1.0.0\"") && said.out.contains("the first"), "{said:?}");
+    for file in ["releases/v1.0.0", "production"] {
+        let version = folder.path().join(PRODUCT).join(file).join("version.txt");
+        assert_eq!(std::fs::read_to_string(version).unwrap(), "1.0.0\n");
+    }
+}
+
+/// Whoever works with a server has it in the environment; a store that is named is meant all the same.
+#[tokio::test]
+async fn a_named_store_wins_over_the_servers_variable() {
+    let workshop = Workshop::open();
+    let folder = tempfile::tempdir().unwrap();
+    let store_url = format!("file:{}", folder.path().display());
+    let image = workshop.image("1.0.0").display().to_string();
+    let with_server = |arguments: Vec<&str>| {
+        let mut command = updraft(arguments);
+        command.env("UPDRAFT_SERVER", "http://127.0.0.1:9").env("UPDRAFT_TOKEN", "t");
+        Said::by(command)
+    };
+    with_server(vec!["publish", &image, "-p", PRODUCT, "--requires", "0.9.0", "--store", &store_url])
+        .await
+        .ok();
+    // What only a store can write is not silently left out.
+    let said = with_server(vec!["publish", &image, "-p", PRODUCT, "--requires", "0.9.0"]).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_device_lives_on_the_command_line() {
+    let workshop = Workshop::open();
+    let server = Server::start().await;
+    let old = workshop.image("1.0.0");
+    server.publish(PRODUCT, "1.1.0", &workshop.image("1.1.0"), Promote::Production).await;
+    let run = |arguments: &[&'static str]| Said::by(server.remote(arguments.iter().copied()));
+
+    let added = run(&["device", "add", "bench", "-p", PRODUCT, "--json"]).await.ok().json();
+    let password = added["mqtt_password"].as_str().unwrap();
+    let broker = server.broker("bench", password);
+    let unheard = Said::by(server.remote(["device", "check", "bench", "--wait"])).await;
+    assert_eq!(unheard.code, Some(1), "what was not offered cannot succeed: {unheard:?}");
+    let device = VirtualDevice::start("bench", PRODUCT, &broker, &old, "1.0.0");
+    server.device_runs("bench", "1.0.0").await;
+    let listed = run(&["devices"]).await.ok();
+    assert!(listed.out.contains("bench") && listed.out.contains("1.0.0"), "{listed:?}");
+    assert!(!listed.out.contains(password));
+
+    let answer = run(&["device", "check", "bench", "--json"]).await.ok().json();
+    assert_eq!(answer["decision"], "offered", "{answer}");
+    server.update_is("bench", "succeeded").await;
+    let shown = run(&["device", "show", "bench", "--json"]).await.ok().json();
+    assert_eq!((&shown["id"], &shown["version"]), (&"bench".into(), &"1.1.0".into()));
+    let history = run(&["device", "history", "bench"]).await.ok();
+    assert!(history.out.contains("1.0.0") && history.out.contains("1.1.0"), "{history:?}");
+
+    drop(device);
+    run(&["device", "remove", "bench"]).await.ok();
+    run(&["device", "show", "bench"]).await.refused(&["bench"]);
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_worth_nothing() {
+    let server = Server::start().await;
+    let token = server.new_token("laptop", "operator").await;
+    let list = |token: &str| {
+        let mut command = server.remote(["devices"]);
+        command.env("UPDRAFT_TOKEN", token);
+        Said::by(command)
+    };
+    list(&token).await.ok();
+    let tokens = Said::by(server.local(["token", "list"])).await.ok();
+    assert!(tokens.out.contains("laptop") && !tokens.out.contains(&token), "{tokens:?}");
+    Said::by(server.local(["token", "revoke", "laptop"])).await.ok();
+    list(&token).await.refused(&["token"]);
+}
+
+#[tokio::test]
+async fn tokens_are_not_listed_where_no_server_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = updraft(["token", "list"]);
+    command.current_dir(folder.path());
+    Said::by(command).await.refused(&["no updraft-data/updraft.db", "--config"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking made nothing");
+}
+
+#[tokio::test]
+async fn an_image_is_inspected() {
+    let pair = pair("s3-patch");
+    let file = pair.new.display().to_string();
+    let said = Said::by(updraft(["image", "inspect", &file])).await.ok();
+    assert!(said.out.to_lowercase().contains("esp32-s3") || said.out.contains("esp32s3"), "{said:?}");
+    let said = Said::by(updraft(["image", "inspect", &file, "--json"])).await.ok().json();
+    assert_eq!(said["chip"], "esp32s3", "{said}");
+    let readme = e2e::workspace().join("Cargo.toml").display().to_string();
+    Said::by(updraft(["image", "inspect", &readme])).await.refused(&["not an esp"]);
+}
+
+/// The `updraft` commands in the README's shell blocks, as words.
+fn readme_commands() -> Vec<Vec<String>> {
+    let readme = std::fs::read_to_string(e2e::workspace().join("README.md")).unwrap();
+    let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let joined: String = blocks.map(|block| block.replace("\\\n", " ")).collect();
+    joined
+        .lines()
+        .map(|line| line.trim_start_matches("$ ").split(" #").next().unwrap().trim())
+        .filter_map(|line| line.strip_prefix("updraft ").or(line.strip_prefix("cargo run --release -- ")))
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_readmes_commands_are_commands_and_their_options_are_options() {
+    let commands = readme_commands();
+    assert!(commands.len() >= 5, "{commands:?}");
+    for words in commands {
+        let known = COMMANDS.iter().filter(|known| !known.is_empty() && words.len() >= known.len());
+        let command =
+            known.filter(|known| words.iter().zip(**known).all(|(a, b)| a == b)).max_by_key(|k| k.len());
+        let command = command.unwrap_or_else(|| panic!("no such command: {words:?}"));
+        let help = Said::by(updraft(command.iter().copied().chain(["--help"]))).await.ok().out;
+        for word in words.iter().filter(|word| word.starts_with('-')) {
+            let option = word.split('=').next().unwrap();
+            assert!(help.split([' ', ',', '\n']).any(|known| known == option), "{option} of {words:?}");
+        }
+    }
+}
+
+/// README's first command, with nobody at the dashboard: five devices, a release that falls back, one that does not.
+#[tokio::test]
+async fn the_demo_plays_its_tour_to_the_end() {
+    let said =
+        Said::by(updraft(["demo", "--play", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])).await.ok();
+    for words in ["/login?key=", "the image crashed at boot", "FAILED rolled back", "All 5 devices run 1.2.0"]
+    {
+        assert!(said.out.contains(words), "{words}: {said:?}");
+    }
+    assert!(said.err.is_empty(), "{said:?}");
+}

@@ -1,0 +1,58 @@
+//! A real image is published, a device takes it, and every place that speaks of it says so.
+use e2e::browser::Browser;
+use e2e::device::VirtualDevice;
+use e2e::flash;
+use e2e::images::pair;
+use e2e::server::{Promote, Server};
+use sha2::{Digest, Sha256};
+
+async fn a_real_image_is_taken(name: &str, from: &str, to: &str) {
+    let pair = pair(name);
+    let server = Server::start().await;
+    server.publish(pair.chip, from, &pair.old, Promote::Production).await;
+    let broker = server.register("kitchen", pair.chip).await;
+    let device = VirtualDevice::start("kitchen", pair.chip, &broker, &pair.old, from);
+    server.device_runs("kitchen", from).await;
+    assert_eq!(server.check("kitchen").await["decision"], "up_to_date");
+
+    server.publish(pair.chip, to, &pair.new, Promote::Production).await;
+    let answer = server.offer("kitchen", to).await;
+    let update = server.update_is("kitchen", "succeeded").await;
+
+    let image = std::fs::read(&pair.new).unwrap();
+    assert_eq!(flash::slot_with(&device.flash(), &image), Some(1), "the slot holds the file, byte for byte");
+    let shown = server.device_runs("kitchen", to).await;
+    assert_eq!(shown["sha256"], hex(&Sha256::digest(&image)));
+    assert_eq!(update["id"], answer["update"]["id"]);
+    assert_eq!((&update["from"], &update["to"]), (&from.into(), &to.into()));
+    assert_eq!(update["bytes"], image.len());
+    let history = server.history("kitchen").await;
+    assert_eq!(history.len(), 1, "{history:?}");
+    assert_eq!(history[0]["state"], "succeeded");
+    assert_eq!(server.check("kitchen").await["decision"], "up_to_date");
+
+    let browser = Browser::start().await;
+    browser.sign_in(&server).await;
+    browser.open(&server.url("/devices/kitchen")).await;
+    browser.shows(to).await;
+    browser.shows(from).await;
+}
+
+#[tokio::test]
+async fn an_esp32c3_takes_its_next_patch() {
+    a_real_image_is_taken("c3-patch", "0.14.3", "0.14.4").await;
+}
+
+#[tokio::test]
+async fn an_esp32s3_takes_its_next_patch() {
+    a_real_image_is_taken("s3-patch", "0.14.1", "0.14.2").await;
+}
+
+#[tokio::test]
+async fn an_esp32_takes_its_next_minor_release() {
+    a_real_image_is_taken("esp32-minor", "0.14.4", "0.15.0").await;
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

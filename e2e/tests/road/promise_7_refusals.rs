@@ -1,0 +1,148 @@
+//! Who one is not, one cannot speak for: devices on the embedded broker, and people on the API.
+use e2e::mqtt::Endpoint;
+use e2e::server::{Promote, Server, http_client};
+use e2e::{command::Said, images::Workshop};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+async fn two_devices() -> (Server, Endpoint, Endpoint) {
+    let server = Server::start().await;
+    let mine = server.register("mine", "esp32s3").await;
+    let theirs = server.register("theirs", "esp32s3").await;
+    (server, mine, theirs)
+}
+
+fn assert_turned_away(said: &Said) {
+    assert!(said.code != Some(0) && said.err.to_lowercase().contains("refused"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_device_with_other_credentials_than_its_own_is_turned_away() {
+    let (server, mine, theirs) = two_devices().await;
+    let wrong = |username: &str, password: &str| server.broker(username, password);
+    for broker in [
+        wrong("mine", &theirs.password),
+        wrong("mine", "guess"),
+        wrong("mine", ""),
+        wrong("stranger", &mine.password),
+        wrong("", ""),
+    ] {
+        assert_turned_away(&broker.publish("devices/mine/version", "9.9.9", &[]).await);
+    }
+    let mut anonymous = std::process::Command::new("mosquitto_pub");
+    anonymous.args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &mine.port.to_string(),
+        "-t",
+        "devices/mine/version",
+        "-m",
+        "9.9.9",
+    ]);
+    assert_turned_away(&Said::by(anonymous).await);
+    assert!(server.device("mine").await["version"].is_null());
+    mine.publish("devices/mine/version", "1.0.0", &[]).await.ok();
+    server.device_when("mine", "its own are taken", |device| device["version"] == "1.0.0").await;
+}
+
+#[tokio::test]
+async fn a_device_cannot_speak_on_anothers_topics() {
+    let (server, mine, _theirs) = two_devices().await;
+    for topic in
+        ["devices/theirs/version", "devices/mine/ota", "devices/theirs/ota", "devices/theirs/presence"]
+    {
+        mine.publish(topic, "9.9.9", &[]).await;
+        mine.publish(topic, "9.9.9", &["-V", "5", "-r"]).await;
+    }
+    // What it says for itself afterwards has arrived; what it said before for another has not.
+    mine.publish("devices/mine/version", "1.0.0", &[]).await.ok();
+    server.device_when("mine", "heard", |device| device["version"] == "1.0.0").await;
+    let theirs = server.device("theirs").await;
+    assert!(theirs["version"].is_null() && theirs["last_seen"].is_null(), "{theirs}");
+}
+
+#[tokio::test]
+async fn a_device_cannot_listen_to_another() {
+    let (server, mine, theirs) = two_devices().await;
+    let workshop = Workshop::open();
+    server.publish("esp32s3", "1.1.0", &workshop.image("1.1.0"), Promote::Production).await;
+    let mut spies = Vec::new();
+    for (name, filter) in [
+        ("direct", "devices/theirs/ota"),
+        ("single", "devices/+/ota"),
+        ("all", "#"),
+        ("shared", "$share/group/devices/theirs/ota"),
+    ] {
+        spies.push(mine.subscribe(name, filter, &["-i", name], server.folder()).await);
+    }
+    let listener = theirs.subscribe("rightful", "devices/theirs/ota", &[], server.folder()).await;
+    theirs.publish("devices/theirs/version", "1.0.0", &[]).await.ok();
+    server.device_runs("theirs", "1.0.0").await;
+    server.offer("theirs", "1.1.0").await;
+    listener.first("devices/theirs/ota").await;
+    for spy in spies {
+        assert!(spy.payloads("devices/theirs/ota").is_empty(), "{:?}", spy.lines());
+    }
+}
+
+#[tokio::test]
+async fn a_device_with_anothers_last_will_is_turned_away() {
+    let (server, mine, _theirs) = two_devices().await;
+    for topic in ["devices/theirs/presence", "devices/theirs/ota/status", "devices/mine/ota"] {
+        let will = ["--will-topic", topic, "--will-payload", "offline", "--will-qos", "1"];
+        let said = mine.publish("devices/mine/version", "9.9.9", &will).await;
+        assert_ne!(said.code, Some(0), "{topic}: {said:?}");
+    }
+    assert!(server.device("mine").await["version"].is_null());
+    let will = ["--will-topic", "devices/mine/presence", "--will-payload", "offline", "--will-retain"];
+    mine.publish("devices/mine/version", "1.0.0", &will).await.ok();
+    server.device_when("mine", "its own will is fine", |device| device["version"] == "1.0.0").await;
+}
+
+#[tokio::test]
+async fn every_path_of_the_api_asks_for_credentials() {
+    let server = Server::start().await;
+    server.register("mine", "esp32s3").await;
+    let http = http_client();
+    let document: serde_json::Value = {
+        let answer = server.get("/api/openapi.json").await;
+        assert!(answer["paths"].as_object().is_some_and(|paths| paths.len() > 8), "{answer}");
+        answer
+    };
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        if path.starts_with("/healthz") || path.starts_with("/readyz") || path.starts_with("/api/v1/login") {
+            continue;
+        }
+        assert!(
+            path.starts_with("/api/v1/"),
+            "{path}: the document lists absolute paths under /api/v1 and health"
+        );
+        for method in operations.as_object().unwrap().keys().filter(|key| key.len() <= 6) {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let concrete = path.replace("{id}", "mine").replace(['{', '}'], "");
+            for token in [None, Some("guess")] {
+                let mut request = http.request(method.clone(), server.url(&concrete));
+                if let Some(token) = token {
+                    request = request.bearer_auth(token);
+                }
+                let status = request.json(&json!({})).send().await.unwrap().status();
+                assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path} with {token:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_may_only_read_changes_nothing() {
+    let server = Server::start().await;
+    let viewer = server.new_token("screen", "viewer").await;
+    let http = http_client();
+    let url = server.url("/api/v1/devices");
+    let answer = http.get(&url).bearer_auth(&viewer).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let body = json!({"id": "mine", "product": "esp32s3"});
+    let answer = http.post(&url).bearer_auth(&viewer).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(server.get("/api/v1/devices").await["items"], json!([]));
+}

@@ -1,0 +1,357 @@
+//! The rules of this house that a machine can check: who may depend on whom, what must never be where, how
+//! large a file may grow. A function's length is checked by clippy (`clippy.toml`).
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+const RUST_FILE_MAX_LINES: usize = 600;
+
+/// `ARCHITECTURE.md`, "Arrows": who may name whom. What a crate may name, its users may name too.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("updraft-contract", &[]),
+    ("updraft-image", &["updraft-contract"]),
+    ("updraft-delta", &[]),
+    ("updraft-agent", &["updraft-contract", "updraft-image", "updraft-delta"]),
+    ("updraft-store", &["updraft-contract", "updraft-image", "updraft-delta"]),
+    ("updraft-fleet", &["updraft-contract"]),
+    ("updraft-server", &["updraft-fleet", "updraft-store"]),
+    ("updraft-virtual-device", &["updraft-agent"]),
+    ("updraft", &["updraft-server", "updraft-store", "updraft-virtual-device"]),
+    ("updraft-e2e", &["updraft-contract", "updraft-image"]),
+];
+
+/// Crates that must run on a chip.
+const NO_STD: &[&str] = &["contract", "image", "delta", "agent"];
+
+/// What the pure crate must not depend on.
+const IMPURE: &[&str] =
+    &["sqlx", "sea-orm", "tokio", "rumqttc-v5-next", "mqtt5", "axum", "reqwest", "getrandom"];
+
+/// Words that belong in one place only: what, the paths where it is at home, and why.
+const AT_HOME: &[(&[&str], &[&str], &str)] = &[
+    (
+        &[
+            "SELECT ",
+            "INSERT INTO",
+            "DELETE FROM",
+            "CREATE TABLE",
+            "ALTER TABLE",
+            "Statement::",
+            "EntityTrait",
+            "sqlx::",
+        ],
+        &["crates/server/src/db"],
+        "SQL lives in server/db",
+    ),
+    (&["\"devices/"], &["crates/contract/"], "topic strings live in contract"),
+    (
+        &["\"esp32"],
+        // As a default, or an example of a product's name.
+        &["crates/image/", "crates/server/src/config", "crates/server/src/dashboard"],
+        "chip names live in image and firmware",
+    ),
+    (
+        &["html!", "maud::", "<html", "<!DOCTYPE", "<div"],
+        &["crates/server/src/dashboard"],
+        "HTML lives in server/dashboard",
+    ),
+    (
+        &["SystemTime", "Utc::now", "Instant::now", "thread_rng", "tokio::"],
+        &["crates/server/", "crates/store/", "crates/updraft/", "crates/virtual-device/"],
+        "fleet and the no_std crates are given times, and do nothing by themselves",
+    ),
+    (
+        &["std::", "async fn", ".await"],
+        &["crates/server/", "crates/store/", "crates/updraft/", "crates/virtual-device/", "crates/fleet/"],
+        "contract, image, delta and agent run without std and without async",
+    ),
+    (
+        &["alloc::"],
+        &[
+            "crates/server/",
+            "crates/store/",
+            "crates/updraft/",
+            "crates/virtual-device/",
+            "crates/fleet/",
+            "crates/image/src/build",
+        ],
+        "contract, image, delta and agent run without an allocator",
+    ),
+];
+
+#[test]
+fn crates_depend_along_the_arrows_only() {
+    let allowed: BTreeMap<&str, BTreeSet<&str>> =
+        ARROWS.iter().map(|(name, _)| (*name, reachable(name))).collect();
+    let mut wrong = Vec::new();
+    for package in packages() {
+        let Some(allowed) = allowed.get(package.name.as_str()) else {
+            wrong.push(format!("{}: not in ARROWS of {}", package.name, file!()));
+            continue;
+        };
+        for dependency in &package.ours {
+            if !allowed.contains(dependency.as_str()) {
+                wrong.push(format!("{} must not depend on {dependency}", package.name));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn the_pure_crate_has_no_impure_dependency() {
+    let mut wrong = Vec::new();
+    for package in packages().iter().filter(|package| package.name == "updraft-fleet") {
+        for dependency in package.others.iter().filter(|name| IMPURE.contains(&name.as_str())) {
+            wrong.push(format!("fleet must not depend on {dependency}"));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn crates_for_the_chip_declare_no_std() {
+    let mut wrong = Vec::new();
+    for name in NO_STD {
+        let path = root().join("crates").join(name).join("src/lib.rs");
+        if path.exists() && !read(&path).contains("#![no_std]") {
+            wrong.push(format!("{}: no #![no_std]", path.display()));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn words_stay_where_they_are_at_home() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| is_rust(file) && file.starts_with("crates/") && !is_test(file)) {
+        for (number, line) in product_lines(&read(&root().join(file))) {
+            for (words, homes, why) in AT_HOME {
+                let word = words.iter().find(|word| line.contains(**word));
+                if let (Some(word), false) = (word, homes.iter().any(|home| file.starts_with(home))) {
+                    wrong.push(format!("{file}:{number}: {word:?}: {why}"));
+                }
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn no_rust_file_grows_too_large() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| is_rust(file)) {
+        let lines = read(&root().join(file)).lines().count();
+        if lines > RUST_FILE_MAX_LINES {
+            wrong.push(format!("{file}: {lines} lines; one file, one idea ({RUST_FILE_MAX_LINES} at most)"));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn file_names_say_what_is_inside() {
+    let empty_words = ["mod", "utils", "util", "helpers", "helper", "common", "manager", "core", "misc"];
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| is_rust(file)) {
+        let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if empty_words.contains(&stem.as_str()) {
+            wrong.push(format!("{file}: name it after what it owns; foo.rs beside foo/, not mod.rs"));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn nothing_is_left_half_done() {
+    // Put together here, so that this file does not find itself.
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("#[ig", "nore"),
+        concat!("allow(dead", "_code)"),
+    ];
+    wordless(&marks, "finish it, or write down as an issue what is missing");
+}
+
+#[test]
+fn no_path_of_one_machine_is_written_down() {
+    wordless(
+        &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")],
+        "holds on one machine only",
+    );
+}
+
+#[test]
+fn shell_scripts_stop_at_the_first_error() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        let text = read(&root().join(&file));
+        let is_shell = has_extension(&file, "sh")
+            || text.starts_with("#!/usr/bin/env bash")
+            || text.starts_with("#!/bin/");
+        let first = text.lines().find(|line| !line.is_empty() && !line.starts_with('#'));
+        if is_shell && first != Some("set -euo pipefail") {
+            wrong.push(format!("{file}: its first command is to be `set -euo pipefail`"));
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn every_relative_link_in_the_documents_resolves() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| has_extension(file, "md")) {
+        let path = root().join(file);
+        let folder = path.parent().unwrap_or(root()).to_path_buf();
+        for target in links(&read(&path)) {
+            let target = target.split(['#', ' ']).next().unwrap_or_default();
+            let outside = target.contains("://") || target.starts_with("mailto:");
+            if !target.is_empty() && !outside && !folder.join(target).exists() {
+                wrong.push(format!("{file}: links to {target}, which is not there"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn versions_and_lints_are_set_in_one_place() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.ends_with("/Cargo.toml") && !file.starts_with("firmware/"))
+    {
+        let text = read(&root().join(file));
+        if text.contains("\n[workspace]") {
+            continue; // another workspace, with versions of its own
+        }
+        if !text.contains("[lints]\nworkspace = true") {
+            wrong.push(format!("{file}: without the workspace's lints"));
+        }
+        let mut in_dependencies = false;
+        for line in text.lines() {
+            if line.starts_with('[') {
+                in_dependencies = line.contains("dependencies]");
+            } else if in_dependencies
+                && line.contains('=')
+                && !line.contains("workspace")
+                && !line.contains("path = \".\"")
+            {
+                wrong.push(format!("{file}: {line}: say the version in [workspace.dependencies]"));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+/// A workspace member and what it is built from (not what only its tests use).
+struct Package {
+    name: String,
+    ours: Vec<String>,
+    others: Vec<String>,
+}
+
+fn packages() -> Vec<Package> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .expect("cargo metadata runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON");
+    let of = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    list(&metadata["packages"])
+        .iter()
+        .map(|package| {
+            let built_from: Vec<_> = list(&package["dependencies"])
+                .into_iter()
+                .filter(|dependency| dependency["kind"].as_str() != Some("dev"))
+                .collect();
+            let (ours, others): (Vec<_>, Vec<_>) =
+                built_from.into_iter().partition(|dependency| dependency["path"].is_string());
+            Package {
+                name: of(&package["name"]),
+                ours: ours.iter().map(|dependency| of(&dependency["name"])).collect(),
+                others: others.iter().map(|dependency| of(&dependency["name"])).collect(),
+            }
+        })
+        .collect()
+}
+
+fn reachable(name: &str) -> BTreeSet<&'static str> {
+    let direct = ARROWS.iter().find(|(from, _)| *from == name).map_or(&[][..], |(_, to)| to);
+    direct.iter().flat_map(|next| reachable(next).into_iter().chain([*next])).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e/ is in the workspace")
+}
+
+/// All files of the project, relative to its root: tracked ones, and new ones that are not ignored.
+fn files() -> Vec<String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .expect("git ls-files runs (install git)");
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let there = |file: &&str| root().join(file).is_file();
+    let files: Vec<String> = listed.lines().filter(there).map(str::to_owned).collect();
+    assert!(files.len() > 10, "git lists no files in {}", root().display());
+    files
+}
+
+/// The file's text; empty for one that is not text.
+fn read(path: &Path) -> String {
+    String::from_utf8(std::fs::read(path).unwrap_or_default()).unwrap_or_default()
+}
+
+fn is_rust(file: &str) -> bool {
+    has_extension(file, "rs")
+}
+
+fn has_extension(file: &str, wanted: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == wanted)
+}
+
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/") || file.contains("/examples/")
+}
+
+/// The lines that are neither comment nor test, numbered from 1. An inline test module ends a file.
+fn product_lines(text: &str) -> Vec<(usize, &str)> {
+    let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    product
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(index, line)| (index + 1, line))
+        .collect()
+}
+
+/// The targets of `[text](target)`.
+fn links(markdown: &str) -> Vec<&str> {
+    markdown
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|target| !target.contains('\n'))
+        .collect()
+}
+
+fn wordless(words: &[&str], why: &str) {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| !has_extension(file, "lock")) {
+        for (index, line) in read(&root().join(file)).lines().enumerate() {
+            if let Some(word) = words.iter().find(|word| line.contains(**word)) {
+                wrong.push(format!("{file}:{}: {word}: {why}", index + 1));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}

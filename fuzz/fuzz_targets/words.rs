@@ -1,0 +1,29 @@
+//! No bytes from a device make a parser of the contract panic, and what was read is written back as it was.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use updraft_contract::{
+    Control, DeviceId, Presence, ProductName, Progress, Report, Request, Status, Topic, Version, VersionTopic,
+    is_below_device,
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    let _ = (Presence::parse(bytes), Request::parse(bytes), Control::parse(bytes), Report::parse_bare(bytes));
+    let _ = serde_json::from_slice::<Report>(bytes);
+    let _ = serde_json::from_slice::<Progress>(bytes);
+    if let Ok(status) = Status::parse(bytes) {
+        assert_eq!(Status::parse(status.to_string().as_bytes()), Ok(status));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let topics = VersionTopic::default();
+    if let Some(topic) = Topic::parse(text, &topics) {
+        assert_eq!(topic.write(&topics).as_str(), text);
+    }
+    if let Ok(version) = text.parse::<Version>() {
+        assert!(version == version.as_str().parse().expect("what was printed is a version"));
+    }
+    if let Ok(id) = text.parse::<DeviceId>() {
+        assert!(!is_below_device("devices/+/ota", &id));
+    }
+    let _ = (text.parse::<ProductName>(), text.parse::<VersionTopic>());
+});

@@ -15,14 +15,22 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 use updraft_store::{Options, Publication, Published, Store, StoreError};
 
-/// Ends when its standard input does, which is when this process ends, however it ends.
+/// Ends when its standard input does, which is when this process ends, however it ends. Writes take turns in it: S3
+/// compares an If-Match and writes in one step, moto in two, between which another writer's object was lost.
 const MOTO: &str = "
-import logging, sys
+import logging, sys, threading
 logging.getLogger('werkzeug').setLevel(logging.ERROR)
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+backend, one_writer = DomainDispatcherApplication(create_backend_app), threading.Lock()
+def application(request, respond):
+    if request['REQUEST_METHOD'] != 'PUT':
+        return backend(request, respond)
+    with one_writer:
+        return list(backend(request, respond))
+server = make_server('127.0.0.1', 0, application, threaded=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(server.server_port, flush=True)
 sys.stdin.read()
 ";
 

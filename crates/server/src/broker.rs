@@ -9,6 +9,7 @@ mod census;
 mod door;
 mod guard;
 
+use crate::listen::Listener;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +120,7 @@ impl Embedded {
         version: VersionTopic,
         doorkeeper: Arc<dyn Doorkeeper>,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(listen).await.map_err(|error| bind_error(listen, &error))?;
+        let listener = LISTENER.bind(listen).await?;
         let address = listener.local_addr().context("the MQTT listener has no address")?;
         let house = Arc::new(House::new(version, doorkeeper)?);
         let tasks = TaskTracker::new();
@@ -172,18 +173,8 @@ impl Drop for Embedded {
     }
 }
 
-fn bind_error(listen: SocketAddr, error: &std::io::Error) -> anyhow::Error {
-    let what = match error.kind() {
-        std::io::ErrorKind::AddrInUse => "another program listens there already",
-        std::io::ErrorKind::PermissionDenied => "this user may not listen there",
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-        _ => "the system refused",
-    };
-    anyhow::anyhow!(
-        "the MQTT broker cannot listen on {listen}: {what} ({error}); choose another address with the key mqtt.listen \
-         in updraft.toml, or with UPDRAFT_MQTT__LISTEN=127.0.0.1:1884"
-    )
-}
+const LISTENER: Listener =
+    Listener { who: "the MQTT broker", key: "mqtt.listen", variable: "UPDRAFT_MQTT__LISTEN=127.0.0.1:1884" };
 
 impl House {
     fn new(version: VersionTopic, doorkeeper: Arc<dyn Doorkeeper>) -> anyhow::Result<Self> {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod dashboard;
 pub mod db;
 mod events;
+mod listen;
 pub mod model;
 pub mod mqtt;
 pub mod router;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use store::Store;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +15,7 @@ use crate::app::{App, FirstLogin, Parts, random_secret};
 use crate::broker::Embedded;
 use crate::config::{BrokerConfig, Config};
 use crate::db::{Db, meta};
+use crate::listen::Listener;
 use crate::mqtt::{BrokerAddress, Mqtt, MqttOptions};
 use crate::tick;
 
@@ -25,6 +25,9 @@ pub const LOGIN_LINK_LIFETIME: Duration = Duration::from_mins(15);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Of that, for requests that are being answered.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+
+const LISTENER: Listener =
+    Listener { who: "the server", key: "http.listen", variable: "UPDRAFT_HTTP__LISTEN=127.0.0.1:8081" };
 
 /// What is chosen at the start and not in the configuration.
 #[derive(Debug, Clone, Copy, Default)]
@@ -51,7 +54,7 @@ pub struct Running {
 pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = listen(config.http.listen).await?;
+    let listener = LISTENER.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
     let db = Db::open(&config.database.url).await?;
@@ -129,21 +132,6 @@ impl Running {
         self.tasks.wait().await;
         self.app.db().close().await.context("closing the database")
     }
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let what = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there already",
-            std::io::ErrorKind::PermissionDenied => "this user may not listen there",
-            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address",
-            _ => "the system refused",
-        };
-        anyhow::anyhow!(
-            "the server cannot listen on {address}: {what} ({error}); choose another address with the key http.listen \
-             in updraft.toml, or with UPDRAFT_HTTP__LISTEN=127.0.0.1:8081"
-        )
-    })
 }
 
 /// As configured, or the address that was bound.

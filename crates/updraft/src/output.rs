@@ -43,6 +43,11 @@ pub(crate) fn json(value: &impl serde::Serialize) {
     println!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
 }
 
+/// Prints a whole list for programs, in the shape of the API's pages.
+pub(crate) fn json_list(items: &[Value]) {
+    json(&serde_json::json!({"items": items, "next": null}));
+}
+
 /// Prints rows in columns, the first row as their heads.
 pub(crate) fn table(rows: &[Vec<String>]) {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

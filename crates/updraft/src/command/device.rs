@@ -189,7 +189,7 @@ async fn follow(client: &ApiClient, one: &One, id: &Value) -> anyhow::Result<Val
 async fn history(one: &One) -> anyhow::Result<ExitCode> {
     let updates = one.server.client()?.list(&["devices", &one.id, "updates"], &[]).await?;
     if one.json {
-        output::json(&json!({"items": updates, "next": null}));
+        output::json_list(&updates);
         return Ok(ExitCode::SUCCESS);
     }
     if updates.is_empty() {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use contract::ProductName;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api_client::ServerArgs;
 use crate::output;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     query.extend(args.q.as_deref().map(|text| ("q", text)));
     let devices = args.server.client()?.list(&["devices"], &query).await?;
     if args.json {
-        output::json(&json!({"items": devices, "next": null}));
+        output::json_list(&devices);
         return Ok(ExitCode::SUCCESS);
     }
     if devices.is_empty() {

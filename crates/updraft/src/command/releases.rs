@@ -29,7 +29,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Store(store) => in_store(&store, product).await?,
     };
     if args.json {
-        output::json(&json!({"items": items, "next": null}));
+        output::json_list(&items);
         return Ok(ExitCode::SUCCESS);
     }
     if items.is_empty() {

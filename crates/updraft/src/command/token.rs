@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let tokens = serde_json::to_value(open(&of).await?.tokens().await?)?;
             let tokens = tokens.as_array().cloned().unwrap_or_default();
             if of.json {
-                output::json(&json!({"items": tokens, "next": null}));
+                output::json_list(&tokens);
                 return Ok(ExitCode::SUCCESS);
             }
             let mut rows = vec![["NAME", "ROLE", "MADE", "LAST USED", "ENDS"].map(str::to_owned).to_vec()];

@@ -74,6 +74,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
             "crates/virtual-device/",
             "crates/fleet/",
             "crates/image/src/build",
+            "crates/image/src/signing",
         ],
         "contract, image, delta and agent run without an allocator",
     ),

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::signature::SignatureError;
+
 /// Why something is not a sound ESP32 application image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageError {
@@ -61,6 +63,13 @@ pub enum ImageError {
         /// Where the image ends.
         end: u32,
     },
+    /// A signature block follows the image that is not its own, or of a kind that cannot be checked.
+    Signature {
+        /// Which block, from 0.
+        block: u8,
+        /// What is wrong with it.
+        error: SignatureError,
+    },
     /// It is a picture of a whole flash chip: bootloader, partition table, application.
     MergedFlashImage {
         /// Where the partition table lies.
@@ -112,6 +121,7 @@ impl fmt::Display for ImageError {
                 f,
                 "the image ends at byte {end}, but the file goes on with something that is not a signature"
             ),
+            Self::Signature { block, error } => write!(f, "signature block {}: {error}", block + 1),
             Self::MergedFlashImage { partition_table } => write!(
                 f,
                 "this is a whole flash chip (there is a partition table at 0x{partition_table:x}), not an application; \

@@ -5,10 +5,10 @@
 //! every sum is checked, and no input can make it panic or allocate.
 //!
 //! [`Verifier`] takes an image in pieces of any size, from a download or from flash; [`verify`] takes it whole.
-//! [`Prefix`] reads the little that the first 288 bytes tell. Signatures are seen but not verified here.
+//! [`Prefix`] reads the little that the first 288 bytes tell. Who signed an image, [`signature`] says.
 #![no_std]
 
-#[cfg(feature = "build")]
+#[cfg(any(feature = "build", feature = "sign"))]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
@@ -22,6 +22,9 @@ mod error;
 mod header;
 mod prefix;
 mod segment;
+pub mod signature;
+#[cfg(feature = "sign")]
+pub mod signing;
 mod summary;
 mod verifier;
 

@@ -13,6 +13,10 @@ use sha2::{Digest, Sha256};
 use crate::descriptor::DESCRIPTOR_BYTES;
 use crate::header::{HEADER_BYTES, MAGIC};
 use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::signature::{
+    BLOCK_HEAD_BYTES, BLOCK_MAGIC, SIGNATURE_BLOCK_BYTES, SIGNATURE_BLOCKS_MAX, SignatureBlock,
+    SignatureError,
+};
 use crate::{
     AppDescriptor, Demo, Header, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments, Summary,
 };
@@ -22,12 +26,6 @@ pub const IMAGE_MAX_BYTES: u32 = 16 * 1024 * 1024;
 
 const CHECKSUM_SEED: u8 = 0xEF;
 const DIGEST_BYTES: usize = 32;
-/// Signature blocks of Secure Boot v2: up to three, one after the other from the start of the sector.
-const SIGNATURE_MAGIC: u8 = 0xE7;
-const SIGNATURE_BLOCK_BYTES: u32 = 1216;
-const SIGNATURE_BLOCKS_MAX: u32 = 3;
-/// Magic, version and two reserved bytes, then the SHA-256 of all that lies before the sector.
-const SIGNATURE_HEAD_BYTES: usize = 36;
 /// Where partition tables are put, and what they begin with.
 const PARTITION_TABLE_FIRST: u32 = 0x8000;
 const PARTITION_TABLE_LAST: u32 = 0x1_0000;
@@ -50,8 +48,10 @@ pub struct Verifier {
     demo: Option<Demo>,
     segments: Segments,
     checksum: u8,
-    /// What the appended digest, or the one in the signature block, ought to be.
+    /// What the appended digest, or the one in the signature blocks, ought to be.
     computed: [u8; DIGEST_BYTES],
+    /// Whether the latter is meant.
+    is_signed: bool,
     /// Where the image ends, once it has.
     structural_bytes: u32,
     /// Length and hash of what would count as the whole if nothing more came.
@@ -137,6 +137,7 @@ impl Verifier {
             segments: Segments::default(),
             checksum: CHECKSUM_SEED,
             computed: [0; DIGEST_BYTES],
+            is_signed: false,
             structural_bytes: 0,
             total_bytes: 0,
             sha256: [0; 32],
@@ -213,7 +214,9 @@ impl Verifier {
             structural_bytes,
             total_bytes: self.total_bytes,
             sha256: self.sha256,
-            signature_blocks: self.signature_blocks,
+            // Of a sector that was read to its end.
+            signature_blocks: if self.is_signed { self.signature_blocks } else { 0 },
+            signed_digest: self.is_signed.then_some(self.computed),
             demo: self.demo,
         })
     }
@@ -399,44 +402,52 @@ impl Verifier {
 
     fn signature_step(&mut self, bytes: &[u8], left: u32) -> usize {
         if left == SECTOR_BYTES {
-            if bytes[0] != SIGNATURE_MAGIC {
+            if bytes[0] != BLOCK_MAGIC {
                 return self.beyond();
             }
             self.computed = self.hash.clone().finalize().into();
         }
-        let position = SECTOR_BYTES - left;
-        // Up to the next place where something is decided: the end of the first block's head, the next block, the end.
-        let block = position / SIGNATURE_BLOCK_BYTES;
-        let stop = match position {
-            0..36 => SIGNATURE_HEAD_BYTES as u32,
-            _ if block < SIGNATURE_BLOCKS_MAX => (block + 1) * SIGNATURE_BLOCK_BYTES,
-            _ => SECTOR_BYTES,
+        let position = (SECTOR_BYTES - left) as usize;
+        let (block, within) = (position / SIGNATURE_BLOCK_BYTES, position % SIGNATURE_BLOCK_BYTES);
+        let is_block = block < SIGNATURE_BLOCKS_MAX;
+        let in_head = is_block && if within == 0 { bytes[0] == BLOCK_MAGIC } else { self.head_bytes > 0 };
+        // Up to the next place where something is decided: the end of a block's head, the next block, the end.
+        let rest = match (in_head, is_block) {
+            (true, _) => BLOCK_HEAD_BYTES - within,
+            (_, true) => SIGNATURE_BLOCK_BYTES - within,
+            _ => left as usize,
         };
-        let taken = bytes.len().min((stop - position) as usize);
-        let window = &bytes[..taken];
-        let starts_block = block < SIGNATURE_BLOCKS_MAX && position.is_multiple_of(SIGNATURE_BLOCK_BYTES);
-        if starts_block && window[0] == SIGNATURE_MAGIC && u32::from(self.signature_blocks) == block {
-            self.signature_blocks += 1;
-        }
-        if position < SIGNATURE_HEAD_BYTES as u32 {
-            self.gather(window, SIGNATURE_HEAD_BYTES);
+        let window = &bytes[..bytes.len().min(rest)];
+        let left = left - window.len() as u32;
+        self.stage = Stage::Signature { left };
+        if in_head {
+            self.gather(window, BLOCK_HEAD_BYTES);
+            if let Some(head) = self.head_complete::<BLOCK_HEAD_BYTES>() {
+                self.close_signature_head(block as u8, &head);
+            }
         } else {
             self.take(window);
         }
-        let left = left - taken as u32;
-        self.stage = Stage::Signature { left };
-        if let Some(head) = self.head_complete::<SIGNATURE_HEAD_BYTES>() {
-            // What an older image left behind in the slot is not this image's signature.
-            if self.source == Source::Slot && head[4..] != self.computed {
-                self.signature_blocks = 0;
-                self.stage = Stage::End;
-            }
-        }
         if left == 0 {
             self.mark_total();
+            self.is_signed = true;
             self.stage = Stage::End;
         }
-        taken
+        window.len()
+    }
+
+    /// The head of a signature block was read, which tells whether it is for this image.
+    fn close_signature_head(&mut self, block: u8, head: &[u8; BLOCK_HEAD_BYTES]) {
+        if head[4..] == self.computed {
+            self.signature_blocks += 1;
+        } else if block == 0 && self.source == Source::Slot {
+            // What an older image left behind in the slot is not this image's signature.
+            self.stage = Stage::End;
+        } else {
+            // Before the digests are told to differ: some blocks hold one of another kind.
+            let error = SignatureBlock::refusal_by_head(head).unwrap_or(SignatureError::OtherDigest);
+            self.stage = Stage::Refused(ImageError::Signature { block, error });
+        }
     }
 
     /// There are bytes after the image that do not belong to it. Takes none.

@@ -16,6 +16,7 @@ mod promote;
 mod publish;
 mod settle;
 mod signed;
+mod signers;
 mod store;
 
 pub use blocked::Blocked;

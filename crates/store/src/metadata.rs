@@ -20,11 +20,12 @@ impl Metadata {
         Self(serde_json::from_slice(bytes).unwrap_or_default())
     }
 
-    /// What is to be said of an image that is published.
+    /// What is to be said of an image that is published, and that these keys signed.
     pub(crate) fn of(
         publication: &Publication,
         version: &Version,
         image: &Summary,
+        signers: &[Sha256],
         now: DateTime<Utc>,
     ) -> Self {
         let mut map = Map::new();
@@ -44,7 +45,7 @@ impl Metadata {
             say("idf_version", json!(descriptor.idf_version()));
             say("secure_version", json!(descriptor.secure_version()));
         }
-        say("signed_by", json!([]));
+        say("signed_by", json!(signers));
         say("built_at", json!(publication.built_at.unwrap_or(now)));
         say("commit", json!(publication.commit));
         say("notes", json!(publication.notes));

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use contract::{ProductName, Version};
+use contract::{ProductName, Sha256, Version};
 use image::Summary;
 
 use crate::bucket::{Read, Turn};
@@ -10,7 +10,7 @@ use crate::catalog::Release;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
 use crate::settle::{ROUNDS_MAX, Settled, pause};
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, signers};
 
 /// What is to be published, besides the image itself.
 #[derive(Debug, Clone)]
@@ -57,8 +57,9 @@ impl Store {
     ) -> Result<Published, StoreError> {
         let summary = image::verify(&image).map_err(|error| StoreError::Invalid(error.to_string()))?;
         let version = version_of(publication, &summary)?;
-        self.gate(publication, &summary).await?;
-        let metadata = Metadata::of(publication, &version, &summary, Utc::now());
+        let signers = signers::of(&image, &summary)?;
+        self.gate(publication, &summary, &signers).await?;
+        let metadata = Metadata::of(publication, &version, &summary, &signers, Utc::now());
         let metadata: Bytes = metadata.to_bytes().into();
         if metadata.len() as u64 > JSON_MAX_BYTES {
             return Err(StoreError::Invalid(
@@ -136,7 +137,12 @@ impl Store {
     }
 
     /// What an image must be for its product.
-    async fn gate(&self, publication: &Publication, image: &Summary) -> Result<(), StoreError> {
+    async fn gate(
+        &self,
+        publication: &Publication,
+        image: &Summary,
+        signers: &[Sha256],
+    ) -> Result<(), StoreError> {
         let product = &publication.product;
         let chip = image.chip().ok_or_else(|| {
             StoreError::Invalid(format!(
@@ -157,7 +163,7 @@ impl Store {
                 "the image has {} bytes, but the smallest slot of {product} has {slot}; make it smaller",
                 image.total_bytes
             ))),
-            _ => Ok(()),
+            _ => signers::require(product, &file.trusted_keys, signers),
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod devices;
 pub(crate) mod image;
+pub(crate) mod key;
 pub(crate) mod promote;
 pub(crate) mod publish;
 pub(crate) mod releases;

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    block, demo, device, devices, image, promote, publish, releases, serve, token, unblock, virtual_device,
+    block, demo, device, devices, image, key, promote, publish, releases, serve, token, unblock,
+    virtual_device,
 };
 
 /// Over-the-air firmware updates for ESP32 devices.
@@ -42,8 +43,10 @@ enum Command {
     Device(device::Args),
     /// Run virtual devices, to try things on
     VirtualDevice(Box<virtual_device::Args>),
-    /// Look into a firmware image
+    /// Look into a firmware image, sign it, verify its signature
     Image(image::Args),
+    /// Keys that images are signed with
+    Key(key::Args),
     /// Access tokens for the API
     Token(token::Args),
 }
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Device(args) => device::run(args).await,
         Command::VirtualDevice(args) => virtual_device::run(*args).await,
         Command::Image(args) => image::run(args).await,
+        Command::Key(args) => key::run(args).await,
         Command::Token(args) => token::run(args).await,
     };
     result.unwrap_or_else(|error| output::error(&error))

@@ -24,6 +24,10 @@ const COMMANDS: &[&[&str]] = &[
     &["device", "remove"],
     &["virtual-device"],
     &["image", "inspect"],
+    &["image", "sign"],
+    &["image", "verify"],
+    &["key", "new"],
+    &["key", "digest"],
     &["token", "new"],
     &["token", "list"],
     &["token", "revoke"],
@@ -193,6 +197,40 @@ async fn an_image_is_inspected() {
     assert_eq!(said["chip"], "esp32s3", "{said}");
     let readme = e2e::workspace().join("Cargo.toml").display().to_string();
     Said::by(updraft(["image", "inspect", &readme])).await.refused(&["not an esp"]);
+}
+
+/// A key is made, trusted, asked for, and replaced by the next one.
+#[tokio::test]
+async fn a_key_lives_on_the_command_line() {
+    let workshop = Workshop::open();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let run = async |arguments: &[&str]| Said::by(updraft(arguments.iter().copied())).await;
+    let (old, new) = (at("old.pem"), at("new.pem"));
+    run(&["key", "new", &old]).await.ok();
+    run(&["key", "new", &new, "--type", "p256"]).await.ok();
+    run(&["key", "new", &old]).await.refused(&["never overwritten"]);
+    let digest = run(&["key", "digest", &at("old.pub.pem")]).await.ok().out.trim().to_owned();
+    assert_eq!(run(&["key", "digest", &old]).await.ok().out.trim(), digest);
+
+    let store_url = format!("file:{}", at("store"));
+    std::fs::create_dir_all(folder.path().join("store").join(PRODUCT)).unwrap();
+    let product = folder.path().join("store").join(PRODUCT).join("product.json");
+    std::fs::write(product, serde_json::json!({ "trusted_keys": [digest] }).to_string()).unwrap();
+    let unsigned = workshop.image("1.0.0").display().to_string();
+    let publish = async |image: &str| run(&["publish", image, "-p", PRODUCT, "--store", &store_url]).await;
+    publish(&unsigned).await.refused(&["not signed", &digest]);
+    let (strange, both) = (at("strange.bin"), at("both.bin"));
+    run(&["image", "sign", &unsigned, "--key", &new, "-o", &strange]).await.ok();
+    publish(&strange).await.refused(&["signed by the key", &digest]);
+    run(&["image", "verify", &strange, "--key", &old]).await.refused(&["no good signature", &digest]);
+    run(&["image", "sign", &strange, "--key", &old, "-o", &both, "--append"]).await.ok();
+    for key in [&old, &at("old.pub.pem"), &new] {
+        run(&["image", "verify", &both, "--key", key]).await.ok();
+    }
+    let inspected = run(&["image", "inspect", &both]).await.ok();
+    assert!(inspected.out.contains(&format!("block 2: good, RSA-3072, by key {digest}")), "{inspected:?}");
+    publish(&both).await.ok();
 }
 
 /// The `updraft` commands in the README's shell blocks, as words.

@@ -223,6 +223,65 @@ fn a_signature_sector_is_seen_and_belongs_to_the_identity() {
 }
 
 #[test]
+fn what_blocks_sign_and_where_they_lie_is_told() {
+    let image = small().bytes();
+    let bytes = signed(image.clone(), 2);
+    let summary = verify(&bytes).expect("a sound image");
+    let offset = image.len().next_multiple_of(4096);
+    assert_eq!(summary.signature_offset(), Some(offset as u32));
+    assert_eq!(summary.signed_digest, Some(Sha256::digest(&bytes[..offset]).into()));
+    let summary = verify(&image).expect("a sound image");
+    assert_eq!((summary.signature_offset(), summary.signed_digest), (None, None));
+}
+
+#[test]
+fn an_image_that_nothing_but_a_checksum_guards_is_told_apart() {
+    for (hash_appended, blocks, expected) in
+        [(true, 0, true), (false, 1, true), (true, 1, true), (false, 0, false)]
+    {
+        let bytes = Build { hash_appended, ..small() }.bytes();
+        let bytes = if blocks > 0 { signed(bytes, blocks) } else { bytes };
+        assert_eq!(verify(&bytes).expect("a sound image").is_protected(), expected);
+    }
+}
+
+#[test]
+fn a_signature_block_for_another_image_is_refused_wherever_it_stands() {
+    for block in 0..3_u8 {
+        let mut bytes = signed(small().bytes(), 3);
+        let sector = bytes.len() - 4096;
+        bytes[sector + usize::from(block) * 1216 + 20] ^= 1;
+        let refused = Err(ImageError::Signature { block, error: SignatureError::OtherDigest });
+        assert_eq!(verify(&bytes), refused);
+        // In a slot the first one may be an older image's, and is not looked at further.
+        let in_slot = in_pieces(Verifier::in_slot(), &bytes, &[]);
+        if block == 0 {
+            assert_eq!(in_slot.expect("an unsigned image").signed_digest, None);
+        } else {
+            assert_eq!(in_slot, refused);
+        }
+    }
+    // Also behind a place that was left empty.
+    let mut bytes = signed(small().bytes(), 3);
+    let sector = bytes.len() - 4096;
+    bytes[sector + 1216..sector + 2432].fill(0xFF);
+    assert_eq!(verify(&bytes).expect("a sound image").signature_blocks, 2);
+    bytes[sector + 2432 + 35] ^= 1;
+    assert_eq!(verify(&bytes), Err(ImageError::Signature { block: 2, error: SignatureError::OtherDigest }));
+}
+
+#[test]
+fn a_signature_over_sha384_is_refused_by_name() {
+    let mut bytes = signed(small().bytes(), 1);
+    let sector = bytes.len() - 4096;
+    bytes[sector + 1..sector + 3].copy_from_slice(&[3, 1]);
+    bytes[sector + 4..sector + 52].fill(0x5A);
+    let error = verify(&bytes).expect_err("refused");
+    assert_eq!(error, ImageError::Signature { block: 0, error: SignatureError::P384 });
+    assert!(error.to_string().contains("P-384"), "{error}");
+}
+
+#[test]
 fn a_picture_of_the_whole_flash_is_recognised() {
     let bootloader = small().bytes();
     let found = Err(ImageError::MergedFlashImage { partition_table: 0x8000 });

@@ -8,6 +8,7 @@ mod promote;
 mod publish;
 mod races;
 mod signed;
+mod signers;
 mod trouble;
 
 /// Makes of each promise two tests: one with a folder, one with a bucket.
@@ -34,6 +35,9 @@ in_both! {
     publish::the_gate_says_no_in_a_sentence,
     publish::the_first_image_fixes_the_chip,
     publish::a_version_comes_from_the_image_only_if_it_is_its_own,
+    signers::a_product_with_trusted_keys_takes_only_what_one_of_them_signed,
+    signers::without_trusted_keys_the_unsigned_and_the_signed_are_published,
+    signers::signatures_of_which_none_is_good_are_refused_always,
     promote::promoting_copies_the_release_and_is_idempotent,
     promote::unknown_metadata_keys_survive,
     promote::blocked_and_unknown_versions_are_refused,

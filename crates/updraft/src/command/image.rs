@@ -9,7 +9,10 @@ use ::image::{ImageError, Summary};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
+use crate::command::key;
+
 mod inspect;
+mod signatures;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -28,6 +31,28 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Sign an image, as espsecure does for Secure Boot v2
+    Sign {
+        /// The application image (firmware.bin)
+        image: PathBuf,
+        /// The private key (PEM)
+        #[arg(long, value_name = "KEY.pem")]
+        key: PathBuf,
+        /// Where to write the signed image
+        #[arg(short, long, value_name = "OUT")]
+        output: PathBuf,
+        /// Keep the signatures that it has, and add one; there can be three
+        #[arg(long)]
+        append: bool,
+    },
+    /// Verify that a key signed an image
+    Verify {
+        /// The signed image
+        image: PathBuf,
+        /// The public key, or the private one (PEM)
+        #[arg(long, value_name = "PUB.pem")]
+        key: PathBuf,
+    },
 }
 
 /// Runs the command.
@@ -35,17 +60,36 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Inspect { image, json } => {
-            let bytes = read(&image)?;
-            let summary = judge(&bytes).with_context(|| image.display().to_string())?;
+            let (bytes, summary) = open(&image)?;
+            let found = signatures::of(&bytes, &summary);
             if json {
-                println!("{:#}", inspect::json(&image, &summary));
+                println!("{:#}", inspect::json(&image, &summary, &found));
             } else {
                 let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-                print!("{}", inspect::text(&image, &summary, colour));
+                print!("{}", inspect::text(&image, &summary, &found, colour));
             }
+        }
+        Command::Sign { image, key, output, append } => {
+            let key = key::read_private(&key)?;
+            let (bytes, _) = open(&image)?;
+            let said = signatures::sign_file(&bytes, &key, append, &output);
+            println!("{}", said.with_context(|| image.display().to_string())?);
+        }
+        Command::Verify { image, key } => {
+            let key = key::read_public(&key)?;
+            let (bytes, summary) = open(&image)?;
+            let said = signatures::verify_by(&signatures::of(&bytes, &summary), &key);
+            println!("{}", said.with_context(|| image.display().to_string())?);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads an image file and verifies what it is, not who signed it.
+fn open(path: &Path) -> anyhow::Result<(Vec<u8>, Summary)> {
+    let bytes = read(path)?;
+    let summary = judge(&bytes).with_context(|| path.display().to_string())?;
+    Ok((bytes, summary))
 }
 
 /// Reads an image file, no further than one byte past the longest image: the verifier says what is wrong with that.

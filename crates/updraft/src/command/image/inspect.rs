@@ -6,11 +6,13 @@ use std::path::Path;
 use ::image::{AppDescriptor, Summary};
 use serde_json::{Value, json};
 
+use super::signatures::Found;
+
 /// How wide the names on the left are.
 const NAME_WIDTH: usize = 13;
 
 /// A page for a person.
-pub(super) fn text(path: &Path, summary: &Summary, colour: bool) -> String {
+pub(super) fn text(path: &Path, summary: &Summary, signatures: &[Found], colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     page.heading(&path.display().to_string());
     identity(&mut page, summary);
@@ -19,7 +21,7 @@ pub(super) fn text(path: &Path, summary: &Summary, colour: bool) -> String {
     page.blank();
     requirements(&mut page, summary);
     page.blank();
-    soundness(&mut page, summary);
+    soundness(&mut page, summary, signatures);
     page.blank();
     segments(&mut page, summary);
     page.text
@@ -82,7 +84,7 @@ fn requirements(page: &mut Page, summary: &Summary) {
     page.line("Flash", &format!("{flash_size}, {mode}, {frequency}"));
 }
 
-fn soundness(page: &mut Page, summary: &Summary) {
+fn soundness(page: &mut Page, summary: &Summary, signatures: &[Found]) {
     page.line("Checksum", &format!("{} (0x{:02x})", page.good("ok"), summary.checksum));
     let digest = if summary.header.hash_appended {
         page.good("ok")
@@ -90,12 +92,14 @@ fn soundness(page: &mut Page, summary: &Summary) {
         page.warning("none appended: only the checksum guards this image")
     };
     page.line("Digest", &digest);
-    let signature = match summary.signature_blocks {
-        0 => page.faint("none"),
-        1 => "1 block, not verified here".to_owned(),
-        count => format!("{count} blocks, not verified here"),
-    };
-    page.line("Signature", &signature);
+    if signatures.is_empty() {
+        page.line("Signature", &page.faint("none"));
+    }
+    for (index, found) in signatures.iter().enumerate() {
+        let sentence = found.sentence();
+        let sentence = if found.is_good() { page.good(&sentence) } else { page.warning(&sentence) };
+        page.line(if index == 0 { "Signature" } else { "" }, &sentence);
+    }
 }
 
 fn segments(page: &mut Page, summary: &Summary) {
@@ -115,7 +119,7 @@ fn segments(page: &mut Page, summary: &Summary) {
 }
 
 /// The same for a program; names follow `metadata.json`.
-pub(super) fn json(path: &Path, summary: &Summary) -> Value {
+pub(super) fn json(path: &Path, summary: &Summary, signatures: &[Found]) -> Value {
     let header = &summary.header;
     let segments: Vec<Value> = summary
         .segments
@@ -149,6 +153,7 @@ pub(super) fn json(path: &Path, summary: &Summary) -> Value {
         "checksum": { "value": summary.checksum, "ok": true },
         "digest": { "appended": header.hash_appended, "ok": header.hash_appended.then_some(true) },
         "signature_blocks": summary.signature_blocks,
+        "signatures": signatures.iter().map(Found::json).collect::<Vec<_>>(),
         "demo": summary.demo.map(|demo| json!({ "version": demo.version(), "behaviour": demo.behaviour().name() })),
     })
 }

@@ -1,4 +1,6 @@
 use ::image::build::Build;
+use ::image::signature::Scheme;
+use ::image::signing::{SigningKey, sign};
 use ::image::{Behaviour, Chip, verify};
 
 use super::*;
@@ -8,7 +10,7 @@ fn summary(build: &Build) -> Summary {
 }
 
 fn page(build: &Build) -> String {
-    text(Path::new("firmware.bin"), &summary(build), false)
+    text(Path::new("firmware.bin"), &summary(build), &[], false)
 }
 
 #[test]
@@ -27,7 +29,7 @@ fn a_foreign_descriptor_is_called_foreign() {
     let build =
         Build { project_name: "arduino-lib-builder".into(), ..Build::new(Chip::Esp32, "esp-idf: v4.4.3") };
     assert!(page(&build).contains("publish with --version"));
-    assert_eq!(json(Path::new("f"), &summary(&build))["descriptor"]["is_apps_own"], false);
+    assert_eq!(json(Path::new("f"), &summary(&build), &[])["descriptor"]["is_apps_own"], false);
 }
 
 #[test]
@@ -37,10 +39,24 @@ fn an_image_cannot_command_the_terminal() {
 }
 
 #[test]
+fn signatures_are_shown_with_the_keys_digest() {
+    let key = SigningKey::generate(Scheme::EcdsaP256).expect("a key");
+    let bytes = sign(&Build::new(Chip::Esp32S3, "1.0.0").bytes(), &key).expect("signed");
+    let summary = verify(&bytes).expect("a sound image");
+    let found = crate::command::image::signatures::of(&bytes, &summary);
+    let digest = hex(&key.public().digest());
+    let page = text(Path::new("f"), &summary, &found, false);
+    assert!(page.contains(&format!("block 1: good, ECDSA P-256, by key {digest}")), "{page}");
+    let json = json(Path::new("f"), &summary, &found);
+    assert_eq!(json["signatures"][0]["key"], digest);
+    assert_eq!((&json["signatures"][0]["ok"], &json["signature_blocks"]), (&true.into(), &1.into()));
+}
+
+#[test]
 fn colour_changes_nothing_but_colour() {
     let summary = summary(&Build::new(Chip::Esp32S3, "1.0.0"));
-    let coloured = text(Path::new("f"), &summary, true);
-    let plain = text(Path::new("f"), &summary, false);
+    let coloured = text(Path::new("f"), &summary, &[], true);
+    let plain = text(Path::new("f"), &summary, &[], false);
     let mut stripped = coloured.clone();
     for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m"] {
         stripped = stripped.replace(code, "");

@@ -1,23 +1,24 @@
 //! Streaming an image into the inactive slot: sector by sector, each erased just before it is written.
 //!
 //! Owned here: what the bytes of a response mean. Refused: anything that would append one object to the start
-//! of another, an image for another chip (from its first 288 bytes, before anything is erased), and one that
+//! of another, an image that is not for this device (from its first 288 bytes, before anything is erased), and one that
 //! does not fit the slot.
 
-use core::fmt::Write;
-
-use contract::Reason;
-use embedded_storage::nor_flash::NorFlash;
+use contract::{Code, Reason};
 use heapless::String;
-use image::{Chip, PREFIX_BYTES, Prefix};
+use image::{PREFIX_BYTES, Prefix};
 use sha2::{Digest, Sha256};
 
+use crate::bookmark::{Bookmark, Bookmarks, ETAG_MAX_BYTES, STRETCH_BYTES, last_sector};
+use crate::checks::{self, Traits};
 use crate::event::ResponseHead;
-use crate::flash::{self, SECTOR_BYTES, WRITE_ALIGN_BYTES};
+use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
+use crate::port::Port;
+use crate::settings::{EraseUnit, Settings};
 
-/// The longest ETag kept; a longer one is as good as none.
-const ETAG_MAX_BYTES: usize = 128;
+/// The end of a file that is asked for first: a signature sector, or the appended digest before where one would be.
+pub(crate) const TAIL_BYTES: usize = SECTOR_BYTES + 32;
 
 /// What to do with a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,41 +31,81 @@ pub(crate) enum Verdict {
     StartOver(Reason),
 }
 
+/// What the answer to the request for a file's end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TailVerdict {
+    /// The end.
+    Take,
+    /// All of the file instead.
+    Whole,
+    /// Something else: this server cannot be asked for an end.
+    Odd,
+}
+
 /// A download into one slot.
 #[derive(Debug)]
 pub(crate) struct Download {
     slot: Partition,
-    sector: [u8; SECTOR_BYTES],
+    /// A sector on its way to the flash; a file's end; the head of a response, while no sector is begun.
+    buffer: [u8; TAIL_BYTES],
     filled: usize,
-    /// Bytes taken, those in `sector` included: where the next fetch begins.
+    /// Bytes taken, those in `buffer` included: where the next fetch begins.
     received: u32,
     /// Bytes of a 200 that were taken before already.
     skip: u32,
     total: Option<u32>,
     etag: String<ETAG_MAX_BYTES>,
-    hash: Sha256,
+    /// Of all that is on flash; nothing yet if there is none.
+    hash: Option<Sha256>,
+    /// Up to here the slot is erased, in the flash's own offsets.
+    erased_to: u32,
+    bookmarks: Bookmarks,
+    /// Where the download is to go on, once the slot's content was hashed up to there.
+    resume: Option<Bookmark>,
+    /// Whether the file's end holds a signature sector; `None`: it was not seen.
+    signed: Option<bool>,
 }
 
 impl Download {
-    pub(crate) fn new(slot: Partition) -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
-            slot,
-            sector: [0xFF; SECTOR_BYTES],
+            slot: Partition { offset: 0, size_bytes: 0 },
+            buffer: [0; TAIL_BYTES],
             filled: 0,
             received: 0,
             skip: 0,
             total: None,
             etag: String::new(),
-            hash: Sha256::new(),
+            hash: None,
+            erased_to: 0,
+            bookmarks: Bookmarks::new(),
+            resume: None,
+            signed: None,
         }
+    }
+
+    /// Begins an attempt at a slot; `resume` is what an earlier one left there.
+    pub(crate) fn begin(&mut self, slot: Partition, resume: Option<Bookmark>) {
+        self.slot = slot;
+        self.bookmarks.forget();
+        self.start_over();
+        self.resume = resume;
+        self.signed = None;
     }
 
     /// Forgets what was received; the slot is written again from its start.
     pub(crate) fn start_over(&mut self) {
         // In place: a new value would put a second sector on the stack.
         (self.filled, self.received, self.skip, self.total) = (0, 0, 0, None);
+        (self.hash, self.erased_to, self.resume) = (None, 0, None);
         self.etag.clear();
-        self.hash.reset();
+    }
+
+    /// Goes back to what is on flash: a sector that was begun is asked for again, and the buffer is free for the head of
+    /// the next response.
+    pub(crate) fn rewind(&mut self) {
+        self.received -= if self.received as usize >= self.filled { self.filled as u32 } else { 0 };
+        self.filled = 0;
     }
 
     pub(crate) fn received(&self) -> u32 {
@@ -79,6 +120,84 @@ impl Download {
     pub(crate) fn etag(&self) -> Option<&str> {
         // `If-Range` takes strong tags only (RFC 9110, 13.1.5).
         Some(self.etag.as_str()).filter(|etag| etag.starts_with('"'))
+    }
+
+    /// The buffer, to be written to only while no sector is begun: the head of a response is read in it.
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// Looks at what answers the request for the file's end.
+    pub(crate) fn tail_head(&mut self, head: &ResponseHead<'_>) -> Result<TailVerdict, Reason> {
+        if head.status == 200 {
+            return Ok(TailVerdict::Whole);
+        }
+        let Some((range, total)) = head.content_range.and_then(|range| Some((range, range.total?))) else {
+            return Ok(TailVerdict::Odd);
+        };
+        let total = self.fits(total)?;
+        if range.start != u64::from(total.saturating_sub(TAIL_BYTES as u32)) {
+            return Ok(TailVerdict::Odd);
+        }
+        let etag = head.etag.unwrap_or_default();
+        if self.etag != etag || self.total != Some(total) {
+            let resume = self.resume.take();
+            self.start_over();
+            self.resume = resume;
+        }
+        self.total = Some(total);
+        self.etag = String::try_from(etag).unwrap_or_default();
+        Ok(TailVerdict::Take)
+    }
+
+    /// Takes more of the file's end; `false` if that is more than there can be.
+    pub(crate) fn push_tail(&mut self, bytes: &[u8]) -> bool {
+        let Some(room) = self.buffer.get_mut(self.filled..self.filled + bytes.len()) else { return false };
+        room.copy_from_slice(bytes);
+        self.filled += bytes.len();
+        true
+    }
+
+    /// The file's end, once all of it was taken.
+    pub(crate) fn tail(&self) -> Option<&[u8]> {
+        let wanted = (self.total() as usize).min(TAIL_BYTES);
+        (self.filled == wanted).then(|| &self.buffer[..self.filled])
+    }
+
+    /// The end was looked at: whether it has a signature sector, and where the download goes on.
+    pub(crate) fn tail_seen(&mut self, signed: bool) {
+        self.signed = Some(signed);
+        self.filled = 0;
+        let (etag, total) = (self.etag(), self.total());
+        if self.resume.as_ref().is_some_and(|mark| Some(mark.etag.as_str()) != etag || mark.total != total) {
+            self.resume = None;
+        }
+    }
+
+    /// Whether there is something to go on from.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resume.is_some()
+    }
+
+    /// Hashes on towards the bookmark; `true` once there is nothing (more) to hash.
+    pub(crate) fn hash_on<P: Port>(&mut self, port: &mut P) -> Result<bool, Fault> {
+        let Some(mark) = &self.resume else { return Ok(true) };
+        let end = mark.received.min(self.received.saturating_add(STRETCH_BYTES));
+        let hash = self.hash.get_or_insert_default();
+        while self.received < end {
+            // Both are multiples of a sector.
+            flash::read(port, self.slot.offset + self.received, &mut self.buffer[..SECTOR_BYTES])?;
+            hash.update(&self.buffer[..SECTOR_BYTES]);
+            self.received += SECTOR_BYTES as u32;
+        }
+        if self.received < mark.received {
+            return Ok(false);
+        }
+        if hash.clone().finalize()[..] != mark.digest {
+            (self.received, self.hash) = (0, None);
+        }
+        self.resume = None;
+        Ok(true)
     }
 
     /// Looks at a 200 or 206 that answers a fetch from [`Self::received`]. An error is final.
@@ -120,20 +239,22 @@ impl Download {
 
     fn fits(&self, total: u64) -> Result<u32, Reason> {
         match u32::try_from(total) {
-            Ok(0) => Err(Reason::new("the image is empty")),
+            Ok(0) => refuse!(NotAnImage, "the image is empty"),
             Ok(total) if total <= self.slot.size_bytes => Ok(total),
-            _ => Err(reason(format_args!(
-                "the image is too large: {total} bytes, the slot has {}",
-                self.slot.size_bytes
-            ))),
+            _ => {
+                // One width of number in all messages: another one costs a kilobyte of division.
+                let (total, room) = (u32::try_from(total).unwrap_or(u32::MAX), self.slot.size_bytes);
+                refuse!(TooLarge, "the image is too large: {total} bytes, the slot has {room}")
+            }
         }
     }
 
     /// Takes more of the body and writes each sector that it completes. An error is final.
-    pub(crate) fn push<F: NorFlash>(
+    pub(crate) fn push<P: Port>(
         &mut self,
-        flash: &mut F,
-        chip: Chip,
+        port: &mut P,
+        settings: &Settings,
+        running: Option<&Traits>,
         bytes: &[u8],
     ) -> Result<(), Reason> {
         let skipped = bytes.len().min(self.skip as usize);
@@ -141,28 +262,25 @@ impl Download {
         let mut bytes = &bytes[skipped..];
         while !bytes.is_empty() {
             if self.total.is_some_and(|total| self.received >= total) {
-                return Err(Reason::new("the server sent more than it had announced"));
-            }
-            if self.filled == SECTOR_BYTES {
-                self.flush(flash)?;
+                return refuse!(ServerError, "the server sent more than it had announced");
             }
             if self.received >= self.slot.size_bytes {
-                return Err(reason(format_args!(
-                    "the image is too large: the slot has {} bytes",
-                    self.slot.size_bytes
-                )));
+                let room = self.slot.size_bytes;
+                return refuse!(TooLarge, "the image is too large: the slot has {room} bytes");
             }
-            let room = &mut self.sector[self.filled..];
+            let room = &mut self.buffer[self.filled..SECTOR_BYTES];
             let left = self.total.map_or(u32::MAX, |total| total - self.received) as usize;
             let taken = bytes.len().min(room.len()).min(left);
             let (now, rest) = bytes.split_at(taken);
             room[..taken].copy_from_slice(now);
-            self.hash.update(now);
             let unchecked = (self.received as usize) < PREFIX_BYTES;
             self.filled += taken;
             self.received += taken as u32;
             if unchecked && self.received as usize >= PREFIX_BYTES {
-                self.check_prefix(chip)?;
+                self.check_prefix(settings, running)?;
+            }
+            if self.filled == SECTOR_BYTES {
+                self.flush(port, settings.erase)?;
             }
             bytes = rest;
         }
@@ -170,62 +288,93 @@ impl Download {
     }
 
     /// The body ended: all of it, or less than was announced (`None`).
-    pub(crate) fn finish<F: NorFlash>(
+    pub(crate) fn finish<P: Port>(
         &mut self,
-        flash: &mut F,
-        chip: Chip,
+        port: &mut P,
+        settings: &Settings,
+        running: Option<&Traits>,
     ) -> Result<Option<[u8; 32]>, Reason> {
         if self.total.is_some_and(|total| self.received < total) {
             return Ok(None);
         }
         if (self.received as usize) < PREFIX_BYTES {
-            self.check_prefix(chip)?;
+            self.check_prefix(settings, running)?;
         }
         if self.filled > 0 {
-            self.flush(flash)?;
+            self.flush(port, settings.erase)?;
         }
         self.total = Some(self.received);
-        Ok(Some(self.hash.finalize_reset().into()))
+        Ok(Some(self.hash.take().unwrap_or_default().finalize().into()))
     }
 
-    fn check_prefix(&self, chip: Chip) -> Result<(), Reason> {
+    fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Reason> {
         // Nothing was flushed yet: the prefix is shorter than a sector.
-        let prefix = Prefix::parse(&self.sector[..self.filled]);
-        let header = prefix.map_err(|error| reason(format_args!("{error}")))?.header;
-        match header.chip() {
-            Some(found) if found == chip => Ok(()),
-            Some(found) => Err(reason(format_args!(
-                "wrong chip: the image is for {}, this device is {}",
-                found.name(),
-                chip.name()
-            ))),
-            None => Err(reason(format_args!(
-                "wrong chip: the image is for an unknown chip {:#x}, this device is {}",
-                header.chip_id,
-                chip.name()
-            ))),
+        let prefix = Prefix::parse(&self.buffer[..self.filled])
+            .map_err(|error| Reason::coded(checks::code_of(error), format_args!("{error}")))?;
+        checks::fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)?;
+        if !prefix.header.hash_appended && self.signed == Some(false) {
+            return refuse!(
+                Unprotected,
+                "the image has neither a digest nor a signature: damage would go unseen"
+            );
         }
-    }
-
-    fn flush<F: NorFlash>(&mut self, flash: &mut F) -> Result<(), Reason> {
-        let offset = self.slot.offset + (self.received - self.filled as u32);
-        let padded = self.filled.next_multiple_of(WRITE_ALIGN_BYTES);
-        self.sector[self.filled..padded].fill(0xFF);
-        // Cut before, during or after: the slot is not the running one, and otadata selects the running one since
-        //   before the first erase (`Agent::keep_running`). What the slot holds is not looked at until a whole
-        //   image was read back from it.
-        flash::erase(flash, offset).map_err(|fault| reason(format_args!("{fault}")))?;
-        // Cut before, during or after: as above. A torn page fails when it is read back, or is written again.
-        flash::write(flash, offset, &self.sector[..padded])
-            .map_err(|fault| reason(format_args!("{fault}")))?;
-        self.filled = 0;
         Ok(())
     }
-}
 
-/// Formats a reason; what does not fit is cut.
-pub(crate) fn reason(arguments: core::fmt::Arguments<'_>) -> Reason {
-    let mut reason = Reason::default();
-    reason.write_fmt(arguments).expect("writing to a reason never fails");
-    reason
+    fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Reason> {
+        let begin = self.received - self.filled as u32;
+        self.hash.get_or_insert_default().update(&self.buffer[..self.filled]);
+        // Whole sectors: encrypted flash is not written in less.
+        self.buffer[self.filled..SECTOR_BYTES].fill(0xFF);
+        let length = match port.encryption() {
+            crate::Encryption::Off => self.filled.next_multiple_of(WRITE_ALIGN_BYTES),
+            _ => SECTOR_BYTES,
+        };
+        let offset = self.slot.offset + begin;
+        let written = self
+            .erase_ahead(port, offset, unit)
+            // Cut before, during or after: the slot is not the running one, and otadata selects the running one since
+            //   before the first erase (`Agent::keep_running`). What the slot holds is not looked at until a whole
+            //   image was read back from it. A torn page fails when it is read back, or is written again.
+            .and_then(|()| flash::write(port, offset, &self.buffer[..length]))
+            .and_then(|()| {
+                self.filled = 0;
+                self.note(port)
+            });
+        written.map_err(|fault| Reason::coded(Code::Flash, format_args!("{fault}")))
+    }
+
+    fn erase_ahead<P: Port>(&mut self, port: &mut P, offset: u32, unit: EraseUnit) -> Result<(), Fault> {
+        if offset < self.erased_to {
+            return Ok(());
+        }
+        if offset == last_sector(self.slot) {
+            self.bookmarks.forget();
+        }
+        let block = offset.saturating_add(STRETCH_BYTES);
+        // The last sector holds the bookmarks for as long as it can.
+        let whole = unit == EraseUnit::Block
+            && offset.is_multiple_of(STRETCH_BYTES)
+            && block <= last_sector(self.slot);
+        let end = if whole { block } else { offset + SECTOR_BYTES as u32 };
+        // Cut before, during or after: as for the write.
+        flash::erase_range(port, offset, end)?;
+        self.erased_to = end;
+        Ok(())
+    }
+
+    /// Notes down how far it is, so that a restart need not begin again.
+    fn note<P: Port>(&mut self, port: &mut P) -> Result<(), Fault> {
+        let (Some(total), Some(hash), Some(_)) = (self.total, &self.hash, self.etag()) else { return Ok(()) };
+        let next = self.slot.offset + self.received;
+        if !self.received.is_multiple_of(STRETCH_BYTES)
+            || next > last_sector(self.slot)
+            || self.received >= total
+        {
+            return Ok(());
+        }
+        let digest = hash.clone().finalize().into();
+        let mark = Bookmark { etag: self.etag.clone(), total, received: self.received, digest };
+        self.bookmarks.add(port, self.slot, &mark)
+    }
 }

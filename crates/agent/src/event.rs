@@ -32,6 +32,19 @@ pub struct ResponseHead<'a> {
     pub etag: Option<&'a str>,
     /// `Updraft-Version`, by which a server tells what a URL without a version leads to.
     pub version: Option<&'a str>,
+    /// Where a redirect (301, 302, 303, 307, 308) leads to, as sent: absolute or relative.
+    pub location: Option<&'a str>,
+    /// Whether the body is encoded (`Content-Encoding` other than `identity`): such bytes are not the image's.
+    pub encoded: bool,
+}
+
+/// Which part of a file is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// From an offset to the end: `bytes={0}-`.
+    From(u32),
+    /// So many bytes at its end: `bytes=-{0}`.
+    Last(u32),
 }
 
 /// What happened.
@@ -41,7 +54,11 @@ pub enum Event<'a> {
     Trigger(&'a [u8]),
     /// `clear_quarantine` on `devices/{id}/ota/control`.
     ClearQuarantine,
-    /// The response to a fetch begins.
+    /// Bytes of the response to a fetch, as they come from the socket; the agent reads the HTTP in them.
+    Received(FetchId, &'a [u8]),
+    /// The server closed the connection of a fetch in an orderly way.
+    Closed(FetchId),
+    /// The response to a fetch begins; for ports with an HTTP client of their own, in place of `Received`.
     Head(FetchId, ResponseHead<'a>),
     /// More of its body.
     Body(FetchId, &'a [u8]),
@@ -64,15 +81,15 @@ pub enum Event<'a> {
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Send a GET, after ending any other fetch. With an offset other than 0: `Range: bytes={offset}-`, and
-    /// `If-Range` with the tag if there is one. Redirects are the port's to follow.
+    /// Send a GET with `Range` (and `If-Range`, if there is a tag), after ending any other fetch; [`crate::http`] writes
+    /// it. Redirects are not the port's to follow.
     Fetch {
         /// To be given back with whatever comes of it.
         id: FetchId,
         /// A secret: it must not be logged.
         url: &'a str,
-        /// The first byte wanted.
-        offset: u32,
+        /// The bytes wanted.
+        range: Range,
         /// The strong tag of what was received so far.
         if_range: Option<&'a str>,
     },
@@ -80,6 +97,8 @@ pub enum Action<'a> {
     Cancel,
     /// Publish with QoS 1.
     Publish(MessageId, Message),
+    /// Connect anew, with the settings that [`crate::Agent::connection`] gives now.
+    Reconnect,
     /// Restart now.
     Restart,
 }

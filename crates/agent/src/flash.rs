@@ -62,7 +62,11 @@ pub fn read<F: ReadNorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8]) -> Re
 
 /// Erases one sector to 0xFF.
 pub(crate) fn erase<F: NorFlash>(flash: &mut F, offset: u32) -> Result<(), Fault> {
-    let end = offset.saturating_add(SECTOR_BYTES as u32);
+    erase_range(flash, offset, offset.saturating_add(SECTOR_BYTES as u32))
+}
+
+/// Erases whole sectors to 0xFF, in one operation where the flash has one for that length.
+pub(crate) fn erase_range<F: NorFlash>(flash: &mut F, offset: u32, end: u32) -> Result<(), Fault> {
     flash.erase(offset, end).map_err(|error| Fault {
         operation: Operation::Erase,
         offset,

@@ -8,18 +8,40 @@
 // There is no allocator to put a reason of 200 bytes into a box.
 #![allow(clippy::result_large_err, clippy::large_enum_variant)]
 
+#[cfg(test)]
+extern crate std;
+
+/// Refuses with a code and words.
+macro_rules! refuse {
+    ($code:ident, $($words:tt)+) => {
+        Err(contract::Reason::coded(contract::Code::$code, format_args!($($words)+)))
+    };
+}
+
+mod bookmark;
+mod checks;
+mod connection;
 mod download;
 mod event;
 pub mod flash;
+pub mod http;
 pub mod otadata;
 pub mod partition;
 mod phase;
+mod port;
 mod record;
+mod retained;
 mod settings;
+mod signature;
 mod verify;
 
-pub use event::{Action, ContentRange, Event, FetchId, Message, MessageId, ResponseHead};
+pub use checks::Traits;
+pub use connection::{CONNECTION_MAX_BYTES, Change, Connection, Connections, InvalidConnection, TRIAL_BOOTS};
+pub use event::{Action, ContentRange, Event, FetchId, Message, MessageId, Range, ResponseHead};
 pub use phase::{Agent, BootError, Phase};
-pub use record::{Attempt, Known, Last, RECORD_BYTES, Record, Stage};
-pub use settings::{Check, ResetReason, Settings, URL_MAX_BYTES};
+pub use port::{Encryption, NotKept, Port};
+pub use record::{Attempt, Failures, KEPT, Keeper, Known, Last, Place, RECORD_BYTES, Record, Stage};
+pub use retained::RETAINED_BYTES;
+
+pub use settings::{Check, EraseUnit, Hardware, ResetReason, Settings, URL_MAX_BYTES};
 pub use verify::{SlotImage, read_slot};

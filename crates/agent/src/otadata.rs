@@ -124,9 +124,8 @@ impl Entry {
 
     /// The slot it names, of `slots`.
     pub fn slot(&self, slots: u8) -> u8 {
-        let slot = self.seq.wrapping_sub(1) % u32::from(slots.max(1));
         // Below `slots`, which is a u8.
-        slot as u8
+        self.seq.wrapping_sub(1).checked_rem(u32::from(slots)).unwrap_or(0) as u8
     }
 }
 
@@ -337,10 +336,48 @@ impl Entries {
         Ok((selected.state != State::Valid).then_some(Transition { sector: selected.sector, entry }))
     }
 
-    /// What must be written so that the running image is never chosen again.
-    pub fn plan_reject(&self, running: Running, slots: u8) -> Result<Transition, Refused> {
-        let (selected, seq) = self.selected_and_running(running, slots)?;
-        Ok(Transition { sector: selected.sector, entry: Entry::new(seq, State::Invalid) })
+    /// What must be written, in this order, so that `to` is chosen instead of the running image, which is INVALID then.
+    ///
+    /// Where the entry behind the running one's names `to` already, that it is INVALID is enough, and one write.
+    pub fn plan_leave(
+        &self,
+        running: Running,
+        to: Running,
+        slots: u8,
+    ) -> Result<Vec<Transition, 2>, Refused> {
+        let mut plan = Vec::new();
+        let selected = self.selected(slots);
+        let of_running = selected.filter(|selected| running == Running::Slot(selected.slot));
+        let next =
+            self.highest(|entry| of_running.is_none_or(|selected| self.0[selected.sector.index()] != *entry));
+        let next_is_right = match (next, to) {
+            (Some((_, entry)), Running::Slot(to)) => entry.slot(slots) == to && !entry.state.is_unconfirmed(),
+            (None, Running::Factory) => true,
+            _ => false,
+        };
+        match to {
+            Running::Slot(to) if !next_is_right => {
+                if to >= slots || running == Running::Slot(to) {
+                    return Err(Refused::NotATarget);
+                }
+                let top = self.usable().map(|(_, entry)| entry.seq).max().unwrap_or(0);
+                let sector = of_running.map_or(Sector::First, |selected| selected.sector.other());
+                let entry = Entry::new(next_seq(top, to, slots)?, State::Valid);
+                push(&mut plan, Transition { sector, entry });
+            }
+            Running::Factory if !next_is_right => {
+                // Only without a usable entry the factory app is chosen; the running one goes last.
+                if let Some((sector, entry)) = next {
+                    push(&mut plan, Transition { sector, entry: Entry::new(entry.seq, State::Invalid) });
+                }
+            }
+            _ => {}
+        }
+        if let Some(selected) = of_running {
+            let seq = self.0[selected.sector.index()].seq;
+            push(&mut plan, Transition { sector: selected.sector, entry: Entry::new(seq, State::Invalid) });
+        }
+        Ok(plan)
     }
 
     fn selected_and_running(&self, running: Running, slots: u8) -> Result<(Selected, u32), Refused> {
@@ -351,14 +388,17 @@ impl Entries {
 }
 
 fn push(plan: &mut Vec<Transition, 2>, transition: Transition) {
-    plan.push(transition).expect("a plan has at most two transitions");
+    let pushed = plan.push(transition).is_ok();
+    debug_assert!(pushed, "a plan has at most two transitions");
 }
 
 /// The lowest sequence number above `top` that names `slot`.
 fn next_seq(top: u32, slot: u8, slots: u8) -> Result<u32, Refused> {
     (1..=u32::from(slots))
         .filter_map(|step| top.checked_add(step))
-        .find(|seq| *seq != u32::MAX && seq.wrapping_sub(1) % u32::from(slots) == u32::from(slot))
+        .find(|seq| {
+            *seq != u32::MAX && seq.wrapping_sub(1).checked_rem(u32::from(slots)) == Some(u32::from(slot))
+        })
         .ok_or(Refused::SequenceExhausted)
 }
 

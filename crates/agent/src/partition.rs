@@ -97,6 +97,15 @@ impl fmt::Display for TableError {
 impl core::error::Error for TableError {}
 
 impl Table {
+    /// Of a device that was not looked at yet.
+    pub(crate) const NONE: Self = Self {
+        otadata: Partition { offset: 0, size_bytes: 0 },
+        slots: Vec::new(),
+        factory: None,
+        nvs: None,
+        updraft: None,
+    };
+
     /// Reads the table at [`TABLE_OFFSET`].
     pub fn read<F: ReadNorFlash>(flash: &mut F) -> Result<Self, TableError> {
         let capacity = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);

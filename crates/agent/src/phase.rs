@@ -4,24 +4,29 @@
 //! rolled back. The phase in memory is a view: at boot it is derived again from flash (`phase/boot.rs`).
 
 mod boot;
-mod step;
+mod fate;
+mod fetch;
+mod judge;
+mod moving;
+mod say;
+mod trial;
 
-use contract::{Reason, Report, Status, Version};
-use embedded_storage::nor_flash::NorFlash;
+use contract::{Code, Reason, Status, Version};
 use heapless::{Deque, String};
 
 pub use boot::BootError;
 
-use crate::download::{Download, reason};
-use crate::event::{Action, Event, FetchId, Message, MessageId};
+use crate::download::Download;
+use crate::event::{Action, Event, FetchId, MessageId};
+use crate::http;
 use crate::otadata::{Running, State};
 use crate::partition::{Partition, Table};
-use crate::record::{Journal, Record};
+use crate::port::{Encryption, Port};
+use crate::record::{Keeper, Record};
 use crate::settings::{Check, Settings, URL_MAX_BYTES};
 use crate::verify::{ReadBack, SlotImage};
-
-/// Messages that wait to be sent; more are never needed at once, and the oldest makes room.
-const OUTBOX: usize = 8;
+use fetch::Asking;
+use say::{Kind, OUTBOX};
 
 /// What the agent is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +50,13 @@ pub enum Phase {
         /// When.
         until_ms: u64,
     },
-    /// The URL expired and a fresh one was asked for.
+    /// The URL expired, or was lost in a restart, and a fresh one was asked for.
     AwaitingUrl {
         /// When it is asked for again.
         until_ms: u64,
     },
+    /// What an interrupted download left in the slot is hashed again.
+    Resuming,
     /// The slot is read back.
     Verifying,
     /// The new image is selected; the last message is on its way.
@@ -63,106 +70,199 @@ pub enum Phase {
     Restarting,
 }
 
-/// The agent on one device, from boot to restart.
+/// The agent on one device, from boot to restart. Large (see docs/device.md): it belongs into a `static`.
 // Each bool is a fact of its own; the state that they could be mistaken for is `phase`.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Agent {
     settings: Settings,
     table: Table,
+    encryption: Encryption,
     running: Running,
     running_state: State,
     /// The image that runs, as far as it could be read.
     image: Option<SlotImage>,
-    journal: Journal,
+    keeper: Keeper,
     record: Record,
     /// The failure of an image that is counted once the broker was reached: while it cannot be, a site's outage may
     /// be to blame.
     blamed: Option<[u8; 32]>,
     phase: Phase,
     now_ms: u64,
+    /// Whether there is memory that survives resets.
+    counts_crashes: bool,
+    /// When the crashes of this image are forgotten, if there were any.
+    stable_ms: Option<u64>,
+    /// When connection settings that are on trial are given up.
+    moving_until_ms: Option<u64>,
+    reconnect_due: bool,
+    /// Why such settings were given up.
+    returned: Option<Reason>,
     connected: bool,
     application_well: bool,
     url: String<URL_MAX_BYTES>,
+    /// Of the path in the trigger, which a redirect does not change.
+    path_tag: u32,
     /// Whether `url` is a trigger that waits for the self-test to end.
     trigger_waits: bool,
+    /// Whether the download began before this boot, and its URL is to be asked for.
+    resuming: bool,
+    /// The version that the trigger's path names.
+    named: Option<Version>,
     to: Option<Version>,
     target: u8,
+    asking: Asking,
+    redirects: u8,
+    /// Whether the record and otadata are such that the slot may be erased.
+    ready: bool,
+    http: http::Response,
     download: Download,
-    read_back: ReadBack,
+    read_back: Option<ReadBack>,
     received_sha256: [u8; 32],
     retries: u8,
     /// The most that was received of any file in this attempt.
     furthest: u32,
+    /// Since when a connection has been judged by how much it brings, and what had been received by then.
+    pace: (u64, u32),
     url_requests: u8,
     progress_ms: Option<u64>,
     next_fetch: u32,
     fetch_due: bool,
     cancel_due: bool,
-    outbox: Deque<(MessageId, Message), OUTBOX>,
+    outbox: Deque<(MessageId, Kind), OUTBOX>,
     next_message: u32,
     /// The outcome that no broker has acknowledged yet.
     outcome: Option<(MessageId, Status)>,
 }
 
 impl Agent {
+    /// An agent that has not booted yet. All of it is known at compile time, so that it need never lie on a stack.
+    pub const fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            table: Table::NONE,
+            encryption: Encryption::Off,
+            running: Running::Factory,
+            running_state: State::Undefined,
+            image: None,
+            keeper: Keeper::new(),
+            record: Record::new(),
+            blamed: None,
+            phase: Phase::Idle,
+            now_ms: 0,
+            counts_crashes: false,
+            stable_ms: None,
+            moving_until_ms: None,
+            reconnect_due: false,
+            returned: None,
+            connected: false,
+            application_well: false,
+            url: String::new(),
+            path_tag: 0,
+            trigger_waits: false,
+            resuming: false,
+            named: None,
+            to: None,
+            target: 0,
+            asking: Asking::Tail,
+            redirects: 0,
+            ready: false,
+            http: http::Response::new(),
+            download: Download::new(),
+            read_back: None,
+            received_sha256: [0; 32],
+            retries: 0,
+            furthest: 0,
+            pace: (0, 0),
+            url_requests: 0,
+            progress_ms: None,
+            next_fetch: 0,
+            fetch_due: false,
+            cancel_due: false,
+            outbox: Deque::new(),
+            next_message: 0,
+            outcome: None,
+        }
+    }
+
     /// Takes what happened. Faults of the flash end the attempt with a reason; they are never a panic.
-    pub fn handle<F: NorFlash>(&mut self, flash: &mut F, event: Event<'_>, now_ms: u64) {
+    pub fn handle<P: Port>(&mut self, port: &mut P, event: Event<'_>, now_ms: u64) {
         self.now_ms = now_ms;
         match event {
-            Event::Connected => self.on_connected(flash),
+            Event::Connected => self.on_connected(port),
             Event::Disconnected => self.connected = false,
             Event::Acknowledged(id) if self.outcome.as_ref().is_some_and(|(of, _)| *of == id) => {
                 self.outcome = None;
             }
-            Event::ClearQuarantine => self.clear_quarantine(flash),
+            Event::ClearQuarantine => self.clear_quarantine(port),
             Event::SelfTest(Ok(())) => self.application_well = true,
+            Event::Tick => {
+                self.note_stable(port);
+                self.note_move(port);
+            }
             _ => {}
         }
-        self.phase = match (self.phase, event) {
-            (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => self.reject(flash, why),
+        self.phase = self.step(port, event);
+    }
+
+    fn step<P: Port>(&mut self, port: &mut P, event: Event<'_>) -> Phase {
+        let now_ms = self.now_ms;
+        match (self.phase, event) {
+            (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => {
+                let why = Reason::coded(Code::CheckFailed, format_args!("rolled back: {why}"));
+                self.reject(port, why)
+            }
             (Phase::SelfTest { until_ms }, Event::Connected | Event::SelfTest(Ok(())) | Event::Tick) => {
                 if self.connected && (self.application_well || self.settings.check == Check::Broker) {
-                    self.confirm(flash, until_ms)
+                    self.confirm(port, until_ms)
                 } else if now_ms >= until_ms {
-                    self.reject_in_time(flash)
+                    self.reject_in_time(port)
                 } else {
                     self.phase
                 }
             }
             (Phase::SelfTest { .. }, Event::Trigger(url)) => {
-                self.trigger_waits = self.take_url(url);
+                self.trigger_waits = self.take_url(url).is_ok();
                 self.phase
             }
-            (Phase::Idle, Event::Trigger(url)) => self.begin(url),
-            (Phase::Idle, Event::Tick) if self.trigger_waits => self.begin_waiting(),
+            (Phase::Idle, Event::Trigger(url)) => self.begin(port, url),
+            (Phase::Idle, Event::Tick) if self.trigger_waits => self.begin_waiting(port),
             (
-                Phase::Downloading { .. } | Phase::Pausing { .. } | Phase::AwaitingUrl { .. },
+                Phase::Downloading { .. }
+                | Phase::Pausing { .. }
+                | Phase::AwaitingUrl { .. }
+                | Phase::Resuming,
                 Event::Trigger(url),
             ) => self.renew(url),
+            (Phase::AwaitingUrl { .. }, Event::Connected) if self.resuming => self.ask_for_url(port),
+            (Phase::Downloading { fetch, .. }, Event::Received(id, bytes)) if fetch == id => {
+                self.on_received(port, fetch, bytes)
+            }
+            (Phase::Downloading { fetch, .. }, Event::Closed(id)) if fetch == id => self.on_closed(port),
             (Phase::Downloading { fetch, .. }, Event::Head(id, head)) if fetch == id => {
-                self.on_head(flash, fetch, &head)
+                self.on_head(port, fetch, &head)
             }
             (Phase::Downloading { fetch, .. }, Event::Body(id, bytes)) if fetch == id => {
-                self.on_body(flash, fetch, bytes)
+                self.on_body(port, fetch, bytes)
             }
-            (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(flash),
+            (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
             (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {
-                self.retry(flash, format_args!("the connection was lost: {why}"))
+                self.retry(port, format_args!("the connection was lost: {why}"))
             }
             (Phase::Downloading { heard_ms, .. }, Event::Tick)
                 if now_ms >= heard_ms + u64::from(self.settings.stall_ms) =>
             {
                 let seconds = self.settings.stall_ms / 1000;
-                self.retry(flash, format_args!("the server was silent for {seconds} s"))
+                self.retry(port, format_args!("the server was silent for {seconds} s"))
             }
             (Phase::Pausing { until_ms }, Event::Tick) if now_ms >= until_ms => self.fetch(),
-            (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(flash),
-            (Phase::Verifying, Event::Tick) => self.verify(flash),
+            (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(port),
+            (Phase::Resuming, Event::Tick) => self.resume(port),
+            (Phase::Verifying, Event::Tick) => self.verify(port),
             (Phase::Selected { message, .. }, Event::Acknowledged(id)) if message == id => Phase::Restarting,
             (Phase::Selected { until_ms, .. }, Event::Tick) if now_ms >= until_ms => Phase::Restarting,
             (phase, _) => phase,
-        };
+        }
     }
 
     /// What to do next; `None` until something happens or [`Self::deadline_ms`] comes.
@@ -172,36 +272,49 @@ impl Agent {
         }
         if let (Phase::Downloading { fetch: id, .. }, true) = (self.phase, self.fetch_due) {
             self.fetch_due = false;
-            let (offset, url) = (self.download.received(), self.url.as_str());
-            let if_range = if offset > 0 { self.download.etag() } else { None };
-            return Some(Action::Fetch { id, url, offset, if_range });
+            let (range, url) = (self.asking.range(&self.download), self.url.as_str());
+            return Some(Action::Fetch { id, url, range, if_range: self.asking.if_range(&self.download) });
+        }
+        if core::mem::take(&mut self.reconnect_due) {
+            self.connected = false;
+            return Some(Action::Reconnect);
         }
         if self.connected
-            && let Some((id, message)) = self.outbox.pop_front()
+            && let Some(action) = self.next_message()
         {
-            return Some(Action::Publish(id, message));
+            return Some(action);
         }
         (self.phase == Phase::Restarting).then_some(Action::Restart)
     }
 
     /// When [`Event::Tick`] is wanted, even if nothing else happens; a time that has passed means at once.
     pub fn deadline_ms(&self) -> Option<u64> {
-        match self.phase {
+        let phase = match self.phase {
             Phase::Idle if self.trigger_waits => Some(self.now_ms),
             Phase::Idle | Phase::Restarting => None,
-            Phase::Verifying => Some(self.now_ms),
+            Phase::Resuming | Phase::Verifying => Some(self.now_ms),
             Phase::Downloading { heard_ms, .. } => Some(heard_ms + u64::from(self.settings.stall_ms)),
-            Phase::SelfTest { until_ms } if until_ms == u64::MAX => None,
             Phase::SelfTest { until_ms }
             | Phase::Pausing { until_ms }
             | Phase::AwaitingUrl { until_ms }
-            | Phase::Selected { until_ms, .. } => Some(until_ms),
-        }
+            | Phase::Selected { until_ms, .. } => Some(until_ms).filter(|until_ms| *until_ms != u64::MAX),
+        };
+        phase.into_iter().chain(self.stable_ms).chain(self.moving_until_ms).min()
     }
 
     /// What the agent is doing.
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Whether the device may go into deep sleep now. Never while an image is on trial: waking is a boot, and the bootloader
+    /// takes it for the end of the trial. Nor while anything is under way or waits to be said.
+    pub fn may_sleep(&self) -> bool {
+        self.phase == Phase::Idle
+            && !self.trigger_waits
+            && !self.is_moving()
+            && self.outbox.is_empty()
+            && self.outcome.is_none()
     }
 
     /// What is remembered.
@@ -226,79 +339,20 @@ impl Agent {
         published.or(self.settings.version.as_ref()).or(image.and_then(|image| image.version.as_ref()))
     }
 
-    /// What comes with SUCCESS: nothing, unless no report can tell what runs. Then its hash does.
-    fn success_reason(&self) -> Reason {
-        match (self.version(), &self.image) {
-            (None, Some(image)) => reason(format_args!("sha256 {}", contract::Sha256(image.sha256))),
-            _ => Reason::default(),
-        }
-    }
-
-    /// What the device says of itself; `None` while its version is not known, since a report must have one.
-    pub fn report(&self) -> Option<Report> {
-        let mut report = Report::bare(self.version()?.clone());
-        report.product.clone_from(&self.settings.product);
-        report.chip = String::try_from(self.settings.chip.name()).ok();
-        report.sha256 = self.image.as_ref().map(|image| contract::Sha256(image.sha256));
-        report.slot = match self.running {
-            Running::Factory => String::try_from("factory").ok(),
-            Running::Slot(slot) => {
-                let mut name = String::new();
-                core::fmt::Write::write_fmt(&mut name, format_args!("ota_{slot}")).ok().map(|()| name)
-            }
-        };
-        report.state = String::try_from(self.running_state.as_str()).ok();
-        report.slot_bytes = self.table.slots.iter().map(|slot| slot.size_bytes).min();
-        report.rollback = self.record.rollback;
-        report.reset = String::try_from(self.settings.reset.as_str()).ok();
-        report.last = self.record.last.as_ref().map(|last| contract::LastOutcome {
-            to: last.to.clone(),
-            result: last.result,
-            reason: Some(last.reason.clone()).filter(|reason| !reason.as_str().is_empty()),
-        });
-        Some(report)
-    }
-
     fn slots(&self) -> u8 {
         // At most 16, by the table's own bound.
         self.table.slots.len() as u8
     }
 
     fn target_slot(&self) -> Partition {
-        self.table.slots[usize::from(self.target)]
+        let nowhere = Partition { offset: 0, size_bytes: 0 };
+        self.table.slots.get(usize::from(self.target)).copied().unwrap_or(nowhere)
     }
 
-    fn queue(&mut self, message: Message) -> MessageId {
-        self.next_message = self.next_message.wrapping_add(1);
-        let id = MessageId(self.next_message);
-        if self.outbox.is_full() {
-            self.outbox.pop_front();
-        }
-        let queued = self.outbox.push_back((id, message)).is_ok();
-        debug_assert!(queued, "one was taken out before");
-        id
+    fn store<P: Port>(&mut self, port: &mut P) {
+        // What cannot be recorded is still reported now; only the next boot will not know it.
+        let _ = self.keeper.store(port, &self.record);
     }
-}
-
-/// The version in `…/releases/v{version}/firmware.bin`, where a URL has that form.
-pub(crate) fn version_in_url(url: &str) -> Option<Version> {
-    let path = url.split(['?', '#']).next()?;
-    let folder = path.strip_suffix("/firmware.bin")?;
-    let (parent, name) = folder.rsplit_once('/')?;
-    if !parent.ends_with("/releases") {
-        return None;
-    }
-    // Build metadata is the one part of a version that URLs may encode.
-    let (mut version, mut rest) =
-        (String::<{ contract::VERSION_MAX_BYTES + 1 }>::new(), name.strip_prefix('v')?);
-    while let Some((before, after)) = rest.split_once("%2") {
-        let after = after.strip_prefix(['B', 'b'])?;
-        version.push_str(before).ok()?;
-        version.push('+').ok()?;
-        rest = after;
-    }
-    version.push_str(rest).ok()?;
-    version.parse().ok()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use image::{Chip, ImageError, Summary, Verifier};
 use sha2::{Digest, Sha256};
 
+use crate::checks::Traits;
 use crate::flash::{self, Fault, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
 
@@ -23,12 +24,18 @@ pub struct SlotImage {
     pub chip: Option<Chip>,
     /// The version that the image itself gives: the demonstration's, or the descriptor's where it is the app's own.
     pub version: Option<Version>,
+    /// Whether a digest shows damage to it.
+    pub is_protected: bool,
+    /// What the next image must agree with.
+    pub traits: Traits,
 }
 
 impl SlotImage {
-    fn new(summary: &Summary) -> Self {
+    pub(crate) fn new(summary: &Summary) -> Self {
         let Summary { sha256, total_bytes, .. } = *summary;
-        Self { sha256, total_bytes, chip: summary.chip(), version: version_in(summary) }
+        let traits = Traits::of(&summary.header, summary.descriptor.as_ref());
+        let (chip, version, is_protected) = (summary.chip(), version_in(summary), summary.is_protected());
+        Self { sha256, total_bytes, chip, version, is_protected, traits }
     }
 }
 
@@ -64,7 +71,7 @@ pub(crate) struct Finding {
     /// SHA-256 of the bytes on flash.
     pub sha256: [u8; 32],
     /// The image they are.
-    pub image: Result<SlotImage, ImageError>,
+    pub image: Result<Summary, ImageError>,
 }
 
 /// Reads a downloaded image back, in steps.
@@ -109,7 +116,7 @@ impl ReadBack {
         let verifier = core::mem::take(&mut self.verifier);
         let image = match self.refused {
             Some(error) => Err(error),
-            None => verifier.finish().map(|summary| SlotImage::new(&summary)),
+            None => verifier.finish(),
         };
         Ok(Some(Finding { sha256: self.hash.finalize_reset().into(), image }))
     }

@@ -5,17 +5,19 @@
 //! firmware share the very same definitions.
 #![no_std]
 
+mod code;
 mod name;
 mod payload;
 mod report;
 mod topic;
 mod version;
 
+pub use code::Code;
 pub use name::{ChannelName, DeviceId, InvalidName, ProductName};
 pub use payload::{
     Control, InvalidPayload, Outcome, Phase, Presence, Progress, REASON_MAX_BYTES, Reason, Request, Status,
 };
-pub use report::{LastOutcome, REPORT_MAX_BYTES, Report, Sha256};
+pub use report::{Lack, LastOutcome, REPORT_MAX_BYTES, Report, Sha256};
 pub use topic::{
     DEFAULT_VERSION_TOPIC, InvalidTemplate, TOPIC_MAX_BYTES, Topic, TopicKind, TopicString, VersionTopic,
     filter, is_below_device,

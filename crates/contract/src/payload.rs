@@ -27,6 +27,15 @@ impl Reason {
         Self(reason)
     }
 
+    /// Cuts to at most so many bytes, at a character, and takes white space off the end.
+    pub(crate) fn truncate(&mut self, bytes: usize) {
+        let mut end = bytes.min(self.0.len());
+        while !self.0.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.0.truncate(self.0[..end].trim_end().len());
+    }
+
     /// The reason as text.
     pub fn as_str(&self) -> &str {
         &self.0

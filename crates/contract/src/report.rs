@@ -80,6 +80,34 @@ pub struct LastOutcome {
     pub reason: Option<Reason>,
 }
 
+/// A protection that a device does without, in a report's `lacks`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// No trusted keys are compiled in: whatever is offered is taken, signed or not.
+    Signatures,
+    /// There is nowhere to keep a record: quarantine, confirmed images and the last outcome do not survive a restart.
+    Record,
+    /// No memory survives resets: crash loops after the confirmation go unseen.
+    CrashLoops,
+    /// The flash is encrypted and the port cannot write through that: every update is refused.
+    Updates,
+}
+
+impl Lack {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Signatures, Self::Record, Self::CrashLoops, Self::Updates];
+
+    /// The word in the report.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Signatures => "signatures",
+            Self::Record => "record",
+            Self::CrashLoops => "crash_loops",
+            Self::Updates => "updates",
+        }
+    }
+}
+
 /// The JSON report on `devices/{id}/version`. Only `version` is required; unknown keys are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -112,6 +140,12 @@ pub struct Report {
     /// Why the device last restarted (`power_on`, `panic`, …).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<String<24>>,
+    /// The protections that this device does without, as [`Lack`] spells them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String<16>, 8>,
+    /// Why the device came back from connection settings that it was told to move to; absent: it did not, or has restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub returned: Option<Reason>,
     /// How the last attempt ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<LastOutcome>,
@@ -131,6 +165,8 @@ impl Report {
             accepts: Vec::new(),
             rollback: None,
             reset: None,
+            lacks: Vec::new(),
+            returned: None,
             last: None,
         }
     }

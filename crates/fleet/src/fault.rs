@@ -1,13 +1,13 @@
 //! Whose fault an update's end was: the image's, or that of a line, of a power cut, of the device.
 //!
 //! The contract counts for the quarantine what failed after the boot or in verification, and neither lost connections nor
-//! power cuts. A reason is free text, and a plain device has its own words, so the order is: what excuses the image,
-//! then where it failed, then what accuses it. Doubt excuses: a good image locked out needs a person, a bad one
-//! offered once more only another roll-back.
+//! power cuts. A code that is known decides alone. Without one a reason is free text, and a plain device has its own
+//! words, so the order is: what excuses the image, then where it failed, then what accuses it. Doubt excuses: a good
+//! image locked out needs a person, a bad one offered once more only another roll-back.
 
 use alloc::string::String;
 
-use contract::Phase;
+use contract::{Code, Phase, REASON_MAX_BYTES, Reason};
 
 use crate::UpdateState;
 
@@ -57,9 +57,79 @@ const REFUSALS: [&str; 17] = [
     "whole flash chip",
 ];
 
+/// What a code says of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The image ran and was given up by its own fault.
+    GivenUp,
+    /// The image ran, or was to, and was given up for something that says nothing against it.
+    RanExcused,
+    /// The image never ran, and it is the image's fault.
+    Refused,
+    /// The image never ran, for something that says nothing against it.
+    Excused,
+}
+
+/// The table: every code is judged here, and a new one does not compile until it is. What lies in the image's own bytes
+/// accuses it. What also depends on the device (its chip, its keys, its flash) does not: another firmware there, or
+/// another device, may take the same bytes.
+pub(crate) fn verdict(code: Code) -> Verdict {
+    match code {
+        Code::Crashed
+        | Code::Hung
+        | Code::Restarted
+        | Code::NotBootable
+        | Code::CheckFailed
+        // The device says so only once its old image reached the broker: the site was not at fault.
+        | Code::BrokerNotReached
+        | Code::NotConfirmed
+        | Code::CrashLoop => Verdict::GivenUp,
+        Code::PowerLost => Verdict::RanExcused,
+        Code::NotAnImage
+        | Code::Unprotected
+        | Code::TrailingBytes
+        | Code::Damaged
+        | Code::Unsigned
+        | Code::BadSignature
+        | Code::Quarantined => Verdict::Refused,
+        Code::WrongChip
+        | Code::ChipRevision
+        | Code::EfuseRevision
+        | Code::MmuPageSize
+        | Code::FlashMode
+        | Code::TooLarge
+        | Code::WrongProject
+        | Code::SecureVersion
+        | Code::UntrustedKey
+        | Code::SecureBoot
+        | Code::BadUrl
+        | Code::ConnectionLost
+        | Code::ServerError
+        | Code::UrlExpired
+        | Code::Interrupted
+        | Code::MoveFailed
+        | Code::Flash
+        | Code::Otadata
+        | Code::Encryption => Verdict::Excused,
+    }
+}
+
+/// The verdict of the code behind a reason, where there is one that is known.
+pub(crate) fn verdict_of(reason: &str) -> Option<Verdict> {
+    // A longer one is not a device's, and its end is not where it would be cut.
+    let reason = Some(reason).filter(|reason| reason.len() <= REASON_MAX_BYTES)?;
+    Reason::new(reason).code().map(verdict)
+}
+
 /// Whether an end counts against the image. `phase` is what the device last said it was doing; `reset` why it last
 /// restarted, where it said so together with this end.
 pub fn is_image_at_fault(end: UpdateState, phase: Option<Phase>, reset: Option<&str>, reason: &str) -> bool {
+    if !matches!(end, UpdateState::Failed | UpdateState::RolledBack) {
+        return false;
+    }
+    if let Some(verdict) = verdict_of(reason) {
+        return matches!(verdict, Verdict::GivenUp | Verdict::Refused);
+    }
     let reason: String = reason.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     if says(&POWER) {
@@ -78,6 +148,8 @@ pub fn is_image_at_fault(end: UpdateState, phase: Option<Phase>, reset: Option<&
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use UpdateState::{Cancelled, Failed, RolledBack, Succeeded, TimedOut};
     use contract::Phase::{Download, Restart, Verify};
 
@@ -169,6 +241,67 @@ mod tests {
         ] {
             assert_eq!(is_image_at_fault(Failed, phase, None, reason), at_fault, "{phase:?}: {reason}");
         }
+    }
+
+    /// Every code, whether the image ran, and whether the end counts against it.
+    const TABLE: [(Code, bool, bool); 34] = [
+        (Code::NotAnImage, false, true),
+        (Code::WrongChip, false, false),
+        (Code::ChipRevision, false, false),
+        (Code::EfuseRevision, false, false),
+        (Code::MmuPageSize, false, false),
+        (Code::FlashMode, false, false),
+        (Code::TooLarge, false, false),
+        (Code::WrongProject, false, false),
+        (Code::SecureVersion, false, false),
+        (Code::Unprotected, false, true),
+        (Code::TrailingBytes, false, true),
+        (Code::Damaged, false, true),
+        (Code::Unsigned, false, true),
+        (Code::UntrustedKey, false, false),
+        (Code::BadSignature, false, true),
+        (Code::SecureBoot, false, false),
+        (Code::Quarantined, false, true),
+        (Code::BadUrl, false, false),
+        (Code::ConnectionLost, false, false),
+        (Code::ServerError, false, false),
+        (Code::UrlExpired, false, false),
+        (Code::Interrupted, false, false),
+        (Code::Flash, false, false),
+        (Code::Otadata, false, false),
+        (Code::Encryption, false, false),
+        (Code::Crashed, true, true),
+        (Code::Hung, true, true),
+        (Code::Restarted, true, true),
+        (Code::PowerLost, true, false),
+        (Code::NotBootable, true, true),
+        (Code::CheckFailed, true, true),
+        (Code::BrokerNotReached, true, true),
+        (Code::NotConfirmed, true, true),
+        (Code::CrashLoop, true, true),
+    ];
+
+    #[test]
+    fn a_known_code_decides_whatever_the_words_the_phase_and_the_reset_say() {
+        assert_eq!(TABLE.map(|(code, ..)| code), Code::ALL, "each code once, in the order of the contract");
+        for (code, ran, at_fault) in TABLE {
+            let end = if ran { RolledBack } else { Failed };
+            for words in ["the power was lost, a connection was", "crashed: the checksum is wrong", "x"] {
+                let reason = format!("{words} [{code}]");
+                for (phase, reset) in
+                    [(None, None), (Some(Verify), Some("power_on")), (Some(Restart), Some("panic"))]
+                {
+                    assert_eq!(is_image_at_fault(end, phase, reset, &reason), at_fault, "{reason}");
+                }
+                assert!(!is_image_at_fault(Cancelled, None, None, &reason), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_that_nobody_knows_leaves_it_to_the_words() {
+        assert!(is_image_at_fault(Failed, None, None, "the checksum is wrong [gremlins]"));
+        assert!(!is_image_at_fault(Failed, None, None, "the server answered 404 [gremlins]"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use alloc::string::String;
 use contract::{LastOutcome, Outcome, Phase, Status, Version};
 use serde::{Deserialize, Serialize};
 
+use crate::fault::{Verdict, verdict_of};
+
 /// Where an update stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -163,15 +165,38 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
         let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
         return changed(update, failed(update.state, reason));
     }
-    let back_again =
-        update.state == Succeeded && !report.retained && update.from.as_ref() == Some(&report.version);
-    back_again
-        .then(|| because(UpdateState::RolledBack, format!("the device reports {} again", report.version)))
+    // What the broker kept may be older than the success.
+    if update.state != Succeeded || report.retained {
+        return None;
+    }
+    fallen_back(update, report).or_else(|| {
+        let back_again = update.from.as_ref() == Some(&report.version);
+        back_again
+            .then(|| because(UpdateState::RolledBack, format!("the device reports {} again", report.version)))
+    })
 }
 
-/// A failure after the restart, or one that says so, is a roll-back: the new image had run.
+/// A device that gave the target up after it had run, to whichever version: a crash loop is seen only after the
+/// success. Told again it changes nothing, and of another update's target it says nothing of this one.
+fn fallen_back(update: &UpdateView, report: &ReportView) -> Option<Change> {
+    let news = report.news.as_ref()?;
+    let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
+    let given_up = news.result == Outcome::Failed && news.to.as_ref() == Some(&update.to) && has_run(reason);
+    given_up.then(|| because(UpdateState::RolledBack, reason.to_owned()))
+}
+
+/// Whether the new image ran before it failed: the code says so, or without one the words.
+fn has_run(reason: &str) -> bool {
+    verdict_of(reason).map_or_else(
+        || reason.starts_with("rolled back"),
+        |verdict| matches!(verdict, Verdict::GivenUp | Verdict::RanExcused),
+    )
+}
+
+/// A failure of an image that had run is a roll-back. Where no code tells, one after the restart is.
 fn failed(state: UpdateState, reason: &str) -> Change {
-    let rolled_back = state == UpdateState::Restarting || reason.starts_with("rolled back");
+    let restarted = state == UpdateState::Restarting && verdict_of(reason).is_none();
+    let rolled_back = restarted || has_run(reason);
     let state = if rolled_back { UpdateState::RolledBack } else { UpdateState::Failed };
     because(state, if reason.is_empty() { "the device gave no reason".to_owned() } else { reason.to_owned() })
 }

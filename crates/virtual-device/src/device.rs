@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::otadata::Running;
-use agent::partition::Table;
 use agent::{Agent, ResetReason, Settings};
 use anyhow::Context;
 use contract::{DeviceId, Outcome, ProductName, Progress, Reason, Version, VersionTopic};
@@ -19,7 +18,7 @@ use url::Url;
 
 use crate::bootloader::{self, NoBoot, Rollback};
 use crate::flash::{Cut, Flash};
-use crate::layout::{self, NVS, SLOTS};
+use crate::layout::{self, SLOTS};
 use crate::net::{self, End};
 
 /// The longest pause of a device that crashes again and again.
@@ -206,18 +205,12 @@ pub fn provision(options: &Options) -> anyhow::Result<(Flash, Chip)> {
         None => (Flash::in_memory(), true),
         Some(path) => Flash::in_file(path).with_context(|| format!("the flash file {}", path.display()))?,
     };
-    // A start that was killed in the middle left a flash without a table or without an image.
-    if new || Table::read(&mut flash).is_err() || is_blank(&mut flash)? {
+    if new {
         layout::provision(&mut flash, &options.firmware, &summary, options.version.as_ref())?;
+        flash.keep().context("the new flash file")?;
     }
     flash.cut_at(options.cut);
     Ok((flash, chip))
-}
-
-fn is_blank(flash: &mut Flash) -> anyhow::Result<bool> {
-    let mut first = [0];
-    flash.read(SLOTS[0].offset, &mut first)?;
-    Ok(first[0] == 0xFF)
 }
 
 /// Runs a device until it is stopped. An error is one that no waiting mends: a refused password at the first
@@ -252,15 +245,16 @@ pub async fn run(options: Options, stop: CancellationToken, observer: Observer) 
         crashes = 0;
         let started = Instant::now();
         let settings = settings(&options, chip, reset);
-        let mut agent = match Agent::boot(&mut flash, settings, running, 0) {
-            Ok(agent) => Box::new(agent),
+        let mut agent = Box::new(Agent::new(settings));
+        match agent.boot(&mut flash, running, 0) {
+            Ok(()) => {}
             Err(_) if !flash.is_powered() => {
                 tell(Notice::PowerCut);
                 reset = power_back(&mut flash, &options).await;
                 continue;
             }
             Err(error) => return Err(error).context(format!("{}", options.id)),
-        };
+        }
         tell(Notice::Booted {
             slot: slot_name(running),
             version: agent.version().cloned(),
@@ -327,7 +321,6 @@ fn settings(options: &Options, chip: Chip, reset: ResetReason) -> Settings {
     Settings {
         product: options.product.clone(),
         reset,
-        record: Some(NVS),
         self_test_ms: milliseconds(options.self_test),
         stall_ms: milliseconds(options.stall),
         back_off_ms: milliseconds(options.back_off),

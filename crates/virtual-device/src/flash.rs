@@ -3,23 +3,32 @@
 //! Owned here: erasing sets whole sectors to 0xFF, writing only clears bits and is aligned, and the power can
 //! be cut before, during or after any operation. Refused: whatever real flash would silently get wrong.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+mod cipher;
+mod cut;
+mod medium;
+mod port;
 
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use agent::partition::{TABLE_MAX_BYTES, TABLE_OFFSET};
+use agent::{Encryption, RETAINED_BYTES};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
-use sha2::{Digest, Sha256};
+
+pub use cut::{Cut, Moment, Tear};
+
+use cipher::{Cipher, UNIT_BYTES};
+use medium::{Medium, is_blank};
 
 /// What is erased at once, in bytes.
 pub const SECTOR_BYTES: usize = 4096;
+/// What [`Flash::erase_blocks`] erases at once where it can, in bytes.
+pub const BLOCK_BYTES: usize = 64 * 1024;
 /// What is programmed at once, in bytes: a cut can fall between two of them.
 pub const PAGE_BYTES: usize = 256;
 /// The flash of a usual module, in bytes.
 pub const CAPACITY_BYTES: usize = 4 * 1024 * 1024;
-
-type Sector = [u8; SECTOR_BYTES];
 
 /// What flash refuses.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +36,7 @@ pub enum FlashError {
     /// Beyond the end.
     #[error("the flash has no offset {0:#x}")]
     OutOfBounds(u32),
-    /// Erases must be whole sectors, writes whole words.
+    /// Erases must be whole sectors, writes whole words, and encrypted writes 16 bytes.
     #[error("{0:#x} is not aligned")]
     NotAligned(u32),
     /// A write that would have to set a bit.
@@ -51,74 +60,71 @@ impl NorFlashError for FlashError {
     }
 }
 
-/// When in an operation the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Nothing of it happened.
-    Before,
-    /// Half of it happened; the seed decides which bits.
-    During {
-        /// Of the torn bits.
-        seed: u64,
-    },
-    /// All of it happened.
-    After,
-}
-
-/// A power cut to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// At which operation, counted from 1 over the flash's life (an erased sector, a written page).
-    pub operation: u64,
-    /// When in it.
-    pub moment: Moment,
-}
-
-#[derive(Debug)]
-enum Medium {
-    File(File),
-    Memory(Vec<Option<Arc<Sector>>>),
-}
-
 /// One chip.
 #[derive(Debug)]
 pub struct Flash {
     medium: Medium,
-    capacity: usize,
     operations: u64,
+    /// How often each sector was erased; those that never were are left out.
+    erases: BTreeMap<usize, u32>,
+    blocks: bool,
     cut: Option<Cut>,
     powered: bool,
+    power_ons: u64,
+    cipher: Option<Cipher>,
+    encryption: Encryption,
+    retained: [u8; RETAINED_BYTES],
 }
 
 impl Flash {
     /// Erased flash in memory; sectors with the same content are kept once for all devices.
     pub fn in_memory() -> Self {
-        Self::of(Medium::Memory(vec![None; CAPACITY_BYTES / SECTOR_BYTES]))
+        Self::of(Medium::in_memory())
     }
 
-    /// Flash in a file, byte for byte; a new file is erased flash. `true`: it is new.
+    /// Flash in a file, byte for byte; a new file is erased flash. `true`: it is new, and not a device's flash before
+    /// [`Self::keep`] says so: until then it has another name, and what a kill leaves of it is begun again.
     pub fn in_file(path: &Path) -> io::Result<(Self, bool)> {
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let length = file.metadata()?.len();
-        if length != 0 && length != CAPACITY_BYTES as u64 {
-            let what = format!("{} is {length} bytes long, not a flash of 4 MiB", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        if length == 0 {
-            for _ in 0..CAPACITY_BYTES / SECTOR_BYTES {
-                file.write_all(&[0xFF; SECTOR_BYTES])?;
-            }
-        }
-        Ok((Self::of(Medium::File(file)), length == 0))
+        let medium = Medium::in_file(path)?;
+        let new = medium.is_new();
+        Ok((Self::of(medium), new))
     }
 
     fn of(medium: Medium) -> Self {
-        Self { medium, capacity: CAPACITY_BYTES, operations: 0, cut: None, powered: true }
+        let mut flash = Self {
+            medium,
+            operations: 0,
+            erases: BTreeMap::new(),
+            blocks: false,
+            cut: None,
+            powered: true,
+            power_ons: 0,
+            cipher: None,
+            encryption: Encryption::Off,
+            retained: [0; RETAINED_BYTES],
+        };
+        flash.power_on();
+        flash
     }
 
-    /// How many sectors were erased and pages written so far.
+    /// Gives a new file its name: it is complete now.
+    pub fn keep(&mut self) -> io::Result<()> {
+        self.medium.keep()
+    }
+
+    /// How many sectors or blocks were erased and pages written so far.
     pub fn operations(&self) -> u64 {
         self.operations
+    }
+
+    /// How often a sector was erased, which is what wears it: usual flash stands 100,000. `sector`: its number, from 0.
+    pub fn erases(&self, sector: usize) -> u32 {
+        self.erases.get(&sector).copied().unwrap_or(0)
+    }
+
+    /// From now on whole aligned 64 KiB of an erase are one operation, as drivers do it to be quick.
+    pub fn erase_blocks(&mut self) {
+        self.blocks = true;
     }
 
     /// Plans a power cut, in place of any other.
@@ -131,9 +137,12 @@ impl Flash {
         self.powered = false;
     }
 
-    /// Brings the power back. What was torn stays torn.
+    /// Brings the power back. What was torn stays torn, and retained memory holds anything.
     pub fn power_on(&mut self) {
         self.powered = true;
+        self.power_ons += 1;
+        let mut random = self.power_ons;
+        self.retained.fill_with(|| cut::next(&mut random));
     }
 
     /// Whether the power is on.
@@ -144,52 +153,71 @@ impl Flash {
     /// A copy of flash in memory, its power on, with no cut to come; flash in a file has none.
     pub fn copy(&self) -> Option<Self> {
         let Medium::Memory(sectors) = &self.medium else { return None };
-        let medium = Medium::Memory(sectors.clone());
-        Some(Self { operations: self.operations, ..Self::of(medium) })
+        Some(Self {
+            medium: Medium::Memory(sectors.clone()),
+            erases: self.erases.clone(),
+            cipher: self.cipher.clone(),
+            cut: None,
+            powered: true,
+            ..*self
+        })
     }
 
-    /// Turns bits over without regard to the rules, as wear or a stray ray would.
+    /// Turns bits over without regard to the rules, as wear or a stray ray would; on encrypted flash those of the cipher
+    /// text.
     pub fn damage(&mut self, offset: u32, mask: u8) -> Result<(), FlashError> {
         self.check(offset, 1, 1)?;
-        let mut sector = self.load(offset as usize / SECTOR_BYTES)?;
+        let mut sector = self.medium.load(offset as usize / SECTOR_BYTES)?;
         sector[offset as usize % SECTOR_BYTES] ^= mask;
-        self.save(offset as usize / SECTOR_BYTES, &sector)
+        Ok(self.medium.save(offset as usize / SECTOR_BYTES, &sector)?)
+    }
+
+    /// Encrypts what was flashed, as the first boot of a device with flash encryption does: all but NVS and data
+    /// partitions without the flag. From then on reads and writes go through it, and the port says
+    /// [`Encryption::Transparent`].
+    pub fn encrypt(&mut self, key: u64) -> Result<(), FlashError> {
+        let mut table = [0; TABLE_MAX_BYTES];
+        self.read(TABLE_OFFSET, &mut table)?;
+        let cipher = Cipher::new(key, &table);
+        for index in 0..CAPACITY_BYTES / SECTOR_BYTES {
+            let mut sector = self.medium.load(index)?;
+            if !is_blank(&sector) {
+                cipher.encrypt(index * SECTOR_BYTES, &mut sector);
+                self.medium.save(index, &sector)?;
+            }
+        }
+        self.cipher = Some(cipher);
+        self.encryption = Encryption::Transparent;
+        Ok(())
+    }
+
+    /// The same on a device whose port has no encrypted writes: what the application writes lies there as it is, and is
+    /// noise to whoever reads it. The bootloader's own writes are encrypted all the same.
+    pub fn encrypt_without_support(&mut self, key: u64) -> Result<(), FlashError> {
+        self.encrypt(key)?;
+        self.encryption = Encryption::Unsupported;
+        Ok(())
+    }
+
+    /// Writes as the bootloader does, which always can what the device needs.
+    pub(crate) fn write_by_bootloader(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
+        let support = self.encryption;
+        if self.cipher.is_some() {
+            self.encryption = Encryption::Transparent;
+        }
+        let written = self.write(offset, bytes);
+        self.encryption = support;
+        written
     }
 
     fn check(&self, offset: u32, length: usize, align: usize) -> Result<(), FlashError> {
         if !(offset as usize).is_multiple_of(align) || !length.is_multiple_of(align) {
             return Err(FlashError::NotAligned(offset));
         }
-        if offset as usize > self.capacity || length > self.capacity - offset as usize {
+        if offset as usize > CAPACITY_BYTES || length > CAPACITY_BYTES - offset as usize {
             return Err(FlashError::OutOfBounds(offset));
         }
         if self.powered { Ok(()) } else { Err(FlashError::PowerOff) }
-    }
-
-    fn load(&mut self, index: usize) -> Result<Sector, FlashError> {
-        match &mut self.medium {
-            Medium::Memory(sectors) => Ok(sectors[index].as_deref().copied().unwrap_or([0xFF; SECTOR_BYTES])),
-            Medium::File(file) => {
-                let mut sector = [0; SECTOR_BYTES];
-                file.seek(SeekFrom::Start((index * SECTOR_BYTES) as u64))?;
-                file.read_exact(&mut sector)?;
-                Ok(sector)
-            }
-        }
-    }
-
-    fn save(&mut self, index: usize, sector: &Sector) -> Result<(), FlashError> {
-        match &mut self.medium {
-            Medium::Memory(sectors) => {
-                let blank = sector.iter().all(|byte| *byte == 0xFF);
-                sectors[index] = (!blank).then(|| shared(sector));
-            }
-            Medium::File(file) => {
-                file.seek(SeekFrom::Start((index * SECTOR_BYTES) as u64))?;
-                file.write_all(sector)?;
-            }
-        }
-        Ok(())
     }
 
     /// Counts an operation; how it is to be torn if the power goes now.
@@ -203,66 +231,39 @@ impl Flash {
         if moment == Some(Moment::Before) { Err(FlashError::PowerOff) } else { Ok(moment) }
     }
 
-    fn erase_sector(&mut self, index: usize) -> Result<(), FlashError> {
+    /// Erases sectors in one operation.
+    fn erase_at_once(&mut self, first: usize, sectors: usize) -> Result<(), FlashError> {
         let moment = self.begin()?;
-        let mut sector = [0xFF; SECTOR_BYTES];
-        if let Some(Moment::During { seed }) = moment {
-            // Erasing pushes bits towards 1, in no order.
-            let mut random = seed;
-            for (byte, before) in sector.iter_mut().zip(self.load(index)?) {
-                *byte = before | next(&mut random);
-            }
+        let mut after = vec![0xFF; sectors * SECTOR_BYTES];
+        if let Some(Moment::During(tear)) = moment {
+            let mut before = after.clone();
+            self.medium.read(first * SECTOR_BYTES, &mut before)?;
+            after = tear.of_erase(&before);
         }
-        self.save(index, &sector)?;
+        for (index, sector) in (first..).zip(after.as_chunks().0) {
+            *self.erases.entry(index).or_default() += 1;
+            self.medium.save(index, sector)?;
+        }
         moment.map_or(Ok(()), |_| Err(FlashError::PowerOff))
     }
 
     fn write_page(&mut self, offset: usize, bytes: &[u8]) -> Result<(), FlashError> {
-        let mut sector = self.load(offset / SECTOR_BYTES)?;
+        let mut sector = self.medium.load(offset / SECTOR_BYTES)?;
         let page = &mut sector[offset % SECTOR_BYTES..][..bytes.len()];
         if page.iter().zip(bytes).any(|(old, new)| old & new != *new) {
             return Err(FlashError::NotErased(offset as u32));
         }
         let moment = self.begin()?;
-        let (mut random, mut whole) = (0, bytes.len());
-        if let Some(Moment::During { seed }) = moment {
-            random = seed;
-            whole = usize::from(next(&mut random)) % bytes.len();
+        match moment {
+            Some(Moment::During(tear)) => {
+                let torn = tear.of_write(page, bytes);
+                page.copy_from_slice(&torn);
+            }
+            _ => page.copy_from_slice(bytes),
         }
-        for (at, (old, new)) in page.iter_mut().zip(bytes).enumerate() {
-            // What comes first is whole, then some bits are cleared, and the rest was not reached.
-            let reached =
-                if at < whole { 0 } else { next(&mut random) | if at < whole + 8 { 0 } else { 0xFF } };
-            *old &= new | reached;
-        }
-        self.save(offset / SECTOR_BYTES, &sector)?;
+        self.medium.save(offset / SECTOR_BYTES, &sector)?;
         moment.map_or(Ok(()), |_| Err(FlashError::PowerOff))
     }
-}
-
-/// xorshift64*: torn bits must be repeatable, nothing more.
-fn next(random: &mut u64) -> u8 {
-    *random = random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (*random ^ (*random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    (mixed >> 56) as u8
-}
-
-/// One copy of each content for the whole process: a thousand devices with the same image need the memory of one.
-fn shared(sector: &Sector) -> Arc<Sector> {
-    static POOL: Mutex<Option<HashMap<[u8; 32], Weak<Sector>>>> = Mutex::new(None);
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    let pool = pool.get_or_insert_default();
-    let digest = Sha256::digest(sector).into();
-    if let Some(found) = pool.get(&digest).and_then(Weak::upgrade) {
-        return found;
-    }
-    if pool.len().is_power_of_two() {
-        // Each time the pool doubles, what nobody has any more is dropped from it.
-        pool.retain(|_, sector| sector.strong_count() > 0);
-    }
-    let sector = Arc::new(*sector);
-    pool.insert(digest, Arc::downgrade(&sector));
-    sector
 }
 
 impl ErrorType for Flash {
@@ -274,23 +275,20 @@ impl ReadNorFlash for Flash {
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), FlashError> {
         self.check(offset, bytes.len(), Self::READ_SIZE)?;
-        if let Medium::File(file) = &mut self.medium {
-            file.seek(SeekFrom::Start(u64::from(offset)))?;
-            return Ok(file.read_exact(bytes)?);
-        }
-        let (mut at, mut done) = (offset as usize, 0);
-        while done < bytes.len() {
-            let within = at % SECTOR_BYTES;
-            let length = (SECTOR_BYTES - within).min(bytes.len() - done);
-            let sector = self.load(at / SECTOR_BYTES)?;
-            bytes[done..done + length].copy_from_slice(&sector[within..within + length]);
-            (at, done) = (at + length, done + length);
-        }
+        let start = offset as usize;
+        let Some(cipher) = self.cipher.as_ref().filter(|cipher| cipher.concerns(start, bytes.len())) else {
+            return Ok(self.medium.read(start, bytes)?);
+        };
+        let first = start / UNIT_BYTES * UNIT_BYTES;
+        let mut units = vec![0; (start + bytes.len()).next_multiple_of(UNIT_BYTES) - first];
+        self.medium.read(first, &mut units)?;
+        cipher.decrypt(first, &mut units);
+        bytes.copy_from_slice(&units[start - first..][..bytes.len()]);
         Ok(())
     }
 
     fn capacity(&self) -> usize {
-        self.capacity
+        CAPACITY_BYTES
     }
 }
 
@@ -301,15 +299,28 @@ impl NorFlash for Flash {
     fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
         let length = to.checked_sub(from).ok_or(FlashError::OutOfBounds(to))? as usize;
         self.check(from, length, SECTOR_BYTES)?;
-        for index in from as usize / SECTOR_BYTES..to as usize / SECTOR_BYTES {
-            self.erase_sector(index)?;
+        let (mut at, end) = (from as usize, to as usize);
+        while at < end {
+            let block = self.blocks && at.is_multiple_of(BLOCK_BYTES) && end - at >= BLOCK_BYTES;
+            let length = if block { BLOCK_BYTES } else { SECTOR_BYTES };
+            self.erase_at_once(at / SECTOR_BYTES, length / SECTOR_BYTES)?;
+            at += length;
         }
         Ok(())
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         self.check(offset, bytes.len(), Self::WRITE_SIZE)?;
-        let (mut at, mut rest) = (offset as usize, bytes);
+        let mut at = offset as usize;
+        let mut stored = bytes.to_vec();
+        if let Some(cipher) = &self.cipher
+            && self.encryption != Encryption::Unsupported
+            && cipher.concerns(at, bytes.len())
+        {
+            self.check(offset, bytes.len(), UNIT_BYTES)?;
+            cipher.encrypt(at, &mut stored);
+        }
+        let mut rest = stored.as_slice();
         while !rest.is_empty() {
             let (page, after) = rest.split_at(rest.len().min(PAGE_BYTES - at % PAGE_BYTES));
             self.write_page(at, page)?;

@@ -6,7 +6,7 @@ pub mod bootloader;
 pub mod device;
 pub mod flash;
 pub mod layout;
-mod net;
+pub mod net;
 
 pub use bootloader::Rollback;
 pub use device::{Notice, Observer, Options, Pace, PowerSwitch, provision, run};

@@ -2,7 +2,7 @@
 //!
 //! MQTT and HTTP each have a task that only carries; all decisions are the agent's. Every queue is bounded.
 
-mod http;
+pub mod http;
 mod mqtt;
 
 use std::time::Duration;
@@ -43,7 +43,8 @@ pub(crate) struct Session<'a> {
 }
 
 /// A task that ends with whoever holds this.
-pub(crate) struct Task(AbortHandle);
+#[derive(Debug)]
+pub struct Task(AbortHandle);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -94,7 +95,7 @@ impl Session<'_> {
                 }
                 news = Link::next(&mut link) => self.on_news(news, &mut link)?,
                 (id, heard) = Fetch::next(&mut fetch) => {
-                    if matches!(heard, Heard::End | Heard::Lost(_)) {
+                    if matches!(heard, Heard::Closed | Heard::Lost(_)) {
                         fetch = None;
                     }
                     self.on_heard(id, &heard);
@@ -121,8 +122,9 @@ impl Session<'_> {
                 None => return None,
                 Some(Action::Restart) => return Some(End::Restart),
                 Some(Action::Cancel) => *fetch = None,
-                Some(Action::Fetch { id, url, offset, if_range }) => {
-                    let (task, heard) = http::fetch(url, offset, if_range, self.options.pace.bytes_per_s);
+                Some(Action::Reconnect) => return Some(End::Restart),
+                Some(Action::Fetch { id, url, range, if_range }) => {
+                    let (task, heard) = http::fetch(url, range, if_range, self.options.pace.bytes_per_s);
                     *fetch = Some(Fetch { id, heard, _task: task });
                 }
                 Some(Action::Publish(id, message)) => self.publish(link.as_ref(), id, &message),
@@ -193,9 +195,8 @@ impl Session<'_> {
 
     fn on_heard(&mut self, id: FetchId, heard: &Heard) {
         match heard {
-            Heard::Head(head) => self.handle(Event::Head(id, head.as_response())),
-            Heard::Body(bytes) => self.handle(Event::Body(id, bytes)),
-            Heard::End => self.handle(Event::BodyEnd(id)),
+            Heard::Received(bytes) => self.handle(Event::Received(id, bytes)),
+            Heard::Closed => self.handle(Event::Closed(id)),
             Heard::Lost(why) => self.handle(Event::Lost(id, why)),
         }
     }

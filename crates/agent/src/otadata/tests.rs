@@ -88,7 +88,7 @@ fn nothing_is_confirmed_that_does_not_run() {
     let before = entries(Entry::new(1, State::Valid), Entry::new(2, State::PendingVerify));
     assert_eq!(before.plan_confirm(A, 2), Err(Refused::NotRunning));
     assert_eq!(before.plan_confirm(Running::Factory, 2), Err(Refused::NotRunning));
-    assert_eq!(before.plan_reject(A, 2), Err(Refused::NotRunning));
+    assert_eq!(before.plan_leave(A, A, 2), Err(Refused::NotATarget));
     let confirmed = before.plan_confirm(B, 2).expect("it runs").expect("a transition");
     assert_eq!(confirmed, Transition { sector: Sector::Second, entry: Entry::new(2, State::Valid) });
 }

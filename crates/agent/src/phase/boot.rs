@@ -2,19 +2,20 @@
 
 use core::fmt;
 
-use contract::{Outcome, Reason, Status};
-use embedded_storage::nor_flash::NorFlash;
-use heapless::{Deque, String};
+use contract::{Code, Outcome, Reason, Status};
 
+use super::fate::{Fate, Found, fate, words};
 use super::{Agent, Phase};
-use crate::download::Download;
+use crate::bookmark::Bookmark;
 use crate::event::MessageId;
 use crate::flash::{self, Fault};
 use crate::otadata::{Entries, Running, State};
 use crate::partition::{Table, TableError};
-use crate::record::{Attempt, Journal, Last, Record, Stage};
-use crate::settings::{ResetReason, Settings};
-use crate::verify::{ReadBack, read_slot};
+use crate::port::{Encryption, NotKept, Port};
+use crate::record::{Attempt, Keeper, Last, Record, Stage};
+use crate::retained;
+use crate::settings::ResetReason;
+use crate::verify::read_slot;
 
 /// Why the agent cannot work on this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum BootError {
     Flash(Fault),
     /// The port says that a slot runs which the table does not have.
     NoSuchSlot,
+    /// There is no place for a record, or it could not be written.
+    NotKept,
 }
 
 impl fmt::Display for BootError {
@@ -37,6 +40,7 @@ impl fmt::Display for BootError {
             }
             Self::Table(error) => error.fmt(f),
             Self::Flash(fault) => fault.fmt(f),
+            Self::NotKept => f.write_str("the record could not be kept"),
             Self::NoSuchSlot => f.write_str("the running slot is not in the partition table"),
         }
     }
@@ -44,136 +48,34 @@ impl fmt::Display for BootError {
 
 impl core::error::Error for BootError {}
 
-/// What flash says of the attempt that was under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
-    /// There was none, or its outcome is recorded.
-    Nothing,
-    /// The image it brought runs now and is to prove itself; `again`: it had its chance before.
-    OnTrial { again: bool },
-    /// It ended well; only the record was not written any more.
-    Confirmed,
-    /// It never came so far as to be booted.
-    Interrupted(&'static str),
-    /// It was booted, or chosen to be, and the old image runs again.
-    RolledBack(&'static str),
-    /// As before, and the reason is recorded.
-    Rejected,
-}
-
-/// Pure: entries, what runs and its hash, and the attempt that was recorded.
-fn fate(
-    entries: &Entries,
-    running: Running,
-    slots: u8,
-    sha256: Option<[u8; 32]>,
-    attempt: Option<&Attempt>,
-    reset: ResetReason,
-) -> Fate {
-    let selected = entries.selected(slots).filter(|selected| running == Running::Slot(selected.slot));
-    let brought = attempt.filter(|attempt| {
-        matches!(attempt.stage, Stage::Selected | Stage::Booted) && Some(attempt.sha256) == sha256
-    });
-    let state = selected.map(|selected| selected.state);
-    // A torn erase can leave any state at all, or no entry; an image that an attempt brought is trusted once it is VALID.
-    if state.is_some_and(State::is_unconfirmed) || (brought.is_some() && state != Some(State::Valid)) {
-        // A bootloader that rolls back never boots PENDING_VERIFY or NEW a second time.
-        return Fate::OnTrial { again: brought.is_some_and(|attempt| attempt.stage == Stage::Booted) };
-    }
-    let Some(attempt) = attempt else { return Fate::Nothing };
-    let trace = entries.trace_of(attempt.slot, slots);
-    match attempt.stage {
-        Stage::Downloading => Fate::Interrupted("interrupted: the device restarted during the download"),
-        Stage::Rejected => Fate::Rejected,
-        Stage::Selected | Stage::Booted if brought.is_some() => Fate::Confirmed,
-        Stage::Selected | Stage::Booted => match (trace, attempt.stage) {
-            (Some(State::Aborted), _) => Fate::RolledBack(aborted(reset)),
-            (Some(State::New | State::PendingVerify), _) => {
-                Fate::RolledBack("rolled back: the bootloader could not start the new image")
-            }
-            (_, Stage::Booted) => {
-                Fate::RolledBack("rolled back: the device lost power while the new image was being confirmed")
-            }
-            _ => Fate::Interrupted("interrupted: the device restarted before the new image was selected"),
-        },
-    }
-}
-
-/// Why the one boot of a new image ended unconfirmed, as far as the reset tells: a power-on may be a cut, a button or
-/// somebody who unplugged an image that hung.
-fn aborted(reset: ResetReason) -> &'static str {
-    match reset {
-        ResetReason::Panic => "rolled back: the new image crashed before it was confirmed",
-        ResetReason::Watchdog => "rolled back: the new image hung before it was confirmed",
-        ResetReason::PowerOn | ResetReason::BrownOut => {
-            "rolled back: the power was lost before the new image was confirmed"
-        }
-        ResetReason::Software | ResetReason::Unknown => {
-            "rolled back: the new image restarted before it was confirmed"
-        }
-    }
-}
-
 impl Agent {
-    /// Starts the agent after a boot. `running` is what the port knows to run, not what otadata selects.
-    pub fn boot<F: NorFlash>(
-        flash: &mut F,
-        settings: Settings,
-        running: Running,
-        now_ms: u64,
-    ) -> Result<Self, BootError> {
-        if !flash::is_supported::<F>() {
+    /// Starts the agent after a boot, before the application does anything that could crash. `running` is what the port
+    /// knows to run, not what otadata selects. To be called once; the agent does nothing before.
+    pub fn boot<P: Port>(&mut self, port: &mut P, running: Running, now_ms: u64) -> Result<(), BootError> {
+        if !flash::is_supported::<P>() {
             return Err(BootError::UnsupportedFlash);
         }
-        let table = Table::read(flash).map_err(BootError::Table)?;
+        self.table = Table::read(port).map_err(BootError::Table)?;
         let partition = match running {
-            Running::Factory => table.factory,
-            Running::Slot(slot) => table.slots.get(usize::from(slot)).copied(),
+            Running::Factory => self.table.factory,
+            Running::Slot(slot) => self.table.slots.get(usize::from(slot)).copied(),
         };
         let partition = partition.ok_or(BootError::NoSuchSlot)?;
-        let slots = table.slots.len() as u8;
-        let entries = Entries::read(flash, table.otadata).map_err(BootError::Flash)?;
-        let image = read_slot(flash, partition).map_err(BootError::Flash)?.ok();
-        let (journal, record) = Journal::open(flash, settings.record).map_err(BootError::Flash)?;
-        let target = match running {
+        let entries = Entries::read(port, self.table.otadata).map_err(BootError::Flash)?;
+        self.image = read_slot(port, partition).map_err(BootError::Flash)?.ok();
+        (self.keeper, self.record) = Keeper::open(port, &self.table).map_err(BootError::Flash)?;
+        self.running = running;
+        self.now_ms = now_ms;
+        self.encryption = port.encryption();
+        self.target = match running {
             Running::Factory => 0,
-            Running::Slot(slot) => (slot + 1) % slots,
+            Running::Slot(slot) => (slot + 1).checked_rem(self.slots()).unwrap_or(0),
         };
-        let slot = table.slots[usize::from(target)];
-        let mut agent = Self {
-            settings,
-            table,
-            running,
-            running_state: State::Undefined,
-            image,
-            journal,
-            record,
-            blamed: None,
-            phase: Phase::Idle,
-            now_ms,
-            connected: false,
-            application_well: false,
-            url: String::new(),
-            trigger_waits: false,
-            to: None,
-            target,
-            download: Download::new(slot),
-            read_back: ReadBack::new(slot, 0),
-            received_sha256: [0; 32],
-            retries: 0,
-            furthest: 0,
-            url_requests: 0,
-            progress_ms: None,
-            next_fetch: 0,
-            fetch_due: false,
-            cancel_due: false,
-            outbox: Deque::new(),
-            next_message: 0,
-            outcome: None,
-        };
-        agent.note_state(&entries);
-        agent.wake(flash, &entries);
-        Ok(agent)
+        self.note_state(&entries);
+        self.count_move(port);
+        let crash_loop = self.count_crash(port);
+        self.wake(port, &entries, crash_loop);
+        Ok(())
     }
 
     pub(super) fn note_state(&mut self, entries: &Entries) {
@@ -183,50 +85,82 @@ impl Agent {
         };
     }
 
-    fn wake<F: NorFlash>(&mut self, flash: &mut F, entries: &Entries) {
-        let before = self.record.clone();
-        let sha256 = self.image.as_ref().map(|image| image.sha256);
-        let attempt = self.record.attempt.clone();
-        match fate(entries, self.running, self.slots(), sha256, attempt.as_ref(), self.settings.reset) {
-            Fate::Nothing => {}
-            Fate::OnTrial { again } => {
-                self.record.rollback = match self.running_state {
-                    // The bootloader did not turn it into PENDING_VERIFY, so it cannot roll back.
-                    State::New => Some(false),
-                    // It did, and can, unless this image was here before.
-                    State::PendingVerify => Some(!again),
-                    // Torn: says nothing.
-                    _ => self.record.rollback,
-                };
-                self.to = self.version().cloned();
-                match &mut self.record.attempt {
-                    Some(attempt) if Some(attempt.sha256) == sha256 => attempt.stage = Stage::Booted,
-                    other => {
-                        *other = self.image.as_ref().map(|image| Attempt {
-                            stage: Stage::Booted,
-                            slot: match self.running {
-                                Running::Slot(slot) => slot,
-                                Running::Factory => 0,
-                            },
-                            sha256: image.sha256,
-                            to: self.to.clone(),
-                        });
-                    }
-                }
-                let until_ms = self.now_ms + u64::from(self.settings.self_test_ms);
-                self.phase = Phase::SelfTest { until_ms };
-                // The boot that a bootloader with rollback would have refused. Power that came on says nothing against
-                // the image: it gets another chance.
-                if again && self.settings.reset != ResetReason::PowerOn {
-                    self.phase = self.reject(flash, "it did not confirm itself in its first boot");
-                    return;
-                }
+    /// Counts what only crashes count as; whether it was once too often.
+    fn count_crash<P: Port>(&mut self, port: &mut P) -> bool {
+        let (Some(memory), Some(image)) = (port.retained(), &self.image) else {
+            self.counts_crashes = false;
+            return false;
+        };
+        self.counts_crashes = true;
+        let mut crashes = retained::crashes(memory, &image.sha256);
+        if self.settings.reset.is_crash() {
+            crashes = crashes.saturating_add(1);
+        }
+        retained::write(memory, &image.sha256, crashes);
+        if crashes > 0 {
+            self.stable_ms = Some(self.now_ms + u64::from(self.settings.stable_ms));
+        }
+        crashes >= self.settings.crash_loop_at
+    }
+
+    /// The image ran for long enough: what it did before is forgotten.
+    pub(super) fn note_stable<P: Port>(&mut self, port: &mut P) {
+        if self.stable_ms.is_some_and(|at_ms| self.now_ms >= at_ms) {
+            self.stable_ms = None;
+            if let (Some(memory), Some(image)) = (port.retained(), &self.image) {
+                retained::write(memory, &image.sha256, 0);
             }
-            Fate::Confirmed => self.end(attempt, Outcome::Success, self.success_reason()),
-            Fate::Interrupted(why) => self.end(attempt, Outcome::Failed, Reason::new(why)),
-            Fate::RolledBack(why) => {
+        }
+    }
+
+    fn wake<P: Port>(&mut self, port: &mut P, entries: &Entries, crash_loop: bool) {
+        let found = |agent: &Self, crash_loop| {
+            fate(Found {
+                entries,
+                running: agent.running,
+                slots: agent.slots(),
+                sha256: agent.image.as_ref().map(|image| image.sha256),
+                attempt: agent.record.attempt.as_ref(),
+                reset: agent.settings.reset,
+                crash_loop,
+            })
+        };
+        let mut fate = found(self, crash_loop);
+        if fate == Fate::FallBack {
+            if self.fall_back(port) {
+                self.phase = Phase::Restarting;
+                return;
+            }
+            // There is nothing to fall back to: it goes on as if nothing had been.
+            self.record.attempt =
+                self.record.attempt.take().filter(|attempt| attempt.stage != Stage::Rejected);
+            fate = found(self, false);
+        }
+        if let Fate::Rearm { otherwise } = fate {
+            if self.rearm(port) {
+                self.phase = Phase::Restarting;
+                return;
+            }
+            fate = Fate::RolledBack(otherwise);
+        }
+        self.take_note(port, fate);
+    }
+
+    fn take_note<P: Port>(&mut self, port: &mut P, fate: Fate) {
+        let attempt = self.record.attempt.clone();
+        match fate {
+            Fate::Nothing | Fate::FallBack | Fate::Rearm { .. } => return,
+            Fate::OnTrial { again } => return self.on_trial(port, again),
+            Fate::Resume => return self.await_resume(port),
+            Fate::Confirmed => {
+                if let Some(image) = &self.image {
+                    self.record.confirm(image.sha256);
+                }
+                self.end(attempt, Outcome::Success, self.success_reason());
+            }
+            Fate::RolledBack(code) => {
                 self.blame(attempt.as_ref());
-                self.end(attempt, Outcome::Failed, Reason::new(why));
+                self.end(attempt, Outcome::Failed, Reason::coded(code, format_args!("{}", words(code))));
             }
             Fate::Rejected => {
                 self.blame(attempt.as_ref());
@@ -234,15 +168,74 @@ impl Agent {
                 self.end(attempt, Outcome::Failed, why);
             }
         }
-        if self.record != before {
-            // Without a record this boot's findings are still reported; only the next boot will not know them.
-            let _ = self.journal.store(flash, &self.record);
+        self.store(port);
+    }
+
+    fn on_trial<P: Port>(&mut self, port: &mut P, again: bool) {
+        self.record.rollback = match self.running_state {
+            // The bootloader did not turn it into PENDING_VERIFY, so it cannot roll back.
+            State::New => Some(false),
+            // It did, and can, unless this image was here before.
+            State::PendingVerify => Some(!again),
+            // Torn: says nothing.
+            _ => self.record.rollback,
+        };
+        self.to = self.version().cloned();
+        let sha256 = self.image.as_ref().map(|image| image.sha256);
+        match &mut self.record.attempt {
+            Some(attempt) if Some(attempt.sha256) == sha256 => attempt.stage = Stage::Booted,
+            other => {
+                let slot = match self.running {
+                    Running::Slot(slot) => slot,
+                    Running::Factory => 0,
+                };
+                let (stage, to) = (Stage::Booted, self.to.clone());
+                *other = sha256.map(|sha256| Attempt { stage, slot, sha256, to, rearms: 0 });
+            }
         }
+        self.phase = Phase::SelfTest { until_ms: self.now_ms + u64::from(self.settings.self_test_ms) };
+        // The boot that a bootloader with rollback would have refused. Power that came on says nothing against
+        // the image: it gets another chance.
+        if again && self.settings.reset != ResetReason::PowerOn {
+            let why = Reason::coded(
+                Code::NotConfirmed,
+                format_args!("rolled back: it did not confirm itself in its first boot"),
+            );
+            self.phase = self.reject(port, why);
+            return;
+        }
+        self.store(port);
+    }
+
+    /// The URL is gone with the memory; a fresh one is asked for as soon as there is a broker.
+    fn await_resume<P: Port>(&mut self, port: &mut P) {
+        let slot = self.target_slot();
+        let mark = Bookmark::read(port, slot).ok().flatten();
+        self.download.begin(slot, mark);
+        self.to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
+        self.resuming = true;
+        self.phase = Phase::AwaitingUrl { until_ms: u64::MAX };
+    }
+
+    /// Selects an image that lies in its slot, whole, for another boot; `false` if that cannot be.
+    fn rearm<P: Port>(&mut self, port: &mut P) -> bool {
+        let Some(attempt) = &mut self.record.attempt else { return false };
+        if attempt.slot != self.target || self.encryption == Encryption::Unsupported {
+            return false;
+        }
+        attempt.rearms += 1;
+        attempt.stage = Stage::Selected;
+        let wanted = attempt.sha256;
+        let slot = self.target_slot();
+        let intact = matches!(read_slot(port, slot), Ok(Ok(image)) if image.sha256 == wanted);
+        // Cut before: this boot is as if it had not been. Cut during or after: the next boot tries once less.
+        // Without a record that counts, it could go on for ever.
+        intact && self.keeper.store(port, &self.record).is_ok() && self.select(port).is_ok()
     }
 
     fn blame(&mut self, attempt: Option<&Attempt>) {
         // A rejected image asked for its restart; a crash shows as one; a power cut is nobody's fault.
-        if self.settings.reset.blames_the_image() {
+        if !self.settings.reset.may_be_power() {
             self.blamed = attempt.map(|attempt| attempt.sha256);
         }
     }
@@ -256,13 +249,10 @@ impl Agent {
     }
 
     /// What is remembered, for the port's own start before there is an agent: provisioning writes the first version.
-    pub fn remember<F: NorFlash>(
-        flash: &mut F,
-        settings: &Settings,
-        change: impl FnOnce(&mut Record),
-    ) -> Result<(), Fault> {
-        let (mut journal, mut record) = Journal::open(flash, settings.record)?;
+    pub fn remember<P: Port>(port: &mut P, change: impl FnOnce(&mut Record)) -> Result<(), BootError> {
+        let table = Table::read(port).map_err(BootError::Table)?;
+        let (mut keeper, mut record) = Keeper::open(port, &table).map_err(BootError::Flash)?;
         change(&mut record);
-        journal.store(flash, &record)
+        keeper.store(port, &record).map_err(|NotKept| BootError::NotKept)
     }
 }

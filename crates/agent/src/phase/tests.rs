@@ -1,3 +1,4 @@
+use super::fetch::version_in_url;
 use super::*;
 
 #[test]

@@ -1,6 +1,6 @@
 extern crate std;
 use UpdateState::*;
-use contract::Reason;
+use contract::{Code, Reason};
 use proptest::prelude::*;
 
 use super::*;
@@ -109,6 +109,52 @@ fn a_failure_keeps_its_reason_and_says_whether_the_new_image_ran() {
 }
 
 #[test]
+fn a_code_says_whether_the_new_image_ran_whatever_state_and_words_say() {
+    for (text, end) in [
+        ("FAILED the new image crashed [crashed]", RolledBack),
+        ("FAILED the power was lost [power_lost]", RolledBack),
+        ("FAILED rolled back: the image is for esp32c3 [wrong_chip]", Failed),
+        ("FAILED the entry could not be written [otadata]", Failed),
+    ] {
+        for state in [Offered, Downloading, Restarting] {
+            let change = apply(&update(state), &Event::Status(status(text))).expect("changes");
+            assert_eq!((change.state, &*format!("FAILED {}", change.reason)), (end, text), "{state:?}");
+        }
+    }
+    assert_eq!(after(Restarting, &Event::Status(status("FAILED odd [gremlins]"))), RolledBack);
+}
+
+fn fallen_to(running: &str, left: Option<&str>, reason: &str, retained: bool) -> Event {
+    let last =
+        LastOutcome { to: left.map(version), result: Outcome::Failed, reason: Some(Reason::new(reason)) };
+    Event::Report(ReportView { version: version(running), state: None, retained, news: Some(last) })
+}
+
+#[test]
+fn a_crash_loop_takes_success_back_with_its_reason() {
+    let words = "rolled back: 1.1.0 crashed 5 times after it was confirmed [crash_loop]";
+    for running in ["1.0.0", "0.9.0"] {
+        let event = fallen_to(running, Some("1.1.0"), words, false);
+        let change = apply(&update(Succeeded), &event).expect("changes");
+        assert_eq!((change.state, change.reason.as_str()), (RolledBack, words), "it runs {running} now");
+        assert_eq!(apply(&update(RolledBack), &event), None, "told at the next connect");
+    }
+}
+
+#[test]
+fn success_is_not_taken_back_by_what_is_kept_or_is_of_another_version_or_never_ran() {
+    for event in [
+        fallen_to("1.0.0", Some("1.1.0"), "x [crash_loop]", true),
+        fallen_to("0.9.0", Some("1.0.5"), "x [crash_loop]", false),
+        fallen_to("0.9.0", None, "x [crash_loop]", false),
+        fallen_to("0.9.0", Some("1.1.0"), "x [quarantined]", false),
+        fallen_to("1.1.0", Some("1.1.0"), "x [crash_loop]", false),
+    ] {
+        assert_eq!(after(Succeeded, &event), Succeeded, "{event:?}");
+    }
+}
+
+#[test]
 fn silence_and_cancel_end_only_what_is_in_flight() {
     for state in UpdateState::ALL {
         let (timed_out, cancelled) = (after(state, &Event::Silence), after(state, &Event::Cancel));
@@ -126,10 +172,20 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         prop_oneof![Just(Phase::Download), Just(Phase::Verify), Just(Phase::Restart)]
             .prop_map(Event::Progress),
-        prop_oneof![Just("SUCCESS"), Just("FAILED"), Just("FAILED rolled back: x")]
-            .prop_map(|s| Event::PlainStatus(status(s))),
+        prop_oneof![
+            Just("SUCCESS"),
+            Just("FAILED"),
+            Just("FAILED rolled back: x"),
+            Just("FAILED x [crash_loop]")
+        ]
+        .prop_map(|s| Event::PlainStatus(status(s))),
         prop_oneof![Just("SUCCESS"), Just("FAILED no")].prop_map(|s| Event::Status(status(s))),
-        (version, state).prop_map(|(version, state)| report(version, state)),
+        (version.clone(), state).prop_map(|(version, state)| report(version, state)),
+        (version.clone(), proptest::option::of(version), any::<bool>(), 0..Code::ALL.len()).prop_map(
+            |(running, left, retained, code)| {
+                fallen_to(running, left, &format!("x [{}]", Code::ALL[code]), retained)
+            }
+        ),
         Just(Event::Silence),
         Just(Event::Cancel),
     ]
@@ -150,5 +206,11 @@ proptest! {
             prop_assert!(state.is_in_flight() || !next.is_in_flight(), "{state:?} to {next:?} by {event:?}");
             state = next;
         }
+    }
+
+    #[test]
+    fn invariant_what_the_broker_kept_takes_no_success_back(running in "[012]\\.[019]\\.0", code in 0..Code::ALL.len()) {
+        let event = fallen_to(&running, Some("1.1.0"), &format!("x [{}]", Code::ALL[code]), true);
+        prop_assert_eq!(after(Succeeded, &event), Succeeded);
     }
 }

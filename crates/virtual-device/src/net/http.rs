@@ -1,141 +1,126 @@
-//! One GET at an offset, in a task of its own. URLs are secrets and appear in no message.
+//! The sockets below the agent's HTTP: one connection for each GET, in a task of its own that only carries bytes.
+//!
+//! URLs are secrets and appear in no message.
 
-use std::error::Error;
-use std::sync::OnceLock;
+use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent::{ContentRange, ResponseHead};
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, IF_RANGE, RANGE};
+use agent::Range;
+use agent::http::{Url, write_request};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
 
 use super::Task;
 
-const VERSION: HeaderName = HeaderName::from_static("updraft-version");
+/// For name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pieces that wait for the agent; a slow one slows the connection down.
 const QUEUE: usize = 4;
+/// No larger than a device's own buffer would be.
+const PIECE_BYTES: usize = 8 * 1024;
 
 /// What came of a fetch.
 #[derive(Debug)]
-pub(super) enum Heard {
-    Head(Head),
-    Body(Vec<u8>),
-    End,
+pub enum Heard {
+    /// Bytes as they came, never none.
+    Received(Vec<u8>),
+    /// The server closed the connection in an orderly way.
+    Closed,
+    /// There is no connection (any more); in words.
     Lost(String),
 }
 
-/// [`ResponseHead`], owned.
-#[derive(Debug)]
-pub(super) struct Head {
-    status: u16,
-    content_length: Option<u64>,
-    content_range: Option<ContentRange>,
-    etag: Option<String>,
-    version: Option<String>,
-}
-
-impl Head {
-    fn of(response: &reqwest::Response) -> Self {
-        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        Self {
-            status: response.status().as_u16(),
-            content_length: response.content_length(),
-            content_range: text(CONTENT_RANGE).and_then(parse_content_range),
-            etag: text(ETAG).map(str::to_owned),
-            version: text(VERSION).map(str::to_owned),
-        }
-    }
-
-    pub(super) fn as_response(&self) -> ResponseHead<'_> {
-        let (status, content_length) = (self.status, self.content_length);
-        let (etag, version) = (self.etag.as_deref(), self.version.as_deref());
-        ResponseHead { status, content_length, content_range: self.content_range, etag, version }
-    }
-}
-
-/// `bytes 100-199/200` or `bytes 100-199/*` (RFC 9110, 14.4).
-fn parse_content_range(text: &str) -> Option<ContentRange> {
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let start = range.split_once('-')?.0.trim().parse().ok()?;
-    let total = if total == "*" { None } else { Some(total.trim().parse().ok()?) };
-    Some(ContentRange { start, total })
-}
-
-/// Starts a GET.
-pub(super) fn fetch(
+/// Starts a GET, carried at most at so many bytes a second. It ends when the task is dropped, or after
+/// [`Heard::Closed`] or [`Heard::Lost`].
+pub fn fetch(
     url: &str,
-    offset: u32,
+    range: Range,
     if_range: Option<&str>,
     bytes_per_s: Option<u32>,
 ) -> (Task, mpsc::Receiver<Heard>) {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT_ENCODING, reqwest::header::HeaderValue::from_static("identity"));
-    if offset > 0 {
-        if let Ok(range) = format!("bytes={offset}-").parse() {
-            headers.insert(RANGE, range);
-        }
-        if let Some(Ok(tag)) = if_range.map(str::parse) {
-            headers.insert(IF_RANGE, tag);
-        }
-    }
-    let request = client().get(url).headers(headers);
+    let call = Call::to(url, range, if_range);
     let (sender, receiver) = mpsc::channel(QUEUE);
     let task = tokio::spawn(async move {
-        let last = match carry(request, &sender, bytes_per_s).await {
-            Ok(()) => Heard::End,
-            Err(error) => Heard::Lost(in_words(error)),
+        let last = match call {
+            Ok(call) => call.carry(&sender, bytes_per_s).await,
+            Err(error) => Err(error),
         };
+        let last = last.map_or_else(|error| Heard::Lost(error.to_string()), |()| Heard::Closed);
         // The agent may not want it any more.
         let _ = sender.send(last).await;
     });
     (Task(task.abort_handle()), receiver)
 }
 
-async fn carry(
-    request: reqwest::RequestBuilder,
-    sender: &mpsc::Sender<Heard>,
-    bytes_per_s: Option<u32>,
-) -> reqwest::Result<()> {
-    let mut response = request.send().await?;
-    if sender.send(Heard::Head(Head::of(&response))).await.is_err() {
-        return Ok(());
+/// A request, and where it goes.
+struct Call {
+    host: String,
+    port: u16,
+    tls: bool,
+    request: String,
+}
+
+impl Call {
+    fn to(url: &str, range: Range, if_range: Option<&str>) -> io::Result<Self> {
+        let url = Url::parse(url).map_err(io::Error::other)?;
+        let mut request = String::new();
+        write_request(&url, range, if_range, false, &mut request).map_err(io::Error::other)?;
+        Ok(Self { host: url.host().to_owned(), port: url.port(), tls: url.is_tls(), request })
     }
-    while let Some(bytes) = response.chunk().await? {
-        // In pieces no larger than a device's own buffer would be.
-        for piece in bytes.chunks(8 * 1024) {
-            if sender.send(Heard::Body(piece.to_vec())).await.is_err() {
+
+    async fn carry(self, sender: &mpsc::Sender<Heard>, bytes_per_s: Option<u32>) -> io::Result<()> {
+        let mut connection = timeout(CONNECT_TIMEOUT, self.connect()).await.map_err(|_| {
+            let seconds = CONNECT_TIMEOUT.as_secs();
+            io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {seconds} s"))
+        })??;
+        connection.write_all(self.request.as_bytes()).await?;
+        connection.flush().await?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let length = connection.read(&mut piece).await?;
+            let received = Heard::Received(piece[..length].to_vec());
+            if length == 0 || sender.send(received).await.is_err() {
                 return Ok(());
             }
             if let Some(rate) = bytes_per_s {
-                tokio::time::sleep(Duration::from_secs(1) * piece.len() as u32 / rate.max(1)).await;
+                sleep(Duration::from_secs(1) * length as u32 / rate.max(1)).await;
             }
         }
     }
-    Ok(())
+
+    async fn connect(&self) -> io::Result<Box<dyn Connection>> {
+        let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        if !self.tls {
+            return Ok(Box::new(socket));
+        }
+        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        Ok(Box::new(TlsConnector::from(tls()?).connect(name, socket).await?))
+    }
 }
 
-/// The innermost cause says most; none of them has the URL.
-fn in_words(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
 
 /// One for the process: a thousand devices need no thousand lists of certificates.
-fn client() -> &'static reqwest::Client {
-    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
-    CLIENT.get_or_init(|| {
-        // A second provider is refused, which is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::limited(5))
-            // A device opens a connection for each download, and a broken one must not be used again.
-            .pool_max_idle_per_host(0)
-            .build()
-            .expect("a client without certificates of its own can be built")
-    })
+fn tls() -> io::Result<Arc<ClientConfig>> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is missed by the servers that it vouches for, and they say so.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }

@@ -1,12 +1,13 @@
 //! A device without a network: the test is the server, and the clock.
 
-use agent::{Action, Agent, ContentRange, Event, FetchId, Message, Phase, ResponseHead, Settings};
+use agent::otadata::Running;
+use agent::{Action, Agent, ContentRange, Event, FetchId, Message, Phase, Range, ResponseHead, Settings};
 use contract::Outcome;
 use image::Chip;
 use image::build::Build;
 use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::Flash;
-use updraft_virtual_device::layout::{NVS, provision};
+use updraft_virtual_device::layout::provision;
 
 pub(crate) const CHIP: Chip = Chip::Esp32C6;
 pub(crate) const URL: &[u8] = b"https://server/p/releases/v2.0.0/firmware.bin?signature=1";
@@ -18,7 +19,7 @@ pub(crate) fn image(version: &str) -> Vec<u8> {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { record: Some(NVS), ..Settings::new(CHIP) }
+    Settings::new(CHIP)
 }
 
 pub(crate) struct Bench {
@@ -28,6 +29,7 @@ pub(crate) struct Bench {
     pub(crate) messages: Vec<Message>,
     pub(crate) fetch: Option<(FetchId, u32, Option<String>)>,
     pub(crate) restart: bool,
+    pub(crate) reconnects: u32,
     /// What the server says of the version in its answers.
     pub(crate) announced: Option<&'static str>,
 }
@@ -43,18 +45,33 @@ impl Bench {
 
     pub(crate) fn boot(mut flash: Flash, settings: Settings) -> Self {
         let running = boot(&mut flash, CHIP, Rollback::On).expect("boots");
-        let agent = Agent::boot(&mut flash, settings, running, 0).expect("a good flash");
-        Self { flash, agent, now_ms: 0, messages: Vec::new(), fetch: None, restart: false, announced: None }
+        let agent = booted(&mut flash, settings, running);
+        Self {
+            flash,
+            agent,
+            now_ms: 0,
+            messages: Vec::new(),
+            fetch: None,
+            restart: false,
+            reconnects: 0,
+            announced: None,
+        }
     }
 
     pub(crate) fn tell(&mut self, event: Event<'_>) {
         self.agent.handle(&mut self.flash, event, self.now_ms);
         while let Some(action) = self.agent.poll() {
             match action {
-                Action::Fetch { id, offset, if_range, .. } => {
+                Action::Fetch { id, range, if_range, .. } => {
+                    let offset = match range {
+                        Range::From(offset) => offset,
+                        // All of it is as good an answer as its end.
+                        Range::Last(_) => 0,
+                    };
                     self.fetch = Some((id, offset, if_range.map(str::to_owned)));
                 }
                 Action::Cancel => self.fetch = None,
+                Action::Reconnect => self.reconnects += 1,
                 Action::Publish(_, message) => self.messages.push(message),
                 Action::Restart => {
                     self.restart = true;
@@ -83,6 +100,8 @@ impl Bench {
             content_range: range.map(|(start, total)| ContentRange { start, total: Some(total) }),
             etag: Some(etag),
             version: self.announced,
+            location: None,
+            encoded: false,
         };
         self.tell(Event::Head(id, head));
     }
@@ -118,13 +137,18 @@ impl Bench {
         });
         let status = status.expect("a status");
         assert_eq!(status.outcome, Outcome::Failed);
-        status.reason.as_str()
+        status.reason.words()
     }
 }
 
 /// A device that has just booted an update for the first time.
 pub(crate) fn on_trial(settings: Settings) -> Bench {
-    let (mut bench, new) = (Bench::new(), image("2.0.0"));
+    trial_on(Bench::new(), settings)
+}
+
+/// The same on another bench.
+pub(crate) fn trial_on(mut bench: Bench, settings: Settings) -> Bench {
+    let new = image("2.0.0");
     bench.tell(Event::Connected);
     bench.tell(Event::Trigger(URL));
     bench.answer(200, "\"a\"", None, &new);
@@ -133,4 +157,11 @@ pub(crate) fn on_trial(settings: Settings) -> Bench {
     let bench = Bench::boot(bench.flash, settings);
     assert!(matches!(bench.agent.phase(), Phase::SelfTest { .. }));
     bench
+}
+
+/// An agent that has just booted.
+pub(crate) fn booted(flash: &mut Flash, settings: Settings, running: Running) -> Agent {
+    let mut agent = Agent::new(settings);
+    agent.boot(flash, running, 0).expect("a good flash");
+    agent
 }

@@ -5,20 +5,20 @@ mod traps;
 
 use agent::otadata::Running;
 use agent::{Agent, Check, Event, Message, Phase, Settings};
-use bench::{Bench, CHIP, URL, image, on_trial, settings};
+use bench::{Bench, CHIP, URL, booted, image, on_trial, settings, trial_on};
 use contract::{Outcome, Request};
 use updraft_virtual_device::bootloader::{Rollback, boot};
-use updraft_virtual_device::flash::{Cut, Flash, Moment};
-use updraft_virtual_device::layout::{OTADATA, slot_bytes};
+use updraft_virtual_device::flash::{Cut, Flash, Moment, Tear};
+use updraft_virtual_device::layout::{Layout, OTADATA, SLOTS, program, slot_bytes, write_layout};
 
 #[test]
 fn a_download_goes_on_at_its_own_offset_with_if_range() {
     let (mut bench, new) = (Bench::new(), image("2.0.0"));
     bench.lose_at(&new, 9000);
     let (_, offset, tag) = bench.fetch.clone().expect("a fetch");
-    assert_eq!((offset, tag.as_deref()), (9000, Some("\"a\"")));
-    bench.answer(206, "\"a\"", Some((9000, new.len() as u64)), &new[9000..]);
-    bench.body(&new[9000..]);
+    assert_eq!((offset, tag.as_deref()), (8192, Some("\"a\"")), "what is on flash");
+    bench.answer(206, "\"a\"", Some((8192, new.len() as u64)), &new[8192..]);
+    bench.body(&new[8192..]);
     bench.finish();
     assert!(bench.restart);
     assert_eq!(slot_bytes(&mut bench.flash, 1, new.len()).expect("power"), new);
@@ -30,7 +30,7 @@ fn what_does_not_fit_together_is_never_appended() {
     let total = new.len() as u64;
     // Another part, another file, all of another file.
     for (status, tag, range) in
-        [(206, "\"a\"", Some((8000, total))), (206, "\"b\"", Some((9000, total))), (200, "\"b\"", None)]
+        [(206, "\"a\"", Some((8000, total))), (206, "\"b\"", Some((8192, total))), (200, "\"b\"", None)]
     {
         let mut bench = Bench::new();
         bench.lose_at(&new, 9000);
@@ -38,7 +38,7 @@ fn what_does_not_fit_together_is_never_appended() {
         if status == 206 {
             assert!(bench.fetch.is_none(), "the answer is refused");
             bench.wait();
-            let expected = if tag == "\"b\"" { 0 } else { 9000 };
+            let expected = if tag == "\"b\"" { 0 } else { 8192 };
             assert_eq!(bench.fetching().1, expected);
             bench.answer(200, "\"b\"", None, &other);
         }
@@ -174,8 +174,11 @@ fn a_url_that_is_none_is_answered_and_changes_nothing() {
 }
 
 #[test]
-fn a_record_that_was_lost_loses_no_more_than_words() {
-    let mut bench = on_trial(Settings { record: None, ..settings() });
+fn a_device_with_nowhere_to_keep_a_record_loses_no_more_than_words() {
+    let mut flash = Flash::in_memory();
+    write_layout(&mut flash, Layout::Bare).expect("a layout");
+    program(&mut flash, SLOTS[0].offset, &image("1.0.0")).expect("fits");
+    let mut bench = trial_on(Bench::boot(flash, settings()), settings());
     bench.tell(Event::Connected);
     assert_eq!(bench.agent.phase(), Phase::Idle);
     assert_eq!(boot(&mut bench.flash, CHIP, Rollback::On).expect("boots"), Running::Slot(1));
@@ -204,18 +207,18 @@ fn every_cut_of_a_record_leaves_the_old_one_or_the_new_one() {
     let mut cuts = 0;
     for pair in versions.windows(2) {
         let write = |flash: &mut Flash, version: &contract::Version| {
-            Agent::remember(flash, &settings(), |record| record.learn([1; 32], version.clone()))
+            Agent::remember(flash, |record| record.learn([1; 32], version.clone()))
         };
         write(&mut flash, &pair[0]).expect("power");
         for operation in flash.operations() + 1.. {
-            for moment in [Moment::Before, Moment::During { seed: operation }, Moment::After] {
+            for moment in [Moment::Before, Moment::During(Tear::Bits { seed: operation }), Moment::After] {
                 let mut torn = flash.copy().expect("in memory");
                 torn.cut_at(Some(Cut { operation, moment }));
                 if write(&mut torn, &pair[1]).is_err() {
                     cuts += 1;
                 }
                 torn.power_on();
-                let agent = Agent::boot(&mut torn, settings(), Running::Slot(0), 0).expect("boots");
+                let agent = booted(&mut torn, settings(), Running::Slot(0));
                 let found = agent.record().version_of(&[1; 32]).expect("one of them").as_str();
                 assert!(pair.iter().any(|version| version.as_str() == found), "{found} at {operation}");
             }

@@ -8,7 +8,7 @@ use agent::otadata::{Running, State};
 use contract::Outcome;
 use image::Behaviour;
 use updraft_virtual_device::bootloader::Rollback;
-use updraft_virtual_device::flash::{Cut, Moment};
+use updraft_virtual_device::flash::{Cut, Moment, Tear};
 use updraft_virtual_device::layout::SLOTS;
 use world::{World, image};
 
@@ -22,7 +22,7 @@ fn every_cut(name: &str, base: &World, from: usize, to: usize) -> u32 {
     let last = whole.flash.operations();
     let mut cuts = 0;
     for operation in first + 1..=last {
-        let seeds = [1, 2].map(|n| Moment::During { seed: operation * 31 + n });
+        let seeds = [1, 2].map(|n| Moment::During(Tear::Bits { seed: operation * 31 + n }));
         for moment in [Moment::Before, seeds[0], seeds[1], Moment::After] {
             let what = format!("{name}, {:?}, operation {operation} of {last}, {moment:?}", base.rollback);
             let mut world = base.fork(Cut { operation, moment });

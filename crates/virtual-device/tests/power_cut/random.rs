@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use image::Behaviour;
 use updraft_virtual_device::bootloader::Rollback;
-use updraft_virtual_device::flash::{Cut, Moment};
+use updraft_virtual_device::flash::{Cut, Moment, Tear};
 
 use crate::world::{World, image};
 
@@ -27,7 +27,7 @@ impl Random {
         match self.below(4) {
             0 => Moment::Before,
             1 => Moment::After,
-            _ => Moment::During { seed: self.below(u64::MAX) },
+            _ => Moment::During(Tear::Bits { seed: self.below(u64::MAX) }),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! A device whose power can be cut, on a network that never fails.
 
 use agent::otadata::{Entries, Running, State};
-use agent::{Action, Agent, Event, Message, Phase, ResetReason, ResponseHead, Settings};
+use agent::{
+    Action, Agent, ContentRange, Event, FetchId, Message, Phase, Range, ResetReason, ResponseHead, Settings,
+};
 use contract::{Outcome, Report};
 use embedded_storage::nor_flash::ReadNorFlash;
 use image::build::Build;
 use image::{Behaviour, Chip};
 use updraft_virtual_device::bootloader::{NoBoot, Rollback, boot};
 use updraft_virtual_device::flash::{Cut, Flash, Moment};
-use updraft_virtual_device::layout::{
-    FACTORY, Layout, NVS, OTADATA, SLOTS, program, provision, write_layout,
-};
+use updraft_virtual_device::layout::{FACTORY, Layout, OTADATA, SLOTS, program, provision, write_layout};
 
 pub(crate) const CHIP: Chip = Chip::Esp32S3;
 /// Boots without a quiet end: more is a boot loop.
@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) cuts_seen: u32,
     /// A second cut, so many operations after the power came back.
     pub(crate) then: Option<(u64, Moment)>,
+    /// What the server offered last, and signs again when asked.
+    pub(crate) offered: Option<usize>,
 }
 
 /// How a device came to rest.
@@ -58,6 +60,7 @@ impl World {
             boots: 0,
             cuts_seen: 0,
             then: None,
+            offered: None,
         }
     }
 
@@ -81,6 +84,7 @@ impl World {
             boots: 0,
             cuts_seen: 0,
             then: None,
+            offered: None,
             ..*self
         }
     }
@@ -110,12 +114,13 @@ impl World {
                 reset = ResetReason::Panic;
                 continue;
             }
-            let settings = Settings { record: Some(NVS), reset, ..Settings::new(CHIP) };
-            let mut agent = match Agent::boot(&mut self.flash, settings, running, 0) {
-                Ok(agent) => agent,
+            let settings = Settings { reset, ..Settings::new(CHIP) };
+            let mut agent = Agent::new(settings);
+            match agent.boot(&mut self.flash, running, 0) {
+                Ok(()) => {}
                 Err(_) if !self.flash.is_powered() => continue,
                 Err(error) => panic!("{what}: {error}"),
-            };
+            }
             if self.session(&mut agent, behaviour == Behaviour::Healthy, &mut offer) {
                 reset = ResetReason::Software;
                 continue;
@@ -134,7 +139,7 @@ impl World {
 
     /// One boot's life; `true` if it ends with a restart.
     pub(crate) fn session(&mut self, agent: &mut Agent, online: bool, offer: &mut Option<usize>) -> bool {
-        let mut now_ms = 0;
+        let (mut now_ms, mut asked) = (0, false);
         if online {
             agent.handle(&mut self.flash, Event::Connected, now_ms);
         }
@@ -150,31 +155,24 @@ impl World {
                             self.statuses.push((status.outcome, status.reason.as_str().to_owned()));
                         }
                         Message::Report => self.report = agent.report(),
-                        _ => {}
+                        Message::Request(_) => asked = true,
+                        Message::Progress(_) => {}
                     }
                     agent.handle(&mut self.flash, Event::Acknowledged(id), now_ms);
                 }
-                Some(Action::Cancel) => {}
-                Some(Action::Fetch { id, offset, url, .. }) => {
+                Some(Action::Cancel | Action::Reconnect) => {}
+                Some(Action::Fetch { id, range, url, .. }) => {
                     let wanted: usize = url.rsplit_once('/').expect("a path").1.parse().expect("a number");
-                    assert_eq!(offset, 0, "no connection is lost here");
-                    let bytes = self.images[wanted].clone();
-                    let head = ResponseHead {
-                        status: 200,
-                        content_length: Some(bytes.len() as u64),
-                        content_range: None,
-                        etag: None,
-                        version: None,
-                    };
-                    agent.handle(&mut self.flash, Event::Head(id, head), now_ms);
-                    for piece in bytes.chunks(1500) {
-                        agent.handle(&mut self.flash, Event::Body(id, piece), now_ms);
-                    }
-                    agent.handle(&mut self.flash, Event::BodyEnd(id), now_ms);
+                    self.serve(agent, id, range, wanted, now_ms);
                 }
                 None => {
-                    let offered = if agent.phase() == Phase::Idle { offer.take() } else { None };
-                    if let Some(offered) = offered {
+                    let wanted = match agent.phase() {
+                        Phase::Idle => offer.take(),
+                        Phase::AwaitingUrl { .. } if std::mem::take(&mut asked) => self.offered,
+                        _ => None,
+                    };
+                    if let Some(offered) = wanted {
+                        self.offered = Some(offered);
                         let url = format!("http://server/{offered}");
                         agent.handle(&mut self.flash, Event::Trigger(url.as_bytes()), now_ms);
                     } else if let Some(deadline_ms) = agent.deadline_ms() {
@@ -186,6 +184,30 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Answers a fetch as a server does that knows ranges and tags.
+    fn serve(&mut self, agent: &mut Agent, id: FetchId, range: Range, wanted: usize, now_ms: u64) {
+        let bytes = self.images[wanted].clone();
+        let start = match range {
+            Range::From(start) => start as usize,
+            Range::Last(length) => bytes.len().saturating_sub(length as usize),
+        };
+        let tag = format!("\"{wanted}\"");
+        let head = ResponseHead {
+            status: 206,
+            content_length: Some((bytes.len() - start) as u64),
+            content_range: Some(ContentRange { start: start as u64, total: Some(bytes.len() as u64) }),
+            etag: Some(&tag),
+            version: None,
+            location: None,
+            encoded: false,
+        };
+        agent.handle(&mut self.flash, Event::Head(id, head), now_ms);
+        for piece in bytes[start..].chunks(1500) {
+            agent.handle(&mut self.flash, Event::Body(id, piece), now_ms);
+        }
+        agent.handle(&mut self.flash, Event::BodyEnd(id), now_ms);
     }
 
     /// What an image does once it runs.

@@ -1,0 +1,136 @@
+//! What makes an image one for this device: asked of its first 288 bytes before anything is erased, and asked again of
+//! what lies on flash before it is selected.
+
+use contract::{Code, Reason};
+use heapless::String;
+use image::{AppDescriptor, Header, ImageError, Revision};
+
+use crate::settings::{Hardware, Settings};
+
+/// What the running image says of itself, as far as the next one must agree with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traits {
+    /// The header's flash mode: another one can be unreadable to the bootloader in the field.
+    pub flash_mode_code: u8,
+    /// The page size of the flash cache it was linked for, as a power of two; 0 if it does not say.
+    pub mmu_page_size_log2: u8,
+    /// The anti-rollback counter; 0 without a descriptor.
+    pub secure_version: u32,
+    /// The project, where the descriptor is the application's own.
+    pub project: Option<String<32>>,
+}
+
+impl Traits {
+    pub(crate) fn of(header: &Header, descriptor: Option<&AppDescriptor>) -> Self {
+        let own = descriptor.filter(|descriptor| descriptor.is_apps_own());
+        Self {
+            flash_mode_code: header.flash_mode_code,
+            mmu_page_size_log2: descriptor.map_or(0, AppDescriptor::mmu_page_size_log2),
+            secure_version: descriptor.map_or(0, AppDescriptor::secure_version),
+            project: own.and_then(|own| String::try_from(own.project_name()).ok()),
+        }
+    }
+}
+
+/// Whether an image is one for this device, as far as header and descriptor tell.
+pub(crate) fn fits(
+    header: &Header,
+    descriptor: Option<&AppDescriptor>,
+    settings: &Settings,
+    running: Option<&Traits>,
+) -> Result<(), Reason> {
+    let Hardware { chip, revision, efuse_block_revision, secure_version, .. } = settings.hardware;
+    match header.chip() {
+        Some(found) if found == chip => {}
+        Some(found) => {
+            let (found, chip) = (found.name(), chip.name());
+            return refuse!(WrongChip, "wrong chip: the image is for {found}, this device is {chip}");
+        }
+        None => {
+            let (id, chip) = (u32::from(header.chip_id), chip.name());
+            return refuse!(
+                WrongChip,
+                "wrong chip: the image is for an unknown chip {id:#x}, this device is {chip}"
+            );
+        }
+    }
+    let wanted = (header.min_chip_revision, header.max_chip_revision);
+    if let Some(revision) = revision.filter(|revision| !is_within(*revision, wanted)) {
+        let (min, max) = wanted;
+        return refuse!(
+            ChipRevision,
+            "the image is for chip revisions {min} to {max}, this one is {revision}"
+        );
+    }
+    if let (Some(revision), Some(descriptor)) = (efuse_block_revision, descriptor) {
+        let (min, max) = (descriptor.min_efuse_block_revision(), descriptor.max_efuse_block_revision());
+        if !is_within(revision, (min, max)) {
+            return refuse!(
+                EfuseRevision,
+                "the image is for eFuse block revisions {min} to {max}, this one is {revision}"
+            );
+        }
+    }
+    let found = Traits::of(header, descriptor);
+    if let Some(running) = running {
+        agrees(&found, running)?;
+    }
+    let floor = secure_version.unwrap_or(0).max(running.map_or(0, |running| running.secure_version));
+    if found.secure_version < floor {
+        let version = found.secure_version;
+        return refuse!(
+            SecureVersion,
+            "the image's secure version is {version}, this device insists on {floor} or more"
+        );
+    }
+    Ok(())
+}
+
+/// What a bootloader in the field does not put up with, or an application of another kind.
+fn agrees(found: &Traits, running: &Traits) -> Result<(), Reason> {
+    let (new, old) = (found.mmu_page_size_log2, running.mmu_page_size_log2);
+    // An older build does not say; 64 KiB is what it means.
+    let pages = |log2: u8| if log2 == 0 { 16 } else { log2 };
+    if pages(new) != pages(old) {
+        let (new, old) = (1_u32 << (pages(new) & 31), 1_u32 << (pages(old) & 31));
+        return refuse!(
+            MmuPageSize,
+            "the image is made for memory pages of {new} bytes, this device has {old}"
+        );
+    }
+    let (new, old) = (found.flash_mode_code, running.flash_mode_code);
+    if new != old {
+        let (new, old) = (u32::from(new), u32::from(old));
+        return refuse!(
+            FlashMode,
+            "the image wants flash mode {new}, the running one has {old}; a bootloader may fail to read it"
+        );
+    }
+    match (&found.project, &running.project) {
+        (Some(new), Some(old)) if new != old => {
+            refuse!(WrongProject, "the image is of the project {new}, this device runs {old}")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// As ESP-IDF's bootloader decides: the highest revision counts only if it is set.
+fn is_within(revision: Revision, (min, max): (Revision, Revision)) -> bool {
+    revision >= min && (!max.is_bound() || revision <= max)
+}
+
+/// The code for what the verifier says.
+pub(crate) fn code_of(error: ImageError) -> Code {
+    match error {
+        ImageError::NotAnImage { .. }
+        | ImageError::NotForEsp32 { .. }
+        | ImageError::NotAnApplication
+        | ImageError::MergedFlashImage { .. } => Code::NotAnImage,
+        ImageError::TooLarge => Code::TooLarge,
+        ImageError::TrailingBytes { .. } => Code::TrailingBytes,
+        _ => Code::Damaged,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! HTTP/1.1 as a downloading device needs it: a GET is written, its response is read as it streams in.
+//!
+//! Owned here: URLs, redirect locations, the bytes of a request, the framing of a response (RFC 9112). Sockets, TLS and
+//! names of hosts are the port's; what a response means is the download's. Refused: whatever could be read in two ways,
+//! and every length without a bound.
+
+mod response;
+mod url;
+
+use core::fmt::{self, Write};
+
+pub use response::{HEAD_MAX_BYTES, Piece, Response, SCRATCH_BYTES};
+pub use url::{Target, Url, resolve};
+
+use crate::event::Range;
+
+/// Why a URL or a response is of no use; as text, a sentence without the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpError {
+    /// Not a URL of http or https, too long, with a user name, or with bytes that have no place in a request.
+    Url,
+    /// A redirect from https to http.
+    Downgrade,
+    /// A redirect to a URL that is too long.
+    LongLocation,
+    /// What came does not begin as HTTP/1 does.
+    NotHttp,
+    /// The head does not end.
+    LongHead,
+    /// A line of the head is none.
+    Head,
+    /// The length of the body is told in two ways or in none that can be read.
+    Length,
+    /// A transfer coding other than `chunked`.
+    Coding,
+    /// The chunks are not as they should be.
+    Chunk,
+    /// The connection was closed before the response ended.
+    Cut,
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url => "the URL is not one that can be fetched",
+            Self::Downgrade => "the server redirects from https to http",
+            Self::LongLocation => "the server redirects to a URL longer than 2048 bytes",
+            Self::NotHttp => "the server does not answer in HTTP",
+            Self::LongHead => "the head of the response is longer than 32 KiB",
+            Self::Head => "the head of the response is malformed",
+            Self::Length => "the response is unclear about its length",
+            Self::Coding => "the response has an unknown transfer coding",
+            Self::Chunk => "the response has a malformed chunk",
+            Self::Cut => "the connection closed before the response ended",
+        })
+    }
+}
+
+impl core::error::Error for HttpError {}
+
+/// Writes the GET for a part of what is at `url`, complete with its empty line; at most 2.6 KB.
+///
+/// A tag that could not have come out of [`Response`] is left out.
+pub fn write_request(
+    url: &Url<'_>,
+    range: Range,
+    if_range: Option<&str>,
+    keep_alive: bool,
+    out: &mut impl Write,
+) -> fmt::Result {
+    write!(out, "GET {} HTTP/1.1\r\nHost: ", url.target())?;
+    url.write_host(out)?;
+    match range {
+        Range::From(offset) => write!(out, "\r\nRange: bytes={offset}-")?,
+        Range::Last(count) => write!(out, "\r\nRange: bytes=-{count}")?,
+    }
+    if let Some(tag) = if_range.filter(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic())) {
+        write!(out, "\r\nIf-Range: {tag}")?;
+    }
+    let connection = if keep_alive { "keep-alive" } else { "close" };
+    write!(
+        out,
+        "\r\nAccept-Encoding: identity\r\nUser-Agent: updraft/{}\r\nConnection: {connection}\r\n\r\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+#[cfg(test)]
+mod tests;

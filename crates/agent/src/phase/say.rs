@@ -1,0 +1,163 @@
+//! What the agent says: messages in their order, and the report.
+
+use contract::{Lack, LastOutcome, Outcome, Phase as Stretch, Progress, Reason, Report, Request, Status};
+use heapless::String;
+
+use super::Agent;
+use crate::event::{Action, Message, MessageId};
+use crate::otadata::Running;
+use crate::port::{Encryption, Port};
+use crate::record::Place;
+
+/// Messages that wait to be sent; more are never needed at once, and the oldest makes room.
+pub(super) const OUTBOX: usize = 8;
+const PROGRESS_MS: u64 = 1_000;
+
+/// A message that waits; what it says is put together when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Report,
+    Status,
+    Progress(Progress),
+    Request,
+}
+
+impl Agent {
+    pub(super) fn on_connected<P: Port>(&mut self, port: &mut P) {
+        self.connected = true;
+        self.settle(port);
+        let on_trial = matches!(self.phase, super::Phase::SelfTest { .. });
+        let sha256 = self.image.as_ref().map(|image| image.sha256);
+        let proven = sha256.filter(|sha256| !on_trial && !self.record.was_confirmed(sha256));
+        if let Some(sha256) = proven {
+            // It came by cable, or from before there was a record.
+            self.record.confirm(sha256);
+        }
+        let blamed = self.blamed.take();
+        if let Some(sha256) = blamed {
+            self.record.count_failure(sha256);
+        }
+        if blamed.is_some() || proven.is_some() {
+            self.store(port);
+        }
+        // A self-test that succeeds now reports afterwards, in its new state.
+        if !on_trial {
+            self.queue(Kind::Report);
+        }
+        if let Some((_, status)) = self.outcome.take() {
+            self.queue_outcome(status);
+        }
+    }
+
+    pub(super) fn clear_quarantine<P: Port>(&mut self, port: &mut P) {
+        self.blamed = None;
+        if !self.record.failures.is_empty() {
+            self.record.failures.clear();
+            self.store(port);
+        }
+    }
+
+    pub(super) fn queue(&mut self, kind: Kind) -> MessageId {
+        self.next_message = self.next_message.wrapping_add(1);
+        let id = MessageId(self.next_message);
+        if self.outbox.is_full() {
+            self.outbox.pop_front();
+        }
+        let queued = self.outbox.push_back((id, kind)).is_ok();
+        debug_assert!(queued, "one was taken out before");
+        id
+    }
+
+    pub(super) fn queue_report(&mut self) {
+        self.queue(Kind::Report);
+    }
+
+    pub(super) fn queue_request(&mut self) {
+        self.queue(Kind::Request);
+    }
+
+    pub(super) fn queue_outcome(&mut self, status: Status) {
+        let id = self.queue(Kind::Status);
+        self.outcome = Some((id, status));
+    }
+
+    pub(super) fn queue_failure(&mut self, reason: Reason) {
+        self.queue_outcome(Status { outcome: Outcome::Failed, reason });
+    }
+
+    /// At most one a second, and one as each stretch begins.
+    pub(super) fn progress(&mut self, phase: Stretch, done: u32, total: u32) -> Option<MessageId> {
+        if self.progress_ms.is_some_and(|last| self.now_ms < last + PROGRESS_MS) {
+            return None;
+        }
+        self.progress_ms = Some(self.now_ms);
+        Some(self.queue(Kind::Progress(Progress { phase, done, total })))
+    }
+
+    pub(super) fn next_message(&mut self) -> Option<Action<'static>> {
+        loop {
+            let (id, kind) = self.outbox.pop_front()?;
+            let message = match kind {
+                Kind::Report => Message::Report,
+                Kind::Progress(progress) => Message::Progress(progress),
+                Kind::Request => Message::Request(Request::UrlExpired),
+                // A later outcome took its place.
+                Kind::Status => match &self.outcome {
+                    Some((of, status)) if *of == id => Message::Status(status.clone()),
+                    _ => continue,
+                },
+            };
+            return Some(Action::Publish(id, message));
+        }
+    }
+
+    /// What comes with SUCCESS: nothing, unless no report can tell what runs. Then its hash does.
+    pub(super) fn success_reason(&self) -> Reason {
+        let mut reason = Reason::default();
+        if let (None, Some(image)) = (self.version(), &self.image) {
+            // What does not fit is dropped, and this fits.
+            let _ = core::fmt::Write::write_fmt(
+                &mut reason,
+                format_args!("sha256 {}", contract::Sha256(image.sha256)),
+            );
+        }
+        reason
+    }
+
+    /// The protections that this device does without.
+    pub fn lacks(&self) -> impl Iterator<Item = Lack> {
+        Lack::ALL.into_iter().filter(|lack| match lack {
+            Lack::Signatures => !self.wants_signature(),
+            Lack::Record => self.keeper.place() == Place::Nowhere,
+            Lack::CrashLoops => !self.counts_crashes,
+            Lack::Updates => self.encryption == Encryption::Unsupported,
+        })
+    }
+
+    /// What the device says of itself; `None` while its version is not known, since a report must have one.
+    pub fn report(&self) -> Option<Report> {
+        let mut report = Report::bare(self.version()?.clone());
+        report.product.clone_from(&self.settings.product);
+        report.chip = String::try_from(self.settings.hardware.chip.name()).ok();
+        report.sha256 = self.image.as_ref().map(|image| contract::Sha256(image.sha256));
+        report.slot = match self.running {
+            Running::Factory => String::try_from("factory").ok(),
+            Running::Slot(slot) => {
+                let mut name = String::new();
+                core::fmt::Write::write_fmt(&mut name, format_args!("ota_{slot}")).ok().map(|()| name)
+            }
+        };
+        report.state = String::try_from(self.running_state.as_str()).ok();
+        report.slot_bytes = self.table.slots.iter().map(|slot| slot.size_bytes).min();
+        report.rollback = self.record.rollback;
+        report.reset = String::try_from(self.settings.reset.as_str()).ok();
+        report.lacks = self.lacks().filter_map(|lack| String::try_from(lack.as_str()).ok()).collect();
+        report.returned.clone_from(&self.returned);
+        report.last = self.record.last.as_ref().map(|last| LastOutcome {
+            to: last.to.clone(),
+            result: last.result,
+            reason: Some(last.reason.clone()).filter(|reason| !reason.as_str().is_empty()),
+        });
+        Some(report)
+    }
+}

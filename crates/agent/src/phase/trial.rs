@@ -1,0 +1,139 @@
+//! A new image on trial, and giving one up: confirmed, rejected, or fallen back from.
+
+use contract::{Code, Outcome, Reason};
+
+use super::judge::{Hindrance, QUARANTINE_AT};
+use super::{Agent, Phase};
+use crate::otadata::{self, Entries, Refused, Running};
+use crate::partition::Partition;
+use crate::port::Port;
+use crate::record::{Attempt, Last, Stage};
+use crate::verify::{SlotImage, read_slot};
+
+impl Agent {
+    pub(super) fn confirm<P: Port>(&mut self, port: &mut P, until_ms: u64) -> Phase {
+        // What did not work is done again with the next event, until the time is up.
+        if self.write_confirmation(port).is_err() {
+            return Phase::SelfTest { until_ms };
+        }
+        let to = self.version().cloned();
+        if let Some(image) = &self.image {
+            self.record.confirm(image.sha256);
+        }
+        self.succeed(port, to);
+        Phase::Idle
+    }
+
+    fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Hindrance> {
+        let entries = Entries::read(port, self.table.otadata)?;
+        match entries.plan_confirm(self.running, self.slots()) {
+            Ok(None) => {}
+            Ok(Some(transition)) => {
+                // Cut before: one boot was all there was; the bootloader rolls back.
+                // Cut during or after the erase: the entry that names the old slot decides, and the old image runs; it finds
+                //   the new one intact in its slot and selects it again.
+                // Cut after: confirmed, which the next boot finds in otadata even if the record says less.
+                otadata::apply(port, self.table.otadata, &transition)?;
+            }
+            // The entry was lost in a confirmation that failed half-way. What runs and passed its test gets a new one.
+            Err(_) => self.keep_running(port)?,
+        }
+        let entries = Entries::read(port, self.table.otadata)?;
+        self.note_state(&entries);
+        match entries.plan_confirm(self.running, self.slots()) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Hindrance::Refused(Refused::NotRunning)),
+            Err(refused) => Err(Hindrance::Refused(refused)),
+        }
+    }
+
+    pub(super) fn reject_in_time<P: Port>(&mut self, port: &mut P) -> Phase {
+        let seconds = self.settings.self_test_ms.div_ceil(1000);
+        let (code, what) = if self.connected {
+            (Code::CheckFailed, "the application's check did not pass")
+        } else {
+            (Code::BrokerNotReached, "the broker was not reached")
+        };
+        self.reject(port, Reason::coded(code, format_args!("rolled back: {what} within {seconds} s")))
+    }
+
+    /// Gives the running image up in its trial, if another one can take over.
+    pub(super) fn reject<P: Port>(&mut self, port: &mut P, reason: Reason) -> Phase {
+        let Some((slot, _)) = self.another_that_boots(port, |_| true) else {
+            // Better an image that fails its test than none: it goes on trying for as long as it takes.
+            return Phase::SelfTest { until_ms: u64::MAX };
+        };
+        let to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
+        self.record.last = Some(Last { to, result: Outcome::Failed, reason });
+        if let Some(attempt) = &mut self.record.attempt {
+            attempt.stage = Stage::Rejected;
+        }
+        self.store(port);
+        // Cut before: a bootloader with rollback aborts the image; without, this is done again at the next boot.
+        // A fault has the effect of a cut.
+        let _ = self.leave(port, slot);
+        Phase::Restarting
+    }
+
+    /// Leaves a confirmed image that crashes again and again, for one that ran well here; `false` if there is none.
+    pub(super) fn fall_back<P: Port>(&mut self, port: &mut P) -> bool {
+        let Running::Slot(running) = self.running else { return false };
+        let Some(image) = self.image.clone() else { return false };
+        // Not to one that was left for the same reason as often as quarantine allows, or the two would take turns for ever.
+        let proven = |agent: &Self, other: &SlotImage| {
+            agent.record.was_confirmed(&other.sha256)
+                && agent.record.failures_of(&other.sha256) < QUARANTINE_AT
+        };
+        let Some((slot, _)) = self.another_that_boots(port, |found| proven(self, found)) else {
+            return false;
+        };
+        let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
+        if !already {
+            let crashes = self.settings.crash_loop_at;
+            let why = format_args!(
+                "rolled back: the image crashed {crashes} times in a row after it was confirmed"
+            );
+            let (to, sha256) = (self.version().cloned(), image.sha256);
+            let reason = Reason::coded(Code::CrashLoop, why);
+            self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
+            self.record.attempt =
+                Some(Attempt { stage: Stage::Rejected, slot: running, sha256, to, rearms: 0 });
+            self.store(port);
+        }
+        // Cut before: the record says that it was given up, and the next boot does it.
+        self.leave(port, slot).is_ok()
+    }
+
+    /// Makes otadata choose `to` instead of what runs.
+    fn leave<P: Port>(&mut self, port: &mut P, to: Running) -> Result<(), Hindrance> {
+        let entries = Entries::read(port, self.table.otadata)?;
+        let plan = entries.plan_leave(self.running, to, self.slots()).map_err(Hindrance::Refused)?;
+        for transition in &plan {
+            // Cut before, during or after: `plan_leave` writes the entry that is to decide before it takes away the one that
+            //   decides now, and each goes to a sector that the other does not need.
+            otadata::apply(port, self.table.otadata, transition)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn running_partition(&self) -> Option<Partition> {
+        match self.running {
+            Running::Factory => self.table.factory,
+            Running::Slot(slot) => self.table.slots.get(usize::from(slot)).copied(),
+        }
+    }
+
+    /// Another image that the bootloader can start now, read to its end: an entry says nothing of what lies in a slot.
+    fn another_that_boots<P: Port>(
+        &self,
+        port: &mut P,
+        wanted: impl Fn(&SlotImage) -> bool,
+    ) -> Option<(Running, SlotImage)> {
+        let slots = (0..).zip(&self.table.slots).map(|(slot, partition)| (Running::Slot(slot), *partition));
+        let factory = self.table.factory.map(|partition| (Running::Factory, partition));
+        slots.chain(factory).filter(|(other, _)| *other != self.running).find_map(|(other, partition)| {
+            let image = read_slot(port, partition).ok()?.ok()?;
+            (image.chip == Some(self.settings.hardware.chip) && wanted(&image)).then_some((other, image))
+        })
+    }
+}

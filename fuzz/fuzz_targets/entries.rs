@@ -56,7 +56,9 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(u64::from(slot.offset) + u64::from(slot.size_bytes) <= FLASH_BYTES as u64);
     }
     let slots = u8::try_from(table.slots.len()).expect("at most 16 slots");
-    if let Some(selected) = Entries::read(&mut flash, table.otadata).ok().and_then(|entries| entries.selected(slots)) {
+    if let Some(selected) =
+        Entries::read(&mut flash, table.otadata).ok().and_then(|entries| entries.selected(slots))
+    {
         assert!(selected.slot < slots);
     }
 });

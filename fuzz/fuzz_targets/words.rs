@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use updraft_contract::{
-    Control, DeviceId, Presence, ProductName, Progress, Report, Request, Status, Topic, Version, VersionTopic,
-    is_below_device,
+    Control, DeviceId, Presence, ProductName, Progress, Report, Request, Status, Topic, Version,
+    VersionTopic, is_below_device,
 };
 
 fuzz_target!(|bytes: &[u8]| {

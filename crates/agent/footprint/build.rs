@@ -51,7 +51,10 @@ fn heads(total: usize) -> [(&'static str, String); 5] {
     };
     [
         ("forbidden", format!("HTTP/1.1 403 Forbidden\r\n{fields}Content-Length: 0\r\n\r\n")),
-        ("redirect", format!("HTTP/1.1 302 Found\r\n{fields}Location: /d/firmware.bin\r\nContent-Length: 0\r\n\r\n")),
+        (
+            "redirect",
+            format!("HTTP/1.1 302 Found\r\n{fields}Location: /d/firmware.bin\r\nContent-Length: 0\r\n\r\n"),
+        ),
         ("tail", part(total - 4128)),
         ("whole", format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {total}\r\n\r\n")),
         ("part", part(4096)),

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_bookmark_beyond_the_slot_or_between_sectors_is_none() {
         for (received, total) in [(0x2_0001, 900_000), (0x10_0000, 0x20_0000), (0x3_0000, 0x2_0000)] {
-            let bytes = Bookmark { received, total, ..mark() }.encode();
+            let bytes = Bookmark { total, received, ..mark() }.encode();
             assert_eq!(Bookmark::decode(&bytes, SLOT), None, "{received:#x} of {total:#x}");
         }
     }

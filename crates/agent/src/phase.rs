@@ -122,7 +122,7 @@ pub struct Agent {
     retries: u8,
     /// The most that was received of any file in this attempt.
     furthest: u32,
-    /// Since when a connection has been judged by how much it brings, and what had been received by then.
+    /// Since when a connection has been judged by how much it brings, and how many bytes it has brought since.
     pace: (u64, u32),
     url_requests: u8,
     progress_ms: Option<u64>,
@@ -236,14 +236,16 @@ impl Agent {
             ) => self.renew(url),
             (Phase::AwaitingUrl { .. }, Event::Connected) if self.resuming => self.ask_for_url(port),
             (Phase::Downloading { fetch, .. }, Event::Received(id, bytes)) if fetch == id => {
-                self.on_received(port, fetch, bytes)
+                let next = self.on_received(port, fetch, bytes);
+                self.judge_pace(port, bytes.len(), next)
             }
             (Phase::Downloading { fetch, .. }, Event::Closed(id)) if fetch == id => self.on_closed(port),
             (Phase::Downloading { fetch, .. }, Event::Head(id, head)) if fetch == id => {
                 self.on_head(port, fetch, &head)
             }
             (Phase::Downloading { fetch, .. }, Event::Body(id, bytes)) if fetch == id => {
-                self.on_body(port, fetch, bytes)
+                let next = self.on_body(port, fetch, bytes);
+                self.judge_pace(port, bytes.len(), next)
             }
             (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
             (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {

@@ -6,7 +6,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
-use contract::{LastOutcome, Outcome, Phase, Status, Version};
+use contract::{Code, LastOutcome, Outcome, Phase, Reason, Status, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Verdict, verdict_of};
@@ -129,6 +129,8 @@ pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
             Phase::Download | Phase::Verify => UpdateState::Downloading,
             Phase::Restart => UpdateState::Restarting,
         }),
+        // Such a device tells the version in its report, and a status tells none.
+        Event::Status(status) if is_of_confirmed(update.state, &status.reason) => return None,
         Event::PlainStatus(status) | Event::Status(status) if status.outcome == Outcome::Failed => {
             in_flight.then(|| failed(update.state, status.reason.as_str()))?
         }
@@ -160,7 +162,10 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
     if let Some(news) = &report.news
         && in_flight
         && news.result == Outcome::Failed
-        && news.to.as_ref().is_none_or(|tried| *tried == update.to)
+        && news.to.as_ref().map_or_else(
+            || !news.reason.as_ref().is_some_and(|reason| is_of_confirmed(update.state, reason)),
+            |tried| *tried == update.to,
+        )
     {
         let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
         return changed(update, failed(update.state, reason));
@@ -183,6 +188,12 @@ fn fallen_back(update: &UpdateView, report: &ReportView) -> Option<Change> {
     let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
     let given_up = news.result == Outcome::Failed && news.to.as_ref() == Some(&update.to) && has_run(reason);
     given_up.then(|| because(UpdateState::RolledBack, reason.to_owned()))
+}
+
+/// Only a confirmed image has a crash loop: one that is told before the restart is of the image that ran until then, and
+/// says nothing of the one that is being fetched.
+fn is_of_confirmed(state: UpdateState, reason: &Reason) -> bool {
+    state != UpdateState::Restarting && reason.code() == Some(Code::CrashLoop)
 }
 
 /// Whether the new image ran before it failed: the code says so, or without one the words.

@@ -25,10 +25,13 @@ pub enum Behaviour {
     CrashesAtBoot,
     /// It runs and never reaches the network, so it never confirms itself.
     NeverReachesNetwork,
+    /// It confirms itself and crashes a moment later, and so at every boot from then on.
+    CrashesLater,
 }
 
 impl Behaviour {
-    const ALL: [Self; 3] = [Self::Healthy, Self::CrashesAtBoot, Self::NeverReachesNetwork];
+    const ALL: [Self; 4] =
+        [Self::Healthy, Self::CrashesAtBoot, Self::NeverReachesNetwork, Self::CrashesLater];
 
     /// The name on the command line and in JSON: `crashes-at-boot`.
     pub const fn name(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Behaviour {
             Self::Healthy => "healthy",
             Self::CrashesAtBoot => "crashes-at-boot",
             Self::NeverReachesNetwork => "never-reaches-network",
+            Self::CrashesLater => "crashes-later",
         }
     }
 
@@ -44,6 +48,7 @@ impl Behaviour {
             Self::Healthy => 0,
             Self::CrashesAtBoot => 1,
             Self::NeverReachesNetwork => 2,
+            Self::CrashesLater => 3,
         }
     }
 }
@@ -60,7 +65,7 @@ pub struct UnknownBehaviour;
 
 impl fmt::Display for UnknownBehaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a behaviour is healthy, crashes-at-boot or never-reaches-network")
+        f.write_str("a behaviour is healthy, crashes-at-boot, never-reaches-network or crashes-later")
     }
 }
 

@@ -35,6 +35,9 @@ pub struct Device {
     pub created_at: DateTime<Utc>,
     /// What else its JSON report said; null for a device that reports a bare version.
     pub report: Option<DeviceReport>,
+    /// The protections that it says it does without: `signatures` (takes unsigned images), `record`, `crash_loops`,
+    /// `updates`; more may follow.
+    pub lacks: Vec<String>,
     /// Messages from it that could not be read.
     pub unreadable: Option<Unreadable>,
 }
@@ -57,6 +60,9 @@ pub struct DeviceReport {
     /// What else it takes.
     #[serde(default)]
     pub accepts: Vec<String>,
+    /// The protections that it does without.
+    #[serde(default)]
+    pub lacks: Vec<String>,
 }
 
 /// Messages from a device that could not be read.
@@ -87,8 +93,11 @@ pub struct Update {
     /// Where it stands.
     #[schema(value_type = String)]
     pub state: UpdateState,
-    /// Why, in words; null while nothing is to be explained.
+    /// Why, in words, without the code; null while nothing is to be explained.
     pub reason: Option<String>,
+    /// Why, for programs: one of the contract's codes (`wrong_chip`, `crash_loop`, …); null if the device gave none.
+    #[schema(value_type = Option<String>)]
+    pub code: Option<&'static str>,
     /// The artifact's size, in bytes.
     pub bytes: u64,
     /// What the device does now (`download`, `verify`, `restart`), if it says.

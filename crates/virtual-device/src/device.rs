@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::otadata::Running;
@@ -55,6 +55,23 @@ impl PowerSwitch {
     }
 }
 
+/// Tells a running device to move to another broker; it comes back if that one does not work.
+#[derive(Debug, Clone, Default)]
+pub struct MoveSwitch(Arc<Mutex<Option<Url>>>, Arc<Notify>);
+
+impl MoveSwitch {
+    /// Moves to a broker, `mqtt://host:port` or `mqtts://host:port`.
+    pub fn move_to(&self, broker: Url) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(broker);
+        self.1.notify_one();
+    }
+
+    pub(crate) async fn wanted(&self) -> Option<Url> {
+        self.1.notified().await;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// What a device is.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -84,6 +101,12 @@ pub struct Options {
     pub stall: Duration,
     /// The first pause after a lost download connection.
     pub back_off: Duration,
+    /// How long a new broker has to be reached before the one before it counts again.
+    pub move_time: Duration,
+    /// Digests of the keys that are compiled into its firmware; with none it takes unsigned images.
+    pub trusted_keys: Vec<[u8; 32]>,
+    /// Moves it to another broker at any time.
+    pub moves: MoveSwitch,
     /// A power cut to come.
     pub cut: Option<Cut>,
     /// Cuts the power at any time.
@@ -107,6 +130,9 @@ impl Options {
             self_test: Duration::from_mins(1),
             stall: Duration::from_secs(30),
             back_off: Duration::from_secs(1),
+            move_time: Duration::from_mins(2),
+            trusted_keys: Vec::new(),
+            moves: MoveSwitch::default(),
             cut: None,
             power: PowerSwitch::default(),
         }
@@ -125,7 +151,7 @@ pub enum Notice {
         /// Not confirmed yet.
         on_trial: bool,
     },
-    /// The image crashed before it did anything.
+    /// The image crashed.
     Crashed,
     /// No slot holds an image that boots.
     NoBootableApp,
@@ -141,6 +167,8 @@ pub enum Notice {
     UrlExpired,
     /// An attempt ended.
     Ended(Outcome, Reason),
+    /// It connects anew, to the broker at this address.
+    Moving(String),
     /// It restarts.
     Restarting,
     /// The power was cut.
@@ -154,7 +182,7 @@ impl fmt::Display for Notice {
                 let version = version.as_ref().map_or("an unknown version", Version::as_str);
                 write!(f, "boots {version} from {slot}{}", if *on_trial { ", on trial" } else { "" })
             }
-            Self::Crashed => f.write_str("the image crashed at boot"),
+            Self::Crashed => f.write_str("the image crashed"),
             Self::NoBootableApp => f.write_str("no slot holds an image that boots; it must be flashed again"),
             Self::Connected => f.write_str("connected"),
             Self::Disconnected(why) => write!(f, "not connected: {why}"),
@@ -172,6 +200,7 @@ impl fmt::Display for Notice {
             Self::UrlExpired => f.write_str("the URL expired; asks for a fresh one"),
             Self::Ended(outcome, reason) if reason.as_str().is_empty() => f.write_str(outcome.as_str()),
             Self::Ended(outcome, reason) => write!(f, "{} {reason}", outcome.as_str()),
+            Self::Moving(address) => write!(f, "connects to {address}"),
             Self::Restarting => f.write_str("restarts"),
             Self::PowerCut => f.write_str("the power was cut"),
         }
@@ -217,6 +246,8 @@ pub fn provision(options: &Options) -> anyhow::Result<(Flash, Chip)> {
 /// connect, an image that is none, a flash file that cannot be used.
 pub async fn run(options: Options, stop: CancellationToken, observer: Observer) -> anyhow::Result<()> {
     let (mut flash, chip) = provision(&options)?;
+    // As keys that are compiled in are: there for good.
+    let trusted_keys: &'static [[u8; 32]] = Vec::leak(options.trusted_keys.clone());
     let mut reset = ResetReason::PowerOn;
     let mut crashes = 0_u32;
     let mut ever_connected = false;
@@ -244,7 +275,7 @@ pub async fn run(options: Options, stop: CancellationToken, observer: Observer) 
         }
         crashes = 0;
         let started = Instant::now();
-        let settings = settings(&options, chip, reset);
+        let settings = Settings { trusted_keys, ..settings(&options, chip, reset) };
         let mut agent = Box::new(Agent::new(settings));
         match agent.boot(&mut flash, running, 0) {
             Ok(()) => {}
@@ -267,13 +298,18 @@ pub async fn run(options: Options, stop: CancellationToken, observer: Observer) 
             observer: &observer,
             started,
             ever_connected: &mut ever_connected,
-            online: behaviour != Behaviour::NeverReachesNetwork,
+            behaviour,
         };
         match session.run(&stop).await? {
             End::Stopped => return Ok(()),
             End::Restart => {
                 tell(Notice::Restarting);
                 reset = ResetReason::Software;
+                sleep(options.pace.restart).await;
+            }
+            End::Crash => {
+                tell(Notice::Crashed);
+                reset = ResetReason::Panic;
                 sleep(options.pace.restart).await;
             }
             End::PowerCut => {
@@ -324,6 +360,7 @@ fn settings(options: &Options, chip: Chip, reset: ResetReason) -> Settings {
         self_test_ms: milliseconds(options.self_test),
         stall_ms: milliseconds(options.stall),
         back_off_ms: milliseconds(options.back_off),
+        move_ms: milliseconds(options.move_time),
         ..Settings::new(chip)
     }
 }

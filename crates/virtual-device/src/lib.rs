@@ -9,4 +9,4 @@ pub mod layout;
 pub mod net;
 
 pub use bootloader::Rollback;
-pub use device::{Notice, Observer, Options, Pace, PowerSwitch, provision, run};
+pub use device::{MoveSwitch, Notice, Observer, Options, Pace, PowerSwitch, provision, run};

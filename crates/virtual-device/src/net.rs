@@ -7,12 +7,14 @@ mod mqtt;
 
 use std::time::Duration;
 
-use agent::{Action, Agent, Event, FetchId, Message, MessageId};
+use agent::{Action, Agent, Connection, Event, FetchId, Message, MessageId};
 use contract::{Control, Presence, TopicKind};
+use image::Behaviour;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::device::{Notice, Observer, Options};
 use crate::flash::Flash;
@@ -26,6 +28,8 @@ pub(crate) enum End {
     Stopped,
     /// The agent asked for it.
     Restart,
+    /// The image crashed.
+    Crash,
     /// The power went.
     PowerCut,
 }
@@ -38,8 +42,8 @@ pub(crate) struct Session<'a> {
     pub(crate) observer: &'a Observer,
     pub(crate) started: Instant,
     pub(crate) ever_connected: &'a mut bool,
-    /// Whether the image ever tries the network.
-    pub(crate) online: bool,
+    /// How the image behaves.
+    pub(crate) behaviour: Behaviour,
 }
 
 /// A task that ends with whoever holds this.
@@ -73,11 +77,15 @@ impl Fetch {
 
 impl Session<'_> {
     pub(crate) async fn run(&mut self, stop: &CancellationToken) -> anyhow::Result<End> {
-        let mut link = if self.online { Some(Link::connect(self.options)?) } else { None };
+        let mut link = self.link()?;
+        let mut crash_at = None;
         let mut fetch: Option<Fetch> = None;
         loop {
-            if let Some(end) = self.act(&mut link, &mut fetch) {
+            if let Some(end) = self.act(&mut link, &mut fetch)? {
                 return Ok(end);
+            }
+            if self.behaviour == Behaviour::CrashesLater && *self.ever_connected && self.agent.may_sleep() {
+                crash_at = crash_at.or(Some(Instant::now() + self.options.pace.restart));
             }
             let deadline = self.agent.deadline_ms();
             let deadline = deadline.map(|at_ms| self.started + Duration::from_millis(at_ms));
@@ -93,6 +101,10 @@ impl Session<'_> {
                     self.flash.power_off();
                     return Ok(End::PowerCut);
                 }
+                () = sleep_until(crash_at.unwrap_or_else(Instant::now)), if crash_at.is_some() => {
+                    return Ok(End::Crash);
+                }
+                Some(broker) = self.options.moves.wanted() => self.move_to(&broker),
                 news = Link::next(&mut link) => self.on_news(news, &mut link)?,
                 (id, heard) = Fetch::next(&mut fetch) => {
                     if matches!(heard, Heard::Closed | Heard::Lost(_)) {
@@ -112,17 +124,38 @@ impl Session<'_> {
         self.agent.handle(self.flash, event, now_ms);
     }
 
+    /// A connection to the broker that the agent says, or else to the one that the device came with.
+    fn link(&mut self) -> anyhow::Result<Option<Link>> {
+        if self.behaviour == Behaviour::NeverReachesNetwork {
+            return Ok(None);
+        }
+        let moved = self.agent.connection(self.flash);
+        let moved = moved.and_then(|connection| Url::parse(str::from_utf8(connection.bytes()).ok()?).ok());
+        Link::connect(self.options, moved.as_ref().unwrap_or(&self.options.broker)).map(Some)
+    }
+
+    fn move_to(&mut self, broker: &Url) {
+        if let Ok(connection) = Connection::new(broker.as_str().as_bytes()) {
+            // Where there is no place to keep the way back, the device stays where it is.
+            let _ = self.agent.move_to(self.flash, connection);
+        }
+    }
+
     /// Does all that the agent wants done; `Some` if that ends the session.
-    fn act(&mut self, link: &mut Option<Link>, fetch: &mut Option<Fetch>) -> Option<End> {
+    fn act(&mut self, link: &mut Option<Link>, fetch: &mut Option<Fetch>) -> anyhow::Result<Option<End>> {
         loop {
             if !self.flash.is_powered() {
-                return Some(End::PowerCut);
+                return Ok(Some(End::PowerCut));
             }
             match self.agent.poll() {
-                None => return None,
-                Some(Action::Restart) => return Some(End::Restart),
+                None => return Ok(None),
+                Some(Action::Restart) => return Ok(Some(End::Restart)),
                 Some(Action::Cancel) => *fetch = None,
-                Some(Action::Reconnect) => return Some(End::Restart),
+                Some(Action::Reconnect) => {
+                    *link = self.link()?;
+                    let address = link.as_ref().map(|link| link.address().to_owned()).unwrap_or_default();
+                    self.tell(Notice::Moving(address));
+                }
                 Some(Action::Fetch { id, url, range, if_range }) => {
                     let (task, heard) = http::fetch(url, range, if_range, self.options.pace.bytes_per_s);
                     *fetch = Some(Fetch { id, heard, _task: task });

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use contract::{DeviceId, Outcome, Report};
+use contract::{DeviceId, Outcome, Progress, Report};
 use image::build::Build;
+use image::signature::Scheme;
+use image::signing::{SigningKey, sign};
 use image::{Behaviour, Chip};
 use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -84,17 +86,20 @@ async fn serve(bytes: Vec<u8>, manner: Manner) -> (String, Arc<AtomicUsize>) {
             let nth = count.fetch_add(1, Ordering::SeqCst);
             let (read, mut write) = socket.split();
             let mut lines = BufReader::new(read).lines();
-            let (mut from, mut fresh) = (0, false);
+            let total = bytes.len();
+            let (mut from, mut is_range, mut fresh) = (0, false, false);
             while let Ok(Some(line)) = lines.next_line().await {
                 fresh |= line.contains("fresh");
                 if let Some(range) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
-                    from = range.trim_end_matches('-').parse().expect("an offset");
+                    let (first, last) = range.split_once('-').expect("a range");
+                    let end = || total.saturating_sub(last.parse().expect("a length"));
+                    from = first.parse().unwrap_or_else(|_| end());
+                    is_range = true;
                 }
                 if line.is_empty() {
                     break;
                 }
             }
-            let total = bytes.len();
             let status = match manner {
                 Manner::Answers(status) => Some(status),
                 Manner::ExpiredOnce if !fresh => Some(403),
@@ -102,7 +107,7 @@ async fn serve(bytes: Vec<u8>, manner: Manner) -> (String, Arc<AtomicUsize>) {
             };
             let head = match status {
                 Some(status) => format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n"),
-                None if from > 0 && manner != Manner::IgnoresRange => format!(
+                None if is_range && manner != Manner::IgnoresRange => format!(
                     "HTTP/1.1 206 Part\r\nContent-Range: bytes {from}-{}/{total}\r\nContent-Length: {}\r\n",
                     total - 1,
                     total - from
@@ -207,6 +212,10 @@ impl Scene {
         String::from_utf8(self.message("ota/status").await).expect("UTF-8")
     }
 
+    async fn progress(&mut self) -> Progress {
+        serde_json::from_slice(&self.message("ota/progress").await).expect("progress")
+    }
+
     /// Waits for a report of this version.
     async fn report(&mut self, version: &str) -> Report {
         loop {
@@ -215,6 +224,18 @@ impl Scene {
                 return report;
             }
         }
+    }
+
+    async fn notice(&mut self, wanted: impl Fn(&Notice) -> bool) {
+        let found = async {
+            while let Some((_, notice)) = self.notices.recv().await {
+                if wanted(&notice) {
+                    return;
+                }
+            }
+            panic!("the device ended");
+        };
+        timeout(PATIENCE, found).await.expect("the notice comes in time");
     }
 
     async fn trigger(&self, url: &str) {
@@ -243,7 +264,7 @@ async fn a_good_image_is_confirmed_and_lies_in_the_slot_byte_for_byte() {
     assert_eq!(report.rollback, Some(true));
     assert_eq!(report.last.expect("an outcome").result, Outcome::Success);
     assert_eq!(scene.status().await, "SUCCESS");
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    assert_eq!(requests.load(Ordering::SeqCst), 2, "the end of the file, then all of it");
     assert_eq!(scene.slot(1, new.len()).await, new);
 }
 
@@ -290,7 +311,8 @@ async fn an_image_that_never_reaches_the_broker_gives_up_and_the_old_one_says_so
     let mut scene = Scene::new(|options| options.self_test = Duration::from_millis(200)).await;
     let (server, _) = serve(firmware("1.1.0", Behaviour::NeverReachesNetwork), Manner::Well).await;
     scene.trigger(&format!("{server}/p/releases/v1.1.0/firmware.bin")).await;
-    assert_eq!(scene.status().await, "FAILED rolled back: the broker was not reached within 1 s");
+    let expected = "FAILED rolled back: the broker was not reached within 1 s [broker_not_reached]";
+    assert_eq!(scene.status().await, expected);
 }
 
 #[tokio::test]
@@ -321,7 +343,10 @@ async fn connections_lost_for_good_end_as_failed_with_the_old_image_running() {
     let (server, _) = serve(firmware("1.2.0", Behaviour::Healthy), Manner::ResetAt(1000, 100)).await;
     scene.trigger(&format!("{server}/p/releases/v1.2.0/firmware.bin?signature=secret")).await;
     let status = scene.status().await;
-    assert!(status.starts_with("FAILED given up after 6 tries: the connection was lost"), "{status}");
+    assert!(
+        status.starts_with("FAILED given up after 6 tries: the connection closed before the response ended"),
+        "{status}"
+    );
     assert!(!status.contains("secret") && !status.contains("http:"), "{status}");
     assert_eq!(scene.slot(0, old.len()).await, *old);
 }
@@ -386,13 +411,20 @@ async fn a_trigger_that_the_broker_kept_is_not_obeyed_at_every_connect() {
 }
 
 #[tokio::test]
-async fn a_power_cut_in_mid_download_is_told_afterwards() {
+async fn a_download_goes_on_after_a_power_cut() {
     let mut scene = Scene::new(|options| options.pace.bytes_per_s = Some(100_000)).await;
-    let (server, _) = serve(firmware("1.2.0", Behaviour::Healthy), Manner::Well).await;
-    scene.trigger(&format!("{server}/p/releases/v1.2.0/firmware.bin")).await;
-    scene.message("ota/progress").await;
+    let new = firmware("1.2.0", Behaviour::Healthy);
+    let (server, _) = serve(new.clone(), Manner::Well).await;
+    let url = format!("{server}/p/releases/v1.2.0/firmware.bin");
+    scene.trigger(&url).await;
+    while scene.progress().await.done < 70_000 {}
     scene.options.power.cut();
-    assert_eq!(scene.status().await, "FAILED interrupted: the device restarted during the download");
+    // The URL is a secret that the device does not keep.
+    assert_eq!(scene.message("ota/request").await, b"url_expired");
+    scene.trigger(&url).await;
+    assert!(scene.progress().await.done >= 64 * 1024, "it began again");
+    assert_eq!(scene.status().await, "SUCCESS");
+    assert_eq!(scene.slot(1, new.len()).await, new);
 }
 
 #[tokio::test]
@@ -404,4 +436,66 @@ async fn a_device_that_stops_says_offline() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn an_image_that_crashes_after_it_was_confirmed_is_left_for_the_one_before() {
+    let mut scene = Scene::new(|_| {}).await;
+    let (server, _) = serve(firmware("1.1.0", Behaviour::CrashesLater), Manner::Well).await;
+    scene.trigger(&format!("{server}/p/releases/v1.1.0/firmware.bin")).await;
+    assert_eq!(scene.status().await, "SUCCESS", "it looked well");
+    let report = scene.report("1.0.0").await;
+    let expected =
+        "FAILED rolled back: the image crashed 5 times in a row after it was confirmed [crash_loop]";
+    assert_eq!(scene.status().await, expected);
+    assert_eq!(report.state.as_deref(), Some("valid"));
+    assert_eq!(report.last.expect("an outcome").to.expect("known").as_str(), "1.1.0");
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_answer_is_left_for_the_one_before() {
+    let mut scene = Scene::new(|options| options.move_time = Duration::from_secs(1)).await;
+    // Nobody listens there once the port was given back.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    scene.options.moves.move_to(format!("mqtt://{dead}").parse().expect("a URL"));
+    let returned = scene.report("1.0.0").await.returned.expect("says why it is back");
+    assert_eq!(returned.code(), Some(contract::Code::MoveFailed), "{returned}");
+}
+
+#[tokio::test]
+async fn a_broker_that_answers_is_kept_through_restarts() {
+    let mut scene = Scene::new(|_| {}).await;
+    let other = Broker::start().await;
+    let url: url::Url = format!("mqtt://127.0.0.1:{}", other.port).parse().expect("a URL");
+    scene.options.moves.move_to(url);
+    let address = format!("127.0.0.1:{}", other.port);
+    scene.notice(|notice| *notice == Notice::Moving(address.clone())).await;
+    scene.notice(|notice| *notice == Notice::Connected).await;
+    scene.options.power.cut();
+    scene.notice(|notice| *notice == Notice::PowerCut).await;
+    scene.notice(|notice| *notice == Notice::Connected).await;
+    // The old broker is told nothing any more, not even that the device is gone and back.
+    let said = timeout(Duration::from_millis(300), scene.report("1.0.0")).await;
+    assert!(said.is_err(), "it reports to the broker that it left");
+}
+
+#[tokio::test]
+async fn a_device_that_trusts_keys_takes_only_what_they_signed() {
+    let key = SigningKey::generate(Scheme::EcdsaP256).expect("a key");
+    let other = SigningKey::generate(Scheme::EcdsaP256).expect("a key");
+    let trusted = key.public().digest();
+    let mut scene = Scene::new(|options| options.trusted_keys = vec![trusted]).await;
+    let plain = firmware("1.1.0", Behaviour::Healthy);
+    let by_other = sign(&plain, &other).expect("signed");
+    for (image, code) in [(plain.clone(), "[unsigned]"), (by_other, "[untrusted_key]")] {
+        let (server, _) = serve(image, Manner::Well).await;
+        scene.trigger(&format!("{server}/p/releases/v1.1.0/firmware.bin")).await;
+        let status = scene.status().await;
+        assert!(status.starts_with("FAILED ") && status.ends_with(code), "{status}");
+    }
+    let (server, _) = serve(sign(&plain, &key).expect("signed"), Manner::Well).await;
+    scene.trigger(&format!("{server}/p/releases/v1.1.0/firmware.bin")).await;
+    let report = scene.report("1.1.0").await;
+    assert!(!report.lacks.iter().any(|lack| lack == "signatures"), "{:?}", report.lacks);
+    assert_eq!(scene.status().await, "SUCCESS");
 }

@@ -212,6 +212,11 @@ async fn an_image_that_never_reaches_the_network_is_rolled_back_and_can_be_block
 }
 
 #[tokio::test]
+async fn an_image_that_crashes_after_its_confirmation_is_left_and_can_be_blocked() {
+    a_bad_image_falls_back(Behaviour::CrashesLater).await;
+}
+
+#[tokio::test]
 async fn an_image_that_failed_twice_after_boot_is_quarantined_on_that_device() {
     let workshop = Workshop::open();
     let server = Server::start().await;

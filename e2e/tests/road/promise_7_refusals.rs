@@ -1,7 +1,9 @@
 //! Who one is not, one cannot speak for: devices on the embedded broker, and people on the API.
+use e2e::command::{Said, updraft};
+use e2e::device::VirtualDevice;
 use e2e::mqtt::Endpoint;
 use e2e::server::{Promote, Server, http_client};
-use e2e::{command::Said, images::Workshop};
+use e2e::{flash, images::Workshop};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -98,6 +100,41 @@ async fn a_device_with_anothers_last_will_is_turned_away() {
     let will = ["--will-topic", "devices/mine/presence", "--will-payload", "offline", "--will-retain"];
     mine.publish("devices/mine/version", "1.0.0", &will).await.ok();
     server.device_when("mine", "its own will is fine", |device| device["version"] == "1.0.0").await;
+}
+
+#[tokio::test]
+async fn a_device_that_trusts_keys_runs_only_what_they_signed() {
+    let workshop = Workshop::open();
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("release.pem").display().to_string();
+    let public = folder.path().join("release.pub.pem").display().to_string();
+    Said::by(updraft(["key", "new", &key, "--type", "p256"])).await.ok();
+    let (old, plain) = (workshop.image("1.0.0"), workshop.image("1.1.0"));
+    let signed = folder.path().join("signed.bin");
+    let words = ["image", "sign", plain.to_str().unwrap(), "--key", &key, "-o", signed.to_str().unwrap()];
+    Said::by(updraft(words)).await.ok();
+    server.publish("esp32s3", "1.1.0", &plain, Promote::Production).await;
+    server.publish("esp32s3", "1.2.0", &signed, Promote::No).await;
+    let broker = server.register("vault", "esp32s3").await;
+    let device = VirtualDevice::with("vault", "esp32s3", &broker, &old, "1.0.0", &["--trusted-key", &public]);
+    server.device_runs("vault", "1.0.0").await;
+    let before = device.flash();
+
+    server.offer("vault", "1.1.0").await;
+    let update = server.update_is("vault", "failed").await;
+    assert_eq!(update["code"], "unsigned", "{update}");
+    assert_eq!(
+        flash::otadata(&device.flash()),
+        flash::otadata(&before),
+        "refused before anything was written"
+    );
+
+    Said::by(server.remote(["promote", "1.2.0", "-p", "esp32s3"])).await.ok();
+    server.offer_soon("vault", "1.2.0").await;
+    server.update_is("vault", "succeeded").await;
+    server.device_runs("vault", "1.2.0").await;
+    assert_eq!(server.get("/api/v1/devices/vault").await["lacks"], json!([]));
 }
 
 #[tokio::test]

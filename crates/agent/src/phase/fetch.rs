@@ -131,7 +131,7 @@ impl Agent {
         self.fetch_due = true;
         self.download.rewind();
         self.http = http::Response::new();
-        self.pace = (self.now_ms, self.download.received());
+        self.pace = (self.now_ms, 0);
         Phase::Downloading { fetch: FetchId(self.next_fetch), heard_ms: self.now_ms }
     }
 
@@ -151,7 +151,8 @@ impl Agent {
         }
         if !same_path {
             self.asking = Asking::Tail;
-            if self.download.etag().is_none() {
+            // After a restart there is no path to compare; the bookmark has a tag of its own.
+            if self.download.etag().is_none() && !self.download.resumes() {
                 self.download.start_over();
             }
         }
@@ -179,6 +180,9 @@ impl Agent {
                     self.on_body(port, fetch, &now[framing..])
                 }
                 Piece::End => self.on_body_end(port),
+                Piece::Broken(error @ (HttpError::Url | HttpError::LongLocation)) => {
+                    self.follow(port, Err(error))
+                }
                 Piece::Broken(error) => self.retry(port, format_args!("{error}")),
             };
             bytes = rest;
@@ -285,7 +289,6 @@ impl Agent {
                     let told = head.version.and_then(|version| version.parse().ok());
                     self.to = self.named.clone().or(told);
                 }
-                self.pace = (self.now_ms, self.download.received());
                 self.progress(Stretch::Download, self.download.received(), self.download.total());
                 Phase::Downloading { fetch, heard_ms: self.now_ms }
             }
@@ -321,9 +324,6 @@ impl Agent {
             self.retries = self.retries.saturating_sub(1);
         }
         self.furthest = self.furthest.max(self.download.received());
-        if self.is_too_slow() {
-            return self.retry(port, format_args!("the server sent next to nothing for minutes"));
-        }
         self.progress(Stretch::Download, self.download.received(), self.download.total());
         Phase::Downloading { fetch, heard_ms: self.now_ms }
     }
@@ -336,14 +336,21 @@ impl Agent {
         self.download.push(port, &self.settings, running, bytes)
     }
 
-    /// A byte now and then keeps a connection from being silent, and would keep a device busy for ever.
-    fn is_too_slow(&mut self) -> bool {
-        let (since_ms, received) = self.pace;
-        if self.now_ms < since_ms + 4 * u64::from(self.settings.stall_ms) {
-            return false;
+    /// A byte now and then keeps a connection from being silent, and would keep a device busy for ever: in a head, in the
+    /// file's end, and in what is passed over, as much as in what is written.
+    pub(super) fn judge_pace<P: Port>(&mut self, port: &mut P, heard_bytes: usize, next: Phase) -> Phase {
+        let (since_ms, before) = self.pace;
+        let heard = before.saturating_add(u32::try_from(heard_bytes).unwrap_or(u32::MAX));
+        self.pace.1 = heard;
+        let is_due = self.now_ms >= since_ms + 4 * u64::from(self.settings.stall_ms);
+        if !is_due || !matches!(next, Phase::Downloading { .. }) {
+            return next;
         }
-        self.pace = (self.now_ms, self.download.received());
-        self.download.received().saturating_sub(received) < PACE_MIN_BYTES
+        self.pace = (self.now_ms, 0);
+        if heard >= PACE_MIN_BYTES {
+            return next;
+        }
+        self.retry(port, format_args!("the server sent next to nothing for minutes"))
     }
 
     pub(super) fn on_body_end<P: Port>(&mut self, port: &mut P) -> Phase {

@@ -86,7 +86,7 @@ impl Agent {
             attempt.to.clone_from(&self.to);
         }
         self.store(port);
-        self.keep_running(port).map_err(|hindrance| hindrance.into_reason())?;
+        self.keep_running(port).map_err(Hindrance::into_reason)?;
         self.ready = true;
         Ok(())
     }

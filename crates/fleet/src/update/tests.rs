@@ -1,6 +1,5 @@
 extern crate std;
 use UpdateState::*;
-use contract::{Code, Reason};
 use proptest::prelude::*;
 
 use super::*;
@@ -139,6 +138,19 @@ fn a_crash_loop_takes_success_back_with_its_reason() {
         assert_eq!((change.state, change.reason.as_str()), (RolledBack, words), "it runs {running} now");
         assert_eq!(apply(&update(RolledBack), &event), None, "told at the next connect");
     }
+}
+
+#[test]
+fn a_crash_loop_of_what_ran_before_is_not_held_against_what_is_being_fetched() {
+    let told = Event::Status(status("FAILED it crashed 5 times [crash_loop]"));
+    for state in [Offered, Downloading] {
+        assert_eq!(after(state, &told), state);
+        assert_eq!(after(state, &fallen_to("0.9.0", None, "x [crash_loop]", false)), state);
+        assert_eq!(after(state, &fallen_to("0.9.0", Some("1.0.0"), "x [crash_loop]", false)), state);
+        // The target ran, and everything before this report was lost.
+        assert_eq!(after(state, &fallen_to("1.0.0", Some("1.1.0"), "x [crash_loop]", false)), RolledBack);
+    }
+    assert_eq!(after(Restarting, &told), RolledBack);
 }
 
 #[test]

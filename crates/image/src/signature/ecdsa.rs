@@ -10,7 +10,9 @@ const DIGEST_END: usize = 36;
 const POINT_OFFSET: usize = 37;
 const SIGNATURE_OFFSET: usize = 101;
 
-/// Whether the block's key signed the block's digest.
+/// Whether the block's key signed the block's digest. Never inlined: one scheme must not pay with the
+/// other's stack.
+#[inline(never)]
 pub(super) fn verify(block: &[u8; SIGNATURE_BLOCK_BYTES]) -> Result<(), SignatureError> {
     // SEC 1, 2.3.3: a point that is not compressed begins with 4.
     let mut point = [4; 65];

@@ -29,7 +29,9 @@ const MASKED_BYTES: usize = ENCODED_BYTES - HASH_BYTES - 1;
 const PADDING_BYTES: usize = MASKED_BYTES - SALT_BYTES - 1;
 const TRAILER: u8 = 0xBC;
 
-/// Whether the block's key signed the block's digest.
+/// Whether the block's key signed the block's digest. Never inlined: one scheme must not pay with the
+/// other's stack.
+#[inline(never)]
 pub(super) fn verify(block: &[u8; SIGNATURE_BLOCK_BYTES]) -> Result<(), SignatureError> {
     let mut message = [0; WORDS];
     let mut spare = [0; WORDS];
@@ -41,7 +43,9 @@ pub(super) fn verify(block: &[u8; SIGNATURE_BLOCK_BYTES]) -> Result<(), Signatur
     }
 }
 
-/// RSAVP1 (5.2.2): the signature to the power of e, modulo N. Gives the buffer that holds it.
+/// RSAVP1 (5.2.2): the signature to the power of e, modulo N. Gives the buffer that holds it. Never inlined, for the
+/// same reason.
+#[inline(never)]
 fn power<'a>(
     block: &[u8; SIGNATURE_BLOCK_BYTES],
     first: &'a mut Number,
@@ -49,7 +53,8 @@ fn power<'a>(
 ) -> Result<&'a Number, SignatureError> {
     let r = |index: usize| u32_at(block, R_OFFSET + 4 * index);
     let signature = |index: usize| u32_at(block, SIGNATURE_OFFSET + 4 * index);
-    let modulus = Modulus::of(block)?;
+    let modulus = Modulus::of(block);
+    modulus.check()?;
     let e = u32_at(block, EXPONENT_OFFSET);
     // 3.1: odd, from 3 up; that it has 32 bits bounds the work.
     if e < 3 || e.is_multiple_of(2) {
@@ -88,18 +93,21 @@ struct Modulus {
 }
 
 impl Modulus {
-    /// Refuses an N that is even or shorter than 3072 bits, and an M′ that is not its own.
-    fn of(block: &[u8; SIGNATURE_BLOCK_BYTES]) -> Result<Self, SignatureError> {
-        let mut n = [0; WORDS];
-        for (index, word) in n.iter_mut().enumerate() {
+    fn of(block: &[u8; SIGNATURE_BLOCK_BYTES]) -> Self {
+        let mut modulus = Self { n: [0; WORDS], m_prime: u32_at(block, M_PRIME_OFFSET) };
+        for (index, word) in modulus.n.iter_mut().enumerate() {
             *word = u32_at(block, MODULUS_OFFSET + 4 * index);
         }
-        let m_prime = u32_at(block, M_PRIME_OFFSET);
+        modulus
+    }
+
+    /// Refuses an N that is even or shorter than 3072 bits, and an M′ that is not its own.
+    fn check(&self) -> Result<(), SignatureError> {
         // The product is −1 only if N is odd.
-        if n[WORDS - 1] >> 31 == 0 || n[0].wrapping_mul(m_prime) != u32::MAX {
+        if self.n[WORDS - 1] >> 31 == 0 || self.n[0].wrapping_mul(self.m_prime) != u32::MAX {
             return Err(SignatureError::BadKey);
         }
-        Ok(Self { n, m_prime })
+        Ok(())
     }
 
     /// Refuses an R that is not 2^6144 mod N; leaves the right one in `kept`.
@@ -168,7 +176,9 @@ impl Modulus {
     }
 }
 
-/// EMSA-PSS-VERIFY (9.1.2), with 3071 bits for the encoded message.
+/// EMSA-PSS-VERIFY (9.1.2), with 3071 bits for the encoded message. Never inlined: its hashes need the stack that
+/// the modulus no longer does.
+#[inline(never)]
 fn is_encoding_of(digest: &[u8], message: &Number) -> bool {
     // I2OSP (4.1): the most significant byte first.
     let byte = |index: usize| message[WORDS - 1 - index / 4].to_be_bytes()[index % 4];

@@ -231,6 +231,63 @@ mod tests {
         }
     }
 
+    /// Makes a bucket, and ends when its standard input does, which is when this process ends.
+    const MOTO: &str = "
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
+server.start()
+import boto3
+address = 'http://%s:%d' % server.get_host_and_port()
+boto3.client('s3', region_name='us-east-1', endpoint_url=address, aws_access_key_id='t', aws_secret_access_key='t').create_bucket(Bucket='bucket')
+print(address, flush=True)
+sys.stdin.read()
+";
+
+    #[tokio::test]
+    async fn the_tail_of_an_image_in_a_bucket_is_served_too() {
+        use std::io::BufRead;
+        use std::process::{Command, Stdio};
+
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut moto = Command::new("python3")
+            .args(["-c", MOTO])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed for this test: install Python 3");
+        let mut address = String::new();
+        let stdout = moto.stdout.take().expect("piped");
+        std::io::BufReader::new(stdout).read_line(&mut address).expect("readable");
+        assert!(
+            address.starts_with("http"),
+            "moto is needed for this test: pip install 'moto[server,s3]' boto3"
+        );
+        let environment =
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|key| (key.to_owned(), "t".to_owned()));
+        let options = store::Options { environment: environment.into(), ..store::Options::default() };
+        let bucket = format!("s3://bucket?region=us-east-1&endpoint={}&path_style=true", address.trim());
+        let store = Store::open(&bucket, options).await.expect("opens");
+        let image = image::build::Build::new(image::Chip::Esp32S3, "1.0.0").bytes();
+        let publication = store::Publication {
+            version: Some("1.0.0".parse().expect("a version")),
+            ..store::Publication::new("p".parse().expect("a product"))
+        };
+        store.publish(&publication, image.clone().into(), &|_| {}).await.expect("published");
+        for (range, from) in [("bytes=-32", image.len() - 32), ("bytes=-99999999", 0), ("bytes=0-", 0)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, range.parse().expect("a header"));
+            let answer = serve(&store, "p/releases/v1.0.0/firmware.bin", &headers).await;
+            assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT, "{range}");
+            let expected = format!("bytes {from}-{}/{}", image.len() - 1, image.len());
+            assert_eq!(answer.headers()[header::CONTENT_RANGE], expected.as_str());
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+            assert!(body == image[from..], "{range}");
+        }
+        drop(moto.stdin.take());
+        moto.wait().expect("ends");
+    }
+
     #[test]
     fn expired_and_tampered_urls_are_403_in_plain_words() {
         for refused in [Refused::Expired, Refused::Tampered] {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use contract::{DeviceId, Phase, ProductName};
+use contract::{Code, DeviceId, Phase, ProductName, REASON_MAX_BYTES, Reason};
 use fleet::UpdateState;
 
 use super::{App, AppError, now_ms, time};
@@ -70,6 +70,17 @@ impl App {
             .then(|| rows.truncate(limit))
             .and_then(|()| rows.last().map(|row| row.id.to_string()));
         Ok(Page { items: rows.into_iter().map(update).collect(), next })
+    }
+
+    /// How many devices' newest update failed or was rolled back with each code; those without a code are left out.
+    pub async fn newest_codes(&self) -> Result<HashMap<Code, u64>, AppError> {
+        let mut codes = HashMap::new();
+        for (reason, devices) in update::newest_reasons(self.db()).await? {
+            if let Some(code) = code_of(&reason).and_then(|reason| reason.code()) {
+                *codes.entry(code).or_default() += devices;
+            }
+        }
+        Ok(codes)
     }
 
     /// Figures of the whole fleet, or of one product.
@@ -162,6 +173,7 @@ impl App {
                 last_seen: row.last_seen.map(time),
                 registered: row.registered,
                 created_at: time(row.created_at),
+                lacks: row.report.as_ref().map(|report| report.lacks.clone()).unwrap_or_default(),
                 report: row.report,
             })
             .collect())
@@ -178,19 +190,34 @@ fn unreadable(row: &DeviceRow) -> Option<Unreadable> {
 
 /// An update as it is shown.
 pub(super) fn update(row: UpdateRow) -> Update {
+    let (reason, code) = explained(row.reason);
     Update {
         id: row.id,
         device: row.device,
         from: row.from,
         to: row.to,
         state: row.state,
-        reason: Some(row.reason).filter(|reason| !reason.is_empty()),
+        reason,
+        code: code.map(Code::as_str),
         bytes: row.bytes.unsigned_abs(),
         phase: row.phase.map(|phase| Phase::as_str(phase).to_owned()),
         done: row.done.unsigned_abs(),
         created_at: time(row.created_at),
         finished_at: row.finished_at.map(time),
     }
+}
+
+/// The words and the code of a reason as it is stored, which is as it came.
+fn explained(stored: String) -> (Option<String>, Option<Code>) {
+    let reason = code_of(&stored);
+    let words = reason.as_ref().map_or(stored, |reason| reason.words().to_owned());
+    (Some(words).filter(|words| !words.is_empty()), reason.and_then(|reason| reason.code()))
+}
+
+/// A reason that ends with a known code. A longer one than a device can give is the server's own, which has none.
+fn code_of(stored: &str) -> Option<Reason> {
+    let reason = Some(stored).filter(|stored| stored.len() <= REASON_MAX_BYTES).map(Reason::new)?;
+    reason.code().is_some().then_some(reason)
 }
 
 fn limit(limit: Option<u32>) -> Result<usize, AppError> {

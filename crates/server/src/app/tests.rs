@@ -2,6 +2,7 @@
 
 mod external;
 mod rig;
+mod said;
 
 use std::time::Duration;
 

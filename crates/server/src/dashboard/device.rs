@@ -40,6 +40,7 @@ fn view(visit: &Visit, device: &Device, history: &Page<Update>, production: Opti
                 }
             }
         }
+        (lacks(device))
         div.columns {
             div.wide {
                 (hero(visit, device, production))
@@ -58,6 +59,20 @@ fn view(visit: &Visit, device: &Device, history: &Page<Update>, production: Opti
             }
         }
         @if operates { (remove_dialog(device)) }
+    }
+}
+
+/// The protections that the device says it does without, one sentence each.
+fn lacks(device: &Device) -> Markup {
+    html! {
+        @if !device.lacks.is_empty() {
+            div.lacks {
+                @for word in &device.lacks {
+                    @let (tone, sentence) = words::lack(word);
+                    p.notice.(tone.class()) { strong { (sentence) } }
+                }
+            }
+        }
     }
 }
 
@@ -101,7 +116,7 @@ fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup 
                             span.when { (words::ago(update.finished_at.unwrap_or(update.created_at))) }
                         }
                         (progress::steps(update))
-                        @if let Some(reason) = words::reason(update) { p.reason { (reason) } }
+                        (words::reason(update))
                     }
                 }
                 p.hidden aria-live="polite" { (progress::spoken(update)) }
@@ -141,7 +156,7 @@ fn history_card(history: &Page<Update>) -> Markup {
                                     " · " (words::size(update.bytes))
                                 }
                             }
-                            @if let Some(reason) = words::reason(update) { p.reason { (reason) } }
+                            (words::reason(update))
                         }
                     }
                 }

@@ -217,8 +217,10 @@ fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_produc
         tr id={ "row-" (device.id) } {
             td.name {
                 a.id href={ "/devices/" (device.id) } { (device.id) }
-                @if show_product || !device.tags.is_empty() {
+                @let unsigned = words::takes_unsigned(&device.lacks);
+                @if show_product || unsigned || !device.tags.is_empty() {
                     div.small {
+                        @if unsigned { span.tag.unsigned title=(words::lack("signatures").1) { "takes unsigned" } }
                         @if show_product { @if let Some(product) = &device.product { span { (product) } } @else { span { "no product" } } }
                         @for tag in &device.tags { span.tag { (tag) } }
                     }

@@ -136,6 +136,7 @@ mod tests {
             to: "1.2.0".parse().expect("valid"),
             state,
             reason: None,
+            code: None,
             bytes: 1000,
             phase: phase.map(str::to_owned),
             done,

@@ -1,6 +1,7 @@
 //! States, decisions, sizes and times in words.
 
 use chrono::{DateTime, Utc};
+use contract::Lack;
 use maud::{Markup, html};
 
 use super::Tone;
@@ -20,11 +21,51 @@ pub(crate) fn state(state: UpdateState) -> (&'static str, Tone) {
     }
 }
 
-/// Why an update ended as it did. The badge above it says already that it was rolled back.
-pub(crate) fn reason(update: &Update) -> Option<String> {
-    let said = update.reason.as_deref()?;
+/// Why an update ended as it did, and the code behind it. The badge above it says already that it was rolled back.
+pub(crate) fn reason(update: &Update) -> Markup {
     let doubled = if update.state == UpdateState::RolledBack { "rolled back: " } else { "" };
-    Some(super::sentence(said.strip_prefix(doubled).unwrap_or(said)))
+    let said = update.reason.as_deref().map(|said| said.strip_prefix(doubled).unwrap_or(said));
+    html! {
+        @if said.is_some() || update.code.is_some() {
+            p.reason {
+                @if let Some(said) = said { (super::sentence(said)) " " }
+                @if let Some(code) = update.code { code.why { (code) } }
+            }
+        }
+    }
+}
+
+/// What it means that a device does without a protection, and how loudly to say it.
+pub(crate) fn lack(word: &str) -> (Tone, String) {
+    let (tone, text) = match Lack::ALL.into_iter().find(|lack| lack.as_str() == word) {
+        Some(Lack::Signatures) => {
+            (Tone::Bad, "Takes unsigned images: no trusted keys are compiled into its firmware.")
+        }
+        Some(Lack::Record) => (
+            Tone::Warn,
+            "Keeps no record: it forgets at each restart which images failed and how its last update ended.",
+        ),
+        Some(Lack::CrashLoops) => (
+            Tone::Warn,
+            "Does not see crash loops: an image that crashes again and again after it was confirmed stays.",
+        ),
+        Some(Lack::Updates) => (
+            Tone::Bad,
+            "Refuses every update: its flash is encrypted, and its firmware cannot write through that.",
+        ),
+        None => {
+            return (
+                Tone::Warn,
+                format!("Does without a protection that this server does not know: {word}."),
+            );
+        }
+    };
+    (tone, text.to_owned())
+}
+
+/// Whether a device takes images that nobody signed.
+pub(crate) fn takes_unsigned(lacks: &[String]) -> bool {
+    lacks.iter().any(|word| word == Lack::Signatures.as_str())
 }
 
 /// A coloured word.
@@ -136,6 +177,18 @@ mod tests {
         assert_eq!(duration(t("2026-01-01T00:00:00Z"), t("2026-01-01T00:00:02.4Z")), "2.4 s");
         assert_eq!(ago_text(59, t("2026-01-01T00:00:00Z")), "59 s ago");
         assert_eq!(counted(1, "device"), "1 device");
+    }
+
+    #[test]
+    fn every_lack_has_its_own_sentence_and_unsigned_images_the_loudest() {
+        let said: std::collections::HashSet<_> = Lack::ALL.map(|known| lack(known.as_str()).1).into();
+        assert_eq!(said.len(), Lack::ALL.len());
+        assert!(said.iter().all(|text| text.ends_with('.') && !text.contains("does not know")));
+        assert_eq!(lack("signatures").0.class(), Tone::Bad.class());
+        assert!(lack("gravity").1.ends_with("does not know: gravity."));
+        assert!(
+            takes_unsigned(&["record".into(), "signatures".into()]) && !takes_unsigned(&["record".into()])
+        );
     }
 
     #[test]

@@ -68,7 +68,11 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     row.product = Some("p".parse().expect("a product"));
     row.version = Some("1.0.0-rc.1+b".parse().expect("a version"));
     row.sha256 = Some(contract::Sha256([9; 32]));
-    row.report = Some(crate::model::DeviceReport { chip: Some("esp32".into()), ..Default::default() });
+    row.report = Some(crate::model::DeviceReport {
+        chip: Some("esp32".into()),
+        lacks: vec!["signatures".into()],
+        ..Default::default()
+    });
     row.last_outcome =
         Some(contract::LastOutcome { to: None, result: contract::Outcome::Failed, reason: None });
     row.presence = Some(contract::Presence::Offline);
@@ -162,4 +166,12 @@ async fn looking_for_silent_and_untriggered_updates_uses_their_indexes() {
 fn placeholders_are_numbered_for_postgresql() {
     let statement = statement(DbBackend::Postgres, "SELECT ? + ?", vec![1_i64.into(), 2_i64.into()]);
     assert_eq!(statement.sql, "SELECT $1 + $2");
+}
+
+#[test]
+fn a_report_stored_before_there_were_lacks_is_still_read() {
+    let stored =
+        r#"{"chip":"esp32","slot":null,"state":null,"slot_bytes":null,"rollback":null,"reset":null}"#;
+    let report: crate::model::DeviceReport = serde_json::from_str(stored).expect("a report");
+    assert!(report.lacks.is_empty());
 }

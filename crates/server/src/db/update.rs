@@ -92,6 +92,16 @@ pub(crate) async fn newest_states(
         .collect()
 }
 
+/// The reasons of newest updates that failed or were rolled back, and how many devices each has.
+pub(crate) async fn newest_reasons(query: &impl Query) -> Result<Vec<(String, u64)>, DbErr> {
+    let sql = "SELECT u.reason AS reason, COUNT(*) AS devices FROM devices d JOIN updates u ON u.id = d.update_id \
+               WHERE u.state IN ('failed', 'rolled_back') GROUP BY u.reason";
+    let rows = query.rows(sql, Vec::new()).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("", "reason")?, row.try_get::<i64>("", "devices")?.unsigned_abs())))
+        .collect()
+}
+
 /// The condition repeats that of the partial index letter by letter, or SQLite does not use it.
 pub(super) const SILENT: &str = "SELECT * FROM updates WHERE state IN ('offered', 'downloading', 'restarting') \
     AND heard_at <= ? ORDER BY heard_at LIMIT ?";

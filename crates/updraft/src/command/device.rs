@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use contract::{DeviceId, ProductName};
+use contract::{DeviceId, Lack, ProductName};
 use serde_json::{Value, json};
 
 use crate::api_client::{ApiClient, ServerArgs};
@@ -118,10 +118,25 @@ async fn show(one: &One) -> anyhow::Result<ExitCode> {
             println!("{name:<14} {value}");
         }
     }
+    for word in device["lacks"].as_array().into_iter().flatten() {
+        println!("{:<14} {}", "lacks", lack(&output::cell(word)));
+    }
     if !device["update"].is_null() {
         println!("{:<14} {}", "last update", sentence(&device["update"]));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A protection that the device does without, and what that means.
+fn lack(word: &str) -> String {
+    let meaning = match Lack::ALL.into_iter().find(|lack| lack.as_str() == word) {
+        Some(Lack::Signatures) => "it takes unsigned images",
+        Some(Lack::Record) => "it forgets at each restart which images failed",
+        Some(Lack::CrashLoops) => "it does not see crash loops after the confirmation",
+        Some(Lack::Updates) => "it refuses every update, since it cannot write its encrypted flash",
+        None => return word.to_owned(),
+    };
+    format!("{word}: {meaning}")
 }
 
 /// An update in one line.
@@ -130,8 +145,9 @@ fn sentence(update: &Value) -> String {
         Value::Null => String::new(),
         reason => format!(": {}", output::cell(reason)),
     };
+    let code = update["code"].as_str().map(|code| format!(" [{code}]")).unwrap_or_default();
     format!(
-        "{} → {} {}{reason}",
+        "{} → {} {}{reason}{code}",
         output::cell(&update["from"]),
         output::cell(&update["to"]),
         output::cell(&update["state"])
@@ -196,16 +212,39 @@ async fn history(one: &One) -> anyhow::Result<ExitCode> {
         println!("{} has had no updates yet.", one.id);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = vec![["WHEN", "FROM", "TO", "STATE", "REASON"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["WHEN", "FROM", "TO", "STATE", "CODE", "REASON"].map(str::to_owned).to_vec()];
     rows.extend(updates.iter().map(|update| {
         vec![
             output::ago(&update["created_at"]),
             output::cell(&update["from"]),
             output::cell(&update["to"]),
             output::cell(&update["state"]),
+            output::cell(&update["code"]),
             output::cell(&update["reason"]),
         ]
     }));
     output::table(&rows);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_in_one_line_ends_with_its_code_if_there_is_one() {
+        let mut update =
+            json!({"from": "1.0.0", "to": "1.1.0", "state": "failed", "reason": "too big", "code": null});
+        assert_eq!(sentence(&update), "1.0.0 → 1.1.0 failed: too big");
+        update["code"] = json!("too_large");
+        assert_eq!(sentence(&update), "1.0.0 → 1.1.0 failed: too big [too_large]");
+    }
+
+    #[test]
+    fn every_lack_is_explained_and_an_unknown_one_is_shown_as_it_came() {
+        for known in Lack::ALL {
+            assert!(lack(known.as_str()).starts_with(&format!("{}: it ", known.as_str())));
+        }
+        assert_eq!(lack("gravity"), "gravity");
+    }
 }

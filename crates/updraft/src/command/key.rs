@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let (public, public_path) = make(&key, scheme)?;
             println!("{}", Sha256(public.digest()));
             eprintln!(
-                "{} signs images: keep it secret, and a copy of it. {} verifies them. The line above is the key's digest, \
+                "{} signs images: keep it secret, and keep a copy. {} verifies them. The line above is the key's digest, \
                  for trusted_keys.",
                 key.display(),
                 public_path.display()

@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// Where the flash files are kept; without it, flash is in memory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A key whose signatures the firmware trusts (PEM, either half); may be given more than once. Without one, unsigned
+    /// images are taken
+    #[arg(long, value_name = "KEY.pem")]
+    trusted_key: Vec<PathBuf>,
     /// How the bootloader was built
     #[arg(long, value_enum, default_value_t = Bootloader::Rollback)]
     bootloader: Bootloader,
@@ -95,11 +99,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.data {
         std::fs::create_dir_all(folder).with_context(|| format!("the folder {}", folder.display()))?;
     }
+    let trusted_keys = trusted_keys(&args.trusted_key)?;
     let stop = CancellationToken::new();
     let (observer, mut notices) = Observer::new();
     let mut devices = JoinSet::new();
     for id in ids(&args)? {
-        let options = options(&args, id, firmware.clone()).await?;
+        let mut options = options(&args, id, firmware.clone()).await?;
+        options.trusted_keys.clone_from(&trusted_keys);
         devices.spawn(virtual_device::run(options, stop.clone(), observer.clone()));
     }
     drop(observer);
@@ -153,6 +159,10 @@ fn ids(args: &Args) -> anyhow::Result<Vec<DeviceId>> {
         count => (1..=count).map(|n| format!("{}-{n}", args.id)).collect(),
     };
     names.into_iter().map(|name| name.parse().with_context(|| format!("{name:?}"))).collect()
+}
+
+fn trusted_keys(paths: &[PathBuf]) -> anyhow::Result<Vec<[u8; 32]>> {
+    paths.iter().map(|path| super::key::read_public(path).map(|key| key.digest())).collect()
 }
 
 fn firmware(args: &Args) -> anyhow::Result<Arc<[u8]>> {

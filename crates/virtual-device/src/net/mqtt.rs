@@ -43,6 +43,7 @@ pub(super) struct Link {
     news: mpsc::Receiver<News>,
     sender: mpsc::Sender<News>,
     topics: Topics,
+    address: String,
     _task: Task,
 }
 
@@ -65,9 +66,8 @@ pub(super) fn address(broker: &Url) -> String {
 }
 
 impl Link {
-    pub(super) fn connect(options: &Options) -> anyhow::Result<Self> {
+    pub(super) fn connect(options: &Options, broker: &Url) -> anyhow::Result<Self> {
         let topics = Topics { device: options.id.clone(), version: options.version_topic.clone() };
-        let broker = &options.broker;
         let host = broker.host_str().context("the broker's URL has no host")?;
         let (transport, port) = match broker.scheme() {
             "mqtt" => (Transport::tcp(), 1883),
@@ -96,7 +96,13 @@ impl Link {
             AsyncClient::builder(mqtt).capacity(QUEUE).try_build().context("the connection to the broker")?;
         let (sender, news) = mpsc::channel(QUEUE);
         let task = tokio::spawn(carry(eventloop, client.clone(), topics.clone(), sender.clone()));
-        Ok(Self { client, news, sender, topics, _task: Task(task.abort_handle()) })
+        let address = address(broker);
+        Ok(Self { client, news, sender, topics, address, _task: Task(task.abort_handle()) })
+    }
+
+    /// Host and port of the broker.
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     /// The next news; never, without a link.

@@ -12,11 +12,13 @@ use core::mem::MaybeUninit;
 use updraft_agent::http::{Url, write_request};
 use updraft_agent::otadata::Running;
 use updraft_agent::{
-    Action, Agent, Connection, ContentRange, Event, FetchId, Message, MessageId, Range,
-    ResetReason, ResponseHead, Settings,
+    Action, Agent, Connection, ContentRange, Event, FetchId, Message, MessageId, Range, ResetReason,
+    ResponseHead, Settings,
 };
 use updraft_contract::Outcome;
-use updraft_footprint::{BROKEN_AT, Flash, HEADS, NEW, OLD, PART_AT, TAIL_BYTES, exit, print, print_figure, stack_of};
+use updraft_footprint::{
+    BROKEN_AT, Flash, HEADS, NEW, OLD, PART_AT, TAIL_BYTES, exit, print, print_figure, stack_of,
+};
 use updraft_image::Chip;
 
 const URL: &[u8] = b"https://server.example/p/releases/v2.0.0/firmware.bin?signature=1";
@@ -125,7 +127,9 @@ fn agent_poll() {
                     Message::Status(status) => {
                         note_outcome(status.outcome == Outcome::Success, status.reason.as_str().as_bytes());
                     }
-                    Message::Progress(progress) => device.progress += usize::from(black_box(progress).total > 0),
+                    Message::Progress(progress) => {
+                        device.progress += usize::from(black_box(progress).total > 0)
+                    }
                     Message::Request(request) => {
                         black_box(request);
                         device.requests += 1;
@@ -222,10 +226,10 @@ fn wait() {
 #[inline(never)]
 fn restart(running: u8, reset: ResetReason) {
     for sector in [OTADATA, OTADATA + 0x1000] {
-        if let Some(state) = Flash.stretch(sector + 24, 1) {
-            match state[0] {
-                0 => state[0] = 1,
-                1 => state[0] = 4,
+        if let Some([state]) = Flash.stretch(sector + 24, 1) {
+            match *state {
+                0 => *state = 1,
+                1 => *state = 4,
                 _ => {}
             }
         }
@@ -291,7 +295,10 @@ fn update(url: &'static [u8], image: &'static [u8], parsed: bool) {
         }
     }
     wait();
-    check(matches!(device().fetch, Some((_, Range::From(at))) if at as usize == PART_AT), b"it does not go on");
+    check(
+        matches!(device().fetch, Some((_, Range::From(at))) if at as usize == PART_AT),
+        b"it does not go on",
+    );
     if parsed {
         answer_parsed(image, PART_AT);
     } else {
@@ -345,7 +352,11 @@ extern "C" fn footprint_main() -> ! {
     check(device().failed == 2, b"the crash loop was not reported");
     // SAFETY: one thread.
     let deepest = unsafe { *(&raw const DEEPEST) };
-    for (name, bytes) in [b"stack.boot" as &[u8], b"stack.handle", b"stack.poll", b"stack.report", b"stack.new", b"stack.move"].iter().zip(deepest) {
+    for (name, bytes) in
+        [b"stack.boot" as &[u8], b"stack.handle", b"stack.poll", b"stack.report", b"stack.new", b"stack.move"]
+            .iter()
+            .zip(deepest)
+    {
         print_figure(name, bytes);
     }
     print_figure(b"ram.agent", size_of::<Agent>());

@@ -96,11 +96,12 @@ impl Subject {
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome.clone_from(&last);
         self.running(&report, json);
-        // The same outcome as before the offer is an old story, but not from a device that has restarted into this update
-        // since: the second failure of an image is told in the words of the first.
+        // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
+        // or ran its target, since: the second failure of an image is told in the words of the first.
         let news = last.filter(|last| {
             self.update.as_ref().is_none_or(|update| {
-                let restarted = update.state == UpdateState::Restarting && !message.retained;
+                let ran = matches!(update.state, UpdateState::Restarting | UpdateState::Succeeded);
+                let restarted = ran && !message.retained;
                 update.outcome_before.as_ref() != Some(last) || (restarted && last.to.is_some())
             })
         });
@@ -145,12 +146,13 @@ impl Subject {
             rollback: report.rollback,
             reset: report.reset.as_ref().map(|text| text.as_str().to_owned()),
             accepts: report.accepts.iter().map(|text| text.as_str().to_owned()).collect(),
+            lacks: report.lacks.iter().map(|text| text.as_str().to_owned()).collect(),
         });
     }
 
     fn status(&mut self, status: &Status, now: i64) {
         let plain = self.device.report.is_none();
-        let status = Status { outcome: status.outcome, reason: Reason::new(&redact(status.reason.as_str())) };
+        let status = Status { outcome: status.outcome, reason: redacted(&status.reason) };
         // A device that nobody told the version of its image names it by its hash, which only the target has.
         let proven = self.update.as_ref().and_then(|update| update.sha256).is_some_and(|sha256| {
             status.reason.as_str().strip_prefix("sha256 ") == Some(sha256.to_hex().as_str())
@@ -205,7 +207,15 @@ impl Subject {
 }
 
 fn without_urls(last: LastOutcome) -> LastOutcome {
-    LastOutcome { reason: last.reason.map(|reason| Reason::new(&redact(reason.as_str()))), ..last }
+    LastOutcome { reason: last.reason.as_ref().map(redacted), ..last }
+}
+
+/// What stands for a URL may be longer than it was: the words give way, never the code.
+fn redacted(reason: &Reason) -> Reason {
+    match reason.code() {
+        Some(code) => Reason::coded(code, format_args!("{}", redact(reason.words()))),
+        None => Reason::new(&redact(reason.as_str())),
+    }
 }
 
 #[cfg(test)]

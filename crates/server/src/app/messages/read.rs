@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Entries of `accepts` that are kept, and their longest.
-const ACCEPTS_MAX: usize = 4;
-const ACCEPTS_MAX_BYTES: usize = 16;
+/// Entries that are kept of each list, and the longest of them.
+const LISTS: [(&str, usize); 2] = [("accepts", 4), ("lacks", 8)];
+const ENTRY_MAX_BYTES: usize = 16;
 
 /// A report, and whether it was JSON.
 pub(crate) fn read_report(payload: &[u8]) -> Result<(Report, bool), InvalidPayload> {
@@ -40,9 +40,11 @@ fn tolerant(payload: &[u8]) -> Result<Report, InvalidPayload> {
     if map.get("state").is_some_and(|state| !state.is_string() && !state.is_null()) {
         map.insert("state".to_owned(), Value::from("unreadable"));
     }
-    if let Some(Value::Array(accepts)) = map.get_mut("accepts") {
-        accepts.retain(|what| what.as_str().is_some_and(|what| what.len() <= ACCEPTS_MAX_BYTES));
-        accepts.truncate(ACCEPTS_MAX);
+    for (key, most) in LISTS {
+        if let Some(Value::Array(entries)) = map.get_mut(key) {
+            entries.retain(|what| what.as_str().is_some_and(|what| what.len() <= ENTRY_MAX_BYTES));
+            entries.truncate(most);
+        }
     }
     keep::<Option<ProductName>>(&mut map, "product");
     keep::<Option<Sha256>>(&mut map, "sha256");
@@ -51,7 +53,9 @@ fn tolerant(payload: &[u8]) -> Result<Report, InvalidPayload> {
     keep::<Option<String>>(&mut map, "reset");
     keep::<Option<u32>>(&mut map, "slot_bytes");
     keep::<Option<bool>>(&mut map, "rollback");
-    keep::<Vec<String>>(&mut map, "accepts");
+    for (key, _) in LISTS {
+        keep::<Vec<String>>(&mut map, key);
+    }
     keep::<Option<LastOutcome>>(&mut map, "last");
     serde_json::from_value(Value::Object(map)).map_err(unreadable)
 }
@@ -75,6 +79,11 @@ mod tests {
                 r#""accepts":["a","b","c","d","delta"],"chip":"esp32s3""#,
                 r#""accepts":["a","b","c","d"],"chip":"esp32s3""#,
             ),
+            (
+                r#""lacks":["signatures",7,"a protection that is long","record"],"reset":3"#,
+                r#""lacks":["signatures","record"]"#,
+            ),
+            (r#""lacks":"signatures""#, r#""x":0"#),
             (r#""accepts":null,"rollback":"yes","slot_bytes":99999999999"#, r#""x":0"#),
             (r#""chip":7,"slot":{},"sha256":"abc","product":"NO GOOD""#, r#""x":0"#),
             (
@@ -110,7 +119,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_value_beside_a_version_is_read_without_panic(
-            key in "product|chip|sha256|slot|state|slot_bytes|accepts|rollback|reset|last",
+            key in "product|chip|sha256|slot|state|slot_bytes|accepts|lacks|rollback|reset|last",
             value in "null|true|-1|1e99|\"[ -!#-Zä-ü]{0,60}\"|\\[(\"[a-z]{0,20}\",){0,6}7\\]|\\{\"result\":\"FAILED\",\"to\":7\\}",
         ) {
             let text = format!("{{\"version\":\"1.0.0\",\"{key}\":{value}}}");

@@ -166,6 +166,52 @@ fn the_last_outcome_completes_an_update_unless_it_is_an_old_story() {
     assert_eq!(again.tell(TopicKind::Version, report), UpdateState::RolledBack);
 }
 
+const FALLEN: &str = r#"{"version":"1.0.0","reset":"panic","lacks":["signatures"],"last":{"to":"1.1.0","result":"FAILED","reason":"it crashed 5 times [crash_loop]"}}"#;
+
+#[test]
+fn a_crash_loop_takes_success_back_once_and_not_from_what_the_broker_kept() {
+    let mut subject = offered(false);
+    subject.tell(TopicKind::Version, r#"{"version":"1.1.0","state":"valid"}"#);
+    assert_eq!(subject.replay(TopicKind::Version, FALLEN), UpdateState::Succeeded);
+    assert_eq!(subject.tell(TopicKind::Version, FALLEN), UpdateState::RolledBack);
+    assert_eq!(subject.reason(), "it crashed 5 times [crash_loop]", "stored as it came");
+    assert!(subject.at_fault());
+    assert_eq!(subject.runs(), "1.0.0");
+    assert_eq!(
+        subject.device.report.as_ref().map(|report| report.lacks.clone()),
+        Some(vec!["signatures".into()])
+    );
+    let ended = subject.update.clone();
+    subject.apply(&message(TopicKind::Version, FALLEN), None, NOW + 1);
+    assert_eq!(subject.update, ended, "told again");
+
+    // The next update of the same image ends in the same words.
+    let mut again = offered(false);
+    again.update.as_mut().expect("an update").outcome_before = subject.device.last_outcome.clone();
+    assert_eq!(again.tell(TopicKind::Version, FALLEN), UpdateState::Offered);
+    again.tell(TopicKind::Version, r#"{"version":"1.1.0","state":"valid"}"#);
+    assert_eq!(again.tell(TopicKind::Version, FALLEN), UpdateState::RolledBack);
+    assert_eq!(again.reason(), "it crashed 5 times [crash_loop]");
+    assert!(again.at_fault());
+}
+
+#[test]
+fn a_code_outlives_the_url_that_is_taken_out_of_the_words() {
+    let mut subject = offered(false);
+    // Each // grows to (URL), far beyond what a reason may have.
+    let words = "// ".repeat(55);
+    assert_eq!(
+        subject.tell(TopicKind::Status, &format!("FAILED {words}[server_error]")),
+        UpdateState::Failed
+    );
+    assert!(
+        subject.reason().ends_with(" [server_error]") && !subject.reason().contains("//"),
+        "{}",
+        subject.reason()
+    );
+    assert!(!subject.at_fault());
+}
+
 #[test]
 fn progress_moves_the_update_and_starts_the_clock_anew() {
     let mut subject = offered(false);

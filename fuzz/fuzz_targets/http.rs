@@ -42,9 +42,9 @@ fuzz_target!(|bytes: &[u8]| {
 
     let Ok(text) = std::str::from_utf8(rest) else { return };
     let (base, location) = text.split_once('\n').unwrap_or((text, ""));
-    let mut out = heapless::String::new();
-    let led = resolve(base, location, &mut out).map(|()| out.as_str());
-    for url in [Ok(base), led].into_iter().flatten() {
+    let mut out = heapless::Vec::from_slice(base.as_bytes()).unwrap_or_default();
+    let led = resolve(&mut out, location).ok().and_then(|()| std::str::from_utf8(&out).ok());
+    for url in [Some(base), led].into_iter().flatten() {
         let Ok(url) = Url::parse(url) else { continue };
         let mut request = String::new();
         write_request(&url, Range::Last(1), Some(location), true, &mut request).expect("a string");

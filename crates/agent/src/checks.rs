@@ -1,10 +1,10 @@
 //! What makes an image one for this device: asked of its first 288 bytes before anything is erased, and asked again of
 //! what lies on flash before it is selected.
 
-use contract::{Code, Reason};
 use heapless::String;
-use image::{AppDescriptor, Header, ImageError, Revision};
+use image::{AppDescriptor, Header, Revision};
 
+use crate::refusal::{Refusal, refuse};
 use crate::settings::{Hardware, Settings};
 
 /// What the running image says of itself, as far as the next one must agree with it.
@@ -38,19 +38,21 @@ pub(crate) fn fits(
     descriptor: Option<&AppDescriptor>,
     settings: &Settings,
     running: Option<&Traits>,
-) -> Result<(), Reason> {
+) -> Result<(), Refusal<'static>> {
     let Hardware { chip, revision, efuse_block_revision, secure_version, .. } = settings.hardware;
     match header.chip() {
         Some(found) if found == chip => {}
         Some(found) => {
-            let (found, chip) = (found.name(), chip.name());
-            return refuse!(WrongChip, "wrong chip: the image is for {found}, this device is {chip}");
+            let (found, chip) = (found.id().into(), chip.id().into());
+            return refuse!(WrongChip, "wrong chip: the image is for @, this device is @", found, chip);
         }
         None => {
-            let (id, chip) = (u32::from(header.chip_id), chip.name());
+            let (id, chip) = (header.chip_id.into(), chip.id().into());
             return refuse!(
                 WrongChip,
-                "wrong chip: the image is for an unknown chip {id:#x}, this device is {chip}"
+                "wrong chip: the image is for an unknown chip $, this device is @",
+                id,
+                chip
             );
         }
     }
@@ -59,7 +61,10 @@ pub(crate) fn fits(
         let (min, max) = wanted;
         return refuse!(
             ChipRevision,
-            "the image is for chip revisions {min} to {max}, this one is {revision}"
+            "the image is for chip revisions % to %, this one is %",
+            min.0.into(),
+            max.0.into(),
+            revision.0.into()
         );
     }
     if let (Some(revision), Some(descriptor)) = (efuse_block_revision, descriptor) {
@@ -67,7 +72,10 @@ pub(crate) fn fits(
         if !is_within(revision, (min, max)) {
             return refuse!(
                 EfuseRevision,
-                "the image is for eFuse block revisions {min} to {max}, this one is {revision}"
+                "the image is for eFuse block revisions % to %, this one is %",
+                min.0.into(),
+                max.0.into(),
+                revision.0.into()
             );
         }
     }
@@ -80,14 +88,16 @@ pub(crate) fn fits(
         let version = found.secure_version;
         return refuse!(
             SecureVersion,
-            "the image's secure version is {version}, this device insists on {floor} or more"
+            "the image's secure version is #, this device insists on # or more",
+            version,
+            floor
         );
     }
     Ok(())
 }
 
 /// What a bootloader in the field does not put up with, or an application of another kind.
-fn agrees(found: &Traits, running: &Traits) -> Result<(), Reason> {
+fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal<'static>> {
     let (new, old) = (found.mmu_page_size_log2, running.mmu_page_size_log2);
     // An older build does not say; 64 KiB is what it means.
     let pages = |log2: u8| if log2 == 0 { 16 } else { log2 };
@@ -95,7 +105,9 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Reason> {
         let (new, old) = (1_u32 << (pages(new) & 31), 1_u32 << (pages(old) & 31));
         return refuse!(
             MmuPageSize,
-            "the image is made for memory pages of {new} bytes, this device has {old}"
+            "the image is made for memory pages of # bytes, this device has #",
+            new,
+            old
         );
     }
     let (new, old) = (found.flash_mode_code, running.flash_mode_code);
@@ -103,12 +115,15 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Reason> {
         let (new, old) = (u32::from(new), u32::from(old));
         return refuse!(
             FlashMode,
-            "the image wants flash mode {new}, the running one has {old}; a bootloader may fail to read it"
+            "the image wants flash mode #, the running one has #; a bootloader may fail to read it",
+            new,
+            old
         );
     }
     match (&found.project, &running.project) {
         (Some(new), Some(old)) if new != old => {
-            refuse!(WrongProject, "the image is of the project {new}, this device runs {old}")
+            // The text is the running project's name, which is the agent's to give.
+            refuse!(WrongProject, "the image is of another project, this device runs ~")
         }
         _ => Ok(()),
     }
@@ -117,19 +132,6 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Reason> {
 /// As ESP-IDF's bootloader decides: the highest revision counts only if it is set.
 fn is_within(revision: Revision, (min, max): (Revision, Revision)) -> bool {
     revision >= min && (!max.is_bound() || revision <= max)
-}
-
-/// The code for what the verifier says.
-pub(crate) fn code_of(error: ImageError) -> Code {
-    match error {
-        ImageError::NotAnImage { .. }
-        | ImageError::NotForEsp32 { .. }
-        | ImageError::NotAnApplication
-        | ImageError::MergedFlashImage { .. } => Code::NotAnImage,
-        ImageError::TooLarge => Code::TooLarge,
-        ImageError::TrailingBytes { .. } => Code::TrailingBytes,
-        _ => Code::Damaged,
-    }
 }
 
 #[cfg(test)]

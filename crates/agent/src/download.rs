@@ -4,7 +4,6 @@
 //! of another, an image that is not for this device (from its first 288 bytes, before anything is erased), and one that
 //! does not fit the slot.
 
-use contract::{Code, Reason};
 use heapless::String;
 use image::{PREFIX_BYTES, Prefix};
 use sha2::{Digest, Sha256};
@@ -15,6 +14,7 @@ use crate::event::ResponseHead;
 use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
 use crate::port::Port;
+use crate::refusal::{Refusal, refuse};
 use crate::settings::{EraseUnit, Settings};
 
 /// The end of a file that is asked for first: a signature sector, or the appended digest before where one would be.
@@ -26,9 +26,9 @@ pub(crate) enum Verdict {
     /// Its body is what was asked for.
     Take,
     /// It is of no use; what was received so far stays.
-    Retry(Reason),
+    Retry(&'static str),
     /// The object changed; all that was received so far is void.
-    StartOver(Reason),
+    StartOver(&'static str),
 }
 
 /// What the answer to the request for a file's end is.
@@ -128,7 +128,7 @@ impl Download {
     }
 
     /// Looks at what answers the request for the file's end.
-    pub(crate) fn tail_head(&mut self, head: &ResponseHead<'_>) -> Result<TailVerdict, Reason> {
+    pub(crate) fn tail_head(&mut self, head: &ResponseHead<'_>) -> Result<TailVerdict, Refusal<'static>> {
         if head.status == 200 {
             return Ok(TailVerdict::Whole);
         }
@@ -201,7 +201,7 @@ impl Download {
     }
 
     /// Looks at a 200 or 206 that answers a fetch from [`Self::received`]. An error is final.
-    pub(crate) fn head(&mut self, head: &ResponseHead<'_>) -> Result<Verdict, Reason> {
+    pub(crate) fn head(&mut self, head: &ResponseHead<'_>) -> Result<Verdict, Refusal<'static>> {
         let etag = head.etag.unwrap_or_default();
         // Of an answer before this one.
         self.skip = 0;
@@ -214,15 +214,15 @@ impl Download {
         let same = self.etag() == Some(etag) && total == self.total;
         if head.status == 206 {
             let Some(range) = head.content_range else {
-                return Ok(Verdict::Retry(Reason::new("the server sent a part without saying which")));
+                return Ok(Verdict::Retry("the server sent a part without saying which"));
             };
             if range.start != u64::from(self.received) {
-                return Ok(Verdict::Retry(Reason::new("the server sent another part than was asked for")));
+                return Ok(Verdict::Retry("the server sent another part than was asked for"));
             }
             let changed =
                 (!etag.is_empty() && !self.etag.is_empty() && etag != self.etag) || total != self.total;
             if self.received > 0 && changed {
-                return Ok(Verdict::StartOver(Reason::new("the file changed on the server")));
+                return Ok(Verdict::StartOver("the file changed on the server"));
             }
         } else if same {
             // All of it again: what is known already is passed over, never appended.
@@ -237,14 +237,14 @@ impl Download {
         Ok(Verdict::Take)
     }
 
-    fn fits(&self, total: u64) -> Result<u32, Reason> {
+    fn fits(&self, total: u64) -> Result<u32, Refusal<'static>> {
         match u32::try_from(total) {
             Ok(0) => refuse!(NotAnImage, "the image is empty"),
             Ok(total) if total <= self.slot.size_bytes => Ok(total),
             _ => {
                 // One width of number in all messages: another one costs a kilobyte of division.
                 let (total, room) = (u32::try_from(total).unwrap_or(u32::MAX), self.slot.size_bytes);
-                refuse!(TooLarge, "the image is too large: {total} bytes, the slot has {room}")
+                refuse!(TooLarge, "the image is too large: # bytes, the slot has #", total, room)
             }
         }
     }
@@ -256,7 +256,7 @@ impl Download {
         settings: &Settings,
         running: Option<&Traits>,
         bytes: &[u8],
-    ) -> Result<(), Reason> {
+    ) -> Result<(), Refusal<'static>> {
         let skipped = bytes.len().min(self.skip as usize);
         self.skip -= skipped as u32;
         let mut bytes = &bytes[skipped..];
@@ -266,7 +266,7 @@ impl Download {
             }
             if self.received >= self.slot.size_bytes {
                 let room = self.slot.size_bytes;
-                return refuse!(TooLarge, "the image is too large: the slot has {room} bytes");
+                return refuse!(TooLarge, "the image is too large: the slot has # bytes", room);
             }
             let room = &mut self.buffer[self.filled..SECTOR_BYTES];
             let left = self.total.map_or(u32::MAX, |total| total - self.received) as usize;
@@ -293,7 +293,7 @@ impl Download {
         port: &mut P,
         settings: &Settings,
         running: Option<&Traits>,
-    ) -> Result<Option<[u8; 32]>, Reason> {
+    ) -> Result<Option<[u8; 32]>, Refusal<'static>> {
         if self.total.is_some_and(|total| self.received < total) {
             return Ok(None);
         }
@@ -307,10 +307,9 @@ impl Download {
         Ok(Some(self.hash.take().unwrap_or_default().finalize().into()))
     }
 
-    fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Reason> {
+    fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Refusal<'static>> {
         // Nothing was flushed yet: the prefix is shorter than a sector.
-        let prefix = Prefix::parse(&self.buffer[..self.filled])
-            .map_err(|error| Reason::coded(checks::code_of(error), format_args!("{error}")))?;
+        let prefix = Prefix::parse(&self.buffer[..self.filled])?;
         checks::fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)?;
         if !prefix.header.hash_appended && self.signed == Some(false) {
             return refuse!(
@@ -321,7 +320,7 @@ impl Download {
         Ok(())
     }
 
-    fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Reason> {
+    fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Refusal<'static>> {
         let begin = self.received - self.filled as u32;
         self.hash.get_or_insert_default().update(&self.buffer[..self.filled]);
         // Whole sectors: encrypted flash is not written in less.
@@ -331,8 +330,7 @@ impl Download {
             _ => SECTOR_BYTES,
         };
         let offset = self.slot.offset + begin;
-        let written = self
-            .erase_ahead(port, offset, unit)
+        self.erase_ahead(port, offset, unit)
             // Cut before, during or after: the slot is not the running one, and otadata selects the running one since
             //   before the first erase (`Agent::keep_running`). What the slot holds is not looked at until a whole
             //   image was read back from it. A torn page fails when it is read back, or is written again.
@@ -340,8 +338,8 @@ impl Download {
             .and_then(|()| {
                 self.filled = 0;
                 self.note(port)
-            });
-        written.map_err(|fault| Reason::coded(Code::Flash, format_args!("{fault}")))
+            })
+            .map_err(Refusal::from)
     }
 
     fn erase_ahead<P: Port>(&mut self, port: &mut P, offset: u32, unit: EraseUnit) -> Result<(), Fault> {

@@ -11,8 +11,10 @@ use core::fmt::{self, Write};
 
 pub use response::{HEAD_MAX_BYTES, Piece, Response, SCRATCH_BYTES};
 pub use url::{Target, Url, resolve};
+pub(crate) use url::{as_text, check};
 
 use crate::event::Range;
+use crate::refusal::digits;
 
 /// Why a URL or a response is of no use; as text, a sentence without the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +41,9 @@ pub enum HttpError {
     Cut,
 }
 
-impl fmt::Display for HttpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl HttpError {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::Url => "the URL is not one that can be fetched",
             Self::Downgrade => "the server redirects from https to http",
             Self::LongLocation => "the server redirects to a URL longer than 2048 bytes",
@@ -52,7 +54,13 @@ impl fmt::Display for HttpError {
             Self::Coding => "the response has an unknown transfer coding",
             Self::Chunk => "the response has a malformed chunk",
             Self::Cut => "the connection closed before the response ended",
-        })
+        }
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -68,21 +76,45 @@ pub fn write_request(
     keep_alive: bool,
     out: &mut impl Write,
 ) -> fmt::Result {
-    write!(out, "GET {} HTTP/1.1\r\nHost: ", url.target())?;
-    url.write_host(out)?;
-    match range {
-        Range::From(offset) => write!(out, "\r\nRange: bytes={offset}-")?,
-        Range::Last(count) => write!(out, "\r\nRange: bytes=-{count}")?,
+    // Piece by piece: `write!` brings along kilobytes of formatting.
+    let (before, number, after) = match range {
+        Range::From(offset) => ("", offset, "-"),
+        Range::Last(count) => ("-", count, ""),
+    };
+    let tag = if_range.filter(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic()));
+    let port = if url.port() == url::default_port(url.is_tls()) {
+        None
+    } else {
+        Some(digits(url.port().into(), 10))
+    };
+    let is_ipv6 = url.host().bytes().any(|byte| byte == b':');
+    for text in [
+        "GET ",
+        if url.target.starts_with('/') { "" } else { "/" },
+        url.target,
+        " HTTP/1.1\r\nHost: ",
+        if is_ipv6 { "[" } else { "" },
+        url.host(),
+        if is_ipv6 { "]" } else { "" },
+        if port.is_some() { ":" } else { "" },
+        port.as_deref().unwrap_or_default(),
+        "\r\nRange: bytes=",
+        before,
+        &digits(number, 10),
+        after,
+        if tag.is_some() { "\r\nIf-Range: " } else { "" },
+        tag.unwrap_or_default(),
+        concat!(
+            "\r\nAccept-Encoding: identity\r\nUser-Agent: updraft/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\nConnection: "
+        ),
+        if keep_alive { "keep-alive" } else { "close" },
+        "\r\n\r\n",
+    ] {
+        out.write_str(text)?;
     }
-    if let Some(tag) = if_range.filter(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic())) {
-        write!(out, "\r\nIf-Range: {tag}")?;
-    }
-    let connection = if keep_alive { "keep-alive" } else { "close" };
-    write!(
-        out,
-        "\r\nAccept-Encoding: identity\r\nUser-Agent: updraft/{}\r\nConnection: {connection}\r\n\r\n",
-        env!("CARGO_PKG_VERSION")
-    )
+    Ok(())
 }
 
 #[cfg(test)]

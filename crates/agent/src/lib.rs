@@ -11,13 +11,6 @@
 #[cfg(test)]
 extern crate std;
 
-/// Refuses with a code and words.
-macro_rules! refuse {
-    ($code:ident, $($words:tt)+) => {
-        Err(contract::Reason::coded(contract::Code::$code, format_args!($($words)+)))
-    };
-}
-
 mod bookmark;
 mod checks;
 mod connection;
@@ -30,6 +23,7 @@ pub mod partition;
 mod phase;
 mod port;
 mod record;
+mod refusal;
 mod retained;
 mod settings;
 mod signature;

@@ -205,13 +205,19 @@ pub enum Refused {
     SequenceExhausted,
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Refused {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
             Self::NotATarget => "this slot cannot be selected",
             Self::NotRunning => "otadata selects a slot that is not the running one",
             Self::SequenceExhausted => "otadata's sequence numbers are used up",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -256,6 +262,12 @@ impl Entries {
     /// The state of the image in a slot as far as a usable entry names that slot.
     pub fn state_of(&self, slot: u8, slots: u8) -> Option<State> {
         self.highest(|entry| entry.slot(slots) == slot).map(|(_, entry)| entry.state)
+    }
+
+    /// The slot that ran before, and that a bootloader goes back to: the one that the best other usable entry names.
+    pub(crate) fn slot_before(&self, running: Running, slots: u8) -> Option<u8> {
+        let other = self.highest(|entry| running != Running::Slot(entry.slot(slots)));
+        other.map(|(_, entry)| entry.slot(slots))
     }
 
     /// The state of any entry that names a slot, usable or not, if its seq was not damaged.

@@ -12,7 +12,7 @@ mod say;
 mod trial;
 
 use contract::{Code, Reason, Status, Version};
-use heapless::{Deque, String};
+use heapless::{Deque, Vec};
 
 pub use boot::BootError;
 
@@ -23,6 +23,7 @@ use crate::otadata::{Running, State};
 use crate::partition::{Partition, Table};
 use crate::port::{Encryption, Port};
 use crate::record::{Keeper, Record};
+use crate::refusal::Refusal;
 use crate::settings::{Check, Settings, URL_MAX_BYTES};
 use crate::verify::{ReadBack, SlotImage};
 use fetch::Asking;
@@ -100,7 +101,8 @@ pub struct Agent {
     returned: Option<Reason>,
     connected: bool,
     application_well: bool,
-    url: String<URL_MAX_BYTES>,
+    /// Looked at by [`http::Url`]'s rules, so ASCII.
+    url: Vec<u8, URL_MAX_BYTES>,
     /// Of the path in the trigger, which a redirect does not change.
     path_tag: u32,
     /// Whether `url` is a trigger that waits for the self-test to end.
@@ -157,7 +159,7 @@ impl Agent {
             returned: None,
             connected: false,
             application_well: false,
-            url: String::new(),
+            url: Vec::new(),
             path_tag: 0,
             trigger_waits: false,
             resuming: false,
@@ -209,8 +211,7 @@ impl Agent {
         let now_ms = self.now_ms;
         match (self.phase, event) {
             (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => {
-                let why = Reason::coded(Code::CheckFailed, format_args!("rolled back: {why}"));
-                self.reject(port, why)
+                self.reject(port, Refusal::quoting(Code::CheckFailed, "rolled back: ~", why))
             }
             (Phase::SelfTest { until_ms }, Event::Connected | Event::SelfTest(Ok(())) | Event::Tick) => {
                 if self.connected && (self.application_well || self.settings.check == Check::Broker) {
@@ -249,13 +250,15 @@ impl Agent {
             }
             (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
             (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {
-                self.retry(port, format_args!("the connection was lost: {why}"))
+                let words = "the connection was lost: ~";
+                self.retry(port, Refusal::quoting(Code::ConnectionLost, words, why))
             }
             (Phase::Downloading { heard_ms, .. }, Event::Tick)
                 if now_ms >= heard_ms + u64::from(self.settings.stall_ms) =>
             {
                 let seconds = self.settings.stall_ms / 1000;
-                self.retry(port, format_args!("the server was silent for {seconds} s"))
+                let words = "the server was silent for # s";
+                self.retry(port, Refusal::new(Code::ConnectionLost, words, &[seconds]))
             }
             (Phase::Pausing { until_ms }, Event::Tick) if now_ms >= until_ms => self.fetch(),
             (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(port),
@@ -274,7 +277,7 @@ impl Agent {
         }
         if let (Phase::Downloading { fetch: id, .. }, true) = (self.phase, self.fetch_due) {
             self.fetch_due = false;
-            let (range, url) = (self.asking.range(&self.download), self.url.as_str());
+            let (range, url) = (self.asking.range(&self.download), http::as_text(&self.url));
             return Some(Action::Fetch { id, url, range, if_range: self.asking.if_range(&self.download) });
         }
         if core::mem::take(&mut self.reconnect_due) {

@@ -1,7 +1,8 @@
 //! Whose signature an image needs: keys compiled in, narrowed by what is stored, and the keys in eFuse.
 
-use contract::Reason;
 use image::signature::{SignatureBlock, SignatureError, SignatureSector};
+
+use crate::refusal::{Refusal, refuse, signature_words};
 
 /// What a signature block begins with.
 const SIGNATURE_MAGIC: u8 = 0xE7;
@@ -42,7 +43,7 @@ impl Trust<'_> {
 }
 
 /// Judges the signature blocks in a file's last sector. That what they sign is this image is the verifier's to see.
-pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Reason> {
+pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refusal<'static>> {
     let blocks = sector.first_chunk().map(|sector| SignatureSector::new(sector).blocks());
     let is_block = sector.first() == Some(&SIGNATURE_MAGIC);
     if !trust.wants_signature() {
@@ -78,7 +79,7 @@ pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Reaso
         (true, false, _) => {
             refuse!(SecureBoot, "no key in this device's eFuses signed the image: it could not boot")
         }
-        (false, _, Some(Some(error))) => refuse!(BadSignature, "{error}"),
+        (false, _, Some(Some(error))) => refuse!(BadSignature, signature_words(error)),
         (false, _, Some(None)) => {
             refuse!(BadSignature, "this firmware was built without the means to verify signatures")
         }

@@ -3,7 +3,7 @@
 //! On the wire a code stands in brackets behind the words, `FAILED the image is for esp32c3, this device is esp32s3
 //! [wrong_chip]`, so that it needs no field of its own and survives wherever reasons do.
 
-use core::fmt::{self, Write};
+use core::fmt;
 
 use crate::{REASON_MAX_BYTES, Reason};
 
@@ -121,14 +121,14 @@ impl fmt::Display for Code {
 }
 
 impl Reason {
-    /// Words and a code; words that are too long are cut, the code never is.
-    pub fn coded(code: Code, words: fmt::Arguments<'_>) -> Self {
-        let mut reason = Self::default();
-        // Neither can fail: what does not fit is dropped.
-        let _ = reason.write_fmt(words);
-        reason.truncate(REASON_MAX_BYTES - code.as_str().len() - " []".len());
-        let _ = write!(reason, " [{code}]");
-        reason
+    /// Puts a code behind the words; words that are too long are cut, the code never is.
+    #[must_use]
+    pub fn coded(mut self, code: Code) -> Self {
+        self.truncate(REASON_MAX_BYTES - code.as_str().len() - " []".len());
+        for text in [" [", code.as_str(), "]"] {
+            self.push_str(text);
+        }
+        self
     }
 
     /// The code, where there is one that is known.
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_code_is_found_behind_the_words() {
-        let reason = Reason::coded(Code::WrongChip, format_args!("the image is for {}", "esp32c3"));
+        let reason = Reason::new("the image is for esp32c3").coded(Code::WrongChip);
         assert_eq!(reason.as_str(), "the image is for esp32c3 [wrong_chip]");
         assert_eq!((reason.words(), reason.code()), ("the image is for esp32c3", Some(Code::WrongChip)));
         assert_eq!(Reason::new("odd [unheard_of]").code(), None);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn long_words_never_push_a_code_out() {
-        let reason = Reason::coded(Code::Flash, format_args!("{}", "ü".repeat(300)));
+        let reason = Reason::new(&"ü".repeat(300)).coded(Code::Flash);
         assert_eq!(reason.code(), Some(Code::Flash));
         assert!(reason.as_str().len() <= REASON_MAX_BYTES);
     }

@@ -27,13 +27,20 @@ impl Reason {
         Self(reason)
     }
 
-    /// Cuts to at most so many bytes, at a character, and takes white space off the end.
-    pub(crate) fn truncate(&mut self, bytes: usize) {
-        let mut end = bytes.min(self.0.len());
-        while !self.0.is_char_boundary(end) {
-            end -= 1;
+    /// Appends text, control characters as spaces; what does not fit is dropped.
+    pub fn push_str(&mut self, text: &str) {
+        for c in text.chars() {
+            if self.0.push(if c.is_control() { ' ' } else { c }).is_err() {
+                break;
+            }
         }
-        self.0.truncate(self.0[..end].trim_end().len());
+    }
+
+    /// Cuts to at most so many bytes, at a character, and takes spaces off the end.
+    pub(crate) fn truncate(&mut self, bytes: usize) {
+        while self.0.len() > bytes || self.0.ends_with(' ') {
+            self.0.pop();
+        }
     }
 
     /// The reason as text.
@@ -51,11 +58,7 @@ impl fmt::Display for Reason {
 impl fmt::Write for Reason {
     /// Appends what fits and drops the rest, so that formatting a long error never fails.
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            if self.0.push(if c.is_control() { ' ' } else { c }).is_err() {
-                break;
-            }
-        }
+        self.push_str(text);
         Ok(())
     }
 }

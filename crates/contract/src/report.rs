@@ -17,11 +17,12 @@ pub struct Sha256(pub [u8; 32]);
 impl Sha256 {
     /// The 64 lower-case digits.
     pub fn to_hex(self) -> String<64> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = String::new();
         for byte in self.0 {
             for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from(DIGITS[usize::from(nibble)])).expect("64 digits fit");
+                let digit = if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
+                let pushed = text.push(char::from(digit)).is_ok();
+                debug_assert!(pushed, "64 digits fit");
             }
         }
         text

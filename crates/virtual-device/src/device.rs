@@ -256,8 +256,7 @@ pub async fn run(options: Options, stop: CancellationToken, observer: Observer) 
         let running = match bootloader::boot(&mut flash, chip, options.rollback) {
             Ok(running) => running,
             Err(NoBoot::Flash(_)) if !flash.is_powered() => {
-                tell(Notice::PowerCut);
-                reset = power_back(&mut flash, &options).await;
+                reset = starts_again(End::PowerCut, &mut flash, &options, &observer).await;
                 continue;
             }
             Err(error) => {
@@ -277,48 +276,48 @@ pub async fn run(options: Options, stop: CancellationToken, observer: Observer) 
         let started = Instant::now();
         let settings = Settings { trusted_keys, ..settings(&options, chip, reset) };
         let mut agent = Box::new(Agent::new(settings));
-        match agent.boot(&mut flash, running, 0) {
-            Ok(()) => {}
-            Err(_) if !flash.is_powered() => {
-                tell(Notice::PowerCut);
-                reset = power_back(&mut flash, &options).await;
-                continue;
+        let end = match agent.boot(&mut flash, running, 0) {
+            Ok(()) => {
+                tell(Notice::Booted {
+                    slot: slot_name(running),
+                    version: agent.version().cloned(),
+                    on_trial: matches!(agent.phase(), agent::Phase::SelfTest { .. }),
+                });
+                let mut session = net::Session {
+                    options: &options,
+                    flash: &mut flash,
+                    agent: &mut agent,
+                    observer: &observer,
+                    started,
+                    ever_connected: &mut ever_connected,
+                    behaviour,
+                };
+                session.run(&stop).await?
             }
+            Err(_) if !flash.is_powered() => End::PowerCut,
             Err(error) => return Err(error).context(format!("{}", options.id)),
-        }
-        tell(Notice::Booted {
-            slot: slot_name(running),
-            version: agent.version().cloned(),
-            on_trial: matches!(agent.phase(), agent::Phase::SelfTest { .. }),
-        });
-        let mut session = net::Session {
-            options: &options,
-            flash: &mut flash,
-            agent: &mut agent,
-            observer: &observer,
-            started,
-            ever_connected: &mut ever_connected,
-            behaviour,
         };
-        match session.run(&stop).await? {
-            End::Stopped => return Ok(()),
-            End::Restart => {
-                tell(Notice::Restarting);
-                reset = ResetReason::Software;
-                sleep(options.pace.restart).await;
-            }
-            End::Crash => {
-                tell(Notice::Crashed);
-                reset = ResetReason::Panic;
-                sleep(options.pace.restart).await;
-            }
-            End::PowerCut => {
-                tell(Notice::PowerCut);
-                reset = power_back(&mut flash, &options).await;
-            }
+        if end == End::Stopped {
+            return Ok(());
         }
+        reset = starts_again(end, &mut flash, &options, &observer).await;
     }
     Ok(())
+}
+
+/// What passes between the end of one boot and the next, and what the next takes for its reason.
+async fn starts_again(end: End, flash: &mut Flash, options: &Options, observer: &Observer) -> ResetReason {
+    let (notice, reset) = match end {
+        End::Stopped | End::Restart => (Notice::Restarting, ResetReason::Software),
+        End::Crash => (Notice::Crashed, ResetReason::Panic),
+        End::PowerCut => (Notice::PowerCut, ResetReason::PowerOn),
+    };
+    observer.tell(&options.id, notice);
+    sleep(options.pace.restart).await;
+    if end == End::PowerCut {
+        flash.power_on();
+    }
+    reset
 }
 
 /// Longer each time: a device that can never start again must not keep the machine busy.
@@ -335,12 +334,6 @@ fn slot_name(running: Running) -> String {
         Running::Factory => "factory".to_owned(),
         Running::Slot(slot) => format!("ota_{slot}"),
     }
-}
-
-async fn power_back(flash: &mut Flash, options: &Options) -> ResetReason {
-    sleep(options.pace.restart).await;
-    flash.power_on();
-    ResetReason::PowerOn
 }
 
 fn behaviour(flash: &mut Flash, running: Running) -> anyhow::Result<Behaviour> {

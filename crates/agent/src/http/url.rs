@@ -1,9 +1,8 @@
 //! URLs of http and https, as text that is safe to put into a request, and where a redirect leads.
 
-use core::fmt::{self, Write};
-use core::net::Ipv6Addr;
+use core::fmt;
 
-use heapless::String;
+use heapless::Vec;
 
 use super::HttpError;
 use crate::settings::URL_MAX_BYTES;
@@ -15,47 +14,108 @@ pub struct Url<'a> {
     host: &'a str,
     port: u16,
     /// As in the text: empty, or from its `/` or `?` on.
-    target: &'a str,
+    pub(super) target: &'a str,
+}
+
+/// Where in a URL its parts lie. In bytes: what `str` brings along to search text is larger than all of this.
+struct Parts {
+    tls: bool,
+    host: (usize, usize),
+    port: u16,
+    target: usize,
+    /// Of what counts; a fragment may follow.
+    end: usize,
+}
+
+/// Whether bytes are a URL that [`Url::parse`] takes.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), HttpError> {
+    Parts::of(bytes).map(|_| ())
+}
+
+/// The text of a URL that [`check`] took.
+pub(crate) fn as_text(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or_default()
+}
+
+impl Parts {
+    #[inline(never)]
+    fn of(bytes: &[u8]) -> Result<Self, HttpError> {
+        Self::find(bytes).ok_or(HttpError::Url)
+    }
+
+    fn find(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > URL_MAX_BYTES || !bytes.iter().all(u8::is_ascii_graphic) {
+            return None;
+        }
+        let end = find(bytes, 0, b"#");
+        let bytes = bytes.get(..end)?;
+        let begins =
+            |scheme: &[u8]| bytes.get(..scheme.len()).is_some_and(|text| text.eq_ignore_ascii_case(scheme));
+        let (tls, authority) = match (begins(b"http://"), begins(b"https://")) {
+            (true, _) => (false, b"http://".len()),
+            (_, true) => (true, b"https://".len()),
+            _ => return None,
+        };
+        let target = find(bytes, authority, b"/?");
+        let bytes = bytes.get(..target)?;
+        let (host, after) = if bytes.get(authority) == Some(&b'[') {
+            let host = (authority + 1, find(bytes, authority, b"]"));
+            (host, host.1 + 1)
+        } else {
+            let host = (authority, find(bytes, authority, b":"));
+            (host, host.1)
+        };
+        // What an address of IPv6 is, whoever connects to it finds out; here it only must not be anything else.
+        let is_ipv6 = host.0 > authority;
+        let fits = |byte: &u8| match byte {
+            b':' => is_ipv6,
+            b'-' | b'_' => !is_ipv6,
+            b'.' => true,
+            _ => {
+                if is_ipv6 {
+                    byte.is_ascii_hexdigit()
+                } else {
+                    byte.is_ascii_alphanumeric()
+                }
+            }
+        };
+        let name = bytes.get(host.0..host.1)?;
+        if name.is_empty() || !name.iter().all(fits) || (is_ipv6 && !name.contains(&b':')) {
+            return None;
+        }
+        let port = match bytes.get(after..)? {
+            // RFC 3986, 3.2.3: nothing after the colon is the default port.
+            [] | [b':'] => default_port(tls),
+            [b':', digits @ ..] => {
+                let add = |port: u16, digit: &u8| {
+                    let digit = digit.is_ascii_digit().then(|| digit.wrapping_sub(b'0'))?;
+                    port.checked_mul(10)?.checked_add(digit.into())
+                };
+                digits.iter().try_fold(0, add).filter(|port| *port != 0)?
+            }
+            _ => return None,
+        };
+        Some(Self { tls, host, port, target, end })
+    }
+}
+
+/// Where, from `from` on, the first of the `wanted` bytes lies; the end if there is none.
+#[inline(never)]
+fn find(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
+    let mut at = from;
+    while bytes.get(at).is_some_and(|byte| !wanted.contains(byte)) {
+        at += 1;
+    }
+    at.min(bytes.len())
 }
 
 impl<'a> Url<'a> {
     /// Reads `http://…` or `https://…`, at most [`URL_MAX_BYTES`] bytes of printable ASCII without spaces. A user name
     /// is refused, a fragment is dropped.
     pub fn parse(text: &'a str) -> Result<Self, HttpError> {
-        if text.len() > URL_MAX_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(HttpError::Url);
-        }
-        let text = text.split('#').next().unwrap_or_default();
-        let (tls, rest) = if let Some(rest) = strip_prefix_ignoring_case(text, "http://") {
-            (false, rest)
-        } else if let Some(rest) = strip_prefix_ignoring_case(text, "https://") {
-            (true, rest)
-        } else {
-            return Err(HttpError::Url);
-        };
-        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
-            let (host, port) = rest.split_once(']').ok_or(HttpError::Url)?;
-            host.parse::<Ipv6Addr>().map_err(|_| HttpError::Url)?;
-            (host, port)
-        } else {
-            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            if host.is_empty() || !host.bytes().all(plain) {
-                return Err(HttpError::Url);
-            }
-            (host, port)
-        };
-        let port = match port.strip_prefix(':') {
-            // RFC 3986, 3.2.3: nothing after the colon is the default port.
-            Some("") => default_port(tls),
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|port| *port != 0).ok_or(HttpError::Url)?
-            }
-            None if port.is_empty() => default_port(tls),
-            _ => return Err(HttpError::Url),
-        };
-        Ok(Self { tls, host, port, target })
+        let Parts { tls, host, port, target, end } = Parts::of(text.as_bytes())?;
+        let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
+        Ok(Self { tls, host: part(host.0, host.1), port, target: part(target, end) })
     }
 
     /// Whether it is https.
@@ -76,15 +136,6 @@ impl<'a> Url<'a> {
     /// Path and query, as they are sent.
     pub fn target(&self) -> Target<'a> {
         Target(self.target)
-    }
-
-    pub(super) fn write_host(&self, out: &mut impl Write) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(out, "[{}]", self.host)?;
-        } else {
-            out.write_str(self.host)?;
-        }
-        if self.port == default_port(self.tls) { Ok(()) } else { write!(out, ":{}", self.port) }
     }
 }
 
@@ -108,69 +159,87 @@ impl fmt::Display for Target<'_> {
     }
 }
 
-/// Writes to `out` where the redirect from `base` to `location` leads (RFC 3986, 5.2), without a fragment. From https
-/// it never leads to http. After an error `out` holds nothing of use.
-pub fn resolve(base: &str, location: &str, out: &mut String<URL_MAX_BYTES>) -> Result<(), HttpError> {
-    let from = Url::parse(base)?;
-    let location = location.split('#').next().unwrap_or_default();
-    let long = |_| HttpError::LongLocation;
-    out.clear();
-    if has_scheme(location) {
-        out.push_str(location).map_err(long)?;
+/// Turns a URL into the one that a redirect from it to `location` leads to (RFC 3986, 5.2), without a fragment. From
+/// https it never leads to http. After an error `url` holds nothing of use.
+///
+/// In place, because a second URL would take 2 KiB of a stack.
+#[inline(never)]
+pub fn resolve(url: &mut Vec<u8, URL_MAX_BYTES>, location: &str) -> Result<(), HttpError> {
+    let from = Parts::of(url)?;
+    let location = location.as_bytes();
+    let location = location.get(..find(location, 0, b"#")).unwrap_or_default();
+    let path_end = find(location, 0, b"?");
+    // RFC 3986, 4.2: the first segment of a relative path has no colon, so one before any `/` or `?` ends a scheme.
+    let is_absolute = location.get(find(location, 0, b":/?")) == Some(&b':');
+    // What of the URL is kept, before `location` is appended.
+    let kept = if is_absolute {
+        0
+    } else if location.starts_with(b"//") {
+        find(url, 0, b"/")
+    } else if location.first() == Some(&b'/') {
+        from.target
+    } else if location.is_empty() {
+        from.end
     } else {
-        out.push_str(if from.tls { "https:" } else { "http:" }).map_err(long)?;
-        if location.starts_with("//") {
-            out.push_str(location).map_err(long)?;
-        } else {
-            out.push_str("//").map_err(long)?;
-            from.write_host(out).map_err(|_| HttpError::LongLocation)?;
-            append_reference(from.target, location, out).map_err(|_| HttpError::LongLocation)?;
-        }
+        let path = url.get(..find(url, from.target, b"?#")).unwrap_or_default();
+        let folder = path.iter().skip(from.target).rposition(|byte| *byte == b'/');
+        if path_end == 0 { path.len() } else { from.target + folder.unwrap_or_default() }
+    };
+    let is_relative = kept >= from.target;
+    url.truncate(kept);
+    let begins_with_slash = matches!(location.first(), None | Some(b'/'));
+    if is_relative && (path_end > 0 && !begins_with_slash || url.len() == from.target && path_end == 0) {
+        url.push(b'/').map_err(|_| HttpError::LongLocation)?;
     }
-    let to = Url::parse(out)?;
+    url.extend_from_slice(location).map_err(|_| HttpError::LongLocation)?;
+    if is_relative && path_end > 0 {
+        let query = url.len() - (location.len() - path_end);
+        remove_dots(url, from.target, query);
+    }
+    let to = Parts::of(url)?;
     if from.tls && !to.tls { Err(HttpError::Downgrade) } else { Ok(()) }
 }
 
-/// Appends a reference without scheme and host, as seen from `target`.
-fn append_reference(target: &str, location: &str, out: &mut String<URL_MAX_BYTES>) -> fmt::Result {
-    let start = out.len();
-    let path_of = |text: &'_ str| text.find('?').unwrap_or(text.len());
-    let (base_path, base_query) = target.split_at(path_of(target));
-    let (path, query) = location.split_at(path_of(location));
-    if path.is_empty() {
-        out.write_str(if base_path.is_empty() { "/" } else { base_path })?;
-        return out.write_str(if query.is_empty() { base_query } else { query });
-    }
-    let folder =
-        if path.starts_with('/') { "" } else { base_path.rsplit_once('/').map_or("", |(folder, _)| folder) };
-    // RFC 3986, 5.2.4, a segment at a time: `out` never holds a dot segment.
-    let segments = folder.split('/').skip(1).chain(path.strip_prefix('/').unwrap_or(path).split('/'));
-    let mut last_is_dots = false;
-    for segment in segments {
-        last_is_dots = matches!(segment, "." | "..");
-        if segment == ".." {
-            let kept = out[start..].rfind('/').map_or(start, |slash| start + slash);
-            out.truncate(kept);
-        } else if segment != "." {
-            write!(out, "/{segment}")?;
+/// RFC 3986, 5.2.4, in place: a path that begins with `/` and lies between `begin` and `end` loses its dot segments.
+fn remove_dots(url: &mut Vec<u8, URL_MAX_BYTES>, begin: usize, end: usize) {
+    let (mut read, mut written) = (begin, begin);
+    while read < end {
+        // A segment with the slash before it.
+        let next = find(url, read + 1, b"/").min(end);
+        let dots = match url.get(read..next) {
+            Some(b"/.") => 1,
+            Some(b"/..") => 2,
+            _ => 0,
+        };
+        if dots == 2 {
+            let before = url.get(begin..written).unwrap_or_default();
+            written = begin + before.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
         }
+        if dots == 0 {
+            written = move_down(url, read, next, written);
+        } else if next == end {
+            // What ends with dots is a folder.
+            written = move_down(url, read, read + 1, written);
+        }
+        read = next;
     }
-    if last_is_dots {
-        out.write_str("/")?;
-    }
-    out.write_str(query)
+    let length = url.len();
+    let length = move_down(url, end, length, written);
+    url.truncate(length);
 }
 
-/// RFC 3986, 4.2: the first segment of a relative path has no colon, so one before any `/` or `?` ends a scheme.
-fn has_scheme(location: &str) -> bool {
-    location.find([':', '/', '?']).is_some_and(|at| location.as_bytes()[at] == b':')
+/// Copies bytes to a place before them; returns where they end there.
+fn move_down(bytes: &mut [u8], from: usize, to: usize, mut at: usize) -> usize {
+    for from in from..to {
+        let byte = bytes.get(from).copied().unwrap_or_default();
+        if let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
+        at += 1;
+    }
+    at
 }
 
-fn default_port(tls: bool) -> u16 {
+pub(super) fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
-}
-
-fn strip_prefix_ignoring_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
-    let (head, rest) = text.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then_some(rest)
 }

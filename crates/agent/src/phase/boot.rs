@@ -2,17 +2,17 @@
 
 use core::fmt;
 
-use contract::{Code, Outcome, Reason, Status};
+use contract::{Code, Outcome, Reason};
 
 use super::fate::{Fate, Found, fate, words};
 use super::{Agent, Phase};
 use crate::bookmark::Bookmark;
-use crate::event::MessageId;
 use crate::flash::{self, Fault};
 use crate::otadata::{Entries, Running, State};
 use crate::partition::{Table, TableError};
 use crate::port::{Encryption, NotKept, Port};
 use crate::record::{Attempt, Keeper, Last, Record, Stage};
+use crate::refusal::Refusal;
 use crate::retained;
 use crate::settings::ResetReason;
 use crate::verify::read_slot;
@@ -147,7 +147,6 @@ impl Agent {
     }
 
     fn take_note<P: Port>(&mut self, port: &mut P, fate: Fate) {
-        let attempt = self.record.attempt.clone();
         match fate {
             Fate::Nothing | Fate::FallBack | Fate::Rearm { .. } => return,
             Fate::OnTrial { again } => return self.on_trial(port, again),
@@ -156,16 +155,19 @@ impl Agent {
                 if let Some(image) = &self.image {
                     self.record.confirm(image.sha256);
                 }
-                self.end(attempt, Outcome::Success, self.success_reason());
+                self.end(Outcome::Success, self.success_reason());
             }
             Fate::RolledBack(code) => {
-                self.blame(attempt.as_ref());
-                self.end(attempt, Outcome::Failed, Reason::coded(code, format_args!("{}", words(code))));
+                self.blame();
+                self.end(Outcome::Failed, Refusal::plain(code, words(code)).reason());
             }
             Fate::Rejected => {
-                self.blame(attempt.as_ref());
                 let why = self.record.last.as_ref().map(|last| last.reason.clone()).unwrap_or_default();
-                self.end(attempt, Outcome::Failed, why);
+                // A crash loop was counted as it was found.
+                if why.code() != Some(Code::CrashLoop) {
+                    self.blame();
+                }
+                self.end(Outcome::Failed, why);
             }
         }
         self.store(port);
@@ -197,11 +199,8 @@ impl Agent {
         // The boot that a bootloader with rollback would have refused. Power that came on says nothing against
         // the image: it gets another chance.
         if again && self.settings.reset != ResetReason::PowerOn {
-            let why = Reason::coded(
-                Code::NotConfirmed,
-                format_args!("rolled back: it did not confirm itself in its first boot"),
-            );
-            self.phase = self.reject(port, why);
+            let why = "rolled back: it did not confirm itself in its first boot";
+            self.phase = self.reject(port, Refusal::plain(Code::NotConfirmed, why));
             return;
         }
         self.store(port);
@@ -233,19 +232,18 @@ impl Agent {
         intact && self.keeper.store(port, &self.record).is_ok() && self.select(port).is_ok()
     }
 
-    fn blame(&mut self, attempt: Option<&Attempt>) {
+    fn blame(&mut self) {
         // A rejected image asked for its restart; a crash shows as one; a power cut is nobody's fault.
         if !self.settings.reset.may_be_power() {
-            self.blamed = attempt.map(|attempt| attempt.sha256);
+            self.blamed = self.record.attempt.as_ref().map(|attempt| attempt.sha256);
         }
     }
 
-    fn end(&mut self, attempt: Option<Attempt>, result: Outcome, reason: Reason) {
-        let to = attempt.and_then(|attempt| attempt.to);
-        self.record.last = Some(Last { to, result, reason: reason.clone() });
-        self.record.attempt = None;
+    fn end(&mut self, result: Outcome, reason: Reason) {
         // Sent at the first connect, together with the report.
-        self.outcome = Some((MessageId(0), Status { outcome: result, reason }));
+        self.note_outcome(result, &reason);
+        let to = self.record.attempt.take().and_then(|attempt| attempt.to);
+        self.record.last = Some(Last { to, result, reason });
     }
 
     /// What is remembered, for the port's own start before there is an agent: provisioning writes the first version.

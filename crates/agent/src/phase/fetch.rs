@@ -1,8 +1,6 @@
 //! From the trigger to the last byte: what is asked for, what comes back, and how long it is tried.
 
-use core::fmt;
-
-use contract::{Code, Phase as Stretch, Reason, Version};
+use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
 use heapless::String;
 use image::PREFIX_BYTES;
 
@@ -13,7 +11,7 @@ use crate::event::{FetchId, Range, ResponseHead};
 use crate::http::{self, HttpError, Piece};
 use crate::port::{Encryption, Port};
 use crate::record::{Attempt, Stage};
-use crate::settings::URL_MAX_BYTES;
+use crate::refusal::{Refusal, refuse};
 use crate::verify::ReadBack;
 
 const BACK_OFF_MAX_MS: u64 = 60_000;
@@ -48,55 +46,33 @@ impl Asking {
     }
 }
 
-/// A head whose texts were copied out of the buffer that they came in.
-struct KeptHead {
-    head: ResponseHead<'static>,
-    etag: Option<String<ETAG_MAX_BYTES>>,
-    version: Option<String<{ contract::VERSION_MAX_BYTES }>>,
-    target: Option<Result<String<URL_MAX_BYTES>, HttpError>>,
-}
-
-impl KeptHead {
-    fn new(head: &ResponseHead<'_>, base: &str) -> Self {
-        let target = head.location.map(|location| {
-            let mut target = String::new();
-            http::resolve(base, location, &mut target).map(|()| target)
-        });
-        let ResponseHead { status, content_length, content_range, encoded, .. } = *head;
-        let (etag, version, location) = (None, None, None);
-        Self {
-            head: ResponseHead { status, content_length, content_range, etag, version, location, encoded },
-            etag: head.etag.and_then(|etag| String::try_from(etag).ok()),
-            version: head.version.and_then(|version| String::try_from(version).ok()),
-            target,
-        }
-    }
-
-    fn as_head(&self) -> ResponseHead<'_> {
-        ResponseHead { etag: self.etag.as_deref(), version: self.version.as_deref(), ..self.head }
-    }
+/// Whether a response leads somewhere else.
+fn is_redirect(head: &ResponseHead<'_>) -> bool {
+    matches!(head.status, 301 | 302 | 303 | 307 | 308) && head.location.is_some()
 }
 
 impl Agent {
     /// Keeps a URL, and what its path says.
-    pub(super) fn take_url(&mut self, payload: &[u8]) -> Result<(), Reason> {
-        let text = core::str::from_utf8(payload.trim_ascii()).unwrap_or_default();
-        match String::<URL_MAX_BYTES>::try_from(text) {
-            Ok(url) if http::Url::parse(text).is_ok() => {
-                self.path_tag = path_tag(&url);
-                self.named = version_in_url(&url);
-                self.url = url;
-                Ok(())
-            }
-            _ => refuse!(BadUrl, "the trigger is not an http or https URL of at most 2048 bytes"),
+    #[inline(never)]
+    pub(super) fn take_url(&mut self, payload: &[u8]) -> Result<(), Refusal<'static>> {
+        let url = payload.trim_ascii();
+        if http::check(url).is_err() {
+            return refuse!(BadUrl, "the trigger is not an http or https URL of at most 2048 bytes");
         }
+        self.url.clear();
+        // It was looked at, and fits.
+        let _ = self.url.extend_from_slice(url);
+        self.path_tag = path_tag(&self.url);
+        self.named = version_in_url(&self.url);
+        Ok(())
     }
 
     pub(super) fn begin<P: Port>(&mut self, port: &mut P, payload: &[u8]) -> Phase {
         match self.take_url(payload) {
             Ok(()) => self.begin_waiting(port),
-            Err(reason) => {
-                self.queue_failure(reason);
+            Err(refusal) => {
+                self.note_outcome(Outcome::Failed, &refusal.reason());
+                self.requeue_outcome();
                 Phase::Idle
             }
         }
@@ -109,7 +85,7 @@ impl Agent {
         self.to.clone_from(&self.named);
         if self.encryption == Encryption::Unsupported {
             let why = "the flash is encrypted, and this firmware cannot write through that";
-            return self.fail(port, Reason::coded(Code::Encryption, format_args!("{why}")));
+            return self.fail(port, Refusal::plain(Code::Encryption, why));
         }
         let slot = self.target_slot();
         // What an earlier attempt at the same file left there.
@@ -158,7 +134,9 @@ impl Agent {
         }
         self.resuming = false;
         // A path that names no version may still lead to the same file, as a short URL does.
-        self.to = self.named.clone().or(self.to.take());
+        if self.named.is_some() {
+            self.to.clone_from(&self.named);
+        }
         self.fetch()
     }
 
@@ -169,10 +147,17 @@ impl Agent {
             let (now, rest) = bytes.split_at(taken.min(bytes.len()));
             self.phase = match piece {
                 Piece::More => return Phase::Downloading { fetch, heard_ms: self.now_ms },
+                Piece::Head(head) if is_redirect(&head) => {
+                    let led = http::resolve(&mut self.url, head.location.unwrap_or_default());
+                    self.follow(port, led)
+                }
                 Piece::Head(head) => {
                     // Its texts lie in the buffer that the body is about to fill.
-                    let mut kept = KeptHead::new(&head, &self.url);
-                    self.on_kept_head(port, fetch, &mut kept)
+                    let etag = head.etag.and_then(|etag| String::<ETAG_MAX_BYTES>::try_from(etag).ok());
+                    let version = head.version.and_then(|version| version.parse().ok());
+                    let (etag, location) = (etag.as_deref(), None);
+                    let head = ResponseHead { etag, version: None, location, ..head };
+                    self.on_final_head(port, fetch, &head, version)
                 }
                 Piece::Body(body) => {
                     // The last of what was taken; what came before it framed a chunk.
@@ -183,7 +168,7 @@ impl Agent {
                 Piece::Broken(error @ (HttpError::Url | HttpError::LongLocation)) => {
                     self.follow(port, Err(error))
                 }
-                Piece::Broken(error) => self.retry(port, format_args!("{error}")),
+                Piece::Broken(error) => self.lose(port, error.as_str()),
             };
             bytes = rest;
         }
@@ -194,32 +179,23 @@ impl Agent {
     pub(super) fn on_closed<P: Port>(&mut self, port: &mut P) -> Phase {
         match self.http.closed() {
             Ok(()) => self.on_body_end(port),
-            Err(error) => self.retry(port, format_args!("{error}")),
-        }
-    }
-
-    fn on_kept_head<P: Port>(&mut self, port: &mut P, fetch: FetchId, kept: &mut KeptHead) -> Phase {
-        let is_redirect = matches!(kept.head.status, 301 | 302 | 303 | 307 | 308);
-        match kept.target.take() {
-            Some(target) if is_redirect => self.follow(port, target),
-            _ => self.on_head(port, fetch, &kept.as_head()),
+            Err(error) => self.lose(port, error.as_str()),
         }
     }
 
     /// Goes where a redirect leads, a bounded number of times.
-    fn follow<P: Port>(&mut self, port: &mut P, target: Result<String<URL_MAX_BYTES>, HttpError>) -> Phase {
-        match target {
-            Ok(_) if self.redirects >= REDIRECTS_MAX => {
-                let why = format_args!("the server redirected more than {REDIRECTS_MAX} times");
-                self.fail(port, Reason::coded(Code::ServerError, why))
+    fn follow<P: Port>(&mut self, port: &mut P, led: Result<(), HttpError>) -> Phase {
+        match led {
+            Ok(()) if self.redirects >= REDIRECTS_MAX => {
+                let words = "the server redirected more than # times";
+                self.fail(port, Refusal::new(Code::ServerError, words, &[REDIRECTS_MAX.into()]))
             }
-            Ok(url) => {
+            Ok(()) => {
                 self.redirects += 1;
-                self.url = url;
                 self.cancel_due = true;
                 self.fetch()
             }
-            Err(error) => self.fail(port, Reason::coded(Code::ServerError, format_args!("{error}"))),
+            Err(error) => self.fail(port, Refusal::plain(Code::ServerError, error.as_str())),
         }
     }
 
@@ -229,18 +205,30 @@ impl Agent {
         fetch: FetchId,
         head: &ResponseHead<'_>,
     ) -> Phase {
+        if is_redirect(head) {
+            let led = http::resolve(&mut self.url, head.location.unwrap_or_default());
+            return self.follow(port, led);
+        }
+        let version = head.version.and_then(|version| version.parse().ok());
+        self.on_final_head(port, fetch, head, version)
+    }
+
+    /// A head that leads nowhere else; `version` is what its field of that name says.
+    #[inline(never)]
+    fn on_final_head<P: Port>(
+        &mut self,
+        port: &mut P,
+        fetch: FetchId,
+        head: &ResponseHead<'_>,
+        version: Option<Version>,
+    ) -> Phase {
         match head.status {
-            301 | 302 | 303 | 307 | 308 if head.location.is_some() => {
-                let mut target = String::new();
-                let resolved = http::resolve(&self.url, head.location.unwrap_or_default(), &mut target);
-                self.follow(port, resolved.map(|()| target))
-            }
             200 | 206 if head.encoded => {
                 let why = "the server compressed the file, which was not asked for";
-                self.fail(port, Reason::coded(Code::ServerError, format_args!("{why}")))
+                self.fail(port, Refusal::plain(Code::ServerError, why))
             }
-            200 | 206 if self.asking == Asking::Tail => self.on_tail_head(port, fetch, head),
-            200 | 206 => self.on_image_head(port, fetch, head),
+            200 | 206 if self.asking == Asking::Tail => self.on_tail_head(port, fetch, head, version),
+            200 | 206 => self.on_image_head(port, fetch, head, version),
             401 | 403 => {
                 self.cancel_due = true;
                 self.ask_for_url(port)
@@ -249,16 +237,22 @@ impl Agent {
             416 | 501 if self.asking == Asking::Tail => self.ask_for_image(),
             416 => {
                 self.download.start_over();
-                self.retry(port, format_args!("the server does not have the part that was asked for"))
+                self.lose(port, "the server does not have the part that was asked for")
             }
             // Replaced between the server's two looks at it.
             409 | 412 => {
                 self.download.start_over();
-                self.retry(port, format_args!("the file changed on the server"))
+                self.lose(port, "the file changed on the server")
             }
-            status @ (408 | 429 | 500..) => self.retry(port, format_args!("the server answered {status}")),
-            status => self
-                .fail(port, Reason::coded(Code::ServerError, format_args!("the server answered {status}"))),
+            status => {
+                let words = "the server answered #";
+                let refusal = Refusal::new(Code::ServerError, words, &[status.into()]);
+                if matches!(status, 408 | 429 | 500..) {
+                    self.retry(port, refusal)
+                } else {
+                    self.fail(port, refusal)
+                }
+            }
         }
     }
 
@@ -269,33 +263,47 @@ impl Agent {
         self.fetch()
     }
 
-    fn on_tail_head<P: Port>(&mut self, port: &mut P, fetch: FetchId, head: &ResponseHead<'_>) -> Phase {
+    fn on_tail_head<P: Port>(
+        &mut self,
+        port: &mut P,
+        fetch: FetchId,
+        head: &ResponseHead<'_>,
+        version: Option<Version>,
+    ) -> Phase {
         match self.download.tail_head(head) {
             Ok(TailVerdict::Take) => Phase::Downloading { fetch, heard_ms: self.now_ms },
             Ok(TailVerdict::Whole) => {
                 self.asking = Asking::Image;
-                self.on_image_head(port, fetch, head)
+                self.on_image_head(port, fetch, head, version)
             }
             Ok(TailVerdict::Odd) => self.ask_for_image(),
             Err(error) => self.fail(port, error),
         }
     }
 
-    fn on_image_head<P: Port>(&mut self, port: &mut P, fetch: FetchId, head: &ResponseHead<'_>) -> Phase {
+    fn on_image_head<P: Port>(
+        &mut self,
+        port: &mut P,
+        fetch: FetchId,
+        head: &ResponseHead<'_>,
+        version: Option<Version>,
+    ) -> Phase {
         match self.download.head(head) {
             Ok(Verdict::Take) => {
                 if self.download.received() == 0 {
                     // Whatever an earlier URL said was said of another file.
-                    let told = head.version.and_then(|version| version.parse().ok());
-                    self.to = self.named.clone().or(told);
+                    self.to = version;
+                    if self.named.is_some() {
+                        self.to.clone_from(&self.named);
+                    }
                 }
                 self.progress(Stretch::Download, self.download.received(), self.download.total());
                 Phase::Downloading { fetch, heard_ms: self.now_ms }
             }
-            Ok(Verdict::Retry(why)) => self.retry(port, format_args!("{why}")),
+            Ok(Verdict::Retry(why)) => self.lose(port, why),
             Ok(Verdict::StartOver(why)) => {
                 self.download.start_over();
-                self.retry(port, format_args!("{why}"))
+                self.lose(port, why)
             }
             Err(error) => self.fail(port, error),
         }
@@ -306,7 +314,7 @@ impl Agent {
             return if self.download.push_tail(bytes) {
                 Phase::Downloading { fetch, heard_ms: self.now_ms }
             } else {
-                self.retry(port, format_args!("the server sent more than it had announced"))
+                self.lose(port, "the server sent more than it had announced")
             };
         }
         // The first bytes alone, so that an image that is refused for what they say costs no write at all.
@@ -328,7 +336,7 @@ impl Agent {
         Phase::Downloading { fetch, heard_ms: self.now_ms }
     }
 
-    fn take_body<P: Port>(&mut self, port: &mut P, bytes: &[u8]) -> Result<(), Reason> {
+    fn take_body<P: Port>(&mut self, port: &mut P, bytes: &[u8]) -> Result<(), Refusal<'static>> {
         if self.download.received() as usize >= PREFIX_BYTES {
             self.make_ready(port)?;
         }
@@ -350,7 +358,7 @@ impl Agent {
         if heard >= PACE_MIN_BYTES {
             return next;
         }
-        self.retry(port, format_args!("the server sent next to nothing for minutes"))
+        self.lose(port, "the server sent next to nothing for minutes")
     }
 
     pub(super) fn on_body_end<P: Port>(&mut self, port: &mut P) -> Phase {
@@ -362,7 +370,7 @@ impl Agent {
             self.download.finish(port, &self.settings, running)
         });
         match finished {
-            Ok(None) => self.retry(port, format_args!("the server sent less than it had announced")),
+            Ok(None) => self.lose(port, "the server sent less than it had announced"),
             Ok(Some(sha256)) => {
                 self.received_sha256 = sha256;
                 self.read_back = Some(ReadBack::new(self.target_slot(), self.download.received()));
@@ -381,15 +389,24 @@ impl Agent {
                 self.asking = Asking::Image;
                 self.fetch()
             }
-            Err(fault) => self.fail(port, Reason::coded(Code::Flash, format_args!("{fault}"))),
+            Err(fault) => self.fail(port, fault.into()),
         }
     }
 
-    pub(super) fn retry<P: Port>(&mut self, port: &mut P, why: fmt::Arguments<'_>) -> Phase {
+    /// The connection is of no use any more; in words, why.
+    #[inline(never)]
+    pub(super) fn lose<P: Port>(&mut self, port: &mut P, why: &'static str) -> Phase {
+        self.retry(port, Refusal::plain(Code::ConnectionLost, why))
+    }
+
+    #[inline(never)]
+    pub(super) fn retry<P: Port>(&mut self, port: &mut P, why: Refusal<'_>) -> Phase {
         if self.retries >= self.settings.retries {
-            let tries = u32::from(self.retries) + 1;
-            let why = format_args!("given up after {tries} tries: {why}");
-            return self.fail(port, Reason::coded(Code::ConnectionLost, why));
+            let mut words = Reason::default();
+            why.tell(&mut words);
+            let given_up =
+                Refusal::quoting(Code::ConnectionLost, "given up after # tries: ~", words.as_str());
+            return self.fail(port, Refusal { numbers: [u32::from(self.retries) + 1, 0, 0], ..given_up });
         }
         self.cancel_due = true;
         let pause = u64::from(self.settings.back_off_ms) << self.retries.min(16);
@@ -401,14 +418,13 @@ impl Agent {
 
     pub(super) fn ask_for_url<P: Port>(&mut self, port: &mut P) -> Phase {
         if self.url_requests >= self.settings.url_requests {
-            let reason = if self.resuming {
+            let (code, why) = if self.resuming {
                 let why = "interrupted: the device restarted during the download, and no fresh URL came";
-                Reason::coded(Code::Interrupted, format_args!("{why}"))
+                (Code::Interrupted, why)
             } else {
-                let why = "the server answered 403, and no URL that works came in time";
-                Reason::coded(Code::UrlExpired, format_args!("{why}"))
+                (Code::UrlExpired, "the server answered 403, and no URL that works came in time")
             };
-            return self.fail(port, reason);
+            return self.fail(port, Refusal::plain(code, why));
         }
         self.url_requests += 1;
         self.queue_request();
@@ -417,16 +433,16 @@ impl Agent {
 }
 
 /// Tells paths apart, and nothing depends on it: where two share a tag, `If-Range` tells the files apart (FNV-1a).
-fn path_tag(url: &str) -> u32 {
-    let path = url.bytes().take_while(|byte| *byte != b'?');
-    path.fold(0x811C_9DC5, |tag, byte| (tag ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+fn path_tag(url: &[u8]) -> u32 {
+    let path = url.iter().take_while(|byte| **byte != b'?');
+    path.fold(0x811C_9DC5, |tag, byte| (tag ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 /// The version in `…/releases/v{version}/firmware.bin`, where a URL has that form. In bytes: what `str` brings along to
 /// search text is larger than all of this.
-pub(super) fn version_in_url(url: &str) -> Option<Version> {
+pub(super) fn version_in_url(url: &[u8]) -> Option<Version> {
     const FOLDER: &[u8] = b"/releases/v";
-    let path = url.as_bytes().split(|byte| matches!(byte, b'?' | b'#')).next()?;
+    let path = url.split(|byte| matches!(byte, b'?' | b'#')).next()?;
     let folder = path.strip_suffix(b"/firmware.bin")?;
     let name = folder.iter().rposition(|byte| *byte == b'/')?;
     let rest = folder.get((name + 2).checked_sub(FOLDER.len())?..)?.strip_prefix(FOLDER)?;

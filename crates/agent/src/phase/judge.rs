@@ -1,18 +1,17 @@
 //! Judging an image: by its end before anything is erased, and as a whole once it was read back; then selecting it.
 
-use core::fmt;
-
-use contract::{Code, Outcome, Phase as Stretch, Reason, Status, Version};
+use contract::{Code, Outcome, Phase as Stretch, Reason};
 use image::Summary;
 
 use super::fetch::Asking;
 use super::{Agent, Phase};
 use crate::checks;
 use crate::download::TAIL_BYTES;
-use crate::flash::{self, Fault, SECTOR_BYTES};
-use crate::otadata::{self, Entries, Refused, State};
+use crate::flash::{self, SECTOR_BYTES};
+use crate::otadata::{self, Entries, State};
 use crate::port::Port;
 use crate::record::{Attempt, Last, Stage};
+use crate::refusal::{Refusal, refuse};
 use crate::signature::{Signed, Trust, signed_by};
 use crate::verify::{Finding, SlotImage};
 
@@ -35,7 +34,7 @@ impl Agent {
     /// The file's end was received: whether the rest is worth the trouble.
     pub(super) fn judge_tail<P: Port>(&mut self, port: &mut P) -> Phase {
         let Some(tail) = self.download.tail() else {
-            return self.retry(port, format_args!("the server sent less than it had announced"));
+            return self.lose(port, "the server sent less than it had announced");
         };
         let sector = &tail[tail.len().saturating_sub(SECTOR_BYTES)..];
         let signed = match signed_by(sector, self.trust()) {
@@ -47,12 +46,11 @@ impl Agent {
             && running.total_bytes == self.download.total()
             && self.ends_like_running(port)
         {
-            let (to, sha256) = (self.to.take(), running.sha256);
-            if let Some(version) = &to {
-                self.record.learn(sha256, version.clone());
+            if let Some(version) = &self.to {
+                self.record.learn(running.sha256, version.clone());
             }
             // Nothing to download, and nothing to restart for.
-            self.succeed(port, to);
+            self.succeed(port);
             return Phase::Idle;
         }
         self.download.tail_seen(signed != Signed::No);
@@ -78,7 +76,7 @@ impl Agent {
     }
 
     /// Before the first erase: the attempt is on record, and otadata selects what runs.
-    pub(super) fn make_ready<P: Port>(&mut self, port: &mut P) -> Result<(), Reason> {
+    pub(super) fn make_ready<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
         if self.ready {
             return Ok(());
         }
@@ -86,16 +84,16 @@ impl Agent {
             attempt.to.clone_from(&self.to);
         }
         self.store(port);
-        self.keep_running(port).map_err(Hindrance::into_reason)?;
+        self.keep_running(port)?;
         self.ready = true;
         Ok(())
     }
 
     /// If otadata selects another slot than the running one (whose image is broken, else it would run), a new image
     /// in that slot would boot the moment it is complete, unverified and without a self-test.
-    pub(super) fn keep_running<P: Port>(&mut self, port: &mut P) -> Result<(), Hindrance> {
+    pub(super) fn keep_running<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
         let entries = Entries::read(port, self.table.otadata)?;
-        let plan = entries.plan_keep(self.running, self.slots()).map_err(Hindrance::Refused)?;
+        let plan = entries.plan_keep(self.running, self.slots())?;
         for transition in &plan {
             // Cut before, during or after: an entry that names the running slot, if there was one, is untouched;
             //   the selected slot is broken, and the bootloader passes it over as it did at this boot.
@@ -110,7 +108,7 @@ impl Agent {
     pub(super) fn verify<P: Port>(&mut self, port: &mut P) -> Phase {
         let Some(read_back) = &mut self.read_back else { return Phase::Idle };
         match read_back.step(port) {
-            Err(fault) => self.fail(port, Reason::coded(Code::Flash, format_args!("{fault}"))),
+            Err(fault) => self.fail(port, fault.into()),
             Ok(None) => {
                 let done = read_back.done_bytes();
                 self.progress(Stretch::Verify, done, self.download.received());
@@ -127,7 +125,11 @@ impl Agent {
     }
 
     /// The whole image, as it lies on flash. What fails here fails by the image's own fault counts against it.
-    fn judge<'a, P: Port>(&mut self, port: &mut P, finding: &'a Finding) -> Result<&'a Summary, Reason> {
+    fn judge<'a, P: Port>(
+        &mut self,
+        port: &mut P,
+        finding: &'a Finding,
+    ) -> Result<&'a Summary, Refusal<'static>> {
         let sha256 = finding.sha256;
         if sha256 != self.received_sha256 {
             return refuse!(Flash, "the flash does not hold what was written to it");
@@ -136,16 +138,14 @@ impl Agent {
             return refuse!(Quarantined, "quarantined: this image failed twice on this device");
         }
         let verdict = self.judge_content(port, finding);
-        let at_fault = |reason: &Reason| {
+        let at_fault = |refusal: &Refusal<'_>| {
             matches!(
-                reason.code(),
-                Some(
-                    Code::NotAnImage
-                        | Code::Damaged
-                        | Code::TrailingBytes
-                        | Code::Unprotected
-                        | Code::BadSignature
-                )
+                refusal.code,
+                Code::NotAnImage
+                    | Code::Damaged
+                    | Code::TrailingBytes
+                    | Code::Unprotected
+                    | Code::BadSignature
             )
         };
         if verdict.as_ref().is_err_and(at_fault) {
@@ -158,11 +158,8 @@ impl Agent {
         &mut self,
         port: &mut P,
         finding: &'a Finding,
-    ) -> Result<&'a Summary, Reason> {
-        let summary = finding
-            .image
-            .as_ref()
-            .map_err(|error| Reason::coded(checks::code_of(*error), format_args!("{error}")))?;
+    ) -> Result<&'a Summary, Refusal<'static>> {
+        let summary = finding.image.as_ref().map_err(|error| Refusal::from(*error))?;
         let running = self.image.as_ref().map(|image| &image.traits);
         checks::fits(&summary.header, summary.descriptor.as_ref(), &self.settings, running)?;
         if !summary.is_protected() {
@@ -176,14 +173,13 @@ impl Agent {
     }
 
     /// The verifier has seen that the blocks speak of this image; what they are worth is seen here.
-    fn judge_signature<P: Port>(&mut self, port: &mut P, summary: &Summary) -> Result<(), Reason> {
+    fn judge_signature<P: Port>(&mut self, port: &mut P, summary: &Summary) -> Result<(), Refusal<'static>> {
         let slot = self.target_slot();
         // The buffer has nothing in it any more.
         let sector = &mut self.download.scratch()[..SECTOR_BYTES];
         match summary.signature_offset() {
             None => sector.fill(0xFF),
-            Some(offset) => flash::read(port, slot.offset + offset, sector)
-                .map_err(|fault| Reason::coded(Code::Flash, format_args!("{fault}")))?,
+            Some(offset) => flash::read(port, slot.offset + offset, sector)?,
         }
         let trust = Trust {
             compiled: self.settings.trusted_keys,
@@ -196,19 +192,24 @@ impl Agent {
     /// A good image: selected, unless it runs already.
     fn choose<P: Port>(&mut self, port: &mut P, image: &SlotImage) -> Phase {
         let sha256 = image.sha256;
-        let remembered = self.record.version_of(&sha256).cloned();
-        let version: Option<Version> = self.to.take().or(remembered).or_else(|| image.version.clone());
-        self.to.clone_from(&version);
-        if let Some(version) = &version {
+        if self.to.is_none() {
+            self.to = self.record.version_of(&sha256).or(image.version.as_ref()).cloned();
+        }
+        if let Some(version) = &self.to {
             self.record.learn(sha256, version.clone());
         }
         if self.image.as_ref().is_some_and(|running| running.sha256 == sha256) {
             // Nothing to restart for.
-            self.succeed(port, version);
+            self.succeed(port);
             return Phase::Idle;
         }
-        let (slot, to) = (self.target, version);
-        self.record.attempt = Some(Attempt { stage: Stage::Selected, slot, sha256, to, rearms: 0 });
+        self.record.attempt = Some(Attempt {
+            stage: Stage::Selected,
+            slot: self.target,
+            sha256,
+            to: self.to.clone(),
+            rearms: 0,
+        });
         self.store(port);
         match self.select(port) {
             Ok(()) => {
@@ -218,14 +219,14 @@ impl Agent {
                 let until_ms = self.now_ms + u64::from(self.settings.farewell_ms);
                 message.map_or(Phase::Restarting, |message| Phase::Selected { until_ms, message })
             }
-            Err(hindrance) => self.fail(port, hindrance.into_reason()),
+            Err(refusal) => self.fail(port, refusal),
         }
     }
 
-    pub(super) fn select<P: Port>(&mut self, port: &mut P) -> Result<(), Hindrance> {
+    pub(super) fn select<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
         let slots = self.slots();
         let entries = Entries::read(port, self.table.otadata)?;
-        let plan = entries.plan_select(self.running, self.target, slots).map_err(Hindrance::Refused)?;
+        let plan = entries.plan_select(self.running, self.target, slots)?;
         for transition in &plan {
             // Cut before, during or after: see `otadata::apply`; the entry that names the running slot stays.
             if let Err(fault) = otadata::apply(port, self.table.otadata, transition) {
@@ -242,56 +243,37 @@ impl Agent {
         Ok(())
     }
 
-    pub(super) fn succeed<P: Port>(&mut self, port: &mut P, to: Option<Version>) {
-        self.cancel_due = true;
-        self.fetch_due = false;
-        self.resuming = false;
-        self.record.attempt = None;
+    pub(super) fn succeed<P: Port>(&mut self, port: &mut P) {
         let reason = self.success_reason();
-        self.record.last = Some(Last { to, result: Outcome::Success, reason: reason.clone() });
+        self.conclude(Outcome::Success, reason);
         self.store(port);
         self.queue_report();
-        self.queue_outcome(Status { outcome: Outcome::Success, reason });
+        self.requeue_outcome();
     }
 
-    pub(super) fn fail<P: Port>(&mut self, port: &mut P, reason: Reason) -> Phase {
-        self.cancel_due = true;
-        self.fetch_due = false;
-        self.resuming = false;
-        self.record.attempt = None;
-        self.record.last = Some(Last { to: self.to.take(), result: Outcome::Failed, reason: reason.clone() });
+    #[inline(never)]
+    pub(super) fn fail<P: Port>(&mut self, port: &mut P, refusal: Refusal<'_>) -> Phase {
+        let reason = self.told(refusal);
+        self.conclude(Outcome::Failed, reason);
         self.store(port);
-        self.queue_failure(reason);
+        self.requeue_outcome();
         Phase::Idle
     }
-}
 
-/// Why otadata was not brought into the state it should have.
-pub(super) enum Hindrance {
-    Fault(Fault),
-    Refused(Refused),
-}
-
-impl Hindrance {
-    pub(super) fn into_reason(self) -> Reason {
-        match self {
-            Self::Fault(_) => Reason::coded(Code::Flash, format_args!("{self}")),
-            Self::Refused(_) => Reason::coded(Code::Otadata, format_args!("{self}")),
-        }
+    /// The attempt, to the version in `to`, is over.
+    fn conclude(&mut self, result: Outcome, reason: Reason) {
+        (self.cancel_due, self.fetch_due, self.resuming) = (true, false, false);
+        self.record.attempt = None;
+        self.note_outcome(result, &reason);
+        self.record.last = Some(Last { to: self.to.take(), result, reason });
     }
-}
 
-impl From<Fault> for Hindrance {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl fmt::Display for Hindrance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fault(fault) => fault.fmt(f),
-            Self::Refused(refused) => refused.fmt(f),
-        }
+    /// The sentence and the code that a refusal stands for.
+    #[inline(never)]
+    fn told(&self, refusal: Refusal<'_>) -> Reason {
+        let project = self.image.as_ref().and_then(|image| image.traits.project.as_deref());
+        let text =
+            if refusal.code == Code::WrongProject { project.unwrap_or_default() } else { refusal.text };
+        Refusal { text, ..refusal }.reason()
     }
 }

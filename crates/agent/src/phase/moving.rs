@@ -1,10 +1,11 @@
 //! Moving to another broker or network: on trial until the broker was reached, and back again if it is not.
 
-use contract::{Code, Reason};
+use contract::Code;
 
 use super::Agent;
 use crate::connection::{Change, Connection, Connections};
 use crate::port::{NotKept, Port};
+use crate::refusal::Refusal;
 
 impl Agent {
     /// What to connect with; `None`: the settings that the port itself came with. Read from where the record is kept, so
@@ -29,7 +30,7 @@ impl Agent {
         if self.change_connections(port, Connections::booted).is_ok() && self.reconnect_due {
             // It is the first connection of this boot, and comes by itself.
             self.reconnect_due = false;
-            self.note_return(format_args!("the new settings reached no broker in several boots"));
+            self.note_return("the new settings reached no broker in several boots", 0);
         }
     }
 
@@ -48,14 +49,14 @@ impl Agent {
         }
         let seconds = self.settings.move_ms.div_ceil(1000);
         if self.change_connections(port, Connections::returned).is_ok() {
-            self.note_return(format_args!("the new settings reached no broker within {seconds} s"));
+            self.note_return("the new settings reached no broker within # s", seconds);
         } else {
             self.moving_until_ms = Some(self.now_ms + u64::from(self.settings.move_ms));
         }
     }
 
-    fn note_return(&mut self, why: core::fmt::Arguments<'_>) {
-        self.returned = Some(Reason::coded(Code::MoveFailed, why));
+    fn note_return(&mut self, why: &'static str, seconds: u32) {
+        self.returned = Some(Refusal::new(Code::MoveFailed, why, &[seconds]).reason());
     }
 
     /// Makes a change and keeps it; only what is kept is connected with, or a restart would not know the way back.

@@ -8,6 +8,7 @@ use crate::event::{Action, Message, MessageId};
 use crate::otadata::Running;
 use crate::port::{Encryption, Port};
 use crate::record::Place;
+use crate::refusal::digits;
 
 /// Messages that wait to be sent; more are never needed at once, and the oldest makes room.
 pub(super) const OUTBOX: usize = 8;
@@ -44,9 +45,7 @@ impl Agent {
         if !on_trial {
             self.queue(Kind::Report);
         }
-        if let Some((_, status)) = self.outcome.take() {
-            self.queue_outcome(status);
-        }
+        self.requeue_outcome();
     }
 
     pub(super) fn clear_quarantine<P: Port>(&mut self, port: &mut P) {
@@ -76,13 +75,19 @@ impl Agent {
         self.queue(Kind::Request);
     }
 
-    pub(super) fn queue_outcome(&mut self, status: Status) {
-        let id = self.queue(Kind::Status);
-        self.outcome = Some((id, status));
+    /// How the last attempt ended, to be said as soon as it is queued.
+    pub(super) fn note_outcome(&mut self, outcome: Outcome, reason: &Reason) {
+        self.outcome = Some((MessageId(0), Status { outcome, reason: reason.clone() }));
     }
 
-    pub(super) fn queue_failure(&mut self, reason: Reason) {
-        self.queue_outcome(Status { outcome: Outcome::Failed, reason });
+    /// Queues the outcome that no broker has acknowledged yet, if there is one.
+    pub(super) fn requeue_outcome(&mut self) {
+        if self.outcome.is_some() {
+            let queued = self.queue(Kind::Status);
+            if let Some((id, _)) = &mut self.outcome {
+                *id = queued;
+            }
+        }
     }
 
     /// At most one a second, and one as each stretch begins.
@@ -115,11 +120,8 @@ impl Agent {
     pub(super) fn success_reason(&self) -> Reason {
         let mut reason = Reason::default();
         if let (None, Some(image)) = (self.version(), &self.image) {
-            // What does not fit is dropped, and this fits.
-            let _ = core::fmt::Write::write_fmt(
-                &mut reason,
-                format_args!("sha256 {}", contract::Sha256(image.sha256)),
-            );
+            reason.push_str("sha256 ");
+            reason.push_str(&contract::Sha256(image.sha256).to_hex());
         }
         reason
     }
@@ -143,8 +145,8 @@ impl Agent {
         report.slot = match self.running {
             Running::Factory => String::try_from("factory").ok(),
             Running::Slot(slot) => {
-                let mut name = String::new();
-                core::fmt::Write::write_fmt(&mut name, format_args!("ota_{slot}")).ok().map(|()| name)
+                let mut name = String::try_from("ota_").unwrap_or_default();
+                name.push_str(&digits(slot.into(), 10)).ok().map(|()| name)
             }
         };
         report.state = String::try_from(self.running_state.as_str()).ok();

@@ -1,13 +1,14 @@
 //! A new image on trial, and giving one up: confirmed, rejected, or fallen back from.
 
-use contract::{Code, Outcome, Reason};
+use contract::{Code, Outcome};
 
-use super::judge::{Hindrance, QUARANTINE_AT};
+use super::judge::QUARANTINE_AT;
 use super::{Agent, Phase};
 use crate::otadata::{self, Entries, Refused, Running};
 use crate::partition::Partition;
 use crate::port::Port;
 use crate::record::{Attempt, Last, Stage};
+use crate::refusal::Refusal;
 use crate::verify::{SlotImage, read_slot};
 
 impl Agent {
@@ -16,15 +17,15 @@ impl Agent {
         if self.write_confirmation(port).is_err() {
             return Phase::SelfTest { until_ms };
         }
-        let to = self.version().cloned();
+        self.to = self.version().cloned();
         if let Some(image) = &self.image {
             self.record.confirm(image.sha256);
         }
-        self.succeed(port, to);
+        self.succeed(port);
         Phase::Idle
     }
 
-    fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Hindrance> {
+    fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
         let entries = Entries::read(port, self.table.otadata)?;
         match entries.plan_confirm(self.running, self.slots()) {
             Ok(None) => {}
@@ -42,29 +43,29 @@ impl Agent {
         self.note_state(&entries);
         match entries.plan_confirm(self.running, self.slots()) {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(Hindrance::Refused(Refused::NotRunning)),
-            Err(refused) => Err(Hindrance::Refused(refused)),
+            Ok(Some(_)) => Err(Refused::NotRunning.into()),
+            Err(refused) => Err(refused.into()),
         }
     }
 
     pub(super) fn reject_in_time<P: Port>(&mut self, port: &mut P) -> Phase {
         let seconds = self.settings.self_test_ms.div_ceil(1000);
-        let (code, what) = if self.connected {
-            (Code::CheckFailed, "the application's check did not pass")
+        let (code, words) = if self.connected {
+            (Code::CheckFailed, "rolled back: the application's check did not pass within # s")
         } else {
-            (Code::BrokerNotReached, "the broker was not reached")
+            (Code::BrokerNotReached, "rolled back: the broker was not reached within # s")
         };
-        self.reject(port, Reason::coded(code, format_args!("rolled back: {what} within {seconds} s")))
+        self.reject(port, Refusal::new(code, words, &[seconds]))
     }
 
     /// Gives the running image up in its trial, if another one can take over.
-    pub(super) fn reject<P: Port>(&mut self, port: &mut P, reason: Reason) -> Phase {
+    pub(super) fn reject<P: Port>(&mut self, port: &mut P, refusal: Refusal<'_>) -> Phase {
         let Some((slot, _)) = self.another_that_boots(port, |_| true) else {
             // Better an image that fails its test than none: it goes on trying for as long as it takes.
             return Phase::SelfTest { until_ms: u64::MAX };
         };
         let to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
-        self.record.last = Some(Last { to, result: Outcome::Failed, reason });
+        self.record.last = Some(Last { to, result: Outcome::Failed, reason: refusal.reason() });
         if let Some(attempt) = &mut self.record.attempt {
             attempt.stage = Stage::Rejected;
         }
@@ -90,12 +91,13 @@ impl Agent {
         let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
         if !already {
             let crashes = self.settings.crash_loop_at;
-            let why = format_args!(
-                "rolled back: the image crashed {crashes} times in a row after it was confirmed"
-            );
+            let why = "rolled back: the image crashed # times in a row after it was confirmed";
             let (to, sha256) = (self.version().cloned(), image.sha256);
-            let reason = Reason::coded(Code::CrashLoop, why);
+            let reason = Refusal::new(Code::CrashLoop, why, &[crashes.into()]).reason();
             self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
+            // Now, not once the broker was reached: an image that crashes before that would never count, and two such
+            // images would take turns for ever.
+            self.record.count_failure(sha256);
             self.record.attempt =
                 Some(Attempt { stage: Stage::Rejected, slot: running, sha256, to, rearms: 0 });
             self.store(port);
@@ -105,9 +107,9 @@ impl Agent {
     }
 
     /// Makes otadata choose `to` instead of what runs.
-    fn leave<P: Port>(&mut self, port: &mut P, to: Running) -> Result<(), Hindrance> {
+    fn leave<P: Port>(&mut self, port: &mut P, to: Running) -> Result<(), Refusal<'static>> {
         let entries = Entries::read(port, self.table.otadata)?;
-        let plan = entries.plan_leave(self.running, to, self.slots()).map_err(Hindrance::Refused)?;
+        let plan = entries.plan_leave(self.running, to, self.slots())?;
         for transition in &plan {
             // Cut before, during or after: `plan_leave` writes the entry that is to decide before it takes away the one that
             //   decides now, and each goes to a sector that the other does not need.
@@ -131,7 +133,13 @@ impl Agent {
     ) -> Option<(Running, SlotImage)> {
         let slots = (0..).zip(&self.table.slots).map(|(slot, partition)| (Running::Slot(slot), *partition));
         let factory = self.table.factory.map(|partition| (Running::Factory, partition));
-        slots.chain(factory).filter(|(other, _)| *other != self.running).find_map(|(other, partition)| {
+        let others = slots.chain(factory).filter(|(other, _)| *other != self.running);
+        // With more than two slots older images boot too; the one that ran before comes first.
+        let entries = Entries::read(port, self.table.otadata).ok();
+        let before = entries.and_then(|entries| entries.slot_before(self.running, self.slots()));
+        let before = before.map(Running::Slot);
+        let first = others.clone().filter(|(other, _)| Some(*other) == before);
+        first.chain(others.filter(|(other, _)| Some(*other) != before)).find_map(|(other, partition)| {
             let image = read_slot(port, partition).ok()?.ok()?;
             (image.chip == Some(self.settings.hardware.chip) && wanted(&image)).then_some((other, image))
         })

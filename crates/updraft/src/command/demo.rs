@@ -11,6 +11,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use contract::{ChannelName, DeviceId, ProductName, Progress, Version};
 use image::build::Build;
+use image::signature::Scheme;
+use image::signing::{SigningKey, sign};
 use image::{Behaviour, Chip};
 use server::app::{App, Role};
 use server::config::{Config, Secret};
@@ -54,8 +56,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let running =
         start(config(&args, folder.path()), StartOptions { login_link: Some(LINK_LIFETIME) }).await?;
     let app = running.app().clone();
-    publish(&app).await?;
-    let devices = Devices::start(&running).await?;
+    let key = SigningKey::generate(Scheme::EcdsaP256).context("making the demo's key")?;
+    publish(&app, &key).await?;
+    let devices = Devices::start(&running, &key).await?;
     welcome(&running).await?;
     let mut tour = Tour::new(app, args.play);
     let played = tokio::select! {
@@ -95,16 +98,17 @@ fn version(text: &str) -> Version {
     text.parse().expect("the demo's versions are valid")
 }
 
-fn image_of(text: &str, behaviour: Behaviour) -> Bytes {
+/// An image, signed as a team would sign its own: the devices take nothing else.
+fn image_of(text: &str, behaviour: Behaviour, key: &SigningKey) -> anyhow::Result<Bytes> {
     let mut build = Build::new(Chip::Esp32S3, text);
     build.project_name = PRODUCT.into();
     build.size_bytes = IMAGE_BYTES;
     build.behaviour = Some(behaviour);
-    build.bytes().into()
+    Ok(sign(&build.bytes(), key).context("signing the demo's images")?.into())
 }
 
 /// Three releases, of which the one in production crashes at boot.
-async fn publish(app: &App) -> anyhow::Result<()> {
+async fn publish(app: &App, key: &SigningKey) -> anyhow::Result<()> {
     for (text, behaviour, notes) in [
         (tour::OLD, Behaviour::Healthy, "Where everybody begins."),
         (
@@ -114,7 +118,8 @@ async fn publish(app: &App) -> anyhow::Result<()> {
         ),
         (tour::GOOD, Behaviour::Healthy, "Warmer white, without the crash."),
     ] {
-        app.publish(&product(), Some(&version(text)), Some(notes), None, image_of(text, behaviour)).await?;
+        let image = image_of(text, behaviour, key)?;
+        app.publish(&product(), Some(&version(text)), Some(notes), None, image).await?;
     }
     app.promote(&product(), &version(tour::BAD), &ChannelName::production()).await?;
     Ok(())
@@ -128,10 +133,10 @@ struct Devices {
 
 impl Devices {
     /// Registers and starts the five, each with its flash in memory and the first release in it.
-    async fn start(running: &Running) -> anyhow::Result<Self> {
+    async fn start(running: &Running, key: &SigningKey) -> anyhow::Result<Self> {
         let address = running.mqtt_addr().context("the demo has its own broker")?;
         let broker: Url = format!("mqtt://{address}").parse().context("the broker's address")?;
-        let firmware: Arc<[u8]> = Arc::from(&*image_of(tour::OLD, Behaviour::Healthy));
+        let firmware: Arc<[u8]> = Arc::from(&*image_of(tour::OLD, Behaviour::Healthy, key)?);
         let (observer, notices) = Observer::new();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         for name in DEVICES {
@@ -141,6 +146,7 @@ impl Devices {
             options.password = Some(registered.mqtt_password);
             options.product = Some(product());
             options.pace = PACE;
+            options.trusted_keys = vec![key.public().digest()];
             let device = virtual_device::run(options, stop.clone(), observer.clone());
             tasks.spawn(async move {
                 if let Err(error) = device.await {

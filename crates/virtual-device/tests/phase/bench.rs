@@ -1,8 +1,10 @@
 //! A device without a network: the test is the server, and the clock.
 
 use agent::otadata::Running;
-use agent::{Action, Agent, ContentRange, Event, FetchId, Message, Phase, Range, ResponseHead, Settings};
-use contract::Outcome;
+use agent::{
+    Action, Agent, ContentRange, Event, FetchId, Message, Phase, Range, ResetReason, ResponseHead, Settings,
+};
+use contract::{Code, Outcome};
 use image::Chip;
 use image::build::Build;
 use updraft_virtual_device::bootloader::{Rollback, boot};
@@ -24,12 +26,17 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) struct Bench {
     pub(crate) flash: Flash,
+    pub(crate) settings: Settings,
     pub(crate) agent: Agent,
     pub(crate) now_ms: u64,
     pub(crate) messages: Vec<Message>,
     pub(crate) fetch: Option<(FetchId, u32, Option<String>)>,
     pub(crate) restart: bool,
     pub(crate) reconnects: u32,
+    /// How often anything was asked for.
+    pub(crate) fetches: u32,
+    /// So many bytes of the file's end are asked for, not the rest from an offset.
+    pub(crate) last: Option<u32>,
     /// What the server says of the version in its answers.
     pub(crate) announced: Option<&'static str>,
 }
@@ -45,15 +52,18 @@ impl Bench {
 
     pub(crate) fn boot(mut flash: Flash, settings: Settings) -> Self {
         let running = boot(&mut flash, CHIP, Rollback::On).expect("boots");
-        let agent = booted(&mut flash, settings, running);
+        let agent = booted(&mut flash, settings.clone(), running);
         Self {
             flash,
+            settings,
             agent,
             now_ms: 0,
             messages: Vec::new(),
             fetch: None,
             restart: false,
             reconnects: 0,
+            fetches: 0,
+            last: None,
             announced: None,
         }
     }
@@ -63,11 +73,13 @@ impl Bench {
         while let Some(action) = self.agent.poll() {
             match action {
                 Action::Fetch { id, range, if_range, .. } => {
-                    let offset = match range {
-                        Range::From(offset) => offset,
+                    let (offset, last) = match range {
+                        Range::From(offset) => (offset, None),
                         // All of it is as good an answer as its end.
-                        Range::Last(_) => 0,
+                        Range::Last(count) => (0, Some(count)),
                     };
+                    self.last = last;
+                    self.fetches += 1;
                     self.fetch = Some((id, offset, if_range.map(str::to_owned)));
                 }
                 Action::Cancel => self.fetch = None,
@@ -128,6 +140,55 @@ impl Bench {
         while !self.restart && self.agent.deadline_ms().is_some() {
             self.wait();
         }
+    }
+
+    /// Answers whatever is asked for as a server does that knows ranges, until nothing is.
+    pub(crate) fn serve(&mut self, bytes: &[u8]) {
+        while let Some((id, offset, _)) = self.fetch.clone() {
+            let start = self.last.map_or(offset as usize, |count| bytes.len().saturating_sub(count as usize));
+            self.answer(206, "\"a\"", Some((start as u64, bytes.len() as u64)), &bytes[start..]);
+            let asked = |bench: &Self| bench.fetch.as_ref().is_some_and(|(now, ..)| *now == id);
+            if asked(self) {
+                self.body(&bytes[start..]);
+            }
+            if asked(self) {
+                self.tell(Event::BodyEnd(id));
+            }
+            if asked(self) {
+                self.fetch = None;
+            }
+            while self.agent.phase() == Phase::Resuming {
+                self.wait();
+            }
+        }
+    }
+
+    /// Offers a file and serves it, until the restart or until nothing more happens.
+    pub(crate) fn update_to(&mut self, bytes: &[u8]) {
+        self.tell(Event::Connected);
+        self.tell(Event::Trigger(URL));
+        self.serve(bytes);
+        while !self.restart && self.agent.phase() != Phase::Idle {
+            self.wait();
+        }
+    }
+
+    /// The next boot of the same device.
+    pub(crate) fn reboot(mut self, reset: ResetReason) -> Self {
+        if reset == ResetReason::PowerOn {
+            self.flash.power_on();
+        }
+        let mut bench = Self::boot(self.flash, Settings { reset, ..self.settings });
+        bench.restart = bench.agent.poll() == Some(Action::Restart);
+        bench
+    }
+
+    /// How the last attempt that was told of ended.
+    pub(crate) fn outcome(&self) -> Option<(Outcome, Option<Code>)> {
+        self.messages.iter().rev().find_map(|message| match message {
+            Message::Status(status) => Some((status.outcome, status.reason.code())),
+            _ => None,
+        })
     }
 
     pub(crate) fn failure(&self) -> &str {

@@ -1,7 +1,15 @@
 //! The agent's phases without a network: servers that misbehave, and time that passes.
 
+mod again;
 mod bench;
+mod crashes;
+mod invariants;
+mod moves;
+mod tail;
 mod traps;
+#[path = "../power_cut/watched.rs"]
+#[expect(dead_code, reason = "the power cuts look closer")]
+mod watched;
 
 use agent::otadata::Running;
 use agent::{Agent, Check, Event, Message, Phase, Settings};

@@ -13,9 +13,9 @@ use updraft_virtual_device::layout::{FACTORY, Layout, OTADATA, SLOTS, program, s
 use crate::bench::{Bench, CHIP, URL, booted, image, on_trial, settings};
 
 /// Flash of which one write to otadata fails, as worn flash would.
-struct Worn<'a> {
-    flash: &'a mut Flash,
-    fails: bool,
+pub(crate) struct Worn<'a> {
+    pub(crate) flash: &'a mut Flash,
+    pub(crate) fails: bool,
 }
 
 impl ErrorType for Worn<'_> {

@@ -1,96 +1,216 @@
 //! The promise itself: the power may go at any flash operation, before, in the middle of or after it, and the device
-//! still boots a verified image, and ends on the new one once it is told again.
+//! still boots a verified image, and ends on the new one, by itself or once it is told again.
+//!
+//! `device.rs`: what is cut; `world.rs`: what surrounds it; `watched.rs`: flash that sees each write; `cuts.rs`: every cut
+//! and what must hold after it; here: what devices go through. `random.rs`: several cuts.
 
+mod cuts;
+mod device;
 mod random;
+mod watched;
 mod world;
 
-use agent::otadata::{Running, State};
-use contract::Outcome;
-use image::Behaviour;
+use agent::EraseUnit;
+use agent::otadata::{Entry, Running, State};
+use cuts::{Count, Scenario};
+use device::{CRASHES, DAMAGED, Kind, NEVER_ONLINE};
 use updraft_virtual_device::bootloader::Rollback;
-use updraft_virtual_device::flash::{Cut, Moment, Tear};
-use updraft_virtual_device::layout::SLOTS;
-use world::{World, image};
+use updraft_virtual_device::flash::SECTOR_BYTES;
+use updraft_virtual_device::layout::{Layout, OTADATA, program};
+use world::{DEAD_END, World};
 
-/// Every cut of one update, from `base`; says how many.
-fn every_cut(name: &str, base: &World, from: usize, to: usize) -> u32 {
-    let end = if base.behaviour(to) == Behaviour::Healthy { to } else { from };
-    let first = base.flash.operations();
-    let mut whole = base.fork(Cut { operation: u64::MAX, moment: Moment::Before });
-    let rest = whole.run(Some(to), name);
-    assert_eq!(rest.image, end, "{name}: uncut");
-    let last = whole.flash.operations();
-    let mut cuts = 0;
-    for operation in first + 1..=last {
-        let seeds = [1, 2].map(|n| Moment::During(Tear::Bits { seed: operation * 31 + n }));
-        for moment in [Moment::Before, seeds[0], seeds[1], Moment::After] {
-            let what = format!("{name}, {:?}, operation {operation} of {last}, {moment:?}", base.rollback);
-            let mut world = base.fork(Cut { operation, moment });
-            let rest = world.run(Some(to), &what);
-            assert_eq!(world.cuts_seen, 1, "{what}: the cut must have come");
-            assert!(rest.image == from || rest.image == to, "{what}");
-            assert!(!rest.state.is_unconfirmed(), "{what}: {:?} stays", rest.state);
-            if rest.image == to && from != to {
-                assert_eq!(rest.state, State::Valid, "{what}");
-                assert_eq!(world.told(), Some(Outcome::Success), "{what}");
-            }
-            if rest.image == from && world.tried() {
-                assert_eq!(world.told(), Some(Outcome::Failed), "{what}");
-            }
-            // Told again, with power that stays.
-            let rest = world.run(Some(to), &what);
-            assert_eq!(rest.image, end, "{what}, told again; {:?}", world.statuses);
-            assert!(!rest.state.is_unconfirmed(), "{what}, told again");
-            // And it stays there through a restart.
-            let again = world.run(None, &what);
-            assert_eq!((again.image, again.running), (rest.image, rest.running), "{what}, restarted");
-            cuts += 1;
-        }
+const BOTH: [Rollback; 2] = [Rollback::On, Rollback::Off];
+
+/// Every cut of one offer to a device.
+fn offer(name: &str, base: &World, from: usize, to: usize) -> Count {
+    Scenario { name, base, offer: Some(to), images: (from, to), ends_by_itself: base.device.keeps_a_record() }
+        .every_cut()
+}
+
+/// Every cut of an offer that leaves the device where it is.
+fn bad_offer(name: &str, base: &World, from: usize, offer: usize) -> Count {
+    Scenario { name, base, offer: Some(offer), images: (from, from), ends_by_itself: false }.every_cut()
+}
+
+/// Every cut of what a device does without being told.
+fn alone(name: &str, base: &World, from: usize, to: usize) -> Count {
+    Scenario { name, base, offer: None, images: (from, to), ends_by_itself: false }.every_cut()
+}
+
+fn finish(count: Count, floor: usize) {
+    println!("{:6} cuts in all, {} left out in mid-download", count.cuts, count.left_out);
+    assert!(count.cuts >= floor, "only {} cuts tried", count.cuts);
+}
+
+/// The usual life of a device.
+fn life(kind: Kind) -> Count {
+    let mut count = Count::default();
+    let mut world = kind.world();
+    count += offer("first update", &world, 0, 1);
+    world.run(Some(1), "the first update");
+    count += offer("second update", &world, 1, 2);
+    count += bad_offer("an update that fails its self-test", &world, 1, NEVER_ONLINE);
+    count += bad_offer("a damaged image", &world, 1, DAMAGED);
+    if kind.rollback == Rollback::On {
+        count += bad_offer("an update that crashes", &world, 1, CRASHES);
     }
-    cuts
+    // As it is left by an update that failed.
+    world.run(Some(NEVER_ONLINE), "an update that fails");
+    world.settle();
+    count += offer("update onto the slot of a failed one", &world, 1, 2);
+    count
 }
 
 #[test]
 fn no_cut_bricks_a_device_or_leaves_it_undecided() {
-    let images = vec![
-        image("1.0.0", Behaviour::Healthy),
-        image("1.1.0", Behaviour::Healthy),
-        image("1.2.0", Behaviour::Healthy),
-        image("1.3.0", Behaviour::CrashesAtBoot),
-        image("1.4.0", Behaviour::NeverReachesNetwork),
-    ];
-    let mut cuts = 0;
-    for rollback in [Rollback::On, Rollback::Off] {
-        let mut world = World::new(rollback, images.clone());
-        cuts += every_cut("first update of a fresh device", &world, 0, 1);
+    let mut count = Count::default();
+    for rollback in BOTH {
+        count += life(Kind::new(rollback));
+    }
+    finish(count, 6_000);
+}
+
+#[test]
+fn no_cut_bricks_a_device_of_another_layout() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        let kind = Kind::new(rollback);
+        for layout in [Layout::ThreeSlots, Layout::WithoutUpdraft, Layout::Bare] {
+            let mut world = Kind { layout, ..kind }.world();
+            count += offer("first update", &world, 0, 1);
+            world.run(Some(1), "the first update");
+            count += bad_offer("an update that fails its self-test", &world, 1, NEVER_ONLINE);
+            count += offer("second update", &world, 1, 2);
+        }
+        let kind = Kind { layout: Layout::TwoSlotsAndFactory, ..kind };
+        let mut world = Kind { factory_app: true, ..kind }.world();
+        count += offer("first update of the factory app", &world, 0, 1);
+        count += bad_offer("an update of the factory app that fails its self-test", &world, 0, NEVER_ONLINE);
         world.run(Some(1), "the first update");
-        cuts += every_cut("second update", &world, 1, 2);
-        cuts += every_cut("update that fails its self-test", &world, 1, 4);
-        if rollback == Rollback::On {
-            cuts += every_cut("update that crashes", &world, 1, 3);
-            world.run(Some(3), "an update that crashes");
-            cuts += every_cut("update onto the slot of a failed one", &world, 1, 2);
+        count += offer("second update beside a factory app", &world, 1, 2);
+    }
+    finish(count, 10_000);
+}
+
+#[test]
+fn no_cut_bricks_an_encrypted_device() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        for layout in [Layout::TwoSlots, Layout::TwoSlotsFlagged] {
+            let mut world = Kind { layout, encrypted: true, ..Kind::new(rollback) }.world();
+            count += offer("first update, encrypted", &world, 0, 1);
+            world.run(Some(1), "the first update");
+            count += offer("second update, encrypted", &world, 1, 2);
+            count += bad_offer("an update that fails its self-test, encrypted", &world, 1, NEVER_ONLINE);
         }
     }
-    for rollback in [Rollback::On, Rollback::Off] {
-        let world = World::with_factory_app(rollback, images.clone());
-        cuts += every_cut("first update of the factory app", &world, 0, 1);
-        cuts += every_cut("update of the factory app that fails its self-test", &world, 0, 4);
+    finish(count, 5_000);
+}
+
+#[test]
+fn no_cut_makes_a_device_run_what_nobody_signed() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        let mut world = Kind { signed: true, ..Kind::new(rollback) }.world();
+        count += offer("first update", &world, 0, 1);
+        world.run(Some(1), "the first update");
+        count += offer("second update", &world, 1, 2);
+        for (name, offered) in [("an unsigned image", DAMAGED + 1), ("a foreign signature", DAMAGED + 2)] {
+            let before = world.flash.flash.operations();
+            let mut told = world.fork(None);
+            assert_eq!(told.run(Some(offered), name).image, 1);
+            assert!(told.statuses.iter().any(|(outcome, _)| *outcome == contract::Outcome::Failed), "{name}");
+            let first_write = told.flash.log.first().map(|logged| logged.area);
+            println!("{name}: {} operations, {first_write:?}", told.flash.flash.operations() - before);
+            count += bad_offer(name, &world, 1, offered);
+        }
     }
-    println!("{cuts} cuts tried");
-    assert!(cuts > 1_000, "only {cuts} cuts tried");
+    finish(count, 2_000);
+}
+
+#[test]
+fn a_download_that_was_cut_short_goes_on() {
+    let mut count = Count::default();
+    for (rollback, erase) in [(Rollback::On, EraseUnit::Sector), (Rollback::Off, EraseUnit::Block)] {
+        let kind = Kind { size_bytes: 150 * 1024, erase, ..Kind::new(rollback) };
+        let mut world = kind.world();
+        world.lose_at = Some(140 * 1024);
+        let mut uncut = world.fork(None);
+        uncut.run(Some(1), "a download that is lost");
+        assert_eq!((uncut.downloads, uncut.resumed_at), (2, 128 * 1024), "it goes on from the last bookmark");
+        count += offer("a download that is lost, with a restart", &world, 0, 1);
+    }
+    finish(count, 3_000);
+}
+
+#[test]
+fn no_cut_of_large_erases_bricks_a_device() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        let kind = Kind { size_bytes: 150 * 1024, erase: EraseUnit::Block, ..Kind::new(rollback) };
+        let mut world = kind.world();
+        world.run(Some(1), "the first update");
+        count += offer("second update in blocks", &world, 1, 2);
+    }
+    finish(count, 1_500);
 }
 
 #[test]
 fn a_broken_selected_slot_is_never_marked_valid() {
-    let images = vec![image("1.0.0", Behaviour::Healthy), image("1.1.0", Behaviour::Healthy)];
-    for rollback in [Rollback::On, Rollback::Off] {
-        let mut world = World::new(rollback, images.clone());
+    let mut count = Count::default();
+    for rollback in BOTH {
+        let mut world = Kind::new(rollback).world();
         world.run(Some(1), "the first update");
-        world.flash.damage(SLOTS[1].offset + 5000, 1).expect("in bounds");
+        world.flash.flash.damage(world.flash.layout.slots()[1].offset + 5000, 1).expect("in bounds");
         let rest = world.run(None, "slot broken");
         assert_eq!(rest.running, Running::Slot(0));
-        let cuts = every_cut("update while otadata selects a broken slot", &world, 0, 1);
-        println!("{cuts} cuts tried");
+        count += offer("update while otadata selects a broken slot", &world, 0, 1);
     }
+    finish(count, 1_000);
+}
+
+#[test]
+fn otadata_without_a_usable_entry_is_no_hindrance() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        for layout in [Layout::TwoSlots, Layout::TwoSlotsAndFactory] {
+            let factory_app = layout == Layout::TwoSlotsAndFactory;
+            let mut world = Kind { layout, factory_app, ..Kind::new(rollback) }.world();
+            for (seq, state) in [(3, State::Invalid), (2, State::Aborted)] {
+                let sector = OTADATA.offset + if seq == 3 { 0 } else { SECTOR_BYTES as u32 };
+                program(&mut world.flash.flash, sector, &Entry::new(seq, state).to_bytes()).expect("fits");
+            }
+            assert_eq!(world.run(None, "no usable entry").image, 0);
+            count += offer("update while both entries are unusable", &world, 0, 1);
+            count +=
+                bad_offer("an update that fails, while both entries are unusable", &world, 0, NEVER_ONLINE);
+        }
+    }
+    finish(count, 4_000);
+}
+
+#[test]
+fn a_crash_loop_ends_on_the_image_before_wherever_it_is_cut() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        let mut world = Kind::new(rollback).world();
+        world.run(Some(1), "the first update");
+        world.sick = vec![(1, 100)];
+        world.settle();
+        count += alone("a confirmed image that crashes", &world, 1, 0);
+    }
+    finish(count, 300);
+}
+
+#[test]
+fn a_move_ends_on_settings_that_reach_the_broker_wherever_it_is_cut() {
+    let mut count = Count::default();
+    for rollback in BOTH {
+        for (name, to) in [("a move to nowhere", DEAD_END), ("a move", &b"a broker that is there"[..])] {
+            let mut world = Kind::new(rollback).world();
+            world.move_to = Some(to);
+            count += alone(name, &world, 0, 0);
+        }
+    }
+    finish(count, 200);
 }

@@ -213,7 +213,7 @@ fn without_urls(last: LastOutcome) -> LastOutcome {
 /// What stands for a URL may be longer than it was: the words give way, never the code.
 fn redacted(reason: &Reason) -> Reason {
     match reason.code() {
-        Some(code) => Reason::coded(code, format_args!("{}", redact(reason.words()))),
+        Some(code) => Reason::new(&redact(reason.words())).coded(code),
         None => Reason::new(&redact(reason.as_str())),
     }
 }

@@ -1,0 +1,514 @@
+//! Anything in any order: what holds whatever the network, the application and the power do.
+
+use std::collections::BTreeSet;
+
+use agent::otadata::{Entries, Running};
+use agent::{
+    Action, Agent, Check, ContentRange, Event, FetchId, Message, MessageId, Phase, Range, ResetReason,
+    ResponseHead, Settings,
+};
+use embedded_storage::nor_flash::ReadNorFlash;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use updraft_virtual_device::bootloader::{Rollback, boot};
+use updraft_virtual_device::layout::{Layout, OTADATA};
+
+use crate::bench::{Bench, CHIP, booted, image, settings};
+use crate::watched::{Area, Watched};
+
+/// As many messages as ever wait.
+const OUTBOX: usize = 8;
+/// No wait is longer: a self-test or a fresh URL, a pause with its jitter, a stall, a move.
+const WAIT_MAX_MS: u64 = 121_000;
+
+/// What happens to an agent.
+#[derive(Debug, Clone)]
+enum Deed {
+    Trigger(Vec<u8>),
+    Connected,
+    Disconnected,
+    Acknowledged(usize),
+    SelfTest(bool),
+    ClearQuarantine,
+    /// An update to one of the images, up to the restart if nothing speaks against it.
+    Update(usize),
+    /// The server does all it should, with one of the images.
+    Serve(usize),
+    /// It begins to, and comes so far.
+    ServePart(usize, u16),
+    Head(Head),
+    Body(Vec<u8>),
+    BodyEnd,
+    Raw(Vec<u8>),
+    /// A response as it comes from a socket, with one of the images, in pieces of this length.
+    RawResponse(usize, u16),
+    Closed,
+    Lost,
+    /// Something about a fetch of long ago.
+    Stale,
+    /// Time passes up to the deadline, and this much beyond.
+    Wait(u32),
+    /// Time passes.
+    Tick(u32),
+    Boot(ResetReason),
+}
+
+#[derive(Debug, Clone)]
+struct Head {
+    status: u16,
+    length: Option<u64>,
+    range: Option<(u64, Option<u64>)>,
+    etag: Option<String>,
+    location: Option<String>,
+    encoded: bool,
+}
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), 0..0x8000_u64, Just(20 * 1024), any::<u32>().prop_map(u64::from), any::<u64>()]
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    let status = prop_oneof![
+        Just(200_u16),
+        Just(206),
+        Just(302),
+        Just(403),
+        Just(409),
+        Just(412),
+        Just(416),
+        Just(429),
+        Just(501),
+        Just(503),
+        any::<u16>()
+    ];
+    let etag = prop_oneof![
+        Just("\"0\"".to_owned()),
+        Just("\"1\"".to_owned()),
+        Just("W/\"0\"".to_owned()),
+        ".{0,200}"
+    ];
+    let location =
+        prop_oneof![Just("/other".to_owned()), Just("http://h/x".to_owned()), ".{0,50}", "/[a-z]{2100}"];
+    let range = (number(), proptest::option::of(number()));
+    let parts = (
+        status,
+        proptest::option::of(number()),
+        proptest::option::of(range),
+        proptest::option::of(etag),
+        proptest::option::weighted(0.2, location),
+        proptest::bool::weighted(0.05),
+    );
+    parts.prop_map(|(status, length, range, etag, location, encoded)| Head {
+        status,
+        length,
+        range,
+        etag,
+        location,
+        encoded,
+    })
+}
+
+fn trigger() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => Just(b"https://server/p/releases/v2.0.0/firmware.bin?a=1".to_vec()),
+        2 => Just(b"https://server/p/releases/v3.0.0/firmware.bin".to_vec()),
+        1 => Just(b"http://server/d/token".to_vec()),
+        1 => "https?://[a-z]{1,9}(/[a-z%0-9.]{0,9}){0,3}".prop_map(String::into_bytes),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+        1 => "http://h/[a-z]{2000,2100}".prop_map(String::into_bytes),
+    ]
+}
+
+fn reset() -> impl Strategy<Value = ResetReason> {
+    use ResetReason as R;
+    let all = [R::PowerOn, R::Software, R::Panic, R::Watchdog, R::BrownOut, R::DeepSleep, R::Unknown];
+    proptest::sample::select(all.to_vec())
+}
+
+fn check() -> impl Strategy<Value = Check> {
+    prop_oneof![3 => Just(Check::Broker), 1 => Just(Check::BrokerAndApplication)]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let raw = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..300),
+        "HTTP/1\\.[01] [0-9]{3} ?[A-Z]{0,3}\r\n([A-Za-z-]{1,9}: ?[a-z0-9=\"/*-]{0,9}\r\n){0,4}\r\n[0-9a-f]{0,4}(\r\n)?"
+            .prop_map(String::into_bytes),
+    ];
+    prop_oneof![
+        8 => trigger().prop_map(Deed::Trigger),
+        6 => Just(Deed::Connected),
+        2 => Just(Deed::Disconnected),
+        4 => (0..4_usize).prop_map(Deed::Acknowledged),
+        2 => any::<bool>().prop_map(Deed::SelfTest),
+        1 => Just(Deed::ClearQuarantine),
+        5 => (0..4_usize).prop_map(Deed::Update),
+        10 => (0..4_usize).prop_map(Deed::Serve),
+        6 => (0..4_usize, any::<u16>()).prop_map(|(image, bytes)| Deed::ServePart(image, bytes)),
+        5 => head().prop_map(Deed::Head),
+        3 => proptest::collection::vec(any::<u8>(), 0..6000).prop_map(Deed::Body),
+        2 => Just(Deed::BodyEnd),
+        3 => raw.prop_map(Deed::Raw),
+        3 => (0..4_usize, 1..5000_u16).prop_map(|(image, piece)| Deed::RawResponse(image, piece)),
+        2 => Just(Deed::Closed),
+        3 => Just(Deed::Lost),
+        2 => Just(Deed::Stale),
+        10 => (0..5000_u32).prop_map(Deed::Wait),
+        3 => prop_oneof![0..60_000_u32, any::<u32>()].prop_map(Deed::Tick),
+        6 => reset().prop_map(Deed::Boot),
+    ]
+}
+
+/// An agent, and what is known of it from outside.
+struct Model {
+    settings: Settings,
+    flash: Watched,
+    agent: Agent,
+    now_ms: u64,
+    images: Vec<Vec<u8>>,
+    /// The fetches that were asked for, and the range of the last one.
+    fetches: Vec<FetchId>,
+    range: Range,
+    /// Everything that was published and may be acknowledged, the outcomes among it told apart.
+    sent: Vec<(MessageId, bool)>,
+    /// Outcomes that the broker has.
+    told: u32,
+    /// What an outcome may be told of: offers, and crashes.
+    causes: u32,
+    connected: bool,
+    otadata_seen: usize,
+    /// Which phases there were, by name.
+    phases: BTreeSet<String>,
+}
+
+impl Model {
+    fn new(check: Check) -> Self {
+        let settings = Settings { check, ..settings() };
+        let images = ["1.0.0", "2.0.0", "3.0.0"].map(image);
+        let mut broken = image("2.0.0");
+        broken[9000] ^= 4;
+        let mut flash = Watched::new(Bench::new().flash, Layout::TwoSlots);
+        let agent = booted(&mut flash.flash, settings.clone(), Running::Slot(0));
+        Self {
+            settings,
+            flash,
+            agent,
+            now_ms: 0,
+            images: images.into_iter().chain([broken]).collect(),
+            fetches: Vec::new(),
+            range: Range::From(0),
+            sent: Vec::new(),
+            told: 0,
+            causes: 0,
+            connected: false,
+            otadata_seen: 0,
+            phases: BTreeSet::new(),
+        }
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        self.agent.handle(&mut self.flash, event, self.now_ms);
+        self.drain();
+        self.look();
+    }
+
+    /// Does what the agent asks for.
+    fn drain(&mut self) {
+        let mut published = 0;
+        loop {
+            match self.agent.poll() {
+                None => break,
+                Some(Action::Fetch { id, range, .. }) => {
+                    assert!(!self.fetches.contains(&id), "each fetch has its own id");
+                    self.fetches.push(id);
+                    self.range = range;
+                }
+                Some(Action::Publish(id, message)) => {
+                    assert!(self.connected, "nothing is sent while there is no broker");
+                    published += 1;
+                    self.sent.push((id, matches!(message, Message::Status(_))));
+                }
+                Some(Action::Cancel | Action::Reconnect) => {}
+                Some(Action::Restart) => return self.boot(ResetReason::Software),
+            }
+        }
+        assert!(published <= OUTBOX, "{published} messages at once");
+    }
+
+    fn boot(&mut self, reset: ResetReason) {
+        if reset == ResetReason::PowerOn {
+            self.flash.flash.power_on();
+        }
+        self.causes += u32::from(!matches!(reset, ResetReason::Software));
+        let running = boot(&mut self.flash.flash, CHIP, Rollback::On).expect("something boots");
+        self.flash.running = running;
+        assert!(self.is_sound(running), "an image runs that was not verified whole");
+        self.agent = Agent::new(Settings { reset, ..self.settings.clone() });
+        (self.now_ms, self.connected) = (0, false);
+        (self.sent.clear(), self.fetches.clear());
+        self.agent.boot(&mut self.flash, running, 0).expect("a good flash");
+        // A boot that asks for the next one does so a bounded number of times, which the power cuts count.
+        if self.agent.phase() == Phase::Restarting {
+            self.boot(ResetReason::Software);
+        }
+    }
+
+    fn is_sound(&mut self, running: Running) -> bool {
+        let partition = self.flash.partition(running);
+        let mut bytes = vec![0; 24 * 1024];
+        self.flash.read(partition.offset, &mut bytes).expect("power");
+        self.images[..3].iter().any(|image| bytes.starts_with(image))
+    }
+
+    /// What holds after every event.
+    fn look(&mut self) {
+        if self.flash.log.len() != self.otadata_seen {
+            let changed =
+                self.flash.log[self.otadata_seen..].iter().any(|logged| logged.area == Area::Otadata);
+            self.otadata_seen = self.flash.log.len();
+            let entries = Entries::read(&mut self.flash, OTADATA).expect("power");
+            if let (true, Some(selected)) = (changed, entries.selected(2)) {
+                assert!(self.is_sound(Running::Slot(selected.slot)), "{selected:?} was not verified whole");
+            }
+        }
+        let (phase, deadline_ms) = (self.agent.phase(), self.agent.deadline_ms());
+        let name = format!("{phase:?}");
+        self.phases.insert(name.split(' ').next().unwrap_or_default().to_owned());
+        match phase {
+            Phase::Idle | Phase::Restarting | Phase::SelfTest { until_ms: u64::MAX } => {}
+            Phase::AwaitingUrl { until_ms: u64::MAX } => {
+                assert!(!self.connected, "nobody is asked for a URL")
+            }
+            _ => {
+                let deadline_ms = deadline_ms.unwrap_or_else(|| panic!("{phase:?} has no end"));
+                assert!(
+                    deadline_ms <= self.now_ms + WAIT_MAX_MS,
+                    "{phase:?} at {}: {deadline_ms}",
+                    self.now_ms
+                );
+            }
+        }
+        if let Phase::Downloading { fetch, .. } = phase {
+            assert_eq!(self.fetches.last(), Some(&fetch), "the last fetch is the one that counts");
+        }
+        if self.agent.may_sleep() {
+            let entries = Entries::read(&mut self.flash, OTADATA).expect("power");
+            let state = entries.selected(2).map(|selected| selected.state);
+            assert!(
+                phase == Phase::Idle && !state.is_some_and(agent::otadata::State::is_unconfirmed),
+                "{phase:?}"
+            );
+        }
+        assert!(self.told <= self.causes, "{} outcomes were told of {} causes", self.told, self.causes);
+    }
+
+    /// Serves what is asked for, up to so many bytes of it.
+    fn serve(&mut self, image: usize, up_to: usize) {
+        let (Phase::Downloading { fetch, .. }, bytes) = (self.agent.phase(), self.images[image].clone())
+        else {
+            return;
+        };
+        let start = match self.range {
+            Range::From(offset) => (offset as usize).min(bytes.len()),
+            Range::Last(count) => bytes.len().saturating_sub(count as usize),
+        };
+        let (total, tag) = (bytes.len() as u64, format!("\"{image}\""));
+        let head = ResponseHead {
+            status: 206,
+            content_length: Some(total - start as u64),
+            content_range: Some(ContentRange { start: start as u64, total: Some(total) }),
+            etag: Some(&tag),
+            version: None,
+            location: None,
+            encoded: false,
+        };
+        self.tell(Event::Head(fetch, head));
+        let end = start.saturating_add(up_to).min(bytes.len());
+        for piece in bytes[start..end].chunks(1460) {
+            self.tell(Event::Body(fetch, piece));
+        }
+        if end == bytes.len() {
+            self.tell(Event::BodyEnd(fetch));
+        }
+    }
+
+    fn raw_response(&mut self, image: usize, piece: usize) {
+        let (Phase::Downloading { fetch, .. }, bytes) = (self.agent.phase(), self.images[image].clone())
+        else {
+            return;
+        };
+        let start = match self.range {
+            Range::From(offset) => (offset as usize).min(bytes.len()),
+            Range::Last(count) => bytes.len().saturating_sub(count as usize),
+        };
+        let (length, total) = (bytes.len() - start, bytes.len());
+        let mut response = format!(
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: {length}\r\nETag: \"{image}\"\r\n\
+             Content-Range: bytes {start}-{}/{total}\r\n\r\n",
+            total.saturating_sub(1)
+        )
+        .into_bytes();
+        response.extend_from_slice(&bytes[start..]);
+        for piece in response.chunks(piece) {
+            self.tell(Event::Received(fetch, piece));
+        }
+    }
+
+    fn acknowledge(&mut self, nth: usize) {
+        let Some(at) = self.sent.len().checked_sub(1 + nth) else { return };
+        // One that was sent again is told once.
+        let newest = self.sent.iter().rposition(|(_, is_outcome)| *is_outcome);
+        let (id, _) = self.sent.remove(at);
+        self.told += u32::from(newest == Some(at));
+        if newest == Some(at) {
+            self.sent.retain(|(_, is_outcome)| !is_outcome);
+        }
+        self.tell(Event::Acknowledged(id));
+    }
+
+    /// Something of a fetch that was replaced changes nothing.
+    fn stale(&mut self) {
+        let Some(old) = self.fetches.len().checked_sub(2).map(|at| self.fetches[at]) else { return };
+        let see =
+            |model: &Self| (model.agent.phase(), model.agent.deadline_ms(), model.flash.flash.operations());
+        let before = see(self);
+        for event in [
+            Event::Body(old, &[1; 100]),
+            Event::BodyEnd(old),
+            Event::Lost(old, "reset by peer"),
+            Event::Received(old, b"HTTP/1.1 403 No\r\n\r\n"),
+            Event::Closed(old),
+        ] {
+            self.tell(event);
+            assert_eq!(see(self), before, "{event:?} of an old fetch");
+        }
+    }
+
+    fn wait(&mut self, beyond_ms: u32) {
+        if let Some(deadline_ms) = self.agent.deadline_ms() {
+            self.now_ms = self.now_ms.max(deadline_ms) + u64::from(beyond_ms);
+            self.tell(Event::Tick);
+        }
+    }
+
+    fn update(&mut self, image: usize) {
+        self.take(Deed::Trigger(b"https://server/p/releases/v2.0.0/firmware.bin".to_vec()));
+        for _ in 0..2 {
+            self.serve(image, usize::MAX);
+        }
+        for _ in 0..2 {
+            if matches!(self.agent.phase(), Phase::Verifying | Phase::Selected { .. }) {
+                self.wait(0);
+            }
+        }
+    }
+
+    fn take(&mut self, deed: Deed) {
+        let fetch = self.fetches.last().copied();
+        match (deed, fetch) {
+            (Deed::Trigger(payload), _) => {
+                self.causes += 1;
+                self.tell(Event::Trigger(&payload));
+            }
+            (Deed::Connected, _) => {
+                self.connected = true;
+                self.tell(Event::Connected);
+            }
+            (Deed::Disconnected, _) => {
+                self.connected = false;
+                self.tell(Event::Disconnected);
+            }
+            (Deed::Acknowledged(nth), _) => self.acknowledge(nth),
+            (Deed::SelfTest(true), _) => self.tell(Event::SelfTest(Ok(()))),
+            (Deed::SelfTest(false), _) => self.tell(Event::SelfTest(Err("no sensor"))),
+            (Deed::ClearQuarantine, _) => self.tell(Event::ClearQuarantine),
+            (Deed::Update(image), _) => self.update(image),
+            (Deed::Serve(image), _) => self.serve(image, usize::MAX),
+            (Deed::ServePart(image, bytes), _) => self.serve(image, bytes.into()),
+            (Deed::RawResponse(image, piece), _) => self.raw_response(image, piece.into()),
+            (Deed::Stale, _) => self.stale(),
+            (Deed::Wait(beyond_ms), _) => self.wait(beyond_ms),
+            (Deed::Tick(ms), _) => {
+                self.now_ms += u64::from(ms);
+                self.tell(Event::Tick);
+            }
+            (Deed::Boot(reset), _) => self.boot(reset),
+            (Deed::Head(head), Some(id)) => {
+                let response = ResponseHead {
+                    status: head.status,
+                    content_length: head.length,
+                    content_range: head.range.map(|(start, total)| ContentRange { start, total }),
+                    etag: head.etag.as_deref(),
+                    version: None,
+                    location: head.location.as_deref(),
+                    encoded: head.encoded,
+                };
+                self.tell(Event::Head(id, response));
+            }
+            (Deed::Body(bytes), Some(id)) => self.tell(Event::Body(id, &bytes)),
+            (Deed::BodyEnd, Some(id)) => self.tell(Event::BodyEnd(id)),
+            (Deed::Raw(bytes), Some(id)) => self.tell(Event::Received(id, &bytes)),
+            (Deed::Closed, Some(id)) => self.tell(Event::Closed(id)),
+            (Deed::Lost, Some(id)) => self.tell(Event::Lost(id, "reset by peer")),
+            (_, None) => {}
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn invariant_nothing_that_happens_breaks_a_promise(deeds in proptest::collection::vec(deed(), 1..60), check in check()) {
+        let mut model = Model::new(check);
+        for deed in deeds {
+            model.take(deed);
+        }
+    }
+
+    #[test]
+    fn invariant_every_phase_ends_by_itself(
+        deeds in proptest::collection::vec(deed(), 1..40),
+        check in check(),
+        online: bool,
+    ) {
+        let mut model = Model::new(check);
+        for deed in deeds {
+            model.take(deed);
+        }
+        // From here on there is silence, and time.
+        model.take(if online { Deed::Connected } else { Deed::Disconnected });
+        for _ in 0..100 {
+            model.wait(0);
+        }
+        let phase = model.agent.phase();
+        prop_assert!(model.agent.deadline_ms().is_none(), "{phase:?} goes on");
+        let rests = match phase {
+            Phase::Idle => true,
+            // There is nothing else that boots, or nobody to ask.
+            Phase::SelfTest { until_ms } => until_ms == u64::MAX,
+            Phase::AwaitingUrl { until_ms } => until_ms == u64::MAX && !online,
+            _ => false,
+        };
+        prop_assert!(rests, "{phase:?}");
+    }
+}
+
+#[test]
+fn what_happens_at_random_leads_through_every_phase() {
+    let mut runner = TestRunner::deterministic();
+    let (mut phases, mut confirmed) = (BTreeSet::new(), 0);
+    for _ in 0..150 {
+        let mut model = Model::new(Check::Broker);
+        let deeds = proptest::collection::vec(deed(), 60).new_tree(&mut runner).expect("deeds");
+        for deed in deeds.current() {
+            model.take(deed);
+        }
+        phases.append(&mut model.phases);
+        confirmed += u32::from(model.agent.record().confirmed.len() > 1);
+    }
+    let all = ["AwaitingUrl", "Downloading", "Idle", "Pausing", "Selected", "SelfTest", "Verifying"];
+    let missing: Vec<_> = all.iter().filter(|phase| !phases.contains(**phase)).collect();
+    println!("{confirmed} of 150 came to run another image, through {phases:?}");
+    assert!(missing.is_empty(), "never {missing:?}");
+    assert!(confirmed >= 20, "only {confirmed} came to run another image");
+}

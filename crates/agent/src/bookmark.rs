@@ -5,8 +5,8 @@
 
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::String;
-use sha2::{Digest, Sha256};
 
+use crate::bytes::{part, put, word};
 use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::partition::Partition;
 use crate::port::Port;
@@ -42,30 +42,29 @@ pub(crate) struct Bookmark {
 impl Bookmark {
     fn encode(&self) -> [u8; BOOKMARK_BYTES] {
         let mut bytes = [0; BOOKMARK_BYTES];
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[TOTAL_AT..RECEIVED_AT].copy_from_slice(&self.total.to_le_bytes());
-        bytes[RECEIVED_AT..DIGEST_AT].copy_from_slice(&self.received.to_le_bytes());
-        bytes[DIGEST_AT..ETAG_AT].copy_from_slice(&self.digest);
-        bytes[ETAG_AT] = self.etag.len() as u8;
-        bytes[ETAG_AT + 1..][..self.etag.len()].copy_from_slice(self.etag.as_bytes());
-        let tag = Sha256::digest(&bytes[..TAG_AT]);
-        bytes[TAG_AT..].copy_from_slice(&tag[..TAG_BYTES]);
+        put(&mut bytes, 0, &MAGIC);
+        put(&mut bytes, TOTAL_AT, &self.total.to_le_bytes());
+        put(&mut bytes, RECEIVED_AT, &self.received.to_le_bytes());
+        put(&mut bytes, DIGEST_AT, &self.digest);
+        put(&mut bytes, ETAG_AT, &[self.etag.len() as u8]);
+        put(&mut bytes, ETAG_AT + 1, self.etag.as_bytes());
+        let tag = image::digest(part(&bytes, 0, TAG_AT));
+        put(&mut bytes, TAG_AT, &tag);
         bytes
     }
 
     fn decode(bytes: &[u8; BOOKMARK_BYTES], slot: Partition) -> Option<Self> {
-        if bytes[..4] != MAGIC || bytes[TAG_AT..] != Sha256::digest(&bytes[..TAG_AT])[..TAG_BYTES] {
+        let tag = image::digest(part(bytes, 0, TAG_AT));
+        if !bytes.starts_with(&MAGIC) || !tag.starts_with(part(bytes, TAG_AT, TAG_BYTES)) {
             return None;
         }
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let (total, received) = (word(TOTAL_AT), word(RECEIVED_AT));
+        let (total, received) = (word(bytes, TOTAL_AT), word(bytes, RECEIVED_AT));
         let in_place = received <= total
             && received <= last_sector(slot) - slot.offset
             && received.is_multiple_of(SECTOR_BYTES as u32);
-        let etag = bytes[ETAG_AT + 1..TAG_AT].get(..usize::from(bytes[ETAG_AT]))?;
+        let etag = part(bytes, ETAG_AT + 1, TAG_AT - ETAG_AT - 1).get(..usize::from(bytes[ETAG_AT]))?;
         let etag = String::try_from(core::str::from_utf8(etag).ok()?).ok()?;
-        let mut digest = [0; 32];
-        digest.copy_from_slice(&bytes[DIGEST_AT..ETAG_AT]);
+        let digest = *part(bytes, DIGEST_AT, 32).first_chunk()?;
         in_place.then_some(Self { etag, total, received, digest })
     }
 
@@ -169,7 +168,7 @@ mod tests {
             let mut bytes = bytes;
             bytes[..4].copy_from_slice(&MAGIC);
             bytes[ETAG_AT] = length;
-            let tag = Sha256::digest(&bytes[..TAG_AT]);
+            let tag = image::digest(&bytes[..TAG_AT]);
             bytes[TAG_AT..].copy_from_slice(&tag[..TAG_BYTES]);
             let found = Bookmark::decode(&bytes, SLOT);
             prop_assert!(found.is_none_or(|found| found.received < SLOT.size_bytes));

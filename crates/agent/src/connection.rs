@@ -11,12 +11,16 @@ use core::fmt;
 
 use heapless::Vec;
 
+use crate::bytes::{part, put, word};
+
 /// The most bytes that one connection's settings take.
 pub const CONNECTION_MAX_BYTES: usize = 256;
 /// In how many boots new settings are tried before the previous ones count again; the one that began the move is one.
 pub const TRIAL_BOOTS: u8 = 3;
 /// What [`Connections::write`] fills: the boots left, two lengths, twice the bytes.
-pub(crate) const CONNECTIONS_BYTES: usize = 1 + 2 * (2 + CONNECTION_MAX_BYTES);
+pub(crate) const CONNECTIONS_BYTES: usize = PREVIOUS_AT + 2 + CONNECTION_MAX_BYTES;
+const CURRENT_AT: usize = 1;
+const PREVIOUS_AT: usize = CURRENT_AT + 2 + CONNECTION_MAX_BYTES;
 
 /// Everything needed to reach a broker (network, address, credentials), in the port's own encoding; 1 to
 /// [`CONNECTION_MAX_BYTES`] bytes.
@@ -152,24 +156,21 @@ impl Connections {
     pub(crate) fn write(&self, bytes: &mut [u8; CONNECTIONS_BYTES]) {
         bytes.fill(0);
         bytes[0] = self.boots;
-        let (first, second) = bytes[1..].split_at_mut(2 + CONNECTION_MAX_BYTES);
-        for (connection, field) in [(&self.current, first), (&self.previous, second)] {
+        for (connection, at) in [(&self.current, CURRENT_AT), (&self.previous, PREVIOUS_AT)] {
             let Some(connection) = connection else { continue };
-            let (length, rest) = field.split_at_mut(2);
-            length.copy_from_slice(&(connection.0.len() as u16).to_le_bytes());
-            rest[..connection.0.len()].copy_from_slice(&connection.0);
+            put(bytes, at, &(connection.0.len() as u16).to_le_bytes());
+            put(bytes, at + 2, &connection.0);
         }
     }
 
     /// `None` for whatever [`Self::write`] does not write.
     pub(crate) fn read(bytes: &[u8; CONNECTIONS_BYTES]) -> Option<Self> {
         let mut found = Self { boots: bytes[0], ..Self::default() };
-        let (first, second) = bytes[1..].split_at(2 + CONNECTION_MAX_BYTES);
-        for (connection, field) in [(&mut found.current, first), (&mut found.previous, second)] {
-            let (length, rest) = field.split_at(2);
-            let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+        for (connection, at) in [(&mut found.current, CURRENT_AT), (&mut found.previous, PREVIOUS_AT)] {
+            let length = word(bytes, at) as u16;
             if length > 0 {
-                *connection = Some(Connection::new(rest.get(..length)?).ok()?);
+                // One that is too long is refused, and so is one that reaches beyond the end, which is empty.
+                *connection = Some(Connection::new(part(bytes, at + 2, length.into())).ok()?);
             }
         }
         (found.boots <= TRIAL_BOOTS).then_some(found)

@@ -5,10 +5,11 @@
 //! does not fit the slot.
 
 use heapless::String;
-use image::{PREFIX_BYTES, Prefix};
+use image::{PREFIX_BYTES, Prefix, digest_so_far};
 use sha2::{Digest, Sha256};
 
 use crate::bookmark::{Bookmark, Bookmarks, ETAG_MAX_BYTES, STRETCH_BYTES, last_sector};
+use crate::bytes::{part, part_mut, put};
 use crate::checks::{self, Traits};
 use crate::event::ResponseHead;
 use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
@@ -43,27 +44,29 @@ pub(crate) enum TailVerdict {
 }
 
 /// A download into one slot.
+// In this order, so that what is small is reached in one instruction.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Download {
     slot: Partition,
-    /// A sector on its way to the flash; a file's end; the head of a response, while no sector is begun.
-    buffer: [u8; TAIL_BYTES],
     filled: usize,
     /// Bytes taken, those in `buffer` included: where the next fetch begins.
     received: u32,
     /// Bytes of a 200 that were taken before already.
     skip: u32,
     total: Option<u32>,
-    etag: String<ETAG_MAX_BYTES>,
-    /// Of all that is on flash; nothing yet if there is none.
-    hash: Option<Sha256>,
     /// Up to here the slot is erased, in the flash's own offsets.
     erased_to: u32,
     bookmarks: Bookmarks,
-    /// Where the download is to go on, once the slot's content was hashed up to there.
-    resume: Option<Bookmark>,
     /// Whether the file's end holds a signature sector; `None`: it was not seen.
     signed: Option<bool>,
+    /// Of all that is on flash; nothing yet if there is none.
+    hash: Option<Sha256>,
+    etag: String<ETAG_MAX_BYTES>,
+    /// Where the download is to go on, once the slot's content was hashed up to there.
+    resume: Option<Bookmark>,
+    /// A sector on its way to the flash; a file's end; the head of a response, while no sector is begun.
+    buffer: [u8; TAIL_BYTES],
 }
 
 impl Download {
@@ -152,16 +155,18 @@ impl Download {
 
     /// Takes more of the file's end; `false` if that is more than there can be.
     pub(crate) fn push_tail(&mut self, bytes: &[u8]) -> bool {
-        let Some(room) = self.buffer.get_mut(self.filled..self.filled + bytes.len()) else { return false };
-        room.copy_from_slice(bytes);
-        self.filled += bytes.len();
-        true
+        let fits = bytes.len() <= TAIL_BYTES.saturating_sub(self.filled);
+        if fits {
+            put(&mut self.buffer, self.filled, bytes);
+            self.filled += bytes.len();
+        }
+        fits
     }
 
     /// The file's end, once all of it was taken.
     pub(crate) fn tail(&self) -> Option<&[u8]> {
         let wanted = (self.total() as usize).min(TAIL_BYTES);
-        (self.filled == wanted).then(|| &self.buffer[..self.filled])
+        (self.filled == wanted).then(|| part(&self.buffer, 0, wanted))
     }
 
     /// The end was looked at: whether it has a signature sector, and where the download goes on.
@@ -186,14 +191,15 @@ impl Download {
         let hash = self.hash.get_or_insert_default();
         while self.received < end {
             // Both are multiples of a sector.
-            flash::read(port, self.slot.offset + self.received, &mut self.buffer[..SECTOR_BYTES])?;
-            hash.update(&self.buffer[..SECTOR_BYTES]);
+            let sector = part_mut(&mut self.buffer, 0, SECTOR_BYTES);
+            flash::read(port, self.slot.offset + self.received, sector)?;
+            hash.update(sector);
             self.received += SECTOR_BYTES as u32;
         }
         if self.received < mark.received {
             return Ok(false);
         }
-        if hash.clone().finalize()[..] != mark.digest {
+        if digest_so_far(hash) != mark.digest {
             (self.received, self.hash) = (0, None);
         }
         self.resume = None;
@@ -259,7 +265,7 @@ impl Download {
     ) -> Result<(), Refusal<'static>> {
         let skipped = bytes.len().min(self.skip as usize);
         self.skip -= skipped as u32;
-        let mut bytes = &bytes[skipped..];
+        let mut bytes = bytes.get(skipped..).unwrap_or_default();
         while !bytes.is_empty() {
             if self.total.is_some_and(|total| self.received >= total) {
                 return refuse!(ServerError, "the server sent more than it had announced");
@@ -268,11 +274,11 @@ impl Download {
                 let room = self.slot.size_bytes;
                 return refuse!(TooLarge, "the image is too large: the slot has # bytes", room);
             }
-            let room = &mut self.buffer[self.filled..SECTOR_BYTES];
+            let room = SECTOR_BYTES.saturating_sub(self.filled);
             let left = self.total.map_or(u32::MAX, |total| total - self.received) as usize;
-            let taken = bytes.len().min(room.len()).min(left);
-            let (now, rest) = bytes.split_at(taken);
-            room[..taken].copy_from_slice(now);
+            let taken = bytes.len().min(room).min(left);
+            put(&mut self.buffer, self.filled, part(bytes, 0, taken));
+            let rest = bytes.get(taken..).unwrap_or_default();
             let unchecked = (self.received as usize) < PREFIX_BYTES;
             self.filled += taken;
             self.received += taken as u32;
@@ -304,12 +310,12 @@ impl Download {
             self.flush(port, settings.erase)?;
         }
         self.total = Some(self.received);
-        Ok(Some(self.hash.take().unwrap_or_default().finalize().into()))
+        Ok(Some(digest_so_far(self.hash.get_or_insert_default())))
     }
 
     fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Refusal<'static>> {
         // Nothing was flushed yet: the prefix is shorter than a sector.
-        let prefix = Prefix::parse(&self.buffer[..self.filled])?;
+        let prefix = Prefix::parse(part(&self.buffer, 0, self.filled))?;
         checks::fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)?;
         if !prefix.header.hash_appended && self.signed == Some(false) {
             return refuse!(
@@ -322,9 +328,9 @@ impl Download {
 
     fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Refusal<'static>> {
         let begin = self.received - self.filled as u32;
-        self.hash.get_or_insert_default().update(&self.buffer[..self.filled]);
+        self.hash.get_or_insert_default().update(part(&self.buffer, 0, self.filled));
         // Whole sectors: encrypted flash is not written in less.
-        self.buffer[self.filled..SECTOR_BYTES].fill(0xFF);
+        part_mut(&mut self.buffer, self.filled, SECTOR_BYTES.saturating_sub(self.filled)).fill(0xFF);
         let length = match port.encryption() {
             crate::Encryption::Off => self.filled.next_multiple_of(WRITE_ALIGN_BYTES),
             _ => SECTOR_BYTES,
@@ -334,7 +340,7 @@ impl Download {
             // Cut before, during or after: the slot is not the running one, and otadata selects the running one since
             //   before the first erase (`Agent::keep_running`). What the slot holds is not looked at until a whole
             //   image was read back from it. A torn page fails when it is read back, or is written again.
-            .and_then(|()| flash::write(port, offset, &self.buffer[..length]))
+            .and_then(|()| flash::write(port, offset, part(&self.buffer, 0, length)))
             .and_then(|()| {
                 self.filled = 0;
                 self.note(port)
@@ -371,7 +377,7 @@ impl Download {
         {
             return Ok(());
         }
-        let digest = hash.clone().finalize().into();
+        let digest = digest_so_far(hash);
         let mark = Bookmark { etag: self.etag.clone(), total, received: self.received, digest };
         self.bookmarks.add(port, self.slot, &mark)
     }

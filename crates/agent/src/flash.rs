@@ -52,6 +52,7 @@ impl fmt::Display for Fault {
 impl core::error::Error for Fault {}
 
 /// Reads `bytes.len()` bytes at `offset`; both are multiples of the flash's read size.
+#[inline(never)]
 pub fn read<F: ReadNorFlash>(flash: &mut F, offset: u32, bytes: &mut [u8]) -> Result<(), Fault> {
     flash.read(offset, bytes).map_err(|error| Fault {
         operation: Operation::Read,
@@ -66,6 +67,7 @@ pub(crate) fn erase<F: NorFlash>(flash: &mut F, offset: u32) -> Result<(), Fault
 }
 
 /// Erases whole sectors to 0xFF, in one operation where the flash has one for that length.
+#[inline(never)]
 pub(crate) fn erase_range<F: NorFlash>(flash: &mut F, offset: u32, end: u32) -> Result<(), Fault> {
     flash.erase(offset, end).map_err(|error| Fault {
         operation: Operation::Erase,
@@ -75,6 +77,7 @@ pub(crate) fn erase_range<F: NorFlash>(flash: &mut F, offset: u32, end: u32) -> 
 }
 
 /// Writes bytes to erased flash; length and offset are multiples of [`WRITE_ALIGN_BYTES`].
+#[inline(never)]
 pub(crate) fn write<F: NorFlash>(flash: &mut F, offset: u32, bytes: &[u8]) -> Result<(), Fault> {
     flash.write(offset, bytes).map_err(|error| Fault {
         operation: Operation::Write,

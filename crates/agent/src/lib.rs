@@ -12,12 +12,14 @@
 extern crate std;
 
 mod bookmark;
+mod bytes;
 mod checks;
 mod connection;
 mod download;
 mod event;
 pub mod flash;
 pub mod http;
+mod md5;
 pub mod otadata;
 pub mod partition;
 mod phase;

@@ -10,6 +10,7 @@ use core::fmt;
 use embedded_storage::nor_flash::{NorFlash, NorFlashErrorKind, ReadNorFlash};
 use heapless::Vec;
 
+use crate::bytes::{are_equal, part, put, word};
 use crate::flash::{self, Fault, Operation, SECTOR_BYTES};
 use crate::partition::Partition;
 
@@ -93,33 +94,39 @@ pub struct Entry {
 
 impl Entry {
     /// A well-formed entry.
+    #[inline(never)]
     pub const fn new(seq: u32, state: State) -> Self {
         Self { seq, label: [0xFF; 20], state, crc: crc_of(seq) }
     }
 
     /// Reads any 32 bytes; whatever they hold is an entry, usable or not.
+    #[inline(never)]
     pub fn parse(bytes: &[u8; ENTRY_BYTES]) -> Self {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let mut label = [0; 20];
-        label.copy_from_slice(&bytes[4..24]);
-        Self { seq: word(0), label, state: State::from_word(word(24)), crc: word(28) }
+        put(&mut label, 0, part(bytes, 4, 20));
+        let state = State::from_word(word(bytes, 24));
+        Self { seq: word(bytes, 0), label, state, crc: word(bytes, 28) }
     }
 
     /// The 32 bytes on flash.
     pub fn to_bytes(self) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        bytes[..4].copy_from_slice(&self.seq.to_le_bytes());
-        bytes[4..24].copy_from_slice(&self.label);
-        bytes[24..28].copy_from_slice(&self.state.word().to_le_bytes());
-        bytes[28..].copy_from_slice(&self.crc.to_le_bytes());
+        put(&mut bytes, 0, &self.seq.to_le_bytes());
+        put(&mut bytes, 4, &self.label);
+        put(&mut bytes, 24, &self.state.word().to_le_bytes());
+        put(&mut bytes, 28, &self.crc.to_le_bytes());
         bytes
     }
 
     /// Whether the bootloader would consider it: written, its crc right, neither INVALID nor ABORTED.
     pub fn is_usable(&self) -> bool {
-        self.seq != u32::MAX
-            && self.crc == crc_of(self.seq)
-            && !matches!(self.state, State::Invalid | State::Aborted)
+        self.is_intact() && !matches!(self.state, State::Invalid | State::Aborted)
+    }
+
+    /// Whether its seq was written and is not damaged.
+    #[inline(never)]
+    fn is_intact(&self) -> bool {
+        self.seq != u32::MAX && self.crc == crc_of(self.seq)
     }
 
     /// The slot it names, of `slots`.
@@ -130,6 +137,7 @@ impl Entry {
 }
 
 /// `esp_rom_crc32_le(UINT32_MAX, &seq, 4)`: reflected CRC-32 with the register starting at 0.
+#[inline(never)]
 pub const fn crc_of(seq: u32) -> u32 {
     // The four bytes in little-endian order, folded in at once: the register is 32 bits wide.
     let mut register = seq;
@@ -152,10 +160,6 @@ pub enum Sector {
 
 impl Sector {
     const BOTH: [Self; 2] = [Self::First, Self::Second];
-
-    const fn index(self) -> usize {
-        self as usize
-    }
 
     const fn other(self) -> Self {
         match self {
@@ -194,6 +198,9 @@ pub struct Transition {
     pub entry: Entry,
 }
 
+/// What must be written, in this order.
+pub type Plan = Vec<Transition, 2>;
+
 /// Why a transition was not made; nothing was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -229,196 +236,208 @@ pub struct Entries(pub [Entry; 2]);
 
 impl Entries {
     /// Reads both; damage is not an error but an unusable entry.
+    #[inline(never)]
     pub fn read<F: ReadNorFlash>(flash: &mut F, otadata: Partition) -> Result<Self, Fault> {
-        let mut entries = [Entry::new(u32::MAX, State::Undefined); 2];
-        for sector in Sector::BOTH {
-            let mut bytes = [0; ENTRY_BYTES];
-            flash::read(flash, offset_of(otadata, sector), &mut bytes)?;
-            entries[sector.index()] = Entry::parse(&bytes);
+        let (mut first, mut second) = ([0; ENTRY_BYTES], [0; ENTRY_BYTES]);
+        flash::read(flash, offset_of(otadata, Sector::First), &mut first)?;
+        flash::read(flash, offset_of(otadata, Sector::Second), &mut second)?;
+        Ok(Self([Entry::parse(&first), Entry::parse(&second)]))
+    }
+
+    /// The highest usable entry, of those that name a slot if one is given; of two equal ones the first, as ESP-IDF does.
+    #[inline(never)]
+    fn highest(&self, named: Option<u8>, slots: u8) -> Option<(Sector, &Entry)> {
+        let mut best: Option<(Sector, &Entry)> = None;
+        for (sector, entry) in Sector::BOTH.into_iter().zip(&self.0) {
+            if entry.is_usable()
+                && named.is_none_or(|slot| entry.slot(slots) == slot)
+                && best.is_none_or(|(_, best)| entry.seq > best.seq)
+            {
+                best = Some((sector, entry));
+            }
         }
-        Ok(Self(entries))
-    }
-
-    fn usable(&self) -> impl Iterator<Item = (Sector, &Entry)> {
-        Sector::BOTH.into_iter().zip(&self.0).filter(|(_, entry)| entry.is_usable())
-    }
-
-    /// The highest usable entry among those that `wanted` takes; of two equal ones the first, as ESP-IDF does.
-    fn highest(&self, wanted: impl Fn(&Entry) -> bool) -> Option<(Sector, &Entry)> {
-        self.usable()
-            .filter(|(_, entry)| wanted(entry))
-            .reduce(|best, next| if next.1.seq > best.1.seq { next } else { best })
+        best
     }
 
     /// What the bootloader tries first; `None` means the factory app, or the slots from 0 up.
     pub fn selected(&self, slots: u8) -> Option<Selected> {
-        self.highest(|_| true).map(|(sector, entry)| Selected {
-            sector,
-            slot: entry.slot(slots),
-            state: entry.state,
-        })
+        let (sector, entry) = self.highest(None, slots)?;
+        Some(Selected { sector, slot: entry.slot(slots), state: entry.state })
     }
 
     /// The state of the image in a slot as far as a usable entry names that slot.
     pub fn state_of(&self, slot: u8, slots: u8) -> Option<State> {
-        self.highest(|entry| entry.slot(slots) == slot).map(|(_, entry)| entry.state)
+        self.highest(Some(slot), slots).map(|(_, entry)| entry.state)
     }
 
     /// The slot that ran before, and that a bootloader goes back to: the one that the best other usable entry names.
     pub(crate) fn slot_before(&self, running: Running, slots: u8) -> Option<u8> {
-        let other = self.highest(|entry| running != Running::Slot(entry.slot(slots)));
-        other.map(|(_, entry)| entry.slot(slots))
+        let (first, second) = (&self.0[0], &self.0[1]);
+        let is_other = |entry: &&Entry| entry.is_usable() && running != Running::Slot(entry.slot(slots));
+        let newer_first = if second.seq > first.seq { [second, first] } else { [first, second] };
+        newer_first.into_iter().find(is_other).map(|entry| entry.slot(slots))
     }
 
     /// The state of any entry that names a slot, usable or not, if its seq was not damaged.
     pub fn trace_of(&self, slot: u8, slots: u8) -> Option<State> {
-        let intact = |entry: &&Entry| entry.seq != u32::MAX && entry.crc == crc_of(entry.seq);
-        let named = self.0.iter().filter(intact).filter(|entry| entry.slot(slots) == slot);
-        named.reduce(|best, next| if next.seq > best.seq { next } else { best }).map(|entry| entry.state)
+        let mut best: Option<&Entry> = None;
+        for entry in &self.0 {
+            if entry.is_intact() && entry.slot(slots) == slot && best.is_none_or(|best| entry.seq > best.seq)
+            {
+                best = Some(entry);
+            }
+        }
+        best.map(|entry| entry.state)
+    }
+
+    /// The highest sequence number that counts.
+    fn top(&self, slots: u8) -> u32 {
+        self.highest(None, slots).map_or(0, |(_, entry)| entry.seq)
+    }
+
+    /// Plans an entry that names the running slot, and says where and with which number. An entry that names it already,
+    /// else the one that is selected, stays for as long as the new one is not whole.
+    fn keep(&self, plan: &mut Plan, slot: u8, slots: u8) -> Result<(Sector, u32), Refused> {
+        let kept = self.highest(Some(slot), slots).or(self.highest(None, slots));
+        let sector = kept.map_or(Sector::First, |(sector, _)| sector.other());
+        let seq = next_seq(self.top(slots), slot, slots)?;
+        push(plan, sector, seq, State::Valid);
+        Ok((sector, seq))
     }
 
     /// What must be written to boot `target` once as NEW, in this order; the running slot stays named.
-    pub fn plan_select(
-        &self,
-        running: Running,
-        target: u8,
-        slots: u8,
-    ) -> Result<Vec<Transition, 2>, Refused> {
+    #[inline(never)]
+    pub fn plan_select(&self, running: Running, target: u8, slots: u8) -> Result<Plan, Refused> {
         if target >= slots || running == Running::Slot(target) {
             return Err(Refused::NotATarget);
         }
         let mut plan = Vec::new();
-        let mut top = self.usable().map(|(_, entry)| entry.seq).max().unwrap_or(0);
+        let mut top = self.top(slots);
         let sector = match running {
             // Without a usable entry, which `plan_keep` sees to, the factory app boots if the new image fails.
-            Running::Factory => {
-                self.selected(slots).map_or(Sector::First, |selected| selected.sector.other())
-            }
-            Running::Slot(running) => {
-                let named = self.highest(|entry| entry.slot(slots) == running);
-                let kept = match named {
-                    Some((sector, entry)) if !entry.state.is_unconfirmed() => sector,
-                    // Without an entry that names the running slot, and does not die at the next boot, a failed
-                    // update would fall back to whatever lies in the lowest slot. It runs, so VALID is the truth.
-                    _ => {
-                        let keep = named.map(|(sector, _)| sector);
-                        let keep = keep.or(self.selected(slots).map(|selected| selected.sector));
-                        let sector = keep.map_or(Sector::First, Sector::other);
-                        top = next_seq(top, running, slots)?;
-                        push(&mut plan, Transition { sector, entry: Entry::new(top, State::Valid) });
-                        sector
-                    }
-                };
-                kept.other()
-            }
+            Running::Factory => self.highest(None, slots).map_or(Sector::First, |(sector, _)| sector.other()),
+            Running::Slot(running) => match self.highest(Some(running), slots) {
+                Some((sector, entry)) if !entry.state.is_unconfirmed() => sector.other(),
+                // Without an entry that names the running slot, and does not die at the next boot, a failed
+                // update would fall back to whatever lies in the lowest slot. It runs, so VALID is the truth.
+                _ => {
+                    let (sector, seq) = self.keep(&mut plan, running, slots)?;
+                    top = seq;
+                    sector.other()
+                }
+            },
         };
-        let seq = next_seq(top, target, slots)?;
-        push(&mut plan, Transition { sector, entry: Entry::new(seq, State::New) });
+        push(&mut plan, sector, next_seq(top, target, slots)?, State::New);
         Ok(plan)
     }
 
     /// What must be written, in this order, so that otadata selects what runs; nothing if it does.
-    pub fn plan_keep(&self, running: Running, slots: u8) -> Result<Vec<Transition, 2>, Refused> {
+    #[inline(never)]
+    pub fn plan_keep(&self, running: Running, slots: u8) -> Result<Plan, Refused> {
         let mut plan = Vec::new();
-        let Running::Slot(slot) = running else {
+        let selected = self.highest(None, slots);
+        match running {
             // The factory app is what boots without a usable entry. The lower one first: without the higher one it
             // would select an image of long ago.
-            let selected = self.highest(|_| true);
-            for (sector, entry) in self.usable().filter(|found| Some(*found) != selected).chain(selected) {
-                push(&mut plan, Transition { sector, entry: Entry::new(entry.seq, State::Invalid) });
+            Running::Factory => {
+                if let Some((sector, entry)) = selected {
+                    let lower = self.entry(sector.other());
+                    if lower.is_usable() {
+                        push(&mut plan, sector.other(), lower.seq, State::Invalid);
+                    }
+                    push(&mut plan, sector, entry.seq, State::Invalid);
+                }
             }
-            return Ok(plan);
-        };
-        let selected = self.selected(slots);
-        if selected.is_some_and(|selected| selected.slot == slot) {
-            return Ok(plan);
+            Running::Slot(slot) if selected.is_some_and(|(_, entry)| entry.slot(slots) == slot) => {}
+            Running::Slot(slot) => {
+                self.keep(&mut plan, slot, slots)?;
+            }
         }
-        let named = self.highest(|entry| entry.slot(slots) == slot).map(|(sector, _)| sector);
-        let keep = named.or(selected.map(|selected| selected.sector));
-        let seq = next_seq(self.usable().map(|(_, entry)| entry.seq).max().unwrap_or(0), slot, slots)?;
-        let sector = keep.map_or(Sector::First, Sector::other);
-        push(&mut plan, Transition { sector, entry: Entry::new(seq, State::Valid) });
         Ok(plan)
     }
 
     /// What must be written to mark the running image VALID; `None` if it is so already.
     pub fn plan_confirm(&self, running: Running, slots: u8) -> Result<Option<Transition>, Refused> {
-        let (selected, seq) = self.selected_and_running(running, slots)?;
-        let entry = Entry::new(seq, State::Valid);
-        Ok((selected.state != State::Valid).then_some(Transition { sector: selected.sector, entry }))
+        let (sector, entry) = self.of_running(running, slots).ok_or(Refused::NotRunning)?;
+        let transition = || Transition { sector, entry: Entry::new(entry.seq, State::Valid) };
+        Ok((entry.state != State::Valid).then(transition))
     }
 
     /// What must be written, in this order, so that `to` is chosen instead of the running image, which is INVALID then.
     ///
     /// Where the entry behind the running one's names `to` already, that it is INVALID is enough, and one write.
-    pub fn plan_leave(
-        &self,
-        running: Running,
-        to: Running,
-        slots: u8,
-    ) -> Result<Vec<Transition, 2>, Refused> {
+    #[inline(never)]
+    pub fn plan_leave(&self, running: Running, to: Running, slots: u8) -> Result<Plan, Refused> {
         let mut plan = Vec::new();
-        let selected = self.selected(slots);
-        let of_running = selected.filter(|selected| running == Running::Slot(selected.slot));
-        let next =
-            self.highest(|entry| of_running.is_none_or(|selected| self.0[selected.sector.index()] != *entry));
-        let next_is_right = match (next, to) {
-            (Some((_, entry)), Running::Slot(to)) => entry.slot(slots) == to && !entry.state.is_unconfirmed(),
-            (None, Running::Factory) => true,
-            _ => false,
+        let of_running = self.of_running(running, slots);
+        let next = match of_running {
+            Some((sector, _)) => {
+                Some((sector.other(), self.entry(sector.other()))).filter(|(_, entry)| entry.is_usable())
+            }
+            None => self.highest(None, slots),
         };
-        match to {
-            Running::Slot(to) if !next_is_right => {
+        match (to, next) {
+            (Running::Slot(to), Some((_, entry)))
+                if entry.slot(slots) == to && !entry.state.is_unconfirmed() => {}
+            (Running::Slot(to), _) => {
                 if to >= slots || running == Running::Slot(to) {
                     return Err(Refused::NotATarget);
                 }
-                let top = self.usable().map(|(_, entry)| entry.seq).max().unwrap_or(0);
-                let sector = of_running.map_or(Sector::First, |selected| selected.sector.other());
-                let entry = Entry::new(next_seq(top, to, slots)?, State::Valid);
-                push(&mut plan, Transition { sector, entry });
+                let sector = of_running.map_or(Sector::First, |(sector, _)| sector.other());
+                push(&mut plan, sector, next_seq(self.top(slots), to, slots)?, State::Valid);
             }
-            Running::Factory if !next_is_right => {
-                // Only without a usable entry the factory app is chosen; the running one goes last.
-                if let Some((sector, entry)) = next {
-                    push(&mut plan, Transition { sector, entry: Entry::new(entry.seq, State::Invalid) });
-                }
-            }
-            _ => {}
+            // Only without a usable entry the factory app is chosen; the running one goes last.
+            (Running::Factory, Some((sector, entry))) => push(&mut plan, sector, entry.seq, State::Invalid),
+            (Running::Factory, None) => {}
         }
-        if let Some(selected) = of_running {
-            let seq = self.0[selected.sector.index()].seq;
-            push(&mut plan, Transition { sector: selected.sector, entry: Entry::new(seq, State::Invalid) });
+        if let Some((sector, entry)) = of_running {
+            push(&mut plan, sector, entry.seq, State::Invalid);
         }
         Ok(plan)
     }
 
-    fn selected_and_running(&self, running: Running, slots: u8) -> Result<(Selected, u32), Refused> {
-        let selected = self.selected(slots).filter(|selected| running == Running::Slot(selected.slot));
-        let selected = selected.ok_or(Refused::NotRunning)?;
-        Ok((selected, self.0[selected.sector.index()].seq))
+    fn entry(&self, sector: Sector) -> &Entry {
+        let Self([first, second]) = self;
+        match sector {
+            Sector::First => first,
+            Sector::Second => second,
+        }
+    }
+
+    /// The entry that is selected, if it names what runs.
+    fn of_running(&self, running: Running, slots: u8) -> Option<(Sector, &Entry)> {
+        self.highest(None, slots).filter(|(_, entry)| running == Running::Slot(entry.slot(slots)))
     }
 }
 
-fn push(plan: &mut Vec<Transition, 2>, transition: Transition) {
-    let pushed = plan.push(transition).is_ok();
+#[inline(never)]
+fn push(plan: &mut Plan, sector: Sector, seq: u32, state: State) {
+    let pushed = plan.push(Transition { sector, entry: Entry::new(seq, state) }).is_ok();
     debug_assert!(pushed, "a plan has at most two transitions");
 }
 
 /// The lowest sequence number above `top` that names `slot`.
 fn next_seq(top: u32, slot: u8, slots: u8) -> Result<u32, Refused> {
-    (1..=u32::from(slots))
-        .filter_map(|step| top.checked_add(step))
-        .find(|seq| {
-            *seq != u32::MAX && seq.wrapping_sub(1).checked_rem(u32::from(slots)) == Some(u32::from(slot))
-        })
-        .ok_or(Refused::SequenceExhausted)
+    let slots = u32::from(slots);
+    // Sequence numbers that name a slot lie `slots` apart.
+    let named = top.checked_rem(slots);
+    let step = named.and_then(|named| (u32::from(slot) + slots - named).checked_rem(slots));
+    let seq = step.and_then(|step| top.checked_add(step + 1)).filter(|seq| *seq != u32::MAX);
+    seq.filter(|_| u32::from(slot) < slots).ok_or(Refused::SequenceExhausted)
 }
 
 const fn offset_of(otadata: Partition, sector: Sector) -> u32 {
     otadata.offset + (sector as u32) * SECTOR_BYTES as u32
 }
 
+/// Makes the transitions of a plan, one after the other.
+#[inline(never)]
+pub(crate) fn apply_all<F: NorFlash>(flash: &mut F, otadata: Partition, plan: &Plan) -> Result<(), Fault> {
+    plan.iter().try_for_each(|transition| apply(flash, otadata, transition))
+}
+
 /// Makes one transition: one erase, one write of the whole entry, and a look at what is there now.
+#[inline(never)]
 pub fn apply<F: NorFlash>(flash: &mut F, otadata: Partition, transition: &Transition) -> Result<(), Fault> {
     let offset = offset_of(otadata, transition.sector);
     let bytes = transition.entry.to_bytes();
@@ -435,7 +454,7 @@ pub fn apply<F: NorFlash>(flash: &mut F, otadata: Partition, transition: &Transi
     flash::write(flash, offset, &bytes)?;
     let mut found = [0; ENTRY_BYTES];
     flash::read(flash, offset, &mut found)?;
-    if found == bytes {
+    if are_equal(&found, &bytes) {
         Ok(())
     } else {
         Err(Fault { operation: Operation::ReadBack, offset, kind: NorFlashErrorKind::Other })

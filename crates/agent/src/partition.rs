@@ -7,9 +7,10 @@ use core::fmt;
 
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
-use md5::{Digest, Md5};
 
+use crate::bytes::{are_equal, part, put, word};
 use crate::flash::{self, Fault, SECTOR_BYTES};
+use crate::md5;
 
 /// Where ESP-IDF puts the table unless it was told otherwise.
 pub const TABLE_OFFSET: u32 = 0x8000;
@@ -20,6 +21,9 @@ pub const ENTRY_BYTES: usize = 32;
 /// The most ota slots there can be (subtypes 0x10 to 0x1f).
 pub const SLOTS_MAX: usize = 16;
 
+/// A partition of this name is the agent's own; the field is filled up with NULs.
+const LABEL: &[u8] = b"updraft\0";
+const ENTRIES_MAX: u32 = (TABLE_MAX_BYTES / ENTRY_BYTES) as u32;
 const ENTRY_MAGIC: u16 = 0x50AA;
 const MD5_MAGIC: u16 = 0xEBEB;
 const TYPE_APP: u8 = 0;
@@ -39,6 +43,9 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Where no partition lies: the bootloader does.
+    const NOWHERE: Self = Self { offset: 0, size_bytes: 0 };
+
     /// The first offset behind it.
     pub const fn end(self) -> u32 {
         self.offset + self.size_bytes
@@ -108,76 +115,112 @@ impl Table {
 
     /// Reads the table at [`TABLE_OFFSET`].
     pub fn read<F: ReadNorFlash>(flash: &mut F) -> Result<Self, TableError> {
-        let capacity = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);
-        let mut builder = Builder::default();
-        let mut digest = Md5::new();
-        let mut bytes = [0; ENTRY_BYTES];
-        for at in (0..TABLE_MAX_BYTES as u32).step_by(ENTRY_BYTES) {
-            flash::read(flash, TABLE_OFFSET + at, &mut bytes).map_err(TableError::Flash)?;
-            match u16::from_le_bytes([bytes[0], bytes[1]]) {
-                ENTRY_MAGIC => builder.add(&bytes, capacity)?,
+        let mut table = Self::NONE;
+        table.fill(flash)?;
+        Ok(table)
+    }
+
+    /// As [`Self::read`], in place of [`Self::NONE`]; of no use after an error.
+    #[inline(never)]
+    pub(crate) fn fill<F: ReadNorFlash>(&mut self, flash: &mut F) -> Result<(), TableError> {
+        let mut count = 0;
+        while count < ENTRIES_MAX {
+            let entry = read_entry(flash, count)?;
+            match u16::from_le_bytes([entry[0], entry[1]]) {
+                ENTRY_MAGIC => self.add(flash, &entry, count)?,
                 // Tables from before ESP-IDF 3.1 have none; where there is one it must be right.
-                MD5_MAGIC if bytes[16..] == digest.finalize_reset()[..] => break,
+                MD5_MAGIC if are_equal(part(&entry, 16, 16), &digest(flash, count)?) => break,
                 MD5_MAGIC => return Err(TableError::Digest),
                 0xFFFF => break,
                 _ => return Err(TableError::NotATable),
             }
-            digest.update(bytes);
+            count += 1;
         }
-        builder.finish()
+        if count == 0 {
+            return Err(TableError::NotATable);
+        }
+        if self.slots.len() < 2 || self.slots.contains(&Partition::NOWHERE) {
+            return Err(TableError::Slots);
+        }
+        if (self.otadata.size_bytes as usize) < 2 * SECTOR_BYTES {
+            return Err(TableError::NoOtadata);
+        }
+        Ok(())
     }
-}
 
-#[derive(Default)]
-struct Builder {
-    all: Vec<Partition, { TABLE_MAX_BYTES / ENTRY_BYTES }>,
-    slots: [Option<Partition>; SLOTS_MAX],
-    otadata: Option<Partition>,
-    factory: Option<Partition>,
-    nvs: Option<Partition>,
-    updraft: Option<Partition>,
-}
-
-impl Builder {
-    fn add(&mut self, entry: &[u8; ENTRY_BYTES], capacity: u32) -> Result<(), TableError> {
-        let word = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
-        let (kind, subtype) = (entry[2], entry[3]);
-        let partition = Partition { offset: word(4), size_bytes: word(8) };
-        let end = partition.offset.checked_add(partition.size_bytes).ok_or(TableError::Layout)?;
-        let on_sectors = (partition.offset | partition.size_bytes).is_multiple_of(SECTOR_BYTES as u32);
-        let overlaps = self.all.iter().any(|other| partition.offset < other.end() && other.offset < end);
-        if !on_sectors || overlaps || end > capacity {
+    /// Takes the entry of number `count`, if it agrees with those before it. These are read again: to remember them all
+    /// would take 768 bytes.
+    fn add<F: ReadNorFlash>(
+        &mut self,
+        flash: &mut F,
+        entry: &[u8; ENTRY_BYTES],
+        count: u32,
+    ) -> Result<(), TableError> {
+        let partition = partition_in(entry);
+        let Partition { offset, size_bytes } = partition;
+        let end = offset.checked_add(size_bytes).ok_or(TableError::Layout)?;
+        let capacity = u32::try_from(flash.capacity()).unwrap_or(u32::MAX);
+        if !(offset | size_bytes).is_multiple_of(SECTOR_BYTES as u32) || end > capacity {
             return Err(TableError::Layout);
         }
-        let label = entry[12..28].split(|byte| *byte == 0).next().unwrap_or_default();
+        for before in 0..count {
+            let other = partition_in(&read_entry(flash, before)?);
+            if offset < other.end() && other.offset < end {
+                return Err(TableError::Layout);
+            }
+        }
+        let (kind, subtype) = (entry[2], entry[3]);
         match (kind, subtype) {
             (TYPE_APP, SUBTYPE_FACTORY) => self.factory = Some(partition),
             (TYPE_APP, slot) if SUBTYPE_OTA.contains(&slot) => {
-                self.slots[usize::from(slot - SUBTYPE_OTA.start)] = Some(partition);
+                let slot = usize::from(slot - SUBTYPE_OTA.start);
+                while self.slots.len() <= slot && self.slots.push(Partition::NOWHERE).is_ok() {}
+                if let Some(place) = self.slots.get_mut(slot) {
+                    *place = partition;
+                }
             }
-            (TYPE_DATA, SUBTYPE_OTADATA) => self.otadata = Some(partition),
-            (TYPE_DATA, _) if label == b"updraft" => self.updraft = Some(partition),
+            (TYPE_DATA, SUBTYPE_OTADATA) => self.otadata = partition,
+            (TYPE_DATA, _) if entry[12..].starts_with(LABEL) => self.updraft = Some(partition),
             (TYPE_DATA, SUBTYPE_NVS) => self.nvs = self.nvs.or(Some(partition)),
             _ => {}
         }
-        // The loop that reads entries is bounded by the same number.
-        self.all.push(partition).map_err(|_| TableError::NotATable)
+        Ok(())
     }
+}
 
-    fn finish(self) -> Result<Table, TableError> {
-        if self.all.is_empty() {
-            return Err(TableError::NotATable);
+#[inline(never)]
+fn read_entry<F: ReadNorFlash>(flash: &mut F, number: u32) -> Result<[u8; ENTRY_BYTES], TableError> {
+    let mut entry = [0; ENTRY_BYTES];
+    flash::read(flash, TABLE_OFFSET + number * ENTRY_BYTES as u32, &mut entry).map_err(TableError::Flash)?;
+    Ok(entry)
+}
+
+fn partition_in(entry: &[u8; ENTRY_BYTES]) -> Partition {
+    Partition { offset: word(entry, 4), size_bytes: word(entry, 8) }
+}
+
+/// MD5 of the first entries; two of them fill a block.
+#[inline(never)]
+fn digest<F: ReadNorFlash>(flash: &mut F, entries: u32) -> Result<[u8; 16], TableError> {
+    let mut state = md5::INITIAL;
+    for first in (0..=entries).step_by(2) {
+        let mut block = [0; 2 * ENTRY_BYTES];
+        let here = ((entries - first) as usize).min(2) * ENTRY_BYTES;
+        for number in first..entries.min(first + 2) {
+            put(&mut block, (number - first) as usize * ENTRY_BYTES, &read_entry(flash, number)?);
         }
-        let slots: Vec<Partition, SLOTS_MAX> = self.slots.iter().map_while(|slot| *slot).collect();
-        if slots.len() < 2 || slots.len() != self.slots.iter().flatten().count() {
-            return Err(TableError::Slots);
+        if here < block.len() {
+            // The last one: a mark, and the length in bits.
+            put(&mut block, here, &[0x80]);
+            put(&mut block, 56, &(entries * 8 * ENTRY_BYTES as u32).to_le_bytes());
         }
-        let otadata = self
-            .otadata
-            .filter(|otadata| otadata.size_bytes as usize >= 2 * SECTOR_BYTES)
-            .ok_or(TableError::NoOtadata)?;
-        Ok(Table { otadata, slots, factory: self.factory, nvs: self.nvs, updraft: self.updraft })
+        md5::compress(&mut state, &block);
     }
+    let mut bytes = [0; 16];
+    for (number, word) in state.into_iter().enumerate() {
+        put(&mut bytes, 4 * number, &word.to_le_bytes());
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

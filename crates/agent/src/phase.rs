@@ -74,67 +74,69 @@ pub enum Phase {
 /// The agent on one device, from boot to restart. Large (see docs/device.md): it belongs into a `static`.
 // Each bool is a fact of its own; the state that they could be mistaken for is `phase`.
 #[allow(clippy::struct_excessive_bools)]
+// In this order, because a RISC-V reaches the first 2 KiB with one instruction and the rest with three.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Agent {
-    settings: Settings,
-    table: Table,
-    encryption: Encryption,
-    running: Running,
-    running_state: State,
-    /// The image that runs, as far as it could be read.
-    image: Option<SlotImage>,
-    keeper: Keeper,
-    record: Record,
-    /// The failure of an image that is counted once the broker was reached: while it cannot be, a site's outage may
-    /// be to blame.
-    blamed: Option<[u8; 32]>,
     phase: Phase,
     now_ms: u64,
-    /// Whether there is memory that survives resets.
-    counts_crashes: bool,
     /// When the crashes of this image are forgotten, if there were any.
     stable_ms: Option<u64>,
     /// When connection settings that are on trial are given up.
     moving_until_ms: Option<u64>,
-    reconnect_due: bool,
-    /// Why such settings were given up.
-    returned: Option<Reason>,
-    connected: bool,
-    application_well: bool,
-    /// Looked at by [`http::Url`]'s rules, so ASCII.
-    url: Vec<u8, URL_MAX_BYTES>,
+    progress_ms: Option<u64>,
+    /// Since when a connection has been judged by how much it brings, and what had been received by then.
+    pace: (u64, u32),
+    /// The most that was received of any file in this attempt.
+    furthest: u32,
+    next_fetch: u32,
+    next_message: u32,
     /// Of the path in the trigger, which a redirect does not change.
     path_tag: u32,
+    running_state: State,
+    running: Running,
+    encryption: Encryption,
+    target: u8,
+    asking: Asking,
+    redirects: u8,
+    retries: u8,
+    url_requests: u8,
+    /// Whether there is memory that survives resets.
+    counts_crashes: bool,
+    reconnect_due: bool,
+    connected: bool,
+    application_well: bool,
     /// Whether `url` is a trigger that waits for the self-test to end.
     trigger_waits: bool,
     /// Whether the download began before this boot, and its URL is to be asked for.
     resuming: bool,
+    /// Whether the record and otadata are such that the slot may be erased.
+    ready: bool,
+    fetch_due: bool,
+    cancel_due: bool,
+    http: http::Response,
+    keeper: Keeper,
+    /// The failure of an image that is counted once the broker was reached: while it cannot be, a site's outage may
+    /// be to blame.
+    blamed: Option<[u8; 32]>,
+    received_sha256: [u8; 32],
     /// The version that the trigger's path names.
     named: Option<Version>,
     to: Option<Version>,
-    target: u8,
-    asking: Asking,
-    redirects: u8,
-    /// Whether the record and otadata are such that the slot may be erased.
-    ready: bool,
-    http: http::Response,
-    download: Download,
-    read_back: Option<ReadBack>,
-    received_sha256: [u8; 32],
-    retries: u8,
-    /// The most that was received of any file in this attempt.
-    furthest: u32,
-    /// Since when a connection has been judged by how much it brings, and how many bytes it has brought since.
-    pace: (u64, u32),
-    url_requests: u8,
-    progress_ms: Option<u64>,
-    next_fetch: u32,
-    fetch_due: bool,
-    cancel_due: bool,
+    table: Table,
+    /// The image that runs, as far as it could be read.
+    image: Option<SlotImage>,
+    settings: Settings,
     outbox: Deque<(MessageId, Kind), OUTBOX>,
-    next_message: u32,
     /// The outcome that no broker has acknowledged yet.
     outcome: Option<(MessageId, Status)>,
+    record: Record,
+    /// Why connection settings that were on trial were given up.
+    returned: Option<Reason>,
+    read_back: Option<ReadBack>,
+    download: Download,
+    /// Looked at by [`http::Url`]'s rules, so ASCII.
+    url: Vec<u8, URL_MAX_BYTES>,
 }
 
 impl Agent {
@@ -211,7 +213,7 @@ impl Agent {
         let now_ms = self.now_ms;
         match (self.phase, event) {
             (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => {
-                self.reject(port, Refusal::quoting(Code::CheckFailed, "rolled back: ~", why))
+                self.reject(port, &Refusal::quoting(Code::CheckFailed, "rolled back: ~", why))
             }
             (Phase::SelfTest { until_ms }, Event::Connected | Event::SelfTest(Ok(())) | Event::Tick) => {
                 if self.connected && (self.application_well || self.settings.check == Check::Broker) {
@@ -251,14 +253,14 @@ impl Agent {
             (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
             (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {
                 let words = "the connection was lost: ~";
-                self.retry(port, Refusal::quoting(Code::ConnectionLost, words, why))
+                self.retry(port, &Refusal::quoting(Code::ConnectionLost, words, why))
             }
             (Phase::Downloading { heard_ms, .. }, Event::Tick)
                 if now_ms >= heard_ms + u64::from(self.settings.stall_ms) =>
             {
                 let seconds = self.settings.stall_ms / 1000;
                 let words = "the server was silent for # s";
-                self.retry(port, Refusal::new(Code::ConnectionLost, words, &[seconds]))
+                self.retry(port, &Refusal::new(Code::ConnectionLost, words, &[seconds]))
             }
             (Phase::Pausing { until_ms }, Event::Tick) if now_ms >= until_ms => self.fetch(),
             (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(port),

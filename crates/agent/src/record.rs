@@ -118,8 +118,8 @@ impl Record {
 
     /// Remembers a version; the oldest of four makes room.
     pub fn learn(&mut self, sha256: [u8; 32], version: Version) {
-        self.known.retain(|known| known.sha256 != sha256);
-        push_newest(&mut self.known, Known { sha256, version });
+        let at = self.known.iter().position(|known| known.sha256 == sha256);
+        put_newest(&mut self.known, at, Known { sha256, version });
     }
 
     /// How often an image failed here.
@@ -129,8 +129,8 @@ impl Record {
 
     pub(crate) fn count_failure(&mut self, sha256: [u8; 32]) {
         let count = self.failures_of(&sha256).saturating_add(1);
-        self.failures.retain(|failed| failed.sha256 != sha256);
-        push_newest(&mut self.failures, Failures { sha256, count });
+        let at = self.failures.iter().position(|failed| failed.sha256 == sha256);
+        put_newest(&mut self.failures, at, Failures { sha256, count });
     }
 
     /// Whether an image once ran confirmed here, as far as is remembered.
@@ -140,17 +140,22 @@ impl Record {
 
     /// Remembers an image that runs confirmed; the oldest of four makes room.
     pub fn confirm(&mut self, sha256: [u8; 32]) {
-        self.confirmed.retain(|confirmed| *confirmed != sha256);
-        push_newest(&mut self.confirmed, sha256);
+        let at = self.confirmed.iter().position(|confirmed| *confirmed == sha256);
+        put_newest(&mut self.confirmed, at, sha256);
     }
 }
 
-fn push_newest<T>(list: &mut Vec<T, KEPT>, item: T) {
-    if list.is_full() {
-        list.remove(0);
+/// Puts an item last, in place of the one at `at`, else of the oldest if there is no room.
+fn put_newest<T>(list: &mut Vec<T, KEPT>, at: Option<usize>, mut item: T) {
+    let first = at.unwrap_or(if list.is_full() { 0 } else { KEPT });
+    // Each one takes the place before it.
+    for place in list.iter_mut().skip(first).rev() {
+        core::mem::swap(place, &mut item);
     }
-    let pushed = list.push(item).is_ok();
-    debug_assert!(pushed, "one was removed before");
+    if first == KEPT {
+        let pushed = list.push(item).is_ok();
+        debug_assert!(pushed, "there was room");
+    }
 }
 
 #[cfg(test)]

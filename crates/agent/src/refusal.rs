@@ -31,6 +31,7 @@ pub(crate) use refuse;
 
 impl<'a> Refusal<'a> {
     /// At most three numbers count.
+    #[inline(never)]
     pub(crate) fn new(code: Code, words: &'static str, given: &[u32]) -> Self {
         let mut numbers = [0; 3];
         for (number, given) in numbers.iter_mut().zip(given) {
@@ -39,6 +40,7 @@ impl<'a> Refusal<'a> {
         Self { code, words, numbers, text: "" }
     }
 
+    #[inline(never)]
     pub(crate) const fn plain(code: Code, words: &'static str) -> Self {
         Self { code, words, numbers: [0; 3], text: "" }
     }
@@ -110,6 +112,7 @@ pub(crate) fn digits(number: u32, base: u32) -> String<10> {
 }
 
 impl From<Fault> for Refusal<'_> {
+    #[inline(never)]
     fn from(fault: Fault) -> Self {
         let words = match fault.operation {
             Operation::Read => "reading the flash at $ failed",

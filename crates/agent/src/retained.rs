@@ -3,7 +3,7 @@
 //! Owned here: 48 bytes with a magic, the running image's hash, a count and a checksum. After a power-on they hold
 //! anything, so whatever does not check out counts as zero crashes.
 
-use sha2::{Digest, Sha256};
+use crate::bytes::{are_equal, part, put};
 
 /// How much memory is wanted.
 pub const RETAINED_BYTES: usize = 48;
@@ -12,22 +12,25 @@ const MAGIC: [u8; 4] = *b"UDC1";
 const COUNT_AT: usize = 4;
 const IMAGE_AT: usize = 8;
 const TAG_AT: usize = 40;
+const TAG_BYTES: usize = RETAINED_BYTES - TAG_AT;
 
 /// How often this very image crashed in a row; 0 for anything that was not written here, or for another image.
 pub(crate) fn crashes(memory: &[u8; RETAINED_BYTES], image: &[u8; 32]) -> u8 {
-    let intact = memory[..4] == MAGIC
-        && memory[IMAGE_AT..TAG_AT] == *image
-        && memory[TAG_AT..] == Sha256::digest(&memory[..TAG_AT])[..RETAINED_BYTES - TAG_AT];
+    let tag = image::digest(part(memory, 0, TAG_AT));
+    let intact = memory.starts_with(&MAGIC)
+        && are_equal(part(memory, IMAGE_AT, image.len()), image)
+        && tag.starts_with(part(memory, TAG_AT, TAG_BYTES));
     if intact { memory[COUNT_AT] } else { 0 }
 }
 
 /// Writes the count for an image.
+#[inline(never)]
 pub(crate) fn write(memory: &mut [u8; RETAINED_BYTES], image: &[u8; 32], crashes: u8) {
-    memory[..4].copy_from_slice(&MAGIC);
-    memory[COUNT_AT..IMAGE_AT].copy_from_slice(&[crashes, 0, 0, 0]);
-    memory[IMAGE_AT..TAG_AT].copy_from_slice(image);
-    let tag = Sha256::digest(&memory[..TAG_AT]);
-    memory[TAG_AT..].copy_from_slice(&tag[..RETAINED_BYTES - TAG_AT]);
+    put(memory, 0, &MAGIC);
+    put(memory, COUNT_AT, &[crashes, 0, 0, 0]);
+    put(memory, IMAGE_AT, image);
+    let tag = image::digest(part(memory, 0, TAG_AT));
+    put(memory, TAG_AT, &tag);
 }
 
 #[cfg(test)]

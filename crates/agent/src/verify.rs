@@ -2,7 +2,7 @@
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
-use image::{Chip, ImageError, Summary, Verifier};
+use image::{Chip, ImageError, Summary, Verifier, digest_so_far};
 use sha2::{Digest, Sha256};
 
 use crate::checks::Traits;
@@ -41,12 +41,20 @@ impl SlotImage {
 
 /// What an image says of its version, where it can be trusted to speak of itself.
 pub(crate) fn version_in(summary: &Summary) -> Option<Version> {
-    let demo = summary.demo.as_ref().and_then(|demo| demo.version().parse().ok());
+    let demo = summary.demo.as_ref().and_then(|demo| version_of(demo.version()));
     let own = summary.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own());
-    demo.or_else(|| own.and_then(|descriptor| descriptor.version().parse().ok()))
+    demo.or_else(|| own.and_then(|descriptor| version_of(descriptor.version())))
+}
+
+/// A version as others write it: white space around it and one leading `v` are tolerated.
+#[inline(never)]
+pub(crate) fn version_of(text: &str) -> Option<Version> {
+    let text = text.as_bytes().trim_ascii();
+    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
 }
 
 /// Verifies whatever lies in a slot, to its end; the inner error says what is wrong with the image.
+#[inline(never)]
 pub fn read_slot<F: ReadNorFlash>(
     flash: &mut F,
     slot: Partition,
@@ -63,15 +71,6 @@ pub fn read_slot<F: ReadNorFlash>(
         }
     }
     Ok(verifier.finish().map(|summary| SlotImage::new(&summary)))
-}
-
-/// What reading back found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Finding {
-    /// SHA-256 of the bytes on flash.
-    pub sha256: [u8; 32],
-    /// The image they are.
-    pub image: Result<Summary, ImageError>,
 }
 
 /// Reads a downloaded image back, in steps.
@@ -95,29 +94,32 @@ impl ReadBack {
         self.done_bytes
     }
 
-    /// Reads on; `Some` once all was read.
-    pub(crate) fn step<F: ReadNorFlash>(&mut self, flash: &mut F) -> Result<Option<Finding>, Fault> {
+    /// Reads on; `true` once all was read.
+    pub(crate) fn step<F: ReadNorFlash>(&mut self, flash: &mut F) -> Result<bool, Fault> {
         let end = self.total_bytes.min(self.done_bytes.saturating_add(STEP_BYTES));
         let mut chunk = [0; CHUNK_BYTES];
         while self.done_bytes < end {
             let wanted = (CHUNK_BYTES as u32).min(end - self.done_bytes) as usize;
             // Padded as it was written, so that the read is aligned too.
-            let read = &mut chunk[..wanted.next_multiple_of(WRITE_ALIGN_BYTES)];
+            let read = chunk.get_mut(..wanted.next_multiple_of(WRITE_ALIGN_BYTES)).unwrap_or_default();
             flash::read(flash, self.slot.offset + self.done_bytes, read)?;
-            self.hash.update(&chunk[..wanted]);
+            let read = chunk.get(..wanted).unwrap_or_default();
+            self.hash.update(read);
             if self.refused.is_none() {
-                self.refused = self.verifier.push(&chunk[..wanted]).err();
+                self.refused = self.verifier.push(read).err();
             }
             self.done_bytes += wanted as u32;
         }
-        if self.done_bytes < self.total_bytes {
-            return Ok(None);
-        }
-        let verifier = core::mem::take(&mut self.verifier);
-        let image = match self.refused {
-            Some(error) => Err(error),
-            None => verifier.finish(),
-        };
-        Ok(Some(Finding { sha256: self.hash.finalize_reset().into(), image }))
+        Ok(self.done_bytes >= self.total_bytes)
+    }
+
+    /// SHA-256 of the bytes on flash that were read.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        digest_so_far(&self.hash)
+    }
+
+    /// The image that they are.
+    pub(crate) fn image(&self) -> Result<Summary, ImageError> {
+        self.refused.map_or_else(|| self.verifier.finish(), Err)
     }
 }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The longest version accepted, in bytes.
 pub const VERSION_MAX_BYTES: usize = 64;
+/// The highest number that a part of the triple may be.
+const U64_MAX: &[u8] = b"18446744073709551615";
 
 /// The text is not a SemVer version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub struct Version {
 }
 
 impl Version {
+    /// Reads the canonical text, without white space and without a leading `v`.
+    #[inline(never)]
+    pub fn from_bytes(text: &[u8]) -> Result<Self, InvalidVersion> {
+        if text.len() > VERSION_MAX_BYTES || !is_version(text) {
+            return Err(InvalidVersion);
+        }
+        let text = core::str::from_utf8(text).ok().and_then(|text| String::try_from(text).ok());
+        text.map(|text| Self { text }).ok_or(InvalidVersion)
+    }
+
     /// The canonical text, with build metadata, without a leading `v`.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -60,42 +72,40 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         let text = text.trim();
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let (rest, build) = split_optional(text, '+')?;
-        let (triple, pre) = split_optional(rest, '-')?;
-        let mut numbers = 0;
-        for number in triple.split('.') {
-            numbers += 1;
-            if !is_number(number) || number.parse::<u64>().is_err() {
-                return Err(InvalidVersion);
-            }
-        }
-        let pre_is_valid = pre.is_none_or(|pre| {
-            pre.split('.')
-                .all(|id| is_identifier(id) && (!id.bytes().all(|b| b.is_ascii_digit()) || is_number(id)))
-        });
-        if numbers != 3 || !pre_is_valid || build.is_some_and(|build| !build.split('.').all(is_identifier)) {
-            return Err(InvalidVersion);
-        }
-        String::try_from(text).map(|text| Self { text }).map_err(|_| InvalidVersion)
+        Self::from_bytes(text.strip_prefix('v').unwrap_or(text).as_bytes())
     }
 }
 
-/// Splits at the first `mark`; an empty right side is an error, an absent one is not.
-fn split_optional(text: &str, mark: char) -> Result<(&str, Option<&str>), InvalidVersion> {
-    match text.split_once(mark) {
-        Some((_, "")) => Err(InvalidVersion),
-        Some((left, right)) => Ok((left, Some(right))),
-        None => Ok((text, None)),
-    }
+/// In bytes: what `str` brings along to search text is larger than all of this.
+fn is_version(text: &[u8]) -> bool {
+    let (rest, build) = split(text, b'+');
+    let (triple, pre) = split(rest, b'-');
+    let is_dot = |byte: &u8| *byte == b'.';
+    let mut numbers = 0;
+    let is_triple = triple.split(is_dot).all(|number| {
+        numbers += 1;
+        is_number(number)
+            && (number.len() < U64_MAX.len() || (number.len() == U64_MAX.len() && number <= U64_MAX))
+    });
+    let is_pre = |id: &[u8]| is_identifier(id) && (is_number(id) || !id.iter().all(u8::is_ascii_digit));
+    is_triple
+        && numbers == 3
+        && pre.is_none_or(|pre| pre.split(is_dot).all(is_pre))
+        && build.is_none_or(|build| build.split(is_dot).all(is_identifier))
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+/// Splits at the first `mark`.
+fn split(text: &[u8], mark: u8) -> (&[u8], Option<&[u8]>) {
+    let at = text.iter().position(|byte| *byte == mark).unwrap_or(text.len());
+    (text.get(..at).unwrap_or_default(), text.get(at + 1..))
 }
 
-fn is_identifier(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+fn is_number(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_digit) && matches!(text, [b'0'] | [b'1'..=b'9', ..])
+}
+
+fn is_identifier(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
 impl Ord for Version {

@@ -106,7 +106,8 @@ impl Demo {
 
     /// The image's version.
     pub fn version(&self) -> &str {
-        core::str::from_utf8(&self.version[..usize::from(self.version_bytes)]).unwrap_or("")
+        let text = self.version.get(..usize::from(self.version_bytes)).unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
     }
 
     /// The segment's data.
@@ -130,7 +131,7 @@ impl Demo {
         }
         let mut version = [0; VERSION_MAX_BYTES];
         version.copy_from_slice(&bytes[18..18 + VERSION_MAX_BYTES]);
-        core::str::from_utf8(&version[..usize::from(version_bytes)]).ok()?;
+        core::str::from_utf8(version.get(..usize::from(version_bytes))?).ok()?;
         Some(Self { behaviour, version, version_bytes })
     }
 

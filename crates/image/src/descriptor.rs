@@ -87,10 +87,11 @@ impl AppDescriptor {
     }
 
     /// A field's text up to its first NUL; empty if it is not UTF-8.
+    #[inline(never)]
     fn text(&self, offset: usize, length: usize) -> &str {
-        let field = &self.bytes[offset..offset + length];
-        let end = field.iter().position(|byte| *byte == 0).unwrap_or(length);
-        core::str::from_utf8(&field[..end]).unwrap_or("")
+        let field = self.bytes.get(offset..offset + length).unwrap_or_default();
+        let text = field.split(|byte| *byte == 0).next().unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
     }
 }
 

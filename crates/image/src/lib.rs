@@ -19,6 +19,7 @@ mod chip;
 mod demo;
 mod descriptor;
 mod error;
+mod hash;
 mod header;
 mod prefix;
 mod segment;
@@ -32,6 +33,7 @@ pub use chip::{Chip, Region, UnknownChip};
 pub use demo::{Behaviour, Demo, UnknownBehaviour};
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
+pub use hash::{digest, digest_so_far};
 pub use header::{FlashMode, Header, Revision};
 pub use prefix::{PREFIX_BYTES, Prefix};
 pub use segment::{SEGMENTS_MAX, Segment, SegmentHeader, Segments};
@@ -42,11 +44,14 @@ pub use verifier::{IMAGE_MAX_BYTES, Verifier, verify};
 const SECTOR_BYTES: u32 = 4096;
 
 /// Reads a little-endian `u16` from a part of a buffer whose length the caller knows.
+#[allow(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
 fn u16_at(bytes: &[u8], offset: usize) -> u16 {
-    u16::from_le_bytes([bytes[offset], bytes[offset + 1]])
+    u32_at(bytes, offset) as u16
 }
 
-/// Reads a little-endian `u32` from a part of a buffer whose length the caller knows.
+/// Reads a little-endian `u32` from a part of a buffer whose length the caller knows; what lies behind the end reads as 0.
+#[inline(never)]
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    u32::from_le_bytes([bytes[offset], bytes[offset + 1], bytes[offset + 2], bytes[offset + 3]])
+    let bytes = bytes.iter().skip(offset).take(4);
+    bytes.rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }

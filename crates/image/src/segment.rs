@@ -65,6 +65,6 @@ impl Deref for Segments {
     type Target = [Segment];
 
     fn deref(&self) -> &[Segment] {
-        &self.all[..usize::from(self.count)]
+        self.all.get(..usize::from(self.count)).unwrap_or_default()
     }
 }

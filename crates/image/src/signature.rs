@@ -17,8 +17,6 @@ mod verdict;
 
 use core::fmt;
 
-use sha2::{Digest, Sha256};
-
 use crate::u32_at;
 pub use error::SignatureError;
 #[cfg(feature = "signature")]
@@ -103,7 +101,7 @@ impl<'a> SignatureBlock<'a> {
         let end = CRC_OFFSET + 4..SIGNATURE_BLOCK_BYTES;
         if [after_version, after_signature, end]
             .into_iter()
-            .any(|gap| bytes[gap].iter().any(|byte| *byte != 0))
+            .any(|gap| bytes.get(gap).unwrap_or_default().iter().any(|byte| *byte != 0))
         {
             return Err(SignatureError::Damaged);
         }
@@ -133,7 +131,7 @@ impl<'a> SignatureBlock<'a> {
             Scheme::Rsa3072 => RSA_KEY_END,
             Scheme::EcdsaP256 => P256_KEY_END,
         };
-        Sha256::digest(&self.bytes[BLOCK_HEAD_BYTES..end]).into()
+        crate::digest(self.bytes.get(BLOCK_HEAD_BYTES..end).unwrap_or_default())
     }
 
     /// Whether the key in the block signed the digest in the block. Who trusts that key, and whose digest it is,

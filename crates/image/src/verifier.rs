@@ -19,6 +19,7 @@ use crate::signature::{
 };
 use crate::{
     AppDescriptor, Demo, Header, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments, Summary,
+    digest_so_far,
 };
 
 /// The longest image: the largest flash that a bootloader maps.
@@ -32,32 +33,34 @@ const PARTITION_TABLE_LAST: u32 = 0x1_0000;
 const PARTITION_MAGIC: [u8; 2] = [0xAA, 0x50];
 
 /// Verifies an image that it is given in pieces.
+// In this order, so that what is small is reached in one instruction.
+#[repr(C)]
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    source: Source,
     stage: Stage,
     /// Bytes taken so far.
     offset: u32,
-    /// Of all bytes so far.
-    hash: Sha256,
-    /// The beginning of what is being read: a header, a segment's data, the digest, a signature block.
-    head: [u8; DESCRIPTOR_BYTES],
     head_bytes: usize,
     header: Option<Header>,
-    descriptor: Option<AppDescriptor>,
-    demo: Option<Demo>,
-    segments: Segments,
-    checksum: u8,
-    /// What the appended digest, or the one in the signature blocks, ought to be.
-    computed: [u8; DIGEST_BYTES],
-    /// Whether the latter is meant.
-    is_signed: bool,
     /// Where the image ends, once it has.
     structural_bytes: u32,
     /// Length and hash of what would count as the whole if nothing more came.
     total_bytes: u32,
     sha256: [u8; 32],
+    /// What the appended digest, or the one in the signature blocks, ought to be.
+    computed: [u8; DIGEST_BYTES],
+    source: Source,
+    checksum: u8,
+    /// Whether `computed` is the one in the signature blocks.
+    is_signed: bool,
     signature_blocks: u8,
+    /// Of all bytes so far.
+    hash: Sha256,
+    segments: Segments,
+    /// The beginning of what is being read: a header, a segment's data, the digest, a signature block.
+    head: [u8; DESCRIPTOR_BYTES],
+    descriptor: Option<AppDescriptor>,
+    demo: Option<Demo>,
 }
 
 /// Where the bytes come from, which decides what may follow the image.
@@ -155,7 +158,7 @@ impl Verifier {
             }
             // Each turn takes a byte or moves on to a later stage, so this ends.
             let taken = self.step(bytes);
-            bytes = &bytes[taken..];
+            bytes = bytes.get(taken..).unwrap_or_default();
         }
         match self.stage {
             Stage::Refused(error) => Err(error),
@@ -184,7 +187,7 @@ impl Verifier {
     }
 
     /// The verdict on all that was pushed.
-    pub fn finish(self) -> Result<Summary, ImageError> {
+    pub fn finish(&self) -> Result<Summary, ImageError> {
         let (offset, structural_bytes) = (self.offset, self.structural_bytes);
         let truncated = |at_least: u32| ImageError::Truncated { bytes: offset, at_least };
         let head_left = |length: usize| offset + (length - self.head_bytes) as u32;
@@ -209,7 +212,7 @@ impl Verifier {
         Ok(Summary {
             header,
             descriptor: self.descriptor,
-            segments: self.segments,
+            segments: self.segments.clone(),
             checksum: self.checksum,
             structural_bytes,
             total_bytes: self.total_bytes,
@@ -227,27 +230,29 @@ impl Verifier {
             self.stage = Stage::Refused(ImageError::TooLarge);
             return 0;
         }
-        let room = (IMAGE_MAX_BYTES - self.offset) as usize;
-        let bytes = &bytes[..bytes.len().min(room)];
+        let bytes = beginning(bytes, IMAGE_MAX_BYTES - self.offset);
+        let Some(first) = bytes.first().copied() else { return 0 };
         match self.stage {
-            Stage::Header => self.header_step(bytes),
+            Stage::Header => self.header_step(bytes, first),
             Stage::SegmentHeader => self.segment_header_step(bytes),
             Stage::SegmentData { left } => self.segment_data_step(bytes, left),
             Stage::Checksum { left } => self.checksum_step(bytes, left),
             Stage::Digest => self.digest_step(bytes),
             Stage::Padding { left } => self.padding_step(bytes, left),
-            Stage::Signature { left } => self.signature_step(bytes, left),
+            Stage::Signature { left } => self.signature_step(bytes, first, left),
             Stage::End => self.beyond(),
-            Stage::Suspect { error, first_magic_seen } => self.suspect_step(bytes, error, first_magic_seen),
+            Stage::Suspect { error, first_magic_seen } => {
+                self.suspect_step(bytes, first, error, first_magic_seen)
+            }
             Stage::Refused(_) => bytes.len(),
         }
     }
 
-    fn header_step(&mut self, bytes: &[u8]) -> usize {
-        if self.offset == 0 && bytes[0] != MAGIC {
-            let error = ImageError::NotAnImage { first_byte: bytes[0] };
+    fn header_step(&mut self, bytes: &[u8], first_byte: u8) -> usize {
+        if self.offset == 0 && first_byte != MAGIC {
+            let error = ImageError::NotAnImage { first_byte };
             // On some chips the bootloader lies at 0x1000 or 0x2000, and a picture of the flash begins with nothing.
-            self.stage = if bytes[0] == 0xFF { self.suspect(error) } else { Stage::Refused(error) };
+            self.stage = if first_byte == 0xFF { self.suspect(error) } else { Stage::Refused(error) };
             return 0;
         }
         let taken = self.gather(bytes, HEADER_BYTES);
@@ -285,12 +290,10 @@ impl Verifier {
     }
 
     fn segment_data_step(&mut self, bytes: &[u8], left: u32) -> usize {
-        let taken = bytes.len().min(left as usize);
-        let data = &bytes[..taken];
+        let data = beginning(bytes, left);
+        let taken = data.len();
         self.checksum = data.iter().fold(self.checksum, |sum, byte| sum ^ byte);
-        let kept = taken.min(DESCRIPTOR_BYTES - self.head_bytes);
-        self.head[self.head_bytes..self.head_bytes + kept].copy_from_slice(&data[..kept]);
-        self.head_bytes += kept;
+        self.keep(data);
         self.take(data);
         let left = left - taken as u32;
         self.stage = Stage::SegmentData { left };
@@ -302,7 +305,7 @@ impl Verifier {
 
     /// A segment was read whole: looks at its beginning and decides what comes next.
     fn close_segment(&mut self) {
-        let data = &self.head[..self.head_bytes];
+        let data = self.head.get(..self.head_bytes).unwrap_or_default();
         if self.segments.count() == 1 {
             self.descriptor = data.first_chunk().and_then(AppDescriptor::parse);
         }
@@ -318,18 +321,19 @@ impl Verifier {
     }
 
     fn checksum_step(&mut self, bytes: &[u8], left: u32) -> usize {
-        let taken = bytes.len().min(left as usize);
-        self.take(&bytes[..taken]);
+        let padding = beginning(bytes, left);
+        let taken = padding.len();
+        self.take(padding);
         let left = left - taken as u32;
         self.stage = Stage::Checksum { left };
         if left > 0 {
             return taken;
         }
-        let (stored, computed) = (bytes[taken - 1], self.checksum);
+        let (stored, computed) = (padding.last().copied().unwrap_or_default(), self.checksum);
         if stored != computed {
             self.stage = Stage::Refused(ImageError::Checksum { stored, computed });
         } else if self.header.is_some_and(|header| header.hash_appended) {
-            self.computed = self.hash.clone().finalize().into();
+            self.computed = digest_so_far(&self.hash);
             self.stage = Stage::Digest;
         } else {
             self.close_image();
@@ -387,9 +391,9 @@ impl Verifier {
     }
 
     fn padding_step(&mut self, bytes: &[u8], left: u32) -> usize {
-        let window = &bytes[..bytes.len().min(left as usize)];
+        let window = beginning(bytes, left);
         let taken = window.iter().position(|byte| *byte != 0xFF).unwrap_or(window.len());
-        self.take(&window[..taken]);
+        self.take(beginning(window, taken as u32));
         self.stage = match left - taken as u32 {
             0 => Stage::Signature { left: SECTOR_BYTES },
             left => Stage::Padding { left },
@@ -400,24 +404,24 @@ impl Verifier {
         taken
     }
 
-    fn signature_step(&mut self, bytes: &[u8], left: u32) -> usize {
+    fn signature_step(&mut self, bytes: &[u8], first: u8, left: u32) -> usize {
         if left == SECTOR_BYTES {
-            if bytes[0] != BLOCK_MAGIC {
+            if first != BLOCK_MAGIC {
                 return self.beyond();
             }
-            self.computed = self.hash.clone().finalize().into();
+            self.computed = digest_so_far(&self.hash);
         }
         let position = (SECTOR_BYTES - left) as usize;
         let (block, within) = (position / SIGNATURE_BLOCK_BYTES, position % SIGNATURE_BLOCK_BYTES);
         let is_block = block < SIGNATURE_BLOCKS_MAX;
-        let in_head = is_block && if within == 0 { bytes[0] == BLOCK_MAGIC } else { self.head_bytes > 0 };
+        let in_head = is_block && if within == 0 { first == BLOCK_MAGIC } else { self.head_bytes > 0 };
         // Up to the next place where something is decided: the end of a block's head, the next block, the end.
         let rest = match (in_head, is_block) {
             (true, _) => BLOCK_HEAD_BYTES - within,
             (_, true) => SIGNATURE_BLOCK_BYTES - within,
             _ => left as usize,
         };
-        let window = &bytes[..bytes.len().min(rest)];
+        let window = beginning(bytes, rest as u32);
         let left = left - window.len() as u32;
         self.stage = Stage::Signature { left };
         if in_head {
@@ -469,7 +473,7 @@ impl Verifier {
     }
 
     /// Looks only at the places where a partition table may begin.
-    fn suspect_step(&mut self, bytes: &[u8], error: ImageError, first_magic_seen: bool) -> usize {
+    fn suspect_step(&mut self, bytes: &[u8], first: u8, error: ImageError, first_magic_seen: bool) -> usize {
         let place = self.offset - self.offset % SECTOR_BYTES;
         if self.offset > PARTITION_TABLE_LAST + 1 {
             self.stage = Stage::Refused(error);
@@ -484,8 +488,8 @@ impl Verifier {
         }
         self.offset += 1;
         self.stage = match within {
-            0 => Stage::Suspect { error, first_magic_seen: bytes[0] == PARTITION_MAGIC[0] },
-            _ if first_magic_seen && bytes[0] == PARTITION_MAGIC[1] => {
+            0 => Stage::Suspect { error, first_magic_seen: first == PARTITION_MAGIC[0] },
+            _ if first_magic_seen && first == PARTITION_MAGIC[1] => {
                 Stage::Refused(ImageError::MergedFlashImage { partition_table: place })
             }
             _ => Stage::Suspect { error, first_magic_seen: false },
@@ -496,10 +500,11 @@ impl Verifier {
     /// What was read so far is a whole.
     fn mark_total(&mut self) {
         self.total_bytes = self.offset;
-        self.sha256 = self.hash.clone().finalize().into();
+        self.sha256 = digest_so_far(&self.hash);
     }
 
     /// Counts and hashes bytes.
+    #[inline(never)]
     fn take(&mut self, bytes: &[u8]) {
         self.hash.update(bytes);
         self.offset += bytes.len() as u32;
@@ -507,11 +512,19 @@ impl Verifier {
 
     /// Takes bytes into the head until it holds `length`, and says how many.
     fn gather(&mut self, bytes: &[u8], length: usize) -> usize {
-        let taken = bytes.len().min(length - self.head_bytes);
-        self.head[self.head_bytes..self.head_bytes + taken].copy_from_slice(&bytes[..taken]);
-        self.head_bytes += taken;
-        self.take(&bytes[..taken]);
-        taken
+        let bytes = beginning(bytes, length.saturating_sub(self.head_bytes) as u32);
+        self.keep(bytes);
+        self.take(bytes);
+        bytes.len()
+    }
+
+    /// Keeps what the head still has room for.
+    #[inline(never)]
+    fn keep(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.head.iter_mut().skip(self.head_bytes).zip(bytes) {
+            *place = *byte;
+        }
+        self.head_bytes = DESCRIPTOR_BYTES.min(self.head_bytes + bytes.len());
     }
 
     /// The head, once it holds exactly `N` bytes; it is empty again afterwards.
@@ -522,6 +535,12 @@ impl Verifier {
         self.head_bytes = 0;
         self.head.first_chunk().copied()
     }
+}
+
+/// So many bytes, or all if there are less.
+#[inline(never)]
+fn beginning(bytes: &[u8], length: u32) -> &[u8] {
+    bytes.get(..length as usize).unwrap_or(bytes)
 }
 
 #[cfg(test)]

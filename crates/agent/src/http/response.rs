@@ -172,7 +172,7 @@ impl Response {
     pub fn push<'a>(&mut self, scratch: &'a mut [u8], bytes: &'a [u8]) -> (usize, Piece<'a>) {
         let mut used = 0;
         loop {
-            let rest = &bytes[used..];
+            let rest = bytes.get(used..).unwrap_or_default();
             match self.state {
                 State::Ended | State::Failed(_) => return (used, Piece::More),
                 State::Counted(0) => {
@@ -367,20 +367,21 @@ impl Response {
             }
             Field::Location => self.location_bytes = bytes,
             _ => {
-                let text = core::str::from_utf8(value).ok().filter(|_| !self.overlong);
+                let text = Some(value).filter(|_| !self.overlong);
                 return self.end_short_field(text);
             }
         }
         Ok(())
     }
 
-    fn end_short_field(&mut self, text: Option<&str>) -> Result<(), HttpError> {
-        let parts = || text.unwrap_or_default().split(',').map(str::trim_ascii);
+    fn end_short_field(&mut self, text: Option<&[u8]>) -> Result<(), HttpError> {
+        let parts = || text.unwrap_or_default().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         match self.field {
             Field::ContentLength => {
                 // RFC 9112, 6.3: equal ones in a list or in several fields count as one, all else is refused.
-                for part in text.ok_or(HttpError::Length)?.split(',') {
-                    let length = number(part.trim_ascii()).ok_or(HttpError::Length)?;
+                for part in parts() {
+                    // One that is too long for a length is empty here.
+                    let length = number(part).ok_or(HttpError::Length)?;
                     if *self.length.get_or_insert(length) != length {
                         return Err(HttpError::Length);
                     }
@@ -388,7 +389,7 @@ impl Response {
             }
             Field::TransferEncoding => {
                 // RFC 9112, 6.1: chunked is never applied twice; no other coding was asked for (`TE`).
-                let chunked = text.is_some_and(|text| text.eq_ignore_ascii_case("chunked"));
+                let chunked = text.is_some_and(|text| text.eq_ignore_ascii_case(b"chunked"));
                 if !chunked || self.chunked {
                     return Err(HttpError::Coding);
                 }
@@ -396,14 +397,14 @@ impl Response {
             }
             Field::ContentRange => self.range = text.and_then(content_range),
             Field::ContentEncoding => {
-                let plain = |part: &str| part.is_empty() || part.eq_ignore_ascii_case("identity");
+                let plain = |part: &[u8]| part.is_empty() || part.eq_ignore_ascii_case(b"identity");
                 self.encoded |= text.is_none() || !parts().all(plain);
             }
             _ => {
                 for part in parts() {
-                    if part.eq_ignore_ascii_case("close") {
+                    if part.eq_ignore_ascii_case(b"close") {
                         self.keep_alive = Some(false);
-                    } else if part.eq_ignore_ascii_case("keep-alive") {
+                    } else if part.eq_ignore_ascii_case(b"keep-alive") {
                         self.keep_alive = self.keep_alive.or(Some(true));
                     }
                 }
@@ -487,18 +488,28 @@ enum Line {
 }
 
 /// `bytes 100-199/200` or `bytes 100-199/*`; RFC 9110, 14.4: one that contradicts itself is none.
-fn content_range(text: &str) -> Option<ContentRange> {
-    let (unit, range) = text.split_once(' ')?;
-    let (range, total) = range.trim_ascii().split_once('/')?;
-    let (start, end) = range.split_once('-')?;
+fn content_range(text: &[u8]) -> Option<ContentRange> {
+    let (unit, range) = split_once(text, b' ')?;
+    let (range, total) = split_once(range.trim_ascii(), b'/')?;
+    let (start, end) = split_once(range, b'-')?;
     let (start, end) = (number(start)?, number(end)?);
-    let total = if total == "*" { None } else { Some(number(total)?) };
+    let total = if total == b"*" { None } else { Some(number(total)?) };
     let sound = start <= end && total.is_none_or(|total| end < total);
-    (unit.eq_ignore_ascii_case("bytes") && sound).then_some(ContentRange { start, total })
+    (unit.eq_ignore_ascii_case(b"bytes") && sound).then_some(ContentRange { start, total })
 }
 
-/// Digits only: `parse` alone would take a sign.
-fn number(text: &str) -> Option<u64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
+#[inline(never)]
+fn split_once(text: &[u8], mark: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|byte| *byte == mark)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Digits only, and at least one.
+#[inline(never)]
+fn number(text: &[u8]) -> Option<u64> {
+    let add = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| byte.wrapping_sub(b'0'))?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    };
+    (!text.is_empty()).then(|| text.iter().try_fold(0, add))?
 }

@@ -10,7 +10,7 @@ fn entries(first: Entry, second: Entry) -> Entries {
 
 fn after(mut entries: Entries, plan: &[Transition]) -> Entries {
     for transition in plan {
-        entries.0[transition.sector.index()] = transition.entry;
+        entries.0[transition.sector as usize] = transition.entry;
     }
     entries
 }
@@ -125,11 +125,11 @@ mod property {
             let named_before = before.state_of(running, slots).is_some_and(|state| !state.is_unconfirmed());
             let mut now = before;
             for transition in &plan {
-                now.0[transition.sector.index()] = EMPTY;
+                now.0[transition.sector as usize] = EMPTY;
                 if named_before || transition != &plan[0] {
                     prop_assert!(now.state_of(running, slots).is_some(), "the running slot stays named");
                 }
-                now.0[transition.sector.index()] = transition.entry;
+                now.0[transition.sector as usize] = transition.entry;
             }
             prop_assert_eq!(now.selected(slots).map(|s| (s.slot, s.state)), Some((target, State::New)));
             prop_assert!(now.state_of(running, slots).is_some_and(|state| !state.is_unconfirmed()));

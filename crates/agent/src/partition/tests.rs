@@ -2,6 +2,7 @@ extern crate std;
 use std::vec;
 use std::vec::Vec as StdVec;
 
+use ::md5::{Digest, Md5};
 use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind};
 
 use super::*;

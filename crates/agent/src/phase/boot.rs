@@ -55,7 +55,7 @@ impl Agent {
         if !flash::is_supported::<P>() {
             return Err(BootError::UnsupportedFlash);
         }
-        self.table = Table::read(port).map_err(BootError::Table)?;
+        self.table.fill(port).map_err(BootError::Table)?;
         let partition = match running {
             Running::Factory => self.table.factory,
             Running::Slot(slot) => self.table.slots.get(usize::from(slot)).copied(),
@@ -63,7 +63,7 @@ impl Agent {
         let partition = partition.ok_or(BootError::NoSuchSlot)?;
         let entries = Entries::read(port, self.table.otadata).map_err(BootError::Flash)?;
         self.image = read_slot(port, partition).map_err(BootError::Flash)?.ok();
-        (self.keeper, self.record) = Keeper::open(port, &self.table).map_err(BootError::Flash)?;
+        self.keeper.find(port, &self.table, &mut self.record).map_err(BootError::Flash)?;
         self.running = running;
         self.now_ms = now_ms;
         self.encryption = port.encryption();
@@ -200,7 +200,7 @@ impl Agent {
         // the image: it gets another chance.
         if again && self.settings.reset != ResetReason::PowerOn {
             let why = "rolled back: it did not confirm itself in its first boot";
-            self.phase = self.reject(port, Refusal::plain(Code::NotConfirmed, why));
+            self.phase = self.reject(port, &Refusal::plain(Code::NotConfirmed, why));
             return;
         }
         self.store(port);

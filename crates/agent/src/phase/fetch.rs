@@ -1,7 +1,7 @@
 //! From the trigger to the last byte: what is asked for, what comes back, and how long it is tried.
 
 use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
-use heapless::String;
+use heapless::{String, Vec};
 use image::PREFIX_BYTES;
 
 use super::{Agent, Phase};
@@ -12,7 +12,7 @@ use crate::http::{self, HttpError, Piece};
 use crate::port::{Encryption, Port};
 use crate::record::{Attempt, Stage};
 use crate::refusal::{Refusal, refuse};
-use crate::verify::ReadBack;
+use crate::verify::{ReadBack, version_of};
 
 const BACK_OFF_MAX_MS: u64 = 60_000;
 /// In four times the time that a connection may be silent it must bring so many bytes, or it counts as lost.
@@ -85,7 +85,7 @@ impl Agent {
         self.to.clone_from(&self.named);
         if self.encryption == Encryption::Unsupported {
             let why = "the flash is encrypted, and this firmware cannot write through that";
-            return self.fail(port, Refusal::plain(Code::Encryption, why));
+            return self.fail(port, &Refusal::plain(Code::Encryption, why));
         }
         let slot = self.target_slot();
         // What an earlier attempt at the same file left there.
@@ -144,7 +144,7 @@ impl Agent {
     pub(super) fn on_received<P: Port>(&mut self, port: &mut P, fetch: FetchId, mut bytes: &[u8]) -> Phase {
         while matches!(self.phase, Phase::Downloading { fetch: now, .. } if now == fetch) {
             let (taken, piece) = self.http.push(self.download.scratch(), bytes);
-            let (now, rest) = bytes.split_at(taken.min(bytes.len()));
+            let (now, rest) = bytes.split_at_checked(taken).unwrap_or((bytes, &[]));
             self.phase = match piece {
                 Piece::More => return Phase::Downloading { fetch, heard_ms: self.now_ms },
                 Piece::Head(head) if is_redirect(&head) => {
@@ -154,7 +154,7 @@ impl Agent {
                 Piece::Head(head) => {
                     // Its texts lie in the buffer that the body is about to fill.
                     let etag = head.etag.and_then(|etag| String::<ETAG_MAX_BYTES>::try_from(etag).ok());
-                    let version = head.version.and_then(|version| version.parse().ok());
+                    let version = head.version.and_then(version_of);
                     let (etag, location) = (etag.as_deref(), None);
                     let head = ResponseHead { etag, version: None, location, ..head };
                     self.on_final_head(port, fetch, &head, version)
@@ -162,7 +162,7 @@ impl Agent {
                 Piece::Body(body) => {
                     // The last of what was taken; what came before it framed a chunk.
                     let framing = now.len().saturating_sub(body.len());
-                    self.on_body(port, fetch, &now[framing..])
+                    self.on_body(port, fetch, now.get(framing..).unwrap_or_default())
                 }
                 Piece::End => self.on_body_end(port),
                 Piece::Broken(error @ (HttpError::Url | HttpError::LongLocation)) => {
@@ -188,14 +188,14 @@ impl Agent {
         match led {
             Ok(()) if self.redirects >= REDIRECTS_MAX => {
                 let words = "the server redirected more than # times";
-                self.fail(port, Refusal::new(Code::ServerError, words, &[REDIRECTS_MAX.into()]))
+                self.fail(port, &Refusal::new(Code::ServerError, words, &[REDIRECTS_MAX.into()]))
             }
             Ok(()) => {
                 self.redirects += 1;
                 self.cancel_due = true;
                 self.fetch()
             }
-            Err(error) => self.fail(port, Refusal::plain(Code::ServerError, error.as_str())),
+            Err(error) => self.fail(port, &Refusal::plain(Code::ServerError, error.as_str())),
         }
     }
 
@@ -209,7 +209,7 @@ impl Agent {
             let led = http::resolve(&mut self.url, head.location.unwrap_or_default());
             return self.follow(port, led);
         }
-        let version = head.version.and_then(|version| version.parse().ok());
+        let version = head.version.and_then(version_of);
         self.on_final_head(port, fetch, head, version)
     }
 
@@ -225,7 +225,7 @@ impl Agent {
         match head.status {
             200 | 206 if head.encoded => {
                 let why = "the server compressed the file, which was not asked for";
-                self.fail(port, Refusal::plain(Code::ServerError, why))
+                self.fail(port, &Refusal::plain(Code::ServerError, why))
             }
             200 | 206 if self.asking == Asking::Tail => self.on_tail_head(port, fetch, head, version),
             200 | 206 => self.on_image_head(port, fetch, head, version),
@@ -247,11 +247,7 @@ impl Agent {
             status => {
                 let words = "the server answered #";
                 let refusal = Refusal::new(Code::ServerError, words, &[status.into()]);
-                if matches!(status, 408 | 429 | 500..) {
-                    self.retry(port, refusal)
-                } else {
-                    self.fail(port, refusal)
-                }
+                if matches!(status, 408 | 429 | 500..) { self.retry(port, &refusal) } else { self.fail(port, &refusal) }
             }
         }
     }
@@ -277,7 +273,7 @@ impl Agent {
                 self.on_image_head(port, fetch, head, version)
             }
             Ok(TailVerdict::Odd) => self.ask_for_image(),
-            Err(error) => self.fail(port, error),
+            Err(error) => self.fail(port, &error),
         }
     }
 
@@ -305,7 +301,7 @@ impl Agent {
                 self.download.start_over();
                 self.lose(port, why)
             }
-            Err(error) => self.fail(port, error),
+            Err(error) => self.fail(port, &error),
         }
     }
 
@@ -320,10 +316,10 @@ impl Agent {
         // The first bytes alone, so that an image that is refused for what they say costs no write at all.
         let early =
             if self.ready { 0 } else { PREFIX_BYTES.saturating_sub(self.download.received() as usize) };
-        let (early, rest) = bytes.split_at(early.min(bytes.len()));
+        let (early, rest) = bytes.split_at_checked(early).unwrap_or((bytes, &[]));
         for part in [early, rest] {
             if let Err(error) = self.take_body(port, part) {
-                return self.fail(port, error);
+                return self.fail(port, &error);
             }
         }
         // Bytes that came through make up for connections lost before, 64 KiB for one; but not those of a file that
@@ -378,7 +374,7 @@ impl Agent {
                 self.progress(Stretch::Verify, 0, self.download.received());
                 Phase::Verifying
             }
-            Err(error) => self.fail(port, error),
+            Err(error) => self.fail(port, &error),
         }
     }
 
@@ -389,24 +385,23 @@ impl Agent {
                 self.asking = Asking::Image;
                 self.fetch()
             }
-            Err(fault) => self.fail(port, fault.into()),
+            Err(fault) => self.fail(port, &fault.into()),
         }
     }
 
     /// The connection is of no use any more; in words, why.
     #[inline(never)]
     pub(super) fn lose<P: Port>(&mut self, port: &mut P, why: &'static str) -> Phase {
-        self.retry(port, Refusal::plain(Code::ConnectionLost, why))
+        self.retry(port, &Refusal::plain(Code::ConnectionLost, why))
     }
 
     #[inline(never)]
-    pub(super) fn retry<P: Port>(&mut self, port: &mut P, why: Refusal<'_>) -> Phase {
+    pub(super) fn retry<P: Port>(&mut self, port: &mut P, why: &Refusal<'_>) -> Phase {
         if self.retries >= self.settings.retries {
             let mut words = Reason::default();
             why.tell(&mut words);
-            let given_up =
-                Refusal::quoting(Code::ConnectionLost, "given up after # tries: ~", words.as_str());
-            return self.fail(port, Refusal { numbers: [u32::from(self.retries) + 1, 0, 0], ..given_up });
+            let given_up = Refusal::quoting(Code::ConnectionLost, "given up after # tries: ~", words.as_str());
+            return self.fail(port, &Refusal { numbers: [u32::from(self.retries) + 1, 0, 0], ..given_up });
         }
         self.cancel_due = true;
         let pause = u64::from(self.settings.back_off_ms) << self.retries.min(16);
@@ -424,7 +419,7 @@ impl Agent {
             } else {
                 (Code::UrlExpired, "the server answered 403, and no URL that works came in time")
             };
-            return self.fail(port, Refusal::plain(code, why));
+            return self.fail(port, &Refusal::plain(code, why));
         }
         self.url_requests += 1;
         self.queue_request();
@@ -446,18 +441,19 @@ pub(super) fn version_in_url(url: &[u8]) -> Option<Version> {
     let folder = path.strip_suffix(b"/firmware.bin")?;
     let name = folder.iter().rposition(|byte| *byte == b'/')?;
     let rest = folder.get((name + 2).checked_sub(FOLDER.len())?..)?.strip_prefix(FOLDER)?;
-    let mut version = String::<{ contract::VERSION_MAX_BYTES + 1 }>::new();
+    let mut version = Vec::<u8, { contract::VERSION_MAX_BYTES + 1 }>::new();
     let mut bytes = rest.iter();
     while let Some(byte) = bytes.next() {
         // Build metadata is the one part of a version that URLs may encode.
         let letter = match byte {
             b'%' => match (bytes.next()?, bytes.next()?) {
-                (b'2', b'B' | b'b') => '+',
+                (b'2', b'B' | b'b') => b'+',
                 _ => return None,
             },
-            byte => char::from(*byte),
+            byte => *byte,
         };
         version.push(letter).ok()?;
     }
-    version.parse().ok()
+    let text = version.trim_ascii();
+    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
 }

@@ -1,19 +1,19 @@
 //! Judging an image: by its end before anything is erased, and as a whole once it was read back; then selecting it.
 
-use contract::{Code, Outcome, Phase as Stretch, Reason};
-use image::Summary;
-
 use super::fetch::Asking;
 use super::{Agent, Phase};
+use crate::bytes::part_mut;
 use crate::checks;
 use crate::download::TAIL_BYTES;
 use crate::flash::{self, SECTOR_BYTES};
 use crate::otadata::{self, Entries, State};
-use crate::port::Port;
+use crate::port::{NotKept, Port};
 use crate::record::{Attempt, Last, Stage};
 use crate::refusal::{Refusal, refuse};
 use crate::signature::{Signed, Trust, signed_by};
-use crate::verify::{Finding, SlotImage};
+use crate::verify::version_in;
+use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
+use heapless::Vec;
 
 /// So many failures after boot or in verification, and an image is refused.
 pub(super) const QUARANTINE_AT: u8 = 2;
@@ -27,6 +27,20 @@ impl Agent {
         }
     }
 
+    /// Trusts none but these from now on, of the keys that are compiled in and still trusted: a key that was lost or stolen
+    /// is given up before the next image leaves it out. An error: it could not be kept, and nothing changed.
+    pub fn trust_only<P: Port>(&mut self, port: &mut P, keys: &[[u8; 32]]) -> Result<(), NotKept> {
+        let mut narrowed = Vec::new();
+        for key in self.settings.trusted_keys {
+            let still = self.record.trusted.as_ref().is_none_or(|trusted| trusted.contains(key));
+            if still && keys.contains(key) {
+                narrowed.push(*key).map_err(|_| NotKept)?;
+            }
+        }
+        let before = self.record.trusted.replace(narrowed);
+        self.keeper.store(port, &self.record).inspect_err(|_| self.record.trusted = before)
+    }
+
     pub(super) fn wants_signature(&self) -> bool {
         self.trust().wants_signature()
     }
@@ -36,10 +50,10 @@ impl Agent {
         let Some(tail) = self.download.tail() else {
             return self.lose(port, "the server sent less than it had announced");
         };
-        let sector = &tail[tail.len().saturating_sub(SECTOR_BYTES)..];
+        let sector = tail.last_chunk::<SECTOR_BYTES>().map_or(tail, |sector| sector);
         let signed = match signed_by(sector, self.trust()) {
             Ok(signed) => signed,
-            Err(reason) => return self.fail(port, reason),
+            Err(refusal) => return self.fail(port, &refusal),
         };
         if let Some(running) = &self.image
             && running.is_protected
@@ -71,7 +85,7 @@ impl Agent {
             let found = &mut chunk[..];
             let read = flash::read(port, at, found);
             at = at.saturating_add(wanted.len() as u32);
-            read.is_ok() && found[..wanted.len()] == *wanted
+            read.is_ok() && found.starts_with(wanted)
         })
     }
 
@@ -91,14 +105,13 @@ impl Agent {
 
     /// If otadata selects another slot than the running one (whose image is broken, else it would run), a new image
     /// in that slot would boot the moment it is complete, unverified and without a self-test.
+    #[inline(never)]
     pub(super) fn keep_running<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
         let entries = Entries::read(port, self.table.otadata)?;
         let plan = entries.plan_keep(self.running, self.slots())?;
-        for transition in &plan {
-            // Cut before, during or after: an entry that names the running slot, if there was one, is untouched;
-            //   the selected slot is broken, and the bootloader passes it over as it did at this boot.
-            otadata::apply(port, self.table.otadata, transition)?;
-        }
+        // Cut before, during or after: an entry that names the running slot, if there was one, is untouched;
+        //   the selected slot is broken, and the bootloader passes it over as it did at this boot.
+        otadata::apply_all(port, self.table.otadata, &plan)?;
         if !plan.is_empty() {
             self.note_state(&Entries::read(port, self.table.otadata)?);
         }
@@ -108,36 +121,37 @@ impl Agent {
     pub(super) fn verify<P: Port>(&mut self, port: &mut P) -> Phase {
         let Some(read_back) = &mut self.read_back else { return Phase::Idle };
         match read_back.step(port) {
-            Err(fault) => self.fail(port, fault.into()),
-            Ok(None) => {
+            Err(fault) => self.fail(port, &fault.into()),
+            Ok(false) => {
                 let done = read_back.done_bytes();
                 self.progress(Stretch::Verify, done, self.download.received());
                 Phase::Verifying
             }
-            Ok(Some(finding)) => {
+            Ok(true) => {
+                let sha256 = read_back.sha256();
+                let verdict = self.judge(port, &sha256);
                 self.read_back = None;
-                match self.judge(port, &finding) {
-                    Ok(summary) => self.choose(port, &SlotImage::new(summary)),
-                    Err(reason) => self.fail(port, reason),
+                match verdict {
+                    Ok(version) => self.choose(port, sha256, version),
+                    Err(refusal) => self.fail(port, &refusal),
                 }
             }
         }
     }
 
     /// The whole image, as it lies on flash. What fails here fails by the image's own fault counts against it.
-    fn judge<'a, P: Port>(
+    fn judge<P: Port>(
         &mut self,
         port: &mut P,
-        finding: &'a Finding,
-    ) -> Result<&'a Summary, Refusal<'static>> {
-        let sha256 = finding.sha256;
-        if sha256 != self.received_sha256 {
+        sha256: &[u8; 32],
+    ) -> Result<Option<Version>, Refusal<'static>> {
+        if *sha256 != self.received_sha256 {
             return refuse!(Flash, "the flash does not hold what was written to it");
         }
-        if self.record.failures_of(&sha256) >= QUARANTINE_AT {
+        if self.record.failures_of(sha256) >= QUARANTINE_AT {
             return refuse!(Quarantined, "quarantined: this image failed twice on this device");
         }
-        let verdict = self.judge_content(port, finding);
+        let verdict = self.judge_content(port);
         let at_fault = |refusal: &Refusal<'_>| {
             matches!(
                 refusal.code,
@@ -149,17 +163,16 @@ impl Agent {
             )
         };
         if verdict.as_ref().is_err_and(at_fault) {
-            self.record.count_failure(sha256);
+            self.record.count_failure(*sha256);
         }
         verdict
     }
 
-    fn judge_content<'a, P: Port>(
-        &mut self,
-        port: &mut P,
-        finding: &'a Finding,
-    ) -> Result<&'a Summary, Refusal<'static>> {
-        let summary = finding.image.as_ref().map_err(|error| Refusal::from(*error))?;
+    /// The version that a good image gives itself.
+    #[inline(never)]
+    fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal<'static>> {
+        let Some(read_back) = &self.read_back else { return Ok(None) };
+        let summary = read_back.image()?;
         let running = self.image.as_ref().map(|image| &image.traits);
         checks::fits(&summary.header, summary.descriptor.as_ref(), &self.settings, running)?;
         if !summary.is_protected() {
@@ -168,16 +181,20 @@ impl Agent {
                 "the image has neither a digest nor a signature: damage would go unseen"
             );
         }
-        self.judge_signature(port, summary)?;
-        Ok(summary)
+        self.judge_signature(port, summary.signature_offset())?;
+        Ok(version_in(&summary))
     }
 
     /// The verifier has seen that the blocks speak of this image; what they are worth is seen here.
-    fn judge_signature<P: Port>(&mut self, port: &mut P, summary: &Summary) -> Result<(), Refusal<'static>> {
+    fn judge_signature<P: Port>(
+        &mut self,
+        port: &mut P,
+        offset: Option<u32>,
+    ) -> Result<(), Refusal<'static>> {
         let slot = self.target_slot();
         // The buffer has nothing in it any more.
-        let sector = &mut self.download.scratch()[..SECTOR_BYTES];
-        match summary.signature_offset() {
+        let sector = part_mut(self.download.scratch(), 0, SECTOR_BYTES);
+        match offset {
             None => sector.fill(0xFF),
             Some(offset) => flash::read(port, slot.offset + offset, sector)?,
         }
@@ -190,10 +207,9 @@ impl Agent {
     }
 
     /// A good image: selected, unless it runs already.
-    fn choose<P: Port>(&mut self, port: &mut P, image: &SlotImage) -> Phase {
-        let sha256 = image.sha256;
+    fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<Version>) -> Phase {
         if self.to.is_none() {
-            self.to = self.record.version_of(&sha256).or(image.version.as_ref()).cloned();
+            self.to = self.record.version_of(&sha256).or(version.as_ref()).cloned();
         }
         if let Some(version) = &self.to {
             self.record.learn(sha256, version.clone());
@@ -219,25 +235,23 @@ impl Agent {
                 let until_ms = self.now_ms + u64::from(self.settings.farewell_ms);
                 message.map_or(Phase::Restarting, |message| Phase::Selected { until_ms, message })
             }
-            Err(refusal) => self.fail(port, refusal),
+            Err(refusal) => self.fail(port, &refusal),
         }
     }
 
+    #[inline(never)]
     pub(super) fn select<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
         let slots = self.slots();
         let entries = Entries::read(port, self.table.otadata)?;
         let plan = entries.plan_select(self.running, self.target, slots)?;
-        for transition in &plan {
-            // Cut before, during or after: see `otadata::apply`; the entry that names the running slot stays.
-            if let Err(fault) = otadata::apply(port, self.table.otadata, transition) {
-                // What counts is what the next boot will see.
-                let now = Entries::read(port, self.table.otadata)?;
-                let chosen = |selected: otadata::Selected| {
-                    selected.slot == self.target && selected.state == State::New
-                };
-                if !now.selected(slots).is_some_and(chosen) {
-                    return Err(fault.into());
-                }
+        // Cut before, during or after: see `otadata::apply`; the entry that names the running slot stays.
+        if let Err(fault) = otadata::apply_all(port, self.table.otadata, &plan) {
+            // What counts is what the next boot will see.
+            let now = Entries::read(port, self.table.otadata)?;
+            let chosen =
+                |selected: otadata::Selected| selected.slot == self.target && selected.state == State::New;
+            if !now.selected(slots).is_some_and(chosen) {
+                return Err(fault.into());
             }
         }
         Ok(())
@@ -252,7 +266,7 @@ impl Agent {
     }
 
     #[inline(never)]
-    pub(super) fn fail<P: Port>(&mut self, port: &mut P, refusal: Refusal<'_>) -> Phase {
+    pub(super) fn fail<P: Port>(&mut self, port: &mut P, refusal: &Refusal<'_>) -> Phase {
         let reason = self.told(refusal);
         self.conclude(Outcome::Failed, reason);
         self.store(port);
@@ -270,10 +284,9 @@ impl Agent {
 
     /// The sentence and the code that a refusal stands for.
     #[inline(never)]
-    fn told(&self, refusal: Refusal<'_>) -> Reason {
+    fn told(&self, refusal: &Refusal<'_>) -> Reason {
         let project = self.image.as_ref().and_then(|image| image.traits.project.as_deref());
-        let text =
-            if refusal.code == Code::WrongProject { project.unwrap_or_default() } else { refusal.text };
-        Refusal { text, ..refusal }.reason()
+        let text = if refusal.code == Code::WrongProject { project.unwrap_or_default() } else { refusal.text };
+        Refusal { text, ..*refusal }.reason()
     }
 }

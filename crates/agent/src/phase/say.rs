@@ -153,13 +153,19 @@ impl Agent {
         report.slot_bytes = self.table.slots.iter().map(|slot| slot.size_bytes).min();
         report.rollback = self.record.rollback;
         report.reset = String::try_from(self.settings.reset.as_str()).ok();
-        report.lacks = self.lacks().filter_map(|lack| String::try_from(lack.as_str()).ok()).collect();
+        for lack in self.lacks() {
+            // There is room for all of them.
+            let _ = String::try_from(lack.as_str()).map(|lack| report.lacks.push(lack));
+        }
         report.returned.clone_from(&self.returned);
-        report.last = self.record.last.as_ref().map(|last| LastOutcome {
-            to: last.to.clone(),
-            result: last.result,
-            reason: Some(last.reason.clone()).filter(|reason| !reason.as_str().is_empty()),
-        });
+        if let Some(last) = &self.record.last {
+            let outcome = LastOutcome { to: None, result: last.result, reason: None };
+            let outcome = report.last.insert(outcome);
+            outcome.to.clone_from(&last.to);
+            if !last.reason.as_str().is_empty() {
+                outcome.reason = Some(last.reason.clone());
+            }
+        }
         Some(report)
     }
 }

@@ -9,7 +9,7 @@ use crate::partition::Partition;
 use crate::port::Port;
 use crate::record::{Attempt, Last, Stage};
 use crate::refusal::Refusal;
-use crate::verify::{SlotImage, read_slot};
+use crate::verify::read_slot;
 
 impl Agent {
     pub(super) fn confirm<P: Port>(&mut self, port: &mut P, until_ms: u64) -> Phase {
@@ -55,12 +55,12 @@ impl Agent {
         } else {
             (Code::BrokerNotReached, "rolled back: the broker was not reached within # s")
         };
-        self.reject(port, Refusal::new(code, words, &[seconds]))
+        self.reject(port, &Refusal::new(code, words, &[seconds]))
     }
 
     /// Gives the running image up in its trial, if another one can take over.
-    pub(super) fn reject<P: Port>(&mut self, port: &mut P, refusal: Refusal<'_>) -> Phase {
-        let Some((slot, _)) = self.another_that_boots(port, |_| true) else {
+    pub(super) fn reject<P: Port>(&mut self, port: &mut P, refusal: &Refusal<'_>) -> Phase {
+        let Some(slot) = self.another_that_boots(port, false) else {
             // Better an image that fails its test than none: it goes on trying for as long as it takes.
             return Phase::SelfTest { until_ms: u64::MAX };
         };
@@ -79,20 +79,14 @@ impl Agent {
     /// Leaves a confirmed image that crashes again and again, for one that ran well here; `false` if there is none.
     pub(super) fn fall_back<P: Port>(&mut self, port: &mut P) -> bool {
         let Running::Slot(running) = self.running else { return false };
-        let Some(image) = self.image.clone() else { return false };
-        // Not to one that was left for the same reason as often as quarantine allows, or the two would take turns for ever.
-        let proven = |agent: &Self, other: &SlotImage| {
-            agent.record.was_confirmed(&other.sha256)
-                && agent.record.failures_of(&other.sha256) < QUARANTINE_AT
-        };
-        let Some((slot, _)) = self.another_that_boots(port, |found| proven(self, found)) else {
-            return false;
-        };
+        let Some(sha256) = self.image.as_ref().map(|image| image.sha256) else { return false };
+        // Not to one that was left for the same reason before, or the two would take turns for ever.
+        let Some(slot) = self.another_that_boots(port, true) else { return false };
         let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
         if !already {
             let crashes = self.settings.crash_loop_at;
             let why = "rolled back: the image crashed # times in a row after it was confirmed";
-            let (to, sha256) = (self.version().cloned(), image.sha256);
+            let to = self.version().cloned();
             let reason = Refusal::new(Code::CrashLoop, why, &[crashes.into()]).reason();
             self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
             // Now, not once the broker was reached: an image that crashes before that would never count, and two such
@@ -110,12 +104,9 @@ impl Agent {
     fn leave<P: Port>(&mut self, port: &mut P, to: Running) -> Result<(), Refusal<'static>> {
         let entries = Entries::read(port, self.table.otadata)?;
         let plan = entries.plan_leave(self.running, to, self.slots())?;
-        for transition in &plan {
-            // Cut before, during or after: `plan_leave` writes the entry that is to decide before it takes away the one that
-            //   decides now, and each goes to a sector that the other does not need.
-            otadata::apply(port, self.table.otadata, transition)?;
-        }
-        Ok(())
+        // Cut before, during or after: `plan_leave` writes the entry that is to decide before it takes away the one that
+        //   decides now, and each goes to a sector that the other does not need.
+        Ok(otadata::apply_all(port, self.table.otadata, &plan)?)
     }
 
     pub(super) fn running_partition(&self) -> Option<Partition> {
@@ -126,22 +117,33 @@ impl Agent {
     }
 
     /// Another image that the bootloader can start now, read to its end: an entry says nothing of what lies in a slot.
-    fn another_that_boots<P: Port>(
-        &self,
-        port: &mut P,
-        wanted: impl Fn(&SlotImage) -> bool,
-    ) -> Option<(Running, SlotImage)> {
-        let slots = (0..).zip(&self.table.slots).map(|(slot, partition)| (Running::Slot(slot), *partition));
-        let factory = self.table.factory.map(|partition| (Running::Factory, partition));
-        let others = slots.chain(factory).filter(|(other, _)| *other != self.running);
+    /// `proven`: one that once ran confirmed here, and was not left as often as quarantine allows.
+    #[inline(never)]
+    fn another_that_boots<P: Port>(&self, port: &mut P, proven: bool) -> Option<Running> {
         // With more than two slots older images boot too; the one that ran before comes first.
         let entries = Entries::read(port, self.table.otadata).ok();
         let before = entries.and_then(|entries| entries.slot_before(self.running, self.slots()));
-        let before = before.map(Running::Slot);
-        let first = others.clone().filter(|(other, _)| Some(*other) == before);
-        first.chain(others.filter(|(other, _)| Some(*other) != before)).find_map(|(other, partition)| {
-            let image = read_slot(port, partition).ok()?.ok()?;
-            (image.chip == Some(self.settings.hardware.chip) && wanted(&image)).then_some((other, image))
-        })
+        for turn in 0..=self.slots() + 1 {
+            let slot = match (turn.checked_sub(1), before) {
+                (Some(slot), _) | (None, Some(slot)) => slot,
+                (None, None) => continue,
+            };
+            let (other, partition) = match self.table.slots.get(usize::from(slot)) {
+                Some(partition) => (Running::Slot(slot), *partition),
+                None => (Running::Factory, self.table.factory?),
+            };
+            if other == self.running {
+                continue;
+            }
+            let Ok(Ok(image)) = read_slot(port, partition) else { continue };
+            let sha256 = &image.sha256;
+            if image.chip == Some(self.settings.hardware.chip)
+                && (!proven
+                    || (self.record.was_confirmed(sha256) && self.record.failures_of(sha256) < QUARANTINE_AT))
+            {
+                return Some(other);
+            }
+        }
+        None
     }
 }

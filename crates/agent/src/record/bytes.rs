@@ -4,11 +4,11 @@
 //! Owned here: the bytes. Refused, whole: whatever has another magic or tag, or holds what is never written. The
 //! connections are left where they are when the rest is written anew, so that nobody need hold them in RAM.
 
-use contract::{InvalidVersion, Outcome, Reason, Version};
+use contract::{Outcome, Reason, Version};
 use heapless::Vec;
-use sha2::{Digest, Sha256};
 
 use super::{Attempt, Failures, KEPT, Known, Last, Record, Stage};
+use crate::bytes::{are_equal, part, part_mut, put, word};
 use crate::connection::{CONNECTIONS_BYTES, Connections};
 use crate::flash::{SECTOR_BYTES, WRITE_ALIGN_BYTES};
 
@@ -26,15 +26,16 @@ const _: () = assert!(SECTOR_BYTES.is_multiple_of(RECORD_BYTES));
 pub(super) type Bytes = [u8; RECORD_BYTES];
 
 /// The sequence number of bytes that are whole; `None` for all others.
+#[inline(never)]
 pub(super) fn sequence_of(bytes: &Bytes) -> Option<u32> {
-    let mut input = Reader { bytes };
-    let whole = input.take()? == MAGIC && tag_of(bytes) == bytes[TAG_AT..];
-    if whole { input.word() } else { None }
+    let whole = bytes.starts_with(&MAGIC) && are_equal(&tag_of(bytes), part(bytes, TAG_AT, TAG_BYTES));
+    whole.then(|| word(bytes, MAGIC.len()))
 }
 
 /// Writes all but the connections, which stay as they are in `bytes`.
+#[inline(never)]
 pub(super) fn encode(record: &Record, sequence: u32, bytes: &mut Bytes) {
-    let mut out = Writer { bytes: &mut bytes[..CONNECTIONS_AT], at: 0 };
+    let mut out = Writer { bytes: part_mut(bytes, 0, CONNECTIONS_AT), at: 0 };
     out.put(&MAGIC);
     out.put(&sequence.to_le_bytes());
     out.put(&[match record.rollback {
@@ -73,14 +74,15 @@ pub(super) fn encode(record: &Record, sequence: u32, bytes: &mut Bytes) {
     if let Some(trusted) = &record.trusted {
         out.digests(trusted);
     }
-    let end = out.at;
-    bytes[end..CONNECTIONS_AT].fill(0);
+    while out.at < CONNECTIONS_AT {
+        out.put(&[0]);
+    }
     seal(bytes);
 }
 
 /// Writes the connections into bytes, and the tag that then holds.
 pub(super) fn encode_connections(connections: &Connections, bytes: &mut Bytes) {
-    if let Some(place) = bytes[CONNECTIONS_AT..].first_chunk_mut() {
+    if let Some(place) = part_mut(bytes, CONNECTIONS_AT, CONNECTIONS_BYTES).first_chunk_mut() {
         connections.write(place);
     }
     seal(bytes);
@@ -88,27 +90,25 @@ pub(super) fn encode_connections(connections: &Connections, bytes: &mut Bytes) {
 
 fn seal(bytes: &mut Bytes) {
     let tag = tag_of(bytes);
-    bytes[TAG_AT..].copy_from_slice(&tag);
+    put(bytes, TAG_AT, &tag);
 }
 
 fn tag_of(bytes: &Bytes) -> [u8; TAG_BYTES] {
     let mut tag = [0; TAG_BYTES];
-    tag.copy_from_slice(&Sha256::digest(&bytes[..TAG_AT])[..TAG_BYTES]);
+    put(&mut tag, 0, &image::digest(part(bytes, 0, TAG_AT)));
     tag
 }
 
-/// The record; `None` for whatever does not check out.
-pub(super) fn decode(bytes: &Bytes) -> Option<Record> {
+/// Reads a record in place of an empty one; `None`, and anything at all in it, for whatever does not check out.
+#[inline(never)]
+pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
     sequence_of(bytes)?;
-    let mut input = Reader { bytes: &bytes[MAGIC.len() + 4..CONNECTIONS_AT] };
-    let mut record = Record {
-        rollback: match input.byte()? {
-            0 => None,
-            1 => Some(false),
-            2 => Some(true),
-            _ => return None,
-        },
-        ..Record::default()
+    let mut input = Reader { bytes: bytes.get(MAGIC.len() + 4..CONNECTIONS_AT)? };
+    record.rollback = match input.byte()? {
+        0 => None,
+        1 => Some(false),
+        2 => Some(true),
+        _ => return None,
     };
     let stage = match input.byte()? {
         0 => None,
@@ -120,7 +120,7 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Record> {
     };
     if let Some(stage) = stage {
         let (slot, rearms, sha256) = (input.byte()?, input.byte()?, input.take()?);
-        record.attempt = Some(Attempt { stage, slot, sha256, to: input.version().ok()?, rearms });
+        record.attempt = Some(Attempt { stage, slot, sha256, to: input.version()?, rearms });
     }
     let result = match input.byte()? {
         0 => None,
@@ -129,28 +129,35 @@ pub(super) fn decode(bytes: &Bytes) -> Option<Record> {
         _ => return None,
     };
     if let Some(result) = result {
-        record.last = Some(Last { to: input.version().ok()?, result, reason: Reason::new(input.text()?) });
+        let to = input.version()?;
+        let mut reason = Reason::default();
+        reason.push_str(core::str::from_utf8(input.text()?).ok()?);
+        record.last = Some(Last { to, result, reason });
     }
     for _ in 0..input.byte()? {
+        if record.known.is_full() {
+            return None;
+        }
         let sha256 = input.take()?;
-        record.known.push(Known { sha256, version: input.version().ok()?? }).ok()?;
+        // There is room. What could not be pushed would come back by value.
+        let _ = record.known.push(Known { sha256, version: input.version()?? });
     }
     for _ in 0..input.byte()? {
         record.failures.push(Failures { sha256: input.take()?, count: input.byte()? }).ok()?;
     }
-    record.confirmed = input.digests()?;
-    record.trusted = match input.byte()? {
-        0 => None,
-        1 => Some(input.digests()?),
+    input.digests(&mut record.confirmed)?;
+    match input.byte()? {
+        0 => {}
+        1 => input.digests(record.trusted.insert(Vec::new()))?,
         _ => return None,
-    };
-    Some(record)
+    }
+    Some(())
 }
 
 /// The connections; `None` for whatever does not check out.
 pub(super) fn decode_connections(bytes: &Bytes) -> Option<Connections> {
     sequence_of(bytes)?;
-    Connections::read(bytes[CONNECTIONS_AT..].first_chunk()?)
+    Connections::read(part(bytes, CONNECTIONS_AT, CONNECTIONS_BYTES).first_chunk()?)
 }
 
 struct Writer<'a> {
@@ -160,8 +167,9 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// All fields at their longest fill less than the room before the connections, which a test checks.
+    #[inline(never)]
     fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        put(self.bytes, self.at, bytes);
         self.at += bytes.len();
     }
 
@@ -193,31 +201,23 @@ impl<'a> Reader<'a> {
         self.take().map(|[byte]| byte)
     }
 
-    fn word(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
+    fn text(&mut self) -> Option<&'a [u8]> {
         let length = usize::from(self.byte()?);
         let (text, rest) = self.bytes.split_at_checked(length)?;
         self.bytes = rest;
-        core::str::from_utf8(text).ok()
+        Some(text)
     }
 
     /// No version is written as an empty text; anything else must be one.
-    fn version(&mut self) -> Result<Option<Version>, InvalidVersion> {
-        match self.text() {
-            Some("") => Ok(None),
-            Some(text) => text.parse().map(Some),
-            None => Err(InvalidVersion),
-        }
+    fn version(&mut self) -> Option<Option<Version>> {
+        let text = self.text()?;
+        if text.is_empty() { Some(None) } else { Version::from_bytes(text).ok().map(Some) }
     }
 
-    fn digests(&mut self) -> Option<Vec<[u8; 32], KEPT>> {
-        let mut digests = Vec::new();
+    fn digests(&mut self, digests: &mut Vec<[u8; 32], KEPT>) -> Option<()> {
         for _ in 0..self.byte()? {
             digests.push(self.take()?).ok()?;
         }
-        Some(digests)
+        Some(())
     }
 }

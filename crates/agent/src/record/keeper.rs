@@ -59,34 +59,43 @@ impl Keeper {
 
     /// Finds the place and the newest record in it; where there is none that checks out, an empty one.
     pub fn open<P: Port>(port: &mut P, table: &Table) -> Result<(Self, Record), Fault> {
+        let (mut keeper, mut record) = (Self::new(), Record::new());
+        keeper.find(port, table, &mut record)?;
+        Ok((keeper, record))
+    }
+
+    /// As [`Self::open`], in place of a keeper and a record that are new.
+    #[inline(never)]
+    pub(crate) fn find<P: Port>(
+        &mut self,
+        port: &mut P,
+        table: &Table,
+        record: &mut Record,
+    ) -> Result<(), Fault> {
         let mut bytes = [0; RECORD_BYTES];
         let region = table.updraft.filter(|region| region.size_bytes as usize >= 2 * SECTOR_BYTES);
-        let home = match region {
-            Some(region) => Home::Partition(region),
-            None if port.load(&mut bytes).is_ok() => Home::Adapter,
-            None => Home::Nowhere,
-        };
-        let mut keeper = Self { home, newest: None, sequence: 0 };
-        match home {
-            Home::Partition(region) => {
-                for place in 0..PLACES {
-                    read(port, region, place, &mut bytes)?;
-                    if let Some(sequence) = sequence_of(&bytes)
-                        && keeper.newest.is_none_or(|(_, newest)| sequence > newest)
-                    {
-                        keeper.newest = Some((place, sequence));
-                    }
-                }
-                if let Some((place, _)) = keeper.newest {
-                    read(port, region, place, &mut bytes)?;
+        if let Some(region) = region {
+            self.home = Home::Partition(region);
+            for place in 0..PLACES {
+                read(port, region, place, &mut bytes)?;
+                if let Some(sequence) = sequence_of(&bytes)
+                    && self.newest.is_none_or(|(_, newest)| sequence > newest)
+                {
+                    self.newest = Some((place, sequence));
                 }
             }
-            Home::Adapter => keeper.newest = sequence_of(&bytes).map(|sequence| (0, sequence)),
-            Home::Nowhere => {}
+            if let Some((place, _)) = self.newest {
+                read(port, region, place, &mut bytes)?;
+            }
+        } else if port.load(&mut bytes).is_ok() {
+            self.home = Home::Adapter;
+            self.newest = sequence_of(&bytes).map(|sequence| (0, sequence));
         }
-        keeper.sequence = keeper.newest.map_or(0, |(_, sequence)| sequence);
-        let record = keeper.newest.and_then(|_| decode(&bytes)).unwrap_or_default();
-        Ok((keeper, record))
+        self.sequence = self.newest.map_or(0, |(_, sequence)| sequence);
+        if decode(&bytes, record).is_none() {
+            *record = Record::new();
+        }
+        Ok(())
     }
 
     /// Where the record is kept.
@@ -137,6 +146,7 @@ impl Keeper {
         Ok(())
     }
 
+    #[inline(never)]
     fn put<P: Port>(
         &mut self,
         port: &mut P,

@@ -4,11 +4,16 @@ use std::vec::Vec as StdVec;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::bytes::{Bytes, decode, decode_connections, encode, encode_connections, sequence_of};
+use super::bytes::{Bytes, decode_connections, encode, encode_connections, sequence_of};
 use super::*;
 use crate::connection::{CONNECTION_MAX_BYTES, Change, Connection, Connections};
 
 extern crate std;
+
+fn decode(bytes: &Bytes) -> Option<Record> {
+    let mut record = Record::new();
+    bytes::decode(bytes, &mut record).map(|()| record)
+}
 
 fn long_version() -> Version {
     StdString::from_iter(["1.0.0-", &"a".repeat(58)]).parse().expect("64 bytes")

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use sha2::{Digest, Sha256};
+
 use super::*;
 
 type Block = [u8; SIGNATURE_BLOCK_BYTES];

@@ -246,7 +246,8 @@ impl Model {
         assert!(self.is_sound(running), "an image runs that was not verified whole");
         self.agent = Agent::new(Settings { reset, ..self.settings.clone() });
         (self.now_ms, self.connected) = (0, false);
-        (self.sent.clear(), self.fetches.clear());
+        self.sent.clear();
+        self.fetches.clear();
         self.agent.boot(&mut self.flash, running, 0).expect("a good flash");
         // A boot that asks for the next one does so a bounded number of times, which the power cuts count.
         if self.agent.phase() == Phase::Restarting {
@@ -278,7 +279,7 @@ impl Model {
         match phase {
             Phase::Idle | Phase::Restarting | Phase::SelfTest { until_ms: u64::MAX } => {}
             Phase::AwaitingUrl { until_ms: u64::MAX } => {
-                assert!(!self.connected, "nobody is asked for a URL")
+                assert!(!self.connected, "nobody is asked for a URL");
             }
             _ => {
                 let deadline_ms = deadline_ms.unwrap_or_else(|| panic!("{phase:?} has no end"));

@@ -1,4 +1,6 @@
 //! The agent's phases without a network: servers that misbehave, and time that passes.
+// Flash is smaller than 4 GiB: no offset or length is cut.
+#![allow(clippy::cast_possible_truncation)]
 
 mod again;
 mod bench;

@@ -115,8 +115,9 @@ fn what_nobody_trusted_signed_is_refused_before_anything_is_erased() {
 
 #[test]
 fn the_image_that_runs_is_known_by_its_end() {
-    for (mut bench, same) in [(Bench::new(), image("1.0.0")), (signed_bench(trusting()), signed("1.0.0", 0))]
-    {
+    for is_signed in [false, true] {
+        let mut bench = if is_signed { signed_bench(trusting()) } else { Bench::new() };
+        let same = if is_signed { signed("1.0.0", 0) } else { image("1.0.0") };
         // What runs is what was flashed, and signatures differ each time: read it back.
         let mut same = same;
         embedded_storage::nor_flash::ReadNorFlash::read(&mut bench.flash, SLOTS[0].offset, &mut same)
@@ -147,6 +148,18 @@ fn a_stored_list_takes_keys_away_and_never_adds_one() {
     }
     let unsigned = offered(&mut with_list(&[]), &image("2.0.0"));
     assert_eq!(unsigned, Some((Outcome::Failed, Some(Code::Unsigned))));
+}
+
+#[test]
+fn a_device_gives_a_key_up_for_good_and_never_takes_one_back() {
+    let mut bench = signed_bench(trusting());
+    bench.agent.trust_only(&mut bench.flash, &[DIGESTS[1], DIGESTS[2]]).expect("kept");
+    bench.agent.trust_only(&mut bench.flash, &[DIGESTS[0], DIGESTS[1]]).expect("kept");
+    let mut bench = Bench::boot(bench.flash, trusting());
+    let untrusted = Some((Outcome::Failed, Some(Code::UntrustedKey)));
+    assert_eq!(offered(&mut bench, &signed("2.0.0", 0)), untrusted, "given up before");
+    assert_eq!(offered(&mut bench, &signed("2.0.0", 2)), untrusted, "was never compiled in");
+    assert_eq!(offered(&mut bench, &signed("2.0.0", 1)), None);
 }
 
 #[test]

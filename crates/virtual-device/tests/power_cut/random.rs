@@ -125,8 +125,7 @@ fn round(base: &World, kind: Kind, seed: u64) -> u32 {
     let length = whole.flash.flash.operations() - first + 1;
     let cut = Cut { operation: first + 1 + random.below(length), moment: random.moment() };
     let mut world = base.fork(Some(cut));
-    world.then =
-        (0..1 + random.below(2)).map(|_| (1 + random.below(length / 2 + 1), random.moment())).collect();
+    world.then = (0..=random.below(2)).map(|_| (1 + random.below(length / 2 + 1), random.moment())).collect();
     let what = format!("seed {seed}, {}, {steps:?}: {cut:?}, {:?}", base.device.describe(), world.then);
     let mut rest = start;
     for step in steps {

@@ -72,7 +72,7 @@ pub(crate) fn fits(
         if !is_within(revision, (min, max)) {
             return refuse!(
                 EfuseRevision,
-                "the image is for eFuse block revisions % to %, this one is %",
+                "the image is for eFuse revisions % to %, this one is %",
                 min.0.into(),
                 max.0.into(),
                 revision.0.into()
@@ -88,7 +88,7 @@ pub(crate) fn fits(
         let version = found.secure_version;
         return refuse!(
             SecureVersion,
-            "the image's secure version is #, this device insists on # or more",
+            "the image's secure version is #, this device wants # or more",
             version,
             floor
         );
@@ -103,22 +103,12 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal<'static>> {
     let pages = |log2: u8| if log2 == 0 { 16 } else { log2 };
     if pages(new) != pages(old) {
         let (new, old) = (1_u32 << (pages(new) & 31), 1_u32 << (pages(old) & 31));
-        return refuse!(
-            MmuPageSize,
-            "the image is made for memory pages of # bytes, this device has #",
-            new,
-            old
-        );
+        return refuse!(MmuPageSize, "the image has memory pages of # bytes, this device has #", new, old);
     }
     let (new, old) = (found.flash_mode_code, running.flash_mode_code);
     if new != old {
         let (new, old) = (u32::from(new), u32::from(old));
-        return refuse!(
-            FlashMode,
-            "the image wants flash mode #, the running one has #; a bootloader may fail to read it",
-            new,
-            old
-        );
+        return refuse!(FlashMode, "the image has flash mode #, the running one has #", new, old);
     }
     match (&found.project, &running.project) {
         (Some(new), Some(old)) if new != old => {

@@ -110,10 +110,10 @@ impl Connections {
         if self.is_on_trial() && self.previous.as_ref() == Some(&new) {
             return self.returned();
         }
-        let before = self.current.replace(new);
         if !self.is_on_trial() {
-            self.previous = before;
+            self.previous = self.current.take();
         }
+        self.current = Some(new);
         self.boots = TRIAL_BOOTS;
         Change::Reconnect
     }
@@ -163,17 +163,20 @@ impl Connections {
         }
     }
 
-    /// `None` for whatever [`Self::write`] does not write.
-    pub(crate) fn read(bytes: &[u8; CONNECTIONS_BYTES]) -> Option<Self> {
-        let mut found = Self { boots: bytes[0], ..Self::default() };
-        for (connection, at) in [(&mut found.current, CURRENT_AT), (&mut found.previous, PREVIOUS_AT)] {
+    /// Reads in place of the default; `None`, and anything at all in it, for whatever [`Self::write`] does not write.
+    #[inline(never)]
+    pub(crate) fn read(&mut self, bytes: &[u8; CONNECTIONS_BYTES]) -> Option<()> {
+        self.boots = bytes[0];
+        for (connection, at) in [(&mut self.current, CURRENT_AT), (&mut self.previous, PREVIOUS_AT)] {
             let length = word(bytes, at) as u16;
             if length > 0 {
-                // One that is too long is refused, and so is one that reaches beyond the end, which is empty.
-                *connection = Some(Connection::new(part(bytes, at + 2, length.into())).ok()?);
+                // One that is too long does not fit, and one that reaches beyond the end is empty.
+                let found = part(bytes, at + 2, length.into());
+                let place = connection.insert(Connection(Vec::new()));
+                place.0.extend_from_slice(found).ok().filter(|()| !found.is_empty())?;
             }
         }
-        (found.boots <= TRIAL_BOOTS).then_some(found)
+        (self.boots <= TRIAL_BOOTS).then_some(())
     }
 }
 

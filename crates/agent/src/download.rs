@@ -5,8 +5,8 @@
 //! does not fit the slot.
 
 use heapless::String;
-use image::{PREFIX_BYTES, Prefix, digest_so_far};
-use sha2::{Digest, Sha256};
+use image::{PREFIX_BYTES, Prefix, digest_on, digest_so_far};
+use sha2::Sha256;
 
 use crate::bookmark::{Bookmark, Bookmarks, ETAG_MAX_BYTES, STRETCH_BYTES, last_sector};
 use crate::bytes::{part, part_mut, put};
@@ -50,6 +50,8 @@ pub(crate) enum TailVerdict {
 pub(crate) struct Download {
     slot: Partition,
     filled: usize,
+    /// Whether the buffer holds a file's end, of which nothing counts as received.
+    holds_tail: bool,
     /// Bytes taken, those in `buffer` included: where the next fetch begins.
     received: u32,
     /// Bytes of a 200 that were taken before already.
@@ -75,6 +77,7 @@ impl Download {
             slot: Partition { offset: 0, size_bytes: 0 },
             buffer: [0; TAIL_BYTES],
             filled: 0,
+            holds_tail: false,
             received: 0,
             skip: 0,
             total: None,
@@ -100,6 +103,7 @@ impl Download {
     pub(crate) fn start_over(&mut self) {
         // In place: a new value would put a second sector on the stack.
         (self.filled, self.received, self.skip, self.total) = (0, 0, 0, None);
+        self.holds_tail = false;
         (self.hash, self.erased_to, self.resume) = (None, 0, None);
         self.etag.clear();
     }
@@ -107,8 +111,11 @@ impl Download {
     /// Goes back to what is on flash: a sector that was begun is asked for again, and the buffer is free for the head of
     /// the next response.
     pub(crate) fn rewind(&mut self) {
-        self.received -= if self.received as usize >= self.filled { self.filled as u32 } else { 0 };
-        self.filled = 0;
+        // Of a file's end nothing was counted as received.
+        if !self.holds_tail {
+            self.received = self.received.saturating_sub(self.filled as u32);
+        }
+        (self.filled, self.holds_tail) = (0, false);
     }
 
     pub(crate) fn received(&self) -> u32 {
@@ -159,6 +166,7 @@ impl Download {
         if fits {
             put(&mut self.buffer, self.filled, bytes);
             self.filled += bytes.len();
+            self.holds_tail = true;
         }
         fits
     }
@@ -172,7 +180,7 @@ impl Download {
     /// The end was looked at: whether it has a signature sector, and where the download goes on.
     pub(crate) fn tail_seen(&mut self, signed: bool) {
         self.signed = Some(signed);
-        self.filled = 0;
+        (self.filled, self.holds_tail) = (0, false);
         let (etag, total) = (self.etag(), self.total());
         if self.resume.as_ref().is_some_and(|mark| Some(mark.etag.as_str()) != etag || mark.total != total) {
             self.resume = None;
@@ -193,7 +201,7 @@ impl Download {
             // Both are multiples of a sector.
             let sector = part_mut(&mut self.buffer, 0, SECTOR_BYTES);
             flash::read(port, self.slot.offset + self.received, sector)?;
-            hash.update(sector);
+            digest_on(hash, sector);
             self.received += SECTOR_BYTES as u32;
         }
         if self.received < mark.received {
@@ -220,10 +228,10 @@ impl Download {
         let same = self.etag() == Some(etag) && total == self.total;
         if head.status == 206 {
             let Some(range) = head.content_range else {
-                return Ok(Verdict::Retry("the server sent a part without saying which"));
+                return Ok(Verdict::Retry("the server sent a part and not which"));
             };
             if range.start != u64::from(self.received) {
-                return Ok(Verdict::Retry("the server sent another part than was asked for"));
+                return Ok(Verdict::Retry("the server sent another part"));
             }
             let changed =
                 (!etag.is_empty() && !self.etag.is_empty() && etag != self.etag) || total != self.total;
@@ -268,7 +276,7 @@ impl Download {
         let mut bytes = bytes.get(skipped..).unwrap_or_default();
         while !bytes.is_empty() {
             if self.total.is_some_and(|total| self.received >= total) {
-                return refuse!(ServerError, "the server sent more than it had announced");
+                return refuse!(ServerError, "the server sent more than announced");
             }
             if self.received >= self.slot.size_bytes {
                 let room = self.slot.size_bytes;
@@ -318,17 +326,14 @@ impl Download {
         let prefix = Prefix::parse(part(&self.buffer, 0, self.filled))?;
         checks::fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)?;
         if !prefix.header.hash_appended && self.signed == Some(false) {
-            return refuse!(
-                Unprotected,
-                "the image has neither a digest nor a signature: damage would go unseen"
-            );
+            return refuse!(Unprotected, "the image has neither digest nor signature");
         }
         Ok(())
     }
 
     fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Refusal<'static>> {
         let begin = self.received - self.filled as u32;
-        self.hash.get_or_insert_default().update(part(&self.buffer, 0, self.filled));
+        digest_on(self.hash.get_or_insert_default(), part(&self.buffer, 0, self.filled));
         // Whole sectors: encrypted flash is not written in less.
         part_mut(&mut self.buffer, self.filled, SECTOR_BYTES.saturating_sub(self.filled)).fill(0xFF);
         let length = match port.encryption() {
@@ -341,11 +346,11 @@ impl Download {
             //   before the first erase (`Agent::keep_running`). What the slot holds is not looked at until a whole
             //   image was read back from it. A torn page fails when it is read back, or is written again.
             .and_then(|()| flash::write(port, offset, part(&self.buffer, 0, length)))
-            .and_then(|()| {
-                self.filled = 0;
-                self.note(port)
-            })
-            .map_err(Refusal::from)
+            .map_err(Refusal::from)?;
+        self.filled = 0;
+        // Without a bookmark a restart begins again, and no more.
+        let _ = self.note(port);
+        Ok(())
     }
 
     fn erase_ahead<P: Port>(&mut self, port: &mut P, offset: u32, unit: EraseUnit) -> Result<(), Fault> {

@@ -44,16 +44,16 @@ pub enum HttpError {
 impl HttpError {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Url => "the URL is not one that can be fetched",
+            Self::Url => "the URL cannot be fetched",
             Self::Downgrade => "the server redirects from https to http",
-            Self::LongLocation => "the server redirects to a URL longer than 2048 bytes",
+            Self::LongLocation => "the server redirects to a URL that is too long",
             Self::NotHttp => "the server does not answer in HTTP",
-            Self::LongHead => "the head of the response is longer than 32 KiB",
-            Self::Head => "the head of the response is malformed",
-            Self::Length => "the response is unclear about its length",
-            Self::Coding => "the response has an unknown transfer coding",
-            Self::Chunk => "the response has a malformed chunk",
-            Self::Cut => "the connection closed before the response ended",
+            Self::LongHead => "the response's head is too long",
+            Self::Head => "the response's head is malformed",
+            Self::Length => "the response's length is unclear",
+            Self::Coding => "the response's coding is unknown",
+            Self::Chunk => "the response's chunks are malformed",
+            Self::Cut => "the connection closed too early",
         }
     }
 }

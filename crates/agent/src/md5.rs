@@ -72,7 +72,7 @@ const SINES: [u32; 64] = [
     0xEB86_D391,
 ];
 /// By how much each round of 16 steps rotates, in turn.
-const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+const SHIFTS: [[u8; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
 /// Takes a block in.
 pub(crate) fn compress(state: &mut [u32; 4], block: &[u8; 64]) {
@@ -86,7 +86,7 @@ pub(crate) fn compress(state: &mut [u32; 4], block: &[u8; 64]) {
         };
         let word = crate::bytes::word(block, word % 16 * 4);
         let sum = a.wrapping_add(mixed).wrapping_add(*sine).wrapping_add(word);
-        let turned = sum.rotate_left(SHIFTS[step / 16 % 4][step % 4]);
+        let turned = sum.rotate_left(SHIFTS[step / 16 % 4][step % 4].into());
         (a, d, c, b) = (d, c, b, b.wrapping_add(turned));
     }
     for (word, add) in state.iter_mut().zip([a, b, c, d]) {

@@ -216,7 +216,7 @@ impl Refused {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::NotATarget => "this slot cannot be selected",
-            Self::NotRunning => "otadata selects a slot that is not the running one",
+            Self::NotRunning => "otadata selects another slot",
             Self::SequenceExhausted => "otadata's sequence numbers are used up",
         }
     }
@@ -276,6 +276,21 @@ impl Entries {
         let is_other = |entry: &&Entry| entry.is_usable() && running != Running::Slot(entry.slot(slots));
         let newer_first = if second.seq > first.seq { [second, first] } else { [first, second] };
         newer_first.into_iter().find(is_other).map(|entry| entry.slot(slots))
+    }
+
+    /// The sectors whose entry says how what lay in `target` fared, and decides nothing: it is unusable, or the running slot
+    /// is named by the other one with a higher number.
+    pub(crate) fn stale(&self, running: Running, target: u8, slots: u8) -> [Option<Sector>; 2] {
+        let decides = self.selected(slots).filter(|selected| running == Running::Slot(selected.slot));
+        Sector::BOTH.map(|sector| {
+            let [first, second] = &self.0;
+            let entry = if sector == Sector::First { first } else { second };
+            let is_of_target =
+                entry.seq != u32::MAX && entry.crc == crc_of(entry.seq) && entry.slot(slots) == target;
+            let is_news = entry.state == State::Aborted || entry.state.is_unconfirmed();
+            let is_idle = !entry.is_usable() || decides.is_some_and(|selected| selected.sector != sector);
+            Some(sector).filter(|_| is_of_target && is_news && is_idle)
+        })
     }
 
     /// The state of any entry that names a slot, usable or not, if its seq was not damaged.
@@ -434,6 +449,11 @@ const fn offset_of(otadata: Partition, sector: Sector) -> u32 {
 #[inline(never)]
 pub(crate) fn apply_all<F: NorFlash>(flash: &mut F, otadata: Partition, plan: &Plan) -> Result<(), Fault> {
     plan.iter().try_for_each(|transition| apply(flash, otadata, transition))
+}
+
+/// Erases one entry.
+pub(crate) fn erase<F: NorFlash>(flash: &mut F, otadata: Partition, sector: Sector) -> Result<(), Fault> {
+    flash::erase(flash, offset_of(otadata, sector))
 }
 
 /// Makes one transition: one erase, one write of the whole entry, and a look at what is there now.

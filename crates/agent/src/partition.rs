@@ -180,7 +180,9 @@ impl Table {
                 }
             }
             (TYPE_DATA, SUBTYPE_OTADATA) => self.otadata = partition,
-            (TYPE_DATA, _) if entry[12..].starts_with(LABEL) => self.updraft = Some(partition),
+            (TYPE_DATA, _) if entry.get(12..).is_some_and(|label| label.starts_with(LABEL)) => {
+                self.updraft = Some(partition);
+            }
             (TYPE_DATA, SUBTYPE_NVS) => self.nvs = self.nvs.or(Some(partition)),
             _ => {}
         }

@@ -11,7 +11,7 @@ mod moving;
 mod say;
 mod trial;
 
-use contract::{Code, Reason, Status, Version};
+use contract::{Code, Status, Version};
 use heapless::{Deque, Vec};
 
 pub use boot::BootError;
@@ -91,6 +91,8 @@ pub struct Agent {
     furthest: u32,
     next_fetch: u32,
     next_message: u32,
+    /// Connection settings were given up after so many seconds on trial; 0: after several boots.
+    returned: Option<u32>,
     /// Of the path in the trigger, which a redirect does not change.
     path_tag: u32,
     running_state: State,
@@ -131,8 +133,6 @@ pub struct Agent {
     /// The outcome that no broker has acknowledged yet.
     outcome: Option<(MessageId, Status)>,
     record: Record,
-    /// Why connection settings that were on trial were given up.
-    returned: Option<Reason>,
     read_back: Option<ReadBack>,
     download: Download,
     /// Looked at by [`http::Url`]'s rules, so ASCII.
@@ -224,11 +224,14 @@ impl Agent {
                     self.phase
                 }
             }
+            // One that has nothing to go back to is helped by nothing but a new image.
+            (Phase::Idle | Phase::SelfTest { until_ms: u64::MAX }, Event::Trigger(url)) => {
+                self.begin(port, url)
+            }
             (Phase::SelfTest { .. }, Event::Trigger(url)) => {
-                self.trigger_waits = self.take_url(url).is_ok();
+                self.trigger_waits |= self.take_url(url).is_ok();
                 self.phase
             }
-            (Phase::Idle, Event::Trigger(url)) => self.begin(port, url),
             (Phase::Idle, Event::Tick) if self.trigger_waits => self.begin_waiting(port),
             (
                 Phase::Downloading { .. }
@@ -237,7 +240,9 @@ impl Agent {
                 | Phase::Resuming,
                 Event::Trigger(url),
             ) => self.renew(url),
-            (Phase::AwaitingUrl { .. }, Event::Connected) if self.resuming => self.ask_for_url(port),
+            (Phase::AwaitingUrl { until_ms }, Event::Connected) if until_ms == u64::MAX => {
+                self.ask_for_url(port)
+            }
             (Phase::Downloading { fetch, .. }, Event::Received(id, bytes)) if fetch == id => {
                 let next = self.on_received(port, fetch, bytes);
                 self.judge_pace(port, bytes.len(), next)
@@ -296,17 +301,22 @@ impl Agent {
 
     /// When [`Event::Tick`] is wanted, even if nothing else happens; a time that has passed means at once.
     pub fn deadline_ms(&self) -> Option<u64> {
-        let phase = match self.phase {
-            Phase::Idle if self.trigger_waits => Some(self.now_ms),
-            Phase::Idle | Phase::Restarting => None,
-            Phase::Resuming | Phase::Verifying => Some(self.now_ms),
-            Phase::Downloading { heard_ms, .. } => Some(heard_ms + u64::from(self.settings.stall_ms)),
+        let phase_ms = match self.phase {
+            Phase::Idle if self.trigger_waits => self.now_ms,
+            Phase::Idle | Phase::Restarting => u64::MAX,
+            Phase::Resuming | Phase::Verifying => self.now_ms,
+            Phase::Downloading { heard_ms, .. } => heard_ms + u64::from(self.settings.stall_ms),
             Phase::SelfTest { until_ms }
             | Phase::Pausing { until_ms }
             | Phase::AwaitingUrl { until_ms }
-            | Phase::Selected { until_ms, .. } => Some(until_ms).filter(|until_ms| *until_ms != u64::MAX),
+            | Phase::Selected { until_ms, .. } => until_ms,
         };
-        phase.into_iter().chain(self.stable_ms).chain(self.moving_until_ms).min()
+        let mut first_ms = phase_ms;
+        for at_ms in [self.stable_ms, self.moving_until_ms].into_iter().flatten() {
+            first_ms = first_ms.min(at_ms);
+        }
+        // The end of time is no time.
+        (first_ms != u64::MAX).then_some(first_ms)
     }
 
     /// What the agent is doing.

@@ -20,6 +20,9 @@ pub use keeper::{Keeper, Place};
 /// How many versions, images and keys are remembered of each kind; the oldest make room.
 pub const KEPT: usize = 4;
 
+/// So many failures after boot or in verification, and an image is refused.
+pub(crate) const QUARANTINE_AT: u8 = 2;
+
 /// How far an attempt had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -117,6 +120,7 @@ impl Record {
     }
 
     /// Remembers a version; the oldest of four makes room.
+    #[inline(never)]
     pub fn learn(&mut self, sha256: [u8; 32], version: Version) {
         let at = self.known.iter().position(|known| known.sha256 == sha256);
         put_newest(&mut self.known, at, Known { sha256, version });
@@ -129,7 +133,14 @@ impl Record {
 
     pub(crate) fn count_failure(&mut self, sha256: [u8; 32]) {
         let count = self.failures_of(&sha256).saturating_add(1);
-        let at = self.failures.iter().position(|failed| failed.sha256 == sha256);
+        let mut at = self.failures.iter().position(|failed| failed.sha256 == sha256);
+        if at.is_none() && self.failures.is_full() {
+            // One that failed once makes room; one in quarantine never does, or a few damaged files would empty it.
+            at = self.failures.iter().position(|failed| failed.count < QUARANTINE_AT);
+            if at.is_none() {
+                return;
+            }
+        }
         put_newest(&mut self.failures, at, Failures { sha256, count });
     }
 
@@ -146,6 +157,7 @@ impl Record {
 }
 
 /// Puts an item last, in place of the one at `at`, else of the oldest if there is no room.
+#[inline(never)]
 fn put_newest<T>(list: &mut Vec<T, KEPT>, at: Option<usize>, mut item: T) {
     let first = at.unwrap_or(if list.is_full() { 0 } else { KEPT });
     // Each one takes the place before it.

@@ -118,7 +118,7 @@ impl From<Fault> for Refusal<'_> {
             Operation::Read => "reading the flash at $ failed",
             Operation::Erase => "erasing the flash at $ failed",
             Operation::Write => "writing the flash at $ failed",
-            Operation::ReadBack => "checking what was written to the flash at $ failed",
+            Operation::ReadBack => "the flash at $ kept something else",
         };
         Self::new(Code::Flash, words, &[fault.offset])
     }
@@ -135,36 +135,29 @@ impl From<ImageError> for Refusal<'_> {
     #[inline(never)]
     fn from(error: ImageError) -> Self {
         let (code, words, numbers) = match error {
-            ImageError::NotAnImage { first_byte } => (
-                Code::NotAnImage,
-                "this is not an ESP32 application image: it begins with $",
-                [first_byte.into(), 0],
-            ),
+            ImageError::NotAnImage { first_byte } => {
+                (Code::NotAnImage, "not an ESP32 image: it begins with $", [first_byte.into(), 0])
+            }
             ImageError::NotForEsp32 { .. } => {
-                (Code::NotAnImage, "this is not an ESP32 application image, but perhaps an ESP8266's", [0, 0])
+                (Code::NotAnImage, "not an ESP32 image, but perhaps an ESP8266's", [0, 0])
             }
             ImageError::NotAnApplication => {
-                (Code::NotAnImage, "this is a bootloader or a program for RAM, not an application", [0, 0])
+                (Code::NotAnImage, "a bootloader or a program for RAM, no application", [0, 0])
             }
             ImageError::MergedFlashImage { partition_table } => {
-                let words = "this is a whole flash chip, with a partition table at $, not an application";
+                let words = "a whole flash chip (partition table at $), no application";
                 (Code::NotAnImage, words, [partition_table, 0])
             }
-            ImageError::TooLarge => {
-                (Code::TooLarge, "the image is too large: no ESP32 takes more than 16 MiB", [0, 0])
-            }
+            ImageError::TooLarge => (Code::TooLarge, "the image is larger than 16 MiB", [0, 0]),
             ImageError::TrailingBytes { end } => {
-                let words =
-                    "the image ends at byte #, but the file goes on with something that is not a signature";
+                let words = "the image ends at byte #, and what follows is no signature";
                 (Code::TrailingBytes, words, [end, 0])
             }
-            ImageError::Truncated { bytes, at_least } => (
-                Code::Damaged,
-                "the image is cut short: it has # bytes and needs at least #",
-                [bytes, at_least],
-            ),
+            ImageError::Truncated { bytes, at_least } => {
+                (Code::Damaged, "the image is cut short: # bytes instead of # or more", [bytes, at_least])
+            }
             ImageError::SegmentCount { count } => {
-                (Code::Damaged, "the image header is damaged: it says # segments", [count.into(), 0])
+                (Code::Damaged, "the image is damaged: it says # segments", [count.into(), 0])
             }
             ImageError::SegmentLength { index, length_bytes } => (
                 Code::Damaged,
@@ -172,16 +165,14 @@ impl From<ImageError> for Refusal<'_> {
                 [index.into(), length_bytes],
             ),
             ImageError::SegmentMisaligned { index, load_address, .. } => {
-                let words = "no bootloader can map this image: segment # wants to be at address $";
+                let words = "the image is damaged: segment # cannot lie at $";
                 (Code::Damaged, words, [index.into(), load_address])
             }
             ImageError::Checksum { stored, computed } => {
-                let words = "the image is damaged: its checksum is $, but its data gives $";
+                let words = "the image is damaged: checksum $ instead of $";
                 (Code::Damaged, words, [stored.into(), computed.into()])
             }
-            ImageError::Digest => {
-                (Code::Damaged, "the image is damaged: its SHA-256 digest is not that of its content", [0, 0])
-            }
+            ImageError::Digest => (Code::Damaged, "the image is damaged: its SHA-256 differs", [0, 0]),
             ImageError::Signature { block, .. } => {
                 (Code::Damaged, "signature block #: ~", [u32::from(block) + 1, 0])
             }
@@ -194,15 +185,15 @@ impl From<ImageError> for Refusal<'_> {
 /// What is wrong with a signature.
 pub(crate) const fn signature_words(error: SignatureError) -> &'static str {
     match error {
-        SignatureError::NotABlock { .. } => "there is no signature block",
-        SignatureError::Damaged => "the signature block is damaged",
-        SignatureError::UnknownVersion { .. } => "the signature block has an unknown version",
-        SignatureError::P192 => "the signature is ECDSA on P-192, which is too weak",
-        SignatureError::P384 => "the signature is ECDSA on P-384, which is not supported",
-        SignatureError::UnknownCurve { .. } => "the signature is ECDSA on an unknown curve",
-        SignatureError::BadKey => "the public key in the signature block cannot be one",
-        SignatureError::BadSignature => "the signature is not by the key that it names",
-        SignatureError::OtherDigest => "the signature is that of another image",
+        SignatureError::NotABlock { .. } => "no signature block",
+        SignatureError::Damaged => "damaged",
+        SignatureError::UnknownVersion { .. } => "of an unknown version",
+        SignatureError::P192 => "ECDSA on P-192 is too weak",
+        SignatureError::P384 => "ECDSA on P-384 is not supported",
+        SignatureError::UnknownCurve { .. } => "ECDSA on an unknown curve",
+        SignatureError::BadKey => "the public key cannot be one",
+        SignatureError::BadSignature => "not signed by the key that it names",
+        SignatureError::OtherDigest => "of another image",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whose signature an image needs: keys compiled in, narrowed by what is stored, and the keys in eFuse.
 
+use contract::Code;
 use image::signature::{SignatureBlock, SignatureError, SignatureSector};
 
 use crate::refusal::{Refusal, refuse, signature_words};
@@ -50,7 +51,7 @@ pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refus
         return Ok(if is_block { Signed::Unchecked } else { Signed::No });
     }
     let Some(blocks) = blocks.filter(|_| is_block) else {
-        return refuse!(Unsigned, "the image is not signed, and this device takes only signed ones");
+        return refuse!(Unsigned, "the image is not signed");
     };
     let (mut trusted, mut in_efuse, mut bad) = (false, trust.secure_boot.is_none(), None);
     for (_, block) in blocks {
@@ -77,13 +78,15 @@ pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refus
     match (trusted, in_efuse, bad) {
         (true, true, _) => Ok(Signed::Yes),
         (true, false, _) => {
-            refuse!(SecureBoot, "no key in this device's eFuses signed the image: it could not boot")
+            refuse!(SecureBoot, "not signed by a key in this device's eFuses")
         }
-        (false, _, Some(Some(error))) => refuse!(BadSignature, signature_words(error)),
+        (false, _, Some(Some(error))) => {
+            Err(Refusal::quoting(Code::BadSignature, "the signature: ~", signature_words(error)))
+        }
         (false, _, Some(None)) => {
-            refuse!(BadSignature, "this firmware was built without the means to verify signatures")
+            refuse!(BadSignature, "this firmware cannot verify signatures")
         }
-        (false, _, None) => refuse!(UntrustedKey, "nobody whom this device trusts signed the image"),
+        (false, _, None) => refuse!(UntrustedKey, "not signed by anybody whom this device trusts"),
     }
 }
 

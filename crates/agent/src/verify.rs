@@ -2,7 +2,7 @@
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
-use image::{Chip, ImageError, Summary, Verifier, digest_so_far};
+use image::{Chip, ImageError, Summary, Verifier, digest_on, digest_so_far};
 use sha2::{Digest, Sha256};
 
 use crate::checks::Traits;
@@ -26,6 +26,8 @@ pub struct SlotImage {
     pub version: Option<Version>,
     /// Whether a digest shows damage to it.
     pub is_protected: bool,
+    /// Where its signature sector begins, from the slot's start, if it has one.
+    pub signature_offset: Option<u32>,
     /// What the next image must agree with.
     pub traits: Traits,
 }
@@ -35,7 +37,8 @@ impl SlotImage {
         let Summary { sha256, total_bytes, .. } = *summary;
         let traits = Traits::of(&summary.header, summary.descriptor.as_ref());
         let (chip, version, is_protected) = (summary.chip(), version_in(summary), summary.is_protected());
-        Self { sha256, total_bytes, chip, version, is_protected, traits }
+        let signature_offset = summary.signature_offset();
+        Self { sha256, total_bytes, chip, version, is_protected, signature_offset, traits }
     }
 }
 
@@ -70,7 +73,13 @@ pub fn read_slot<F: ReadNorFlash>(
             break;
         }
     }
-    Ok(verifier.finish().map(|summary| SlotImage::new(&summary)))
+    Ok(image_in(&verifier))
+}
+
+/// What was verified, in a frame of its own: a summary takes as much of the stack as a verifier.
+#[inline(never)]
+fn image_in(verifier: &Verifier) -> Result<SlotImage, ImageError> {
+    Ok(SlotImage::new(&verifier.finish()?))
 }
 
 /// Reads a downloaded image back, in steps.
@@ -85,6 +94,7 @@ pub(crate) struct ReadBack {
 }
 
 impl ReadBack {
+    #[inline(never)]
     pub(crate) fn new(slot: Partition, total_bytes: u32) -> Self {
         let (hash, verifier) = (Sha256::new(), Verifier::new());
         Self { slot, total_bytes, done_bytes: 0, hash, verifier, refused: None }
@@ -104,7 +114,7 @@ impl ReadBack {
             let read = chunk.get_mut(..wanted.next_multiple_of(WRITE_ALIGN_BYTES)).unwrap_or_default();
             flash::read(flash, self.slot.offset + self.done_bytes, read)?;
             let read = chunk.get(..wanted).unwrap_or_default();
-            self.hash.update(read);
+            digest_on(&mut self.hash, read);
             if self.refused.is_none() {
                 self.refused = self.verifier.push(read).err();
             }

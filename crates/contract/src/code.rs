@@ -10,6 +10,8 @@ use crate::{REASON_MAX_BYTES, Reason};
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
         /// Why an attempt was refused, failed or fell back. Words may change; these do not.
+        // A word wide: what it lies beside is then copied in words, without padding.
+        #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[$doc])* $variant),+
@@ -131,6 +133,13 @@ impl Reason {
         self
     }
 
+    /// Whether it has this very code, without looking through all of them.
+    pub fn is_coded(&self, code: Code) -> bool {
+        let rest = self.as_str().as_bytes().strip_suffix(b"]");
+        rest.and_then(|rest| rest.strip_suffix(code.as_str().as_bytes()))
+            .is_some_and(|rest| rest.ends_with(b"["))
+    }
+
     /// The code, where there is one that is known.
     pub fn code(&self) -> Option<Code> {
         let (words, code) = self.as_str().strip_suffix(']')?.rsplit_once('[')?;
@@ -156,6 +165,7 @@ mod tests {
         let reason = Reason::new("the image is for esp32c3").coded(Code::WrongChip);
         assert_eq!(reason.as_str(), "the image is for esp32c3 [wrong_chip]");
         assert_eq!((reason.words(), reason.code()), ("the image is for esp32c3", Some(Code::WrongChip)));
+        assert!(reason.is_coded(Code::WrongChip) && !reason.is_coded(Code::Crashed));
         assert_eq!(Reason::new("odd [unheard_of]").code(), None);
         assert_eq!(Reason::new("odd [unheard_of]").words(), "odd [unheard_of]");
         assert_eq!(Reason::new("x[wrong_chip]").code(), None);

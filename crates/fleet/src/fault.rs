@@ -244,7 +244,7 @@ mod tests {
     }
 
     /// Every code, whether the image ran, and whether the end counts against it.
-    const TABLE: [(Code, bool, bool); 34] = [
+    const TABLE: [(Code, bool, bool); 35] = [
         (Code::NotAnImage, false, true),
         (Code::WrongChip, false, false),
         (Code::ChipRevision, false, false),
@@ -279,6 +279,7 @@ mod tests {
         (Code::BrokerNotReached, true, true),
         (Code::NotConfirmed, true, true),
         (Code::CrashLoop, true, true),
+        (Code::MoveFailed, false, false),
     ];
 
     #[test]

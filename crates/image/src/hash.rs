@@ -2,11 +2,17 @@
 
 use sha2::{Digest, Sha256};
 
+/// Takes more bytes.
+#[inline(never)]
+pub fn digest_on(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update(bytes);
+}
+
 /// The digest of bytes that are in memory as a whole.
 #[inline(never)]
 pub fn digest(bytes: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
-    hash.update(bytes);
+    digest_on(&mut hash, bytes);
     digest_so_far(&hash)
 }
 

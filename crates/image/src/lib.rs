@@ -33,7 +33,7 @@ pub use chip::{Chip, Region, UnknownChip};
 pub use demo::{Behaviour, Demo, UnknownBehaviour};
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
-pub use hash::{digest, digest_so_far};
+pub use hash::{digest, digest_on, digest_so_far};
 pub use header::{FlashMode, Header, Revision};
 pub use prefix::{PREFIX_BYTES, Prefix};
 pub use segment::{SEGMENTS_MAX, Segment, SegmentHeader, Segments};

@@ -19,7 +19,7 @@ use crate::signature::{
 };
 use crate::{
     AppDescriptor, Demo, Header, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments, Summary,
-    digest_so_far,
+    digest_on, digest_so_far,
 };
 
 /// The longest image: the largest flash that a bootloader maps.
@@ -126,6 +126,7 @@ impl Verifier {
         Self::of(Source::Slot)
     }
 
+    #[inline(never)]
     fn of(source: Source) -> Self {
         Self {
             source,
@@ -506,7 +507,7 @@ impl Verifier {
     /// Counts and hashes bytes.
     #[inline(never)]
     fn take(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
+        digest_on(&mut self.hash, bytes);
         self.offset += bytes.len() as u32;
     }
 

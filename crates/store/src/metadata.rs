@@ -134,6 +134,13 @@ impl ProductFile {
     /// to a slip of the pen, so wrong types are errors.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        // A key that was only written another way would be passed over, and with it what it protects.
+        let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
+        for known in ["chip", "slot_bytes", "trusted_keys"] {
+            if let Some(other) = map.keys().find(|key| *key != known && plain(key) == plain(known)) {
+                return Err(format!("{other:?} is written {known:?}"));
+            }
+        }
         let said = |key: &str| map.get(key).filter(|value| !value.is_null());
         let chip = match said("chip") {
             None => None,
@@ -192,7 +199,14 @@ mod tests {
         let file =
             ProductFile::parse(br#"{"chip":"esp32s3","slot_bytes":1048576,"other":1}"#).expect("readable");
         assert_eq!((file.chip.as_deref(), file.slot_bytes), (Some("esp32s3"), Some(1_048_576)));
-        for text in ["", "[]", r#"{"chip":"z80"}"#, r#"{"slot_bytes":"1M"}"#, r#"{"trusted_keys":["x"]}"#] {
+        for text in [
+            "",
+            "[]",
+            r#"{"chip":"z80"}"#,
+            r#"{"slot_bytes":"1M"}"#,
+            r#"{"trusted_keys":["x"]}"#,
+            r#"{"trustedKeys":[]}"#,
+        ] {
             assert!(ProductFile::parse(text.as_bytes()).is_err(), "{text}");
         }
     }

@@ -197,7 +197,7 @@ impl fmt::Display for Notice {
             Self::Progress(Progress { phase, done, total }) => {
                 write!(f, "{}: {done} of {total} bytes", phase.as_str())
             }
-            Self::UrlExpired => f.write_str("the URL expired; asks for a fresh one"),
+            Self::UrlExpired => f.write_str("asks for a fresh URL"),
             Self::Ended(outcome, reason) if reason.as_str().is_empty() => f.write_str(outcome.as_str()),
             Self::Ended(outcome, reason) => write!(f, "{} {reason}", outcome.as_str()),
             Self::Moving(address) => write!(f, "connects to {address}"),

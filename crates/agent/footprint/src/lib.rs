@@ -51,13 +51,24 @@ pub struct Heads {
     pub part: &'static [u8],
 }
 
+/// Texts of a server's lie beside the images: a device has none of them.
+macro_rules! fixture {
+    ($file:literal) => {{
+        #[unsafe(link_section = ".fixture")]
+        static BYTES: [u8; include_bytes!(concat!(env!("OUT_DIR"), $file)).len()] =
+            *include_bytes!(concat!(env!("OUT_DIR"), $file));
+        &BYTES
+    }};
+}
+
 /// For images of the length that [`NEW`] and [`OLD`] have.
+#[unsafe(link_section = ".fixture")]
 pub static HEADS: Heads = Heads {
-    forbidden: include_bytes!(concat!(env!("OUT_DIR"), "/forbidden")),
-    redirect: include_bytes!(concat!(env!("OUT_DIR"), "/redirect")),
-    tail: include_bytes!(concat!(env!("OUT_DIR"), "/tail")),
-    whole: include_bytes!(concat!(env!("OUT_DIR"), "/whole")),
-    part: include_bytes!(concat!(env!("OUT_DIR"), "/part")),
+    forbidden: fixture!("/forbidden"),
+    redirect: fixture!("/redirect"),
+    tail: fixture!("/tail"),
+    whole: fixture!("/whole"),
+    part: fixture!("/part"),
 };
 
 static mut RETAINED: [u8; RETAINED_BYTES] = [0; RETAINED_BYTES];

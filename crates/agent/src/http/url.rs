@@ -80,7 +80,7 @@ impl Parts {
             }
         };
         let name = bytes.get(host.0..host.1)?;
-        if name.is_empty() || !name.iter().all(fits) || (is_ipv6 && !name.contains(&b':')) {
+        if name.is_empty() || !name.iter().all(fits) || (is_ipv6 && find(name, 0, b":") == name.len()) {
             return None;
         }
         let port = match bytes.get(after..)? {
@@ -103,7 +103,7 @@ impl Parts {
 #[inline(never)]
 fn find(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
     let mut at = from;
-    while bytes.get(at).is_some_and(|byte| !wanted.contains(byte)) {
+    while bytes.get(at).is_some_and(|byte| wanted.iter().all(|wanted| wanted != byte)) {
         at += 1;
     }
     at.min(bytes.len())

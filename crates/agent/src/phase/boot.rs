@@ -95,6 +95,9 @@ impl Agent {
         let mut crashes = retained::crashes(memory, &image.sha256);
         if self.settings.reset.is_crash() {
             crashes = crashes.saturating_add(1);
+        } else if self.settings.reset == ResetReason::DeepSleep {
+            // It ran until it chose to sleep, which makes up for one.
+            crashes = crashes.saturating_sub(1);
         }
         retained::write(memory, &image.sha256, crashes);
         if crashes > 0 {
@@ -149,8 +152,9 @@ impl Agent {
     fn take_note<P: Port>(&mut self, port: &mut P, fate: Fate) {
         match fate {
             Fate::Nothing | Fate::FallBack | Fate::Rearm { .. } => return,
+            Fate::Stuck => self.record.attempt = None,
             Fate::OnTrial { again } => return self.on_trial(port, again),
-            Fate::Resume => return self.await_resume(port),
+            Fate::Resume => return self.resume_later(port),
             Fate::Confirmed => {
                 if let Some(image) = &self.image {
                     self.record.confirm(image.sha256);
@@ -164,7 +168,7 @@ impl Agent {
             Fate::Rejected => {
                 let why = self.record.last.as_ref().map(|last| last.reason.clone()).unwrap_or_default();
                 // A crash loop was counted as it was found.
-                if why.code() != Some(Code::CrashLoop) {
+                if !why.is_coded(Code::CrashLoop) {
                     self.blame();
                 }
                 self.end(Outcome::Failed, why);
@@ -199,7 +203,7 @@ impl Agent {
         // The boot that a bootloader with rollback would have refused. Power that came on says nothing against
         // the image: it gets another chance.
         if again && self.settings.reset != ResetReason::PowerOn {
-            let why = "rolled back: it did not confirm itself in its first boot";
+            let why = "rolled back: not confirmed in its first boot";
             self.phase = self.reject(port, &Refusal::plain(Code::NotConfirmed, why));
             return;
         }
@@ -207,7 +211,7 @@ impl Agent {
     }
 
     /// The URL is gone with the memory; a fresh one is asked for as soon as there is a broker.
-    fn await_resume<P: Port>(&mut self, port: &mut P) {
+    fn resume_later<P: Port>(&mut self, port: &mut P) {
         let slot = self.target_slot();
         let mark = Bookmark::read(port, slot).ok().flatten();
         self.download.begin(slot, mark);
@@ -226,7 +230,14 @@ impl Agent {
         attempt.stage = Stage::Selected;
         let wanted = attempt.sha256;
         let slot = self.target_slot();
-        let intact = matches!(read_slot(port, slot), Ok(Ok(image)) if image.sha256 == wanted);
+        // Trust may have changed since it was judged.
+        let intact = match read_slot(port, slot) {
+            Ok(Ok(image)) if image.sha256 == wanted => {
+                let keys = self.settings.trusted_keys;
+                self.judge_signature(port, slot, image.signature_offset, keys).is_ok()
+            }
+            _ => false,
+        };
         // Cut before: this boot is as if it had not been. Cut during or after: the next boot tries once less.
         // Without a record that counts, it could go on for ever.
         intact && self.keeper.store(port, &self.record).is_ok() && self.select(port).is_ok()

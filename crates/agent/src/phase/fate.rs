@@ -26,6 +26,8 @@ pub(super) enum Fate {
     RolledBack(Code),
     /// As before, and the reason is recorded.
     Rejected,
+    /// The running image was given up, and the bootloader came back to it.
+    Stuck,
     /// The running image was given up, or is to be: it crashed again and again after it was confirmed.
     FallBack,
 }
@@ -60,8 +62,9 @@ pub(super) fn fate(found: Found<'_>) -> Fate {
         return Fate::Confirmed;
     }
     if of_this_image.is_some_and(|attempt| attempt.stage == Stage::Rejected) {
-        // Cut between the record and the entry that makes it so.
-        return Fate::FallBack;
+        // Cut between the record and the entry that makes it so. Where otadata chooses another one already, the bootloader
+        // could not start that; leaving again would be in vain, and for ever.
+        return if selected.is_some() { Fate::FallBack } else { Fate::Stuck };
     }
     let Some(attempt) = attempt.filter(|attempt| !crash_loop || attempt.stage != Stage::Downloading) else {
         return if crash_loop { Fate::FallBack } else { Fate::Nothing };
@@ -101,8 +104,8 @@ pub(super) const fn words(code: Code) -> &'static str {
         Code::Crashed => "rolled back: the new image crashed before it was confirmed",
         Code::Hung => "rolled back: the new image hung before it was confirmed",
         Code::Restarted => "rolled back: the new image restarted before it was confirmed",
-        Code::NotBootable => "rolled back: the bootloader could not start the new image",
-        Code::Interrupted => "interrupted: the device restarted before the new image was selected",
-        _ => "rolled back: the power was lost before the new image was confirmed",
+        Code::NotBootable => "rolled back: the new image did not start",
+        Code::Interrupted => "interrupted: restarted before the new image was selected",
+        _ => "rolled back: the power was lost",
     }
 }

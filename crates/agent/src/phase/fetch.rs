@@ -84,7 +84,7 @@ impl Agent {
         (self.asking, self.redirects, self.ready) = (Asking::Tail, 0, false);
         self.to.clone_from(&self.named);
         if self.encryption == Encryption::Unsupported {
-            let why = "the flash is encrypted, and this firmware cannot write through that";
+            let why = "this firmware cannot write encrypted flash";
             return self.fail(port, &Refusal::plain(Code::Encryption, why));
         }
         let slot = self.target_slot();
@@ -224,7 +224,7 @@ impl Agent {
     ) -> Phase {
         match head.status {
             200 | 206 if head.encoded => {
-                let why = "the server compressed the file, which was not asked for";
+                let why = "the server compressed the file";
                 self.fail(port, &Refusal::plain(Code::ServerError, why))
             }
             200 | 206 if self.asking == Asking::Tail => self.on_tail_head(port, fetch, head, version),
@@ -237,7 +237,7 @@ impl Agent {
             416 | 501 if self.asking == Asking::Tail => self.ask_for_image(),
             416 => {
                 self.download.start_over();
-                self.lose(port, "the server does not have the part that was asked for")
+                self.lose(port, "the server does not have this part")
             }
             // Replaced between the server's two looks at it.
             409 | 412 => {
@@ -247,7 +247,11 @@ impl Agent {
             status => {
                 let words = "the server answered #";
                 let refusal = Refusal::new(Code::ServerError, words, &[status.into()]);
-                if matches!(status, 408 | 429 | 500..) { self.retry(port, &refusal) } else { self.fail(port, &refusal) }
+                if matches!(status, 408 | 429 | 500..) {
+                    self.retry(port, &refusal)
+                } else {
+                    self.fail(port, &refusal)
+                }
             }
         }
     }
@@ -310,7 +314,7 @@ impl Agent {
             return if self.download.push_tail(bytes) {
                 Phase::Downloading { fetch, heard_ms: self.now_ms }
             } else {
-                self.lose(port, "the server sent more than it had announced")
+                self.lose(port, "the server sent more than announced")
             };
         }
         // The first bytes alone, so that an image that is refused for what they say costs no write at all.
@@ -366,7 +370,7 @@ impl Agent {
             self.download.finish(port, &self.settings, running)
         });
         match finished {
-            Ok(None) => self.lose(port, "the server sent less than it had announced"),
+            Ok(None) => self.lose(port, "the server sent less than announced"),
             Ok(Some(sha256)) => {
                 self.received_sha256 = sha256;
                 self.read_back = Some(ReadBack::new(self.target_slot(), self.download.received()));
@@ -400,7 +404,8 @@ impl Agent {
         if self.retries >= self.settings.retries {
             let mut words = Reason::default();
             why.tell(&mut words);
-            let given_up = Refusal::quoting(Code::ConnectionLost, "given up after # tries: ~", words.as_str());
+            let given_up =
+                Refusal::quoting(Code::ConnectionLost, "given up after # tries: ~", words.as_str());
             return self.fail(port, &Refusal { numbers: [u32::from(self.retries) + 1, 0, 0], ..given_up });
         }
         self.cancel_due = true;
@@ -417,9 +422,13 @@ impl Agent {
                 let why = "interrupted: the device restarted during the download, and no fresh URL came";
                 (Code::Interrupted, why)
             } else {
-                (Code::UrlExpired, "the server answered 403, and no URL that works came in time")
+                (Code::UrlExpired, "the server answered 403, and no fresh URL came")
             };
             return self.fail(port, &Refusal::plain(code, why));
+        }
+        if !self.connected {
+            // Nobody would hear it: asked once there is a broker.
+            return Phase::AwaitingUrl { until_ms: u64::MAX };
         }
         self.url_requests += 1;
         self.queue_request();

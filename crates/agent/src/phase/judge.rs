@@ -2,21 +2,20 @@
 
 use super::fetch::Asking;
 use super::{Agent, Phase};
+use heapless::Vec;
+
 use crate::bytes::part_mut;
 use crate::checks;
 use crate::download::TAIL_BYTES;
-use crate::flash::{self, SECTOR_BYTES};
+use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::otadata::{self, Entries, State};
+use crate::partition::Partition;
 use crate::port::{NotKept, Port};
-use crate::record::{Attempt, Last, Stage};
+use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::{Refusal, refuse};
 use crate::signature::{Signed, Trust, signed_by};
 use crate::verify::version_in;
 use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
-use heapless::Vec;
-
-/// So many failures after boot or in verification, and an image is refused.
-pub(super) const QUARANTINE_AT: u8 = 2;
 
 impl Agent {
     fn trust(&self) -> Trust<'_> {
@@ -48,7 +47,7 @@ impl Agent {
     /// The file's end was received: whether the rest is worth the trouble.
     pub(super) fn judge_tail<P: Port>(&mut self, port: &mut P) -> Phase {
         let Some(tail) = self.download.tail() else {
-            return self.lose(port, "the server sent less than it had announced");
+            return self.lose(port, "the server sent less than announced");
         };
         let sector = tail.last_chunk::<SECTOR_BYTES>().map_or(tail, |sector| sector);
         let signed = match signed_by(sector, self.trust()) {
@@ -99,6 +98,7 @@ impl Agent {
         }
         self.store(port);
         self.keep_running(port)?;
+        self.forget_target(port)?;
         self.ready = true;
         Ok(())
     }
@@ -132,8 +132,14 @@ impl Agent {
                 let verdict = self.judge(port, &sha256);
                 self.read_back = None;
                 match verdict {
-                    Ok(version) => self.choose(port, sha256, version),
-                    Err(refusal) => self.fail(port, &refusal),
+                    Ok(version) => self.choose(port, sha256, version.as_ref()),
+                    Err(refusal) => {
+                        // What was refused must not lie there whole: a bootloader asks nobody whom it starts if the running
+                        // image is lost one day. Cut before: it is refused again. Cut during or after: it does not boot.
+                        // A fault leaves it as a cut does.
+                        let _ = flash::erase(port, self.target_slot().offset);
+                        self.fail(port, &refusal)
+                    }
                 }
             }
         }
@@ -149,7 +155,7 @@ impl Agent {
             return refuse!(Flash, "the flash does not hold what was written to it");
         }
         if self.record.failures_of(sha256) >= QUARANTINE_AT {
-            return refuse!(Quarantined, "quarantined: this image failed twice on this device");
+            return refuse!(Quarantined, "quarantined: this image failed twice here");
         }
         let verdict = self.judge_content(port);
         let at_fault = |refusal: &Refusal<'_>| {
@@ -176,22 +182,22 @@ impl Agent {
         let running = self.image.as_ref().map(|image| &image.traits);
         checks::fits(&summary.header, summary.descriptor.as_ref(), &self.settings, running)?;
         if !summary.is_protected() {
-            return refuse!(
-                Unprotected,
-                "the image has neither a digest nor a signature: damage would go unseen"
-            );
+            return refuse!(Unprotected, "the image has neither digest nor signature");
         }
-        self.judge_signature(port, summary.signature_offset())?;
+        let (slot, offset) = (self.target_slot(), summary.signature_offset());
+        self.judge_signature(port, slot, offset, self.settings.trusted_keys)?;
         Ok(version_in(&summary))
     }
 
     /// The verifier has seen that the blocks speak of this image; what they are worth is seen here.
-    fn judge_signature<P: Port>(
+    #[inline(never)]
+    pub(super) fn judge_signature<P: Port>(
         &mut self,
         port: &mut P,
+        slot: Partition,
         offset: Option<u32>,
+        compiled: &[[u8; 32]],
     ) -> Result<(), Refusal<'static>> {
-        let slot = self.target_slot();
         // The buffer has nothing in it any more.
         let sector = part_mut(self.download.scratch(), 0, SECTOR_BYTES);
         match offset {
@@ -199,7 +205,7 @@ impl Agent {
             Some(offset) => flash::read(port, slot.offset + offset, sector)?,
         }
         let trust = Trust {
-            compiled: self.settings.trusted_keys,
+            compiled,
             narrowed: self.record.trusted.as_deref(),
             secure_boot: self.settings.hardware.secure_boot,
         };
@@ -207,9 +213,9 @@ impl Agent {
     }
 
     /// A good image: selected, unless it runs already.
-    fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<Version>) -> Phase {
+    fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<&Version>) -> Phase {
         if self.to.is_none() {
-            self.to = self.record.version_of(&sha256).or(version.as_ref()).cloned();
+            self.to = self.record.version_of(&sha256).or(version).cloned();
         }
         if let Some(version) = &self.to {
             self.record.learn(sha256, version.clone());
@@ -237,6 +243,16 @@ impl Agent {
             }
             Err(refusal) => self.fail(port, &refusal),
         }
+    }
+
+    /// What otadata says of the image that lay in the slot before must not be taken for news of this one.
+    fn forget_target<P: Port>(&mut self, port: &mut P) -> Result<(), Fault> {
+        let entries = Entries::read(port, self.table.otadata)?;
+        for sector in entries.stale(self.running, self.target, self.slots()).into_iter().flatten() {
+            // Cut before, during or after: the entry decided nothing, and another one names the running slot or none needs to.
+            otadata::erase(port, self.table.otadata, sector)?;
+        }
+        Ok(())
     }
 
     #[inline(never)]
@@ -286,7 +302,8 @@ impl Agent {
     #[inline(never)]
     fn told(&self, refusal: &Refusal<'_>) -> Reason {
         let project = self.image.as_ref().and_then(|image| image.traits.project.as_deref());
-        let text = if refusal.code == Code::WrongProject { project.unwrap_or_default() } else { refusal.text };
+        let text =
+            if refusal.code == Code::WrongProject { project.unwrap_or_default() } else { refusal.text };
         Refusal { text, ..*refusal }.reason()
     }
 }

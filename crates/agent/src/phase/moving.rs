@@ -1,6 +1,6 @@
 //! Moving to another broker or network: on trial until the broker was reached, and back again if it is not.
 
-use contract::Code;
+use contract::{Code, Reason};
 
 use super::Agent;
 use crate::connection::{Change, Connection, Connections};
@@ -17,7 +17,11 @@ impl Agent {
     /// Puts new connection settings on trial; the ones before come back if no broker is reached in
     /// [`crate::Settings::move_ms`], or in a few boots. An error: there is no place to keep the way back, and nothing changed.
     pub fn move_to<P: Port>(&mut self, port: &mut P, new: Connection) -> Result<(), NotKept> {
-        self.change_connections(port, |connections| connections.begin_move(new))
+        let mut new = Some(new);
+        self.returned = None;
+        self.change_connections(port, &mut |connections| {
+            new.take().map_or(Change::Nothing, |new| connections.begin_move(new))
+        })
     }
 
     /// Whether new connection settings are on trial.
@@ -27,18 +31,21 @@ impl Agent {
 
     /// At boot, before anything is connected with.
     pub(super) fn count_move<P: Port>(&mut self, port: &mut P) {
-        if self.change_connections(port, Connections::booted).is_ok() && self.reconnect_due {
+        if self.change_connections(port, &mut Connections::booted).is_ok() && self.reconnect_due {
             // It is the first connection of this boot, and comes by itself.
             self.reconnect_due = false;
-            self.note_return("the new settings reached no broker in several boots", 0);
+            self.returned = Some(0);
         }
     }
 
     /// The broker was reached.
     pub(super) fn settle<P: Port>(&mut self, port: &mut P) {
-        if self.is_moving() {
+        // A connection that was there before is none of the new settings'.
+        if self.is_moving() && !self.reconnect_due {
             // What cannot be kept is tried again at the next connect.
-            let _ = self.change_connections(port, Connections::confirmed);
+            if self.change_connections(port, &mut Connections::confirmed).is_ok() {
+                self.returned = None;
+            }
         }
     }
 
@@ -47,27 +54,44 @@ impl Agent {
         if self.moving_until_ms.is_none_or(|until_ms| self.now_ms < until_ms) {
             return;
         }
+        if self.connected {
+            // It works; only that could not be kept.
+            self.moving_until_ms = Some(self.now_ms + u64::from(self.settings.move_ms));
+            return self.settle(port);
+        }
         let seconds = self.settings.move_ms.div_ceil(1000);
-        if self.change_connections(port, Connections::returned).is_ok() {
-            self.note_return("the new settings reached no broker within # s", seconds);
+        if self.change_connections(port, &mut Connections::returned).is_ok() {
+            self.returned = Some(seconds);
         } else {
             self.moving_until_ms = Some(self.now_ms + u64::from(self.settings.move_ms));
         }
     }
 
-    fn note_return(&mut self, why: &'static str, seconds: u32) {
-        self.returned = Some(Refusal::new(Code::MoveFailed, why, &[seconds]).reason());
+    /// Why settings that were on trial were given up.
+    pub(super) fn why_returned(&self) -> Option<Reason> {
+        let words = match self.returned? {
+            0 => "no broker was reached in several boots",
+            _ => "no broker was reached within # s",
+        };
+        Some(Refusal::new(Code::MoveFailed, words, &[self.returned?]).reason())
     }
 
     /// Makes a change and keeps it; only what is kept is connected with, or a restart would not know the way back.
+    #[inline(never)]
     fn change_connections<P: Port>(
         &mut self,
         port: &mut P,
-        change: impl FnOnce(&mut Connections) -> Change,
+        change: &mut dyn FnMut(&mut Connections) -> Change,
     ) -> Result<(), NotKept> {
-        let mut connections = self.keeper.connections(port)?;
+        let mut connections = Connections::default();
+        self.keeper.fill_connections(port, &mut connections)?;
         let change = change(&mut connections);
-        if change != Change::Nothing {
+        if change == Change::Nothing {
+            // A command that comes twice prolongs nothing. After a boot there is no deadline yet.
+            if self.moving_until_ms.is_some() || !connections.is_on_trial() {
+                return Ok(());
+            }
+        } else {
             // Cut before or during: the connections are those of before. Cut after: the change is made, and the next boot
             //   begins with it.
             self.keeper.store_connections(port, &self.record, &connections)?;

@@ -105,6 +105,8 @@ impl Agent {
             let message = match kind {
                 Kind::Report => Message::Report,
                 Kind::Progress(progress) => Message::Progress(progress),
+                // For an update that has ended meanwhile nothing is wanted.
+                Kind::Request if !matches!(self.phase, super::Phase::AwaitingUrl { .. }) => continue,
                 Kind::Request => Message::Request(Request::UrlExpired),
                 // A later outcome took its place.
                 Kind::Status => match &self.outcome {
@@ -140,24 +142,25 @@ impl Agent {
     pub fn report(&self) -> Option<Report> {
         let mut report = Report::bare(self.version()?.clone());
         report.product.clone_from(&self.settings.product);
-        report.chip = String::try_from(self.settings.hardware.chip.name()).ok();
+        report.chip = word(self.settings.hardware.chip.name());
         report.sha256 = self.image.as_ref().map(|image| contract::Sha256(image.sha256));
         report.slot = match self.running {
-            Running::Factory => String::try_from("factory").ok(),
-            Running::Slot(slot) => {
-                let mut name = String::try_from("ota_").unwrap_or_default();
-                name.push_str(&digits(slot.into(), 10)).ok().map(|()| name)
-            }
+            Running::Factory => word("factory"),
+            Running::Slot(_) => word("ota_"),
         };
-        report.state = String::try_from(self.running_state.as_str()).ok();
+        if let (Running::Slot(slot), Some(name)) = (self.running, &mut report.slot) {
+            // Two digits, and there is room for twelve.
+            let _ = name.push_str(&digits(slot.into(), 10));
+        }
+        report.state = word(self.running_state.as_str());
         report.slot_bytes = self.table.slots.iter().map(|slot| slot.size_bytes).min();
         report.rollback = self.record.rollback;
         report.reset = String::try_from(self.settings.reset.as_str()).ok();
         for lack in self.lacks() {
             // There is room for all of them.
-            let _ = String::try_from(lack.as_str()).map(|lack| report.lacks.push(lack));
+            let _ = word(lack.as_str()).map(|lack| report.lacks.push(lack));
         }
-        report.returned.clone_from(&self.returned);
+        report.returned = self.why_returned();
         if let Some(last) = &self.record.last {
             let outcome = LastOutcome { to: None, result: last.result, reason: None };
             let outcome = report.last.insert(outcome);
@@ -168,4 +171,10 @@ impl Agent {
         }
         Some(report)
     }
+}
+
+/// A word of a report, if it is not too long for one.
+#[inline(never)]
+fn word(text: &str) -> Option<String<16>> {
+    String::try_from(text).ok()
 }

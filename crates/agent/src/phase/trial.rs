@@ -2,20 +2,21 @@
 
 use contract::{Code, Outcome};
 
-use super::judge::QUARANTINE_AT;
 use super::{Agent, Phase};
 use crate::otadata::{self, Entries, Refused, Running};
 use crate::partition::Partition;
 use crate::port::Port;
-use crate::record::{Attempt, Last, Stage};
+use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
+use crate::settings::ResetReason;
 use crate::verify::read_slot;
 
 impl Agent {
     pub(super) fn confirm<P: Port>(&mut self, port: &mut P, until_ms: u64) -> Phase {
         // What did not work is done again with the next event, until the time is up.
-        if self.write_confirmation(port).is_err() {
-            return Phase::SelfTest { until_ms };
+        if let Err(refusal) = self.write_confirmation(port) {
+            let is_over = until_ms != u64::MAX && self.now_ms >= until_ms;
+            return if is_over { self.reject(port, &refusal) } else { Phase::SelfTest { until_ms } };
         }
         self.to = self.version().cloned();
         if let Some(image) = &self.image {
@@ -51,7 +52,7 @@ impl Agent {
     pub(super) fn reject_in_time<P: Port>(&mut self, port: &mut P) -> Phase {
         let seconds = self.settings.self_test_ms.div_ceil(1000);
         let (code, words) = if self.connected {
-            (Code::CheckFailed, "rolled back: the application's check did not pass within # s")
+            (Code::CheckFailed, "rolled back: the application was not well within # s")
         } else {
             (Code::BrokerNotReached, "rolled back: the broker was not reached within # s")
         };
@@ -61,7 +62,9 @@ impl Agent {
     /// Gives the running image up in its trial, if another one can take over.
     pub(super) fn reject<P: Port>(&mut self, port: &mut P, refusal: &Refusal<'_>) -> Phase {
         let Some(slot) = self.another_that_boots(port, false) else {
-            // Better an image that fails its test than none: it goes on trying for as long as it takes.
+            // Better an image that fails its test than none: it goes on trying for as long as it takes, says so, and takes
+            // whatever it is offered.
+            self.queue_report();
             return Phase::SelfTest { until_ms: u64::MAX };
         };
         let to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
@@ -85,13 +88,16 @@ impl Agent {
         let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
         if !already {
             let crashes = self.settings.crash_loop_at;
-            let why = "rolled back: the image crashed # times in a row after it was confirmed";
+            let why = "rolled back: the image crashed # times in a row";
             let to = self.version().cloned();
             let reason = Refusal::new(Code::CrashLoop, why, &[crashes.into()]).reason();
             self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
             // Now, not once the broker was reached: an image that crashes before that would never count, and two such
             // images would take turns for ever.
-            self.record.count_failure(sha256);
+            // A weak supply says nothing against an image.
+            if self.settings.reset != ResetReason::BrownOut {
+                self.record.count_failure(sha256);
+            }
             self.record.attempt =
                 Some(Attempt { stage: Stage::Rejected, slot: running, sha256, to, rearms: 0 });
             self.store(port);
@@ -110,40 +116,48 @@ impl Agent {
     }
 
     pub(super) fn running_partition(&self) -> Option<Partition> {
-        match self.running {
+        self.partition_of(self.running)
+    }
+
+    fn partition_of(&self, image: Running) -> Option<Partition> {
+        match image {
             Running::Factory => self.table.factory,
             Running::Slot(slot) => self.table.slots.get(usize::from(slot)).copied(),
         }
     }
 
     /// Another image that the bootloader can start now, read to its end: an entry says nothing of what lies in a slot.
-    /// `proven`: one that once ran confirmed here, and was not left as often as quarantine allows.
+    ///
+    /// The one that ran before comes first, then the factory app, then whatever else lies there: that must have run confirmed
+    /// here, not have failed as often as quarantine allows, and be signed by a key that is trusted today. With `proven` all of
+    /// them must have run so.
     #[inline(never)]
-    fn another_that_boots<P: Port>(&self, port: &mut P, proven: bool) -> Option<Running> {
-        // With more than two slots older images boot too; the one that ran before comes first.
+    fn another_that_boots<P: Port>(&mut self, port: &mut P, proven: bool) -> Option<Running> {
         let entries = Entries::read(port, self.table.otadata).ok();
         let before = entries.and_then(|entries| entries.slot_before(self.running, self.slots()));
-        for turn in 0..=self.slots() + 1 {
-            let slot = match (turn.checked_sub(1), before) {
-                (Some(slot), _) | (None, Some(slot)) => slot,
-                (None, None) => continue,
-            };
-            let (other, partition) = match self.table.slots.get(usize::from(slot)) {
-                Some(partition) => (Running::Slot(slot), *partition),
-                None => (Running::Factory, self.table.factory?),
-            };
-            if other == self.running {
-                continue;
-            }
-            let Ok(Ok(image)) = read_slot(port, partition) else { continue };
-            let sha256 = &image.sha256;
-            if image.chip == Some(self.settings.hardware.chip)
-                && (!proven
-                    || (self.record.was_confirmed(sha256) && self.record.failures_of(sha256) < QUARANTINE_AT))
-            {
-                return Some(other);
-            }
+        let before = before.map(Running::Slot);
+        if before.is_some_and(|before| self.can_take_over(port, before, proven, false)) {
+            return before;
         }
-        None
+        if self.can_take_over(port, Running::Factory, proven, false) {
+            return Some(Running::Factory);
+        }
+        (0..self.slots()).map(Running::Slot).find(|slot| self.can_take_over(port, *slot, true, true))
+    }
+
+    fn can_take_over<P: Port>(&mut self, port: &mut P, other: Running, proven: bool, trusted: bool) -> bool {
+        let Some(partition) = self.partition_of(other).filter(|_| other != self.running) else {
+            return false;
+        };
+        let Ok(Ok(image)) = read_slot(port, partition) else { return false };
+        let (hardware, sha256) = (&self.settings.hardware, &image.sha256);
+        let ran_well = self.record.was_confirmed(sha256) && self.record.failures_of(sha256) < QUARANTINE_AT;
+        // What the bootloader would refuse is nothing to go to: it would start the running image again.
+        let boots = image.chip == Some(hardware.chip)
+            && image.traits.secure_version >= hardware.secure_version.unwrap_or(0);
+        let keys = if trusted { self.settings.trusted_keys } else { &[] };
+        boots
+            && (ran_well || !proven)
+            && self.judge_signature(port, partition, image.signature_offset, keys).is_ok()
     }
 }

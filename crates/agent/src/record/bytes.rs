@@ -4,10 +4,10 @@
 //! Owned here: the bytes. Refused, whole: whatever has another magic or tag, or holds what is never written. The
 //! connections are left where they are when the rest is written anew, so that nobody need hold them in RAM.
 
-use contract::{Outcome, Reason, Version};
+use contract::{InvalidVersion, Outcome, Reason, Version};
 use heapless::Vec;
 
-use super::{Attempt, Failures, KEPT, Known, Last, Record, Stage};
+use super::{Attempt, Failures, KEPT, Last, Record, Stage, put_newest};
 use crate::bytes::{are_equal, part, part_mut, put, word};
 use crate::connection::{CONNECTIONS_BYTES, Connections};
 use crate::flash::{SECTOR_BYTES, WRITE_ALIGN_BYTES};
@@ -32,50 +32,58 @@ pub(super) fn sequence_of(bytes: &Bytes) -> Option<u32> {
     whole.then(|| word(bytes, MAGIC.len()))
 }
 
+/// What is kept, apart from its number: a digest of it.
+pub(super) fn content_of(bytes: &Bytes) -> [u8; 32] {
+    let begin = MAGIC.len() + 4;
+    image::digest(part(bytes, begin, TAG_AT - begin))
+}
+
 /// Writes all but the connections, which stay as they are in `bytes`.
 #[inline(never)]
 pub(super) fn encode(record: &Record, sequence: u32, bytes: &mut Bytes) {
     let mut out = Writer { bytes: part_mut(bytes, 0, CONNECTIONS_AT), at: 0 };
     out.put(&MAGIC);
     out.put(&sequence.to_le_bytes());
-    out.put(&[match record.rollback {
+    out.byte(match record.rollback {
         None => 0,
         Some(false) => 1,
         Some(true) => 2,
-    }]);
+    });
     match &record.attempt {
-        None => out.put(&[0]),
+        None => out.byte(0),
         Some(attempt) => {
-            out.put(&[1 + attempt.stage as u8, attempt.slot, attempt.rearms]);
+            for byte in [1 + attempt.stage as u8, attempt.slot, attempt.rearms] {
+                out.byte(byte);
+            }
             out.put(&attempt.sha256);
-            out.text(attempt.to.as_ref().map_or("", Version::as_str));
+            out.version(attempt.to.as_ref());
         }
     }
     match &record.last {
-        None => out.put(&[0]),
+        None => out.byte(0),
         Some(last) => {
-            out.put(&[if last.result == Outcome::Success { 1 } else { 2 }]);
-            out.text(last.to.as_ref().map_or("", Version::as_str));
+            out.byte(if last.result == Outcome::Success { 1 } else { 2 });
+            out.version(last.to.as_ref());
             out.text(last.reason.as_str());
         }
     }
-    out.put(&[record.known.len() as u8]);
+    out.byte(record.known.len() as u8);
     for known in &record.known {
         out.put(&known.sha256);
         out.text(known.version.as_str());
     }
-    out.put(&[record.failures.len() as u8]);
+    out.byte(record.failures.len() as u8);
     for failed in &record.failures {
         out.put(&failed.sha256);
-        out.put(&[failed.count]);
+        out.byte(failed.count);
     }
     out.digests(&record.confirmed);
-    out.put(&[u8::from(record.trusted.is_some())]);
+    out.byte(u8::from(record.trusted.is_some()));
     if let Some(trusted) = &record.trusted {
         out.digests(trusted);
     }
     while out.at < CONNECTIONS_AT {
-        out.put(&[0]);
+        out.byte(0);
     }
     seal(bytes);
 }
@@ -120,7 +128,7 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
     };
     if let Some(stage) = stage {
         let (slot, rearms, sha256) = (input.byte()?, input.byte()?, input.take()?);
-        record.attempt = Some(Attempt { stage, slot, sha256, to: input.version()?, rearms });
+        record.attempt = Some(Attempt { stage, slot, sha256, to: input.version().ok()?, rearms });
     }
     let result = match input.byte()? {
         0 => None,
@@ -129,7 +137,7 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
         _ => return None,
     };
     if let Some(result) = result {
-        let to = input.version()?;
+        let to = input.version().ok()?;
         let mut reason = Reason::default();
         reason.push_str(core::str::from_utf8(input.text()?).ok()?);
         record.last = Some(Last { to, result, reason });
@@ -138,12 +146,14 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
         if record.known.is_full() {
             return None;
         }
-        let sha256 = input.take()?;
-        // There is room. What could not be pushed would come back by value.
-        let _ = record.known.push(Known { sha256, version: input.version()?? });
+        record.learn(input.take()?, input.version().ok()??);
     }
     for _ in 0..input.byte()? {
-        record.failures.push(Failures { sha256: input.take()?, count: input.byte()? }).ok()?;
+        if record.failures.is_full() {
+            return None;
+        }
+        let failed = Failures { sha256: input.take()?, count: input.byte()? };
+        put_newest(&mut record.failures, None, failed);
     }
     input.digests(&mut record.confirmed)?;
     match input.byte()? {
@@ -154,10 +164,10 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
     Some(())
 }
 
-/// The connections; `None` for whatever does not check out.
-pub(super) fn decode_connections(bytes: &Bytes) -> Option<Connections> {
+/// Reads connections in place of the default; `None`, and anything at all in them, for whatever does not check out.
+pub(super) fn decode_connections(bytes: &Bytes, connections: &mut Connections) -> Option<()> {
     sequence_of(bytes)?;
-    Connections::read(part(bytes, CONNECTIONS_AT, CONNECTIONS_BYTES).first_chunk()?)
+    connections.read(part(bytes, CONNECTIONS_AT, CONNECTIONS_BYTES).first_chunk()?)
 }
 
 struct Writer<'a> {
@@ -173,13 +183,25 @@ impl Writer<'_> {
         self.at += bytes.len();
     }
 
+    #[inline(never)]
+    fn byte(&mut self, byte: u8) {
+        self.put(&[byte]);
+    }
+
+    #[inline(never)]
     fn text(&mut self, text: &str) {
-        self.put(&[text.len() as u8]);
+        self.byte(text.len() as u8);
         self.put(text.as_bytes());
     }
 
+    #[inline(never)]
+    fn version(&mut self, version: Option<&Version>) {
+        self.text(version.map_or("", Version::as_str));
+    }
+
+    #[inline(never)]
     fn digests(&mut self, digests: &[[u8; 32]]) {
-        self.put(&[digests.len() as u8]);
+        self.byte(digests.len() as u8);
         for digest in digests {
             self.put(digest);
         }
@@ -197,6 +219,7 @@ impl<'a> Reader<'a> {
         Some(*taken)
     }
 
+    #[inline(never)]
     fn byte(&mut self) -> Option<u8> {
         self.take().map(|[byte]| byte)
     }
@@ -209,9 +232,11 @@ impl<'a> Reader<'a> {
     }
 
     /// No version is written as an empty text; anything else must be one.
-    fn version(&mut self) -> Option<Option<Version>> {
-        let text = self.text()?;
-        if text.is_empty() { Some(None) } else { Version::from_bytes(text).ok().map(Some) }
+    fn version(&mut self) -> Result<Option<Version>, InvalidVersion> {
+        match self.text() {
+            Some([]) => Ok(None),
+            text => Version::from_bytes(text.unwrap_or_default()).map(Some),
+        }
     }
 
     fn digests(&mut self, digests: &mut Vec<[u8; 32], KEPT>) -> Option<()> {

@@ -10,7 +10,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 
 use super::Record;
 use super::bytes::{
-    Bytes, RECORD_BYTES, decode, decode_connections, encode, encode_connections, sequence_of,
+    Bytes, RECORD_BYTES, content_of, decode, decode_connections, encode, encode_connections, sequence_of,
 };
 use crate::connection::Connections;
 use crate::flash::{self, Fault, SECTOR_BYTES};
@@ -126,9 +126,24 @@ impl Keeper {
     /// The connections; the default, which are the settings that the port itself came with, where none were ever kept
     /// or they do not check out. [`NotKept`]: they cannot be read now.
     pub fn connections<P: Port>(&self, port: &mut P) -> Result<Connections, NotKept> {
+        let mut connections = Connections::default();
+        self.fill_connections(port, &mut connections)?;
+        Ok(connections)
+    }
+
+    /// As [`Self::connections`], in place of the default.
+    #[inline(never)]
+    pub(crate) fn fill_connections<P: Port>(
+        &self,
+        port: &mut P,
+        connections: &mut Connections,
+    ) -> Result<(), NotKept> {
         let mut bytes = [0; RECORD_BYTES];
         self.read_newest(port, &mut bytes)?;
-        Ok(decode_connections(&bytes).unwrap_or_default())
+        if decode_connections(&bytes, connections).is_none() {
+            *connections = Connections::default();
+        }
+        Ok(())
     }
 
     /// The bytes of the newest record; zeros where there is none that checks out.
@@ -154,19 +169,26 @@ impl Keeper {
         connections: Option<&Connections>,
     ) -> Result<(), NotKept> {
         let mut bytes = [0; RECORD_BYTES];
-        let place = match self.home {
-            Home::Nowhere => return Err(NotKept),
-            Home::Adapter => 0,
-            Home::Partition(region) => self.make_room(port, region).map_err(|_| NotKept)?,
-        };
+        if matches!(self.home, Home::Nowhere) {
+            return Err(NotKept);
+        }
         // What cannot be read now is not overwritten: the connections among it would be lost.
         self.read_newest(port, &mut bytes)?;
+        let before = content_of(&bytes);
         self.sequence = self.sequence.wrapping_add(1);
         let sequence = self.sequence;
         encode(record, sequence, &mut bytes);
         if let Some(connections) = connections {
             encode_connections(connections, &mut bytes);
         }
+        if self.newest.is_some() && content_of(&bytes) == before {
+            // It is kept already; a refusal that is repeated costs no wear.
+            return Ok(());
+        }
+        let place = match self.home {
+            Home::Partition(region) => self.make_room(port, region).map_err(|_| NotKept)?,
+            Home::Adapter | Home::Nowhere => 0,
+        };
         match self.home {
             Home::Nowhere => {}
             // Cut before, during or after: the port keeps this record or the one before, as `Port::save` demands.

@@ -4,7 +4,7 @@ use std::vec::Vec as StdVec;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::bytes::{Bytes, decode_connections, encode, encode_connections, sequence_of};
+use super::bytes::{Bytes, encode, encode_connections, sequence_of};
 use super::*;
 use crate::connection::{CONNECTION_MAX_BYTES, Change, Connection, Connections};
 
@@ -13,6 +13,11 @@ extern crate std;
 fn decode(bytes: &Bytes) -> Option<Record> {
     let mut record = Record::new();
     bytes::decode(bytes, &mut record).map(|()| record)
+}
+
+fn decode_connections(bytes: &Bytes) -> Option<Connections> {
+    let mut connections = Connections::default();
+    bytes::decode_connections(bytes, &mut connections).map(|()| connections)
 }
 
 fn long_version() -> Version {

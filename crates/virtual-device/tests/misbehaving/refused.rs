@@ -54,7 +54,7 @@ async fn servers_that_stay_down_are_given_up() {
         Case::new("down", in_the_download(down)).fails(&words, Code::ConnectionLost).await;
     }
     let none = |_: &File, _: &Request| Answer::new(416).sent();
-    let words = given_up("the server does not have the part");
+    let words = given_up("the server does not have this part");
     fails_at_once_and_later("416", none, &words, Code::ConnectionLost).await;
 }
 
@@ -64,7 +64,7 @@ async fn connections_that_always_break_are_given_up() {
     let words = given_up("the connection was lost: ");
     fails_at_once_and_later("reset", reset, &words, Code::ConnectionLost).await;
     let closed = |file: &File, request: &Request| file.answer(request).cut(30, None);
-    let words = given_up("the connection closed before the response ended");
+    let words = given_up("the connection closed too early");
     fails_at_once_and_later("closed", closed, &words, Code::ConnectionLost).await;
     let mut nobody = Case::new("nobody", |_, _| Vec::new());
     nobody.url = |_| {
@@ -89,22 +89,22 @@ async fn what_is_not_http_is_given_up() {
 async fn heads_without_end_and_lengths_without_sense_are_given_up() {
     let padded =
         |file: &File, request: &Request| file.answer(request).field("X-Padding", "x".repeat(100_000)).sent();
-    let words = given_up("the head of the response is longer than 32 KiB");
+    let words = given_up("the response's head is too long");
     fails_at_once_and_later("100 KB", padded, &words, Code::ConnectionLost).await;
     let two = |file: &File, request: &Request| file.answer(request).field("content-length", "1").sent();
-    let words = given_up("the response is unclear about its length");
+    let words = given_up("the response's length is unclear");
     fails_at_once_and_later("two lengths", two, &words, Code::ConnectionLost).await;
     let broken = |file: &File, request: &Request| {
         let mut answer = file.answer(request).chunked(3000, "");
         answer.body[0] = b'x';
         answer.sent()
     };
-    let words = given_up("the response has a malformed chunk");
+    let words = given_up("the response's chunks are malformed");
     fails_at_once_and_later("chunk", broken, &words, Code::ConnectionLost).await;
     let coded = |file: &File, request: &Request| {
         file.answer(request).field("Content-Length", "").field("Transfer-Encoding", "gzip, chunked").sent()
     };
-    let words = given_up("the response has an unknown transfer coding");
+    let words = given_up("the response's coding is unknown");
     fails_at_once_and_later("coding", coded, &words, Code::ConnectionLost).await;
 }
 
@@ -113,11 +113,11 @@ async fn parts_that_are_never_the_right_ones_are_given_up() {
     let shifted = |file: &File, request: &Request| {
         file.answer(request).field("Content-Range", "bytes 8192-98303/98304").sent()
     };
-    let words = given_up("the server sent another part than was asked for");
+    let words = given_up("the server sent another part");
     fails_at_once_and_later("start", shifted, &words, Code::ConnectionLost).await;
     let lines =
         |file: &File, request: &Request| file.answer(request).field("Content-Range", "lines 0-1/2").sent();
-    let words = given_up("the server sent a part without saying which");
+    let words = given_up("the server sent a part and not which");
     fails_at_once_and_later("unit", lines, &words, Code::ConnectionLost).await;
     let huge = |file: &File, request: &Request| {
         let Some(start) = file.bytes.len().checked_sub(file.answer(request).body.len()) else {
@@ -131,7 +131,7 @@ async fn parts_that_are_never_the_right_ones_are_given_up() {
         answer.body.extend_from_slice(b"more");
         answer.field("Content-Length", "").sent()
     };
-    let words = "the server sent more than it had announced";
+    let words = "the server sent more than announced";
     Case::new("long body", in_the_download(longer)).fails(words, Code::ServerError).await;
     Case::new("long end", longer).fails(&given_up(words), Code::ConnectionLost).await;
 }
@@ -157,7 +157,7 @@ async fn redirects_that_lead_nowhere_are_not_followed() {
     assert_eq!(requests.len(), 6);
     Case::new("loop", in_the_download(redirect("?"))).fails(words, Code::ServerError).await;
     for to in ["ftp://127.0.0.1/x", "http://user@127.0.0.1/", "http://", "javascript:x"] {
-        let words = "the URL is not one that can be fetched";
+        let words = "the URL cannot be fetched";
         Case::new(to, redirect(to)).fails(words, Code::ServerError).await;
     }
     Case::new("nowhere", |_, _| Answer::new(302).sent())
@@ -165,7 +165,7 @@ async fn redirects_that_lead_nowhere_are_not_followed() {
         .await;
     let long =
         |_: &File, _: &Request| Answer::new(302).field("Location", format!("/{}", "x".repeat(3000))).sent();
-    let words = "the server redirects to a URL longer than 2048 bytes";
+    let words = "the server redirects to a URL that is too long";
     assert_eq!(Case::new("long", long).fails(words, Code::ServerError).await.len(), 1);
     let relative =
         |_: &File, _: &Request| Answer::new(302).field("Location", format!("/{}", "x".repeat(2040))).sent();
@@ -175,7 +175,7 @@ async fn redirects_that_lead_nowhere_are_not_followed() {
 #[tokio::test]
 async fn urls_that_stay_expired_are_given_up() {
     let expired = |_: &File, _: &Request| Answer::new(403).sent();
-    let words = "the server answered 403, and no URL that works came in time";
+    let words = "the server answered 403, and no fresh URL came";
     fails_at_once_and_later("403", expired, words, Code::UrlExpired).await;
     let mut case = Case::new("403 for the fresh one too", expired);
     case.fresh = Some(|url| format!("{url}&fresh"));

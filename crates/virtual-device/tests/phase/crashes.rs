@@ -44,7 +44,9 @@ fn five_crashes_in_a_row_bring_the_image_before_back() {
         bench.tell(Event::Connected);
         assert_eq!(bench.outcome(), Some((Outcome::Failed, Some(Code::CrashLoop))));
         let new = image::verify(&image("2.0.0")).expect("good").sha256;
-        assert_eq!(bench.agent.record().failures_of(&new), 1, "counted once");
+        // A weak supply says nothing against an image.
+        let counted = u8::from(reset != ResetReason::BrownOut);
+        assert_eq!(bench.agent.record().failures_of(&new), counted, "{reset:?}");
     }
 }
 
@@ -70,10 +72,11 @@ fn crashes_are_forgotten_once_the_image_ran_for_long_enough() {
 }
 
 #[test]
-fn a_wake_between_crashes_neither_counts_nor_forgives() {
+fn a_wake_makes_up_for_one_crash() {
     let bench = after(confirmed(), ResetReason::Panic, 4);
-    let bench = after(bench, ResetReason::DeepSleep, 3);
-    assert!(!bench.restart);
+    let bench = after(bench, ResetReason::DeepSleep, 1);
+    let bench = after(bench, ResetReason::Panic, 1);
+    assert!(!bench.restart, "four, of which one was slept over, and one more");
     assert!(after(bench, ResetReason::Panic, 1).restart);
 }
 

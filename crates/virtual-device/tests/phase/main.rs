@@ -7,6 +7,7 @@ mod bench;
 mod crashes;
 mod invariants;
 mod moves;
+mod subtle;
 mod tail;
 mod traps;
 #[path = "../power_cut/watched.rs"]

@@ -142,7 +142,7 @@ fn a_download_that_was_cut_short_goes_on() {
         assert_eq!((uncut.downloads, uncut.resumed_at), (2, 128 * 1024), "it goes on from the last bookmark");
         count += offer("a download that is lost, with a restart", &world, 0, 1);
     }
-    finish(count, 2_800);
+    finish(count, 2_600);
 }
 
 #[test]

@@ -74,6 +74,9 @@ pub(super) fn sign_file(
     appends: bool,
     output: &Path,
 ) -> anyhow::Result<String> {
+    if appends && ::image::verify(image).is_ok_and(|summary| summary.signature_blocks == 0) {
+        bail!("the image has no signature that another could stand beside; leave --append out");
+    }
     let signed = if appends { append(image, key) } else { sign(image, key) }?;
     let count = ::image::verify(&signed).context("the signed image")?.signature_blocks;
     std::fs::write(output, &signed).with_context(|| format!("{} cannot be written", output.display()))?;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    block, demo, device, devices, image, key, promote, publish, releases, serve, token, unblock,
+    bench, block, demo, device, devices, image, key, promote, publish, releases, serve, token, unblock,
     virtual_device,
 };
 
@@ -49,6 +49,8 @@ enum Command {
     Key(key::Args),
     /// Access tokens for the API
     Token(token::Args),
+    /// Measure this machine: signed URLs and decisions a second
+    Bench(bench::Args),
 }
 
 #[tokio::main]
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
         Command::Image(args) => image::run(args).await,
         Command::Key(args) => key::run(args).await,
         Command::Token(args) => token::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
     };
     result.unwrap_or_else(|error| output::error(&error))
 }

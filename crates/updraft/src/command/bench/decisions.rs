@@ -1,0 +1,149 @@
+//! Decisions a second: a server with its embedded broker, its database and its folder store, all in a temporary folder,
+//! and devices that really connected and reported.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use contract::{ChannelName, DeviceId, ProductName, Version};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use image::Chip;
+use image::build::Build;
+use server::app::App;
+use server::config::{Config, Secret};
+use server::run::{Running, StartOptions, start};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+use virtual_device::{Observer, Options as DeviceOptions};
+
+use super::{Options, compare, presign, print, rate};
+
+const PRODUCT: &str = "bench";
+const OLD: &str = "1.0.0";
+const NEW: &str = "1.1.0";
+/// Asked at a time, as a dashboard's users and a script would.
+const AT_ONCE: usize = 8;
+/// How long the devices may take to report.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many devices take turns
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    devices: u32,
+    #[command(flatten)]
+    options: Options,
+}
+
+pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let running = start(config(folder.path()), StartOptions::default()).await?;
+    let app = running.app();
+    let devices = devices(args.devices)?;
+    publish(app, OLD).await?;
+    promote(app, OLD).await?;
+    report(&running, &devices).await?;
+    let time = args.options.time();
+    let bare = presign::bare(time).await?;
+    let up_to_date = rate(time, async || decide(app, &devices, "up_to_date").await).await?;
+    publish(app, NEW).await?;
+    promote(app, NEW).await?;
+    let offered = rate(time, async || {
+        let decided = decide(app, &devices, "offered").await?;
+        cancel(app, &devices).await?;
+        anyhow::Ok(decided)
+    })
+    .await?;
+    running.stop().await?;
+    let rates = vec![
+        ("bare HMACs of a SigV4 URL".to_owned(), bare),
+        ("decision: up_to_date".to_owned(), up_to_date),
+        ("decision: offered, trigger sent, update cancelled".to_owned(), offered),
+    ];
+    print(&compare(rates), args.options.json);
+    Ok(())
+}
+
+/// The defaults, on free ports and in one folder that is gone at the end.
+fn config(folder: &Path) -> Config {
+    let mut config = Config::default();
+    config.http.listen.set_port(0);
+    config.mqtt.listen.set_port(0);
+    config.store.url = format!("file:{}", folder.join("store").display());
+    config.database.url = Secret::new(format!("sqlite:{}", folder.join("updraft.db").display()));
+    config
+}
+
+fn devices(count: u32) -> anyhow::Result<Vec<DeviceId>> {
+    (0..count).map(|number| Ok(format!("bench-{number}").parse()?)).collect()
+}
+
+fn product() -> ProductName {
+    PRODUCT.parse().expect("the product has a valid name")
+}
+
+fn version(text: &str) -> Version {
+    text.parse().expect("the versions are valid")
+}
+
+fn image_of(text: &str) -> Vec<u8> {
+    Build { size_bytes: 64 * 1024, ..Build::new(Chip::Esp32S3, text) }.bytes()
+}
+
+async fn publish(app: &App, text: &str) -> anyhow::Result<()> {
+    app.publish(&product(), Some(&version(text)), None, None, image_of(text).into()).await?;
+    Ok(())
+}
+
+async fn promote(app: &App, text: &str) -> anyhow::Result<()> {
+    app.promote(&product(), &version(text), &ChannelName::production()).await?;
+    Ok(())
+}
+
+/// Lets each device connect and say what it runs, then disconnect: what follows is to measure the server alone.
+async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
+    let address = running.mqtt_addr().context("the bench has its own broker")?;
+    let broker: Url = format!("mqtt://{address}").parse().context("the broker's address")?;
+    let firmware: Arc<[u8]> = image_of(OLD).into();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    for id in devices {
+        let registered = running.app().register_device(id, Some(&product())).await?;
+        let mut options = DeviceOptions::new(id.clone(), broker.clone(), firmware.clone());
+        options.password = Some(registered.mqtt_password);
+        tasks.spawn(virtual_device::run(options, stop.clone(), Observer::default()));
+    }
+    tasks.close();
+    let reported = tokio::time::timeout(PATIENCE, async {
+        for id in devices {
+            while running.app().device(id).await?.version.is_none() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        anyhow::Ok(())
+    });
+    reported.await.context("the devices did not report within a minute")??;
+    stop.cancel();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// Asks once for each device, and makes sure of the answer: a wrong one would be fast.
+async fn decide(app: &App, devices: &[DeviceId], expected: &str) -> anyhow::Result<u32> {
+    let answers = stream::iter(devices).map(async |id| app.check_update(id, true).await);
+    let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).try_collect().await?;
+    let other = answers.iter().find(|answer| answer.decision != expected);
+    ensure!(other.is_none(), "the decision is not {expected}: {other:?}");
+    Ok(u32::try_from(answers.len())?)
+}
+
+async fn cancel(app: &App, devices: &[DeviceId]) -> anyhow::Result<()> {
+    for id in devices {
+        if let Some(update) = app.device(id).await?.update {
+            app.cancel_update(update.id).await?;
+        }
+    }
+    Ok(())
+}

@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use super::{Db, Query, Write};
 
 /// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice.
-const MIGRATIONS: &[&str] = &[FLOOR];
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -86,6 +86,15 @@ CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 );
+";
+
+/// Tokens of trusted publishers: what each is confined to, and which signed statement it was got for, so that none is
+/// taken twice.
+const PUBLISHERS: &str = "
+ALTER TABLE tokens ADD COLUMN product TEXT;
+ALTER TABLE tokens ADD COLUMN may_promote BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN statement_sha256 TEXT;
+CREATE UNIQUE INDEX tokens_statement ON tokens (statement_sha256) WHERE statement_sha256 IS NOT NULL;
 ";
 
 /// Brings the tables up to date. A database of a newer version is refused and left alone.

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
-use contract::ProductName;
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
@@ -103,7 +102,7 @@ pub struct Actor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// The product that it may publish.
-    pub product: ProductName,
+    pub product: contract::ProductName,
     /// Whether it may point channels.
     pub may_promote: bool,
 }

@@ -11,18 +11,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rsa::Pkcs1v15Sign;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use rsa::pkcs8::EncodePrivateKey;
 use rsa::traits::PublicKeyParts;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 /// What a job must show to get its token.
-pub const REQUEST_TOKEN: &str = "the-jobs-own-request-token";
+pub(crate) const REQUEST_TOKEN: &str = "the-jobs-own-request-token";
 
 /// What the issuer does when it is asked for its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     None,
     /// 503.
     Down,
@@ -41,7 +42,7 @@ pub enum Trouble {
 }
 
 /// A running issuer; it ends with its owner.
-pub struct Issuer {
+pub(crate) struct Issuer {
     url: String,
     state: Arc<Mutex<Inner>>,
     task: JoinHandle<()>,
@@ -60,14 +61,25 @@ struct Inner {
     audiences: Vec<String>,
 }
 
+struct Key {
+    pair: RsaKeyPair,
+    modulus: Box<[u8]>,
+    exponent: Box<[u8]>,
+}
+
 /// Made once for all tests of a program: finding primes takes seconds.
-static KEYS: LazyLock<[rsa::PrivateKey; 2]> = LazyLock::new(|| {
-    [(); 2].map(|()| rsa::PrivateKey::new(&mut getrandom::SysRng, 2048).expect("a key can be made"))
+static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| {
+    [(); 2].map(|()| {
+        let key = rsa::PrivateKey::new(&mut getrandom::SysRng, 2048).expect("a key can be made");
+        let der = key.to_pkcs8_der().expect("it can be written");
+        let pair = RsaKeyPair::from_pkcs8(der.as_bytes()).expect("it can be read");
+        Key { pair, modulus: key.n_bytes(), exponent: key.e_bytes() }
+    })
 });
 
 impl Issuer {
     /// On a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         tokio::task::spawn_blocking(|| LazyLock::force(&KEYS)).await.expect("the keys are made");
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
@@ -90,12 +102,12 @@ impl Issuer {
     }
 
     /// Its name, the claim `iss`.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// The environment that GitHub gives to a job with `permissions: id-token: write`.
-    pub fn job_environment(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn job_environment(&self) -> [(&'static str, String); 3] {
         [
             ("GITHUB_ACTIONS", "true".to_owned()),
             ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/job/token?api-version=2.0", self.url)),
@@ -104,54 +116,54 @@ impl Issuer {
     }
 
     /// What jobs' tokens say from now on besides [`Issuer::claims`]; null takes a claim away.
-    pub fn set_job(&self, claims: Value) {
+    pub(crate) fn set_job(&self, claims: Value) {
         self.state().job = claims;
     }
 
     /// For which audiences jobs asked.
-    pub fn audiences(&self) -> Vec<String> {
+    pub(crate) fn audiences(&self) -> Vec<String> {
         self.state().audiences.clone()
     }
 
-    pub fn set_trouble(&self, trouble: Trouble) {
+    pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.state().trouble = trouble;
     }
 
     /// How often the key set was asked for.
-    pub fn key_fetches(&self) -> usize {
+    pub(crate) fn key_fetches(&self) -> usize {
         self.state().key_fetches
     }
 
     /// Signs with another key from now on, and shows it instead of the one before.
-    pub fn rotate(&self) {
+    pub(crate) fn rotate(&self) {
         let mut state = self.state();
         (state.key, state.shown) = (1, vec![1]);
     }
 
     /// What GitHub says of a push to main of octo/blinky, for five minutes from now.
-    pub fn claims(&self, audience: &str, more: &Value) -> Value {
+    pub(crate) fn claims(&self, audience: &str, more: &Value) -> Value {
         claims(&self.url, audience, more)
     }
 
     /// A good token with these claims.
-    pub fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let key = self.state().key;
         sign(&json!({"typ": "JWT", "alg": "RS256", "kid": kid(key)}), claims, key)
     }
 
     /// A token with this header, signed with the key that is shown or with one that is not.
-    pub fn sign_as(header: &Value, claims: &Value, with_shown_key: bool) -> String {
+    pub(crate) fn sign_as(header: &Value, claims: &Value, with_shown_key: bool) -> String {
         sign(header, claims, usize::from(!with_shown_key))
     }
 
     /// The name of the key that signs first.
-    pub fn first_kid() -> String {
+    pub(crate) fn first_kid() -> String {
         kid(0)
     }
 
     /// The modulus of the first key, as the key set shows it.
-    pub fn first_modulus() -> Vec<u8> {
-        KEYS[0].n_bytes().to_vec()
+    pub(crate) fn first_modulus() -> Vec<u8> {
+        KEYS[0].modulus.to_vec()
     }
 
     fn state(&self) -> MutexGuard<'_, Inner> {
@@ -166,13 +178,13 @@ impl Drop for Issuer {
 }
 
 /// Header and claims in their places, with a dot between: what is signed.
-pub fn unsigned(header: &Value, claims: &Value) -> String {
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     format!("{}.{}", part(header), part(claims))
 }
 
 /// Seconds since 1970.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
     i64::try_from(elapsed.as_secs()).expect("fits")
 }
@@ -199,12 +211,12 @@ fn kid(key: usize) -> String {
 }
 
 fn sign(header: &Value, claims: &Value, key: usize) -> String {
-    // RFC 8017, section 9.2: SHA-256's name in DER.
-    const SHA256: [u8; 19] =
-        [0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20];
-    let scheme = Pkcs1v15Sign { hash_len: Some(32), prefix: SHA256.into() };
     let signed = unsigned(header, claims);
-    let signature = KEYS[key].sign(scheme, &Sha256::digest(&signed)).expect("it signs");
+    let mut signature = vec![0; KEYS[key].modulus.len()];
+    KEYS[key]
+        .pair
+        .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+        .expect("it signs");
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
@@ -236,9 +248,10 @@ async fn jwks(State(state): Shared, headers: HeaderMap) -> Response {
         (state.trouble, state.shown.clone())
     };
     let key = |key: &usize| {
-        let number = |bytes: Box<[u8]>| URL_SAFE_NO_PAD.encode(bytes);
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid(*key),
-            "n": number(KEYS[*key].n_bytes()), "e": number(KEYS[*key].e_bytes())})
+            "n": number(&KEYS[*key].modulus),
+            "e": number(&KEYS[*key].exponent)})
     };
     match trouble {
         Trouble::Slow => {

@@ -100,7 +100,7 @@ pub async fn guard(State(web): State<Web>, mut request: Request, next: Next) -> 
     let Some(publisher) = publisher else { return next.run(request).await };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
-    // What a job of another company's did is told apart afterwards by its run.
+    // Who published is asked later, and the run says it.
     tracing::info!(publisher.name = publisher, http.method = %method, http.path = path,
         http.status = response.status().as_u16(), "a trusted publisher acted");
     response

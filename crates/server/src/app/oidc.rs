@@ -13,12 +13,12 @@ use contract::ProductName;
 use super::{App, AppError, Scope, digest};
 
 mod claims;
+mod id_token;
 mod keys;
-mod statement;
 
 pub(super) use keys::Issuers;
 
-use statement::Statement;
+use id_token::IdToken;
 
 /// How long the token holds. Whoever waits longer trades another statement.
 const TOKEN_LIFETIME: Duration = Duration::from_mins(30);
@@ -47,7 +47,7 @@ impl App {
                 "This server trusts no publisher: its configuration has no [[trusted_publisher]].".to_owned(),
             ));
         }
-        let statement = Statement::read(token)?;
+        let statement = IdToken::read(token)?;
         let issuer = self.inner.issuers.of(&statement.claims.iss).ok_or_else(|| {
             let issuer = shown(&statement.claims.iss);
             AppError::Unproven(format!(

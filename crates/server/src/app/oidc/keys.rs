@@ -16,8 +16,8 @@ use ring::signature::{
 use serde::Deserialize;
 use url::Url;
 
+use super::id_token::Algorithm;
 use super::shown;
-use super::statement::Algorithm;
 use crate::app::AppError;
 use crate::config::{TrustedPublisher, is_safe_to_ask};
 

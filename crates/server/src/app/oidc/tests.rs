@@ -6,8 +6,8 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
 
 use super::claims::Claims;
+use super::id_token::{Algorithm, TOKEN_MAX_BYTES};
 use super::keys::{Fetched, Key, Known, Step, parse};
-use super::statement::{Algorithm, TOKEN_MAX_BYTES};
 use super::*;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -171,7 +171,7 @@ fn a_p256_signature_counts_and_only_under_its_own_algorithm() {
     let signed = format!("{}.{}", encode(json!({"alg": "ES256", "kid": "k"}).to_string()), encode(claims));
     let signature = pair.sign(&random, signed.as_bytes()).expect("signs");
     let token = format!("{signed}.{}", encode(signature.as_ref()));
-    let statement = Statement::read(&token).expect("a statement");
+    let statement = IdToken::read(&token).expect("a statement");
     statement.verify(&keys[0].1).expect("good");
     assert!(!keys[0].1.has_signed(Algorithm::Rs256, signed.as_bytes(), signature.as_ref()));
     let mut other = signature.as_ref().to_vec();
@@ -214,14 +214,14 @@ fn keys_are_kept_asked_for_again_and_at_last_forgotten() {
 proptest! {
     #[test]
     fn no_token_makes_it_panic(token in any::<String>(), parts in prop::collection::vec("[A-Za-z0-9_-]{0,40}", 0..5)) {
-        let _ = Statement::read(&token);
-        prop_assert!(Statement::read(&parts.join(".")).is_err());
+        let _ = IdToken::read(&token);
+        prop_assert!(IdToken::read(&parts.join(".")).is_err());
     }
 
     #[test]
     fn no_header_or_claim_makes_it_panic(header in any::<Vec<u8>>(), body in any::<Vec<u8>>(), number in any::<f64>()) {
         let token = format!("{}.{}.{}", encode(&header), encode(&body), encode(&body));
-        prop_assert!(Statement::read(&token).is_err());
+        prop_assert!(IdToken::read(&token).is_err());
         let _ = parse(&body);
         let odd = claims(&json!({"iat": number, "exp": number, "nbf": number, "ref": token, "run_id": token}));
         let _ = (odd.hold_at(at(1000)).is_ok(), odd.name());
@@ -247,7 +247,7 @@ fn what_is_no_signed_token_is_refused_with_its_own_sentence() {
         (token(json!({"alg": "RS256", "kid": "k"})).replace(".AAAA", ".A=A="), "signature cannot be read"),
         (token(json!({"alg": "RS256", "kid": "k"})).replace('.', "\n."), "header cannot be read"),
     ] {
-        let refusal = Statement::read(&token).expect_err(words).to_string();
+        let refusal = IdToken::read(&token).expect_err(words).to_string();
         assert!(refusal.contains(words), "{refusal}");
     }
     let long = shown(&"é\u{1b}\n".repeat(100));

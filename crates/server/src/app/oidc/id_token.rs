@@ -24,9 +24,9 @@ pub(super) enum Algorithm {
     Es256,
 }
 
-/// A token that was taken apart. Nothing in it is true before [`Statement::verify`].
+/// A token that was taken apart. Nothing in it is true before [`IdToken::verify`].
 #[derive(Debug)]
-pub(super) struct Statement<'a> {
+pub(super) struct IdToken<'a> {
     /// What the signature is over: header and claims as they were sent.
     pub(super) signed: &'a str,
     /// What it says.
@@ -45,7 +45,7 @@ struct Header {
     crit: Option<serde_json::Value>,
 }
 
-impl<'a> Statement<'a> {
+impl<'a> IdToken<'a> {
     /// Takes a token apart.
     pub(super) fn read(token: &'a str) -> Result<Self, AppError> {
         if token.len() > TOKEN_MAX_BYTES {

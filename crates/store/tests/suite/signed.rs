@@ -22,7 +22,7 @@ pub(crate) async fn only_images_are_signed_and_only_for_a_while(place: &Place) {
     assert_eq!(store.is_local(), !place.is_s3());
     if place.is_s3() {
         assert!(url.query().expect("signed").contains("X-Amz-Expires=300"), "{url}");
-        let answer = reqwest_client().get(url).send().await.expect("moto answers");
+        let answer = reqwest_client().get(url).send().await.expect("it answers");
         assert!(answer.status().is_success(), "{}", answer.status());
         assert_eq!(answer.bytes().await.expect("bytes"), image);
         assert_eq!(store.verify_local(KEY, "1", "00", 0), Err(Refused::Tampered));

@@ -13,7 +13,9 @@
 
 mod blocked;
 mod by_hand;
+mod conditions;
 mod cuts;
+mod parts;
 mod place;
 mod promote;
 mod publish;
@@ -67,8 +69,11 @@ in_all! {
     by_hand::what_is_not_ours_is_passed_over,
     by_hand::reading_is_bounded,
     by_hand::a_change_by_another_program_is_seen_at_once,
+    parts::a_long_image_is_published_and_promoted,
+    parts::of_two_publishers_of_long_images_one_wins,
     races::a_hundred_rounds_of_two_writers_lose_no_block,
     races::of_two_publishers_exactly_one_wins,
+    races::version_txt_never_names_a_missing_image,
     races::two_promoters_leave_one_whole_release,
     cuts::a_publish_cut_anywhere_completes_when_run_again,
     cuts::a_publish_cut_anywhere_gives_way_to_other_bytes,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
@@ -56,7 +57,7 @@ impl Place {
 
     async fn open(url: String, options: Options, folder: Option<TempDir>) -> Self {
         let seen = Mutex::new(None);
-        let store = Store::open(&url, options.clone()).await.expect("the store opens").through(|objects| {
+        let store = open(&url, &options).await.through(|objects| {
             *seen.lock().expect("unpoisoned") = Some(Arc::clone(&objects));
             objects
         });
@@ -66,7 +67,7 @@ impl Place {
 
     /// The same place, opened again: another process's view, with nothing remembered.
     pub(crate) async fn again(&self) -> Store {
-        Store::open(&self.url, self.options.clone()).await.expect("the store opens")
+        open(&self.url, &self.options).await
     }
 
     pub(crate) fn is_s3(&self) -> bool {
@@ -117,6 +118,12 @@ impl Place {
     pub(crate) async fn promote(&self, version: &str) -> Result<(), StoreError> {
         self.store.promote(&product(), &v(version), &ChannelName::production()).await
     }
+}
+
+/// Does not wait long for what was left unfinished, as here nobody comes back to it.
+async fn open(url: &str, options: &Options) -> Store {
+    let store = Store::open(url, options.clone()).await.expect("the store opens");
+    store.patient(Duration::from_millis(50))
 }
 
 pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Result<Published, StoreError> {

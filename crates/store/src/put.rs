@@ -26,6 +26,8 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// The name under which `version.txt` carries the digest of the image it was created for; `x-amz-meta-` stands before
 /// it in HTTP.
 const MARK: &str = "updraft-sha256";
+/// How many killed processes are cleaned up after at a time.
+const STAGED_MAX: u32 = 1000;
 /// The largest object that is sent in one request.
 const ONE_PUT_MAX_BYTES: usize = 8 * 1024 * 1024;
 
@@ -169,7 +171,8 @@ impl Bucket {
         let s3 = match &self.backing {
             Backing::S3 { s3, .. } => s3,
             // Whoever holds the turn is the only writer that asks.
-            Backing::Folder(_) => {
+            Backing::Folder(folder) => {
+                remove_staged(folder, write.key);
                 let mode = match write.condition {
                     Condition::Absent => PutMode::Create,
                     Condition::Same(_) if !self.holds(&write).await? => return Ok(None),
@@ -231,6 +234,16 @@ impl Bucket {
                 Ok(None)
             }
             Err(error) => Err(explain(&self.name(), Action::Write, write.key, error)),
+        }
+    }
+}
+
+/// Removes what a killed process left of a file that it was still writing: `object_store` writes `{file}#1` and renames
+/// it, and takes the next number if that one is taken. Whoever holds the turn is alone.
+fn remove_staged(folder: &std::path::Path, key: &str) {
+    for number in 1..STAGED_MAX {
+        if std::fs::remove_file(folder.join(format!("{key}#{number}"))).is_err() {
+            return;
         }
     }
 }

@@ -215,19 +215,25 @@ impl Store {
     pub async fn object(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, StoreError> {
         servable(key)?;
         let none = || StoreError::NotFound(format!("there is no {key}"));
-        if let Some(range) = &range {
-            // S3 answers a range beyond the end with an error that says no size.
-            let found = self.bucket.find(key).await?.ok_or_else(none)?;
-            if range.start >= found.size || range.is_empty() {
-                let size = found.size;
-                return Err(StoreError::Invalid(format!(
-                    "{key} has {size} bytes; bytes {range:?} are not in it"
-                )));
+        // One request, so that size and bytes are of the same object; only for a range that is not in it is more asked.
+        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
+        let is_empty = range.as_ref().is_some_and(Range::is_empty);
+        let opened = if is_empty { None } else { Some(self.bucket.open(key, options).await) };
+        match opened {
+            Some(Ok(Some(result))) => Ok(self.stream(key, result)),
+            Some(Ok(None)) => Err(none()),
+            Some(Err(error)) if range.is_none() => Err(error),
+            refused => {
+                let size = self.bucket.find(key).await?.ok_or_else(none)?.size;
+                let range = range.unwrap_or_default();
+                match refused {
+                    Some(Err(error)) if range.start < size => Err(error),
+                    _ => Err(StoreError::Invalid(format!(
+                        "{key} has {size} bytes; bytes {range:?} are not in it"
+                    ))),
+                }
             }
         }
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let result = self.bucket.open(key, options).await?.ok_or_else(none)?;
-        Ok(self.stream(key, result))
     }
 
     fn stream(&self, key: &str, result: GetResult) -> Object {

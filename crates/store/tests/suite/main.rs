@@ -15,8 +15,10 @@ mod blocked;
 mod by_hand;
 mod conditions;
 mod cuts;
+mod killed;
 mod parts;
 mod place;
+mod presigned;
 mod promote;
 mod publish;
 mod races;
@@ -24,6 +26,7 @@ mod servers;
 mod signed;
 mod signers;
 mod trouble;
+mod two_publishers;
 
 /// Makes of each promise three tests: one with a folder, one with each server.
 macro_rules! in_all {

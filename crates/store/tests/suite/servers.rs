@@ -125,6 +125,10 @@ pub(crate) enum Rule {
     Unconditional,
     /// Answers itself.
     Answer(Response),
+    /// Never answers.
+    Hang,
+    /// Passes it on, and never answers.
+    PassAndHang,
 }
 
 /// A front before another server, and what was asked there.
@@ -150,6 +154,11 @@ impl Front {
                     Rule::Unconditional => {
                         parts.headers.remove("if-match");
                         parts.headers.remove("if-none-match");
+                    }
+                    Rule::Hang => return std::future::pending().await,
+                    Rule::PassAndHang => {
+                        pass(&http, &target, parts, body).await;
+                        return std::future::pending().await;
                     }
                     Rule::Pass => {}
                 }

@@ -187,18 +187,34 @@ impl Bucket {
     /// Size and tag of an object, without its content.
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
+        Ok(self.open(key, options).await?.map(|result| found(&result.meta)))
+    }
+
+    /// Opens an object, for streaming or to see what it is.
+    pub(crate) async fn open(&self, key: &str, options: GetOptions) -> Result<Option<GetResult>, StoreError> {
+        let is_head = options.head;
         match self.objects.get_opts(&path(key)?, options).await {
-            Ok(result) => Ok(Some(found(&result.meta))),
+            Ok(result) => Ok(Some(result)),
+            Err(error) if is_head => {
+                let error = self.reason(key, error).await?;
+                self.missing(key, error).map(|()| None)
+            }
             Err(error) => self.missing(key, error).map(|()| None),
         }
     }
 
-    /// Opens an object for streaming.
-    pub(crate) async fn open(&self, key: &str, options: GetOptions) -> Result<Option<GetResult>, StoreError> {
-        match self.objects.get_opts(&path(key)?, options).await {
-            Ok(result) => Ok(Some(result)),
-            Err(error) => self.missing(key, error).map(|()| None),
+    /// The same error with its reason: the answer to HEAD has no body, in which S3 would say it.
+    async fn reason(&self, key: &str, error: object_store::Error) -> Result<object_store::Error, StoreError> {
+        let is_mute = matches!(self.backing, Backing::S3 { .. })
+            && !matches!(
+                error,
+                object_store::Error::NotFound { .. } | object_store::Error::NotModified { .. }
+            );
+        if !is_mute {
+            return Ok(error);
         }
+        let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
+        Ok(self.objects.get_opts(&path(key)?, options).await.err().unwrap_or(error))
     }
 
     /// Whether an error says no more than that there is no such object.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
-use crate::StoreError;
 use crate::location::S3Location;
+use crate::{StoreError, credentials};
 
 /// A client for one bucket. Nothing is asked yet.
 pub(crate) fn client(
@@ -18,9 +18,20 @@ pub(crate) fn client(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::new();
     for (name, value) in environment {
-        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+        let is_endpoint = matches!(name.as_str(), "AWS_ENDPOINT_URL" | "AWS_ENDPOINT_URL_S3");
+        // A variable that is set to nothing is meant as none.
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
+            && !is_endpoint
+            && !value.is_empty()
+        {
             builder = builder.with_config(key, value);
         }
+    }
+    if let Some(provider) = credentials::provider(environment)? {
+        builder = builder.with_credentials(provider);
+    }
+    if let Some(endpoint) = credentials::metadata_endpoint(environment) {
+        builder = builder.with_metadata_endpoint(endpoint);
     }
     // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
     let client = ClientOptions::new()

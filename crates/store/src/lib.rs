@@ -10,6 +10,7 @@ mod catalog;
 mod client;
 mod commit;
 mod conditions;
+mod credentials;
 mod error;
 mod layout;
 mod listing;

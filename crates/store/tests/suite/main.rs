@@ -14,6 +14,7 @@
 mod blocked;
 mod by_hand;
 mod conditions;
+mod credentials;
 mod cuts;
 mod killed;
 mod parts;
@@ -22,6 +23,7 @@ mod presigned;
 mod promote;
 mod publish;
 mod races;
+mod sentences;
 mod servers;
 mod signed;
 mod signers;

@@ -98,7 +98,10 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
     let has = |part: &str| text.contains(part);
     Some(if has("NoSuchBucket") {
         "there is no such bucket; create it, or correct its name or region in the store's URL".to_owned()
-    } else if has("InvalidAccessKeyId") || has("SignatureDoesNotMatch") || has("InvalidToken") {
+    } else if ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"]
+        .into_iter()
+        .any(has)
+    {
         "S3 does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
             .to_owned()
     } else if has("ExpiredToken") {
@@ -117,11 +120,13 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
         "permission denied by the bucket's KMS key; allow kms:Decrypt on it to read, and kms:GenerateDataKey to write"
             .to_owned()
     } else if has("AccessDenied") || has("403") {
-        format!(
-            "permission denied; the policy has to allow {} there (and s3:ListBucket on the bucket, without which S3 \
-             answers like this for a key that does not exist)",
-            action.permission()
-        )
+        let besides = match action {
+            Action::Read => {
+                " (and s3:ListBucket on the bucket, without which S3 answers like this for a key that does not exist)"
+            }
+            Action::Write | Action::List => "",
+        };
+        format!("permission denied; the policy has to allow {} there{besides}", action.permission())
     } else if has("SlowDown") || has("503 Service Unavailable") {
         "the store is asked too much at the moment; try again".to_owned()
     } else if has("error sending request") || has("Connect") || has("connect") || has("timed out") {
@@ -149,7 +154,11 @@ fn credentials_advice(text: &str) -> Option<String> {
         "the container's agent gives no credentials; check AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or …_FULL_URI, and \
          that the task or pod has a role"
             .to_owned()
-    } else if has("latest/api/token") || has("latest/meta-data") || has(NO_CREDENTIALS) {
+    } else if has("latest/api/token")
+        || has("latest/meta-data")
+        || has("`AccessKeyId`")
+        || has(NO_CREDENTIALS)
+    {
         "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them"
             .to_owned()
     } else {

@@ -1,38 +1,30 @@
-//! One way to read and write, whether a bucket or a folder is behind it.
+//! One way to read, whether a bucket or a folder is behind it; [`crate::put`] is how it is written.
 //!
-//! Reads are bounded and writes are conditional: an object is created where there is none, or replaced where it is
-//! still the one that was read. S3 does the comparing itself (`If-None-Match`, `If-Match`). In a folder, writers
-//! of all processes take turns by a lock on a file, and whoever holds it compares and replaces.
+//! Reads are bounded, and what has not changed is not sent again.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use object_store::signer::Signer;
-use object_store::{
-    GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, UpdateVersion,
-};
+use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore};
 use sha2::Digest;
+use tokio::sync::OnceCell;
 
+use crate::conditions::Conditions;
 use crate::error::{Action, explain};
 use crate::{StoreError, location::S3Location};
 
-/// The file in a folder store that writers lock.
-const LOCK_FILE: &str = ".updraft.lock";
-/// How long a writer waits for another one. A publish takes a second or two on a slow disk.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// What is kept of small objects, so that an unchanged one is not sent again.
 const CACHE_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The version of one object's content, as the storage names it; S3's ETag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tag(String);
+pub(crate) struct Tag(pub(crate) String);
 
 /// An object that was read.
 #[derive(Debug, Clone)]
@@ -58,16 +50,10 @@ pub(crate) struct Found {
     pub(crate) tag: Tag,
 }
 
-/// The right to write. In a folder nobody else has it meanwhile; on S3 everybody does, and conditional writes decide.
-pub(crate) struct Turn {
-    /// Unlocks when it is dropped, also by a killed process.
-    _lock: Option<File>,
-}
-
 /// What is behind the store.
 pub(crate) enum Backing {
     Folder(PathBuf),
-    S3 { location: S3Location, signer: Arc<dyn Signer> },
+    S3 { location: S3Location, s3: Arc<AmazonS3> },
 }
 
 /// A bucket or a folder.
@@ -75,6 +61,9 @@ pub(crate) struct Bucket {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) backing: Backing,
     cache: Mutex<Cache>,
+    /// Held by this process's one writer where the server has no conditions.
+    pub(crate) writing: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) known_conditions: OnceCell<Conditions>,
 }
 
 /// Small objects as they were last read, by key.
@@ -110,7 +99,13 @@ impl fmt::Debug for Bucket {
 
 impl Bucket {
     pub(crate) fn new(objects: Arc<dyn ObjectStore>, backing: Backing) -> Self {
-        Self { objects, backing, cache: Mutex::default() }
+        Self {
+            objects,
+            backing,
+            cache: Mutex::default(),
+            writing: Arc::default(),
+            known_conditions: OnceCell::new(),
+        }
     }
 
     /// What people call it.
@@ -192,18 +187,34 @@ impl Bucket {
     /// Size and tag of an object, without its content.
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
+        Ok(self.open(key, options).await?.map(|result| found(&result.meta)))
+    }
+
+    /// Opens an object, for streaming or to see what it is.
+    pub(crate) async fn open(&self, key: &str, options: GetOptions) -> Result<Option<GetResult>, StoreError> {
+        let is_head = options.head;
         match self.objects.get_opts(&path(key)?, options).await {
-            Ok(result) => Ok(Some(found(&result.meta))),
+            Ok(result) => Ok(Some(result)),
+            Err(error) if is_head => {
+                let error = self.reason(key, error).await?;
+                self.missing(key, error).map(|()| None)
+            }
             Err(error) => self.missing(key, error).map(|()| None),
         }
     }
 
-    /// Opens an object for streaming.
-    pub(crate) async fn open(&self, key: &str, options: GetOptions) -> Result<Option<GetResult>, StoreError> {
-        match self.objects.get_opts(&path(key)?, options).await {
-            Ok(result) => Ok(Some(result)),
-            Err(error) => self.missing(key, error).map(|()| None),
+    /// The same error with its reason: the answer to HEAD has no body, in which S3 would say it.
+    async fn reason(&self, key: &str, error: object_store::Error) -> Result<object_store::Error, StoreError> {
+        let is_mute = matches!(self.backing, Backing::S3 { .. })
+            && !matches!(
+                error,
+                object_store::Error::NotFound { .. } | object_store::Error::NotModified { .. }
+            );
+        if !is_mute {
+            return Ok(error);
         }
+        let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
+        Ok(self.objects.get_opts(&path(key)?, options).await.err().unwrap_or(error))
     }
 
     /// Whether an error says no more than that there is no such object.
@@ -221,80 +232,6 @@ impl Bucket {
                 )))
             }
             error => Err(explain(&self.name(), Action::Read, key, error)),
-        }
-    }
-
-    /// Takes the right to write.
-    pub(crate) async fn turn(&self) -> Result<Turn, StoreError> {
-        let Backing::Folder(folder) = &self.backing else { return Ok(Turn { _lock: None }) };
-        let unavailable = |error: std::io::Error| {
-            let error = object_store::Error::Generic { store: "folder", source: Box::new(error) };
-            explain(&self.name(), Action::Write, LOCK_FILE, error)
-        };
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join(LOCK_FILE))
-            .map_err(unavailable)?;
-        let began = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Turn { _lock: Some(file) }),
-                Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                }
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(StoreError::damaged(format!(
-                        "another program has been writing to {} for {} seconds; wait for it or end it, then run this again",
-                        self.name(),
-                        LOCK_PATIENCE.as_secs()
-                    )));
-                }
-                Err(std::fs::TryLockError::Error(error)) => return Err(unavailable(error)),
-            }
-        }
-    }
-
-    /// Writes an object where there is none. `None`: there is one.
-    pub(crate) async fn create(
-        &self,
-        _turn: &Turn,
-        key: &str,
-        bytes: Bytes,
-    ) -> Result<Option<Tag>, StoreError> {
-        self.put(key, bytes, PutMode::Create).await
-    }
-
-    /// Replaces the object that `expected` names. `None`: it is another one by now, or gone.
-    pub(crate) async fn replace(
-        &self,
-        _turn: &Turn,
-        key: &str,
-        expected: &Tag,
-        bytes: Bytes,
-    ) -> Result<Option<Tag>, StoreError> {
-        match &self.backing {
-            Backing::S3 { .. } => {
-                let version = UpdateVersion { e_tag: Some(expected.0.clone()), version: None };
-                self.put(key, bytes, PutMode::Update(version)).await
-            }
-            // Whoever holds the turn is the only writer that asks.
-            Backing::Folder(_) => match self.find(key).await? {
-                Some(found) if found.tag == *expected => self.put(key, bytes, PutMode::Overwrite).await,
-                _ => Ok(None),
-            },
-        }
-    }
-
-    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Option<Tag>, StoreError> {
-        let options = PutOptions { mode, ..PutOptions::default() };
-        match self.objects.put_opts(&path(key)?, bytes.into(), options).await {
-            Ok(result) => Ok(Some(Tag(result.e_tag.unwrap_or_default()))),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(None)
-            }
-            Err(error) => Err(explain(&self.name(), Action::Write, key, error)),
         }
     }
 

@@ -63,15 +63,19 @@ impl Action {
 /// Turns an error of the storage into a sentence. `place` names the bucket or folder.
 pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_store::Error) -> StoreError {
     let text = chain(&error);
-    let advice = io_kind(&error).and_then(|kind| io_advice(kind, place)).or_else(|| s3_advice(&text, action));
+    let advice = io_kind(&error)
+        .and_then(|kind| io_advice(kind, place))
+        .or_else(|| credentials_advice(&text))
+        .or_else(|| s3_advice(&text, action));
     let what =
         format!("cannot {} {} in {place}", action.verb(), if key.is_empty() { "anything" } else { key });
+    let said = said(&text);
     StoreError::Unavailable {
         sentence: match advice {
             Some(advice) => format!("{what}: {advice}"),
-            None => format!("{what}: {}", first_line(&text)),
+            None => format!("{what}: {said}"),
         },
-        source: Some(Box::new(error)),
+        source: Some(said.into()),
     }
 }
 
@@ -94,7 +98,10 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
     let has = |part: &str| text.contains(part);
     Some(if has("NoSuchBucket") {
         "there is no such bucket; create it, or correct its name or region in the store's URL".to_owned()
-    } else if has("InvalidAccessKeyId") || has("SignatureDoesNotMatch") || has("InvalidToken") {
+    } else if ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"]
+        .into_iter()
+        .any(has)
+    {
         "S3 does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
             .to_owned()
     } else if has("ExpiredToken") {
@@ -102,16 +109,26 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
     } else if has("RequestTimeTooSkewed") {
         "this machine's clock is wrong; set it (S3 tolerates 15 minutes)".to_owned()
     } else if has("AuthorizationHeaderMalformed") || has("PermanentRedirect") || has("without LOCATION") {
-        "the bucket is in another region; give the right one as ?region= in the store's URL".to_owned()
-    } else if has("AccessDenied") || has("403") {
-        format!(
-            "permission denied; the policy has to allow {} there (and s3:ListBucket on the bucket, without which S3 \
-             answers like this for a key that does not exist)",
-            action.permission()
-        )
-    } else if is_credentials(text) {
-        "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them"
+        match element(text, "Region").filter(|region| !region.is_empty()) {
+            Some(region) => {
+                format!("the bucket is in another region; put ?region={region} into the store's URL")
+            }
+            None => "the bucket is in another region; give the right one as ?region= in the store's URL"
+                .to_owned(),
+        }
+    } else if has("AccessDenied") && has("kms:") {
+        "permission denied by the bucket's KMS key; allow kms:Decrypt on it to read, and kms:GenerateDataKey to write"
             .to_owned()
+    } else if has("AccessDenied") || has("403") {
+        let besides = match action {
+            Action::Read => {
+                " (and s3:ListBucket on the bucket, without which S3 answers like this for a key that does not exist)"
+            }
+            Action::Write | Action::List => "",
+        };
+        format!("permission denied; the policy has to allow {} there{besides}", action.permission())
+    } else if has("SlowDown") || has("503 Service Unavailable") {
+        "the store is asked too much at the moment; try again".to_owned()
     } else if has("error sending request") || has("Connect") || has("connect") || has("timed out") {
         "the store does not answer; check its endpoint and the network".to_owned()
     } else {
@@ -119,12 +136,59 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
     })
 }
 
-/// Whether the failed request was one for credentials: to the instance metadata service or to STS, which is all that
-/// is left when the environment has no keys.
-fn is_credentials(text: &str) -> bool {
-    ["latest/api/token", "latest/meta-data", "WebIdentity", "AssumeRole", "credential"]
-        .iter()
-        .any(|part| text.contains(part))
+/// What to do if the request that failed was one for credentials: to STS, to a container's agent, or to the instance
+/// metadata service, which is all that is left when the environment has nothing.
+fn credentials_advice(text: &str) -> Option<String> {
+    let has = |part: &str| text.contains(part);
+    Some(if has("token file") {
+        "the file of the web identity or container token cannot be read; check AWS_WEB_IDENTITY_TOKEN_FILE or \
+         AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+            .to_owned()
+    } else if has("POST REDACTED") || has("AssumeRoleWithWebIdentity") {
+        let code = element(text, "Code").map_or(String::new(), |code| format!(" ({code})"));
+        format!(
+            "AWS's security token service gives no credentials for the role{code}; check AWS_ROLE_ARN, and that the \
+             role's trust policy names who runs here"
+        )
+    } else if has(CONTAINER) {
+        "the container's agent gives no credentials; check AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or …_FULL_URI, and \
+         that the task or pod has a role"
+            .to_owned()
+    } else if has("latest/api/token")
+        || has("latest/meta-data")
+        || has("`AccessKeyId`")
+        || has(NO_CREDENTIALS)
+    {
+        "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them"
+            .to_owned()
+    } else {
+        return None;
+    })
+}
+
+/// How our own requests for a container's credentials begin when they fail.
+pub(crate) const CONTAINER: &str = "the container's credentials";
+/// What is said where nobody may be asked for credentials.
+pub(crate) const NO_CREDENTIALS: &str = "there are no credentials";
+
+/// What the storage said, without what is secret in it: code and message of an S3 error, which repeats tokens in other
+/// elements, else the first line, whose URLs lose their queries, which are signed.
+fn said(text: &str) -> String {
+    if let Some(code) = element(text, "Code") {
+        return format!("{code}: {}", element(text, "Message").unwrap_or_default());
+    }
+    let line = first_line(text);
+    let words = line.split(' ').map(|word| match word.split_once('?') {
+        Some((address, _)) if word.contains("://") => address,
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The text of the first element of that name.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(value, _)| value)
 }
 
 /// The messages of an error and of all that caused it.

@@ -30,7 +30,7 @@ pub(crate) async fn folders(bucket: &Bucket, folder: &str) -> Result<Vec<String>
     match &bucket.backing {
         // Not through the object store: it gives up at the first file name that is not UTF-8.
         Backing::Folder(root) => local_folders(bucket, &root.join(folder), folder).await,
-        Backing::S3 { signer, .. } => {
+        Backing::S3 { s3, .. } => {
             let prefix = path(folder)?;
             let prefix = (!folder.is_empty()).then_some(&prefix);
             match bucket.objects.list_with_delimiter(prefix).await {
@@ -39,7 +39,7 @@ pub(crate) async fn folders(bucket: &Bucket, folder: &str) -> Result<Vec<String>
                     Ok(names.map(str::to_owned).take(LISTED_MAX).collect())
                 }
                 Err(object_store::Error::InvalidPath { .. }) => {
-                    tolerant::list(signer.as_ref(), folder, Depth::Folders)
+                    tolerant::list(s3.as_ref(), folder, Depth::Folders)
                         .await
                         .map(|listing| listing.folders)
                         .map_err(|error| explain(&bucket.name(), Action::List, folder, error))
@@ -111,10 +111,10 @@ pub(crate) async fn releases(
                 }
             }
         }
-        Backing::S3 { signer, .. } => match flat(bucket, &folder).await {
+        Backing::S3 { s3, .. } => match flat(bucket, &folder).await {
             Ok(objects) => objects.into_iter().for_each(&mut note),
             Err(object_store::Error::InvalidPath { .. }) => {
-                tolerant::list(signer.as_ref(), &folder, Depth::All)
+                tolerant::list(s3.as_ref(), &folder, Depth::All)
                     .await
                     .map_err(|error| explain(&bucket.name(), Action::List, &folder, error))?
                     .objects

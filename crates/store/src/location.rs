@@ -1,5 +1,6 @@
 //! Store URLs: `file:PATH` and `s3://bucket?region=…&endpoint=…&path_style=…`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use url::Url;
@@ -91,6 +92,22 @@ impl S3Location {
         // other servers rarely have a name for each bucket.
         let path_style = path_style.unwrap_or(endpoint.is_some() || bucket.contains('.'));
         Ok(Self { bucket: bucket.to_owned(), region, endpoint, path_style })
+    }
+
+    /// Takes the endpoint from the environment where the URL has none, as Amazon's own tools do.
+    pub(crate) fn or_endpoint_of(self, environment: &BTreeMap<String, String>) -> Result<Self, StoreError> {
+        let named = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].into_iter();
+        let mut named = named.filter_map(|name| environment.get_key_value(name));
+        let Some((name, text)) = named.next().filter(|_| self.endpoint.is_none()) else { return Ok(self) };
+        let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| StoreError::Invalid(format!("{name} is not an http or https URL")))?;
+        Ok(Self { endpoint: Some(url), path_style: true, ..self })
+    }
+
+    /// Whether Amazon serves it.
+    pub(crate) fn is_amazon(&self) -> bool {
+        let host = self.endpoint.as_ref().and_then(Url::host_str);
+        host.is_none_or(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
     }
 
     /// The endpoint as `object_store` wants it: with the bucket in its host name unless it belongs into the path.

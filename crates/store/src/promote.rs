@@ -4,9 +4,10 @@ use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
 
 use crate::blocked::Blocked;
-use crate::bucket::{Read, Tag, Turn};
+use crate::bucket::{Read, Tag};
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::metadata::Metadata;
+use crate::put::Turn;
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
 
@@ -77,7 +78,11 @@ impl Store {
         let key = place.version();
         match before {
             Read::Missing => self.bucket.create(turn, &key, version).await,
-            Read::Found(before) if before.bytes == version => Ok(Some(before.tag)),
+            // Nothing to write, so nothing that fails if somebody else has written since: it is looked at again.
+            Read::Found(before) if before.bytes == version => {
+                let now = self.bucket.find(&key).await?;
+                Ok(now.map(|now| now.tag).filter(|tag| *tag == before.tag))
+            }
             Read::Found(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
             Read::TooLong(_) => match self.bucket.find(&key).await? {
                 Some(found) => self.bucket.replace(turn, &key, &found.tag, version).await,

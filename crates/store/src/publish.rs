@@ -5,11 +5,11 @@ use chrono::{DateTime, Utc};
 use contract::{ProductName, Sha256, Version};
 use image::Summary;
 
-use crate::bucket::{Read, Turn};
 use crate::catalog::Release;
+use crate::commit::gone;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
-use crate::settle::{ROUNDS_MAX, Settled, pause};
+use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError, signers};
 
 /// What is to be published, besides the image itself.
@@ -69,12 +69,17 @@ impl Store {
         let place = Place::release(&publication.product, &version);
         for _ in 0..ROUNDS_MAX {
             let turn = self.bucket.turn().await?;
-            if let Some(release) = self.published(&publication.product, &version, &image).await? {
+            if let Some(release) =
+                self.published(&turn, &publication.product, &version, &image, &metadata).await?
+            {
                 progress(image.len() as u64);
                 return Ok(Published { release, already_there: true });
             }
-            let limit = FIRMWARE_MAX_BYTES;
-            let firmware = self.bucket.settle(&turn, place.firmware(), image.clone(), limit).await?;
+            if !self.is_left_over(&place, &image).await? {
+                continue;
+            }
+            let (key, limit) = (place.firmware(), FIRMWARE_MAX_BYTES);
+            let firmware = self.bucket.settle_telling(&turn, key, image.clone(), limit, progress).await?;
             progress(image.len() as u64);
             let said = self.bucket.settle(&turn, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
             if self.commit(&turn, &place, &version, firmware, said).await? {
@@ -89,51 +94,6 @@ impl Store {
             "somebody else is publishing {version} of {} at the same time; run this again",
             publication.product
         )))
-    }
-
-    /// Writes `version.txt` if the other two are what they should be. False: somebody else came in between.
-    async fn commit(
-        &self,
-        turn: &Turn,
-        place: &Place,
-        version: &Version,
-        firmware: Settled,
-        metadata: Settled,
-    ) -> Result<bool, StoreError> {
-        let bucket = &self.bucket;
-        if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
-            return Ok(false);
-        }
-        if bucket.create(turn, &place.version(), format!("{version}\n").into()).await?.is_some() {
-            // From here on the release exists, and nobody else begins to write it. Who had begun may still.
-            bucket.defend(turn, &firmware).await?;
-            bucket.defend(turn, &metadata).await?;
-            return Ok(true);
-        }
-        bucket.give_back(turn, firmware).await?;
-        bucket.give_back(turn, metadata).await?;
-        Ok(false)
-    }
-
-    /// The release of that precedence, if it has these bytes; refused if it has others; `None` if there is none.
-    async fn published(
-        &self,
-        product: &ProductName,
-        version: &Version,
-        image: &Bytes,
-    ) -> Result<Option<Release>, StoreError> {
-        let Some((place, spelled)) = self.find_release(product, version).await? else { return Ok(None) };
-        match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
-            Read::Found(found) if found.bytes == *image => {
-                let described = self.describe(&place, &spelled).await?;
-                Ok(Some(described.ok_or_else(|| gone(&place))?.release(spelled)))
-            }
-            Read::Missing => Err(gone(&place)),
-            Read::Found(_) | Read::TooLong(_) => Err(StoreError::Refused(format!(
-                "version {spelled} of {product} is already published with other bytes, and a published version never \
-                 changes; publish this image under a higher version"
-            ))),
-        }
     }
 
     /// What an image must be for its product.
@@ -186,8 +146,4 @@ fn version_of(publication: &Publication, image: &Summary) -> Result<Version, Sto
             descriptor.version().escape_debug()
         ))
     })
-}
-
-fn gone(place: &Place) -> StoreError {
-    StoreError::damaged(format!("{} has gone; look who removed it, and restore it", place.firmware()))
 }

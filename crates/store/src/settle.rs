@@ -6,9 +6,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use object_store::Attributes;
 
 use crate::StoreError;
-use crate::bucket::{Bucket, Read, Tag, Turn};
+use crate::bucket::{Bucket, Read, Tag};
+use crate::put::{Condition, Progress, Turn, Write};
 
 /// How often a write that lost against another is tried again.
 pub(crate) const ROUNDS_MAX: u32 = 20;
@@ -23,6 +25,12 @@ pub(crate) struct Settled {
     replaced: Option<Bytes>,
 }
 
+impl Settled {
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
 impl Bucket {
     /// Makes the object at `key` be `bytes`; writes nothing if it is.
     pub(crate) async fn settle(
@@ -32,16 +40,30 @@ impl Bucket {
         bytes: Bytes,
         limit: u64,
     ) -> Result<Settled, StoreError> {
+        self.settle_telling(turn, key, bytes, limit, &|_| ()).await
+    }
+
+    /// The same; `progress` is told how many bytes are there.
+    pub(crate) async fn settle_telling(
+        &self,
+        turn: &Turn,
+        key: String,
+        bytes: Bytes,
+        limit: u64,
+        progress: Progress<'_>,
+    ) -> Result<Settled, StoreError> {
+        let put = async |condition: Condition<'_>| {
+            let write = Write { key: &key, bytes: bytes.clone(), condition, progress };
+            self.put(turn, write, Attributes::new()).await
+        };
         for _ in 0..ROUNDS_MAX {
             let (tag, replaced) = match self.read(&key, limit).await? {
-                Read::Missing => (self.create(turn, &key, bytes.clone()).await?, None),
+                Read::Missing => (put(Condition::Absent).await?, None),
                 Read::Found(found) if found.bytes == bytes => (Some(found.tag), None),
-                Read::Found(found) => {
-                    (self.replace(turn, &key, &found.tag, bytes.clone()).await?, Some(found.bytes))
-                }
+                Read::Found(found) => (put(Condition::Same(&found.tag)).await?, Some(found.bytes)),
                 // Nothing that we or a device could use, so nothing to give back.
                 Read::TooLong(_) => match self.find(&key).await? {
-                    Some(found) => (self.replace(turn, &key, &found.tag, bytes.clone()).await?, None),
+                    Some(found) => (put(Condition::Same(&found.tag)).await?, None),
                     None => (None, None),
                 },
             };

@@ -9,21 +9,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use contract::{ProductName, Version};
 use futures_util::stream::{BoxStream, StreamExt};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
-use object_store::signer::Method;
-use object_store::{BackoffConfig, ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, RetryConfig};
+use object_store::signer::{Method, Signer};
+use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use url::Url;
 
 use crate::blocked::{Blocked, BlockedFile};
 use crate::bucket::{Backing, Bucket, Fetched, Read, path};
+use crate::client::client;
+use crate::commit::UNFINISHED_PATIENCE;
 use crate::error::{Action, explain};
 use crate::layout::{self, JSON_MAX_BYTES};
-use crate::location::{Location, S3Location};
+use crate::location::Location;
 use crate::{Refused, StoreError, signed};
 
 /// How often a write to the blocked list that lost against another is tried again. Each loss is another writer's win.
 const SWAPS_MAX: u32 = 200;
+
+/// How long after a write without conditions it is looked at again.
+const SETTLING: Duration = Duration::from_millis(400);
 
 /// What opening a store needs besides its URL.
 #[derive(Clone)]
@@ -58,6 +62,7 @@ impl fmt::Debug for Options {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) bucket: Arc<Bucket>,
+    pub(crate) patience: Duration,
     public_url: Option<Url>,
     signing_key: Option<SigningKey>,
 }
@@ -92,7 +97,7 @@ impl fmt::Debug for Object {
 impl Store {
     /// Opens `file:PATH` (made if it is not there) or `s3://bucket?region=…&endpoint=…&path_style=…`. Of S3 nothing is
     /// asked yet; see [`Self::check`].
-    #[allow(clippy::unused_async, reason = "finding out what a compatible store can do will ask it")]
+    #[allow(clippy::unused_async, reason = "opening a store may come to ask it")]
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
         let (objects, backing): (Arc<dyn ObjectStore>, Backing) = match Location::parse(url)? {
             Location::Folder(folder) => {
@@ -105,12 +110,14 @@ impl Store {
                 (Arc::new(files.with_fsync(true)), Backing::Folder(folder))
             }
             Location::S3(location) => {
-                let s3 = Arc::new(s3_client(&location, &options.environment)?);
-                (Arc::clone(&s3) as _, Backing::S3 { location, signer: s3 })
+                let location = location.or_endpoint_of(&options.environment)?;
+                let s3 = Arc::new(client(&location, &options.environment)?);
+                (Arc::clone(&s3) as _, Backing::S3 { location, s3 })
             }
         };
         Ok(Self {
             bucket: Arc::new(Bucket::new(objects, backing)),
+            patience: UNFINISHED_PATIENCE,
             public_url: options.public_url,
             signing_key: options.signing_key.map(SigningKey),
         })
@@ -122,17 +129,32 @@ impl Store {
     pub fn through(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         let backing = match &self.bucket.backing {
             Backing::Folder(folder) => Backing::Folder(folder.clone()),
-            Backing::S3 { location, signer } => {
-                Backing::S3 { location: location.clone(), signer: Arc::clone(signer) }
-            }
+            Backing::S3 { location, s3 } => Backing::S3 { location: location.clone(), s3: Arc::clone(s3) },
         };
         let objects = wrap(Arc::clone(&self.bucket.objects));
         Self { bucket: Arc::new(Bucket::new(objects, backing)), ..self }
     }
 
+    /// The same store, which waits so long for what another publisher left unfinished; 10 s unless this is said.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Whether this is a folder, whose signed URLs this server answers itself.
     pub fn is_local(&self) -> bool {
         matches!(self.bucket.backing, Backing::Folder(_))
+    }
+
+    /// One sentence on what this store does not promise, once a write has found that out; `None` if there is nothing.
+    pub fn warning(&self) -> Option<String> {
+        self.bucket.warning()
+    }
+
+    /// Finds out what [`Self::warning`] tells, before the first write. Writes up to three times, but only to a bucket
+    /// that Amazon does not serve, and leaves one small object there.
+    pub async fn prepare_to_write(&self) -> Result<(), StoreError> {
+        self.bucket.conditions().await.map(drop)
     }
 
     /// Whether the store answers: one request.
@@ -148,7 +170,7 @@ impl Store {
         signed::check_lifetime(lifetime)?;
         servable(key)?;
         match &self.bucket.backing {
-            Backing::S3 { signer, .. } => signer
+            Backing::S3 { s3, .. } => s3
                 .signed_url(Method::GET, &path(key)?, lifetime)
                 .await
                 .map_err(|error| explain(&self.bucket.name(), Action::Read, key, error)),
@@ -193,19 +215,25 @@ impl Store {
     pub async fn object(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, StoreError> {
         servable(key)?;
         let none = || StoreError::NotFound(format!("there is no {key}"));
-        if let Some(range) = &range {
-            // S3 answers a range beyond the end with an error that says no size.
-            let found = self.bucket.find(key).await?.ok_or_else(none)?;
-            if range.start >= found.size || range.is_empty() {
-                let size = found.size;
-                return Err(StoreError::Invalid(format!(
-                    "{key} has {size} bytes; bytes {range:?} are not in it"
-                )));
+        // One request, so that size and bytes are of the same object; only for a range that is not in it is more asked.
+        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
+        let is_empty = range.as_ref().is_some_and(Range::is_empty);
+        let opened = if is_empty { None } else { Some(self.bucket.open(key, options).await) };
+        match opened {
+            Some(Ok(Some(result))) => Ok(self.stream(key, result)),
+            Some(Ok(None)) => Err(none()),
+            Some(Err(error)) if range.is_none() => Err(error),
+            refused => {
+                let size = self.bucket.find(key).await?.ok_or_else(none)?.size;
+                let range = range.unwrap_or_default();
+                match refused {
+                    Some(Err(error)) if range.start < size => Err(error),
+                    _ => Err(StoreError::Invalid(format!(
+                        "{key} has {size} bytes; bytes {range:?} are not in it"
+                    ))),
+                }
             }
         }
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let result = self.bucket.open(key, options).await?.ok_or_else(none)?;
-        Ok(self.stream(key, result))
     }
 
     fn stream(&self, key: &str, result: GetResult) -> Object {
@@ -263,6 +291,7 @@ impl Store {
         change: impl Fn(&mut BlockedFile) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let key = layout::blocked(product);
+        let mut written = false;
         for attempt in 0..SWAPS_MAX {
             let turn = self.bucket.turn().await?;
             let before = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
@@ -276,8 +305,11 @@ impl Store {
                     BlockedFile::parse(bytes).map_err(|why| StoreError::Refused(unreadable(&key, &why)))?
                 }
             };
-            if !change(&mut file)? {
-                return Ok(());
+            match change(&mut file) {
+                Ok(true) => {}
+                // What was written a moment ago still stands.
+                Err(StoreError::NotFound(_)) if written => return Ok(()),
+                unchanged => return unchanged.map(drop),
             }
             let bytes = file.to_bytes();
             if bytes.len() as u64 > JSON_MAX_BYTES {
@@ -285,14 +317,19 @@ impl Store {
                     "{key} would grow beyond 1 MiB; give a shorter reason"
                 )));
             }
-            let written = match &before {
+            let tag = match &before {
                 None => self.bucket.create(&turn, &key, bytes.into()).await?,
                 Some(before) => self.bucket.replace(&turn, &key, &before.tag, bytes.into()).await?,
             };
-            if written.is_some() {
+            if tag.is_some() && turn.is_conditional() {
                 return Ok(());
             }
+            written |= tag.is_some();
             drop(turn);
+            if written {
+                // Somebody else may be writing over it just now.
+                tokio::time::sleep(SETTLING).await;
+            }
             tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
         }
         Err(StoreError::damaged(format!(
@@ -314,52 +351,4 @@ fn unreadable(key: &str, why: &str) -> String {
 
 fn too_long(size: u64) -> String {
     format!("it has {size} bytes; more than 1 MiB is not read")
-}
-
-fn s3_client(
-    location: &S3Location,
-    environment: &BTreeMap<String, String>,
-) -> Result<object_store::aws::AmazonS3, StoreError> {
-    // The one TLS provider; whoever installed it first was right.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = AmazonS3Builder::new();
-    for (name, value) in environment {
-        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
-    let client = ClientOptions::new()
-        .with_connect_timeout(Duration::from_secs(5))
-        .with_timeout(Duration::from_mins(10))
-        .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
-    let retry = RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(2),
-            base: 2.0,
-        },
-        max_retries: 4,
-        retry_timeout: Duration::from_mins(1),
-    };
-    builder = builder
-        .with_bucket_name(&location.bucket)
-        .with_virtual_hosted_style_request(!location.path_style)
-        .with_client_options(client)
-        .with_retry(retry);
-    if let Some(region) = &location.region {
-        builder = builder.with_region(region);
-    }
-    if let Some(endpoint) = location.endpoint_for_client() {
-        builder = builder.with_endpoint(endpoint);
-    }
-    builder.build().map_err(|error| {
-        let text = error.to_string();
-        StoreError::Invalid(if text.contains("access key") || text.contains("AccessKey") {
-            "half of the AWS credentials is missing; set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-                .to_owned()
-        } else {
-            format!("the bucket {} cannot be used: {text}", location.bucket)
-        })
-    })
 }

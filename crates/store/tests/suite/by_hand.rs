@@ -2,7 +2,7 @@ use std::process::Command;
 
 use updraft_store::{Blocked, StoreError};
 
-use crate::place::{Place, moto, product, production, s3_image, v};
+use crate::place::{Place, product, production, s3_image, v};
 
 /// Keys that `object_store` cannot name and that slips of a shell script make.
 const STRANGE: &str = "
@@ -34,8 +34,8 @@ pub(crate) async fn a_bucket_filled_by_hand_is_served(place: &Place) {
     if place.is_s3() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), &image).expect("written");
-        let bucket = place.url.trim_start_matches("s3://").split('?').next().expect("a bucket");
-        let status = Command::new("python3").args(["-c", BOTO3, moto(), bucket]).arg(file.path()).status();
+        let (endpoint, bucket) = place.address();
+        let status = Command::new("python3").args(["-c", BOTO3, endpoint, bucket]).arg(file.path()).status();
         assert!(status.expect("python3 runs").success(), "boto3 is needed: pip install boto3");
     } else {
         place.put("esp32s3/production/firmware.bin", image.clone()).await;
@@ -88,11 +88,11 @@ pub(crate) async fn what_is_not_ours_is_passed_over(place: &Place) {
     }
     place.put("esp32s3/releases/v1.3.0/firmware.bin", s3_image("1.3.0", 1)).await;
     place.put("esp32s3/releases/v1.3.0/version.txt", "1.4.0").await;
-    if place.is_s3() {
-        let bucket = place.url.trim_start_matches("s3://").split('?').next().expect("a bucket");
-        let status = Command::new("python3").args(["-c", STRANGE, moto(), bucket]).status();
+    if place.is_moto() {
+        let (endpoint, bucket) = place.address();
+        let status = Command::new("python3").args(["-c", STRANGE, endpoint, bucket]).status();
         assert!(status.expect("python3 runs").success(), "boto3 is needed: pip install boto3");
-    } else {
+    } else if !place.is_s3() {
         use std::os::unix::ffi::OsStrExt;
         for name in [&b"not utf-8 \xff"[..], b"line\nbreak", b"a#1"] {
             let name = std::ffi::OsStr::from_bytes(name);

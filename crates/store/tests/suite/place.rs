@@ -1,10 +1,9 @@
-//! Where the tests' stores are: a folder, or a bucket of a moto server that ends with this process.
+//! Where the tests' stores are: a folder, or a bucket of one of the two servers.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
@@ -15,24 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
 use updraft_store::{Options, Publication, Published, Store, StoreError};
 
-/// Ends when its standard input does, which is when this process ends, however it ends. Writes take turns in it: S3
-/// compares an If-Match and writes in one step, moto in two, between which another writer's object was lost.
-const MOTO: &str = "
-import logging, sys, threading
-logging.getLogger('werkzeug').setLevel(logging.ERROR)
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
-backend, one_writer = DomainDispatcherApplication(create_backend_app), threading.Lock()
-def application(request, respond):
-    if request['REQUEST_METHOD'] != 'PUT':
-        return backend(request, respond)
-    with one_writer:
-        return list(backend(request, respond))
-server = make_server('127.0.0.1', 0, application, threaded=True)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-print(server.server_port, flush=True)
-sys.stdin.read()
-";
+use crate::servers::{KEY_ID, SECRET, moto, strict};
 
 /// A store of a test's own.
 pub(crate) struct Place {
@@ -56,19 +38,26 @@ impl Place {
         Self::open(url, options, Some(folder)).await
     }
 
-    pub(crate) async fn s3() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let endpoint = moto();
-        let bucket = format!("updraft-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let made = reqwest_client().put(format!("{endpoint}/{bucket}")).send().await.expect("moto answers");
-        assert!(made.status().is_success(), "moto made no bucket: {}", made.status());
-        let url = format!("s3://{bucket}?region=us-east-1&endpoint={endpoint}&path_style=true");
-        Self::open(url, s3_options(), None).await
+    /// A bucket of moto.
+    pub(crate) async fn moto() -> Self {
+        Self::behind(moto(), &moto_bucket().await).await
+    }
+
+    /// A bucket of s3s-fs, which checks signatures.
+    pub(crate) async fn strict() -> Self {
+        let bucket = bucket_name();
+        std::fs::create_dir(strict().root.path().join(&bucket)).expect("a bucket is a folder there");
+        Self::behind(&strict().url, &bucket).await
+    }
+
+    /// A bucket as it is reached through some address.
+    pub(crate) async fn behind(endpoint: &str, bucket: &str) -> Self {
+        Self::open(s3_url(endpoint, bucket), s3_options(), None).await
     }
 
     async fn open(url: String, options: Options, folder: Option<TempDir>) -> Self {
         let seen = Mutex::new(None);
-        let store = Store::open(&url, options.clone()).await.expect("the store opens").through(|objects| {
+        let store = open(&url, &options).await.through(|objects| {
             *seen.lock().expect("unpoisoned") = Some(Arc::clone(&objects));
             objects
         });
@@ -78,11 +67,23 @@ impl Place {
 
     /// The same place, opened again: another process's view, with nothing remembered.
     pub(crate) async fn again(&self) -> Store {
-        Store::open(&self.url, self.options.clone()).await.expect("the store opens")
+        open(&self.url, &self.options).await
     }
 
     pub(crate) fn is_s3(&self) -> bool {
         self.folder.is_none()
+    }
+
+    /// Whether the server behind it is a full S3: every key, and listings in pages.
+    pub(crate) fn is_moto(&self) -> bool {
+        self.url.contains(moto())
+    }
+
+    /// The endpoint and the bucket, for programs that are not ours.
+    pub(crate) fn address(&self) -> (&str, &str) {
+        let (bucket, query) = self.url.trim_start_matches("s3://").split_once('?').expect("a bucket's URL");
+        let endpoint = query.split('&').find_map(|pair| pair.strip_prefix("endpoint=")).expect("an endpoint");
+        (endpoint, bucket)
     }
 
     pub(crate) fn path(&self) -> std::path::PathBuf {
@@ -119,13 +120,36 @@ impl Place {
     }
 }
 
+/// Does not wait long for what was left unfinished, as here nobody comes back to it.
+async fn open(url: &str, options: &Options) -> Store {
+    let store = Store::open(url, options.clone()).await.expect("the store opens");
+    store.patient(Duration::from_millis(50))
+}
+
 pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Result<Published, StoreError> {
     let publication = Publication { version: Some(v(version)), ..Publication::new(product()) };
     store.publish(&publication, image.clone(), &|_| ()).await
 }
 
+fn bucket_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("updraft-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A new bucket of moto.
+pub(crate) async fn moto_bucket() -> String {
+    let bucket = bucket_name();
+    let made = reqwest_client().put(format!("{}/{bucket}", moto())).send().await.expect("moto answers");
+    assert!(made.status().is_success(), "moto made no bucket: {}", made.status());
+    bucket
+}
+
+pub(crate) fn s3_url(endpoint: &str, bucket: &str) -> String {
+    format!("s3://{bucket}?region=us-east-1&endpoint={endpoint}&path_style=true")
+}
+
 pub(crate) fn s3_options() -> Options {
-    let environment = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
+    let environment = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     Options { public_url: None, signing_key: None, environment }
 }
@@ -154,26 +178,4 @@ pub(crate) fn image(chip: Chip, version: &str, seed: u64) -> Bytes {
 
 pub(crate) fn s3_image(version: &str, seed: u64) -> Bytes {
     image(Chip::Esp32S3, version, seed)
-}
-
-/// The address of the one moto server.
-pub(crate) fn moto() -> &'static str {
-    static MOTO_URL: OnceLock<String> = OnceLock::new();
-    MOTO_URL.get_or_init(|| {
-        let mut child = Command::new("python3")
-            .args(["-c", MOTO])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 is needed for the S3 tests: install Python 3");
-        let stdout = child.stdout.take().expect("piped");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("readable");
-        let port: u16 = line.trim().parse().unwrap_or_else(|_| {
-            panic!("moto is needed for the S3 tests: pip install 'moto[server,s3]' boto3")
-        });
-        // Its standard input stays open for as long as this process lives.
-        std::mem::forget(child);
-        format!("http://127.0.0.1:{port}")
-    })
 }

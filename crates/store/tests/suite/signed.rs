@@ -3,7 +3,8 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use updraft_store::{Refused, StoreError};
 
-use crate::place::{Place, reqwest_client, s3_image};
+use crate::place::{Place, moto_bucket, reqwest_client, s3_image};
+use crate::servers::{Front, Rule, moto};
 
 const KEY: &str = "esp32s3/releases/v1.0.0+b/firmware.bin";
 
@@ -22,7 +23,7 @@ pub(crate) async fn only_images_are_signed_and_only_for_a_while(place: &Place) {
     assert_eq!(store.is_local(), !place.is_s3());
     if place.is_s3() {
         assert!(url.query().expect("signed").contains("X-Amz-Expires=300"), "{url}");
-        let answer = reqwest_client().get(url).send().await.expect("moto answers");
+        let answer = reqwest_client().get(url).send().await.expect("it answers");
         assert!(answer.status().is_success(), "{}", answer.status());
         assert_eq!(answer.bytes().await.expect("bytes"), image);
         assert_eq!(store.verify_local(KEY, "1", "00", 0), Err(Refused::Tampered));
@@ -66,13 +67,28 @@ pub(crate) async fn an_image_is_streamed_whole_and_in_part(place: &Place) {
         assert_eq!(bytes.concat(), image[bounds]);
         etags.push(object.etag);
     }
+    let Err(StoreError::Invalid(why)) = store.object(KEY, Some(size..size + 1)).await else {
+        panic!("a range beyond the end")
+    };
+    assert!(why.contains(&format!("has {size} bytes")), "{why}");
+    assert!(matches!(store.object(KEY, Some(5..5)).await, Err(StoreError::Invalid(_))), "an empty range");
     etags.dedup();
     assert_eq!(etags.len(), 1);
     assert!(etags[0].starts_with('"') && etags[0].ends_with('"') && etags[0].len() > 4, "{etags:?}");
-    assert!(matches!(store.object(KEY, Some(size..size + 1)).await, Err(StoreError::Invalid(_))));
     for key in
         ["esp32s3/production/firmware.bin", "esp32s3/releases/v1.0.0+b/version.txt", "../../etc/passwd"]
     {
         assert!(matches!(store.object(key, None).await, Err(StoreError::NotFound(_))), "{key}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_an_image_is_one_request() {
+    let front = Front::before(moto(), |_| Rule::Pass);
+    let place = Place::behind(&front.url, &moto_bucket().await).await;
+    place.publish("1.0.0+b", &s3_image("1.0.0", 1)).await.expect("published");
+    front.asked();
+    let object = place.store.object(KEY, Some(10..20)).await.expect("there");
+    assert_eq!(object.stream.try_collect::<Vec<_>>().await.expect("readable").concat().len(), 10);
+    assert_eq!(front.asked().len(), 1);
 }

@@ -2,7 +2,8 @@
 
 use updraft_store::{Options, Store, StoreError};
 
-use crate::place::{Place, moto, product, publish, s3_image, s3_options};
+use crate::place::{Place, product, publish, s3_image, s3_options};
+use crate::servers::moto;
 
 async fn sentence(url: &str, options: Options) -> String {
     let store = Store::open(url, options).await.expect("opens");

@@ -1,0 +1,70 @@
+//! The client of S3: its settings, retries and credentials.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+
+use crate::location::S3Location;
+use crate::{StoreError, credentials};
+
+/// A client for one bucket. Nothing is asked yet.
+pub(crate) fn client(
+    location: &S3Location,
+    environment: &BTreeMap<String, String>,
+) -> Result<object_store::aws::AmazonS3, StoreError> {
+    // The one TLS provider; whoever installed it first was right.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in environment {
+        let is_endpoint = matches!(name.as_str(), "AWS_ENDPOINT_URL" | "AWS_ENDPOINT_URL_S3");
+        // A variable that is set to nothing is meant as none.
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
+            && !is_endpoint
+            && !value.is_empty()
+        {
+            builder = builder.with_config(key, value);
+        }
+    }
+    if let Some(provider) = credentials::provider(environment)? {
+        builder = builder.with_credentials(provider);
+    }
+    if let Some(endpoint) = credentials::metadata_endpoint(environment) {
+        builder = builder.with_metadata_endpoint(endpoint);
+    }
+    // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
+    let client = ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_timeout(Duration::from_mins(10))
+        .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
+    let retry = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(2),
+            base: 2.0,
+        },
+        max_retries: 4,
+        retry_timeout: Duration::from_mins(1),
+    };
+    builder = builder
+        .with_bucket_name(&location.bucket)
+        .with_virtual_hosted_style_request(!location.path_style)
+        .with_client_options(client)
+        .with_retry(retry);
+    if let Some(region) = &location.region {
+        builder = builder.with_region(region);
+    }
+    if let Some(endpoint) = location.endpoint_for_client() {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build().map_err(|error| {
+        let text = error.to_string();
+        StoreError::Invalid(if text.contains("access key") || text.contains("AccessKey") {
+            "half of the AWS credentials is missing; set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .to_owned()
+        } else {
+            format!("the bucket {} cannot be used: {text}", location.bucket)
+        })
+    })
+}

@@ -1,0 +1,105 @@
+//! Whether a bucket's server keeps conditional writes, which some compatible ones do not.
+//!
+//! Amazon's does, so it is not asked. Any other is asked before the first write, never for reading: two writes to
+//! [`PROBE`] that no server with conditions lets through. Where there are none, every write is preceded and followed by
+//! a look, the blocked list is looked at again a moment later, and one process writes one object at a time. Then two
+//! programs that write within the same fraction of a second can still undo each other's write unseen: of two
+//! publishers both may believe to have won, and the later promote or block wins. What a device is given stays whole
+//! all the same, as `version.txt` is written last, and only beside an image that was read back.
+
+use bytes::Bytes;
+use object_store::{ObjectStore, PutMode, PutOptions, UpdateVersion};
+
+use crate::StoreError;
+use crate::bucket::{Backing, Bucket, path};
+use crate::error::{Action, explain};
+
+/// Where it is tried out. It stays there, as Updraft deletes nothing.
+pub(crate) const PROBE: &str = "updraft-probe";
+const PROBE_TEXT: &str =
+    "Updraft found out here whether this bucket keeps conditional writes. It may be deleted.\n";
+/// An ETag that no object has.
+const NO_TAG: &str = "\"00000000000000000000000000000000\"";
+
+/// Whether a write can depend on what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conditions {
+    /// The server compares and writes in one step.
+    Kept,
+    /// It writes in any case, or refuses to write at all if there is a condition.
+    Ignored,
+}
+
+/// How one conditional write was answered that must not take place.
+enum Probed {
+    Refused,
+    Written,
+    NotImplemented,
+    /// We may not write there.
+    Forbidden,
+}
+
+impl Bucket {
+    /// Finds out once. What cannot be found out for lack of permission counts as ignored: that is safe, only slower.
+    pub(crate) async fn conditions(&self) -> Result<Conditions, StoreError> {
+        let Backing::S3 { location, .. } = &self.backing else { return Ok(Conditions::Kept) };
+        if location.is_amazon() {
+            return Ok(Conditions::Kept);
+        }
+        self.known_conditions.get_or_try_init(|| self.probe()).await.copied()
+    }
+
+    /// What was found out; `None` before the first write.
+    pub(crate) fn warning(&self) -> Option<String> {
+        (self.known_conditions.get() == Some(&Conditions::Ignored)).then(|| {
+            format!(
+                "{} does not keep conditional writes (If-None-Match, If-Match), so two programs that write to it at \
+                 the same moment can undo each other's change: let only one write at a time",
+                self.name()
+            )
+        })
+    }
+
+    async fn probe(&self) -> Result<Conditions, StoreError> {
+        let absent = match self.try_condition(PutMode::Create).await? {
+            // Either there was none, or the condition was ignored.
+            Probed::Written => self.try_condition(PutMode::Create).await?,
+            probed => probed,
+        };
+        let same = UpdateVersion { e_tag: Some(NO_TAG.to_owned()), version: None };
+        let found = match absent {
+            Probed::Refused => self.try_condition(PutMode::Update(same)).await?,
+            probed => probed,
+        };
+        match found {
+            Probed::Refused => return Ok(Conditions::Kept),
+            Probed::Written | Probed::NotImplemented => tracing::warn!(
+                "{} does not keep conditional writes: let only one program write to it at a time",
+                self.name()
+            ),
+            Probed::Forbidden => {}
+        }
+        Ok(Conditions::Ignored)
+    }
+
+    async fn try_condition(&self, mode: PutMode) -> Result<Probed, StoreError> {
+        let options = PutOptions { mode, ..PutOptions::default() };
+        let (to, text) = (path(PROBE)?, Bytes::from_static(PROBE_TEXT.as_bytes()));
+        let written = self.objects.put_opts(&to, text.into(), options);
+        let error = match written.await {
+            Ok(_) => return Ok(Probed::Written),
+            Err(error) => error,
+        };
+        let text = error.to_string();
+        match error {
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
+                Ok(Probed::Refused)
+            }
+            object_store::Error::PermissionDenied { .. } if text.contains("AccessDenied") => {
+                Ok(Probed::Forbidden)
+            }
+            _ if text.contains("NotImplemented") || text.contains("501") => Ok(Probed::NotImplemented),
+            error => Err(explain(&self.name(), Action::Write, PROBE, error)),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Real processes that are ended by SIGKILL: this test's own program, run again as a child that publishes and promotes.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use updraft_store::{Options, Store};
+
+use crate::place::{Place, moto_bucket, product, production, publish, s3_image, s3_options, s3_url, v};
+use crate::servers::{Front, Rule, moto, strict};
+
+/// What a child is told: the store, and the version it publishes and promotes.
+const STORE: &str = "UPDRAFT_TEST_CHILD_STORE";
+const VERSION: &str = "UPDRAFT_TEST_CHILD_VERSION";
+
+/// Not a test: what the children of the tests below run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the other tests here run it as a process of its own"]
+async fn child() {
+    let (url, version) = (std::env::var(STORE).expect("set"), std::env::var(VERSION).expect("set"));
+    let options = if url.starts_with("s3:") { s3_options() } else { Options::default() };
+    let store = Store::open(&url, options).await.expect("opens").patient(Duration::from_millis(50));
+    publish(&store, &version, &s3_image(&version, 1)).await.expect("published");
+    store.promote(&product(), &v(&version), &production()).await.expect("promoted");
+}
+
+fn start(store: &str, version: &str) -> Child {
+    Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "killed::child", "--ignored", "--test-threads=1"])
+        .env(STORE, store)
+        .env(VERSION, version)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts")
+}
+
+/// After a child was killed: nothing names what is not there, and running it again completes it.
+async fn assert_recovers(place: &Place, version: &str) {
+    for (folder, named) in
+        [(format!("esp32s3/releases/v{version}"), version), ("esp32s3/production".to_owned(), version)]
+    {
+        if place.get(&format!("{folder}/version.txt")).await.is_some() {
+            let names = place.text(&format!("{folder}/version.txt")).await;
+            let release = format!("esp32s3/releases/v{}/firmware.bin", names.trim());
+            let image = place.get(&release).await.expect("the release is whole");
+            assert_eq!(image, s3_image(names.trim(), 1), "{folder}, after {named}");
+        }
+    }
+    let image = s3_image(version, 1);
+    place.publish(version, &image).await.expect("run again");
+    place.promote(version).await.expect("run again");
+    assert_eq!(place.get("esp32s3/production/firmware.bin").await.as_ref(), Some(&image));
+    assert_eq!(place.text("esp32s3/production/version.txt").await, format!("{version}\n"));
+}
+
+/// Kills a child at each request it makes of a bucket: before the server sees it, or before its answer arrives.
+async fn killed_at_every_request(target: &'static str, bucket: &str, is_seen: bool) {
+    let place = Place::behind(target, bucket).await;
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+    for stop in 0.. {
+        let version = format!("1.{stop}.{}", u8::from(is_seen));
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let front = Front::before(target, move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+            number if number < stop => Rule::Pass,
+            _ if is_seen => Rule::PassAndHang,
+            _ => Rule::Hang,
+        });
+        let mut child = start(&s3_url(&front.url, bucket), &version);
+        let began = Instant::now();
+        let ended = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break Some(status);
+            }
+            if count.load(Ordering::Relaxed) > stop {
+                break None;
+            }
+            assert!(began.elapsed() < Duration::from_mins(1), "stop {stop}: it neither ends nor asks");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        if is_seen && ended.is_none() {
+            // So that what was asked has taken place.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert_recovers(&place, &version).await;
+        if let Some(status) = ended {
+            assert!(status.success() && stop > 20, "it ended by itself at stop {stop}: {status}");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_at_any_request_leaves_what_can_be_run_again() {
+    let bucket = moto_bucket().await;
+    killed_at_every_request(moto(), &bucket, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_before_any_answer_leaves_what_can_be_run_again() {
+    let place = Place::strict().await;
+    let (_, bucket) = place.address();
+    killed_at_every_request(&strict().url, bucket, true).await;
+}
+
+fn files(folder: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_at_any_time_leaves_a_folder_that_can_be_run_again() {
+    let place = Place::folder().await;
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+    // How long a child lives by itself says when to kill the others.
+    let began = Instant::now();
+    assert!(start(&place.url, "1.0.0").wait().expect("it ends").success());
+    let life = began.elapsed();
+    for number in 1..=40_u32 {
+        let version = format!("1.{number}.0");
+        let mut child = start(&place.url, &version);
+        tokio::time::sleep(life * number / 40).await;
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert_recovers(&place, &version).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_killed_process_was_still_writing_are_removed() {
+    let place = Place::folder().await;
+    place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+    place.promote("1.0.0").await.expect("promoted");
+    let half = |key: &str| std::fs::write(place.path().join(key), "half").expect("written");
+    std::fs::create_dir_all(place.path().join("esp32s3/releases/v2.0.0")).expect("made");
+    for key in ["esp32s3/releases/v2.0.0/firmware.bin#1", "esp32s3/production/version.txt#1"] {
+        half(key);
+        assert!(place.store.object(key, None).await.is_err(), "{key} is not served");
+    }
+    half("esp32s3/releases/v2.0.0/firmware.bin#2");
+    assert_eq!(place.store.releases(&product()).await.expect("listed").len(), 1);
+    assert_eq!(place.store.channels(&product()).await.expect("listed").len(), 1);
+    place.publish("2.0.0", &s3_image("2.0.0", 1)).await.expect("published");
+    place.promote("2.0.0").await.expect("promoted");
+    let left: Vec<_> = files(&place.path()).into_iter().filter(|name| name.contains('#')).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,0 +1,190 @@
+//! Each thing that can be wrong with a bucket has its sentence, and no sentence has a secret in it.
+
+use std::error::Error;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use updraft_store::{Options, Store, StoreError};
+
+use crate::place::{Place, product, publish, s3_image, s3_options, s3_url};
+use crate::servers::{serve, strict};
+
+const TOKEN: &str = "the-session-token-is-a-secret";
+
+fn options() -> Options {
+    let mut options = s3_options();
+    options.environment.insert("AWS_SECRET_ACCESS_KEY".to_owned(), "the-secret-key".to_owned());
+    options.environment.insert("AWS_SESSION_TOKEN".to_owned(), TOKEN.to_owned());
+    options
+}
+
+/// What is said, with all that is below it.
+fn all_said(error: &StoreError) -> String {
+    let below = error.source().map(ToString::to_string).unwrap_or_default();
+    format!("{error} / {below}")
+}
+
+/// A server that answers every request like this; to HEAD without the body, as HTTP has it.
+fn always(status: u16, body: &'static str) -> String {
+    serve(move |request| async move {
+        let body = if request.method() == "HEAD" { "" } else { body };
+        let status = StatusCode::from_u16(status).expect("a status");
+        (status, [("content-type", "application/xml")], Body::from(body)).into_response()
+    })
+}
+
+/// What the "Error responses" page of Amazon's S3 API reference documents, and the words that must be said.
+const CASES: &[(u16, &str, &str)] = &[
+    (
+        404,
+        "<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>",
+        "there is no such bucket",
+    ),
+    (
+        403,
+        "<Error><Code>AccessDenied</Code><Message>User: arn:aws:iam::1:user/ci is not authorized</Message></Error>",
+        "the policy has to allow s3:",
+    ),
+    (
+        403,
+        "<Error><Code>AccessDenied</Code><Message>not authorized to perform: kms:GenerateDataKey</Message></Error>",
+        "KMS key",
+    ),
+    (
+        403,
+        "<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does not exist</Message></Error>",
+        "does not accept the credentials",
+    ),
+    (
+        403,
+        "<Error><Code>SignatureDoesNotMatch</Code><Message>The request signature we calculated</Message><StringToSign>AWS4-HMAC-SHA256</StringToSign></Error>",
+        "does not accept the credentials",
+    ),
+    (
+        400,
+        "<Error><Code>InvalidToken</Code><Message>The provided token is malformed</Message><Token-0>the-session-token-is-a-secret</Token-0></Error>",
+        "AWS_SESSION_TOKEN",
+    ),
+    (
+        400,
+        "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message><Token-0>the-session-token-is-a-secret</Token-0></Error>",
+        "session token has expired",
+    ),
+    (
+        403,
+        "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the current time is too large.</Message></Error>",
+        "this machine's clock is wrong",
+    ),
+    (
+        400,
+        "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; expecting 'eu-central-1'</Message><Region>eu-central-1</Region></Error>",
+        "put ?region=eu-central-1 into the store's URL",
+    ),
+    (
+        301,
+        "<Error><Code>PermanentRedirect</Code><Message>must be addressed using the specified endpoint</Message></Error>",
+        "in another region",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_error_of_s3_has_its_sentence_for_every_kind_of_request() {
+    for (status, body, words) in CASES {
+        let endpoint = always(*status, body);
+        let store = Store::open(&s3_url(&endpoint, "b"), options()).await.expect("opens");
+        let key = "esp32s3/releases/v1.0.0/firmware.bin";
+        let errors = [
+            // GET, HEAD and then GET for its reason, a listing, a listing of everything.
+            store.object(key, None).await.map(drop).expect_err(words),
+            store.digest(key).await.map(drop).expect_err(words),
+            store.products().await.map(drop).expect_err(words),
+            store.releases(&product()).await.map(drop).expect_err(words),
+            store.check().await.expect_err(words),
+        ];
+        for error in errors {
+            if *status == 404 && matches!(error, StoreError::NotFound(_)) {
+                // To HEAD, a bucket that is not there is as silent as a key that is not.
+                continue;
+            }
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{words}: {error:?}");
+            let said = all_said(&error);
+            assert!(said.contains(words) && said.contains("the bucket b"), "{words}: {said}");
+            for secret in [TOKEN, "the-secret-key", "AWS4-HMAC", "X-Amz-"] {
+                assert!(!said.contains(secret), "{secret} is in {said}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_permission_names_the_action_and_the_key() {
+    let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+    let store = Store::open(&s3_url(&always(403, denied), "b"), options()).await.expect("opens");
+    let key = "esp32s3/releases/v1.0.0/firmware.bin";
+    let read = store.digest(key).await.expect_err("denied").to_string();
+    assert!(read.contains(&format!("cannot read {key} in the bucket b")), "{read}");
+    assert!(read.contains("allow s3:GetObject"), "{read}");
+    let listed = store.releases(&product()).await.expect_err("denied").to_string();
+    assert!(listed.contains("esp32s3/releases") && listed.contains("allow s3:ListBucket"), "{listed}");
+    // Whoever may read everything and write nothing.
+    let front = crate::servers::Front::before(crate::servers::moto(), |parts| {
+        if parts.method == "PUT" {
+            return crate::servers::Rule::Answer(crate::servers::s3_error(403, "AccessDenied", ""));
+        }
+        crate::servers::Rule::Pass
+    });
+    let place = Place::behind(&front.url, &crate::place::moto_bucket().await).await;
+    let error = place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect_err("denied").to_string();
+    assert!(error.contains("cannot write esp32s3/releases/v1.0.0/firmware.bin"), "{error}");
+    assert!(error.contains("allow s3:PutObject"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_redirect_is_the_wrong_region() {
+    let endpoint =
+        serve(|_| async { Response::builder().status(301).body(Body::empty()).expect("a response") });
+    let store = Store::open(&s3_url(&endpoint, "b"), options()).await.expect("opens");
+    let error = store.products().await.expect_err("redirected").to_string();
+    assert!(error.contains("in another region"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_that_refuses_the_credentials_is_understood() {
+    let place = Place::strict().await;
+    place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+    let (_, bucket) = place.address();
+    for (name, value) in [("AWS_ACCESS_KEY_ID", "somebody"), ("AWS_SECRET_ACCESS_KEY", "something")] {
+        let mut options = s3_options();
+        options.environment.insert(name.to_owned(), value.to_owned());
+        let store = Store::open(&s3_url(&strict().url, bucket), options).await.expect("opens");
+        for error in [
+            store.products().await.map(drop).expect_err("refused"),
+            store.check().await.expect_err("refused"),
+            publish(&store, "1.1.0", &s3_image("1.1.0", 1)).await.map(drop).expect_err("refused"),
+        ] {
+            assert!(error.to_string().contains("S3 does not accept the credentials"), "{name}: {error}");
+            assert!(!all_said(&error).contains("something"), "{error}");
+        }
+    }
+    let missing = Store::open(&s3_url(&strict().url, "nowhere"), s3_options()).await.expect("opens");
+    let error = missing.products().await.expect_err("no bucket").to_string();
+    assert!(error.contains("there is no such bucket"), "{error}");
+}
+
+#[test]
+fn the_policies_in_the_documentation_are_json_and_allow_what_is_asked_for() {
+    let page = include_str!("../../../../docs/store.md");
+    let blocks: Vec<serde_json::Value> = page
+        .split("```json\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("a block ends"))
+        .map(|block| serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}")))
+        .collect();
+    let policies = blocks.iter().filter(|block| block["Version"] == "2012-10-17").count();
+    assert_eq!(policies, 4, "three to use the bucket, and the trust of GitHub");
+    for action in ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:AbortMultipartUpload"] {
+        assert!(page.contains(action), "{action}");
+    }
+    assert!(page.contains("AbortIncompleteMultipartUpload"));
+}

@@ -26,10 +26,11 @@ find_image() {
     # shellcheck disable=SC2206 # it is to be expanded, and without IFS it is not split
     found=($pattern)
     case ${#found[@]} in
-        0) fail "image is $INPUT_IMAGE, and there is no such file in $PWD. Did the build end before this step?" ;;
-        1) [[ -f ${found[0]} ]] || fail "image is $INPUT_IMAGE, and ${found[0]} is no file in $PWD." ;;
+        0) found=("$pattern") ;;
+        1) ;;
         *) fail "image is $INPUT_IMAGE, and ${#found[@]} files are of that name: $(printf '%s ' "${found[@]}"). Name one of them." ;;
     esac
+    [[ -f ${found[0]} ]] || fail "image is $INPUT_IMAGE, and there is no such file in $PWD. Did the build end before this step?"
     # Never an option, whatever it is called.
     case ${found[0]} in
         -*) echo "./${found[0]}" ;;
@@ -88,6 +89,8 @@ allowances() { # into `allowed`
     set +f
 }
 
+# Until the command has said what it is.
+output decision failed
 work=$(mktemp -d "$RUNNER_TEMP/updraft.XXXXXX")
 # A cancelled job must not leave a key behind.
 trap 'rm -rf "$work"' EXIT

@@ -2,6 +2,7 @@
 //! real program. One module for each promise.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod action;
 mod bad_input;
 mod command_line;
 mod promise_1_real_images;

@@ -4,7 +4,8 @@
     summary.py SAID ERRORS STATUS
 
 SAID is the file with what `updraft publish --json` or `updraft image check --json` printed, ERRORS what it said on standard error,
-STATUS its exit code. Texts in them come from images and servers: they are escaped wherever they go.
+STATUS its exit code. Ends with 0 if the image is published, or would be. Texts in them come from images and servers: they are
+escaped wherever they go.
 """
 
 import json
@@ -12,6 +13,7 @@ import os
 import sys
 
 BARS = "▁▂▃▄▅▆▇█"
+GOOD = ("published", "unchanged", "pass")
 NOTHING = {"decision": "failed", "findings": [], "trend": []}
 
 
@@ -161,15 +163,17 @@ def append(variable, text):
 
 def main(said_path, errors_path, status):
     said, errors = outcome(read(said_path)), read(errors_path).strip()
-    if int(status) and said["decision"] != "refused":
+    is_good = int(status) == 0 and said["decision"] in GOOD
+    if not is_good and said["decision"] != "refused":
         said["decision"] = "failed"
     append("GITHUB_OUTPUT", "".join(line + "\n" for line in outputs(said)))
     append("GITHUB_STEP_SUMMARY", summary(said, errors))
     for line in annotations(said, errors):
         print(line)
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":
     # Windows would write its own code page.
     sys.stdout.reconfigure(encoding="utf-8")
-    main(*sys.argv[1:])
+    sys.exit(main(*sys.argv[1:]))

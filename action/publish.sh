@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Publishes the job's image, or (check-only) asks the gate about it; then summary.py says how it went.
 #   INPUT_IMAGE INPUT_PRODUCT INPUT_PROMOTE INPUT_NOTES INPUT_NOTES_FILE INPUT_SERVER INPUT_STORE INPUT_TOKEN INPUT_ALLOW
-#   INPUT_REQUIRES INPUT_SIGN_KEY INPUT_CHECK_ONLY VERSION TAG UPDRAFT
+#   INPUT_REQUIRES INPUT_SIGN_KEY INPUT_CHECK_ONLY VERSION UPDRAFT
+# Commit, tag and whether files were changed updraft finds by itself, in git or in GitHub's variables.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=say.sh
@@ -107,12 +108,17 @@ if [[ -n ${INPUT_TOKEN:-} ]]; then
 fi
 if is_set check-only "${INPUT_CHECK_ONLY:-}"; then
     words=(image check)
+    # A pull request from a stranger has no right to ask anybody. In an empty store the gate looks at the image alone.
+    if [[ ${#target[@]} -eq 0 ]]; then
+        mkdir "$work/store"
+        target=(--store "file:$work/store")
+    fi
 else
     [[ ${#target[@]} -ne 0 ]] || fail "Neither server nor store is set: say where to publish."
     publishing
 fi
 allowances
-words+=("$image" "--product=$INPUT_PRODUCT" "--version=$VERSION" ${allowed[@]+"${allowed[@]}"} ${target[@]+"${target[@]}"} --json)
+words+=("$image" "--product=$INPUT_PRODUCT" "--version=$VERSION" ${allowed[@]+"${allowed[@]}"} "${target[@]}" --json)
 
 # What others wrote (a server, an image) must not be read as commands to the runner.
 fence=updraft-$RANDOM$RANDOM$RANDOM

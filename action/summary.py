@@ -44,12 +44,17 @@ def annotation(level, title, text):
 
 
 def annotations(said, errors):
-    findings = said["findings"]
+    findings = spoken(said)
     lines = [annotation("warning", f"updraft {f['check']}", f["sentence"]) for f in findings if not refuses(f)]
     refusals = [annotation("error", f"updraft {f['check']}", f["sentence"]) for f in findings if refuses(f)]
     if not refusals and said["decision"] in ("refused", "failed"):
         refusals = [annotation("error", "updraft", errors or "updraft ended without a word.")]
     return lines + refusals
+
+
+def spoken(said):
+    """Without the warnings that a person asked not to hear."""
+    return [f for f in said["findings"] if f["level"] == "refuse" or not f.get("allowed")]
 
 
 def refuses(finding):
@@ -129,7 +134,7 @@ def trend(said):
 
 def found(said):
     rows = []
-    for finding in said["findings"]:
+    for finding in spoken(said):
         if refuses(finding):
             verdict = "❌ refused"
         elif finding["level"] == "refuse":

@@ -35,7 +35,7 @@ impl Shop {
 }
 
 /// A job whose build left this image; it has no target yet.
-fn building(image: &Path) -> Job {
+pub(super) fn building(image: &Path) -> Job {
     let job = Job::new().with("binary", binary().to_str().unwrap()).with("product", "lamp");
     let folder = job.workspace().join(".pio/build/lamp");
     std::fs::create_dir_all(&folder).unwrap();
@@ -61,7 +61,7 @@ async fn an_image_is_published_promoted_and_summed_up() {
     );
     assert_eq!(shop.text("lamp/production/version.txt"), "1.2.0");
     for words in
-        ["### `lamp` `1.2.0` is published, and `production` points to it", "120,000 bytes", "esp32s3"]
+        ["### `lamp` `1.2.0` is published, and `production` points to it", "119,920 bytes", "esp32s3"]
     {
         assert!(report.summary.contains(words), "{words}: {}", report.summary);
     }
@@ -86,6 +86,11 @@ async fn the_version_and_the_commit_come_from_git() {
     let metadata: Value =
         serde_json::from_str(&shop.text(&format!("lamp/releases/v{version}/metadata.json"))).unwrap();
     assert_eq!(metadata["commit"], checkout.git(&["rev-parse", "HEAD"]).await, "{metadata}");
+    // A job that only fetched the image has no checkout.
+    let sha = "0123456789abcdef0123456789abcdef01234567";
+    shop.job("1.4.0").github("sha", sha).run().await.ok();
+    let metadata: Value = serde_json::from_str(&shop.text("lamp/releases/v1.4.0/metadata.json")).unwrap();
+    assert_eq!(metadata["commit"], sha, "{metadata}");
 }
 
 #[tokio::test]
@@ -128,6 +133,10 @@ async fn a_pull_request_is_checked_and_nothing_is_written() {
     let job = building(&broken).with("version", "1.1.0").with("store", shop.url()).with("check-only", "true");
     let report = job.run().await.failed(&["image"]);
     assert_eq!(report.output("decision"), "refused");
+    // A stranger's pull request has no right to ask anybody: what is wrong with the image itself is said nevertheless.
+    let alone = |image: &Path| building(image).with("version", "1.1.0").with("check-only", "true");
+    assert_eq!(alone(&shop.workshop.image("1.1.0")).run().await.ok().output("decision"), "pass");
+    alone(&broken).run().await.failed(&["image"]);
     shop.job("1.1.0").with("check-only", "yes").run().await.failed(&["check-only is yes", "true or false"]);
     assert_eq!(content(shop.store.path()), before);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Says how a publish, or a check, went: the action's outputs, the job's summary in Markdown, and annotations.
 
-    summary.py SAID ERRORS STATUS
+    INPUT_PRODUCT=… VERSION=… summary.py SAID ERRORS STATUS
 
 SAID is the file with what `updraft publish --json` or `updraft image check --json` printed, ERRORS what it said on standard error,
 STATUS its exit code. Ends with 0 if the image is published, or would be. Texts in them come from images and servers: they are
@@ -80,7 +80,7 @@ def size(count):
 
 
 def headline(said):
-    release = f"{code(said.get('product', '?'))} {code(said.get('version', '?'))}"
+    release = " ".join(code(said[name]) for name in ("product", "version") if said.get(name))
     channel = said.get("promoted")
     promoted = f", and {code(channel)} points to it" if channel else ""
     return {
@@ -126,9 +126,9 @@ def trend(said):
     step = (high - low) / (len(BARS) - 1) or 1
     line = "".join(BARS[round((value - low) / step)] for value in sizes)
     rows = []
-    for point, before in zip(points, [None, *sizes], strict=False):
-        change = "" if before is None else f"{point['size'] - before:+,}"
-        rows.append((code(point.get("version", "?")), f"{point['size']:,}", change))
+    for number, point in enumerate(points):
+        change = f"{sizes[number] - sizes[number - 1]:+,}" if number else ""
+        rows.append((code(point.get("version") or "this one"), f"{sizes[number]:,}", change))
     return [f"**Size** {line}", "", *table(("version", "bytes", "change"), rows)]
 
 
@@ -167,7 +167,8 @@ def append(variable, text):
 
 
 def main(said_path, errors_path, status):
-    said, errors = outcome(read(said_path)), read(errors_path).strip()
+    asked = {"product": os.environ.get("INPUT_PRODUCT"), "version": os.environ.get("VERSION")}
+    said, errors = {**asked, **outcome(read(said_path))}, read(errors_path).strip()
     is_good = int(status) == 0 and said["decision"] in GOOD
     if not is_good and said["decision"] != "refused":
         said["decision"] = "failed"

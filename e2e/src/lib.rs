@@ -12,6 +12,7 @@ pub mod device;
 pub mod flash;
 pub mod folder;
 pub mod images;
+pub mod job;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod process;

@@ -2,6 +2,7 @@
 //! real program. One module for each promise.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod action;
 mod bad_input;
 mod command_line;
 #[allow(dead_code, reason = "the server's own tests use more of it")]

@@ -75,10 +75,25 @@ pub struct Facts {
     pub taken: Taken,
 }
 
-/// A complete release, as the listing tells of it.
-struct Listed {
+/// What production points to, and the object it lies in, if there is one.
+struct Deployed {
     version: Version,
-    firmware: Found,
+    firmware: Option<Found>,
+    /// It is no release: another program put it there.
+    by_hand: bool,
+}
+
+/// What the image is compared with.
+struct Known<'a> {
+    /// The releases, highest version first.
+    sizes: &'a [(Version, u64)],
+    by_hand: Option<&'a Deployed>,
+}
+
+/// The image that is to be published.
+struct Image {
+    size: u64,
+    sha256: Sha256,
 }
 
 impl Store {
@@ -92,70 +107,55 @@ impl Store {
         reported: Option<Slot>,
     ) -> Result<Facts, StoreError> {
         let file = self.product_json(product).await?;
-        let releases = self.complete(product).await?;
-        let deployed = self.deployed(product, &releases).await?;
+        let sizes = listing::sizes(&self.bucket, product).await?;
+        let deployed = self.deployed(product, &sizes).await?;
         let production = match &deployed {
-            Some((version, Some(firmware))) => Some(self.production_of(version, firmware).await?),
-            Some((version, None)) => {
-                Some(Production { version: version.clone(), header: None, descriptor: None })
-            }
+            Some(deployed) => Some(self.production_of(deployed).await?),
             None => None,
         };
         let chip = match file.chip {
             Some(chip) => Some(chip),
-            None => self.chip_of(production.as_ref(), &releases).await?,
+            None => self.chip_of(product, production.as_ref(), &sizes).await?,
         };
         let written = file.slot_bytes.map(|bytes| Slot { bytes, device: None });
         let slot = [written, reported].into_iter().flatten().min_by_key(|slot| slot.bytes);
-        let by_hand =
-            deployed.filter(|(version, _)| !releases.iter().any(|release| release.version == *version));
-        let sha256 = crate::sha256(image);
+        let by_hand = deployed.filter(|deployed| deployed.by_hand);
+        let image = Image { size: image.len() as u64, sha256: crate::sha256(image) };
+        let known = Known { sizes: &sizes, by_hand: by_hand.as_ref() };
         Ok(Facts {
             chip,
             slot,
             trusted_keys: file.trusted_keys,
             settings: file.gate,
             production,
-            twins: self.twins(product, version, &releases, by_hand.as_ref(), image, sha256).await?,
-            taken: self.taken(product, version, &releases, by_hand.as_ref(), image, sha256).await?,
-            sizes: releases.into_iter().map(|release| (release.version, release.firmware.size)).collect(),
+            twins: self.twins(product, version, &known, &image).await?,
+            taken: self.taken(product, version, &known, &image).await?,
+            sizes,
         })
-    }
-
-    /// The complete releases, highest version first.
-    async fn complete(&self, product: &ProductName) -> Result<Vec<Listed>, StoreError> {
-        let listed = listing::releases(&self.bucket, product).await?;
-        let mut releases: Vec<Listed> = listed
-            .into_values()
-            .filter(|(_, files)| files.version.is_some())
-            .filter_map(|(version, files)| Some(Listed { version, firmware: files.firmware? }))
-            .collect();
-        releases.sort_by(|left, right| {
-            right.version.cmp(&left.version).then_with(|| right.version.as_str().cmp(left.version.as_str()))
-        });
-        Ok(releases)
     }
 
     /// What production points to, and its image: the release's, which cannot change, where there is one.
     async fn deployed(
         &self,
         product: &ProductName,
-        releases: &[Listed],
-    ) -> Result<Option<(Version, Option<Found>)>, StoreError> {
+        sizes: &[(Version, u64)],
+    ) -> Result<Option<Deployed>, StoreError> {
         let place = Place::channel(product, &ChannelName::production());
         // What cannot be read is nothing to compare with, and nothing that a publish could make worse.
         let VersionFile::Says(version) = self.version_file(&place).await? else { return Ok(None) };
-        let firmware = match releases.iter().find(|release| release.version == version) {
-            Some(release) => Some(release.firmware.clone()),
-            None => self.bucket.find(&place.firmware()).await?,
-        };
-        Ok(Some((version, firmware)))
+        let release = sizes.iter().find(|(release, _)| *release == version);
+        let place = release.map_or(place, |(release, _)| Place::release(product, release));
+        let firmware = self.bucket.find(&place.firmware()).await?;
+        Ok(Some(Deployed { version, firmware, by_hand: release.is_none() }))
     }
 
-    async fn production_of(&self, version: &Version, firmware: &Found) -> Result<Production, StoreError> {
-        let prefix = self.prefix(firmware).await?;
+    async fn production_of(&self, deployed: &Deployed) -> Result<Production, StoreError> {
+        let prefix = match &deployed.firmware {
+            Some(firmware) => self.prefix(firmware).await?,
+            None => None,
+        };
         Ok(Production {
-            version: version.clone(),
+            version: deployed.version.clone(),
             header: prefix.as_ref().map(|prefix| prefix.header),
             descriptor: prefix.and_then(|prefix| prefix.descriptor),
         })
@@ -169,15 +169,18 @@ impl Store {
     /// The chip of production's image, else of the lowest release that says one.
     async fn chip_of(
         &self,
+        product: &ProductName,
         production: Option<&Production>,
-        releases: &[Listed],
+        sizes: &[(Version, u64)],
     ) -> Result<Option<String>, StoreError> {
         let header = production.and_then(|production| production.header);
         if let Some(chip) = header.and_then(|header| header.chip()) {
             return Ok(Some(chip.name().to_owned()));
         }
-        for release in releases.iter().rev().take(CHIPS_MAX) {
-            let prefix = self.prefix(&release.firmware).await?;
+        for (version, _) in sizes.iter().rev().take(CHIPS_MAX) {
+            let key = Place::release(product, version).firmware();
+            let Some(firmware) = self.bucket.find(&key).await? else { continue };
+            let prefix = self.prefix(&firmware).await?;
             if let Some(chip) = prefix.and_then(|prefix| prefix.header.chip()) {
                 return Ok(Some(chip.name().to_owned()));
             }
@@ -187,38 +190,36 @@ impl Store {
 
     /// The chip that a product's images are for, as its images say.
     pub(crate) async fn first_chip(&self, product: &ProductName) -> Result<Option<String>, StoreError> {
-        let releases = self.complete(product).await?;
-        let production = match self.deployed(product, &releases).await? {
-            Some((version, Some(firmware))) => Some(self.production_of(&version, &firmware).await?),
-            _ => None,
+        let sizes = listing::sizes(&self.bucket, product).await?;
+        let production = match self.deployed(product, &sizes).await? {
+            Some(deployed) => Some(self.production_of(&deployed).await?),
+            None => None,
         };
-        self.chip_of(production.as_ref(), &releases).await
+        self.chip_of(product, production.as_ref(), &sizes).await
     }
 
     async fn taken(
         &self,
         product: &ProductName,
         version: Option<&Version>,
-        releases: &[Listed],
-        by_hand: Option<&(Version, Option<Found>)>,
-        image: &Bytes,
-        sha256: Sha256,
+        known: &Known<'_>,
+        image: &Image,
     ) -> Result<Taken, StoreError> {
         let Some(version) = version else { return Ok(Taken::Free) };
-        if releases.iter().any(|release| release.version == *version) {
+        if known.sizes.iter().any(|(release, _)| release == version) {
             // Looked up as a publish does it, which also sees what contradicts itself.
             let Some((place, spelled)) = self.find_release(product, version).await? else {
                 return Ok(Taken::Free);
             };
             let same = match self.bucket.find(&place.firmware()).await? {
-                Some(firmware) => self.is_image(&firmware, image, sha256).await?,
+                Some(firmware) => self.is_image(&firmware, image).await?,
                 None => false,
             };
             return Ok(if same { Taken::SameBytes(spelled) } else { Taken::OtherBytes(spelled) });
         }
-        match by_hand {
-            Some((deployed, Some(firmware)))
-                if deployed == version && !self.is_image(firmware, image, sha256).await? =>
+        match known.by_hand {
+            Some(Deployed { version: deployed, firmware: Some(firmware), .. })
+                if deployed == version && !self.is_image(firmware, image).await? =>
             {
                 Ok(Taken::ByProduction(deployed.clone()))
             }
@@ -227,21 +228,29 @@ impl Store {
     }
 
     /// Whether an object is this image, by its own bytes: they are read if the sizes are the same.
-    async fn is_image(&self, firmware: &Found, image: &Bytes, sha256: Sha256) -> Result<bool, StoreError> {
-        Ok(firmware.size == image.len() as u64 && self.bucket.digest(firmware).await? == sha256)
+    async fn is_image(&self, firmware: &Found, image: &Image) -> Result<bool, StoreError> {
+        Ok(firmware.size == image.size && self.bucket.digest(firmware).await? == image.sha256)
     }
 
     /// The digest of a release's image: what its metadata says, else out of its bytes.
-    async fn digest_of(&self, product: &ProductName, release: &Listed) -> Result<Sha256, StoreError> {
-        let place = Place::release(product, &release.version);
+    async fn digest_of(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        size: u64,
+    ) -> Result<Option<Sha256>, StoreError> {
+        let place = Place::release(product, version);
         let said = match self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await? {
             Read::Found(found) => Metadata::parse(&found.bytes),
             Read::Missing | Read::TooLong(_) => Metadata::default(),
         };
-        let about = said.is_about(&release.version, release.firmware.size);
-        match said.sha256().filter(|_| about) {
-            Some(digest) => Ok(digest),
-            None => self.bucket.digest(&release.firmware).await,
+        let about = said.is_about(version, size);
+        if let Some(digest) = said.sha256().filter(|_| about) {
+            return Ok(Some(digest));
+        }
+        match self.bucket.find(&place.firmware()).await? {
+            Some(firmware) => self.bucket.digest(&firmware).await.map(Some),
+            None => Ok(None),
         }
     }
 
@@ -250,27 +259,24 @@ impl Store {
         &self,
         product: &ProductName,
         version: Option<&Version>,
-        releases: &[Listed],
-        by_hand: Option<&(Version, Option<Found>)>,
-        image: &Bytes,
-        sha256: Sha256,
+        known: &Known<'_>,
+        image: &Image,
     ) -> Result<Vec<Version>, StoreError> {
-        let size = image.len() as u64;
-        let same_size = releases.iter().filter(|release| release.firmware.size == size);
-        let others = same_size.filter(|release| Some(&release.version) != version).take(TWINS_MAX);
-        let digests: Vec<Sha256> = stream::iter(others.clone())
-            .map(|release| self.digest_of(product, release))
+        let same_size = known.sizes.iter().filter(|(_, size)| *size == image.size);
+        let others = same_size.filter(|(release, _)| Some(release) != version).take(TWINS_MAX);
+        let digests: Vec<Option<Sha256>> = stream::iter(others.clone())
+            .map(|(release, size)| self.digest_of(product, release, *size))
             .buffered(TWINS_MAX)
             .try_collect()
             .await?;
         let mut twins: Vec<Version> = others
             .zip(digests)
-            .filter(|(_, digest)| *digest == sha256)
-            .map(|(release, _)| release.version.clone())
+            .filter(|(_, digest)| *digest == Some(image.sha256))
+            .map(|((release, _), _)| release.clone())
             .collect();
-        if let Some((deployed, Some(firmware))) = by_hand
+        if let Some(Deployed { version: deployed, firmware: Some(firmware), .. }) = known.by_hand
             && Some(deployed) != version
-            && self.is_image(firmware, image, sha256).await?
+            && self.is_image(firmware, image).await?
         {
             twins.push(deployed.clone());
         }

@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::db::Db;
 use crate::events::Events;
-use crate::model::Event;
+use crate::model::{Event, Judgement};
 use crate::mqtt::Mqtt;
 
 mod auth;
@@ -28,11 +28,14 @@ mod login;
 mod messages;
 mod online;
 mod show;
+mod slots;
 mod trigger;
 
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
+pub use firmware::Upload;
 pub(crate) use auth::{digest, random_secret};
 pub(crate) use messages::settle;
+pub(crate) use slots::Taught;
 
 use health::Health;
 use messages::Strangers;
@@ -50,6 +53,14 @@ pub enum AppError {
     /// Well-formed, and refused; nothing was changed (409).
     #[error("{0}")]
     Refused(String),
+    /// The gate refuses an image, with all that it found.
+    #[error("{error}")]
+    Gate {
+        /// The same as one sentence: `Invalid` or `Refused`.
+        error: Box<Self>,
+        /// What it found.
+        judgement: Box<Judgement>,
+    },
     /// A signed or short URL that is expired or tampered with (403).
     #[error("{0}")]
     Forbidden(String),

@@ -4,8 +4,9 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::{Db, Query, Write};
 
-/// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice.
-const MIGRATIONS: &[&str] = &[FLOOR];
+/// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice,
+/// `{slot_of_report}` a number out of a JSON column.
+const MIGRATIONS: &[&str] = &[FLOOR, SLOTS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -88,6 +89,13 @@ CREATE TABLE meta (
 );
 ";
 
+/// The smallest slot that each device reports, by which the smallest of a product is found without reading the others.
+const SLOTS: &str = "
+ALTER TABLE devices ADD COLUMN slot_bytes BIGINT;
+UPDATE devices SET slot_bytes = {slot_of_report} WHERE report IS NOT NULL;
+CREATE INDEX devices_slot ON devices (product, slot_bytes, id) WHERE slot_bytes IS NOT NULL;
+";
+
 /// Brings the tables up to date. A database of a newer version is refused and left alone.
 pub(super) async fn migrate(db: &Db) -> anyhow::Result<()> {
     let write = db.write().await?;
@@ -102,13 +110,17 @@ pub(super) async fn migrate(db: &Db) -> anyhow::Result<()> {
     if applied == MIGRATIONS.len() {
         return Ok(());
     }
-    let serial = match write.connection().get_database_backend() {
-        DbBackend::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        _ => "INTEGER PRIMARY KEY AUTOINCREMENT",
+    let (serial, slot_of_report) = match write.connection().get_database_backend() {
+        DbBackend::Postgres => (
+            "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+            "CAST(CAST(report AS json) ->> 'slot_bytes' AS BIGINT)",
+        ),
+        _ => ("INTEGER PRIMARY KEY AUTOINCREMENT", "json_extract(report, '$.slot_bytes')"),
     };
     for migration in &MIGRATIONS[applied..] {
         for statement in migration.split(';').filter(|statement| !statement.trim().is_empty()) {
-            write.execute(&statement.replace("{serial}", serial), vec![]).await?;
+            let statement = statement.replace("{serial}", serial).replace("{slot_of_report}", slot_of_report);
+            write.execute(&statement, vec![]).await?;
         }
     }
     write.execute("DELETE FROM schema_version", vec![]).await?;

@@ -232,26 +232,28 @@ impl Store {
         Ok(firmware.size == image.size && self.bucket.digest(firmware).await? == image.sha256)
     }
 
-    /// The digest of a release's image: what its metadata says, else out of its bytes.
-    async fn digest_of(
+    /// A release, if its image has this digest: by what its metadata says, else by its bytes.
+    async fn has_digest(
         &self,
         product: &ProductName,
-        version: &Version,
+        version: Version,
         size: u64,
-    ) -> Result<Option<Sha256>, StoreError> {
-        let place = Place::release(product, version);
+        digest: Sha256,
+    ) -> Result<Option<Version>, StoreError> {
+        let place = Place::release(product, &version);
         let said = match self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await? {
             Read::Found(found) => Metadata::parse(&found.bytes),
             Read::Missing | Read::TooLong(_) => Metadata::default(),
         };
-        let about = said.is_about(version, size);
-        if let Some(digest) = said.sha256().filter(|_| about) {
-            return Ok(Some(digest));
-        }
-        match self.bucket.find(&place.firmware()).await? {
-            Some(firmware) => self.bucket.digest(&firmware).await.map(Some),
-            None => Ok(None),
-        }
+        let about = said.is_about(&version, size);
+        let found = match said.sha256().filter(|_| about) {
+            Some(digest) => Some(digest),
+            None => match self.bucket.find(&place.firmware()).await? {
+                Some(firmware) => Some(self.bucket.digest(&firmware).await?),
+                None => None,
+            },
+        };
+        Ok((found == Some(digest)).then_some(version))
     }
 
     /// Other versions with these bytes. Only what has the same size can be one.
@@ -263,17 +265,17 @@ impl Store {
         image: &Image,
     ) -> Result<Vec<Version>, StoreError> {
         let same_size = known.sizes.iter().filter(|(_, size)| *size == image.size);
-        let others = same_size.filter(|(release, _)| Some(release) != version).take(TWINS_MAX);
-        let digests: Vec<Option<Sha256>> = stream::iter(others.clone())
-            .map(|(release, size)| self.digest_of(product, release, *size))
+        let others: Vec<Version> = same_size
+            .map(|(release, _)| release.clone())
+            .filter(|release| Some(release) != version)
+            .take(TWINS_MAX)
+            .collect();
+        let mut twins: Vec<Version> = stream::iter(others)
+            .map(|release| self.has_digest(product, release, image.size, image.sha256))
             .buffered(TWINS_MAX)
+            .try_filter_map(|twin| async { Ok(twin) })
             .try_collect()
             .await?;
-        let mut twins: Vec<Version> = others
-            .zip(digests)
-            .filter(|(_, digest)| *digest == Some(image.sha256))
-            .map(|((release, _), _)| release.clone())
-            .collect();
         if let Some(Deployed { version: deployed, firmware: Some(firmware), .. }) = known.by_hand
             && Some(deployed) != version
             && self.is_image(firmware, image).await?

@@ -15,6 +15,7 @@ use contract::{ProductName, Sha256, Version};
 
 use crate::bucket::Read;
 use crate::catalog::Release;
+use crate::gate::taken_sentence;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
 use crate::put::Turn;
@@ -87,6 +88,21 @@ impl Store {
         Ok(mark.map(|mark| mark.and_then(|text| Sha256::from_hex(&text))))
     }
 
+    /// Whose a release is, whatever bytes lie in it now: the image it was marked for, else the one that was said to be in it.
+    pub(crate) async fn owner(&self, place: &Place) -> Result<Option<Sha256>, StoreError> {
+        match self.winner(place).await?.flatten() {
+            Some(winner) => Ok(Some(winner)),
+            None => self.said(place).await,
+        }
+    }
+
+    async fn said(&self, place: &Place) -> Result<Option<Sha256>, StoreError> {
+        Ok(match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
+            Read::Found(found) => Metadata::parse(&found.bytes).sha256(),
+            Read::Missing | Read::TooLong(_) => None,
+        })
+    }
+
     /// The release of that precedence, if it has these bytes; refused if it has others; `None` if there is none. Of a
     /// release that is this image's and was damaged, what is damaged is written again.
     pub(crate) async fn published(
@@ -99,10 +115,7 @@ impl Store {
     ) -> Result<Option<Release>, StoreError> {
         let Some((place, spelled)) = self.find_release(product, version).await? else { return Ok(None) };
         let ours = crate::sha256(image);
-        let said = match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
-            Read::Found(found) => Metadata::parse(&found.bytes).sha256(),
-            Read::Missing | Read::TooLong(_) => None,
-        };
+        let said = self.said(&place).await?;
         let marked = self.winner(&place).await?.flatten();
         let is_same = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
             Read::Missing => return Err(gone(&place)),
@@ -119,10 +132,7 @@ impl Store {
             )));
         }
         if !is_ours {
-            return Err(StoreError::Refused(format!(
-                "version {spelled} of {product} is already published with other bytes, and a published version never \
-                 changes; publish this image under a higher version"
-            )));
+            return Err(StoreError::Refused(taken_sentence(product, &spelled)));
         }
         if !is_same {
             tracing::warn!(store.key = place.firmware(), "its image was replaced, and is put back");

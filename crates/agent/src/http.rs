@@ -69,6 +69,7 @@ impl core::error::Error for HttpError {}
 /// Writes the GET for a part of what is at `url`, complete with its empty line; at most 2.6 KB.
 ///
 /// A tag that could not have come out of [`Response`] is left out.
+#[inline(never)]
 pub fn write_request(
     url: &Url<'_>,
     range: Range,

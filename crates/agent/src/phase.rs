@@ -190,6 +190,7 @@ impl Agent {
     }
 
     /// Takes what happened. Faults of the flash end the attempt with a reason; they are never a panic.
+    #[inline(never)]
     pub fn handle<P: Port>(&mut self, port: &mut P, event: Event<'_>, now_ms: u64) {
         self.now_ms = now_ms;
         match event {
@@ -278,6 +279,7 @@ impl Agent {
     }
 
     /// What to do next; `None` until something happens or [`Self::deadline_ms`] comes.
+    #[inline(never)]
     pub fn poll(&mut self) -> Option<Action<'_>> {
         if core::mem::take(&mut self.cancel_due) {
             return Some(Action::Cancel);
@@ -300,6 +302,7 @@ impl Agent {
     }
 
     /// When [`Event::Tick`] is wanted, even if nothing else happens; a time that has passed means at once.
+    #[inline(never)]
     pub fn deadline_ms(&self) -> Option<u64> {
         let phase_ms = match self.phase {
             Phase::Idle if self.trigger_waits => self.now_ms,
@@ -326,6 +329,7 @@ impl Agent {
 
     /// Whether the device may go into deep sleep now. Never while an image is on trial: waking is a boot, and the bootloader
     /// takes it for the end of the trial. Nor while anything is under way or waits to be said.
+    #[inline(never)]
     pub fn may_sleep(&self) -> bool {
         self.phase == Phase::Idle
             && !self.trigger_waits

@@ -380,7 +380,7 @@ impl Verifier {
         let mut mapped = 0;
         for (index, segment) in (0..).zip(self.segments.iter()) {
             let Segment { load_address, offset, .. } = *segment;
-            if !chip.region(load_address).is_some_and(crate::Region::is_flash_mapped) {
+            if !chip.maps_flash_at(load_address) {
                 continue;
             }
             mapped += 1;

@@ -51,6 +51,7 @@ impl core::error::Error for BootError {}
 impl Agent {
     /// Starts the agent after a boot, before the application does anything that could crash. `running` is what the port
     /// knows to run, not what otadata selects. To be called once; the agent does nothing before.
+    #[inline(never)]
     pub fn boot<P: Port>(&mut self, port: &mut P, running: Running, now_ms: u64) -> Result<(), BootError> {
         if !flash::is_supported::<P>() {
             return Err(BootError::UnsupportedFlash);

@@ -10,12 +10,14 @@ use crate::refusal::Refusal;
 impl Agent {
     /// What to connect with; `None`: the settings that the port itself came with. Read from where the record is kept, so
     /// that passwords do not lie in memory.
+    #[inline(never)]
     pub fn connection<P: Port>(&self, port: &mut P) -> Option<Connection> {
         self.keeper.connections(port).ok()?.current().cloned()
     }
 
     /// Puts new connection settings on trial; the ones before come back if no broker is reached in
     /// [`crate::Settings::move_ms`], or in a few boots. An error: there is no place to keep the way back, and nothing changed.
+    #[inline(never)]
     pub fn move_to<P: Port>(&mut self, port: &mut P, new: Connection) -> Result<(), NotKept> {
         let mut new = Some(new);
         self.returned = None;

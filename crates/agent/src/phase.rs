@@ -11,7 +11,7 @@ mod moving;
 mod say;
 mod trial;
 
-use contract::{Code, Status, Version};
+use contract::{Status, Version};
 use heapless::{Deque, Vec};
 
 pub use boot::BootError;
@@ -24,6 +24,7 @@ use crate::partition::{Partition, Table};
 use crate::port::{Encryption, Port};
 use crate::record::{Keeper, Record};
 use crate::refusal::Refusal;
+use crate::sentences::Says;
 use crate::settings::{Check, Settings, URL_MAX_BYTES};
 use crate::verify::{ReadBack, SlotImage};
 use fetch::Asking;
@@ -214,7 +215,7 @@ impl Agent {
         let now_ms = self.now_ms;
         match (self.phase, event) {
             (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => {
-                self.reject(port, &Refusal::quoting(Code::CheckFailed, "rolled back: ~", why))
+                self.reject(port, &Refusal::plain(Says::CheckFailed), why)
             }
             (Phase::SelfTest { until_ms }, Event::Connected | Event::SelfTest(Ok(())) | Event::Tick) => {
                 if self.connected && (self.application_well || self.settings.check == Check::Broker) {
@@ -258,15 +259,13 @@ impl Agent {
             }
             (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
             (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {
-                let words = "the connection was lost: ~";
-                self.retry(port, &Refusal::quoting(Code::ConnectionLost, words, why))
+                self.retry(port, &Refusal::plain(Says::Lost), why)
             }
             (Phase::Downloading { heard_ms, .. }, Event::Tick)
                 if now_ms >= heard_ms + u64::from(self.settings.stall_ms) =>
             {
                 let seconds = self.settings.stall_ms / 1000;
-                let words = "the server was silent for # s";
-                self.retry(port, &Refusal::new(Code::ConnectionLost, words, &[seconds]))
+                self.retry(port, &Refusal::new(Says::Silent, &[seconds]), "")
             }
             (Phase::Pausing { until_ms }, Event::Tick) if now_ms >= until_ms => self.fetch(),
             (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(port),

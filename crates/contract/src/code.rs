@@ -10,8 +10,6 @@ use crate::{REASON_MAX_BYTES, Reason};
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
         /// Why an attempt was refused, failed or fell back. Words may change; these do not.
-        // A word wide: what it lies beside is then copied in words, without padding.
-        #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[$doc])* $variant),+

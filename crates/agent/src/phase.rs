@@ -297,7 +297,7 @@ impl Agent {
         {
             return Some(action);
         }
-        (self.phase == Phase::Restarting).then_some(Action::Restart)
+        matches!(self.phase, Phase::Restarting).then_some(Action::Restart)
     }
 
     /// When [`Event::Tick`] is wanted, even if nothing else happens; a time that has passed means at once.
@@ -330,7 +330,7 @@ impl Agent {
     /// takes it for the end of the trial. Nor while anything is under way or waits to be said.
     #[inline(never)]
     pub fn may_sleep(&self) -> bool {
-        self.phase == Phase::Idle
+        matches!(self.phase, Phase::Idle)
             && !self.trigger_waits
             && !self.is_moving()
             && self.outbox.is_empty()

@@ -48,7 +48,8 @@ impl Refusal {
     pub(crate) fn reason(&self, text: &str) -> Reason {
         let mut reason = Reason::default();
         self.tell(text, &mut reason);
-        reason.coded(self.says.code())
+        reason.push_code(self.says.code());
+        reason
     }
 
     /// Appends the sentence.

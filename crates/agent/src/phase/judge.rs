@@ -179,15 +179,15 @@ impl Agent {
     #[inline(never)]
     fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal> {
         let Some(read_back) = &self.read_back else { return Ok(None) };
-        let summary = read_back.image()?;
+        let (image, header) = read_back.image()?;
         let running = self.image.as_ref().map(|image| &image.traits);
-        checks::fits(&summary.header, summary.descriptor.as_ref(), &self.settings, running)?;
-        if !summary.is_protected() {
+        checks::fits(header, image.descriptor(), &self.settings, running)?;
+        if !image.is_protected() {
             return refuse!(Unprotected);
         }
-        let (slot, offset) = (self.target_slot(), summary.signature_offset());
+        let (slot, offset, version) = (self.target_slot(), image.signature_offset(), version_in(image));
         self.judge_signature(port, slot, offset, self.settings.trusted_keys)?;
-        Ok(version_in(&summary))
+        Ok(version)
     }
 
     /// The verifier has seen that the blocks speak of this image; what they are worth is seen here.

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Says what two linked programs differ by, how much stack one of them took, and where it could still panic.
 
-    measure.py EMPTY AGENT UNRELAXED FIGURES AUDIT
+    measure.py SMALL PLAIN FIGURES AUDIT
 
-UNRELAXED is AGENT as it was before the linker shortened its calls, which blurs what calls what. FIGURES is what the agent's
-program printed when it ran; AUDIT is docs/decisions/no-panic.md, whose table accounts for every call that could panic.
+SMALL and PLAIN are folders with the programs `empty` and `agent`, built with and without the flags that make them small: where
+the linker has shortened calls, it can no longer be told what calls what. FIGURES is what the agent's program printed when it
+ran; AUDIT is docs/decisions/no-panic.md, whose table accounts for every call that could panic.
 Reads ELF through binutils' nm and readelf, which know any machine's.
 """
 import bisect
@@ -52,6 +53,16 @@ def sections(elf):
             name = "." + match[1].split(".")[1]
             found[name] += int(match[2], 16)
     return found
+
+
+def added(folder):
+    """What the agent adds to the empty program."""
+    before, after = sections(f"{folder}/empty"), sections(f"{folder}/agent")
+    return {name: after[name] - before[name] for name in sorted(set(FLASH_SECTIONS + RAM_SECTIONS))}
+
+
+def flash_of(by_section):
+    return sum(by_section[name] for name in FLASH_SECTIONS)
 
 
 def symbols(elf):
@@ -102,17 +113,16 @@ def audited(path):
 
 
 def main():
-    empty, agent, unrelaxed, figures, audit = sys.argv[1:]
+    small, plain, figures, audit = sys.argv[1:]
     figures = dict(line.split() for line in open(figures, encoding="utf-8") if not line.startswith("# "))
-    before, after = sections(empty), sections(agent)
-    table = symbols(agent)
-    by_section = {name: after[name] - before[name] for name in sorted(set(FLASH_SECTIONS + RAM_SECTIONS))}
+    table, by_section = symbols(f"{small}/agent"), added(small)
     agent_bytes = int(figures["ram.agent"])
     # The driver's own variables lie among the statics, and so does the agent, which has a line of its own.
     driver_bytes = int(figures["ram.driver"])
-    linked = sum(by_section[name] for name in FLASH_SECTIONS)
-    rom, shims = size_of(table, ROM), size_of(table, SHIM)
+    linked, rom, shims = flash_of(by_section), size_of(table, ROM), size_of(table, SHIM)
     flash = linked - rom - shims
+    plain_table = symbols(f"{plain}/agent")
+    plain_flash = flash_of(added(plain)) - size_of(plain_table, ROM) - size_of(plain_table, SHIM)
     statics = max(0, sum(by_section[name] for name in RAM_SECTIONS) - driver_bytes - agent_bytes)
     stack = max(int(value) for name, value in figures.items() if name.startswith("stack."))
     ram = agent_bytes + statics + stack
@@ -125,7 +135,7 @@ def main():
     print("stack (bytes): " + ", ".join(f"{n[6:]} {v}" for n, v in figures.items() if n.startswith("stack.")))
     print("ran: " + ", ".join(f"{v} {n[5:]}" for n, v in figures.items() if n.startswith("done.")))
 
-    sites, known = panics(unrelaxed, symbols(unrelaxed)), audited(audit)
+    sites, known = panics(f"{plain}/agent", plain_table), audited(audit)
     by_caller = collections.Counter()
     for (caller, _), calls in sites.items():
         by_caller[caller] += calls
@@ -134,6 +144,7 @@ def main():
             into = ", ".join(sorted({callee for (of, callee) in sites if of == caller}))
             print(f"not in the audit: {calls - known.get(caller, 0)} of {calls} calls in `{caller}` (into {into})")
 
+    print(f"flash without the flags that make it small (docs/device.md): {plain_flash}")
     failed = False
     for name, value, limit, words in [
         ("flash", flash, FLASH_LIMIT_BYTES, f"bytes: {linked} linked, less {rom} of the chip's ROM and {shims} of the caller"),

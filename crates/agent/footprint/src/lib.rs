@@ -106,6 +106,8 @@ global_asm!(
     bytes = const STACK_BYTES,
 );
 
+global_asm!(include_str!("save_restore.s"));
+
 unsafe extern "C" {
     static mut painted_bottom: u32;
 }

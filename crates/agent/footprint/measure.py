@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Says what two linked programs differ by, how much stack one of them took, and where it could still panic.
 
-    measure.py EMPTY AGENT FIGURES AUDIT
+    measure.py SMALL PLAIN FIGURES AUDIT
 
-FIGURES is what the agent's program printed when it ran; AUDIT is docs/decisions/no-panic.md, whose table accounts for
-every call that could panic. Reads ELF through binutils' nm and readelf, which know any machine's.
+SMALL and PLAIN are folders with the programs `empty` and `agent`, built with and without the flags that make them small: where
+the linker has shortened calls, it can no longer be told what calls what. FIGURES is what the agent's program printed when it
+ran; AUDIT is docs/decisions/no-panic.md, whose table accounts for every call that could panic.
+Reads ELF through binutils' nm and readelf, which know any machine's.
 """
 import bisect
 import collections
@@ -12,14 +14,18 @@ import re
 import subprocess
 import sys
 
-# What is wanted, and what must not be exceeded meanwhile.
-FLASH_WANTED_BYTES = 48 * 1024
-FLASH_LIMIT_BYTES = 61 * 1024
+FLASH_LIMIT_BYTES = 48 * 1024
 RAM_LIMIT_BYTES = 16 * 1024
 # What a chip keeps in flash of a program. `.eh_frame` is left out: no firmware unwinds.
 FLASH_SECTIONS = (".text", ".rodata", ".srodata", ".sdata", ".data")
 RAM_SECTIONS = (".data", ".sdata", ".bss", ".sbss")
 SHOWN = 16
+# What lies in every chip's ROM, and is linked from there by ESP-IDF and by esp-hal: the addresses stand in esp-rom-sys'
+# `ld/*/rom/additional.ld` (`memcpy = 0x40000358;` on the ESP32-C3).
+ROM = re.compile(r"^(compiler_builtins::mem::)?(memcpy|memset|memmove|memcmp)$")
+# The calls into the agent: the firmware's event loop, of which this program has one only because nobody else calls it.
+# Making the agent is not among them, though the compiler puts it there.
+SHIM = re.compile(r"^agent::agent_(?!new$)\w+$")
 
 # The functions of core that end in a panic, by what they are called in every version of it so far.
 PANIC = re.compile(
@@ -49,6 +55,16 @@ def sections(elf):
     return found
 
 
+def added(folder):
+    """What the agent adds to the empty program."""
+    before, after = sections(f"{folder}/empty"), sections(f"{folder}/agent")
+    return {name: after[name] - before[name] for name in sorted(set(FLASH_SECTIONS + RAM_SECTIONS))}
+
+
+def flash_of(by_section):
+    return sum(by_section[name] for name in FLASH_SECTIONS)
+
+
 def symbols(elf):
     found = []
     for line in run("nm", "-S", "-C", elf):
@@ -56,6 +72,11 @@ def symbols(elf):
         if match:
             found.append((int(match[1], 16), int(match[2], 16), match[3], match[4]))
     return sorted(found)
+
+
+def size_of(table, pattern):
+    """Of all functions of such names; two names of one place count once."""
+    return sum({at: size for at, size, kind, name in table if kind in "tTwW" and pattern.search(name)}.values())
 
 
 def panics(elf, table):
@@ -92,15 +113,16 @@ def audited(path):
 
 
 def main():
-    empty, agent, figures, audit = sys.argv[1:]
+    small, plain, figures, audit = sys.argv[1:]
     figures = dict(line.split() for line in open(figures, encoding="utf-8") if not line.startswith("# "))
-    before, after = sections(empty), sections(agent)
-    table = symbols(agent)
-    by_section = {name: after[name] - before[name] for name in sorted(set(FLASH_SECTIONS + RAM_SECTIONS))}
+    table, by_section = symbols(f"{small}/agent"), added(small)
     agent_bytes = int(figures["ram.agent"])
     # The driver's own variables lie among the statics, and so does the agent, which has a line of its own.
     driver_bytes = int(figures["ram.driver"])
-    flash = sum(by_section[name] for name in FLASH_SECTIONS)
+    linked, rom, shims = flash_of(by_section), size_of(table, ROM), size_of(table, SHIM)
+    flash = linked - rom - shims
+    plain_table = symbols(f"{plain}/agent")
+    plain_flash = flash_of(added(plain)) - size_of(plain_table, ROM) - size_of(plain_table, SHIM)
     statics = max(0, sum(by_section[name] for name in RAM_SECTIONS) - driver_bytes - agent_bytes)
     stack = max(int(value) for name, value in figures.items() if name.startswith("stack."))
     ram = agent_bytes + statics + stack
@@ -113,7 +135,7 @@ def main():
     print("stack (bytes): " + ", ".join(f"{n[6:]} {v}" for n, v in figures.items() if n.startswith("stack.")))
     print("ran: " + ", ".join(f"{v} {n[5:]}" for n, v in figures.items() if n.startswith("done.")))
 
-    sites, known = panics(agent, table), audited(audit)
+    sites, known = panics(f"{plain}/agent", plain_table), audited(audit)
     by_caller = collections.Counter()
     for (caller, _), calls in sites.items():
         by_caller[caller] += calls
@@ -122,9 +144,10 @@ def main():
             into = ", ".join(sorted({callee for (of, callee) in sites if of == caller}))
             print(f"not in the audit: {calls - known.get(caller, 0)} of {calls} calls in `{caller}` (into {into})")
 
+    print(f"flash without the flags that make it small (docs/device.md): {plain_flash}")
     failed = False
     for name, value, limit, words in [
-        ("flash", flash, FLASH_LIMIT_BYTES, "bytes of code and constants"),
+        ("flash", flash, FLASH_LIMIT_BYTES, f"bytes: {linked} linked, less {rom} of the chip's ROM and {shims} of the caller"),
         ("ram", ram, RAM_LIMIT_BYTES, f"bytes: agent {agent_bytes}, statics {statics}, stack {stack}"),
         ("panics", sum(by_caller.values()), sum(known.values()), "calls that could panic, against those audited"),
     ]:
@@ -132,7 +155,6 @@ def main():
         failed |= over
         ratio = value / limit if limit else float(value > 0)
         print(f"{name:7} {value:6} of {limit:6} = {ratio:.2f} {'TOO MUCH' if over else 'ok':8} {words}")
-    print(f"wanted: {FLASH_WANTED_BYTES} bytes of flash; it takes {flash / FLASH_WANTED_BYTES:.2f} times as much")
     sys.exit("no-std: a limit is exceeded" if failed else 0)
 
 

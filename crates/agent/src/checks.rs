@@ -38,19 +38,17 @@ pub(crate) fn fits(
     descriptor: Option<&AppDescriptor>,
     settings: &Settings,
     running: Option<&Traits>,
-) -> Result<(), Refusal<'static>> {
+) -> Result<(), Refusal> {
     let Hardware { chip, revision, efuse_block_revision, secure_version, .. } = settings.hardware;
     match header.chip() {
         Some(found) if found == chip => {}
         Some(found) => {
             let (found, chip) = (found.id().into(), chip.id().into());
-            return refuse!(WrongChip, "wrong chip: the image is for @, this device is @", found, chip);
+            return refuse!(WrongChip, found, chip);
         }
         None => {
             let (id, chip) = (header.chip_id.into(), chip.id().into());
-            return refuse!(
-                WrongChip,
-                "wrong chip: the image is for an unknown chip $, this device is @",
+            return refuse!(UnknownChip,
                 id,
                 chip
             );
@@ -59,9 +57,7 @@ pub(crate) fn fits(
     let wanted = (header.min_chip_revision, header.max_chip_revision);
     if let Some(revision) = revision.filter(|revision| !is_within(*revision, wanted)) {
         let (min, max) = wanted;
-        return refuse!(
-            ChipRevision,
-            "the image is for chip revisions % to %, this one is %",
+        return refuse!(ChipRevision,
             min.0.into(),
             max.0.into(),
             revision.0.into()
@@ -70,9 +66,7 @@ pub(crate) fn fits(
     if let (Some(revision), Some(descriptor)) = (efuse_block_revision, descriptor) {
         let (min, max) = (descriptor.min_efuse_block_revision(), descriptor.max_efuse_block_revision());
         if !is_within(revision, (min, max)) {
-            return refuse!(
-                EfuseRevision,
-                "the image is for eFuse revisions % to %, this one is %",
+            return refuse!(EfuseRevision,
                 min.0.into(),
                 max.0.into(),
                 revision.0.into()
@@ -86,9 +80,7 @@ pub(crate) fn fits(
     let floor = secure_version.unwrap_or(0).max(running.map_or(0, |running| running.secure_version));
     if found.secure_version < floor {
         let version = found.secure_version;
-        return refuse!(
-            SecureVersion,
-            "the image's secure version is #, this device wants # or more",
+        return refuse!(SecureVersion,
             version,
             floor
         );
@@ -97,23 +89,23 @@ pub(crate) fn fits(
 }
 
 /// What a bootloader in the field does not put up with, or an application of another kind.
-fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal<'static>> {
+fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal> {
     let (new, old) = (found.mmu_page_size_log2, running.mmu_page_size_log2);
     // An older build does not say; 64 KiB is what it means.
     let pages = |log2: u8| if log2 == 0 { 16 } else { log2 };
     if pages(new) != pages(old) {
         let (new, old) = (1_u32 << (pages(new) & 31), 1_u32 << (pages(old) & 31));
-        return refuse!(MmuPageSize, "the image has memory pages of # bytes, this device has #", new, old);
+        return refuse!(MmuPageSize, new, old);
     }
     let (new, old) = (found.flash_mode_code, running.flash_mode_code);
     if new != old {
         let (new, old) = (u32::from(new), u32::from(old));
-        return refuse!(FlashMode, "the image has flash mode #, the running one has #", new, old);
+        return refuse!(FlashMode, new, old);
     }
     match (&found.project, &running.project) {
         (Some(new), Some(old)) if new != old => {
             // The text is the running project's name, which is the agent's to give.
-            refuse!(WrongProject, "the image is of another project, this device runs ~")
+            refuse!(WrongProject)
         }
         _ => Ok(()),
     }

@@ -16,6 +16,7 @@ use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
 use crate::port::Port;
 use crate::refusal::{Refusal, refuse};
+use crate::sentences::Says;
 use crate::settings::{EraseUnit, Settings};
 
 /// The end of a file that is asked for first: a signature sector, or the appended digest before where one would be.
@@ -27,9 +28,9 @@ pub(crate) enum Verdict {
     /// Its body is what was asked for.
     Take,
     /// It is of no use; what was received so far stays.
-    Retry(&'static str),
+    Retry(Says),
     /// The object changed; all that was received so far is void.
-    StartOver(&'static str),
+    StartOver(Says),
 }
 
 /// What the answer to the request for a file's end is.
@@ -138,7 +139,7 @@ impl Download {
     }
 
     /// Looks at what answers the request for the file's end.
-    pub(crate) fn tail_head(&mut self, head: &ResponseHead<'_>) -> Result<TailVerdict, Refusal<'static>> {
+    pub(crate) fn tail_head(&mut self, head: &ResponseHead<'_>) -> Result<TailVerdict, Refusal> {
         if head.status == 200 {
             return Ok(TailVerdict::Whole);
         }
@@ -215,7 +216,7 @@ impl Download {
     }
 
     /// Looks at a 200 or 206 that answers a fetch from [`Self::received`]. An error is final.
-    pub(crate) fn head(&mut self, head: &ResponseHead<'_>) -> Result<Verdict, Refusal<'static>> {
+    pub(crate) fn head(&mut self, head: &ResponseHead<'_>) -> Result<Verdict, Refusal> {
         let etag = head.etag.unwrap_or_default();
         // Of an answer before this one.
         self.skip = 0;
@@ -228,15 +229,15 @@ impl Download {
         let same = self.etag() == Some(etag) && total == self.total;
         if head.status == 206 {
             let Some(range) = head.content_range else {
-                return Ok(Verdict::Retry("the server sent a part and not which"));
+                return Ok(Verdict::Retry(Says::PartUnsaid));
             };
             if range.start != u64::from(self.received) {
-                return Ok(Verdict::Retry("the server sent another part"));
+                return Ok(Verdict::Retry(Says::OtherPart));
             }
             let changed =
                 (!etag.is_empty() && !self.etag.is_empty() && etag != self.etag) || total != self.total;
             if self.received > 0 && changed {
-                return Ok(Verdict::StartOver("the file changed on the server"));
+                return Ok(Verdict::StartOver(Says::FileChanged));
             }
         } else if same {
             // All of it again: what is known already is passed over, never appended.
@@ -251,14 +252,14 @@ impl Download {
         Ok(Verdict::Take)
     }
 
-    fn fits(&self, total: u64) -> Result<u32, Refusal<'static>> {
+    fn fits(&self, total: u64) -> Result<u32, Refusal> {
         match u32::try_from(total) {
-            Ok(0) => refuse!(NotAnImage, "the image is empty"),
+            Ok(0) => refuse!(Empty),
             Ok(total) if total <= self.slot.size_bytes => Ok(total),
             _ => {
                 // One width of number in all messages: another one costs a kilobyte of division.
                 let (total, room) = (u32::try_from(total).unwrap_or(u32::MAX), self.slot.size_bytes);
-                refuse!(TooLarge, "the image is too large: # bytes, the slot has #", total, room)
+                refuse!(LargerThanSlot, total, room)
             }
         }
     }
@@ -270,17 +271,17 @@ impl Download {
         settings: &Settings,
         running: Option<&Traits>,
         bytes: &[u8],
-    ) -> Result<(), Refusal<'static>> {
+    ) -> Result<(), Refusal> {
         let skipped = bytes.len().min(self.skip as usize);
         self.skip -= skipped as u32;
         let mut bytes = bytes.get(skipped..).unwrap_or_default();
         while !bytes.is_empty() {
             if self.total.is_some_and(|total| self.received >= total) {
-                return refuse!(ServerError, "the server sent more than announced");
+                return refuse!(SentMore);
             }
             if self.received >= self.slot.size_bytes {
                 let room = self.slot.size_bytes;
-                return refuse!(TooLarge, "the image is too large: the slot has # bytes", room);
+                return refuse!(LargerThanRoom, room);
             }
             let room = SECTOR_BYTES.saturating_sub(self.filled);
             let left = self.total.map_or(u32::MAX, |total| total - self.received) as usize;
@@ -307,7 +308,7 @@ impl Download {
         port: &mut P,
         settings: &Settings,
         running: Option<&Traits>,
-    ) -> Result<Option<[u8; 32]>, Refusal<'static>> {
+    ) -> Result<Option<[u8; 32]>, Refusal> {
         if self.total.is_some_and(|total| self.received < total) {
             return Ok(None);
         }
@@ -321,17 +322,17 @@ impl Download {
         Ok(Some(digest_so_far(self.hash.get_or_insert_default())))
     }
 
-    fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Refusal<'static>> {
+    fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Refusal> {
         // Nothing was flushed yet: the prefix is shorter than a sector.
         let prefix = Prefix::parse(part(&self.buffer, 0, self.filled))?;
         checks::fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)?;
         if !prefix.header.hash_appended && self.signed == Some(false) {
-            return refuse!(Unprotected, "the image has neither digest nor signature");
+            return refuse!(Unprotected);
         }
         Ok(())
     }
 
-    fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Refusal<'static>> {
+    fn flush<P: Port>(&mut self, port: &mut P, unit: EraseUnit) -> Result<(), Refusal> {
         let begin = self.received - self.filled as u32;
         digest_on(self.hash.get_or_insert_default(), part(&self.buffer, 0, self.filled));
         // Whole sectors: encrypted flash is not written in less.

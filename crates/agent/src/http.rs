@@ -15,6 +15,7 @@ pub(crate) use url::{as_text, check};
 
 use crate::event::Range;
 use crate::refusal::digits;
+use crate::sentences::Says;
 
 /// Why a URL or a response is of no use; as text, a sentence without the URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,25 +43,25 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(crate) const fn says(self) -> Says {
         match self {
-            Self::Url => "the URL cannot be fetched",
-            Self::Downgrade => "the server redirects from https to http",
-            Self::LongLocation => "the server redirects to a URL that is too long",
-            Self::NotHttp => "the server does not answer in HTTP",
-            Self::LongHead => "the response's head is too long",
-            Self::Head => "the response's head is malformed",
-            Self::Length => "the response's length is unclear",
-            Self::Coding => "the response's coding is unknown",
-            Self::Chunk => "the response's chunks are malformed",
-            Self::Cut => "the connection closed too early",
+            Self::Url => Says::Url,
+            Self::Downgrade => Says::Downgrade,
+            Self::LongLocation => Says::LongLocation,
+            Self::NotHttp => Says::NotHttp,
+            Self::LongHead => Says::LongHead,
+            Self::Head => Says::Head,
+            Self::Length => Says::Length,
+            Self::Coding => Says::Coding,
+            Self::Chunk => Says::Chunk,
+            Self::Cut => Says::Cut,
         }
     }
 }
 
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.says().words())
     }
 }
 
@@ -69,6 +70,7 @@ impl core::error::Error for HttpError {}
 /// Writes the GET for a part of what is at `url`, complete with its empty line; at most 2.6 KB.
 ///
 /// A tag that could not have come out of [`Response`] is left out.
+#[inline(never)]
 pub fn write_request(
     url: &Url<'_>,
     range: Range,

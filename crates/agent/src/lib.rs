@@ -27,6 +27,7 @@ mod port;
 mod record;
 mod refusal;
 mod retained;
+mod sentences;
 mod settings;
 mod signature;
 mod verify;

@@ -13,6 +13,7 @@ use heapless::Vec;
 use crate::bytes::{are_equal, part, put, word};
 use crate::flash::{self, Fault, Operation, SECTOR_BYTES};
 use crate::partition::Partition;
+use crate::sentences::Says;
 
 /// One entry, in bytes.
 pub const ENTRY_BYTES: usize = 32;
@@ -213,18 +214,18 @@ pub enum Refused {
 }
 
 impl Refused {
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(crate) const fn says(self) -> Says {
         match self {
-            Self::NotATarget => "this slot cannot be selected",
-            Self::NotRunning => "otadata selects another slot",
-            Self::SequenceExhausted => "otadata's sequence numbers are used up",
+            Self::NotATarget => Says::NotATarget,
+            Self::NotRunning => Says::NotRunning,
+            Self::SequenceExhausted => Says::NoSequence,
         }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.says().words())
     }
 }
 

@@ -11,7 +11,7 @@ mod moving;
 mod say;
 mod trial;
 
-use contract::{Code, Status, Version};
+use contract::{Status, Version};
 use heapless::{Deque, Vec};
 
 pub use boot::BootError;
@@ -24,6 +24,7 @@ use crate::partition::{Partition, Table};
 use crate::port::{Encryption, Port};
 use crate::record::{Keeper, Record};
 use crate::refusal::Refusal;
+use crate::sentences::Says;
 use crate::settings::{Check, Settings, URL_MAX_BYTES};
 use crate::verify::{ReadBack, SlotImage};
 use fetch::Asking;
@@ -190,6 +191,7 @@ impl Agent {
     }
 
     /// Takes what happened. Faults of the flash end the attempt with a reason; they are never a panic.
+    #[inline(never)]
     pub fn handle<P: Port>(&mut self, port: &mut P, event: Event<'_>, now_ms: u64) {
         self.now_ms = now_ms;
         match event {
@@ -213,7 +215,7 @@ impl Agent {
         let now_ms = self.now_ms;
         match (self.phase, event) {
             (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => {
-                self.reject(port, &Refusal::quoting(Code::CheckFailed, "rolled back: ~", why))
+                self.reject(port, &Refusal::plain(Says::CheckFailed), why)
             }
             (Phase::SelfTest { until_ms }, Event::Connected | Event::SelfTest(Ok(())) | Event::Tick) => {
                 if self.connected && (self.application_well || self.settings.check == Check::Broker) {
@@ -257,15 +259,13 @@ impl Agent {
             }
             (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
             (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {
-                let words = "the connection was lost: ~";
-                self.retry(port, &Refusal::quoting(Code::ConnectionLost, words, why))
+                self.retry(port, &Refusal::plain(Says::Lost), why)
             }
             (Phase::Downloading { heard_ms, .. }, Event::Tick)
                 if now_ms >= heard_ms + u64::from(self.settings.stall_ms) =>
             {
                 let seconds = self.settings.stall_ms / 1000;
-                let words = "the server was silent for # s";
-                self.retry(port, &Refusal::new(Code::ConnectionLost, words, &[seconds]))
+                self.retry(port, &Refusal::new(Says::Silent, &[seconds]), "")
             }
             (Phase::Pausing { until_ms }, Event::Tick) if now_ms >= until_ms => self.fetch(),
             (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(port),
@@ -278,6 +278,7 @@ impl Agent {
     }
 
     /// What to do next; `None` until something happens or [`Self::deadline_ms`] comes.
+    #[inline(never)]
     pub fn poll(&mut self) -> Option<Action<'_>> {
         if core::mem::take(&mut self.cancel_due) {
             return Some(Action::Cancel);
@@ -296,10 +297,11 @@ impl Agent {
         {
             return Some(action);
         }
-        (self.phase == Phase::Restarting).then_some(Action::Restart)
+        matches!(self.phase, Phase::Restarting).then_some(Action::Restart)
     }
 
     /// When [`Event::Tick`] is wanted, even if nothing else happens; a time that has passed means at once.
+    #[inline(never)]
     pub fn deadline_ms(&self) -> Option<u64> {
         let phase_ms = match self.phase {
             Phase::Idle if self.trigger_waits => self.now_ms,
@@ -326,8 +328,9 @@ impl Agent {
 
     /// Whether the device may go into deep sleep now. Never while an image is on trial: waking is a boot, and the bootloader
     /// takes it for the end of the trial. Nor while anything is under way or waits to be said.
+    #[inline(never)]
     pub fn may_sleep(&self) -> bool {
-        self.phase == Phase::Idle
+        matches!(self.phase, Phase::Idle)
             && !self.trigger_waits
             && !self.is_moving()
             && self.outbox.is_empty()

@@ -3,72 +3,66 @@
 //! Owned here: the spelling of numbers and the sentences for what the flash, otadata and an image have to say. Nothing is
 //! formatted by `core::fmt`, which takes several kilobytes of a device's flash.
 
-use contract::{Code, Reason};
+use contract::Reason;
 use heapless::String;
 use image::signature::SignatureError;
 use image::{Chip, ImageError};
 
 use crate::flash::{Fault, Operation};
 use crate::otadata::Refused;
+use crate::sentences::Says;
 
-/// A code and a sentence, whose gaps are filled from the left: `#` with a number, `$` with one in hexadecimal, `@` with the
-/// name of the chip that has this id, `%` with a revision; `~` with the text.
+/// A sentence, and the numbers in its gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refusal<'a> {
-    pub(crate) code: Code,
-    pub(crate) words: &'static str,
+pub(crate) struct Refusal {
+    pub(crate) says: Says,
     pub(crate) numbers: [u32; 3],
-    pub(crate) text: &'a str,
 }
 
-/// Refuses with a code, words, and the numbers in them.
+/// Refuses with a sentence, and the numbers in it.
 macro_rules! refuse {
-    ($code:ident, $words:expr $(, $number:expr)* $(,)?) => {
-        Err(crate::refusal::Refusal::new(contract::Code::$code, $words, &[$($number),*]))
+    ($says:ident $(, $number:expr)* $(,)?) => {
+        Err(crate::refusal::Refusal::new(crate::sentences::Says::$says, &[$($number),*]))
     };
 }
 pub(crate) use refuse;
 
-impl<'a> Refusal<'a> {
+impl Refusal {
     /// At most three numbers count.
     #[inline(never)]
-    pub(crate) fn new(code: Code, words: &'static str, given: &[u32]) -> Self {
+    pub(crate) fn new(says: Says, given: &[u32]) -> Self {
         let mut numbers = [0; 3];
         for (number, given) in numbers.iter_mut().zip(given) {
             *number = *given;
         }
-        Self { code, words, numbers, text: "" }
+        Self { says, numbers }
     }
 
     #[inline(never)]
-    pub(crate) const fn plain(code: Code, words: &'static str) -> Self {
-        Self { code, words, numbers: [0; 3], text: "" }
+    pub(crate) const fn plain(says: Says) -> Self {
+        Self { says, numbers: [0; 3] }
     }
 
-    pub(crate) const fn quoting(code: Code, words: &'static str, text: &'a str) -> Self {
-        Self { code, words, numbers: [0; 3], text }
-    }
-
-    /// The sentence and the code.
-    pub(crate) fn reason(&self) -> Reason {
+    /// The sentence, with a text in its gap for one, and the code.
+    #[inline(never)]
+    pub(crate) fn reason(&self, text: &str) -> Reason {
         let mut reason = Reason::default();
-        self.tell(&mut reason);
-        reason.coded(self.code)
+        self.tell(text, &mut reason);
+        reason.push_code(self.says.code());
+        reason
     }
 
     /// Appends the sentence.
     #[inline(never)]
-    pub(crate) fn tell(&self, reason: &mut Reason) {
+    pub(crate) fn tell(&self, text: &str, reason: &mut Reason) {
         let mut numbers = self.numbers.iter().copied();
-        let mut begun = 0;
-        for (at, letter) in self.words.bytes().enumerate() {
-            if !matches!(letter, b'#' | b'$' | b'@' | b'%' | b'~') {
+        for letter in Says::letters(self.says as u32) {
+            if letter == b'~' {
+                reason.push_str(text);
                 continue;
             }
-            reason.push_str(self.words.get(begun..at).unwrap_or_default());
-            begun = at + 1;
-            if letter == b'~' {
-                reason.push_str(self.text);
+            if !matches!(letter, b'#' | b'$' | b'@' | b'%' | b'=') {
+                reason.push(letter.into());
                 continue;
             }
             let number = numbers.next().unwrap_or_default();
@@ -78,15 +72,15 @@ impl<'a> Refusal<'a> {
                     reason.push_str(chip.map_or("an unknown chip", Chip::name));
                 }
                 b'%' => {
-                    reason.push_str("v");
+                    reason.push('v');
                     reason.push_str(&digits(number / 100, 10));
-                    reason.push_str(".");
+                    reason.push('.');
                     reason.push_str(&digits(number % 100, 10));
                 }
+                b'=' => Says::letters(number).for_each(|letter| _ = reason.push(letter.into())),
                 _ => reason.push_str(&digits(number, if letter == b'$' { 16 } else { 10 })),
             }
         }
-        reason.push_str(self.words.get(begun..).unwrap_or_default());
     }
 }
 
@@ -111,89 +105,66 @@ pub(crate) fn digits(number: u32, base: u32) -> String<10> {
     text
 }
 
-impl From<Fault> for Refusal<'_> {
+impl From<Fault> for Refusal {
     #[inline(never)]
     fn from(fault: Fault) -> Self {
-        let words = match fault.operation {
-            Operation::Read => "reading the flash at $ failed",
-            Operation::Erase => "erasing the flash at $ failed",
-            Operation::Write => "writing the flash at $ failed",
-            Operation::ReadBack => "the flash at $ kept something else",
+        let says = match fault.operation {
+            Operation::Read => Says::ReadFailed,
+            Operation::Erase => Says::EraseFailed,
+            Operation::Write => Says::WriteFailed,
+            Operation::ReadBack => Says::KeptElse,
         };
-        Self::new(Code::Flash, words, &[fault.offset])
+        Self::new(says, &[fault.offset])
     }
 }
 
-impl From<Refused> for Refusal<'_> {
+impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Self::plain(Code::Otadata, refused.as_str())
+        Self::plain(refused.says())
     }
 }
 
-impl From<ImageError> for Refusal<'_> {
+impl From<ImageError> for Refusal {
     /// Shorter sentences than [`ImageError`]'s own, which are for the person who chooses a file.
     #[inline(never)]
     fn from(error: ImageError) -> Self {
-        let (code, words, numbers) = match error {
-            ImageError::NotAnImage { first_byte } => {
-                (Code::NotAnImage, "not an ESP32 image: it begins with $", [first_byte.into(), 0])
+        let (says, first, second) = match error {
+            ImageError::NotAnImage { first_byte } => (Says::NotEsp32, first_byte.into(), 0),
+            ImageError::NotForEsp32 { .. } => (Says::Esp8266, 0, 0),
+            ImageError::NotAnApplication => (Says::NoApplication, 0, 0),
+            ImageError::MergedFlashImage { partition_table } => (Says::WholeChip, partition_table, 0),
+            ImageError::TooLarge => (Says::Over16Mib, 0, 0),
+            ImageError::TrailingBytes { end } => (Says::Trailing, end, 0),
+            ImageError::Truncated { bytes, at_least } => (Says::Short, bytes, at_least),
+            ImageError::SegmentCount { count } => (Says::SegmentCount, count.into(), 0),
+            ImageError::SegmentLength { index, length_bytes } => {
+                (Says::SegmentLength, index.into(), length_bytes)
             }
-            ImageError::NotForEsp32 { .. } => {
-                (Code::NotAnImage, "not an ESP32 image, but perhaps an ESP8266's", [0, 0])
-            }
-            ImageError::NotAnApplication => {
-                (Code::NotAnImage, "a bootloader or a program for RAM, no application", [0, 0])
-            }
-            ImageError::MergedFlashImage { partition_table } => {
-                let words = "a whole flash chip (partition table at $), no application";
-                (Code::NotAnImage, words, [partition_table, 0])
-            }
-            ImageError::TooLarge => (Code::TooLarge, "the image is larger than 16 MiB", [0, 0]),
-            ImageError::TrailingBytes { end } => {
-                let words = "the image ends at byte #, and what follows is no signature";
-                (Code::TrailingBytes, words, [end, 0])
-            }
-            ImageError::Truncated { bytes, at_least } => {
-                (Code::Damaged, "the image is cut short: # bytes instead of # or more", [bytes, at_least])
-            }
-            ImageError::SegmentCount { count } => {
-                (Code::Damaged, "the image is damaged: it says # segments", [count.into(), 0])
-            }
-            ImageError::SegmentLength { index, length_bytes } => (
-                Code::Damaged,
-                "the image is damaged: segment # claims # bytes",
-                [index.into(), length_bytes],
-            ),
             ImageError::SegmentMisaligned { index, load_address, .. } => {
-                let words = "the image is damaged: segment # cannot lie at $";
-                (Code::Damaged, words, [index.into(), load_address])
+                (Says::SegmentMisaligned, index.into(), load_address)
             }
-            ImageError::Checksum { stored, computed } => {
-                let words = "the image is damaged: checksum $ instead of $";
-                (Code::Damaged, words, [stored.into(), computed.into()])
-            }
-            ImageError::Digest => (Code::Damaged, "the image is damaged: its SHA-256 differs", [0, 0]),
-            ImageError::Signature { block, .. } => {
-                (Code::Damaged, "signature block #: ~", [u32::from(block) + 1, 0])
+            ImageError::Checksum { stored, computed } => (Says::Checksum, stored.into(), computed.into()),
+            ImageError::Digest => (Says::Digest, 0, 0),
+            ImageError::Signature { block, error } => {
+                (Says::BlockDamaged, u32::from(block) + 1, signature_says(error) as u32)
             }
         };
-        let text = if let ImageError::Signature { error, .. } = error { signature_words(error) } else { "" };
-        Self { text, ..Self::new(code, words, &numbers) }
+        Self { says, numbers: [first, second, 0] }
     }
 }
 
 /// What is wrong with a signature.
-pub(crate) const fn signature_words(error: SignatureError) -> &'static str {
+pub(crate) const fn signature_says(error: SignatureError) -> Says {
     match error {
-        SignatureError::NotABlock { .. } => "no signature block",
-        SignatureError::Damaged => "damaged",
-        SignatureError::UnknownVersion { .. } => "of an unknown version",
-        SignatureError::P192 => "ECDSA on P-192 is too weak",
-        SignatureError::P384 => "ECDSA on P-384 is not supported",
-        SignatureError::UnknownCurve { .. } => "ECDSA on an unknown curve",
-        SignatureError::BadKey => "the public key cannot be one",
-        SignatureError::BadSignature => "not signed by the key that it names",
-        SignatureError::OtherDigest => "of another image",
+        SignatureError::NotABlock { .. } => Says::NoBlock,
+        SignatureError::Damaged => Says::DamagedBlock,
+        SignatureError::UnknownVersion { .. } => Says::UnknownVersion,
+        SignatureError::P192 => Says::P192,
+        SignatureError::P384 => Says::P384,
+        SignatureError::UnknownCurve { .. } => Says::UnknownCurve,
+        SignatureError::BadKey => Says::BadKey,
+        SignatureError::BadSignature => Says::OtherKey,
+        SignatureError::OtherDigest => Says::OtherImage,
     }
 }
 
@@ -201,19 +172,23 @@ pub(crate) const fn signature_words(error: SignatureError) -> &'static str {
 mod tests {
     use super::*;
 
-    fn told(refusal: &Refusal<'_>) -> Reason {
+    fn told(says: Says, numbers: &[u32], text: &str) -> Reason {
         let mut reason = Reason::default();
-        refusal.tell(&mut reason);
+        Refusal::new(says, numbers).tell(text, &mut reason);
         reason
     }
 
     #[test]
     fn the_gaps_in_a_sentence_are_filled_in_order() {
-        let refusal = Refusal::new(Code::WrongChip, "# then $ and @, or %", &[4_294_967_295, 0xAB0, 5]);
-        assert_eq!(told(&refusal).as_str(), "4294967295 then 0xab0 and esp32c3, or v0.0");
-        let refusal = Refusal::new(Code::ChipRevision, "% to %", &[101, 65535]);
-        assert_eq!(told(&refusal).as_str(), "v1.1 to v655.35");
-        assert_eq!(told(&Refusal::quoting(Code::Flash, "it said ~.", "no #")).as_str(), "it said no #.");
+        let told = |says, numbers: &[u32], text| told(says, numbers, text);
+        let words = "wrong chip: the image is for an unknown chip 0xab0, this device is esp32c3";
+        assert_eq!(told(Says::UnknownChip, &[0xAB0, 5], "").as_str(), words);
+        let words = "the image is for chip revisions v1.1 to v655.35, this one is v0.0";
+        assert_eq!(told(Says::ChipRevision, &[101, 65535], "").as_str(), words);
+        assert_eq!(told(Says::GivenUp, &[6], "no #").as_str(), "given up after 6 tries: no #");
+        let block = [3, Says::P192 as u32];
+        let words = "signature block #3: ECDSA on P-192 is too weak".replace('#', "");
+        assert_eq!(told(Says::BlockDamaged, &block, "").as_str(), words);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Whose signature an image needs: keys compiled in, narrowed by what is stored, and the keys in eFuse.
 
-use contract::Code;
 use image::signature::{SignatureBlock, SignatureError, SignatureSector};
 
-use crate::refusal::{Refusal, refuse, signature_words};
+use crate::refusal::{Refusal, refuse, signature_says};
 
 /// What a signature block begins with.
 const SIGNATURE_MAGIC: u8 = 0xE7;
@@ -44,14 +43,14 @@ impl Trust<'_> {
 }
 
 /// Judges the signature blocks in a file's last sector. That what they sign is this image is the verifier's to see.
-pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refusal<'static>> {
+pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refusal> {
     let blocks = sector.first_chunk().map(|sector| SignatureSector::new(sector).blocks());
     let is_block = sector.first() == Some(&SIGNATURE_MAGIC);
     if !trust.wants_signature() {
         return Ok(if is_block { Signed::Unchecked } else { Signed::No });
     }
     let Some(blocks) = blocks.filter(|_| is_block) else {
-        return refuse!(Unsigned, "the image is not signed");
+        return refuse!(Unsigned);
     };
     let (mut trusted, mut in_efuse, mut bad) = (false, trust.secure_boot.is_none(), None);
     for (_, block) in blocks {
@@ -77,16 +76,10 @@ pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refus
     }
     match (trusted, in_efuse, bad) {
         (true, true, _) => Ok(Signed::Yes),
-        (true, false, _) => {
-            refuse!(SecureBoot, "not signed by a key in this device's eFuses")
-        }
-        (false, _, Some(Some(error))) => {
-            Err(Refusal::quoting(Code::BadSignature, "the signature: ~", signature_words(error)))
-        }
-        (false, _, Some(None)) => {
-            refuse!(BadSignature, "this firmware cannot verify signatures")
-        }
-        (false, _, None) => refuse!(UntrustedKey, "not signed by anybody whom this device trusts"),
+        (true, false, _) => refuse!(NotInEfuse),
+        (false, _, Some(Some(error))) => refuse!(BadSignature, signature_says(error) as u32),
+        (false, _, Some(None)) => refuse!(CannotVerify),
+        (false, _, None) => refuse!(Untrusted),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
-use image::{Chip, ImageError, Summary, Verifier, digest_on, digest_so_far};
+use image::{Chip, Header, ImageError, Verifier, digest_on, digest_so_far};
 use sha2::{Digest, Sha256};
 
 use crate::checks::Traits;
@@ -33,19 +33,26 @@ pub struct SlotImage {
 }
 
 impl SlotImage {
-    pub(crate) fn new(summary: &Summary) -> Self {
-        let Summary { sha256, total_bytes, .. } = *summary;
-        let traits = Traits::of(&summary.header, summary.descriptor.as_ref());
-        let (chip, version, is_protected) = (summary.chip(), version_in(summary), summary.is_protected());
-        let signature_offset = summary.signature_offset();
-        Self { sha256, total_bytes, chip, version, is_protected, signature_offset, traits }
+    /// Of what was verified; in a frame of its own, for it is filled in there.
+    #[inline(never)]
+    fn of(verifier: &Verifier) -> Result<Self, ImageError> {
+        let header = verifier.verdict()?;
+        Ok(Self {
+            sha256: *verifier.sha256(),
+            total_bytes: verifier.total_bytes(),
+            chip: header.chip(),
+            version: version_in(verifier),
+            is_protected: verifier.is_protected(),
+            signature_offset: verifier.signature_offset(),
+            traits: Traits::of(header, verifier.descriptor()),
+        })
     }
 }
 
 /// What an image says of its version, where it can be trusted to speak of itself.
-pub(crate) fn version_in(summary: &Summary) -> Option<Version> {
-    let demo = summary.demo.as_ref().and_then(|demo| version_of(demo.version()));
-    let own = summary.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own());
+pub(crate) fn version_in(verifier: &Verifier) -> Option<Version> {
+    let demo = verifier.demo().and_then(|demo| version_of(demo.version()));
+    let own = verifier.descriptor().filter(|descriptor| descriptor.is_apps_own());
     demo.or_else(|| own.and_then(|descriptor| version_of(descriptor.version())))
 }
 
@@ -73,13 +80,7 @@ pub fn read_slot<F: ReadNorFlash>(
             break;
         }
     }
-    Ok(image_in(&verifier))
-}
-
-/// What was verified, in a frame of its own: a summary takes as much of the stack as a verifier.
-#[inline(never)]
-fn image_in(verifier: &Verifier) -> Result<SlotImage, ImageError> {
-    Ok(SlotImage::new(&verifier.finish()?))
+    Ok(SlotImage::of(&verifier))
 }
 
 /// Reads a downloaded image back, in steps.
@@ -90,14 +91,13 @@ pub(crate) struct ReadBack {
     done_bytes: u32,
     hash: Sha256,
     verifier: Verifier,
-    refused: Option<ImageError>,
 }
 
 impl ReadBack {
     #[inline(never)]
     pub(crate) fn new(slot: Partition, total_bytes: u32) -> Self {
         let (hash, verifier) = (Sha256::new(), Verifier::new());
-        Self { slot, total_bytes, done_bytes: 0, hash, verifier, refused: None }
+        Self { slot, total_bytes, done_bytes: 0, hash, verifier }
     }
 
     pub(crate) fn done_bytes(&self) -> u32 {
@@ -115,9 +115,8 @@ impl ReadBack {
             flash::read(flash, self.slot.offset + self.done_bytes, read)?;
             let read = chunk.get(..wanted).unwrap_or_default();
             digest_on(&mut self.hash, read);
-            if self.refused.is_none() {
-                self.refused = self.verifier.push(read).err();
-            }
+            // What is refused stays refused, and all of it is hashed.
+            let _ = self.verifier.push(read);
             self.done_bytes += wanted as u32;
         }
         Ok(self.done_bytes >= self.total_bytes)
@@ -128,8 +127,9 @@ impl ReadBack {
         digest_so_far(&self.hash)
     }
 
-    /// The image that they are.
-    pub(crate) fn image(&self) -> Result<Summary, ImageError> {
-        self.refused.map_or_else(|| self.verifier.finish(), Err)
+    /// The image that they are, and its header.
+    pub(crate) fn image(&self) -> Result<(&Verifier, &Header), ImageError> {
+        // What was refused once is refused again.
+        Ok((&self.verifier, self.verifier.verdict()?))
     }
 }

@@ -10,8 +10,6 @@ use crate::{REASON_MAX_BYTES, Reason};
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
         /// Why an attempt was refused, failed or fell back. Words may change; these do not.
-        // A word wide: what it lies beside is then copied in words, without padding.
-        #[repr(u32)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[$doc])* $variant),+
@@ -22,10 +20,8 @@ macro_rules! codes {
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
             /// The code on the wire: lower-case letters and underscores.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $text),+
-                }
+            pub fn as_str(self) -> &'static str {
+                line(concat!($($text, "\n"),+), self as usize)
             }
         }
     };
@@ -109,6 +105,18 @@ codes! {
     MoveFailed = "move_failed",
 }
 
+/// One of several lines. A table of where each lies would take as much of a device's flash as the codes themselves.
+fn line(lines: &'static str, number: usize) -> &'static str {
+    let (mut begin, mut before) = (0, 0);
+    for (at, _) in lines.bytes().enumerate().filter(|(_, letter)| *letter == b'\n') {
+        if before == number {
+            return lines.get(begin..at).unwrap_or_default();
+        }
+        (begin, before) = (at + 1, before + 1);
+    }
+    ""
+}
+
 impl Code {
     /// Reads a code exactly as [`Self::as_str`] writes it.
     pub fn parse(text: &str) -> Option<Self> {
@@ -126,11 +134,17 @@ impl Reason {
     /// Puts a code behind the words; words that are too long are cut, the code never is.
     #[must_use]
     pub fn coded(mut self, code: Code) -> Self {
-        self.truncate(REASON_MAX_BYTES - code.as_str().len() - " []".len());
-        for text in [" [", code.as_str(), "]"] {
+        self.push_code(code);
+        self
+    }
+
+    /// As [`Self::coded`], in place.
+    pub fn push_code(&mut self, code: Code) {
+        let code = code.as_str();
+        self.truncate(REASON_MAX_BYTES.saturating_sub(code.len() + " []".len()));
+        for text in [" [", code, "]"] {
             self.push_str(text);
         }
-        self
     }
 
     /// Whether it has this very code, without looking through all of them.

@@ -30,10 +30,16 @@ impl Reason {
     /// Appends text, control characters as spaces; what does not fit is dropped.
     pub fn push_str(&mut self, text: &str) {
         for c in text.chars() {
-            if self.0.push(if c.is_control() { ' ' } else { c }).is_err() {
+            if !self.push(c) {
                 break;
             }
         }
+    }
+
+    /// Appends a character, a space for a control character; `false` if it does not fit, and was dropped.
+    #[inline(never)]
+    pub fn push(&mut self, c: char) -> bool {
+        self.0.push(if c.is_control() { ' ' } else { c }).is_ok()
     }
 
     /// Cuts to at most so many bytes, at a character, and takes spaces off the end.

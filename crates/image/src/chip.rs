@@ -3,6 +3,8 @@
 //! This is the one place that knows chip names. Addresses are those of the chips' technical reference manuals,
 //! as far as an image can load there.
 
+#![allow(clippy::cast_possible_truncation, reason = "16 bits are left of what is shifted by 16")]
+
 use core::fmt;
 use core::str::FromStr;
 
@@ -122,6 +124,13 @@ impl Chip {
         map.iter().find(|(from, to, _)| (*from..*to).contains(&address)).map(|(_, _, region)| *region)
     }
 
+    /// Whether this address is one of the flash, seen through the cache. As [`Self::region`] has it, from a table that takes a
+    /// sixth of a device's flash.
+    pub(crate) fn maps_flash_at(self, address: u32) -> bool {
+        let page = (address >> 16) as u16;
+        FLASH_PAGES.get(self as usize).is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&page)))
+    }
+
     /// Whether the page size of the flash cache is fixed at 64 KiB.
     pub(crate) const fn has_fixed_mmu_page(self) -> bool {
         matches!(self, Self::Esp32 | Self::Esp32S2 | Self::Esp32S3 | Self::Esp32C3)
@@ -210,6 +219,27 @@ impl Chip {
         }
     }
 }
+
+/// By chip, the at most two stretches that are mapped from flash, in pages of 64 KiB.
+const FLASH_PAGES: [[(u16, u16); 2]; Chip::ALL.len()] = {
+    let mut pages = [[(0, 0); 2]; Chip::ALL.len()];
+    let mut chip = 0;
+    while chip < pages.len() {
+        let map = Chip::ALL[chip].memory_map();
+        let (mut row, mut found) = (0, 0);
+        while row < map.len() {
+            let (from, to, region) = map[row];
+            if region.is_flash_mapped() {
+                assert!(from % 0x1_0000 == 0 && to % 0x1_0000 == 0);
+                pages[chip][found] = ((from >> 16) as u16, (to >> 16) as u16);
+                found += 1;
+            }
+            row += 1;
+        }
+        chip += 1;
+    }
+    pages
+};
 
 impl fmt::Display for Chip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -320,6 +350,18 @@ mod tests {
         }
         assert_eq!(Chip::from_id(1), None);
         assert_eq!("esp8266".parse::<Chip>(), Err(UnknownChip));
+    }
+
+    #[test]
+    fn both_tables_agree_on_what_is_flash() {
+        for chip in Chip::ALL {
+            for (from, to, _) in chip.memory_map() {
+                for address in [from - 1, *from, to - 1, *to] {
+                    let mapped = chip.region(address).is_some_and(Region::is_flash_mapped);
+                    assert_eq!(chip.maps_flash_at(address), mapped, "{chip}: {address:#x}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -187,8 +187,52 @@ impl Verifier {
         }
     }
 
-    /// The verdict on all that was pushed.
+    /// What the demonstration's segment says, as soon as it was read.
+    pub fn demo(&self) -> Option<&Demo> {
+        self.demo.as_ref()
+    }
+
+    /// Of a good image: how long it is as published.
+    pub fn total_bytes(&self) -> u32 {
+        self.total_bytes
+    }
+
+    /// Of a good image: its identity.
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.sha256
+    }
+
+    /// Of a good image: as [`Summary::signature_offset`].
+    pub fn signature_offset(&self) -> Option<u32> {
+        self.is_signed.then(|| self.total_bytes - SECTOR_BYTES)
+    }
+
+    /// Of a good image: as [`Summary::is_protected`].
+    pub fn is_protected(&self) -> bool {
+        self.is_signed || self.header.is_some_and(|header| header.hash_appended)
+    }
+
+    /// All that is known of a good image: 700 bytes.
     pub fn finish(&self) -> Result<Summary, ImageError> {
+        let header = *self.verdict()?;
+        Ok(Summary {
+            header,
+            descriptor: self.descriptor,
+            segments: self.segments.clone(),
+            checksum: self.checksum,
+            structural_bytes: self.structural_bytes,
+            total_bytes: self.total_bytes,
+            sha256: self.sha256,
+            // Of a sector that was read to its end.
+            signature_blocks: if self.is_signed { self.signature_blocks } else { 0 },
+            signed_digest: self.is_signed.then_some(self.computed),
+            demo: self.demo,
+        })
+    }
+
+    /// The verdict on all that was pushed, and a good image's header.
+    #[inline(never)]
+    pub fn verdict(&self) -> Result<&Header, ImageError> {
         let (offset, structural_bytes) = (self.offset, self.structural_bytes);
         let truncated = |at_least: u32| ImageError::Truncated { bytes: offset, at_least };
         let head_left = |length: usize| offset + (length - self.head_bytes) as u32;
@@ -209,20 +253,7 @@ impl Verifier {
             }
         }
         // Every stage after the first has a header.
-        let header = self.header.ok_or(truncated(HEADER_BYTES as u32))?;
-        Ok(Summary {
-            header,
-            descriptor: self.descriptor,
-            segments: self.segments.clone(),
-            checksum: self.checksum,
-            structural_bytes,
-            total_bytes: self.total_bytes,
-            sha256: self.sha256,
-            // Of a sector that was read to its end.
-            signature_blocks: if self.is_signed { self.signature_blocks } else { 0 },
-            signed_digest: self.is_signed.then_some(self.computed),
-            demo: self.demo,
-        })
+        self.header.as_ref().ok_or(truncated(HEADER_BYTES as u32))
     }
 
     /// Takes some of the bytes, of which there is at least one, and says how many.
@@ -380,7 +411,7 @@ impl Verifier {
         let mut mapped = 0;
         for (index, segment) in (0..).zip(self.segments.iter()) {
             let Segment { load_address, offset, .. } = *segment;
-            if !chip.region(load_address).is_some_and(crate::Region::is_flash_mapped) {
+            if !chip.maps_flash_at(load_address) {
                 continue;
             }
             mapped += 1;

@@ -61,6 +61,21 @@ macro_rules! fixture {
     }};
 }
 
+/// The driver's own words, which no device has either, as bytes or (`as`) as text.
+#[macro_export]
+macro_rules! text {
+    (as $text:literal) => {{
+        const BYTES: &[u8] = $crate::text!($text);
+        // SAFETY: they were a literal's.
+        unsafe { core::str::from_utf8_unchecked(BYTES) }
+    }};
+    ($text:literal) => {{
+        #[unsafe(link_section = ".fixture")]
+        static BYTES: [u8; $text.len()] = *$text.as_bytes().first_chunk().unwrap();
+        &BYTES
+    }};
+}
+
 /// For images of the length that [`NEW`] and [`OLD`] have.
 #[unsafe(link_section = ".fixture")]
 pub static HEADS: Heads = Heads {
@@ -90,6 +105,8 @@ global_asm!(
     ".popsection",
     bytes = const STACK_BYTES,
 );
+
+global_asm!(include_str!("save_restore.s"));
 
 unsafe extern "C" {
     static mut painted_bottom: u32;

@@ -20,7 +20,7 @@ fn traits(bytes: &[u8]) -> Traits {
 
 fn verdict(bytes: &[u8], settings: &Settings, running: Option<&Traits>) -> Option<Code> {
     let prefix = Prefix::parse(bytes).expect("an image");
-    fits(&prefix.header, prefix.descriptor.as_ref(), settings, running).err().map(|refusal| refusal.code)
+    fits(&prefix.header, prefix.descriptor.as_ref(), settings, running).err().map(|refusal| refusal.says.code())
 }
 
 /// The header begins at 0, the descriptor at 0x20.

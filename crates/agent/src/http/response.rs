@@ -218,7 +218,7 @@ impl Response {
 
     /// Whether the connection serves for another request (RFC 9112, 9.3): after the end, and if both sides keep it.
     pub fn is_reusable(&self) -> bool {
-        self.state == State::Ended && self.keep_alive.unwrap_or(!self.http_1_0)
+        matches!(self.state, State::Ended) && self.keep_alive.unwrap_or(!self.http_1_0)
     }
 
     /// A byte of what comes in lines: everything but the body.
@@ -271,7 +271,7 @@ impl Response {
                 self.state = State::Value;
             }
             State::FirstField | State::NextField => {
-                if self.state == State::NextField {
+                if matches!(self.state, State::NextField) {
                     self.end_field(scratch)?;
                 }
                 if byte == b'\n' {

@@ -112,6 +112,7 @@ fn find(bytes: &[u8], from: usize, wanted: &[u8]) -> usize {
 impl<'a> Url<'a> {
     /// Reads `http://…` or `https://…`, at most [`URL_MAX_BYTES`] bytes of printable ASCII without spaces. A user name
     /// is refused, a fragment is dropped.
+    #[inline(never)]
     pub fn parse(text: &'a str) -> Result<Self, HttpError> {
         let Parts { tls, host, port, target, end } = Parts::of(text.as_bytes())?;
         let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();

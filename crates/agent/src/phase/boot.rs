@@ -4,7 +4,7 @@ use core::fmt;
 
 use contract::{Code, Outcome, Reason};
 
-use super::fate::{Fate, Found, fate, words};
+use super::fate::{Fate, Found, fate, says};
 use super::{Agent, Phase};
 use crate::bookmark::Bookmark;
 use crate::flash::{self, Fault};
@@ -14,6 +14,7 @@ use crate::port::{Encryption, NotKept, Port};
 use crate::record::{Attempt, Keeper, Last, Record, Stage};
 use crate::refusal::Refusal;
 use crate::retained;
+use crate::sentences::Says;
 use crate::settings::ResetReason;
 use crate::verify::read_slot;
 
@@ -51,6 +52,7 @@ impl core::error::Error for BootError {}
 impl Agent {
     /// Starts the agent after a boot, before the application does anything that could crash. `running` is what the port
     /// knows to run, not what otadata selects. To be called once; the agent does nothing before.
+    #[inline(never)]
     pub fn boot<P: Port>(&mut self, port: &mut P, running: Running, now_ms: u64) -> Result<(), BootError> {
         if !flash::is_supported::<P>() {
             return Err(BootError::UnsupportedFlash);
@@ -163,7 +165,7 @@ impl Agent {
             }
             Fate::RolledBack(code) => {
                 self.blame();
-                self.end(Outcome::Failed, Refusal::plain(code, words(code)).reason());
+                self.end(Outcome::Failed, Refusal::plain(says(code)).reason(""));
             }
             Fate::Rejected => {
                 let why = self.record.last.as_ref().map(|last| last.reason.clone()).unwrap_or_default();
@@ -203,8 +205,7 @@ impl Agent {
         // The boot that a bootloader with rollback would have refused. Power that came on says nothing against
         // the image: it gets another chance.
         if again && self.settings.reset != ResetReason::PowerOn {
-            let why = "rolled back: not confirmed in its first boot";
-            self.phase = self.reject(port, &Refusal::plain(Code::NotConfirmed, why));
+            self.phase = self.reject(port, &Refusal::plain(Says::NotConfirmed), "");
             return;
         }
         self.store(port);

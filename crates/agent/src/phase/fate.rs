@@ -4,6 +4,7 @@ use contract::Code;
 
 use crate::otadata::{Entries, Running, State};
 use crate::record::{Attempt, Stage};
+use crate::sentences::Says;
 use crate::settings::ResetReason;
 
 /// How often an intact image is tried again by its hash, without a download, after its chance was lost with the power.
@@ -99,13 +100,13 @@ const fn aborted(reset: ResetReason) -> Code {
 }
 
 /// The words for a [`Fate::RolledBack`].
-pub(super) const fn words(code: Code) -> &'static str {
+pub(super) const fn says(code: Code) -> Says {
     match code {
-        Code::Crashed => "rolled back: the new image crashed before it was confirmed",
-        Code::Hung => "rolled back: the new image hung before it was confirmed",
-        Code::Restarted => "rolled back: the new image restarted before it was confirmed",
-        Code::NotBootable => "rolled back: the new image did not start",
-        Code::Interrupted => "interrupted: restarted before the new image was selected",
-        _ => "rolled back: the power was lost",
+        Code::Crashed => Says::Crashed,
+        Code::Hung => Says::Hung,
+        Code::Restarted => Says::Restarted,
+        Code::NotBootable => Says::NotBootable,
+        Code::Interrupted => Says::RestartedUnselected,
+        _ => Says::PowerLost,
     }
 }

@@ -1,6 +1,6 @@
 //! From the trigger to the last byte: what is asked for, what comes back, and how long it is tried.
 
-use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
+use contract::{Outcome, Phase as Stretch, Reason, Version};
 use heapless::{String, Vec};
 use image::PREFIX_BYTES;
 
@@ -12,6 +12,7 @@ use crate::http::{self, HttpError, Piece};
 use crate::port::{Encryption, Port};
 use crate::record::{Attempt, Stage};
 use crate::refusal::{Refusal, refuse};
+use crate::sentences::Says;
 use crate::verify::{ReadBack, version_of};
 
 const BACK_OFF_MAX_MS: u64 = 60_000;
@@ -54,10 +55,10 @@ fn is_redirect(head: &ResponseHead<'_>) -> bool {
 impl Agent {
     /// Keeps a URL, and what its path says.
     #[inline(never)]
-    pub(super) fn take_url(&mut self, payload: &[u8]) -> Result<(), Refusal<'static>> {
+    pub(super) fn take_url(&mut self, payload: &[u8]) -> Result<(), Refusal> {
         let url = payload.trim_ascii();
         if http::check(url).is_err() {
-            return refuse!(BadUrl, "the trigger is not an http or https URL of at most 2048 bytes");
+            return refuse!(NotAUrl);
         }
         self.url.clear();
         // It was looked at, and fits.
@@ -71,7 +72,7 @@ impl Agent {
         match self.take_url(payload) {
             Ok(()) => self.begin_waiting(port),
             Err(refusal) => {
-                self.note_outcome(Outcome::Failed, &refusal.reason());
+                self.note_outcome(Outcome::Failed, &refusal.reason(""));
                 self.requeue_outcome();
                 Phase::Idle
             }
@@ -84,8 +85,7 @@ impl Agent {
         (self.asking, self.redirects, self.ready) = (Asking::Tail, 0, false);
         self.to.clone_from(&self.named);
         if self.encryption == Encryption::Unsupported {
-            let why = "this firmware cannot write encrypted flash";
-            return self.fail(port, &Refusal::plain(Code::Encryption, why));
+            return self.fail(port, &Refusal::plain(Says::Encrypted));
         }
         let slot = self.target_slot();
         // What an earlier attempt at the same file left there.
@@ -168,7 +168,7 @@ impl Agent {
                 Piece::Broken(error @ (HttpError::Url | HttpError::LongLocation)) => {
                     self.follow(port, Err(error))
                 }
-                Piece::Broken(error) => self.lose(port, error.as_str()),
+                Piece::Broken(error) => self.lose(port, error.says()),
             };
             bytes = rest;
         }
@@ -179,7 +179,7 @@ impl Agent {
     pub(super) fn on_closed<P: Port>(&mut self, port: &mut P) -> Phase {
         match self.http.closed() {
             Ok(()) => self.on_body_end(port),
-            Err(error) => self.lose(port, error.as_str()),
+            Err(error) => self.lose(port, error.says()),
         }
     }
 
@@ -187,15 +187,14 @@ impl Agent {
     fn follow<P: Port>(&mut self, port: &mut P, led: Result<(), HttpError>) -> Phase {
         match led {
             Ok(()) if self.redirects >= REDIRECTS_MAX => {
-                let words = "the server redirected more than # times";
-                self.fail(port, &Refusal::new(Code::ServerError, words, &[REDIRECTS_MAX.into()]))
+                self.fail(port, &Refusal::new(Says::Redirects, &[REDIRECTS_MAX.into()]))
             }
             Ok(()) => {
                 self.redirects += 1;
                 self.cancel_due = true;
                 self.fetch()
             }
-            Err(error) => self.fail(port, &Refusal::plain(Code::ServerError, error.as_str())),
+            Err(error) => self.fail(port, &Refusal::plain(error.says())),
         }
     }
 
@@ -224,8 +223,7 @@ impl Agent {
     ) -> Phase {
         match head.status {
             200 | 206 if head.encoded => {
-                let why = "the server compressed the file";
-                self.fail(port, &Refusal::plain(Code::ServerError, why))
+                self.fail(port, &Refusal::plain(Says::Compressed))
             }
             200 | 206 if self.asking == Asking::Tail => self.on_tail_head(port, fetch, head, version),
             200 | 206 => self.on_image_head(port, fetch, head, version),
@@ -237,18 +235,17 @@ impl Agent {
             416 | 501 if self.asking == Asking::Tail => self.ask_for_image(),
             416 => {
                 self.download.start_over();
-                self.lose(port, "the server does not have this part")
+                self.lose(port, Says::NoSuchPart)
             }
             // Replaced between the server's two looks at it.
             409 | 412 => {
                 self.download.start_over();
-                self.lose(port, "the file changed on the server")
+                self.lose(port, Says::FileChanged)
             }
             status => {
-                let words = "the server answered #";
-                let refusal = Refusal::new(Code::ServerError, words, &[status.into()]);
+                let refusal = Refusal::new(Says::Answered, &[status.into()]);
                 if matches!(status, 408 | 429 | 500..) {
-                    self.retry(port, &refusal)
+                    self.retry(port, &refusal, "")
                 } else {
                     self.fail(port, &refusal)
                 }
@@ -314,7 +311,7 @@ impl Agent {
             return if self.download.push_tail(bytes) {
                 Phase::Downloading { fetch, heard_ms: self.now_ms }
             } else {
-                self.lose(port, "the server sent more than announced")
+                self.lose(port, Says::TailTooLong)
             };
         }
         // The first bytes alone, so that an image that is refused for what they say costs no write at all.
@@ -336,7 +333,7 @@ impl Agent {
         Phase::Downloading { fetch, heard_ms: self.now_ms }
     }
 
-    fn take_body<P: Port>(&mut self, port: &mut P, bytes: &[u8]) -> Result<(), Refusal<'static>> {
+    fn take_body<P: Port>(&mut self, port: &mut P, bytes: &[u8]) -> Result<(), Refusal> {
         if self.download.received() as usize >= PREFIX_BYTES {
             self.make_ready(port)?;
         }
@@ -358,7 +355,7 @@ impl Agent {
         if heard >= PACE_MIN_BYTES {
             return next;
         }
-        self.lose(port, "the server sent next to nothing for minutes")
+        self.lose(port, Says::TooSlow)
     }
 
     pub(super) fn on_body_end<P: Port>(&mut self, port: &mut P) -> Phase {
@@ -370,7 +367,7 @@ impl Agent {
             self.download.finish(port, &self.settings, running)
         });
         match finished {
-            Ok(None) => self.lose(port, "the server sent less than announced"),
+            Ok(None) => self.lose(port, Says::SentLess),
             Ok(Some(sha256)) => {
                 self.received_sha256 = sha256;
                 self.read_back = Some(ReadBack::new(self.target_slot(), self.download.received()));
@@ -395,18 +392,17 @@ impl Agent {
 
     /// The connection is of no use any more; in words, why.
     #[inline(never)]
-    pub(super) fn lose<P: Port>(&mut self, port: &mut P, why: &'static str) -> Phase {
-        self.retry(port, &Refusal::plain(Code::ConnectionLost, why))
+    pub(super) fn lose<P: Port>(&mut self, port: &mut P, why: Says) -> Phase {
+        self.retry(port, &Refusal::plain(why), "")
     }
 
     #[inline(never)]
-    pub(super) fn retry<P: Port>(&mut self, port: &mut P, why: &Refusal<'_>) -> Phase {
+    pub(super) fn retry<P: Port>(&mut self, port: &mut P, why: &Refusal, text: &str) -> Phase {
         if self.retries >= self.settings.retries {
             let mut words = Reason::default();
-            why.tell(&mut words);
-            let given_up =
-                Refusal::quoting(Code::ConnectionLost, "given up after # tries: ~", words.as_str());
-            return self.fail(port, &Refusal { numbers: [u32::from(self.retries) + 1, 0, 0], ..given_up });
+            why.tell(text, &mut words);
+            let given_up = Refusal::new(Says::GivenUp, &[u32::from(self.retries) + 1]);
+            return self.fail_with(port, given_up.reason(words.as_str()));
         }
         self.cancel_due = true;
         let pause = u64::from(self.settings.back_off_ms) << self.retries.min(16);
@@ -418,13 +414,8 @@ impl Agent {
 
     pub(super) fn ask_for_url<P: Port>(&mut self, port: &mut P) -> Phase {
         if self.url_requests >= self.settings.url_requests {
-            let (code, why) = if self.resuming {
-                let why = "interrupted: the device restarted during the download, and no fresh URL came";
-                (Code::Interrupted, why)
-            } else {
-                (Code::UrlExpired, "the server answered 403, and no fresh URL came")
-            };
-            return self.fail(port, &Refusal::plain(code, why));
+            let says = if self.resuming { Says::RestartedWithoutUrl } else { Says::NoFreshUrl };
+            return self.fail(port, &Refusal::plain(says));
         }
         if !self.connected {
             // Nobody would hear it: asked once there is a broker.

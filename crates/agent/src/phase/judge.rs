@@ -13,6 +13,7 @@ use crate::partition::Partition;
 use crate::port::{NotKept, Port};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::{Refusal, refuse};
+use crate::sentences::Says;
 use crate::signature::{Signed, Trust, signed_by};
 use crate::verify::version_in;
 use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
@@ -47,7 +48,7 @@ impl Agent {
     /// The file's end was received: whether the rest is worth the trouble.
     pub(super) fn judge_tail<P: Port>(&mut self, port: &mut P) -> Phase {
         let Some(tail) = self.download.tail() else {
-            return self.lose(port, "the server sent less than announced");
+            return self.lose(port, Says::SentLess);
         };
         let sector = tail.last_chunk::<SECTOR_BYTES>().map_or(tail, |sector| sector);
         let signed = match signed_by(sector, self.trust()) {
@@ -89,7 +90,7 @@ impl Agent {
     }
 
     /// Before the first erase: the attempt is on record, and otadata selects what runs.
-    pub(super) fn make_ready<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
+    pub(super) fn make_ready<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
         if self.ready {
             return Ok(());
         }
@@ -106,7 +107,7 @@ impl Agent {
     /// If otadata selects another slot than the running one (whose image is broken, else it would run), a new image
     /// in that slot would boot the moment it is complete, unverified and without a self-test.
     #[inline(never)]
-    pub(super) fn keep_running<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
+    pub(super) fn keep_running<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
         let entries = Entries::read(port, self.table.otadata)?;
         let plan = entries.plan_keep(self.running, self.slots())?;
         // Cut before, during or after: an entry that names the running slot, if there was one, is untouched;
@@ -150,17 +151,17 @@ impl Agent {
         &mut self,
         port: &mut P,
         sha256: &[u8; 32],
-    ) -> Result<Option<Version>, Refusal<'static>> {
+    ) -> Result<Option<Version>, Refusal> {
         if *sha256 != self.received_sha256 {
-            return refuse!(Flash, "the flash does not hold what was written to it");
+            return refuse!(NotHeld);
         }
         if self.record.failures_of(sha256) >= QUARANTINE_AT {
-            return refuse!(Quarantined, "quarantined: this image failed twice here");
+            return refuse!(Quarantined);
         }
         let verdict = self.judge_content(port);
-        let at_fault = |refusal: &Refusal<'_>| {
+        let at_fault = |refusal: &Refusal| {
             matches!(
-                refusal.code,
+                refusal.says.code(),
                 Code::NotAnImage
                     | Code::Damaged
                     | Code::TrailingBytes
@@ -176,17 +177,17 @@ impl Agent {
 
     /// The version that a good image gives itself.
     #[inline(never)]
-    fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal<'static>> {
+    fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal> {
         let Some(read_back) = &self.read_back else { return Ok(None) };
-        let summary = read_back.image()?;
+        let (image, header) = read_back.image()?;
         let running = self.image.as_ref().map(|image| &image.traits);
-        checks::fits(&summary.header, summary.descriptor.as_ref(), &self.settings, running)?;
-        if !summary.is_protected() {
-            return refuse!(Unprotected, "the image has neither digest nor signature");
+        checks::fits(header, image.descriptor(), &self.settings, running)?;
+        if !image.is_protected() {
+            return refuse!(Unprotected);
         }
-        let (slot, offset) = (self.target_slot(), summary.signature_offset());
+        let (slot, offset, version) = (self.target_slot(), image.signature_offset(), version_in(image));
         self.judge_signature(port, slot, offset, self.settings.trusted_keys)?;
-        Ok(version_in(&summary))
+        Ok(version)
     }
 
     /// The verifier has seen that the blocks speak of this image; what they are worth is seen here.
@@ -197,7 +198,7 @@ impl Agent {
         slot: Partition,
         offset: Option<u32>,
         compiled: &[[u8; 32]],
-    ) -> Result<(), Refusal<'static>> {
+    ) -> Result<(), Refusal> {
         // The buffer has nothing in it any more.
         let sector = part_mut(self.download.scratch(), 0, SECTOR_BYTES);
         match offset {
@@ -256,7 +257,7 @@ impl Agent {
     }
 
     #[inline(never)]
-    pub(super) fn select<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
+    pub(super) fn select<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
         let slots = self.slots();
         let entries = Entries::read(port, self.table.otadata)?;
         let plan = entries.plan_select(self.running, self.target, slots)?;
@@ -281,9 +282,16 @@ impl Agent {
         self.requeue_outcome();
     }
 
+    /// The one text that an image can be refused with is the running project's name.
     #[inline(never)]
-    pub(super) fn fail<P: Port>(&mut self, port: &mut P, refusal: &Refusal<'_>) -> Phase {
-        let reason = self.told(refusal);
+    pub(super) fn fail<P: Port>(&mut self, port: &mut P, refusal: &Refusal) -> Phase {
+        let project = self.image.as_ref().and_then(|image| image.traits.project.as_deref());
+        let reason = refusal.reason(project.unwrap_or_default());
+        self.fail_with(port, reason)
+    }
+
+    #[inline(never)]
+    pub(super) fn fail_with<P: Port>(&mut self, port: &mut P, reason: Reason) -> Phase {
         self.conclude(Outcome::Failed, reason);
         self.store(port);
         self.requeue_outcome();
@@ -296,14 +304,5 @@ impl Agent {
         self.record.attempt = None;
         self.note_outcome(result, &reason);
         self.record.last = Some(Last { to: self.to.take(), result, reason });
-    }
-
-    /// The sentence and the code that a refusal stands for.
-    #[inline(never)]
-    fn told(&self, refusal: &Refusal<'_>) -> Reason {
-        let project = self.image.as_ref().and_then(|image| image.traits.project.as_deref());
-        let text =
-            if refusal.code == Code::WrongProject { project.unwrap_or_default() } else { refusal.text };
-        Refusal { text, ..*refusal }.reason()
     }
 }

@@ -1,21 +1,24 @@
 //! Moving to another broker or network: on trial until the broker was reached, and back again if it is not.
 
-use contract::{Code, Reason};
+use contract::Reason;
 
 use super::Agent;
 use crate::connection::{Change, Connection, Connections};
 use crate::port::{NotKept, Port};
 use crate::refusal::Refusal;
+use crate::sentences::Says;
 
 impl Agent {
     /// What to connect with; `None`: the settings that the port itself came with. Read from where the record is kept, so
     /// that passwords do not lie in memory.
+    #[inline(never)]
     pub fn connection<P: Port>(&self, port: &mut P) -> Option<Connection> {
         self.keeper.connections(port).ok()?.current().cloned()
     }
 
     /// Puts new connection settings on trial; the ones before come back if no broker is reached in
     /// [`crate::Settings::move_ms`], or in a few boots. An error: there is no place to keep the way back, and nothing changed.
+    #[inline(never)]
     pub fn move_to<P: Port>(&mut self, port: &mut P, new: Connection) -> Result<(), NotKept> {
         let mut new = Some(new);
         self.returned = None;
@@ -69,11 +72,11 @@ impl Agent {
 
     /// Why settings that were on trial were given up.
     pub(super) fn why_returned(&self) -> Option<Reason> {
-        let words = match self.returned? {
-            0 => "no broker was reached in several boots",
-            _ => "no broker was reached within # s",
+        let says = match self.returned? {
+            0 => Says::MoveFailedByBoots,
+            _ => Says::MoveFailed,
         };
-        Some(Refusal::new(Code::MoveFailed, words, &[self.returned?]).reason())
+        Some(Refusal::new(says, &[self.returned?]).reason(""))
     }
 
     /// Makes a change and keeps it; only what is kept is connected with, or a restart would not know the way back.

@@ -139,6 +139,7 @@ impl Agent {
     }
 
     /// What the device says of itself; `None` while its version is not known, since a report must have one.
+    #[inline(never)]
     pub fn report(&self) -> Option<Report> {
         let mut report = Report::bare(self.version()?.clone());
         report.product.clone_from(&self.settings.product);

@@ -1,6 +1,6 @@
 //! A new image on trial, and giving one up: confirmed, rejected, or fallen back from.
 
-use contract::{Code, Outcome};
+use contract::Outcome;
 
 use super::{Agent, Phase};
 use crate::otadata::{self, Entries, Refused, Running};
@@ -8,6 +8,7 @@ use crate::partition::Partition;
 use crate::port::Port;
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
+use crate::sentences::Says;
 use crate::settings::ResetReason;
 use crate::verify::read_slot;
 
@@ -16,7 +17,7 @@ impl Agent {
         // What did not work is done again with the next event, until the time is up.
         if let Err(refusal) = self.write_confirmation(port) {
             let is_over = until_ms != u64::MAX && self.now_ms >= until_ms;
-            return if is_over { self.reject(port, &refusal) } else { Phase::SelfTest { until_ms } };
+            return if is_over { self.reject(port, &refusal, "") } else { Phase::SelfTest { until_ms } };
         }
         self.to = self.version().cloned();
         if let Some(image) = &self.image {
@@ -26,7 +27,7 @@ impl Agent {
         Phase::Idle
     }
 
-    fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal<'static>> {
+    fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
         let entries = Entries::read(port, self.table.otadata)?;
         match entries.plan_confirm(self.running, self.slots()) {
             Ok(None) => {}
@@ -51,16 +52,12 @@ impl Agent {
 
     pub(super) fn reject_in_time<P: Port>(&mut self, port: &mut P) -> Phase {
         let seconds = self.settings.self_test_ms.div_ceil(1000);
-        let (code, words) = if self.connected {
-            (Code::CheckFailed, "rolled back: the application was not well within # s")
-        } else {
-            (Code::BrokerNotReached, "rolled back: the broker was not reached within # s")
-        };
-        self.reject(port, &Refusal::new(code, words, &[seconds]))
+        let says = if self.connected { Says::NotWell } else { Says::BrokerNotReached };
+        self.reject(port, &Refusal::new(says, &[seconds]), "")
     }
 
     /// Gives the running image up in its trial, if another one can take over.
-    pub(super) fn reject<P: Port>(&mut self, port: &mut P, refusal: &Refusal<'_>) -> Phase {
+    pub(super) fn reject<P: Port>(&mut self, port: &mut P, refusal: &Refusal, text: &str) -> Phase {
         let Some(slot) = self.another_that_boots(port, false) else {
             // Better an image that fails its test than none: it goes on trying for as long as it takes, says so, and takes
             // whatever it is offered.
@@ -68,7 +65,7 @@ impl Agent {
             return Phase::SelfTest { until_ms: u64::MAX };
         };
         let to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
-        self.record.last = Some(Last { to, result: Outcome::Failed, reason: refusal.reason() });
+        self.record.last = Some(Last { to, result: Outcome::Failed, reason: refusal.reason(text) });
         if let Some(attempt) = &mut self.record.attempt {
             attempt.stage = Stage::Rejected;
         }
@@ -88,9 +85,8 @@ impl Agent {
         let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
         if !already {
             let crashes = self.settings.crash_loop_at;
-            let why = "rolled back: the image crashed # times in a row";
             let to = self.version().cloned();
-            let reason = Refusal::new(Code::CrashLoop, why, &[crashes.into()]).reason();
+            let reason = Refusal::new(Says::CrashLoop, &[crashes.into()]).reason("");
             self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
             // Now, not once the broker was reached: an image that crashes before that would never count, and two such
             // images would take turns for ever.
@@ -107,7 +103,7 @@ impl Agent {
     }
 
     /// Makes otadata choose `to` instead of what runs.
-    fn leave<P: Port>(&mut self, port: &mut P, to: Running) -> Result<(), Refusal<'static>> {
+    fn leave<P: Port>(&mut self, port: &mut P, to: Running) -> Result<(), Refusal> {
         let entries = Entries::read(port, self.table.otadata)?;
         let plan = entries.plan_leave(self.running, to, self.slots())?;
         // Cut before, during or after: `plan_leave` writes the entry that is to decide before it takes away the one that

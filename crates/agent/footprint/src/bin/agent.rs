@@ -17,12 +17,15 @@ use updraft_agent::{
 };
 use updraft_contract::Outcome;
 use updraft_footprint::{
-    BROKEN_AT, Flash, HEADS, NEW, OLD, PART_AT, TAIL_BYTES, exit, print, print_figure, stack_of,
+    BROKEN_AT, Flash, HEADS, NEW, OLD, PART_AT, TAIL_BYTES, exit, print, print_figure, stack_of, text,
 };
 use updraft_image::Chip;
 
-const URL: &[u8] = b"https://server.example/p/releases/v2.0.0/firmware.bin?signature=1";
-const URL_BACK: &[u8] = b"https://server.example/p/releases/v1.0.0/firmware.bin?signature=2";
+const URL: &[u8] = text!("https://server.example/p/releases/v2.0.0/firmware.bin?signature=1");
+const URL_BACK: &[u8] = text!("https://server.example/p/releases/v1.0.0/firmware.bin?signature=2");
+const PUMP: &str = text!(as "the pump does not turn");
+const RESET: &str = text!(as "reset");
+const ETAG: &str = text!(as "\"5f3c-1\"");
 const OTADATA: u32 = 0x9000;
 const CHUNK_BYTES: usize = 1436;
 
@@ -153,7 +156,7 @@ fn agent_report() {
 #[inline(never)]
 fn agent_move() {
     let _ = black_box(agent().connection(&mut Flash));
-    if let Ok(connection) = Connection::new(b"mqtt://elsewhere.example") {
+    if let Ok(connection) = Connection::new(text!("mqtt://elsewhere.example")) {
         let _ = black_box(agent().move_to(&mut Flash, connection));
     }
 }
@@ -174,9 +177,9 @@ fn note_outcome(success: bool, reason: &[u8]) {
         device().succeeded += 1;
     } else {
         device().failed += 1;
-        print(b"# ");
+        print(text!("# "));
         print(reason);
-        print(b"\n");
+        print(text!("\n"));
     }
 }
 
@@ -197,9 +200,9 @@ fn measure(what: usize, work: fn()) {
 #[inline(never)]
 fn check(holds: bool, what: &[u8]) {
     if !holds {
-        print(b"the measured device failed: ");
+        print(text!("the measured device failed: "));
         print(what);
-        print(b"\n");
+        print(text!("\n"));
         exit(1);
     }
 }
@@ -239,7 +242,7 @@ fn restart(running: u8, reset: ResetReason) {
     device().restarts += 1;
     measure(4, agent_new);
     measure(0, agent_boot);
-    check(!device().restart, b"it does not boot");
+    check(!device().restart, text!("it does not boot"));
     measure(3, agent_report);
     measure(2, agent_poll);
 }
@@ -248,7 +251,7 @@ fn restart(running: u8, reset: ResetReason) {
 #[unsafe(link_section = ".driver")]
 #[inline(never)]
 fn answer(head: &'static [u8], body: &'static [u8]) {
-    let Some((id, _)) = device().fetch else { return check(false, b"no fetch") };
+    let Some((id, _)) = device().fetch else { return check(false, text!("no fetch")) };
     tell(Event::Received(id, head));
     for chunk in body.chunks(CHUNK_BYTES) {
         tell(Event::Received(id, chunk));
@@ -259,12 +262,12 @@ fn answer(head: &'static [u8], body: &'static [u8]) {
 #[unsafe(link_section = ".driver")]
 #[inline(never)]
 fn answer_parsed(image: &'static [u8], from: usize) {
-    let Some((id, _)) = device().fetch else { return check(false, b"no fetch") };
+    let Some((id, _)) = device().fetch else { return check(false, text!("no fetch")) };
     let head = ResponseHead {
         status: 206,
         content_length: Some((image.len() - from) as u64),
         content_range: Some(ContentRange { start: from as u64, total: Some(image.len() as u64) }),
-        etag: Some("\"5f3c-1\""),
+        etag: Some(ETAG),
         version: None,
         location: None,
         encoded: false,
@@ -283,21 +286,21 @@ fn update(url: &'static [u8], image: &'static [u8], parsed: bool) {
     answer(HEADS.forbidden, b"");
     tell(Event::Trigger(url));
     answer(HEADS.redirect, b"");
-    check(matches!(device().fetch, Some((_, Range::Last(TAIL_BYTES)))), b"its end is asked for first");
+    check(matches!(device().fetch, Some((_, Range::Last(TAIL_BYTES)))), text!("its end is asked for first"));
     answer(HEADS.tail, image.get(image.len() - TAIL_BYTES as usize..).unwrap_or_default());
-    check(matches!(device().fetch, Some((_, Range::From(0)))), b"then all of it");
+    check(matches!(device().fetch, Some((_, Range::From(0)))), text!("then all of it"));
     answer(HEADS.whole, image.get(..BROKEN_AT).unwrap_or_default());
     if let Some((id, _)) = device().fetch {
         if parsed {
             tell(Event::Closed(id));
         } else {
-            tell(Event::Lost(id, "reset"));
+            tell(Event::Lost(id, RESET));
         }
     }
     wait();
     check(
         matches!(device().fetch, Some((_, Range::From(at))) if at as usize == PART_AT),
-        b"it does not go on",
+        text!("it does not go on"),
     );
     if parsed {
         answer_parsed(image, PART_AT);
@@ -307,7 +310,7 @@ fn update(url: &'static [u8], image: &'static [u8], parsed: bool) {
     while !device().restart && agent_deadline().is_some() {
         wait();
     }
-    check(device().restart, b"the image was not taken");
+    check(device().restart, text!("the image was not taken"));
 }
 
 #[unsafe(no_mangle)]
@@ -318,7 +321,7 @@ extern "C" fn footprint_main() -> ! {
     update(URL, &NEW, false);
     restart(1, ResetReason::Software);
     tell(Event::Connected);
-    check(device().succeeded == 1, b"not confirmed");
+    check(device().succeeded == 1, text!("not confirmed"));
     if let Some(id) = device().message {
         tell(Event::Acknowledged(id));
     }
@@ -329,42 +332,41 @@ extern "C" fn footprint_main() -> ! {
     // An image that fails its own test.
     update(URL_BACK, &OLD, true);
     restart(0, ResetReason::Software);
-    tell(Event::SelfTest(Err("the pump does not turn")));
-    check(device().restart, b"not rejected");
+    tell(Event::SelfTest(Err(PUMP)));
+    check(device().restart, text!("not rejected"));
     restart(1, ResetReason::Software);
     tell(Event::Connected);
-    check(device().failed == 1, b"the rejection was not reported");
+    check(device().failed == 1, text!("the rejection was not reported"));
     tell(Event::ClearQuarantine);
     tell(Event::SelfTest(Ok(())));
     // One that passes it, and then crashes again and again.
     update(URL_BACK, &OLD, false);
     restart(0, ResetReason::Software);
     tell(Event::Connected);
-    check(device().succeeded == 2, b"not confirmed");
+    check(device().succeeded == 2, text!("not confirmed"));
     for _ in 0..4 {
         restart(0, ResetReason::Panic);
-        check(!device().restart, b"gone back too early");
+        check(!device().restart, text!("gone back too early"));
     }
     restart(0, ResetReason::Panic);
-    check(device().restart, b"a crash loop goes on");
+    check(device().restart, text!("a crash loop goes on"));
     restart(1, ResetReason::Software);
     tell(Event::Connected);
-    check(device().failed == 2, b"the crash loop was not reported");
+    check(device().failed == 2, text!("the crash loop was not reported"));
     // SAFETY: one thread.
     let deepest = unsafe { *(&raw const DEEPEST) };
-    for (name, bytes) in
-        [b"stack.boot" as &[u8], b"stack.handle", b"stack.poll", b"stack.report", b"stack.new", b"stack.move"]
-            .iter()
-            .zip(deepest)
-    {
-        print_figure(name, bytes);
-    }
-    print_figure(b"ram.agent", size_of::<Agent>());
-    print_figure(b"ram.driver", size_of::<Device>() + size_of_val(&deepest));
-    print_figure(b"done.restarts", device().restarts);
-    print_figure(b"done.confirmations", device().succeeded);
-    print_figure(b"done.failures", device().failed);
-    print_figure(b"done.reports", device().reports);
-    print_figure(b"done.progress", device().progress);
+    print_figure(text!("stack.boot"), deepest[0]);
+    print_figure(text!("stack.handle"), deepest[1]);
+    print_figure(text!("stack.poll"), deepest[2]);
+    print_figure(text!("stack.report"), deepest[3]);
+    print_figure(text!("stack.new"), deepest[4]);
+    print_figure(text!("stack.move"), deepest[5]);
+    print_figure(text!("ram.agent"), size_of::<Agent>());
+    print_figure(text!("ram.driver"), size_of::<Device>() + size_of_val(&deepest));
+    print_figure(text!("done.restarts"), device().restarts);
+    print_figure(text!("done.confirmations"), device().succeeded);
+    print_figure(text!("done.failures"), device().failed);
+    print_figure(text!("done.reports"), device().reports);
+    print_figure(text!("done.progress"), device().progress);
     exit(0)
 }

@@ -1,0 +1,309 @@
+//! Every sentence with which the agent refuses or gives up, and the code of each.
+//!
+//! Owned here: the words, and how they lie in flash: one behind the other, frequent stretches as one byte each, found by
+//! their number. A place that refuses so has a number to give instead of an address, a length and a code.
+
+use contract::Code;
+
+/// Frequent stretches, the longest first, since the first that fits is taken. Found by trying which one saves most, again
+/// and again, until none saves anything.
+const FRAGMENTS: &[&[u8]] = &[
+    b"rolled back: ",
+    b"applicati",
+    b"device ",
+    b"malform",
+    b"otadata",
+    b"server ",
+    b"signatu",
+    b"unknown",
+    b" bytes",
+    b"$ fail",
+    b"ECDSA ",
+    b"flash ",
+    b"image ",
+    b" befo",
+    b"damag",
+    b"image",
+    b"nounc",
+    b" ESP",
+    b"URL ",
+    b"brok",
+    b"firm",
+    b"http",
+    b"new ",
+    b"not ",
+    b"sign",
+    b"the ",
+    b" # ",
+    b" ke",
+    b"doe",
+    b"ect",
+    b"of ",
+    b"or ",
+    b"thi",
+    b" b",
+    b" w",
+    b", ",
+    b": ",
+    b"an",
+    b"ar",
+    b"ch",
+    b"d ",
+    b"di",
+    b"e ",
+    b"ed",
+    b"en",
+    b"er",
+    b"g ",
+    b"ha",
+    b"in",
+    b"it",
+    b"lo",
+    b"me",
+    b"mo",
+    b"o ",
+    b"on",
+    b"re",
+    b"s ",
+    b"se",
+    b"sh",
+    b"st",
+    b"t ",
+    b"th",
+    b"to",
+    b"y ",
+];
+/// What stands for the first of them; everything below is a letter.
+const FIRST: u8 = 0x80;
+
+macro_rules! sentences {
+    ($($name:ident: $code:ident = $text:literal),+ $(,)?) => {
+        /// A sentence by its number. Its gaps are filled from the left: `#` with a number, `$` with one in hexadecimal, `@`
+        /// with the name of the chip that has this id, `%` with a revision, `=` with the sentence of this number; `~` with
+        /// the text.
+        #[allow(missing_docs)]
+        #[repr(u8)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Says {
+            $($name),+
+        }
+
+        impl Says {
+            /// All of them.
+            #[cfg(test)]
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// What a program reads in place of it.
+            #[inline(never)]
+            pub(crate) const fn code(self) -> Code {
+                match self {
+                    $(Self::$name => Code::$code),+
+                }
+            }
+
+            /// Its words with their gaps. For hosts: a device has them only as [`Self::letters`] gives them.
+            pub(crate) const fn words(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text),+
+                }
+            }
+        }
+
+        const TEXT: &[u8] = concat!($($text, "\n"),+).as_bytes();
+    };
+}
+
+sentences! {
+    ReadFailed: Flash = "reading the flash at $ failed",
+    EraseFailed: Flash = "erasing the flash at $ failed",
+    WriteFailed: Flash = "writing the flash at $ failed",
+    KeptElse: Flash = "the flash at $ kept something else",
+    NotHeld: Flash = "the flash does not hold what was written to it",
+    NotATarget: Otadata = "this slot cannot be selected",
+    NotRunning: Otadata = "otadata selects another slot",
+    NoSequence: Otadata = "otadata's sequence numbers are used up",
+    NotEsp32: NotAnImage = "not an ESP32 image: it begins with $",
+    Esp8266: NotAnImage = "not an ESP32 image, but perhaps an ESP8266's",
+    NoApplication: NotAnImage = "a bootloader or a program for RAM, no application",
+    WholeChip: NotAnImage = "a whole flash chip (partition table at $), no application",
+    Empty: NotAnImage = "the image is empty",
+    Over16Mib: TooLarge = "the image is larger than 16 MiB",
+    LargerThanSlot: TooLarge = "the image is too large: # bytes, the slot has #",
+    LargerThanRoom: TooLarge = "the image is too large: the slot has # bytes",
+    Trailing: TrailingBytes = "the image ends at byte #, and what follows is no signature",
+    Short: Damaged = "the image is cut short: # bytes instead of # or more",
+    SegmentCount: Damaged = "the image is damaged: it says # segments",
+    SegmentLength: Damaged = "the image is damaged: segment # claims # bytes",
+    SegmentMisaligned: Damaged = "the image is damaged: segment # cannot lie at $",
+    Checksum: Damaged = "the image is damaged: checksum $ instead of $",
+    Digest: Damaged = "the image is damaged: its SHA-256 differs",
+    BlockDamaged: Damaged = "signature block #: =",
+    NoBlock: BadSignature = "no signature block",
+    DamagedBlock: BadSignature = "damaged",
+    UnknownVersion: BadSignature = "of an unknown version",
+    P192: BadSignature = "ECDSA on P-192 is too weak",
+    P384: BadSignature = "ECDSA on P-384 is not supported",
+    UnknownCurve: BadSignature = "ECDSA on an unknown curve",
+    BadKey: BadSignature = "the public key cannot be one",
+    OtherKey: BadSignature = "not signed by the key that it names",
+    OtherImage: BadSignature = "of another image",
+    BadSignature: BadSignature = "the signature: =",
+    CannotVerify: BadSignature = "this firmware cannot verify signatures",
+    Unsigned: Unsigned = "the image is not signed",
+    NotInEfuse: SecureBoot = "not signed by a key in this device's eFuses",
+    Untrusted: UntrustedKey = "not signed by anybody whom this device trusts",
+    WrongChip: WrongChip = "wrong chip: the image is for @, this device is @",
+    UnknownChip: WrongChip = "wrong chip: the image is for an unknown chip $, this device is @",
+    ChipRevision: ChipRevision = "the image is for chip revisions % to %, this one is %",
+    EfuseRevision: EfuseRevision = "the image is for eFuse revisions % to %, this one is %",
+    SecureVersion: SecureVersion = "the image's secure version is #, this device wants # or more",
+    MmuPageSize: MmuPageSize = "the image has memory pages of # bytes, this device has #",
+    FlashMode: FlashMode = "the image has flash mode #, the running one has #",
+    WrongProject: WrongProject = "the image is of another project, this device runs ~",
+    Unprotected: Unprotected = "the image has neither digest nor signature",
+    Quarantined: Quarantined = "quarantined: this image failed twice here",
+    NotAUrl: BadUrl = "the trigger is not an http or https URL of at most 2048 bytes",
+    Encrypted: Encryption = "this firmware cannot write encrypted flash",
+    Url: ServerError = "the URL cannot be fetched",
+    Downgrade: ServerError = "the server redirects from https to http",
+    LongLocation: ServerError = "the server redirects to a URL that is too long",
+    Redirects: ServerError = "the server redirected more than # times",
+    Compressed: ServerError = "the server compressed the file",
+    Answered: ServerError = "the server answered #",
+    SentMore: ServerError = "the server sent more than announced",
+    Lost: ConnectionLost = "the connection was lost: ~",
+    Silent: ConnectionLost = "the server was silent for # s",
+    TooSlow: ConnectionLost = "the server sent next to nothing for minutes",
+    SentLess: ConnectionLost = "the server sent less than announced",
+    TailTooLong: ConnectionLost = "the server sent more than announced",
+    NoSuchPart: ConnectionLost = "the server does not have this part",
+    PartUnsaid: ConnectionLost = "the server sent a part and not which",
+    OtherPart: ConnectionLost = "the server sent another part",
+    FileChanged: ConnectionLost = "the file changed on the server",
+    NotHttp: ConnectionLost = "the server does not answer in HTTP",
+    LongHead: ConnectionLost = "the response's head is too long",
+    Head: ConnectionLost = "the response's head is malformed",
+    Length: ConnectionLost = "the response's length is unclear",
+    Coding: ConnectionLost = "the response's coding is unknown",
+    Chunk: ConnectionLost = "the response's chunks are malformed",
+    Cut: ConnectionLost = "the connection closed too early",
+    GivenUp: ConnectionLost = "given up after # tries: ~",
+    NoFreshUrl: UrlExpired = "the server answered 403, and no fresh URL came",
+    RestartedWithoutUrl: Interrupted = "interrupted: the device restarted during the download, and no fresh URL came",
+    RestartedUnselected: Interrupted = "interrupted: restarted before the new image was selected",
+    Crashed: Crashed = "rolled back: the new image crashed before it was confirmed",
+    Hung: Hung = "rolled back: the new image hung before it was confirmed",
+    Restarted: Restarted = "rolled back: the new image restarted before it was confirmed",
+    PowerLost: PowerLost = "rolled back: the power was lost",
+    NotBootable: NotBootable = "rolled back: the new image did not start",
+    NotConfirmed: NotConfirmed = "rolled back: not confirmed in its first boot",
+    CheckFailed: CheckFailed = "rolled back: ~",
+    NotWell: CheckFailed = "rolled back: the application was not well within # s",
+    BrokerNotReached: BrokerNotReached = "rolled back: the broker was not reached within # s",
+    CrashLoop: CrashLoop = "rolled back: the image crashed # times in a row",
+    MoveFailed: MoveFailed = "no broker was reached within # s",
+    MoveFailedByBoots: MoveFailed = "no broker was reached in several boots",
+}
+
+/// Fragments, then sentences, each with a line feed behind it.
+static PACKED: [u8; PACK.1] = {
+    let mut exact = [0; PACK.1];
+    let mut at = 0;
+    while at < exact.len() {
+        exact[at] = PACK.0[at];
+        at += 1;
+    }
+    exact
+};
+const PACK: ([u8; 2 * TEXT.len()], usize) = pack();
+
+const fn pack() -> ([u8; 2 * TEXT.len()], usize) {
+    assert!(FRAGMENTS.len() <= u8::MAX as usize - FIRST as usize);
+    let (mut packed, mut length) = ([0; 2 * TEXT.len()], 0);
+    let mut number = 0;
+    while number < FRAGMENTS.len() {
+        let mut at = 0;
+        while at < FRAGMENTS[number].len() {
+            packed[length] = FRAGMENTS[number][at];
+            (length, at) = (length + 1, at + 1);
+        }
+        packed[length] = b'\n';
+        (length, number) = (length + 1, number + 1);
+    }
+    let mut at = 0;
+    while at < TEXT.len() {
+        assert!(TEXT[at] < FIRST, "sentences are ASCII");
+        let mut number = 0;
+        while number < FRAGMENTS.len() && !lies_at(FRAGMENTS[number], at) {
+            number += 1;
+        }
+        if number < FRAGMENTS.len() {
+            packed[length] = FIRST + number as u8;
+            at += FRAGMENTS[number].len();
+        } else {
+            packed[length] = TEXT[at];
+            at += 1;
+        }
+        length += 1;
+    }
+    (packed, length)
+}
+
+const fn lies_at(fragment: &[u8], begin: usize) -> bool {
+    let mut at = 0;
+    while at < fragment.len() && begin + at < TEXT.len() && TEXT[begin + at] == fragment[at] {
+        at += 1;
+    }
+    at == fragment.len()
+}
+
+/// The line of a number; none has this byte in it.
+#[inline(never)]
+fn line(mut number: usize) -> &'static [u8] {
+    let mut rest = &PACKED[..];
+    loop {
+        let end = rest.iter().position(|letter| *letter == b'\n').unwrap_or(rest.len());
+        let (line, behind) = rest.split_at_checked(end).unwrap_or_default();
+        if number == 0 {
+            return line;
+        }
+        number -= 1;
+        rest = behind.get(1..).unwrap_or_default();
+    }
+}
+
+impl Says {
+    /// The letters of its words.
+    pub(crate) fn letters(number: u32) -> impl Iterator<Item = u8> {
+        line(FRAGMENTS.len() + number as usize).iter().flat_map(|letter| {
+            let plain = core::slice::from_ref(letter);
+            letter.checked_sub(FIRST).map_or(plain, |number| line(number.into())).iter().copied()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use std::string::String;
+    use std::vec::Vec;
+
+    #[test]
+    fn packed_sentences_read_as_they_were_written() {
+        for says in Says::ALL {
+            let letters: Vec<u8> = Says::letters(*says as u32).collect();
+            assert_eq!(String::from_utf8(letters).expect("ASCII"), says.words());
+        }
+    }
+
+    #[test]
+    fn packing_makes_them_smaller() {
+        assert!(PACKED.len() * 4 < TEXT.len() * 3, "{} of {}", PACKED.len(), TEXT.len());
+        for (number, fragment) in FRAGMENTS.iter().enumerate() {
+            let uses = PACKED.iter().filter(|letter| **letter == FIRST + number as u8).count();
+            let saved = uses * (fragment.len() - 1);
+            assert!(saved > fragment.len() + 1, "not worth it: {:?}", String::from_utf8_lossy(fragment));
+        }
+    }
+}

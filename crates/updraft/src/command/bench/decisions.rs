@@ -10,7 +10,7 @@ use contract::{ChannelName, DeviceId, ProductName, Version};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use image::Chip;
 use image::build::Build;
-use server::app::App;
+use server::app::{App, Upload};
 use server::config::{Config, Secret};
 use server::run::{Running, StartOptions, start};
 use tokio_util::sync::CancellationToken;
@@ -94,7 +94,8 @@ fn image_of(text: &str) -> Vec<u8> {
 }
 
 async fn publish(app: &App, text: &str) -> anyhow::Result<()> {
-    app.publish(&product(), Some(&version(text)), None, None, image_of(text).into()).await?;
+    let upload = Upload { version: Some(version(text)), ..Upload::default() };
+    app.publish(&product(), &upload, image_of(text).into()).await?;
     Ok(())
 }
 

@@ -190,3 +190,16 @@ fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
     let refusal = parse("", &[("UPDRAFT_TRUSTED_PUBLISHER__PRODUCT", "p")]).expect_err("refused").to_string();
     assert!(refusal.contains("only the file has"), "{refusal}");
 }
+
+#[test]
+fn the_trusted_publisher_in_the_documentation_is_read() {
+    let page = include_str!("../../../../docs/operate.md");
+    let block =
+        page.split("```toml\n").find(|block| block.starts_with("[[trusted_publisher]]")).expect("an example");
+    let example = block.split("```").next().expect("its end").replace("\n# ", "\n");
+    let config = parse(&example, &[]).expect("valid with every line that is commented out");
+    let publisher = &config.trusted_publishers[0];
+    assert!(
+        publisher.may_promote && publisher.repository_owner_id.is_some() && publisher.environment.is_some()
+    );
+}

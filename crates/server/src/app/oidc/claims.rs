@@ -18,7 +18,7 @@ const NAME_MAX: usize = 200;
 
 /// The events that only those can cause who may write to the repository. `pull_request` runs the code of whoever
 /// opens one. `pull_request_target`, `issue_comment` and `workflow_run` are caused from outside too, and their `ref`
-/// is the default branch all the same, so that a ref alone would not tell them apart.
+/// is a branch of the repository all the same: a ref alone would not tell them apart.
 const EVENTS: [&str; 6] =
     ["push", "workflow_dispatch", "release", "schedule", "repository_dispatch", "merge_group"];
 

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod command_line;
+mod gate;
 mod promise_1_real_images;
 mod promise_2_plain_devices;
 mod promise_3_failures;

@@ -130,7 +130,12 @@ pub(crate) fn trend(answer: &Value) -> Option<String> {
         );
         if let Some(before) = before.filter(|before| *before > 0) {
             let change = (size as f64 - before as f64) / before as f64 * 100.0;
-            let _ = write!(line, " ({change:+.1} %)");
+            // Not "-0.0 %".
+            let _ = if change.abs() < 0.05 {
+                write!(line, " (as large)")
+            } else {
+                write!(line, " ({change:+.1} %)")
+            };
         }
         before = Some(size);
     }

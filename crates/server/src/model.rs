@@ -203,6 +203,8 @@ pub struct SizeOf {
 pub struct Judgement {
     /// `pass` or `refused`.
     pub decision: &'static str,
+    /// Why it is refused, in one sentence that names every refusal; null if it is not.
+    pub refusal: Option<String>,
     /// The product it is for.
     #[schema(value_type = String)]
     pub product: ProductName,

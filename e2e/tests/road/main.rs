@@ -5,6 +5,7 @@
 mod action;
 mod bad_input;
 mod command_line;
+mod gate;
 #[allow(dead_code, reason = "the server's own tests use more of it")]
 mod issuer;
 mod oidc;

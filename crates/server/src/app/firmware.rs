@@ -232,6 +232,7 @@ fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
     let size = |store::SizeOf { version, size }| SizeOf { version, size };
     Judgement {
         decision,
+        refusal: verdict.refusal(),
         product: product.clone(),
         version: verdict.version,
         size: verdict.size,

@@ -202,6 +202,8 @@ pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64
         .collect()
 }
 
+pub(super) const SMALLEST_SLOT: &str = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes >= ? ORDER BY slot_bytes, id LIMIT 1";
+
 /// The smallest slot of a product's devices that has at least so many bytes, and whose it is. One step in an index,
 /// however many devices there are.
 pub(crate) async fn smallest_slot(
@@ -209,8 +211,9 @@ pub(crate) async fn smallest_slot(
     product: &ProductName,
     at_least: u32,
 ) -> Result<Option<(DeviceId, u32)>, DbErr> {
-    let sql = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes >= ? ORDER BY slot_bytes, id LIMIT 1";
-    let Some(row) = query.row(sql, vec![product.as_str().into(), i64::from(at_least).into()]).await? else {
+    let Some(row) =
+        query.row(SMALLEST_SLOT, vec![product.as_str().into(), i64::from(at_least).into()]).await?
+    else {
         return Ok(None);
     };
     let device = parsed(&row, "id")?.ok_or_else(|| corrupt("id", "it is missing"))?;

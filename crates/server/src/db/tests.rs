@@ -151,15 +151,52 @@ async fn removing_a_device_removes_its_history_and_tags() {
 }
 
 #[tokio::test]
-async fn looking_for_silent_and_untriggered_updates_uses_their_indexes() {
+async fn looking_for_silent_and_untriggered_updates_and_for_slots_uses_their_indexes() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = open(folder.path()).await;
-    for (sql, index) in [(update::SILENT, "updates_silent"), (update::UNTRIGGERED, "updates_untriggered")] {
+    for (sql, index) in [
+        (update::SILENT, "updates_silent"),
+        (update::UNTRIGGERED, "updates_untriggered"),
+        (device::SMALLEST_SLOT, "devices_slot"),
+    ] {
         let rows = db.rows(&format!("EXPLAIN QUERY PLAN {sql}"), vec![1_i64.into(), 1_i64.into()]).await;
         let plan: Vec<String> =
             rows.expect("planned").iter().map(|row| row.try_get("", "detail").expect("a text")).collect();
         assert!(plan.iter().any(|line| line.contains(index)), "{plan:?}");
+        assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE") && index == "devices_slot"), "{plan:?}");
     }
+}
+
+#[tokio::test]
+async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let product: contract::ProductName = "p".parse().expect("a product");
+    let smallest = async || {
+        let found = device::smallest_slot(&db, &product, 65_536).await.expect("read");
+        found.map(|(device, bytes)| (device.as_str().to_owned(), bytes))
+    };
+    assert_eq!(smallest().await, None);
+    let row = |id: &str, product: &str, slot_bytes| {
+        let report = crate::model::DeviceReport { slot_bytes, ..Default::default() };
+        let product = Some(product.parse().expect("a product"));
+        DeviceRow { product, report: Some(report), ..DeviceRow::new(id.parse().expect("an id"), 1) }
+    };
+    let rows = [
+        row("large", "p", Some(2_000_000)),
+        row("small", "p", Some(1_000_000)),
+        row("wrong", "p", Some(1)),
+        row("silent", "p", None),
+        row("other", "q", Some(70_000)),
+    ];
+    let write = db.write().await.expect("writes");
+    write.save_devices(&rows.iter().collect::<Vec<_>>()).await.expect("saved");
+    write.commit().await.expect("committed");
+    assert_eq!(smallest().await, Some(("small".to_owned(), 1_000_000)));
+    let write = db.write().await.expect("writes");
+    write.remove_device(&rows[1].id).await.expect("removed");
+    write.commit().await.expect("committed");
+    assert_eq!(smallest().await, Some(("large".to_owned(), 2_000_000)));
 }
 
 #[test]

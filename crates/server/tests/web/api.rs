@@ -62,6 +62,7 @@ async fn roles_may_what_they_may_and_nothing_else() {
         let reads = method == Method::GET;
         let releases = reads
             || path.ends_with("/releases")
+            || path.ends_with("/releases/check")
             || path.ends_with("/channels/beta")
             || path.ends_with("/refresh");
         for (who, may) in [(&viewer, reads), (&ci, releases), (&operator, true), (&admin, true)] {
@@ -203,6 +204,48 @@ async fn an_image_is_published_promoted_and_blocked() {
     assert_eq!(unblock.status(), 204);
     let products: Value = operator.get("/api/v1/products").await.json().await.unwrap();
     assert_eq!(products["items"][0]["name"], "lamp");
+}
+
+#[tokio::test]
+async fn the_gate_says_all_that_it_found_and_gives_way_where_it_may() {
+    let house = House::open().await;
+    let ci = house.actor(Role::Ci).await;
+    let check = async |query: &str, image: Vec<u8>| {
+        let path = format!("/api/v1/products/lamp/releases/check?{query}");
+        ci.request(Method::POST, &path).body(image).send().await.unwrap()
+    };
+    assert_eq!(check("", image("2.0.0")).await.status(), 200);
+    assert_eq!(ci.get("/api/v1/products/lamp/releases").await.status(), 404, "nothing was begun");
+    let query = "promote=production&commit=abc&tag=v2&dirty=true&requires=1.0.0";
+    let published: Value = ci.publish(query, image("2.0.0")).await.json().await.unwrap();
+    assert_eq!((&published["decision"], &published["promoted"]), (&json!("published"), &json!("production")));
+    assert_eq!(
+        (&published["commit"], &published["tag"], &published["dirty"]),
+        (&json!("abc"), &json!("v2"), &json!(true))
+    );
+    assert!(published["url"].as_str().unwrap().ends_with("/releases/lamp#release-2.0.0"), "{published}");
+
+    let judged: Value = check("version=1.0.0", image("1.0.0")).await.json().await.unwrap();
+    assert_eq!(
+        (&judged["decision"], &judged["findings"][0]["check"]),
+        (&json!("refused"), &json!("lower-version"))
+    );
+    let answer = ci.publish("version=1.0.0", image("1.0.0")).await;
+    assert_eq!(answer.status(), 409);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let refused: Value = answer.json().await.unwrap();
+    assert_eq!((&refused["status"], &refused["decision"]), (&json!(409), &json!("refused")));
+    assert_eq!((&refused["findings"], &refused["detail"]), (&judged["findings"], &judged["refusal"]));
+    let unknown =
+        problem(check("allow=lower-version,rong", image("1.0.0")).await, StatusCode::BAD_REQUEST).await;
+    assert!(unknown.contains("no check \"rong\"") && unknown.contains("same-bytes"), "{unknown}");
+    let allowed: Value =
+        ci.publish("version=1.0.0&allow=lower-version", image("1.0.0")).await.json().await.unwrap();
+    assert_eq!(
+        (&allowed["decision"], &allowed["findings"][0]["allowed"]),
+        (&json!("published"), &json!(true))
+    );
+    assert_eq!(allowed["trend"].as_array().unwrap().len(), 1, "nothing is lower than it: {allowed}");
 }
 
 #[tokio::test]

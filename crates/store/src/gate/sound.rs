@@ -69,7 +69,7 @@ fn merged(bytes: &[u8], partition_table: u32, file: Option<&str>) -> String {
     format!(
         "this is a merged flash image (bootloader, partition table at 0x{partition_table:x}, application), not an \
          application; publish the build's own firmware.bin, or cut the application out, which lies at \
-         0x{offset:x}{said}: {command} > firmware.bin"
+         0x{offset:x}{said}: `{command} > firmware.bin`"
     )
 }
 

@@ -1,5 +1,6 @@
 //! Real processes that are ended by SIGKILL: this test's own program, run again as a child that publishes and promotes.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,17 +20,18 @@ const VERSION: &str = "UPDRAFT_TEST_CHILD_VERSION";
 #[ignore = "the other tests here run it as a process of its own"]
 async fn child() {
     let (url, version) = (std::env::var(STORE).expect("set"), std::env::var(VERSION).expect("set"));
-    let options = if url.starts_with("s3:") { s3_options() } else { Options::default() };
-    let store = Store::open(&url, options).await.expect("opens").patient(Duration::from_millis(50));
+    let store =
+        Store::open(&url, Options::default()).await.expect("opens").patient(Duration::from_millis(50));
     publish(&store, &version, &s3_image(&version, 1)).await.expect("published");
     store.promote(&product(), &v(&version), &production()).await.expect("promoted");
 }
 
-fn start(store: &str, version: &str) -> Child {
+pub(crate) fn start(store: &str, version: &str, environment: &BTreeMap<String, String>) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "killed::child", "--ignored", "--test-threads=1"])
         .env(STORE, store)
         .env(VERSION, version)
+        .envs(environment)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -68,7 +70,7 @@ async fn killed_at_every_request(target: &'static str, bucket: &str, is_seen: bo
             _ if is_seen => Rule::PassAndHang,
             _ => Rule::Hang,
         });
-        let mut child = start(&s3_url(&front.url, bucket), &version);
+        let mut child = start(&s3_url(&front.url, bucket), &version, &s3_options().environment);
         let began = Instant::now();
         let ended = loop {
             if let Some(status) = child.try_wait().expect("a child") {
@@ -126,11 +128,11 @@ async fn a_process_killed_at_any_time_leaves_a_folder_that_can_be_run_again() {
     place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
     // How long a child lives by itself says when to kill the others.
     let began = Instant::now();
-    assert!(start(&place.url, "1.0.0").wait().expect("it ends").success());
+    assert!(start(&place.url, "1.0.0", &BTreeMap::new()).wait().expect("it ends").success());
     let life = began.elapsed();
     for number in 1..=40_u32 {
         let version = format!("1.{number}.0");
-        let mut child = start(&place.url, &version);
+        let mut child = start(&place.url, &version, &BTreeMap::new());
         tokio::time::sleep(life * number / 40).await;
         child.kill().expect("killed");
         child.wait().expect("ended");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use store::{Publication, Store};
 
 use crate::api_client::ApiClient;
-use crate::command::target::{ProductArg, Target, TargetArgs};
+use crate::command::target::{self, ProductArg, Target, TargetArgs};
 use crate::output::{self, Usage};
 
 /// Arguments.
@@ -122,6 +122,7 @@ async fn into_store(store: &Store, args: &Args, image: Bytes) -> anyhow::Result<
     let published = result?;
     let release = &published.release;
     promote(store, &publication.product, &release.version, args.promote.as_ref()).await?;
+    target::warn(store);
     Ok(
         json!({"version": release.version, "size": release.size, "sha256": release.sha256, "chip": release.chip}),
     )

@@ -53,12 +53,15 @@ impl Bucket {
 
     /// What was asked so far, as `GET /bucket/key?query 200`, oldest first.
     pub fn requests(&self) -> Vec<String> {
-        let log = self.process.log();
+        // What is not answered with 200 is coloured.
+        let log = self.process.log().replace("\x1b[", "\x1b");
         let asked = log.lines().filter_map(|line| {
             let (_, rest) = line.split_once("] \"")?;
-            let (request, rest) = rest.split_once(" HTTP/1.1\" ")?;
-            let status = rest.split(' ').next()?;
-            // Colours stand between them on a terminal only.
+            let (request, rest) = rest.split_once(" HTTP/1.1")?;
+            let status = rest.split_once("\" ")?.1.split(' ').next()?;
+            let request = request.rsplit_once('\x1b').map_or(request, |(_, coloured)| {
+                coloured.split_once('m').map_or(coloured, |(_, plain)| plain)
+            });
             Some(format!("{request} {status}"))
         });
         asked.collect()

@@ -124,7 +124,7 @@ pub(crate) async fn a_bucket_in_the_requirements_layout_is_served(place: &Place)
     assert_eq!(place.get("esp32s3/production/firmware.bin").await.as_ref(), Some(&images[0]));
     assert!(place.publish("1.0.0", &images[0]).await.expect("the same bytes").already_there);
     let other = place.publish("1.2.0", &images[0]).await;
-    assert!(matches!(other, Err(updraft_store::StoreError::Refused(_))), "{other:?}");
+    assert!(matches!(other, Err(StoreError::Refused(_))), "{other:?}");
 }
 
 pub(crate) async fn what_is_not_ours_is_passed_over(place: &Place) {

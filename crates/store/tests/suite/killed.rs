@@ -15,20 +15,22 @@ use crate::servers::{Front, Rule, moto, strict};
 const STORE: &str = "UPDRAFT_TEST_CHILD_STORE";
 const VERSION: &str = "UPDRAFT_TEST_CHILD_VERSION";
 
-/// Not a test: what the children of the tests below run.
+/// What the children of the tests below run, in the store they are told; run by itself, in a folder of its own.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the other tests here run it as a process of its own"]
-async fn child() {
-    let (url, version) = (std::env::var(STORE).expect("set"), std::env::var(VERSION).expect("set"));
+async fn left_alone_it_publishes_and_promotes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = std::env::var(STORE).unwrap_or_else(|_| format!("file:{}", folder.path().display()));
+    let version = std::env::var(VERSION).unwrap_or_else(|_| "1.0.0".to_owned());
     let store =
         Store::open(&url, Options::default()).await.expect("opens").patient(Duration::from_millis(50));
     publish(&store, &version, &s3_image(&version, 1)).await.expect("published");
     store.promote(&product(), &v(&version), &production()).await.expect("promoted");
+    assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v(&version)));
 }
 
 pub(crate) fn start(store: &str, version: &str, environment: &BTreeMap<String, String>) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "killed::child", "--ignored", "--test-threads=1"])
+        .args(["--exact", "killed::left_alone_it_publishes_and_promotes", "--test-threads=1"])
         .env(STORE, store)
         .env(VERSION, version)
         .envs(environment)

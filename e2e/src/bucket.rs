@@ -17,7 +17,7 @@ const REGION: &str = "ap-south-1";
 #[derive(Debug)]
 pub struct Bucket {
     port: u16,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -31,7 +31,7 @@ impl Bucket {
         let process = Process::start("moto", &mut command, folder.path());
         let (http, url) = (http_client(), format!("http://127.0.0.1:{port}/"));
         until("the S3 server answers", || async { http.get(&url).send().await.ok() }).await;
-        let bucket = Self { port, _process: process, _folder: folder };
+        let bucket = Self { port, process, _folder: folder };
         bucket.run("make", &[]).await;
         bucket
     }
@@ -49,6 +49,22 @@ impl Bucket {
     /// The S3 server's port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What was asked so far, as `GET /bucket/key?query 200`, oldest first.
+    pub fn requests(&self) -> Vec<String> {
+        // What is not answered with 200 is coloured.
+        let log = self.process.log().replace("\x1b[", "\x1b");
+        let asked = log.lines().filter_map(|line| {
+            let (_, rest) = line.split_once("] \"")?;
+            let (request, rest) = rest.split_once(" HTTP/1.1")?;
+            let status = rest.split_once("\" ")?.1.split(' ').next()?;
+            let request = request.rsplit_once('\x1b').map_or(request, |(_, coloured)| {
+                coloured.split_once('m').map_or(coloured, |(_, plain)| plain)
+            });
+            Some(format!("{request} {status}"))
+        });
+        asked.collect()
     }
 
     /// The credentials, as the environment carries them.

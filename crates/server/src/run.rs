@@ -82,6 +82,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     tasks.spawn(tick::resend(app.clone(), stop.clone()));
     tasks.spawn(tick::teach_slots(app.clone(), stop.clone()));
     tasks.spawn(refresh(app.clone(), stop.clone()));
+    tasks.spawn(prepare(app.store().clone(), stop.clone()));
     tasks.spawn(watch_link(app.clone(), stop.clone()));
     tasks.close();
     let router = crate::router::router(app.clone(), stop.clone());
@@ -208,6 +209,15 @@ async fn connect(app: &App, client_id: String) -> anyhow::Result<Option<SocketAd
         Mqtt::start(&options, Arc::new(app.clone())).context("cannot connect to the broker (mqtt.url)")?,
     );
     Ok(address)
+}
+
+/// Finds out, and says in the log, what a compatible store does not promise. One that may not be written, or does not
+/// answer now, says so when it is written.
+async fn prepare(store: Store, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = store.prepare_to_write() => {}
+    }
 }
 
 /// Reads what the store holds, for showing, as often as configured.

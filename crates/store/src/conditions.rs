@@ -86,10 +86,7 @@ impl Bucket {
         let options = PutOptions { mode, ..PutOptions::default() };
         let (to, text) = (path(PROBE)?, Bytes::from_static(PROBE_TEXT.as_bytes()));
         let written = self.objects.put_opts(&to, text.into(), options);
-        let error = match written.await {
-            Ok(_) => return Ok(Probed::Written),
-            Err(error) => error,
-        };
+        let Err(error) = written.await else { return Ok(Probed::Written) };
         let text = error.to_string();
         match error {
             object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {

@@ -61,6 +61,7 @@ impl Action {
 }
 
 /// Turns an error of the storage into a sentence. `place` names the bucket or folder.
+#[expect(clippy::needless_pass_by_value, reason = "nothing else is done with an error that was explained")]
 pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_store::Error) -> StoreError {
     let text = chain(&error);
     let advice = io_kind(&error)

@@ -180,9 +180,13 @@ fn judge(status: StatusCode, text: &str) -> Result<Completed> {
 
 fn body(parts: &[PartId]) -> String {
     let mut body = String::from("<CompleteMultipartUpload>");
-    for (number, part) in (1..).zip(parts) {
+    for (number, part) in (1_u32..).zip(parts) {
         let tag = escape(part.content_id.as_str());
-        body.push_str(&format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>"));
+        for piece in
+            ["<Part><PartNumber>", &number.to_string(), "</PartNumber><ETag>", &tag, "</ETag></Part>"]
+        {
+            body.push_str(piece);
+        }
     }
     body.push_str("</CompleteMultipartUpload>");
     body

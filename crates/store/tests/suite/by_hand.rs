@@ -67,6 +67,66 @@ pub(crate) async fn a_bucket_filled_by_hand_is_served(place: &Place) {
     assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v("1.3.0")));
 }
 
+/// The requirement's whole layout: production, every release with its three files, the blocked list.
+const WHOLE: &str = "
+import json, sys, boto3
+endpoint, bucket, *images = sys.argv[1:]
+s3 = boto3.client('s3', endpoint_url=endpoint, region_name='us-east-1',
+                  aws_access_key_id='test', aws_secret_access_key='test')
+def put(folder, version, image):
+    s3.upload_file(image, bucket, f'esp32s3/{folder}/firmware.bin')
+    s3.put_object(Bucket=bucket, Key=f'esp32s3/{folder}/metadata.json', Body=json.dumps({'version': version}))
+    s3.put_object(Bucket=bucket, Key=f'esp32s3/{folder}/version.txt', Body=version)
+for version, image in zip(['1.0.0', '1.1.0', '1.2.0'], images):
+    put(f'releases/v{version}', version, image)
+put('production', '1.2.0', images[2])
+s3.put_object(Bucket=bucket, Key='esp32s3/rollback/blocked_versions.json', Body=json.dumps(
+    {'blocked_versions': ['1.1.0'], 'reason': {'1.1.0': 'Boot loop after OTA'}}, indent=2))
+";
+
+pub(crate) async fn a_bucket_in_the_requirements_layout_is_served(place: &Place) {
+    let versions = ["1.0.0", "1.1.0", "1.2.0"];
+    let images = versions.map(|version| s3_image(version, 1));
+    if place.is_s3() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (endpoint, bucket) = place.address();
+        let mut script = Command::new("python3");
+        script.args(["-c", WHOLE, endpoint, bucket]);
+        for (version, image) in versions.iter().zip(&images) {
+            let file = folder.path().join(version);
+            std::fs::write(&file, image).expect("written");
+            script.arg(file);
+        }
+        assert!(script.status().expect("python3 runs").success(), "boto3 is needed: pip install boto3");
+    } else {
+        for (folder, number) in
+            [("releases/v1.0.0", 0), ("releases/v1.1.0", 1), ("releases/v1.2.0", 2), ("production", 2)]
+        {
+            place.put(&format!("esp32s3/{folder}/firmware.bin"), images[number].clone()).await;
+            place.put(&format!("esp32s3/{folder}/metadata.json"), "{}").await;
+            place.put(&format!("esp32s3/{folder}/version.txt"), versions[number]).await;
+        }
+        let list = r#"{"blocked_versions": ["1.1.0"], "reason": {"1.1.0": "Boot loop after OTA"}}"#;
+        place.put("esp32s3/rollback/blocked_versions.json", list).await;
+    }
+    let store = &place.store;
+    let releases = store.releases(&product()).await.expect("listed");
+    assert_eq!(
+        releases.iter().map(|release| release.version.as_str()).collect::<Vec<_>>(),
+        ["1.2.0", "1.1.0", "1.0.0"]
+    );
+    let artifact =
+        store.artifact(&product(), &production(), &v("1.2.0")).await.expect("read").expect("there");
+    assert_eq!(artifact.key, "esp32s3/releases/v1.2.0/firmware.bin");
+    let refused = place.promote("1.1.0").await.expect_err("blocked");
+    assert!(refused.to_string().contains("Boot loop after OTA"), "{refused}");
+    place.promote("1.0.0").await.expect("promoted");
+    assert_eq!(place.get("esp32s3/production/firmware.bin").await.as_ref(), Some(&images[0]));
+    assert!(place.publish("1.0.0", &images[0]).await.expect("the same bytes").already_there);
+    let other = place.publish("1.2.0", &images[0]).await;
+    assert!(matches!(other, Err(StoreError::Refused(_))), "{other:?}");
+}
+
 pub(crate) async fn what_is_not_ours_is_passed_over(place: &Place) {
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");

@@ -1,7 +1,8 @@
 //! Each way to come by credentials, with a fixture that hands some out and a server that takes only those.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
@@ -209,4 +210,116 @@ async fn whoever_gives_no_credentials_is_named_and_nothing_secret_is() {
         assert!(said.contains(words), "{words}: {said}");
         assert!(!said.contains("swordfish"), "{said}");
     }
+}
+
+/// AWS's security token service over HTTPS, as its client insists: it knows one web identity. Says its port; writes
+/// its certificate, which is its own authority.
+const STS: &str = "
+import datetime, http.server, ipaddress, ssl, sys, threading, urllib.parse
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+certificate_file, key_file = sys.argv[1:]
+key = ec.generate_private_key(ec.SECP256R1())
+name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, 'sts')])
+now = datetime.datetime.now(datetime.timezone.utc)
+certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    .serial_number(1).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+    .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address('127.0.0.1'))]), False)
+    .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
+    .sign(key, hashes.SHA256()))
+open(certificate_file, 'wb').write(certificate.public_bytes(serialization.Encoding.PEM))
+open(key_file, 'wb').write(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
+        known = (query.get('Action'), query.get('WebIdentityToken'), query.get('RoleArn'))
+        if known == ('AssumeRoleWithWebIdentity', 'identity', 'arn:aws:iam::1:role/updraft'):
+            status, body = 200, '''<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>
+                <SessionToken>token-0</SessionToken><SecretAccessKey>secret-0</SecretAccessKey><AccessKeyId>key-0</AccessKeyId>
+                <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+                </AssumeRoleWithWebIdentityResponse>'''
+        else:
+            status, body = 403, '<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>'
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate_file, key_file)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(server.server_port, flush=True)
+sys.stdin.read()
+";
+
+/// A process whose environment says where credentials are; whether it could publish.
+async fn child_publishes(bucket: &Bucket, version: &str, environment: &[(&str, &str)]) -> bool {
+    let environment =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let (url, version) = (bucket.url.clone(), version.to_owned());
+    let ended = tokio::task::spawn_blocking(move || {
+        crate::killed::start(&url, &version, &environment).wait().expect("it ends").success()
+    });
+    ended.await.expect("no panic")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_identity_is_exchanged_for_a_role() {
+    let bucket = Bucket::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (certificate, key, token) = (path("certificate.pem"), path("key.pem"), path("token"));
+    let mut sts = Command::new("python3")
+        .args(["-c", STS, &certificate, &key])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is needed for the S3 tests: install Python 3");
+    let mut line = String::new();
+    BufReader::new(sts.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+    assert!(
+        !line.is_empty(),
+        "cryptography is needed for the S3 tests: pip install 'moto[server,s3]' brings it"
+    );
+    let endpoint = format!("https://127.0.0.1:{}", line.trim());
+    std::fs::write(&token, "identity").expect("written");
+    let environment = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::1:role/updraft"),
+        ("AWS_ENDPOINT_URL_STS", endpoint.as_str()),
+        ("SSL_CERT_FILE", certificate.as_str()),
+    ];
+    assert!(child_publishes(&bucket, "1.0.0", &environment).await);
+    std::fs::write(&token, "somebody else's").expect("written");
+    assert!(!child_publishes(&bucket, "1.1.0", &environment).await);
+    drop(sts.stdin.take());
+    sts.wait().expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_role_comes_from_the_agent_of_ecs() {
+    let bucket = Bucket::new();
+    let current = bucket.current.clone();
+    // The agent's address is fixed; what asks it goes through a proxy here.
+    let proxy = serve(move |request| {
+        let current = current.clone();
+        async move {
+            let asked = request.uri().to_string();
+            if asked == "http://169.254.170.2/v2/credentials/task" {
+                return text(200, current.json(3600));
+            }
+            text(404, asked)
+        }
+    });
+    let environment = [
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/task"),
+        ("HTTP_PROXY", proxy.as_str()),
+        ("http_proxy", proxy.as_str()),
+        ("NO_PROXY", "127.0.0.1"),
+        ("no_proxy", "127.0.0.1"),
+    ];
+    assert!(child_publishes(&bucket, "1.0.0", &environment).await);
 }

@@ -1,5 +1,6 @@
 //! Real processes that are ended by SIGKILL: this test's own program, run again as a child that publishes and promotes.
 
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,22 +15,25 @@ use crate::servers::{Front, Rule, moto, strict};
 const STORE: &str = "UPDRAFT_TEST_CHILD_STORE";
 const VERSION: &str = "UPDRAFT_TEST_CHILD_VERSION";
 
-/// Not a test: what the children of the tests below run.
+/// What the children of the tests below run, in the store they are told; run by itself, in a folder of its own.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the other tests here run it as a process of its own"]
-async fn child() {
-    let (url, version) = (std::env::var(STORE).expect("set"), std::env::var(VERSION).expect("set"));
-    let options = if url.starts_with("s3:") { s3_options() } else { Options::default() };
-    let store = Store::open(&url, options).await.expect("opens").patient(Duration::from_millis(50));
+async fn left_alone_it_publishes_and_promotes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = std::env::var(STORE).unwrap_or_else(|_| format!("file:{}", folder.path().display()));
+    let version = std::env::var(VERSION).unwrap_or_else(|_| "1.0.0".to_owned());
+    let store =
+        Store::open(&url, Options::default()).await.expect("opens").patient(Duration::from_millis(50));
     publish(&store, &version, &s3_image(&version, 1)).await.expect("published");
     store.promote(&product(), &v(&version), &production()).await.expect("promoted");
+    assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v(&version)));
 }
 
-fn start(store: &str, version: &str) -> Child {
+pub(crate) fn start(store: &str, version: &str, environment: &BTreeMap<String, String>) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "killed::child", "--ignored", "--test-threads=1"])
+        .args(["--exact", "killed::left_alone_it_publishes_and_promotes", "--test-threads=1"])
         .env(STORE, store)
         .env(VERSION, version)
+        .envs(environment)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -68,7 +72,7 @@ async fn killed_at_every_request(target: &'static str, bucket: &str, is_seen: bo
             _ if is_seen => Rule::PassAndHang,
             _ => Rule::Hang,
         });
-        let mut child = start(&s3_url(&front.url, bucket), &version);
+        let mut child = start(&s3_url(&front.url, bucket), &version, &s3_options().environment);
         let began = Instant::now();
         let ended = loop {
             if let Some(status) = child.try_wait().expect("a child") {
@@ -126,11 +130,11 @@ async fn a_process_killed_at_any_time_leaves_a_folder_that_can_be_run_again() {
     place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
     // How long a child lives by itself says when to kill the others.
     let began = Instant::now();
-    assert!(start(&place.url, "1.0.0").wait().expect("it ends").success());
+    assert!(start(&place.url, "1.0.0", &BTreeMap::new()).wait().expect("it ends").success());
     let life = began.elapsed();
     for number in 1..=40_u32 {
         let version = format!("1.{number}.0");
-        let mut child = start(&place.url, &version);
+        let mut child = start(&place.url, &version, &BTreeMap::new());
         tokio::time::sleep(life * number / 40).await;
         child.kill().expect("killed");
         child.wait().expect("ended");

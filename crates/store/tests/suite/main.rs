@@ -79,6 +79,7 @@ in_all! {
     blocked::an_unreadable_list_blocks_everything_and_is_never_written,
     blocked::unknown_keys_survive_a_write,
     by_hand::a_bucket_filled_by_hand_is_served,
+    by_hand::a_bucket_in_the_requirements_layout_is_served,
     by_hand::what_is_not_ours_is_passed_over,
     by_hand::reading_is_bounded,
     by_hand::a_change_by_another_program_is_seen_at_once,

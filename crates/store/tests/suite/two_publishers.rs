@@ -181,7 +181,7 @@ async fn try_first(first: usize) -> (usize, bool) {
     let place = Place::strict().await;
     place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
     for second in 0..60 {
-        let fate = if (first + second) % 2 == 0 { Fate::GoesOn } else { Fate::Killed };
+        let fate = if (first + second).is_multiple_of(2) { Fate::GoesOn } else { Fate::Killed };
         let ended = try_stops(&place, &format!("1.{first}.{second}"), (first, second), fate).await;
         if ended.1 {
             return (second, ended.0);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use contract::{ProductName, Version};
 use serde_json::json;
 
-use crate::command::target::{Target, TargetArgs, VersionArgs, require_product};
+use crate::command::target::{self, Target, TargetArgs, VersionArgs, require_product};
 use crate::output;
 
 /// Arguments.
@@ -37,6 +37,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Store(store) => {
             require_product(store, product).await?;
             store.block(product, version, &args.reason).await?;
+            target::warn(store);
         }
     }
     if args.json {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use contract::ChannelName;
 use serde_json::json;
 
-use crate::command::target::{Target, TargetArgs, VersionArgs};
+use crate::command::target::{self, Target, TargetArgs, VersionArgs};
 use crate::output;
 
 /// Arguments.
@@ -31,7 +31,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Server(server) => {
             server.put(&["products", product, "channels", channel], &json!({"version": version})).await?;
         }
-        Target::Store(store) => store.promote(product, version, channel).await?,
+        Target::Store(store) => {
+            store.promote(product, version, channel).await?;
+            target::warn(&store);
+        }
     }
     if args.json {
         output::json(&json!({"name": channel, "version": version}));

@@ -12,7 +12,7 @@ use store::{Attempt, Publication, Store};
 use crate::api_client::ApiClient;
 use crate::command::gate::{self, AllowArgs};
 use crate::command::image;
-use crate::command::target::{ProductArg, Target, TargetArgs};
+use crate::command::target::{self, ProductArg, Target, TargetArgs};
 use crate::output;
 
 mod git;
@@ -154,6 +154,7 @@ async fn into_store(
     };
     let release = &published.release;
     promote(store, &publication.product, &release.version, args.promote.as_ref()).await?;
+    target::warn(store);
     let mut answer = gate::judgement(&publication.product, &published.verdict);
     answer["decision"] = if published.already_there { "unchanged" } else { "published" }.into();
     answer["version"] = json!(release.version);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::command::target::{Target, TargetArgs, VersionArgs, require_product};
+use crate::command::target::{self, Target, TargetArgs, VersionArgs, require_product};
 use crate::output;
 
 /// Arguments.
@@ -30,6 +30,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Store(store) => {
             require_product(&store, product).await?;
             store.unblock(product, version).await?;
+            target::warn(&store);
         }
     }
     if args.json {

@@ -29,6 +29,8 @@ pub struct Setup {
     pub fleet: String,
     /// More of `[store]`, as TOML.
     pub store_settings: String,
+    /// More sections, as TOML.
+    pub more: String,
 }
 
 /// A running server. Its data outlives [`Server::kill`].
@@ -299,7 +301,7 @@ fn configuration(setup: &Setup, folder: &Path, http_port: u16, mqtt_port: u16) -
     format!(
         "[http]\nlisten = \"127.0.0.1:{http_port}\"\npublic_url = \"{public_url}\"\n\
          [mqtt]\nurl = \"{broker}\"\nlisten = \"127.0.0.1:{mqtt_port}\"\n\
-         [fleet]\n{}\n[store]\nurl = \"{store}\"\nrefresh_s = 1\n{}\n[database]\nurl = \"{database}\"\n",
-        setup.fleet, setup.store_settings
+         [fleet]\n{}\n[store]\nurl = \"{store}\"\nrefresh_s = 1\n{}\n[database]\nurl = \"{database}\"\n{}",
+        setup.fleet, setup.store_settings, setup.more
     )
 }

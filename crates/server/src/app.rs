@@ -26,6 +26,7 @@ mod firmware;
 mod health;
 mod login;
 mod messages;
+mod oidc;
 mod online;
 mod show;
 mod trigger;
@@ -33,9 +34,11 @@ mod trigger;
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
 pub(crate) use auth::{digest, random_secret};
 pub(crate) use messages::settle;
+pub(crate) use oidc::Admission;
 
 use health::Health;
 use messages::Strangers;
+use oidc::Issuers;
 use online::Online;
 
 /// Why something was not done. The sentence is for the person who asked.
@@ -50,9 +53,15 @@ pub enum AppError {
     /// Well-formed, and refused; nothing was changed (409).
     #[error("{0}")]
     Refused(String),
-    /// A signed or short URL that is expired or tampered with (403).
+    /// A signed or short URL that is expired or tampered with, or a publisher that is not trusted with this (403).
     #[error("{0}")]
     Forbidden(String),
+    /// A statement of who somebody is, which proves nothing (401).
+    #[error("{0}")]
+    Unproven(String),
+    /// Who would have to vouch for somebody does not answer (503).
+    #[error("{0}")]
+    IssuerUnavailable(String),
     /// The store did not answer (503).
     #[error("{0}")]
     StoreUnavailable(String),
@@ -85,6 +94,17 @@ pub struct Actor {
     pub name: String,
     /// What they may do.
     pub role: Role,
+    /// The product that it is confined to, whatever the role may.
+    pub scope: Option<Scope>,
+}
+
+/// What a trusted publisher's token is for, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The product that it may publish.
+    pub product: contract::ProductName,
+    /// Whether it may point channels.
+    pub may_promote: bool,
 }
 
 /// What an actor may do.
@@ -139,6 +159,7 @@ struct Inner {
     online: Online,
     health: Health,
     strangers: Strangers,
+    issuers: Issuers,
     /// Both are set late, since they call the App.
     mqtt: OnceLock<Mqtt>,
     embedded: Mutex<Option<Arc<Embedded>>>,
@@ -160,6 +181,7 @@ impl App {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { config, public_url, db, store, url_key } = parts;
         let events = Events::new();
+        let issuers = Issuers::new(&config.trusted_publishers);
         Self {
             inner: Arc::new(Inner {
                 config,
@@ -172,6 +194,7 @@ impl App {
                 online: Online::default(),
                 health: Health::default(),
                 strangers: Strangers::default(),
+                issuers,
                 events,
                 mqtt: OnceLock::new(),
                 embedded: Mutex::default(),

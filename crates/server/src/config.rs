@@ -9,8 +9,11 @@ use contract::{ProductName, VersionTopic};
 use url::Url;
 
 mod keys;
+mod publishers;
 
 use keys::KEYS;
+pub(crate) use publishers::is_safe_to_ask;
+pub use publishers::{GITHUB_ISSUER, RefPattern, TrustedPublisher};
 
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "updraft.toml";
@@ -31,6 +34,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// `[database]`
     pub database: DatabaseConfig,
+    /// `[[trusted_publisher]]`
+    pub trusted_publishers: Vec<TrustedPublisher>,
 }
 
 /// `[http]`
@@ -191,6 +196,7 @@ impl Default for Config {
                 short_urls: false,
             },
             database: DatabaseConfig { url: Secret::new("sqlite:updraft-data/updraft.db") },
+            trusted_publishers: Vec::new(),
         }
     }
 }
@@ -222,6 +228,11 @@ impl Config {
         let mut config = Self::default();
         let table: toml::Table = text.parse().map_err(|error| malformed(file, text, &error))?;
         for (section, values) in &table {
+            if section == publishers::SECTION {
+                config.trusted_publishers =
+                    publishers::read(values).map_err(|wrong| of_publisher(file, wrong))?;
+                continue;
+            }
             let values = values.as_table().ok_or_else(|| unknown(file, section, "", false))?;
             for (key, value) in values {
                 config.set(file, section, key, value, false)?;
@@ -237,6 +248,11 @@ impl Config {
                 continue;
             };
             let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+            if section == publishers::SECTION {
+                return Err(ConfigError::Malformed(format!(
+                    "the environment: {name} cannot be set here: trusted publishers are a list, which only the file has"
+                )));
+            }
             config.set("the environment", &section, &key, &toml::Value::String(value), true)?;
         }
         Ok(config)
@@ -267,6 +283,18 @@ impl Config {
     }
 }
 
+/// Names the entry by its number, since it has no other name.
+fn of_publisher(file: &str, (number, wrong): (usize, publishers::Wrong)) -> ConfigError {
+    let place = format!("{file}, {} number {number}", publishers::SECTION);
+    match wrong {
+        publishers::Wrong::Unknown(key, nearest) => ConfigError::UnknownKey { place, key, nearest },
+        publishers::Wrong::Value("", problem) => ConfigError::Malformed(format!("{place} {problem}")),
+        publishers::Wrong::Value(key, problem) => {
+            ConfigError::Invalid { place, key: key.to_owned(), problem }
+        }
+    }
+}
+
 /// Says the line, and not what is on it: that may be a password.
 fn malformed(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     let line = error
@@ -288,6 +316,10 @@ fn spelled(section: &str, key: &str, environment: bool) -> String {
 
 fn unknown(place: &str, section: &str, key: &str, environment: bool) -> ConfigError {
     let written = format!("{section}.{key}");
+    if !environment && strsim::damerau_levenshtein(section, publishers::SECTION) <= 4 {
+        let nearest = Some(format!("[[{}]]", publishers::SECTION));
+        return ConfigError::UnknownKey { place: place.to_owned(), key: section.to_owned(), nearest };
+    }
     let nearest = KEYS
         .iter()
         .map(|known| {

@@ -100,7 +100,8 @@ fn api_routes() -> OpenApiRouter<Web> {
     let open = OpenApiRouter::new()
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
-        .routes(routes!(login::login));
+        .routes(routes!(login::login))
+        .routes(routes!(login::oidc));
     let read = OpenApiRouter::new()
         .routes(routes!(devices::list))
         .routes(routes!(devices::show))

@@ -15,15 +15,18 @@ use crate::api::problem::Problem;
 use crate::app::{Actor, Role};
 use crate::router::Web;
 
+mod scope;
+
 /// How long a browser stays logged in.
 pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// Paths that answer without credentials; one that ends in `/` stands for all below it.
-const PUBLIC: [&str; 9] = [
+const PUBLIC: [&str; 10] = [
     "/healthz",
     "/readyz",
     "/api/openapi.json",
     "/api/v1/login",
+    "/api/v1/login/oidc",
     "/login",
     "/favicon.ico",
     "/assets/",
@@ -86,8 +89,21 @@ pub async fn guard(State(web): State<Web>, mut request: Request, next: Next) -> 
         )
         .into_response();
     }
+    let publisher = match &actor.scope {
+        Some(scope) if !is_public(path) => match scope::permit(scope, &request) {
+            Ok(()) => unsafe_method.then(|| actor.name.clone()),
+            Err(why) => return Problem::forbidden(format!("{} {why}", actor.name)).into_response(),
+        },
+        _ => None,
+    };
     request.extensions_mut().insert(Caller { actor, secret: credentials.secret });
-    next.run(request).await
+    let Some(publisher) = publisher else { return next.run(request).await };
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    // Who published is asked later, and the run says it.
+    tracing::info!(publisher.name = publisher, http.method = %method, http.path = path,
+        http.status = response.status().as_u16(), "a trusted publisher acted");
+    response
 }
 
 /// Route layers: callers without the right get 403.

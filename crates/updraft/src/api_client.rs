@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use crate::oidc::GitHub;
 use crate::output::Usage;
 
 /// Which server, and who asks.
@@ -40,11 +41,17 @@ pub(crate) fn server_url(text: &str) -> Result<Url, String> {
         .ok_or_else(|| "a server's address is like http://127.0.0.1:8080".to_owned())
 }
 
-/// One server and one token.
+/// One server, and who asks.
 pub(crate) struct ApiClient {
     http: reqwest::Client,
     server: Url,
-    token: String,
+    identity: Identity,
+}
+
+enum Identity {
+    Token(String),
+    /// Traded for a token of the product that a request is about, when there is one.
+    GitHub(GitHub),
 }
 
 #[derive(Deserialize)]
@@ -54,15 +61,17 @@ struct Problem {
 
 impl ApiClient {
     pub(crate) fn new(server: &Url, token: Option<&str>) -> anyhow::Result<Self> {
-        let token = token.ok_or_else(|| {
-            Usage("A token is needed: --token T or UPDRAFT_TOKEN. `updraft token new NAME` makes one where the server's configuration is.".into())
-        })?;
+        // A workflow's secret that does not exist is an empty text.
+        let identity = match token.filter(|token| !token.is_empty()) {
+            Some(token) => Identity::Token(token.to_owned()),
+            None => Identity::GitHub(GitHub::of_the_environment()?.ok_or_else(no_token)?),
+        };
         let http = reqwest::Client::builder()
             .connect_timeout(std::time::Duration::from_secs(5))
             .read_timeout(std::time::Duration::from_secs(90))
             .build()
             .context("cannot make an HTTP client")?;
-        Ok(Self { http, server: server.clone(), token: token.to_owned() })
+        Ok(Self { http, server: server.clone(), identity })
     }
 
     /// The address of an API path, each part escaped.
@@ -80,7 +89,7 @@ impl ApiClient {
     }
 
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        self.send(self.http.request(Method::GET, self.url(path, query))).await
+        self.send(path, self.http.request(Method::GET, self.url(path, query))).await
     }
 
     /// Every item of a list, page by page.
@@ -103,15 +112,15 @@ impl ApiClient {
     }
 
     pub(crate) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.request(Method::POST, self.url(path, &[])).json(body)).await
+        self.send(path, self.http.request(Method::POST, self.url(path, &[])).json(body)).await
     }
 
     pub(crate) async fn put(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        self.send(self.http.request(Method::PUT, self.url(path, &[])).json(body)).await
+        self.send(path, self.http.request(Method::PUT, self.url(path, &[])).json(body)).await
     }
 
     pub(crate) async fn delete(&self, path: &[&str]) -> anyhow::Result<Value> {
-        self.send(self.http.request(Method::DELETE, self.url(path, &[]))).await
+        self.send(path, self.http.request(Method::DELETE, self.url(path, &[]))).await
     }
 
     /// Sends a file.
@@ -125,12 +134,16 @@ impl ApiClient {
         let request = self.http.request(Method::POST, self.url(path, query));
         let request =
             request.header("content-type", "application/octet-stream").header("content-length", size);
-        self.send(request.body(body)).await
+        self.send(path, request.body(body)).await
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
-        let answer =
-            request.bearer_auth(&self.token).send().await.map_err(|error| self.unreachable(&error))?;
+    async fn send(&self, path: &[&str], request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let token = match (&self.identity, path) {
+            (Identity::Token(token), _) => token.clone(),
+            (Identity::GitHub(job), ["products", product, ..]) => job.token(&self.server, product).await?,
+            (Identity::GitHub(_), _) => return Err(no_token().into()),
+        };
+        let answer = request.bearer_auth(token).send().await.map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
@@ -153,4 +166,8 @@ impl ApiClient {
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
         anyhow!("The server at {} does not answer{cause}. Is it running? --server says where.", self.server)
     }
+}
+
+fn no_token() -> Usage {
+    Usage("A token is needed: --token T or UPDRAFT_TOKEN. `updraft token new NAME` makes one where the server's configuration is.".into())
 }

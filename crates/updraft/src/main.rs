@@ -2,6 +2,7 @@
 
 mod api_client;
 mod command;
+mod oidc;
 mod output;
 
 use std::process::ExitCode;

@@ -4,11 +4,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use chrono::{DateTime, Utc};
+use contract::ProductName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::Body;
 use super::problem::Problem;
+use crate::app::Admission;
 use crate::router::Web;
 use crate::session::{Caller, SESSION_LIFETIME};
 
@@ -61,6 +64,44 @@ pub(crate) async fn enter(
     web.logins.take()?;
     let found = web.app.login(name.trim(), password, SESSION_LIFETIME).await?;
     found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this name and password do not fit"))
+}
+
+/// A statement that a CI system signed about one of its jobs.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OidcLogin {
+    /// The OIDC token: a JWT for the audience `http.public_url`, without a slash at its end.
+    token: String,
+    /// Needed only where the publisher is trusted with several products.
+    #[schema(value_type = Option<String>)]
+    product: Option<ProductName>,
+}
+
+/// A trusted publisher's token.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PublisherToken {
+    /// Use it as a bearer token.
+    token: String,
+    /// Until then.
+    expires_at: DateTime<Utc>,
+    /// For this product only.
+    #[schema(value_type = String)]
+    product: ProductName,
+    /// Whether it may point channels.
+    may_promote: bool,
+}
+
+/// Trades a CI system's OIDC token, once, for a short-lived token that may publish one product.
+#[utoipa::path(post, path = "/api/v1/login/oidc", tag = "login", request_body = OidcLogin, security(()), responses(
+    (status = 200, body = PublisherToken), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn oidc(
+    State(web): State<Web>,
+    Body(login): Body<OidcLogin>,
+) -> Result<Json<PublisherToken>, Problem> {
+    let Admission { token, expires_at, scope } =
+        web.app.admit(login.token.trim(), login.product.as_ref()).await?;
+    Ok(Json(PublisherToken { token, expires_at, product: scope.product, may_promote: scope.may_promote }))
 }
 
 /// Ends the session (or does nothing for a token, which is revoked by `updraft token revoke`).

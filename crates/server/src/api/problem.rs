@@ -78,7 +78,8 @@ impl From<AppError> for Problem {
             AppError::Invalid(_) => StatusCode::BAD_REQUEST,
             AppError::Refused(_) => StatusCode::CONFLICT,
             AppError::Forbidden(_) => StatusCode::FORBIDDEN,
-            AppError::StoreUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            AppError::Unproven(_) => StatusCode::UNAUTHORIZED,
+            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             AppError::Internal(source) => {
                 tracing::error!(error = format!("{source:#}"), "request failed");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");

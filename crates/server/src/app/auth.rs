@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::{Actor, AppError, Role, now_ms, time};
+use super::{Actor, AppError, Role, Scope, now_ms, time};
 use crate::config::Config;
-use crate::db::token::{NewToken, TokenKind};
+use crate::db::token::{NewScope, NewToken, TokenKind};
 use crate::db::{Db, is_duplicate};
 
 /// The user that the first start makes.
@@ -153,7 +153,34 @@ impl Auth {
             write.set_used(token.id, now).await?;
             write.commit().await?;
         }
-        Ok(Some(Actor { name: token.name, role: token.role }))
+        Ok(Some(Actor { name: token.name, role: token.role, scope: token.scope }))
+    }
+
+    /// A token for a trusted publisher, and when it ends. `None`: this statement was traded for one before.
+    pub(crate) async fn publisher_token(
+        &self,
+        name: &str,
+        scope: &Scope,
+        statement_sha256: &str,
+        lifetime: Duration,
+    ) -> Result<Option<(String, DateTime<Utc>)>, AppError> {
+        let (secret, now) = (random_secret()?, now_ms());
+        let (secret_sha256, end) = (digest(&secret), later(now, lifetime));
+        let token = NewToken {
+            name,
+            secret_sha256: &secret_sha256,
+            role: Role::Ci,
+            kind: TokenKind::Publisher,
+            parent: None,
+            expires_at: Some(end),
+        };
+        let write = self.db.write().await?;
+        match write.insert_publisher_token(&token, &NewScope { scope, statement_sha256 }, now).await {
+            Ok(()) => write.commit().await?,
+            Err(error) if is_duplicate(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some((secret, time(end))))
     }
 
     /// A session for a user's password, or for an API token given as the password.

@@ -48,11 +48,11 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// A text of the contract, which says itself what it must be.
-fn name<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
+pub(super) fn name<T: FromStr<Err: Display>>(value: &Value) -> Result<T, String> {
     text(value)?.parse().map_err(|error| format!("is wrong: {error}"))
 }
 
-fn text(value: &Value) -> Result<&str, String> {
+pub(super) fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| "must be a text in quotes".to_owned())
 }
 
@@ -69,7 +69,7 @@ fn number(value: &Value, lowest: u32, highest: u32) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from {lowest} to {highest}"))
 }
 
-fn flag(value: &Value) -> Result<bool, String> {
+pub(super) fn flag(value: &Value) -> Result<bool, String> {
     match value {
         Value::Boolean(flag) => Ok(*flag),
         Value::String(text) if text == "true" => Ok(true),

@@ -122,3 +122,84 @@ fn an_error_in_the_file_never_prints_a_password() {
     assert!(refusal.starts_with("updraft.toml, line 2: "), "{refusal}");
     assert!(!refusal.contains("geheim"), "{refusal}");
 }
+
+const ENTRY: &str = "[[trusted_publisher]]\nrepository = \"octo/blinky\"\nproduct = \"blinky\"\n";
+
+#[test]
+fn a_trusted_publisher_is_github_and_may_not_promote_where_nothing_else_is_said() {
+    let config = parse(&format!("{ENTRY}ref = \"refs/tags/v*\"\nrepository_id = 42"), &[]).expect("valid");
+    let publisher = &config.trusted_publishers[0];
+    assert_eq!((publisher.issuer.as_str(), publisher.may_promote), (GITHUB_ISSUER, false));
+    assert_eq!(publisher.repository_id.as_deref(), Some("42"));
+    let pattern = publisher.git_ref.as_ref().expect("a ref");
+    assert!(pattern.matches("refs/tags/v1.0.0") && pattern.matches("refs/tags/v1/x"));
+    assert!(!pattern.matches("refs/heads/v1") && !pattern.matches("refs/tags/1") && !pattern.matches(""));
+    let exact = parse(&format!("{ENTRY}ref = \"refs/heads/main\""), &[]).expect("valid");
+    let exact = exact.trusted_publishers[0].git_ref.clone().expect("a ref");
+    assert!(
+        exact.matches("refs/heads/main")
+            && !exact.matches("refs/heads/main2")
+            && !exact.matches("refs/heads/Main")
+    );
+}
+
+#[test]
+fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
+    let with = |more: &str| format!("{ENTRY}ref = \"refs/heads/main\"\n{ENTRY}{more}");
+    let second = "updraft.toml, trusted_publisher number 2";
+    for (more, expected) in [
+        ("", " needs a ref (such as \"refs/heads/main\") or an environment"),
+        ("reff = \"x\"", ": there is no key reff; did you mean ref?"),
+        ("branch = \"main\"", ": there is no key branch"),
+        ("ref = \"main\"", ": ref must be a whole ref: \"refs/heads/main\""),
+        ("ref = \"refs/pull/1/merge\"", ": ref must be a whole ref"),
+        ("ref = \"refs/*\"", ": ref must be a whole ref"),
+        ("ref = \"refs/heads/*/main\"", ": ref may have one * and only at its end"),
+        ("ref = \"refs/heads/a**\"", ": ref may have one * and only at its end"),
+        ("environment = \"prod*\"", ": environment must be the environment's name"),
+        ("environment = \"\"", ": environment must be a text of 1 to 255 bytes"),
+        ("environment = \"p\"\nissuer = \"http://issuer.example\"", ": issuer must begin with https://"),
+        ("environment = \"p\"\nissuer = \"https://u:p@issuer.example\"", ": issuer must begin with https://"),
+        ("environment = \"p\"\nmay_promote = 1", ": may_promote must be true or false"),
+        ("environment = \"p\"\nrepository_id = \"x\"", ": repository_id must be a number"),
+    ] {
+        let refusal = refusal(&with(more));
+        assert!(refusal.starts_with(&format!("{second}{expected}")), "{refusal}");
+    }
+    for (text, expected) in [
+        (
+            "[trusted_publisher]\nx = 1",
+            "updraft.toml, trusted_publisher number 1 must be written with two brackets",
+        ),
+        (
+            "[[trusted_publishers]]\nx = 1",
+            "updraft.toml: there is no key trusted_publishers; did you mean [[trusted_publisher]]?",
+        ),
+        (
+            "[[trusted_publisher]]\nproduct = \"p\"",
+            "updraft.toml, trusted_publisher number 1: repository is missing",
+        ),
+        (
+            "[[trusted_publisher]]\nrepository = \"octo/*\"",
+            "updraft.toml, trusted_publisher number 1: repository must be \"owner/name\"",
+        ),
+    ] {
+        let refusal = refusal(text);
+        assert!(refusal.starts_with(expected), "{refusal}");
+    }
+    let refusal = parse("", &[("UPDRAFT_TRUSTED_PUBLISHER__PRODUCT", "p")]).expect_err("refused").to_string();
+    assert!(refusal.contains("only the file has"), "{refusal}");
+}
+
+#[test]
+fn the_trusted_publisher_in_the_documentation_is_read() {
+    let page = include_str!("../../../../docs/operate.md");
+    let block =
+        page.split("```toml\n").find(|block| block.starts_with("[[trusted_publisher]]")).expect("an example");
+    let example = block.split("```").next().expect("its end").replace("\n# ", "\n");
+    let config = parse(&example, &[]).expect("valid with every line that is commented out");
+    let publisher = &config.trusted_publishers[0];
+    assert!(
+        publisher.may_promote && publisher.repository_owner_id.is_some() && publisher.environment.is_some()
+    );
+}

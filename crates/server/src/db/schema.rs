@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use super::{Db, Query, Write};
 
 /// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice.
-const MIGRATIONS: &[&str] = &[FLOOR];
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -88,31 +88,50 @@ CREATE TABLE meta (
 );
 ";
 
+/// Tokens of trusted publishers: what each is confined to, and which signed statement it was got for, so that none is
+/// taken twice.
+const PUBLISHERS: &str = "
+ALTER TABLE tokens ADD COLUMN product TEXT;
+ALTER TABLE tokens ADD COLUMN may_promote BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE tokens ADD COLUMN statement_sha256 TEXT;
+CREATE UNIQUE INDEX tokens_statement ON tokens (statement_sha256) WHERE statement_sha256 IS NOT NULL;
+";
+
 /// Brings the tables up to date. A database of a newer version is refused and left alone.
 pub(super) async fn migrate(db: &Db) -> anyhow::Result<()> {
+    apply(db, MIGRATIONS).await
+}
+
+/// Brings the tables to where they were after the first of all migrations, for tests of those that followed.
+#[cfg(test)]
+pub(super) async fn begin(db: &Db) -> anyhow::Result<()> {
+    apply(db, &MIGRATIONS[..1]).await
+}
+
+async fn apply(db: &Db, migrations: &[&str]) -> anyhow::Result<()> {
     let write = db.write().await?;
     write.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)", vec![]).await?;
     let applied = applied(&write).await?;
     anyhow::ensure!(
-        applied <= MIGRATIONS.len(),
+        applied <= migrations.len(),
         "it was written by a newer Updraft (its tables have version {applied}, this one knows {}): \
          run that version, or restore a backup",
-        MIGRATIONS.len()
+        migrations.len()
     );
-    if applied == MIGRATIONS.len() {
+    if applied == migrations.len() {
         return Ok(());
     }
     let serial = match write.connection().get_database_backend() {
         DbBackend::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         _ => "INTEGER PRIMARY KEY AUTOINCREMENT",
     };
-    for migration in &MIGRATIONS[applied..] {
+    for migration in &migrations[applied..] {
         for statement in migration.split(';').filter(|statement| !statement.trim().is_empty()) {
             write.execute(&statement.replace("{serial}", serial), vec![]).await?;
         }
     }
     write.execute("DELETE FROM schema_version", vec![]).await?;
-    let version = i64::try_from(MIGRATIONS.len())?;
+    let version = i64::try_from(migrations.len())?;
     write.execute("INSERT INTO schema_version (version) VALUES (?)", vec![version.into()]).await?;
     write.commit().await?;
     Ok(())

@@ -175,3 +175,44 @@ fn a_report_stored_before_there_were_lacks_is_still_read() {
     let report: crate::model::DeviceReport = serde_json::from_str(stored).expect("a report");
     assert!(report.lacks.is_empty());
 }
+
+#[tokio::test]
+async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("updraft.db");
+    let url = Secret::new(format!("sqlite:{}", path.display()));
+    create_private(&path).expect("made");
+    let old = Db { connection: connect(&path).await.expect("connects"), writer: Arc::default() };
+    schema::begin(&old).await.expect("made");
+    let write = old.write().await.expect("writes");
+    let sql = "INSERT INTO tokens (name, secret_sha256, role, kind, created_at) VALUES ('laptop', 'aa', 'ci', 'api', 1)";
+    write.execute(sql, vec![]).await.expect("inserted");
+    write.commit().await.expect("committed");
+    old.close().await.expect("closes");
+
+    let db = Db::open(&url).await.expect("is brought up to date");
+    let token = db.token("aa", 2).await.expect("read").expect("there");
+    assert_eq!((token.name.as_str(), token.scope), ("laptop", None));
+    let scope = crate::app::Scope { product: "lamp".parse().expect("a product"), may_promote: true };
+    let new = |secret_sha256| token::NewToken {
+        name: "octo/blinky@refs/heads/main run 1",
+        secret_sha256,
+        role: crate::app::Role::Ci,
+        kind: token::TokenKind::Publisher,
+        parent: None,
+        expires_at: Some(100),
+    };
+    let of = token::NewScope { scope: &scope, statement_sha256: "dd" };
+    let write = db.write().await.expect("writes");
+    write.insert_publisher_token(&new("bb"), &of, 1).await.expect("inserted");
+    let error = write.insert_publisher_token(&new("cc"), &of, 1).await.expect_err("one statement, one token");
+    assert!(is_duplicate(&error), "{error}");
+    write.commit().await.expect("committed");
+    assert_eq!(db.token("bb", 99).await.expect("read").expect("there").scope, Some(scope));
+    assert!(db.token("bb", 100).await.expect("read").is_none(), "it has expired");
+    let write = db.write().await.expect("writes");
+    assert!(write.remove_expired(100).await.expect("swept") >= 1);
+    write.execute("UPDATE tokens SET kind = 'publisher' WHERE name = 'laptop'", vec![]).await.expect("set");
+    write.commit().await.expect("committed");
+    db.token("aa", 2).await.expect_err("a publisher's token without a scope would have no limits");
+}

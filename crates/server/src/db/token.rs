@@ -4,7 +4,7 @@ use sea_orm::{DbErr, QueryResult};
 
 use super::device::corrupt;
 use super::{Db, Query, Write};
-use crate::app::Role;
+use crate::app::{Role, Scope};
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) enum TokenKind {
     Api,
     Session,
     Link,
+    /// Got by a trusted publisher; has a scope.
+    Publisher,
 }
 
 impl TokenKind {
@@ -20,6 +22,7 @@ impl TokenKind {
             Self::Api => "api",
             Self::Session => "session",
             Self::Link => "link",
+            Self::Publisher => "publisher",
         }
     }
 }
@@ -34,6 +37,8 @@ pub(crate) struct TokenRow {
     pub(crate) created_at: i64,
     pub(crate) expires_at: Option<i64>,
     pub(crate) used_at: Option<i64>,
+    /// What it is confined to; every publisher's token is.
+    pub(crate) scope: Option<Scope>,
 }
 
 /// A token to be made.
@@ -48,7 +53,15 @@ pub(crate) struct NewToken<'a> {
     pub(crate) expires_at: Option<i64>,
 }
 
-const COLUMNS: &str = "id, name, role, kind, created_at, expires_at, used_at";
+/// What a publisher's token has besides.
+#[derive(Debug)]
+pub(crate) struct NewScope<'a> {
+    pub(crate) scope: &'a Scope,
+    /// Digest of the signed statement that it is given for, which no second token is given for.
+    pub(crate) statement_sha256: &'a str,
+}
+
+const COLUMNS: &str = "id, name, role, kind, created_at, expires_at, used_at, product, may_promote";
 
 impl Db {
     /// The token of a secret, unless it has expired.
@@ -86,6 +99,25 @@ impl Write {
             token.parent.into(),
             now.into(),
             token.expires_at.into(),
+        ];
+        self.execute(sql, values).await.map(|_| ())
+    }
+
+    /// Makes the token of a trusted publisher. A duplicate error means that its statement was taken before.
+    pub(crate) async fn insert_publisher_token(
+        &self,
+        token: &NewToken<'_>,
+        of: &NewScope<'_>,
+        now: i64,
+    ) -> Result<(), DbErr> {
+        self.insert_token(token, now).await?;
+        let sql =
+            "UPDATE tokens SET product = ?, may_promote = ?, statement_sha256 = ? WHERE secret_sha256 = ?";
+        let values = vec![
+            of.scope.product.as_str().into(),
+            i64::from(of.scope.may_promote).into(),
+            of.statement_sha256.into(),
+            token.secret_sha256.into(),
         ];
         self.execute(sql, values).await.map(|_| ())
     }
@@ -134,7 +166,7 @@ impl Write {
 
 fn read(row: &QueryResult) -> Result<TokenRow, DbErr> {
     let kind: String = row.try_get("", "kind")?;
-    let kind = [TokenKind::Api, TokenKind::Session, TokenKind::Link]
+    let kind = [TokenKind::Api, TokenKind::Session, TokenKind::Link, TokenKind::Publisher]
         .into_iter()
         .find(|known| known.as_str() == kind)
         .ok_or_else(|| corrupt("kind", &kind))?;
@@ -146,7 +178,22 @@ fn read(row: &QueryResult) -> Result<TokenRow, DbErr> {
         created_at: row.try_get("", "created_at")?,
         expires_at: row.try_get("", "expires_at")?,
         used_at: row.try_get("", "used_at")?,
+        scope: scope(row, kind)?,
     })
+}
+
+/// A publisher's token without a scope would be one without limits: it is refused as a broken row.
+fn scope(row: &QueryResult, kind: TokenKind) -> Result<Option<Scope>, DbErr> {
+    let product: Option<String> = row.try_get("", "product")?;
+    let may_promote: i64 = row.try_get("", "may_promote")?;
+    match (product, kind) {
+        (None, TokenKind::Publisher) => Err(corrupt("product", "NULL")),
+        (None, _) => Ok(None),
+        (Some(product), _) => {
+            let product = product.parse().map_err(|_| corrupt("product", &product))?;
+            Ok(Some(Scope { product, may_promote: may_promote != 0 }))
+        }
+    }
 }
 
 fn role(row: &QueryResult) -> Result<Role, DbErr> {

@@ -5,7 +5,7 @@ use updraft_server::app::Role;
 use super::house::{House, cookie, image, problem};
 
 /// Every path of the document, with something in place of its parameters.
-async fn operations(house: &House) -> Vec<(Method, String)> {
+pub(crate) async fn operations(house: &House) -> Vec<(Method, String)> {
     let document: Value = house.nobody().get("/api/openapi.json").await.json().await.unwrap();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -26,8 +26,8 @@ async fn operations(house: &House) -> Vec<(Method, String)> {
     operations
 }
 
-fn is_open(path: &str) -> bool {
-    matches!(path, "/healthz" | "/readyz" | "/api/v1/login")
+pub(crate) fn is_open(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/api/v1/login" | "/api/v1/login/oidc")
 }
 
 #[tokio::test]

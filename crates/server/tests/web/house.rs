@@ -34,13 +34,22 @@ impl House {
 
     /// A server with this much configuration more.
     pub(crate) async fn open_with(http: &str) -> Self {
+        Self::configured(http, "").await
+    }
+
+    /// A server with more sections.
+    pub(crate) async fn open_with_end(sections: &str) -> Self {
+        Self::configured("", sections).await
+    }
+
+    async fn configured(http: &str, sections: &str) -> Self {
         // A second test in this process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = TempDir::new().unwrap();
         let at = folder.path().display();
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n{http}\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"file:{at}/store\"\n\
-             [database]\nurl = \"sqlite:{at}/updraft.db\"\n"
+             [database]\nurl = \"sqlite:{at}/updraft.db\"\n{sections}"
         );
         let config = Config::parse("test.toml", &text, []).unwrap();
         let options = StartOptions { login_link: Some(Duration::from_mins(10)) };
@@ -57,6 +66,11 @@ impl House {
 
     pub(crate) fn nobody(&self) -> Somebody<'_> {
         Somebody { house: self, token: None }
+    }
+
+    /// Somebody with this token.
+    pub(crate) fn somebody(&self, token: &str) -> Somebody<'_> {
+        Somebody { house: self, token: Some(token.to_owned()) }
     }
 
     /// Somebody with an API token of this role.

@@ -6,3 +6,7 @@ mod dashboard;
 mod events;
 mod firmware;
 mod house;
+#[allow(dead_code, reason = "the end-to-end tests use more of it")]
+#[path = "../../../../e2e/tests/road/issuer.rs"]
+mod issuer;
+mod oidc;

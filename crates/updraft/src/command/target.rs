@@ -13,7 +13,7 @@ pub(crate) struct TargetArgs {
     /// The server to work through; without this and --store, the one that UPDRAFT_SERVER names
     #[arg(long, value_name = "URL", conflicts_with = "store", value_parser = server_url)]
     server: Option<Url>,
-    /// An access token for the server; `updraft token new` makes one
+    /// An access token for the server; `updraft token new` makes one. In GitHub Actions a trusted publisher needs none
     #[arg(long, value_name = "T", env = "UPDRAFT_TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Straight on a store, without a server: file:PATH or s3://bucket?region=…&endpoint=…&path_style=true

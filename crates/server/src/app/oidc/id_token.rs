@@ -1,0 +1,110 @@
+//! A JSON Web Token as RFC 7515 and RFC 7519 spell it: three parts, of which the third signs the other two.
+//!
+//! Only asymmetric signatures exist here: `none` signs nothing, and with an HMAC the issuer's public key would be the
+//! secret. Keys that a token brings along or points to (`jwk`, `jku`, `x5c`, `x5u`) are never looked at.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::claims::Claims;
+use super::keys::Key;
+use super::shown;
+use crate::app::AppError;
+
+/// The longest token that is read, in bytes. GitHub's have about 2,000.
+pub(super) const TOKEN_MAX_BYTES: usize = 16 * 1024;
+
+/// How it may be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+}
+
+/// A token that was taken apart. Nothing in it is true before [`IdToken::verify`].
+#[derive(Debug)]
+pub(super) struct IdToken<'a> {
+    /// What the signature is over: header and claims as they were sent.
+    pub(super) signed: &'a str,
+    /// What it says.
+    pub(super) claims: Claims,
+    /// With what it says it is signed.
+    pub(super) algorithm: Algorithm,
+    /// With whose.
+    pub(super) key_id: String,
+    signature: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<serde_json::Value>,
+}
+
+impl<'a> IdToken<'a> {
+    /// Takes a token apart.
+    pub(super) fn read(token: &'a str) -> Result<Self, AppError> {
+        if token.len() > TOKEN_MAX_BYTES {
+            let sentence =
+                format!("The token has {} bytes, and at most {TOKEN_MAX_BYTES} are read.", token.len());
+            return Err(AppError::Unproven(sentence));
+        }
+        let parts = token.rsplit_once('.').and_then(|(signed, signature)| {
+            let (header, claims) = signed.split_once('.')?;
+            (!claims.contains('.')).then_some((signed, header, claims, signature))
+        });
+        let (signed, header, claims, signature) =
+            parts.ok_or_else(|| malformed("it does not have three parts with dots between"))?;
+        let header = decode(header).and_then(|bytes| serde_json::from_slice::<Header>(&bytes).ok());
+        let header = header.ok_or_else(|| malformed("its header cannot be read"))?;
+        let algorithm = algorithm(&header)?;
+        let key_id = header.kid.ok_or_else(|| malformed("its header names no key (kid)"))?;
+        let claims = decode(claims).and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let claims = claims.ok_or_else(|| malformed("its claims cannot be read"))?;
+        let signature = decode(signature).ok_or_else(|| malformed("its signature cannot be read"))?;
+        Ok(Self { signed, claims, algorithm, key_id, signature })
+    }
+
+    /// Whether this key signed it.
+    pub(super) fn verify(&self, key: &Key) -> Result<(), AppError> {
+        if key.has_signed(self.algorithm, self.signed.as_bytes(), &self.signature) {
+            return Ok(());
+        }
+        Err(AppError::Unproven(format!(
+            "The token's signature is wrong: it was not made with the key {} of {}, or the token was changed afterwards.",
+            shown(&self.key_id),
+            shown(&self.claims.iss)
+        )))
+    }
+}
+
+fn algorithm(header: &Header) -> Result<Algorithm, AppError> {
+    if header.crit.is_some() {
+        return Err(malformed("its header demands an extension (crit), and none is known here"));
+    }
+    match header.alg.as_str() {
+        "RS256" => Ok(Algorithm::Rs256),
+        "ES256" => Ok(Algorithm::Es256),
+        none if none.eq_ignore_ascii_case("none") => Err(AppError::Unproven(
+            "The token is unsigned (alg is none), and only what the issuer signed with RS256 or ES256 is taken."
+                .to_owned(),
+        )),
+        other => Err(AppError::Unproven(format!(
+            "The token is signed with {}, and only RS256 and ES256 are taken.",
+            shown(other)
+        ))),
+    }
+}
+
+fn malformed(why: &str) -> AppError {
+    AppError::Unproven(format!("This is not an OIDC token: {why}."))
+}
+
+/// Strict: no padding, no foreign letters, no bits left over.
+fn decode(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok()
+}

@@ -1,0 +1,308 @@
+//! An issuer's public keys: fetched from where it says, kept for as long as it says, within bounds.
+//!
+//! Strangers cannot make this server ask an issuer more often than once a minute, nor read more than
+//! [`ANSWER_MAX_BYTES`] of what it answers, nor wait for it longer than [`PATIENCE`] twice.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::header::CACHE_CONTROL;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use url::Url;
+
+use super::id_token::Algorithm;
+use super::shown;
+use crate::app::AppError;
+use crate::config::{TrustedPublisher, is_safe_to_ask};
+
+/// For each of the two answers.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest answer that is read.
+const ANSWER_MAX_BYTES: usize = 128 * 1024;
+/// Keys kept of an issuer.
+const KEYS_MAX: usize = 64;
+/// How long keys are believed: what the issuer says, within these.
+const FRESH_MIN: Duration = Duration::from_mins(5);
+const FRESH_MAX: Duration = Duration::from_hours(24);
+/// Where it says nothing.
+const FRESH_DEFAULT: Duration = Duration::from_hours(1);
+/// How long they are believed beyond that while the issuer does not answer.
+const STALE_MAX: Duration = Duration::from_hours(6);
+/// How often a key that is not known has the issuer asked again.
+const UNKNOWN_PAUSE: Duration = Duration::from_mins(1);
+/// How long an issuer that did not answer is left alone.
+const FAILURE_PAUSE: Duration = Duration::from_secs(10);
+
+/// A public key.
+#[derive(Debug, Clone)]
+pub(super) enum Key {
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+    /// As SEC 1 writes a point without compression.
+    P256(Vec<u8>),
+}
+
+impl Key {
+    /// Whether it made this signature, in the one way that fits the key.
+    pub(super) fn has_signed(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        match (self, algorithm) {
+            (Self::Rsa { modulus, exponent }, Algorithm::Rs256) => {
+                RsaPublicKeyComponents { n: modulus, e: exponent }
+                    .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+                    .is_ok()
+            }
+            (Self::P256(point), Algorithm::Es256) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        matches!((self, algorithm), (Self::Rsa { .. }, Algorithm::Rs256) | (Self::P256(_), Algorithm::Es256))
+    }
+}
+
+/// The issuers that the configuration names.
+pub(crate) struct Issuers(HashMap<String, Issuer>);
+
+impl Issuers {
+    /// Asks nobody yet.
+    pub(in crate::app) fn new(publishers: &[TrustedPublisher]) -> Self {
+        let issuer = |entry: &TrustedPublisher| (entry.issuer.clone(), Issuer::new(&entry.issuer));
+        Self(publishers.iter().map(issuer).collect())
+    }
+
+    /// The issuer of exactly this name.
+    pub(super) fn of(&self, issuer: &str) -> Option<&Issuer> {
+        self.0.get(issuer)
+    }
+}
+
+/// One issuer.
+pub(super) struct Issuer {
+    url: String,
+    known: RwLock<Known>,
+    /// Whoever asks it; others wait for the answer.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// What is known of its keys.
+#[derive(Default)]
+pub(super) struct Known {
+    keys: Vec<(String, Key)>,
+    /// When they came, and for how long they are believed.
+    fetched: Option<(Instant, Duration)>,
+    /// When it did not answer, and why.
+    failed: Option<(Instant, String)>,
+    /// When it was asked for a key that was not known.
+    asked_for_unknown: Option<Instant>,
+}
+
+/// What to do about a key.
+#[derive(Debug)]
+pub(super) enum Step {
+    Use(Key),
+    Fetch,
+    Unknown,
+    Unavailable(String),
+}
+
+impl Known {
+    /// Decides it. Pure, so that hours are a number.
+    pub(super) fn step(&self, id: &str, algorithm: Algorithm, now: Instant) -> Step {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let failure =
+            self.failed.as_ref().filter(|(at, _)| since(*at) < FAILURE_PAUSE).map(|(_, why)| why.clone());
+        let age = self.fetched.map(|(at, fresh)| (since(at), fresh));
+        match (age, failure) {
+            (None, Some(why)) => Step::Unavailable(why),
+            (None, None) => Step::Fetch,
+            (Some((age, fresh)), Some(why)) if age > fresh + STALE_MAX => Step::Unavailable(why),
+            (Some((age, fresh)), None) if age > fresh => Step::Fetch,
+            (Some(_), failure) => {
+                let found = self.keys.iter().find(|(known, key)| known == id && key.fits(algorithm));
+                let asked = self.asked_for_unknown.is_some_and(|at| since(at) < UNKNOWN_PAUSE);
+                match found {
+                    Some((_, key)) => Step::Use(key.clone()),
+                    None if asked || failure.is_some() => Step::Unknown,
+                    None => Step::Fetch,
+                }
+            }
+        }
+    }
+
+    /// Notes what came of asking.
+    pub(super) fn note(&mut self, answer: Result<Fetched, String>, now: Instant) {
+        if self.fetched.is_some_and(|(at, fresh)| now.saturating_duration_since(at) <= fresh) {
+            self.asked_for_unknown = Some(now);
+        }
+        match answer {
+            Ok(Fetched { keys, fresh }) => {
+                (self.keys, self.fetched, self.failed) = (keys, Some((now, fresh)), None);
+            }
+            Err(why) => self.failed = Some((now, why)),
+        }
+    }
+}
+
+impl Issuer {
+    fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), known: RwLock::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// The key of this id, from memory or from the issuer.
+    pub(super) async fn key(&self, id: &str, algorithm: Algorithm) -> Result<Key, AppError> {
+        let mut step = self.step(id, algorithm);
+        if matches!(step, Step::Fetch) {
+            let _turn = self.turn.lock().await;
+            // Whoever had the turn before may have brought it.
+            step = self.step(id, algorithm);
+            if matches!(step, Step::Fetch) {
+                let answer = fetch(&self.url).await;
+                if let Err(why) = &answer {
+                    tracing::warn!(
+                        oidc.issuer = self.url,
+                        "the keys of a trusted issuer were not read: {why}"
+                    );
+                }
+                self.known.write().unwrap_or_else(PoisonError::into_inner).note(answer, Instant::now());
+                step = self.step(id, algorithm);
+            }
+        }
+        match step {
+            Step::Use(key) => Ok(key),
+            Step::Unavailable(why) => Err(AppError::IssuerUnavailable(format!(
+                "The token cannot be verified now: the keys of its issuer {} were not read, since {why}. Try again in a minute.",
+                self.url
+            ))),
+            Step::Unknown | Step::Fetch => Err(AppError::Unproven(format!(
+                "The token says it is signed with the key {}, and its issuer {} has no such key.",
+                shown(id),
+                self.url
+            ))),
+        }
+    }
+
+    fn step(&self, id: &str, algorithm: Algorithm) -> Step {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).step(id, algorithm, Instant::now())
+    }
+}
+
+/// What an issuer answered.
+pub(super) struct Fetched {
+    pub(super) keys: Vec<(String, Key)>,
+    pub(super) fresh: Duration,
+}
+
+/// OpenID Connect Discovery 1.0, section 4.
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// On failure: the rest of a sentence that begins with "since".
+async fn fetch(issuer: &str) -> Result<Fetched, String> {
+    let http = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| format!("no HTTP client can be made ({error})"))?;
+    let address = format!("{issuer}/.well-known/openid-configuration");
+    let (document, _) = read(&http, &address).await?;
+    let document: Discovery = serde_json::from_slice(&document)
+        .map_err(|_| format!("{address} is not a discovery document with issuer and jwks_uri"))?;
+    if document.issuer != issuer {
+        return Err(format!("{address} is of another issuer, {}", shown(&document.issuer)));
+    }
+    let address = document.jwks_uri;
+    if !address.parse::<Url>().is_ok_and(|url| is_safe_to_ask(&url)) {
+        return Err(format!(
+            "it says that its keys (jwks_uri) are at {}, and only https is asked",
+            shown(&address)
+        ));
+    }
+    let (set, fresh) = read(&http, &address).await?;
+    let keys = parse(&set).ok_or_else(|| format!("what is at {address} is not a key set"))?;
+    if keys.is_empty() {
+        return Err(format!("the key set at {address} has no RSA or P-256 key to verify with"));
+    }
+    Ok(Fetched { keys, fresh })
+}
+
+/// The body, and for how long it may be kept.
+async fn read(http: &reqwest::Client, address: &str) -> Result<(Vec<u8>, Duration), String> {
+    let failed = |error: reqwest::Error| {
+        if error.is_timeout() {
+            return format!("{address} did not answer within {} seconds", PATIENCE.as_secs());
+        }
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        let cause = causes.last().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        format!("{address} cannot be reached{cause}")
+    };
+    let mut answer = http.get(address).send().await.map_err(failed)?;
+    if answer.status() != reqwest::StatusCode::OK {
+        return Err(format!("{address} answered {}", answer.status()));
+    }
+    let said = answer.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let fresh = said.map_or(FRESH_DEFAULT, fresh).clamp(FRESH_MIN, FRESH_MAX);
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(failed)? {
+        body.extend_from_slice(&piece);
+        if body.len() > ANSWER_MAX_BYTES {
+            return Err(format!("the answer of {address} is longer than {} KiB", ANSWER_MAX_BYTES / 1024));
+        }
+    }
+    Ok((body, fresh))
+}
+
+/// `max-age` of a `Cache-Control`.
+fn fresh(cache_control: &str) -> Duration {
+    let seconds = cache_control
+        .split(',')
+        .find_map(|word| word.trim().to_ascii_lowercase().strip_prefix("max-age=")?.parse().ok());
+    seconds.map_or(FRESH_DEFAULT, Duration::from_secs)
+}
+
+/// The keys of an RFC 7517 set that can verify what is taken here; others are passed over.
+pub(super) fn parse(set: &[u8]) -> Option<Vec<(String, Key)>> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<serde_json::Value>,
+    }
+    let set: Set = serde_json::from_slice(set).ok()?;
+    Some(set.keys.iter().filter_map(key).take(KEYS_MAX).collect())
+}
+
+fn key(entry: &serde_json::Value) -> Option<(String, Key)> {
+    let text = |name: &str| entry.get(name).and_then(serde_json::Value::as_str);
+    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
+    if text("use").is_some_and(|purpose| purpose != "sig") {
+        return None;
+    }
+    let key = match (text("kty")?, text("alg")) {
+        ("RSA", None | Some("RS256")) => {
+            // Some write the sign's zero, which the arithmetic refuses.
+            let bare = |bytes: Vec<u8>| bytes.into_iter().skip_while(|byte| *byte == 0).collect();
+            Key::Rsa { modulus: bare(bytes("n")?), exponent: bare(bytes("e")?) }
+        }
+        ("EC", None | Some("ES256")) if text("crv") == Some("P-256") => {
+            let (x, y) = (bytes("x")?, bytes("y")?);
+            if (x.len(), y.len()) != (32, 32) {
+                return None;
+            }
+            Key::P256([&[4], x.as_slice(), y.as_slice()].concat())
+        }
+        _ => return None,
+    };
+    Some((text("kid")?.to_owned(), key))
+}

@@ -1,0 +1,286 @@
+//! Trusted publishers, through the real door with real signatures.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use updraft_server::app::Role;
+
+use super::api::{is_open, operations};
+use super::house::{House, Somebody, image, problem};
+use super::issuer::{Issuer, Trouble, now, unsigned};
+
+/// A server that trusts octo/blinky's main with lamp.
+async fn house(issuer: &Issuer, more: &str) -> House {
+    House::open_with_end(&format!(
+        "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/blinky\"\nref = \"refs/heads/main\"\n\
+         product = \"lamp\"\n{more}\n",
+        issuer.url()
+    ))
+    .await
+}
+
+async fn admit(house: &House, token: &str) -> reqwest::Response {
+    house.nobody().json(Method::POST, "/api/v1/login/oidc", &json!({ "token": token })).await
+}
+
+async fn refused(house: &House, token: &str, status: StatusCode) -> String {
+    problem(admit(house, token).await, status).await
+}
+
+async fn publisher<'a>(house: &'a House, issuer: &Issuer) -> Somebody<'a> {
+    let answer = admit(house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["product"], "lamp");
+    house.somebody(answer["token"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
+    let issuer = Issuer::start().await;
+    for (more, may_promote) in [("", false), ("may_promote = true", true)] {
+        let house = house(&issuer, more).await;
+        let token = issuer.sign(&issuer.claims(&house.base, &json!({})));
+        let answer = admit(&house, &token).await;
+        assert_eq!(answer.status(), 200);
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["may_promote"], may_promote);
+        let ends = answer["expires_at"].as_str().unwrap();
+        let ends = chrono::DateTime::parse_from_rfc3339(ends).unwrap().timestamp();
+        assert!((1790..=1800).contains(&(ends - now())), "half an hour");
+        let publisher = house.somebody(answer["token"].as_str().unwrap());
+        assert_eq!(publisher.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
+        for promotion in ["version=1.0.0&promote=beta", "version=1.0.0&pr%6Fmote=beta"] {
+            let answer = publisher.publish(promotion, image("1.0.0")).await;
+            if may_promote {
+                assert_eq!(answer.status(), 201);
+            } else {
+                let sentence = problem(answer, StatusCode::FORBIDDEN).await;
+                assert!(
+                    sentence.contains("not to promote") && sentence.contains("may_promote"),
+                    "{sentence}"
+                );
+            }
+        }
+        let version = json!({"version": "1.0.0"});
+        let promoted =
+            publisher.json(Method::PUT, "/api/v1/products/lamp/channels/production", &version).await;
+        assert_eq!(promoted.status() == 200, may_promote);
+        let channels: Value = publisher.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
+        assert_eq!(channels["items"].as_array().unwrap().len(), if may_promote { 2 } else { 0 });
+        assert_eq!(publisher.get("/api/v1/products/lamp/releases/1.0.0").await.status(), 200);
+    }
+}
+
+/// Every path there is, so that a new one is closed until somebody opens it.
+#[tokio::test]
+async fn a_publishers_token_opens_its_list_and_nothing_else() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "may_promote = true").await;
+    let publisher = publisher(&house, &issuer).await;
+    let list = [
+        (Method::GET, "/api/v1/products/lamp/releases"),
+        (Method::POST, "/api/v1/products/lamp/releases"),
+        (Method::POST, "/api/v1/products/lamp/releases/check"),
+        (Method::GET, "/api/v1/products/lamp/releases/1.0.0"),
+        (Method::GET, "/api/v1/products/lamp/channels"),
+        (Method::PUT, "/api/v1/products/lamp/channels/beta"),
+        (Method::GET, "/api/v1/products/lamp/blocked"),
+    ];
+    let ask = async |method: &Method, path: &str| {
+        let request = publisher.request(method.clone(), path).header("content-type", "application/json");
+        request.body("[").send().await.unwrap()
+    };
+    let mut opened = 0;
+    for (method, path) in operations(&house).await.into_iter().filter(|(_, path)| !is_open(path)) {
+        let answer = ask(&method, &path).await;
+        if list.contains(&(method.clone(), path.as_str())) {
+            assert_ne!(answer.status(), 403, "{method} {path}");
+            opened += 1;
+        } else {
+            let sentence = problem(answer, StatusCode::FORBIDDEN).await;
+            assert!(
+                sentence.starts_with("octo/blinky@refs/heads/main run 123 is a trusted publisher"),
+                "{sentence}"
+            );
+        }
+        if path.contains("/lamp") {
+            for other in ["/lamp2", "/lam", "/%6Camp", "/heater"] {
+                let path = path.replace("/lamp", other);
+                assert_eq!(ask(&method, &path).await.status(), 403, "{method} {path}");
+            }
+        }
+    }
+    assert!(opened >= 6, "{opened}");
+    for path in
+        ["/", "/devices/d1", "/releases/lamp", "/metrics", "/api/v1/nothing", "/api/v1/products/lamp/nothing"]
+    {
+        problem(ask(&Method::GET, path).await, StatusCode::FORBIDDEN).await;
+    }
+    assert_eq!(
+        ask(&Method::POST, "/releases/lamp/promote").await.status(),
+        403,
+        "nor by the dashboard's form"
+    );
+    assert_eq!(ask(&Method::GET, "/healthz").await.status(), 200);
+}
+
+/// A session would outlive the scope.
+#[tokio::test]
+async fn a_publishers_token_is_no_password() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "").await;
+    let token: Value =
+        admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
+    let login = json!({"name": "admin", "password": token["token"]});
+    problem(house.nobody().json(Method::POST, "/api/v1/login", &login).await, StatusCode::UNAUTHORIZED).await;
+    let tokens = house.running.app().auth().tokens().await.unwrap();
+    assert!(tokens.is_empty(), "it is not among the tokens that people made");
+}
+
+#[tokio::test]
+async fn each_wrong_claim_is_refused_with_its_sentence() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "").await;
+    let sign = |more: Value| issuer.sign(&issuer.claims(&house.base, &more));
+    let (unproven, forbidden) = (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN);
+    for (claims, status, words) in [
+        (json!({"repository": "mallory/fork"}), forbidden, "repository \"mallory/fork\", which no"),
+        (json!({"repository": null}), forbidden, "repository \"\", which no"),
+        (json!({"ref": "refs/heads/main2"}), forbidden, "expects \"refs/heads/main\""),
+        (json!({"ref": null}), forbidden, "the token has no ref"),
+        (json!({"event_name": "pull_request_target"}), forbidden, "event_name is \"pull_request_target\""),
+        (json!({"aud": "https://other.example"}), unproven, "audience (aud) \"https://other.example\""),
+        (json!({"aud": null}), unproven, "names no audience"),
+        (json!({"exp": now() - 61}), unproven, "has expired"),
+        (json!({"exp": null}), unproven, "no time of expiry"),
+        (json!({"exp": "soon"}), unproven, "claims cannot be read"),
+        (json!({"nbf": now() + 90}), unproven, "not yet valid"),
+        (json!({"iat": now() - 1000, "exp": now() + 9000}), unproven, "too old"),
+        (json!({"iss": "https://token.actions.githubusercontent.com"}), unproven, "issuer (iss) is"),
+        (json!({"iss": format!("{}/", issuer.url())}), unproven, "issuer (iss) is"),
+    ] {
+        let sentence = refused(&house, &sign(claims), status).await;
+        assert!(sentence.contains(words), "{words}: {sentence}");
+        assert!(words.contains("fork") || !sentence.contains("mallory"), "{sentence}");
+    }
+    let stranger = refused(&house, &sign(json!({"repository": "mallory/fork"})), forbidden).await;
+    assert!(!stranger.contains("octo"), "a stranger does not hear who is trusted: {stranger}");
+    let body = json!({"token": sign(json!({})), "product": "heater"});
+    let other = house.nobody().json(Method::POST, "/api/v1/login/oidc", &body).await;
+    assert!(problem(other, forbidden).await.contains("not with heater"));
+}
+
+#[tokio::test]
+async fn an_environment_is_what_lets_in_where_it_is_asked_for() {
+    let issuer = Issuer::start().await;
+    let house = House::open_with_end(&format!(
+        "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/blinky\"\nenvironment = \"release\"\nproduct = \"lamp\"\n",
+        issuer.url()
+    ))
+    .await;
+    let sign = |more: Value| issuer.sign(&issuer.claims(&house.base, &more));
+    let none = refused(&house, &sign(json!({})), StatusCode::FORBIDDEN).await;
+    assert!(none.contains("has no environment") && none.contains("expects \"release\""), "{none}");
+    let wrong = refused(&house, &sign(json!({"environment": "staging"})), StatusCode::FORBIDDEN).await;
+    assert!(wrong.contains("environment is \"staging\""), "{wrong}");
+    let right = admit(&house, &sign(json!({"environment": "release", "event_name": "pull_request"}))).await;
+    assert_eq!(right.status(), 200);
+}
+
+#[tokio::test]
+async fn what_the_issuer_did_not_sign_is_refused_with_its_sentence() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "").await;
+    let claims = issuer.claims(&house.base, &json!({}));
+    let kid = Issuer::first_kid();
+    let header = |alg: &str, kid: &str| json!({"alg": alg, "kid": kid});
+    let good = issuer.sign(&claims);
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let changed = issuer.claims(&house.base, &json!({"repository": "octo/blinky", "run_id": "999"}));
+    let hmac = {
+        use base64::Engine;
+        use hmac::{KeyInit, Mac};
+        let signed = unsigned(&header("HS256", &kid), &claims);
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&Issuer::first_modulus()).unwrap();
+        mac.update(signed.as_bytes());
+        let signature = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        format!("{signed}.{signature}")
+    };
+    for (token, words) in [
+        (format!("{}.", unsigned(&header("none", &kid), &claims)), "unsigned"),
+        (format!("{}.{signature}", unsigned(&header("none", &kid), &claims)), "unsigned"),
+        (hmac, "\"HS256\""),
+        (Issuer::sign_as(&header("RS256", "nobodys"), &claims, true), "has no such key"),
+        (Issuer::sign_as(&header("RS256", &kid), &claims, false), "signature is wrong"),
+        (Issuer::sign_as(&header("ES256", &kid), &claims, true), "has no such key"),
+        (format!("{}.{signature}", unsigned(&header("RS256", &kid), &changed)), "signature is wrong"),
+        (format!("{signed}."), "signature is wrong"),
+        (format!("{}.{}", good, "x".repeat(17_000)), "at most 16384"),
+        ("garbage".to_owned(), "three parts"),
+        (String::new(), "three parts"),
+    ] {
+        let sentence = refused(&house, &token, StatusCode::UNAUTHORIZED).await;
+        assert!(sentence.contains(words), "{words}: {sentence}");
+    }
+    assert_eq!(admit(&house, &good).await.status(), 200, "the good one is still good");
+    let again = refused(&house, &good, StatusCode::UNAUTHORIZED).await;
+    assert!(again.contains("used here before"), "{again}");
+    let huge = json!({"token": "x".repeat(70_000)});
+    let huge = house.nobody().json(Method::POST, "/api/v1/login/oidc", &huge).await;
+    problem(huge, StatusCode::PAYLOAD_TOO_LARGE).await;
+}
+
+#[tokio::test]
+async fn a_new_key_is_picked_up_and_strangers_cannot_have_it_asked_for_without_end() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "").await;
+    let sign = || issuer.sign(&issuer.claims(&house.base, &json!({})));
+    let before = sign();
+    assert_eq!(admit(&house, &sign()).await.status(), 200);
+    assert_eq!(admit(&house, &sign()).await.status(), 200);
+    assert_eq!(issuer.key_fetches(), 1, "kept");
+    issuer.rotate();
+    assert_eq!(admit(&house, &sign()).await.status(), 200, "the new key");
+    assert_eq!(issuer.key_fetches(), 2);
+    let gone = refused(&house, &before, StatusCode::UNAUTHORIZED).await;
+    assert!(gone.contains("has no such key"), "{gone}");
+    for _ in 0..5 {
+        refused(&house, &before, StatusCode::UNAUTHORIZED).await;
+    }
+    assert_eq!(issuer.key_fetches(), 2, "once a minute");
+}
+
+#[tokio::test]
+async fn an_issuer_in_trouble_lets_nobody_in_and_says_so() {
+    let issuer = Issuer::start().await;
+    for (trouble, words) in [
+        (Trouble::Down, "answered 503"),
+        (Trouble::Slow, "did not answer within 5 seconds"),
+        (Trouble::Huge, "longer than 128 KiB"),
+        (Trouble::Garbage, "is not a key set"),
+        (Trouble::Redirect, "answered 302"),
+        (Trouble::OtherName, "of another issuer, \"https://other.example\""),
+        (Trouble::PlainKeys, "only https is asked"),
+    ] {
+        let house = house(&issuer, "").await;
+        issuer.set_trouble(trouble);
+        let token = issuer.sign(&issuer.claims(&house.base, &json!({})));
+        let sentence = refused(&house, &token, StatusCode::SERVICE_UNAVAILABLE).await;
+        assert!(sentence.contains(words), "{trouble:?}: {sentence}");
+    }
+    issuer.set_trouble(Trouble::None);
+    let house = house(&issuer, "").await;
+    let sign = || issuer.sign(&issuer.claims(&house.base, &json!({})));
+    assert_eq!(admit(&house, &sign()).await.status(), 200);
+    issuer.set_trouble(Trouble::Down);
+    assert_eq!(admit(&house, &sign()).await.status(), 200, "the keys that are known do");
+}
+
+#[tokio::test]
+async fn a_server_that_trusts_nobody_says_so() {
+    let house = House::open().await;
+    let sentence = refused(&house, "x.y.z", StatusCode::FORBIDDEN).await;
+    assert!(sentence.contains("no [[trusted_publisher]]"), "{sentence}");
+    let viewer = house.actor(Role::Viewer).await;
+    assert_eq!(viewer.get("/api/v1/devices").await.status(), 200, "tokens without a scope are as before");
+}

@@ -16,7 +16,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::db::Db;
 use crate::events::Events;
-use crate::model::Event;
+use crate::model::{Event, Judgement};
 use crate::mqtt::Mqtt;
 
 mod auth;
@@ -29,12 +29,15 @@ mod messages;
 mod oidc;
 mod online;
 mod show;
+mod slots;
 mod trigger;
 
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
+pub use firmware::Upload;
 pub(crate) use auth::{digest, random_secret};
 pub(crate) use messages::settle;
 pub(crate) use oidc::Admission;
+pub(crate) use slots::Taught;
 
 use health::Health;
 use messages::Strangers;
@@ -53,6 +56,14 @@ pub enum AppError {
     /// Well-formed, and refused; nothing was changed (409).
     #[error("{0}")]
     Refused(String),
+    /// The gate refuses an image, with all that it found.
+    #[error("{error}")]
+    Gate {
+        /// The same as one sentence: `Invalid` or `Refused`.
+        error: Box<Self>,
+        /// What it found.
+        judgement: Box<Judgement>,
+    },
     /// A signed or short URL that is expired or tampered with, or a publisher that is not trusted with this (403).
     #[error("{0}")]
     Forbidden(String),

@@ -161,10 +161,89 @@ pub struct Release {
     pub channels: Vec<ChannelName>,
     /// Release notes.
     pub notes: Option<String>,
-    /// When it was built or published, if known.
+    /// When it was built, if known.
     pub built_at: Option<DateTime<Utc>>,
+    /// When it was published, if known.
+    pub published_at: Option<DateTime<Utc>>,
     /// Git commit, if known.
     pub commit: Option<String>,
+    /// Git tag at that commit, if known.
+    pub tag: Option<String>,
+    /// Whether what was built differed from that commit, if known.
+    pub dirty: Option<bool>,
+}
+
+/// What the gate found in an image that is to be published (docs/gate.md lists the checks).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Finding {
+    /// The check's name, which never changes.
+    pub check: &'static str,
+    /// `refuse` or `warn`.
+    pub level: &'static str,
+    /// Whether it was overruled: a refusal that does not refuse, a warning that need not be shown.
+    pub allowed: bool,
+    /// Whether it can be overruled.
+    pub overrulable: bool,
+    /// What was found, why it matters and what to do.
+    pub sentence: String,
+}
+
+/// A release's size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SizeOf {
+    /// Which version; null for an image that has none.
+    #[schema(value_type = Option<String>)]
+    pub version: Option<Version>,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What the gate says of an image that is not published, or not yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Judgement {
+    /// `pass` or `refused`.
+    pub decision: &'static str,
+    /// Why it is refused, in one sentence that names every refusal; null if it is not.
+    pub refusal: Option<String>,
+    /// The product it is for.
+    #[schema(value_type = String)]
+    pub product: ProductName,
+    /// The version that was asked for, or the image's own.
+    #[schema(value_type = Option<String>)]
+    pub version: Option<Version>,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the image; null if it is not sound.
+    #[schema(value_type = Option<String>)]
+    pub sha256: Option<Sha256>,
+    /// Chip name; null if the image does not say one we know.
+    pub chip: Option<&'static str>,
+    /// All that was found.
+    pub findings: Vec<Finding>,
+    /// The sizes of up to five releases below it, oldest first, and its own.
+    pub trend: Vec<SizeOf>,
+}
+
+/// A release that was published.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Published {
+    /// The release.
+    #[serde(flatten)]
+    pub release: Release,
+    /// `published`, or `unchanged` where these very bytes had been published before.
+    pub decision: &'static str,
+    /// Its product.
+    #[schema(value_type = String)]
+    pub product: ProductName,
+    /// Its page on the dashboard.
+    pub url: String,
+    /// The channel that points to it now, if that was asked for.
+    #[schema(value_type = Option<String>)]
+    pub promoted: Option<ChannelName>,
+    /// What the gate found, none of which refuses it.
+    pub findings: Vec<Finding>,
+    /// The sizes of up to five releases below it, oldest first, and its own.
+    pub trend: Vec<SizeOf>,
 }
 
 /// A named pointer to a release.

@@ -115,6 +115,7 @@ fn api_routes() -> OpenApiRouter<Web> {
         .routes(routes!(login::logout));
     let release = OpenApiRouter::new()
         .routes(routes!(releases::publish))
+        .routes(routes!(releases::check))
         .layer(DefaultBodyLimit::max(IMAGE_MAX_BYTES))
         .routes(routes!(releases::promote))
         .routes(routes!(releases::refresh))
@@ -221,7 +222,7 @@ async fn log_and_bound(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route =
         request.extensions().get::<MatchedPath>().map_or("-".to_owned(), |path| path.as_str().to_owned());
-    let upload = method == axum::http::Method::POST && route.ends_with("/releases");
+    let upload = method == axum::http::Method::POST && (route.ends_with("/releases") || route.ends_with("/releases/check"));
     let limit = Duration::from_secs(if upload { 600 } else { 60 });
     let response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,

@@ -80,6 +80,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     let tasks = TaskTracker::new();
     tasks.spawn(tick::run(app.clone(), stop.clone()));
     tasks.spawn(tick::resend(app.clone(), stop.clone()));
+    tasks.spawn(tick::teach_slots(app.clone(), stop.clone()));
     tasks.spawn(refresh(app.clone(), stop.clone()));
     tasks.spawn(watch_link(app.clone(), stop.clone()));
     tasks.close();

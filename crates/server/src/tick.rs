@@ -9,12 +9,14 @@ use anyhow::Context;
 use fleet::Event;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::{App, now_ms, settle};
+use crate::app::{App, Taught, now_ms, settle};
 use crate::db::{meta, update};
 use crate::mqtt::LinkState;
 
 /// How often time is looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the smallest slot of a product has changed.
+const SLOTS_EVERY: Duration = Duration::from_secs(2);
 /// How often it is written that the server is alive; so much is lost at most of an update's patience.
 const HEARTBEAT_MS: i64 = 5_000;
 /// The clock stood still if the last tick was longer ago than this.
@@ -65,6 +67,24 @@ pub(crate) async fn resend(app: App, stop: CancellationToken) {
         }
         if let Err(error) = app.send_untriggered(now_ms()).await {
             tracing::error!("sending what is still to be sent failed, and is tried again: {error:#}");
+        }
+    }
+}
+
+/// Keeps what the store says of the devices' smallest slots up to date, until `stop` is cancelled.
+pub(crate) async fn teach_slots(app: App, stop: CancellationToken) {
+    let mut taught = Taught::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SLOTS_EVERY) => {}
+        }
+        let done = tokio::select! {
+            () = stop.cancelled() => return,
+            done = app.teach_slots(&mut taught) => done,
+        };
+        if let Err(error) = done {
+            tracing::error!("looking for the smallest slots failed, and is tried again: {error:#}");
         }
     }
 }

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use contract::{ChannelName, ProductName, Sha256, Version};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use crate::bucket::{Found, Read};
+use crate::bucket::{Backing, Found, Read};
 use crate::layout::{self, FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::listing::{self, Files};
-use crate::metadata::{Metadata, ProductFile};
+use crate::metadata::Metadata;
+use crate::product::ProductFile;
 use crate::{Store, StoreError};
 
 /// How many small objects are read at a time.
@@ -45,8 +46,14 @@ pub struct Release {
     pub notes: Option<String>,
     /// Git commit.
     pub commit: Option<String>,
-    /// When it was built or published.
+    /// The Git tag at that commit.
+    pub tag: Option<String>,
+    /// Whether what was built differed from that commit.
+    pub dirty: Option<bool>,
+    /// When it was built, if anybody knows.
     pub built_at: Option<DateTime<Utc>>,
+    /// When it was published, if that was said.
+    pub published_at: Option<DateTime<Utc>>,
     /// The lowest version that may update to it directly; `None` also where what stands there is no version.
     pub requires: Option<Version>,
 }
@@ -81,29 +88,20 @@ impl Store {
 
     /// What `product.json` says, with the chip taken from production's image or the first release where it does not.
     pub async fn product_file(&self, product: &ProductName) -> Result<ProductFile, StoreError> {
-        let key = layout::product(product);
-        let unreadable =
-            |why: &str| StoreError::damaged(format!("{key} cannot be read ({why}); repair that file"));
-        let mut file = match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
-            Read::Missing => ProductFile::default(),
-            Read::TooLong(size) => return Err(unreadable(&format!("it has {size} bytes"))),
-            Read::Found(fetched) => ProductFile::parse(&fetched.bytes).map_err(|why| unreadable(&why))?,
-        };
+        let mut file = self.product_json(product).await?;
         if file.chip.is_none() {
             file.chip = self.first_chip(product).await?;
         }
         Ok(file)
     }
 
-    async fn first_chip(&self, product: &ProductName) -> Result<Option<String>, StoreError> {
-        let production = Place::channel(product, &ChannelName::production());
-        if let VersionFile::Says(version) = self.version_file(&production).await?
-            && let Some(image) = self.describe(&production, &version).await?
-            && image.chip.is_some()
-        {
-            return Ok(image.chip);
+    /// Where a release's image lies, for people: `s3://bucket/key` or `file:/folder/key`. No secret, and no link.
+    pub fn address(&self, product: &ProductName, version: &Version) -> String {
+        let key = Place::release(product, version).firmware();
+        match &self.bucket.backing {
+            Backing::Folder(folder) => format!("file:{}", folder.join(key).display()),
+            Backing::S3 { location, .. } => format!("s3://{}/{key}", location.bucket),
         }
-        Ok(self.releases(product).await?.into_iter().rev().find_map(|release| release.chip))
     }
 
     /// The channels and what they point to; `None` where `version.txt` cannot be read.
@@ -346,7 +344,10 @@ impl Described {
             chip: self.chip,
             notes: text(self.metadata.notes()),
             commit: text(self.metadata.commit()),
+            tag: text(self.metadata.tag()),
+            dirty: self.metadata.dirty(),
             built_at: self.metadata.built_at(),
+            published_at: self.metadata.published_at(),
             requires: self.metadata.requires().ok().flatten(),
         }
     }

@@ -8,10 +8,12 @@ mod blocked;
 mod bucket;
 mod catalog;
 mod error;
+mod gate;
 mod layout;
 mod listing;
 mod location;
 mod metadata;
+mod product;
 mod promote;
 mod publish;
 mod settle;
@@ -23,8 +25,11 @@ pub use blocked::Blocked;
 pub use catalog::{Artifact, Release};
 pub use error::StoreError;
 pub use layout::release_of;
-pub use metadata::ProductFile;
-pub use publish::{Publication, Published};
+pub use gate::{
+    Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, judge,
+};
+pub use product::{GateSettings, ProductFile};
+pub use publish::{Attempt, Publication, Published};
 pub use signed::Refused;
 pub use store::{Object, Options, Store};
 

@@ -1,11 +1,11 @@
-//! `metadata.json` and `product.json`: what is said about an image and about a product.
+//! `metadata.json`: what is said about an image.
 //!
 //! Other programs write these files too. What is missing or of another type counts as not said, and is read out of
 //! the image where that matters; nothing in a metadata file is believed against the image beside it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use contract::{ProductName, Sha256, Version};
-use image::Summary;
+use image::{AppDescriptor, Summary};
 use serde_json::{Map, Value, json};
 
 use crate::publish::Publication;
@@ -37,6 +37,7 @@ impl Metadata {
         say("version", json!(version));
         say("product", json!(publication.product));
         say("chip", json!(image.chip().map(image::Chip::name)));
+        say("flash_mode", json!(image.header.flash_mode().map(image::FlashMode::name)));
         say("size", json!(image.total_bytes));
         say("sha256", json!(Sha256(image.sha256)));
         if let Some(descriptor) = &image.descriptor {
@@ -46,8 +47,12 @@ impl Metadata {
             say("secure_version", json!(descriptor.secure_version()));
         }
         say("signed_by", json!(signers));
-        say("built_at", json!(publication.built_at.unwrap_or(now)));
+        let built_at = publication.built_at.or_else(|| built_at(image.descriptor.as_ref()?, now));
+        say("built_at", json!(built_at));
+        say("published_at", json!(now.trunc_subsecs(0)));
         say("commit", json!(publication.commit));
+        say("tag", json!(publication.tag));
+        say("dirty", json!(publication.dirty));
         say("notes", json!(publication.notes));
         say("requires", json!(publication.requires));
         Self(map)
@@ -98,8 +103,24 @@ impl Metadata {
         self.text("commit")
     }
 
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.text("tag")
+    }
+
+    pub(crate) fn dirty(&self) -> Option<bool> {
+        self.0.get("dirty")?.as_bool()
+    }
+
     pub(crate) fn built_at(&self) -> Option<DateTime<Utc>> {
-        Some(DateTime::parse_from_rfc3339(self.text("built_at")?).ok()?.to_utc())
+        self.time("built_at")
+    }
+
+    pub(crate) fn published_at(&self) -> Option<DateTime<Utc>> {
+        self.time("published_at")
+    }
+
+    fn time(&self, key: &str) -> Option<DateTime<Utc>> {
+        Some(DateTime::parse_from_rfc3339(self.text(key)?).ok()?.to_utc())
     }
 
     /// The lowest version that may update directly. An error names what stands there and is no version: ignoring
@@ -118,51 +139,16 @@ impl Metadata {
     }
 }
 
-/// What is known of a product.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProductFile {
-    /// The chip that its images are for; `None` until there is one.
-    pub chip: Option<String>,
-    /// The smallest slot of its devices, in bytes, where somebody said so.
-    pub slot_bytes: Option<u32>,
-    /// SHA-256 digests of the keys whose signatures count.
-    pub trusted_keys: Vec<Sha256>,
-}
-
-impl ProductFile {
-    /// Reads `product.json`; the error says what is wrong. It is our own file, and what it limits must not be lost
-    /// to a slip of the pen, so wrong types are errors.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        // A key that was only written another way would be passed over, and with it what it protects.
-        let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
-        for known in ["chip", "slot_bytes", "trusted_keys"] {
-            if let Some(other) = map.keys().find(|key| *key != known && plain(key) == plain(known)) {
-                return Err(format!("{other:?} is written {known:?}"));
-            }
-        }
-        let said = |key: &str| map.get(key).filter(|value| !value.is_null());
-        let chip = match said("chip") {
-            None => None,
-            Some(value) => match value.as_str().and_then(image::Chip::from_name) {
-                Some(chip) => Some(chip.name().to_owned()),
-                None => return Err(format!("{value} is not a chip's name")),
-            },
-        };
-        let slot_bytes = match said("slot_bytes") {
-            None => None,
-            Some(value) => match value.as_u64().and_then(|bytes| u32::try_from(bytes).ok()) {
-                Some(bytes) => Some(bytes),
-                None => return Err(format!("slot_bytes is {value}, not a number of bytes")),
-            },
-        };
-        let trusted_keys = match said("trusted_keys") {
-            None => Vec::new(),
-            Some(value) => serde_json::from_value(value.clone())
-                .map_err(|_| "trusted_keys is not an array of SHA-256 digests".to_owned())?,
-        };
-        Ok(Self { chip, slot_bytes, trusted_keys })
+/// When an image says that it was built, if the descriptor is its own. C's `__DATE__` and `__TIME__` name no time zone:
+/// they are read as UTC, which is what build machines keep, and a time that would lie ahead is not repeated.
+fn built_at(descriptor: &AppDescriptor, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if !descriptor.is_apps_own() {
+        return None;
     }
+    // C pads the day with a space.
+    let words: Vec<&str> = descriptor.date().split_whitespace().chain([descriptor.time()]).collect();
+    let time = NaiveDateTime::parse_from_str(&words.join(" "), "%b %d %Y %H:%M:%S").ok()?.and_utc();
+    (time <= now).then_some(time)
 }
 
 #[cfg(test)]
@@ -193,30 +179,12 @@ mod tests {
         assert!(Metadata::parse(br#"{"requires":["1.0.0"]}"#).requires().is_err());
     }
 
-    #[test]
-    fn a_product_file_with_wrong_types_is_an_error() {
-        assert_eq!(ProductFile::parse(b"{}"), Ok(ProductFile::default()));
-        let file =
-            ProductFile::parse(br#"{"chip":"esp32s3","slot_bytes":1048576,"other":1}"#).expect("readable");
-        assert_eq!((file.chip.as_deref(), file.slot_bytes), (Some("esp32s3"), Some(1_048_576)));
-        for text in [
-            "",
-            "[]",
-            r#"{"chip":"z80"}"#,
-            r#"{"slot_bytes":"1M"}"#,
-            r#"{"trusted_keys":["x"]}"#,
-            r#"{"trustedKeys":[]}"#,
-        ] {
-            assert!(ProductFile::parse(text.as_bytes()).is_err(), "{text}");
-        }
-    }
-
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let metadata = Metadata::parse(&bytes);
             let _ = (metadata.version(), metadata.sha256(), metadata.built_at(), metadata.requires());
-            let _ = ProductFile::parse(&bytes);
+            let _ = crate::ProductFile::parse(&bytes);
         }
 
         #[test]

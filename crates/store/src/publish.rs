@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use contract::{ProductName, Sha256, Version};
-use image::Summary;
+use contract::{ProductName, Version};
+use image::{ImageError, Summary};
 
 use crate::bucket::{Read, Turn};
 use crate::catalog::Release;
+use crate::gate::{Check, Facts, Slot, Verdict, judge, taken_sentence};
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
 use crate::settle::{ROUNDS_MAX, Settled, pause};
-use crate::{Store, StoreError, signers};
+use crate::{Store, StoreError};
 
 /// What is to be published, besides the image itself.
 #[derive(Debug, Clone)]
@@ -19,20 +20,42 @@ pub struct Publication {
     pub product: ProductName,
     /// As which version; `None` takes the image's own, if it has one.
     pub version: Option<Version>,
+    /// Checks of the gate that a person overrules.
+    pub allow: Vec<Check>,
+    /// What the person calls the file, for a command that works on it.
+    pub file: Option<String>,
     /// What is new.
     pub notes: Option<String>,
     /// Git commit.
     pub commit: Option<String>,
-    /// When the image was built; `None` is now.
+    /// Git tag at that commit.
+    pub tag: Option<String>,
+    /// Whether what was built differed from that commit.
+    pub dirty: Option<bool>,
+    /// When the image was built; `None` is what its own descriptor says, if it does.
     pub built_at: Option<DateTime<Utc>>,
     /// The lowest version that may update to this one directly.
     pub requires: Option<Version>,
+    /// The smallest slot of the product's devices, where a server knows them.
+    pub slot: Option<Slot>,
 }
 
 impl Publication {
     /// An image of a product, of which nothing else is said.
     pub fn new(product: ProductName) -> Self {
-        Self { product, version: None, notes: None, commit: None, built_at: None, requires: None }
+        Self {
+            product,
+            version: None,
+            allow: Vec::new(),
+            file: None,
+            notes: None,
+            commit: None,
+            tag: None,
+            dirty: None,
+            built_at: None,
+            requires: None,
+            slot: None,
+        }
     }
 }
 
@@ -43,9 +66,42 @@ pub struct Published {
     pub release: Release,
     /// Whether these very bytes had been published before, and nothing was changed.
     pub already_there: bool,
+    /// What the gate found, none of which refuses it.
+    pub verdict: Verdict,
+}
+
+/// What came of trying to publish.
+#[derive(Debug, Clone)]
+pub enum Attempt {
+    /// It is published.
+    Published(Box<Published>),
+    /// The gate refuses it; nothing was written.
+    Refused(Box<Verdict>),
 }
 
 impl Store {
+    /// What the gate says of an image. Reads, and writes nothing.
+    pub async fn judge(&self, publication: &Publication, image: &Bytes) -> Result<Verdict, StoreError> {
+        self.verdict(publication, image, &image::verify(image)).await
+    }
+
+    async fn verdict(
+        &self,
+        publication: &Publication,
+        image: &Bytes,
+        parsed: &Result<Summary, ImageError>,
+    ) -> Result<Verdict, StoreError> {
+        // Of what is known without the store only the version is needed: it says which release to look for.
+        let alone = judge(image, parsed, publication, &Facts::default());
+        let slot = publication.slot.clone();
+        match self.facts(&publication.product, alone.version.as_ref(), image, slot).await {
+            Ok(facts) => Ok(judge(image, parsed, publication, &facts)),
+            // What is wrong with the image is wrong whatever the store holds.
+            Err(_) if alone.is_refused() => Ok(alone),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Publishes an image, or says in a sentence why not. Can be killed at any point and run again.
     ///
     /// `progress` is told how many bytes of the image are in the store.
@@ -55,23 +111,39 @@ impl Store {
         image: Bytes,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Published, StoreError> {
-        let summary = image::verify(&image).map_err(|error| StoreError::Invalid(error.to_string()))?;
-        let version = version_of(publication, &summary)?;
-        let signers = signers::of(&image, &summary)?;
-        self.gate(publication, &summary, &signers).await?;
-        let metadata = Metadata::of(publication, &version, &summary, &signers, Utc::now());
+        match self.attempt(publication, image, progress).await? {
+            Attempt::Published(published) => Ok(*published),
+            Attempt::Refused(verdict) => Err(verdict.error().unwrap_or_else(no_version)),
+        }
+    }
+
+    /// [`Self::publish`] for who wants all that the gate found.
+    pub async fn attempt(
+        &self,
+        publication: &Publication,
+        image: Bytes,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Attempt, StoreError> {
+        let parsed = image::verify(&image);
+        let verdict = self.verdict(publication, &image, &parsed).await?;
+        let (false, Ok(summary), Some(version)) = (verdict.is_refused(), parsed, verdict.version.clone())
+        else {
+            return Ok(Attempt::Refused(Box::new(verdict)));
+        };
+        let product = &publication.product;
+        let metadata = Metadata::of(publication, &version, &summary, &verdict.signers, Utc::now());
         let metadata: Bytes = metadata.to_bytes().into();
         if metadata.len() as u64 > JSON_MAX_BYTES {
             return Err(StoreError::Invalid(
                 "the notes are too long: metadata.json would exceed 1 MiB".to_owned(),
             ));
         }
-        let place = Place::release(&publication.product, &version);
+        let place = Place::release(product, &version);
         for _ in 0..ROUNDS_MAX {
             let turn = self.bucket.turn().await?;
-            if let Some(release) = self.published(&publication.product, &version, &image).await? {
+            if let Some(release) = self.published(product, &version, &image).await? {
                 progress(image.len() as u64);
-                return Ok(Published { release, already_there: true });
+                return Ok(Attempt::done(release, true, verdict));
             }
             let limit = FIRMWARE_MAX_BYTES;
             let firmware = self.bucket.settle(&turn, place.firmware(), image.clone(), limit).await?;
@@ -80,14 +152,13 @@ impl Store {
             if self.commit(&turn, &place, &version, firmware, said).await? {
                 let described = self.describe(&place, &version).await?;
                 let described = described.ok_or_else(|| gone(&place))?;
-                return Ok(Published { release: described.release(version), already_there: false });
+                return Ok(Attempt::done(described.release(version), false, verdict));
             }
             drop(turn);
             pause().await;
         }
         Err(StoreError::damaged(format!(
-            "somebody else is publishing {version} of {} at the same time; run this again",
-            publication.product
+            "somebody else is publishing {version} of {product} at the same time; run this again"
         )))
     }
 
@@ -129,63 +200,20 @@ impl Store {
                 Ok(Some(described.ok_or_else(|| gone(&place))?.release(spelled)))
             }
             Read::Missing => Err(gone(&place)),
-            Read::Found(_) | Read::TooLong(_) => Err(StoreError::Refused(format!(
-                "version {spelled} of {product} is already published with other bytes, and a published version never \
-                 changes; publish this image under a higher version"
-            ))),
-        }
-    }
-
-    /// What an image must be for its product.
-    async fn gate(
-        &self,
-        publication: &Publication,
-        image: &Summary,
-        signers: &[Sha256],
-    ) -> Result<(), StoreError> {
-        let product = &publication.product;
-        let chip = image.chip().ok_or_else(|| {
-            StoreError::Invalid(format!(
-                "the image is for a chip that this Updraft does not know (id 0x{:04x}); a newer one may",
-                image.header.chip_id
-            ))
-        })?;
-        let file = self.product_file(product).await?;
-        if let Some(expected) = file.chip.filter(|expected| expected != chip.name()) {
-            return Err(StoreError::Refused(format!(
-                "the image is for {}, but the devices of {product} are {expected}; build it for {expected}, or publish it \
-                 for another product",
-                chip.name()
-            )));
-        }
-        match file.slot_bytes {
-            Some(slot) if image.total_bytes > slot => Err(StoreError::Refused(format!(
-                "the image has {} bytes, but the smallest slot of {product} has {slot}; make it smaller",
-                image.total_bytes
-            ))),
-            _ => signers::require(product, &file.trusted_keys, signers),
+            Read::Found(_) | Read::TooLong(_) => Err(StoreError::Refused(taken_sentence(product, &spelled))),
         }
     }
 }
 
-/// The version that was given, else the image's own.
-fn version_of(publication: &Publication, image: &Summary) -> Result<Version, StoreError> {
-    if let Some(version) = &publication.version {
-        return Ok(version.clone());
+impl Attempt {
+    fn done(release: Release, already_there: bool, verdict: Verdict) -> Self {
+        Self::Published(Box::new(Published { release, already_there, verdict }))
     }
-    let Some(descriptor) = image.descriptor.filter(image::AppDescriptor::is_apps_own) else {
-        return Err(StoreError::Invalid(
-            "the image does not carry a version of its own (Arduino and PlatformIO builds do not); say which one it is \
-             with --version"
-                .to_owned(),
-        ));
-    };
-    descriptor.version().parse().map_err(|error| {
-        StoreError::Invalid(format!(
-            "the image calls its version \"{}\", but {error}; say which one it is with --version",
-            descriptor.version().escape_debug()
-        ))
-    })
+}
+
+/// The gate finds that there is no version before anybody else asks for it.
+fn no_version() -> StoreError {
+    StoreError::Invalid("say which version it is with --version".to_owned())
 }
 
 fn gone(place: &Place) -> StoreError {

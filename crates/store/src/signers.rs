@@ -6,11 +6,11 @@
 use contract::{ProductName, Sha256};
 use image::signature::SignatureSector;
 
-use crate::StoreError;
+use crate::gate::Check;
 
 /// The digests of the keys whose signatures are good; none for an image that is not signed. Refuses one with
 /// signatures of which none is good. For an image that was verified: its blocks are for it.
-pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, StoreError> {
+pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, String> {
     let sector = summary.signed_digest.and_then(|_| SignatureSector::of_file(image));
     let Some(sector) = sector else { return Ok(Vec::new()) };
     let mut signers = Vec::new();
@@ -22,32 +22,38 @@ pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, 
         }
     }
     match first_error {
-        Some((place, error)) if signers.is_empty() => Err(StoreError::Invalid(format!(
+        Some((place, error)) if signers.is_empty() => Err(format!(
             "no signature of the image is good (signature block {}: {error}); sign the image again, as it was built",
             place + 1
-        ))),
+        )),
         _ => Ok(signers),
     }
 }
 
-/// Refuses an image that no key signed that the product trusts. A product that trusts none takes any.
-pub(crate) fn require(
+/// What an image lacks that no key signed that the product trusts. A product that trusts none takes any.
+pub(crate) fn lacking(
     product: &ProductName,
     trusted: &[Sha256],
     signers: &[Sha256],
-) -> Result<(), StoreError> {
+) -> Option<(Check, String)> {
     if trusted.is_empty() || signers.iter().any(|key| trusted.contains(key)) {
-        return Ok(());
+        return None;
     }
     let wanted = format!("{product} trusts {} (trusted_keys in its product.json)", keys(trusted));
-    Err(StoreError::Refused(match signers {
-        [] => format!("the image is not signed, and {wanted}; sign it with `updraft image sign`"),
-        _ => format!(
-            "the image is signed by {}, and {wanted}; sign it with a trusted key (`updraft image sign --append`), or add \
-             the new key to trusted_keys first",
-            keys(signers)
+    Some(match signers {
+        [] => (
+            Check::Unsigned,
+            format!("the image is not signed, and {wanted}; sign it with `updraft image sign`"),
         ),
-    }))
+        _ => (
+            Check::UntrustedKey,
+            format!(
+                "the image is signed by {}, and {wanted}; sign it with a trusted key (`updraft image sign --append`), \
+                 or add the new key to trusted_keys first",
+                keys(signers)
+            ),
+        ),
+    })
 }
 
 fn keys(digests: &[Sha256]) -> String {

@@ -153,6 +153,12 @@ impl ApiClient {
                 serde_json::from_slice(&body).context("The server's answer is not JSON.")
             };
         }
+        // What the gate refuses is an answer, with all that it found.
+        if let Some(answer) =
+            serde_json::from_slice::<Value>(&body).ok().filter(|body| body["decision"] == "refused")
+        {
+            return Ok(answer);
+        }
         let detail = serde_json::from_slice::<Problem>(&body).ok().and_then(|problem| problem.detail);
         Err(match (status, detail) {
             (StatusCode::UNAUTHORIZED, _) => anyhow!("The server does not know this token, or it has ended."),

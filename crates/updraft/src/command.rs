@@ -4,6 +4,7 @@ pub(crate) mod block;
 pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod devices;
+pub(crate) mod gate;
 pub(crate) mod image;
 pub(crate) mod key;
 pub(crate) mod promote;

@@ -29,7 +29,7 @@ enum Command {
     /// The server: HTTP API, dashboard, MQTT
     Serve(serve::Args),
     /// Publish a firmware image as a release
-    Publish(publish::Args),
+    Publish(Box<publish::Args>),
     /// Point a channel at a release
     Promote(promote::Args),
     /// Block a version: it is never offered again
@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(args).await,
         Command::Serve(args) => serve::run(args).await,
-        Command::Publish(args) => publish::run(args).await,
+        Command::Publish(args) => publish::run(*args).await,
         Command::Promote(args) => promote::run(args).await,
         Command::Block(args) => block::run(args).await,
         Command::Unblock(args) => unblock::run(args).await,

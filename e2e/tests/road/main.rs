@@ -8,6 +8,7 @@ mod command_line;
 #[allow(dead_code, reason = "the server's own tests use more of it")]
 mod issuer;
 mod oidc;
+mod gate;
 mod promise_1_real_images;
 mod promise_2_plain_devices;
 mod promise_3_failures;

@@ -73,10 +73,14 @@ impl IntoResponse for Problem {
 
 impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
+        let error = match error {
+            AppError::Gate { error, .. } => *error,
+            error => error,
+        };
         let status = match &error {
             AppError::NotFound(_) => StatusCode::NOT_FOUND,
             AppError::Invalid(_) => StatusCode::BAD_REQUEST,
-            AppError::Refused(_) => StatusCode::CONFLICT,
+            AppError::Refused(_) | AppError::Gate { .. } => StatusCode::CONFLICT,
             AppError::Forbidden(_) => StatusCode::FORBIDDEN,
             AppError::Unproven(_) => StatusCode::UNAUTHORIZED,
             AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

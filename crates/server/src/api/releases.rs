@@ -2,14 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
 use super::extract::{Body, Image, OptionalBody, Path, Query};
 use super::problem::Problem;
-use crate::model::{BlockedList, Channel, Page, Product, Release};
+use crate::app::{AppError, Upload};
+use crate::model::{BlockedList, Channel, Judgement, Page, Product, Published, Release};
 use crate::router::Web;
 
 /// Products, by name.
@@ -37,38 +40,125 @@ pub(crate) struct Publication {
     version: Option<Version>,
     promote: Option<ChannelName>,
     notes: Option<String>,
+    commit: Option<String>,
+    tag: Option<String>,
+    dirty: Option<bool>,
+    requires: Option<Version>,
+    allow: Option<String>,
 }
 
-/// Publishes the image in the body. The same bytes again change nothing; other bytes under a published version are refused.
+impl Publication {
+    fn upload(self) -> Result<Upload, Problem> {
+        let text =
+            |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        Ok(Upload {
+            version: self.version,
+            notes: text(self.notes),
+            commit: text(self.commit),
+            tag: text(self.tag),
+            dirty: self.dirty,
+            requires: self.requires,
+            allow: allowed(self.allow.as_deref())?,
+            promote: self.promote,
+        })
+    }
+}
+
+/// How an image is to be judged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Question {
+    version: Option<Version>,
+    allow: Option<String>,
+}
+
+/// The checks that are overruled, by their names with commas between.
+fn allowed(names: Option<&str>) -> Result<Vec<store::Check>, Problem> {
+    let names = names.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(|error| Problem::invalid(format!("allow: {error}")))).collect()
+}
+
+/// Why an image was not published, with all that the gate found.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Refusal {
+    #[serde(flatten)]
+    problem: Problem,
+    #[serde(flatten)]
+    judgement: Judgement,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.problem.status();
+        let kind = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
+        (status, kind, Json(self)).into_response()
+    }
+}
+
+/// Publishes the image in the body. The same bytes again change nothing; what the gate refuses is not published.
 #[utoipa::path(post, path = "/api/v1/products/{p}/releases", tag = "releases", params(
     ("p" = String, Path),
     ("version" = Option<String>, Query, description = "SemVer; may be left out if the image says its own"),
     ("promote" = Option<String>, Query, description = "Also point this channel to it"),
     ("notes" = Option<String>, Query, description = "Release notes"),
+    ("commit" = Option<String>, Query, description = "Git commit it was built from"),
+    ("tag" = Option<String>, Query, description = "Git tag at that commit"),
+    ("dirty" = Option<bool>, Query, description = "Whether what was built differed from that commit"),
+    ("requires" = Option<String>, Query, description = "The lowest version that may update to this one directly"),
+    ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 201, body = Release), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 409, body = Problem), (status = 413, body = Problem),
+    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 409, body = Refusal), (status = 413, body = Problem),
     (status = 503, body = Problem)))]
 pub(crate) async fn publish(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
     Query(publication): Query<Publication>,
     request: axum::extract::Request,
-) -> Result<(StatusCode, Json<Release>), Problem> {
-    // Images are held whole; more of them at a time wait here, before their bodies are read.
-    let _turn = web
-        .uploads
-        .acquire()
-        .await
-        .map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops"))?;
-    let Image(image) = <Image as axum::extract::FromRequest<Web>>::from_request(request, &web).await?;
+) -> Result<Response, Problem> {
+    let upload = publication.upload()?;
+    let (_turn, image) = image_of(&web, request).await?;
+    match web.app.publish(&product, &upload, image).await {
+        Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
+        Err(AppError::Gate { error, judgement }) => {
+            Ok(Refusal { problem: Problem::from(*error), judgement: *judgement }.into_response())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the gate says of the image in the body. Nothing is published, and 200 also means `refused`.
+#[utoipa::path(post, path = "/api/v1/products/{p}/releases/check", tag = "releases", params(
+    ("p" = String, Path),
+    ("version" = Option<String>, Query, description = "SemVer; may be left out if the image says its own"),
+    ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
+), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    (status = 200, body = Judgement), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn check(
+    State(web): State<Web>,
+    Path(product): Path<ProductName>,
+    Query(Question { version, allow }): Query<Question>,
+    request: axum::extract::Request,
+) -> Result<Json<Judgement>, Problem> {
+    let upload = Upload { version, allow: allowed(allow.as_deref())?, ..Upload::default() };
+    let (_turn, image) = image_of(&web, request).await?;
+    Ok(Json(web.app.judge(&product, &upload, image).await?))
+}
+
+/// The image in a body, and the right to hold it. Images are held whole; more of them at a time wait here, before
+/// their bodies are read.
+async fn image_of(
+    web: &Web,
+    request: axum::extract::Request,
+) -> Result<(SemaphorePermit<'_>, bytes::Bytes), Problem> {
+    let turn = web.uploads.acquire().await;
+    let turn = turn.map_err(|_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server stops"))?;
+    let Image(image) = <Image as axum::extract::FromRequest<Web>>::from_request(request, web).await?;
     if image.is_empty() {
         return Err(Problem::invalid("the body is empty; it is the image, as raw bytes"));
     }
-    let Publication { version, promote, notes } = publication;
-    let notes = notes.as_deref().map(str::trim).filter(|notes| !notes.is_empty());
-    let release = web.app.publish(&product, version.as_ref(), notes, promote.as_ref(), image).await?;
-    Ok((StatusCode::CREATED, Json(release)))
+    Ok((turn, image))
 }
 
 /// One release.

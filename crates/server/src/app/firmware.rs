@@ -5,15 +5,38 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
-use store::{Blocked, Publication};
+use store::{Attempt, Blocked, Check, Publication, StoreError, Verdict};
 
 use super::{App, AppError};
 use crate::catalog::Shelf;
 use crate::db::device;
-use crate::model::{BlockedList, BlockedVersion, Channel, Product, Release};
+use crate::model::{
+    BlockedList, BlockedVersion, Channel, Finding, Judgement, Product, Published, Release, SizeOf,
+};
 
 /// The longest reason for blocking a version, in bytes.
 const REASON_MAX_BYTES: usize = 500;
+
+/// What is said of an image that is published.
+#[derive(Debug, Clone, Default)]
+pub struct Upload {
+    /// As which version; `None` takes the image's own, if it has one.
+    pub version: Option<Version>,
+    /// What is new.
+    pub notes: Option<String>,
+    /// Git commit.
+    pub commit: Option<String>,
+    /// Git tag at that commit.
+    pub tag: Option<String>,
+    /// Whether what was built differed from that commit.
+    pub dirty: Option<bool>,
+    /// The lowest version that may update to this one directly.
+    pub requires: Option<Version>,
+    /// Checks of the gate that are overruled.
+    pub allow: Vec<Check>,
+    /// The channel that is to point to it.
+    pub promote: Option<ChannelName>,
+}
 
 impl App {
     /// Every product that the store holds or a device belongs to.
@@ -57,25 +80,62 @@ impl App {
     pub async fn publish(
         &self,
         product: &ProductName,
-        version: Option<&Version>,
-        notes: Option<&str>,
-        promote: Option<&ChannelName>,
+        upload: &Upload,
         image: Bytes,
-    ) -> Result<Release, AppError> {
-        let publication = Publication {
-            version: version.cloned(),
-            notes: notes.map(str::to_owned),
-            ..Publication::new(product.clone())
+    ) -> Result<Published, AppError> {
+        let publication = self.publication(product, upload).await?;
+        let published = match self.store().attempt(&publication, image, &|_| {}).await? {
+            Attempt::Published(published) => *published,
+            Attempt::Refused(verdict) => {
+                let no_reason = || StoreError::Refused("the gate refuses it".to_owned());
+                let error = Box::new(verdict.error().unwrap_or_else(no_reason).into());
+                return Err(AppError::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
+            }
         };
-        let version = self.store().publish(&publication, image, &|_| {}).await?.release.version;
-        if let Some(channel) = promote {
+        let version = published.release.version;
+        if let Some(channel) = &upload.promote {
             let promoted = self.store().promote(product, &version, channel).await;
             self.refresh(product).await?;
             promoted?;
         } else {
             self.refresh(product).await?;
         }
-        self.release(product, &version).await
+        let Judgement { findings, trend, .. } = judgement(product, published.verdict);
+        let base = self.public_url().as_str().trim_end_matches('/');
+        Ok(Published {
+            release: self.release(product, &version).await?,
+            decision: if published.already_there { "unchanged" } else { "published" },
+            url: format!("{base}/releases/{product}#release-{version}"),
+            product: product.clone(),
+            promoted: upload.promote.clone(),
+            findings,
+            trend,
+        })
+    }
+
+    /// What the gate says of an image, which is not published.
+    pub async fn judge(
+        &self,
+        product: &ProductName,
+        upload: &Upload,
+        image: Bytes,
+    ) -> Result<Judgement, AppError> {
+        let publication = self.publication(product, upload).await?;
+        Ok(judgement(product, self.store().judge(&publication, &image).await?))
+    }
+
+    async fn publication(&self, product: &ProductName, upload: &Upload) -> Result<Publication, AppError> {
+        Ok(Publication {
+            version: upload.version.clone(),
+            notes: upload.notes.clone(),
+            commit: upload.commit.clone(),
+            tag: upload.tag.clone(),
+            dirty: upload.dirty,
+            requires: upload.requires.clone(),
+            allow: upload.allow.clone(),
+            slot: self.smallest_slot(product).await?,
+            ..Publication::new(product.clone())
+        })
     }
 
     /// The channels of a product.
@@ -159,6 +219,30 @@ impl App {
     }
 }
 
+/// As the API says it.
+fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
+    let decision = if verdict.is_refused() { "refused" } else { "pass" };
+    let finding = |finding: store::Finding| Finding {
+        check: finding.check.name(),
+        level: finding.check.level().name(),
+        allowed: finding.allowed,
+        overrulable: finding.check.is_overrulable(),
+        sentence: finding.sentence,
+    };
+    let size = |store::SizeOf { version, size }| SizeOf { version, size };
+    Judgement {
+        decision,
+        refusal: verdict.refusal(),
+        product: product.clone(),
+        version: verdict.version,
+        size: verdict.size,
+        sha256: verdict.sha256,
+        chip: verdict.chip,
+        findings: verdict.findings.into_iter().map(finding).collect(),
+        trend: verdict.trend.into_iter().map(size).collect(),
+    }
+}
+
 fn shown(shelf: &Shelf, release: &store::Release) -> Release {
     let reason = match &shelf.blocked {
         Blocked::List(versions) => versions.get(&release.version).cloned(),
@@ -179,6 +263,9 @@ fn shown(shelf: &Shelf, release: &store::Release) -> Release {
         channels: channels.collect(),
         notes: release.notes.clone(),
         built_at: release.built_at,
+        published_at: release.published_at,
         commit: release.commit.clone(),
+        tag: release.tag.clone(),
+        dirty: release.dirty,
     }
 }

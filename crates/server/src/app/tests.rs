@@ -391,18 +391,25 @@ async fn what_is_published_promoted_and_blocked_here_is_shown_at_once() {
     let version = |text: &str| text.parse::<contract::Version>().expect("a version");
     let image = |text: &str| image::build::Build::new(image::Chip::Esp32S3, text).bytes();
     let (channel, two) = (contract::ChannelName::production(), version("2.0.0"));
-    let publish =
-        |channel, bytes: Vec<u8>| app.publish(&product, Some(&two), Some("new"), channel, bytes.into());
-    let release = publish(Some(&channel), image("2.0.0")).await.expect("published");
+    let publish = async |promote: Option<&contract::ChannelName>, bytes: Vec<u8>| {
+        let notes = Some("new".to_owned());
+        let upload =
+            Upload { version: Some(two.clone()), notes, promote: promote.cloned(), ..Default::default() };
+        app.publish(&product, &upload, bytes.into()).await
+    };
+    let release = publish(Some(&channel), image("2.0.0")).await.expect("published").release;
     assert_eq!(
         (release.channels.as_slice(), release.notes.as_deref()),
         (&[channel.clone()][..], Some("new"))
     );
-    publish(None, image("2.0.0")).await.expect("the same bytes again");
-    let other = publish(None, image("2.0.1")).await;
-    assert!(matches!(other, Err(AppError::Refused(_))), "{other:?}");
-    let nonsense = app.publish(&product, Some(&version("3.0.0")), None, None, "hello".into()).await;
-    assert!(matches!(nonsense, Err(AppError::Invalid(_))), "{nonsense:?}");
+    let again = publish(None, image("2.0.0")).await.expect("the same bytes again");
+    assert_eq!(again.decision, "unchanged");
+    for (bytes, check) in [(image("2.0.1"), "version-taken"), (b"hello".to_vec(), "not-an-image")] {
+        let refused = publish(None, bytes).await.expect_err("refused");
+        let AppError::Gate { error, judgement } = refused else { panic!("{refused:?}") };
+        assert_eq!((judgement.decision, judgement.findings[0].check), ("refused", check));
+        assert_eq!(matches!(*error, AppError::Invalid(_)), check == "not-an-image", "{error:?}");
+    }
     assert_eq!(rig.decision("d1").await, "offered");
     app.block(&product, &two, "Boot loop").await.expect("blocked");
     let release = app.release(&product, &two).await.expect("there");

@@ -153,7 +153,8 @@ fn production(releases: &[Release], known: Option<&Product>, blocked: &BlockedLi
                     @if let Some(release) = release {
                         (words::size(release.size))
                         @if let Some(chip) = &release.chip { span { (chip) } }
-                        @if let Some(time) = release.built_at { span { "built " (words::ago(time)) } }
+                        @if let Some(time) = release.published_at { span { "published " (words::ago(time)) } }
+                        @else if let Some(time) = release.built_at { span { "built " (words::ago(time)) } }
                     } @else { span.small { "Not among the published releases: it was put into the bucket by hand." } }
                 }
                 @if let Some(blocked) = blocked {
@@ -203,8 +204,9 @@ fn item(
                 p.line.small {
                     (words::size(release.size)) (trend(release, previous))
                     @if let Some(chip) = &release.chip { span { (chip) } }
-                    @if let Some(time) = release.built_at { (words::ago(time)) }
-                    @if let Some(commit) = &release.commit { code.digest title=(commit) { (commit.chars().take(8).collect::<String>()) } }
+                    @if let Some(time) = release.published_at.or(release.built_at) { (words::ago(time)) }
+                    @if let Some(tag) = &release.tag { code.digest { (tag) } }
+                    @if let Some(commit) = &release.commit { code.digest title=(commit) { (commit.chars().take(8).collect::<String>()) @if release.dirty == Some(true) { "-dirty" } } }
                     @if let Some(digest) = release.sha256 { code.digest title={ "SHA-256 " (digest) } { (&digest.to_hex()[..8]) "…" } }
                 }
             }

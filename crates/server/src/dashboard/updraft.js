@@ -115,16 +115,37 @@ async function send(form, button) {
   }
 }
 
-function upload(form) {
+// What the gate found: the sentences as they are, and how to go on where a person may.
+function judged(box, answer, publish) {
+  const findings = answer?.findings ?? [];
+  const shown = findings.filter(({ level, allowed }) => level === "refuse" || !allowed);
+  const list = document.createElement("ul");
+  for (const { level, allowed, sentence } of shown) {
+    const item = list.appendChild(document.createElement("li"));
+    item.className = level === "warn" || allowed ? "warn" : "bad";
+    item.textContent = sentence;
+  }
+  if (shown.length) box.querySelector("span").replaceChildren(list);
+  const refusals = findings.filter(({ level, allowed }) => level === "refuse" && !allowed);
+  if (!refusals.length || refusals.some(({ overrulable }) => !overrulable)) return;
+  const button = box.querySelector(".notice").appendChild(document.createElement("button"));
+  button.type = "button";
+  button.textContent = `Publish all the same (allow ${refusals.map(({ check }) => check).join(", ")})`;
+  button.addEventListener("click", () => publish(findings.filter(({ overrulable, level }) => overrulable && level === "refuse").map(({ check }) => check)));
+}
+
+function upload(form, allow = []) {
   const fields = new FormData(form);
   const bar = form.querySelector("progress");
   const button = form.querySelector("button[type=submit]");
   const query = new URLSearchParams();
   for (const name of ["version", "notes", "promote"]) if (fields.get(name)) query.set(name, fields.get(name));
+  if (allow.length) query.set("allow", allow.join(","));
   const request = new XMLHttpRequest();
   const over = (...said) => {
     bar.hidden = !(button.disabled = false);
     sayText("said-upload", ...said);
+    judged(document.getElementById("said-upload"), request.response, (names) => upload(form, names));
   };
   request.open("POST", form.dataset.upload.replace("{p}", encodeURIComponent(fields.get("product"))) + "?" + query);
   request.setRequestHeader("Content-Type", "application/octet-stream");
@@ -134,7 +155,10 @@ function upload(form) {
   request.onerror = () => over("bad", "Not published", "The connection broke off. Nothing was changed.");
   request.onload = () => {
     if (request.status !== 201) return over("bad", "Not published", request.response?.detail || "The server failed.");
-    over("good", `${request.response.version} is published`, fields.get("promote") ? "It is in production." : "Promote it when it shall be offered.");
+    const warned = request.response.findings.some(({ level, allowed }) => level === "warn" && !allowed);
+    const then = fields.get("promote") ? "It is in production" : "Promote it when it shall be offered";
+    const title = `${request.response.version} is published` + (warned ? `. ${then}, and mind this:` : "");
+    over(warned ? "warn" : "good", title, `${then}.`);
     form.reset();
     label(form);
     if (location.pathname === "/releases") location.assign("/releases/" + fields.get("product"));

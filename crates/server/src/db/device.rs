@@ -202,6 +202,22 @@ pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64
         .collect()
 }
 
+/// The smallest slot of a product's devices that has at least so many bytes, and whose it is. One step in an index,
+/// however many devices there are.
+pub(crate) async fn smallest_slot(
+    query: &impl Query,
+    product: &ProductName,
+    at_least: u32,
+) -> Result<Option<(DeviceId, u32)>, DbErr> {
+    let sql = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes >= ? ORDER BY slot_bytes, id LIMIT 1";
+    let Some(row) = query.row(sql, vec![product.as_str().into(), i64::from(at_least).into()]).await? else {
+        return Ok(None);
+    };
+    let device = parsed(&row, "id")?.ok_or_else(|| corrupt("id", "it is missing"))?;
+    let bytes = u32::try_from(row.try_get::<i64>("", "slot_bytes")?);
+    Ok(Some((device, bytes.map_err(|error| corrupt("slot_bytes", error))?)))
+}
+
 /// The tags of these devices, as pairs.
 pub(crate) async fn tags(query: &impl Query, ids: &[DeviceId]) -> Result<Vec<(DeviceId, String)>, DbErr> {
     let mut tags = Vec::new();
@@ -231,7 +247,7 @@ impl Db {
 impl Write {
     /// Writes what messages say of devices; those that are new become known.
     pub(crate) async fn save_devices(&self, devices: &[&DeviceRow]) -> Result<(), DbErr> {
-        const COLUMNS: [&str; 14] = [
+        const COLUMNS: [&str; 15] = [
             "id",
             "created_at",
             "product",
@@ -246,6 +262,7 @@ impl Write {
             "unreadable_last",
             "unreadable_at",
             "product_is_set",
+            "slot_bytes",
         ];
         let assignments: Vec<String> =
             COLUMNS[2..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
@@ -258,7 +275,7 @@ impl Write {
             );
             let mut values: Vec<Value> = Vec::with_capacity(devices.len() * COLUMNS.len());
             for device in devices {
-                values.extend::<[Value; 14]>([
+                values.extend::<[Value; 15]>([
                     device.id.as_str().into(),
                     device.created_at.into(),
                     device.product.as_ref().map(ProductName::as_str).into(),
@@ -273,6 +290,7 @@ impl Write {
                     device.unreadable_last.as_deref().into(),
                     device.unreadable_at.into(),
                     i64::from(device.product_is_set).into(),
+                    device.report.as_ref().and_then(|report| report.slot_bytes).map(i64::from).into(),
                 ]);
             }
             self.execute(&sql, values).await?;

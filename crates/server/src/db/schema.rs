@@ -4,8 +4,9 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::{Db, Query, Write};
 
-/// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice.
-const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS];
+/// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice,
+/// `{slot_of_report}` a number out of a JSON column.
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -97,6 +98,13 @@ ALTER TABLE tokens ADD COLUMN statement_sha256 TEXT;
 CREATE UNIQUE INDEX tokens_statement ON tokens (statement_sha256) WHERE statement_sha256 IS NOT NULL;
 ";
 
+/// The smallest slot that each device reports, by which the smallest of a product is found without reading the others.
+const SLOTS: &str = "
+ALTER TABLE devices ADD COLUMN slot_bytes BIGINT;
+UPDATE devices SET slot_bytes = {slot_of_report} WHERE report IS NOT NULL;
+CREATE INDEX devices_slot ON devices (product, slot_bytes, id) WHERE slot_bytes IS NOT NULL;
+";
+
 /// Brings the tables up to date. A database of a newer version is refused and left alone.
 pub(super) async fn migrate(db: &Db) -> anyhow::Result<()> {
     apply(db, MIGRATIONS).await
@@ -121,13 +129,17 @@ async fn apply(db: &Db, migrations: &[&str]) -> anyhow::Result<()> {
     if applied == migrations.len() {
         return Ok(());
     }
-    let serial = match write.connection().get_database_backend() {
-        DbBackend::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        _ => "INTEGER PRIMARY KEY AUTOINCREMENT",
+    let (serial, slot_of_report) = match write.connection().get_database_backend() {
+        DbBackend::Postgres => (
+            "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+            "CAST(CAST(report AS json) ->> 'slot_bytes' AS BIGINT)",
+        ),
+        _ => ("INTEGER PRIMARY KEY AUTOINCREMENT", "json_extract(report, '$.slot_bytes')"),
     };
     for migration in &migrations[applied..] {
         for statement in migration.split(';').filter(|statement| !statement.trim().is_empty()) {
-            write.execute(&statement.replace("{serial}", serial), vec![]).await?;
+            let statement = statement.replace("{serial}", serial).replace("{slot_of_report}", slot_of_report);
+            write.execute(&statement, vec![]).await?;
         }
     }
     write.execute("DELETE FROM schema_version", vec![]).await?;

@@ -3,6 +3,7 @@
 mod blocked;
 mod by_hand;
 mod cuts;
+mod gate;
 mod place;
 mod promote;
 mod publish;
@@ -35,6 +36,13 @@ in_both! {
     publish::the_gate_says_no_in_a_sentence,
     publish::the_first_image_fixes_the_chip,
     publish::a_version_comes_from_the_image_only_if_it_is_its_own,
+    gate::each_refusal_and_each_warning_has_its_name_its_level_and_its_sentence,
+    gate::the_command_for_a_merged_image_cuts_the_application_out,
+    gate::what_is_published_is_published_again_whatever_became_of_the_product,
+    gate::settings_of_the_product_overrule_and_warn_earlier,
+    gate::what_is_known_of_a_build_stands_in_its_metadata,
+    gate::an_image_that_another_program_deployed_is_compared_with_too,
+    gate::slots_are_learnt_and_a_person_s_smaller_number_stays,
     signers::a_product_with_trusted_keys_takes_only_what_one_of_them_signed,
     signers::without_trusted_keys_the_unsigned_and_the_signed_are_published,
     signers::signatures_of_which_none_is_good_are_refused_always,

@@ -127,7 +127,7 @@ pub(crate) async fn the_gate_says_no_in_a_sentence(place: &Place) {
     }
     place.put("esp32s3/product.json", r#"{"chip":"esp32s3","slot_bytes":2048}"#).await;
     let error = place.publish("1.0.0", &good).await.expect_err("too large");
-    assert!(error.to_string().contains("the smallest slot of esp32s3 has 2048"), "{error}");
+    assert!(error.to_string().contains("the smallest slot of esp32s3 has 2,048"), "{error}");
     place.put("esp32s3/product.json", r#"{"slot_bytes":"2048"}"#).await;
     let error = place.publish("1.0.0", &good).await.expect_err("unreadable limits");
     assert!(error.to_string().contains("product.json cannot be read"), "{error}");

@@ -14,7 +14,7 @@ use image::build::Build;
 use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
 use image::{Behaviour, Chip};
-use server::app::{App, Role};
+use server::app::{App, Role, Upload};
 use server::config::{Config, Secret};
 use server::run::{Running, StartOptions, start};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -119,7 +119,9 @@ async fn publish(app: &App, key: &SigningKey) -> anyhow::Result<()> {
         (tour::GOOD, Behaviour::Healthy, "Warmer white, without the crash."),
     ] {
         let image = image_of(text, behaviour, key)?;
-        app.publish(&product(), Some(&version(text)), Some(notes), None, image).await?;
+        let upload =
+            Upload { version: Some(version(text)), notes: Some(notes.to_owned()), ..Upload::default() };
+        app.publish(&product(), &upload, image).await?;
     }
     app.promote(&product(), &version(tour::BAD), &ChannelName::production()).await?;
     Ok(())

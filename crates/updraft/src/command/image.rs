@@ -11,6 +11,7 @@ use clap::Subcommand;
 
 use crate::command::key;
 
+mod check;
 mod inspect;
 mod signatures;
 
@@ -31,6 +32,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask the gate whether an image could be published; nothing is
+    Check(Box<check::Args>),
     /// Sign an image, as espsecure does for Secure Boot v2
     Sign {
         /// The application image (firmware.bin)
@@ -56,7 +59,6 @@ enum Command {
 }
 
 /// Runs the command.
-#[allow(clippy::unused_async, reason = "every command is awaited")]
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Inspect { image, json } => {
@@ -69,6 +71,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 print!("{}", inspect::text(&image, &summary, &found, colour));
             }
         }
+        Command::Check(args) => return check::run(*args).await,
         Command::Sign { image, key, output, append } => {
             let key = key::read_private(&key)?;
             let (bytes, _) = open(&image)?;
@@ -93,7 +96,7 @@ fn open(path: &Path) -> anyhow::Result<(Vec<u8>, Summary)> {
 }
 
 /// Reads an image file, no further than one byte past the longest image: the verifier says what is wrong with that.
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let name = path.display();
     let file = match File::open(path) {
         Ok(file) => file,

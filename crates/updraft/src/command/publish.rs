@@ -1,18 +1,21 @@
 //! `updraft publish`: an image becomes a release.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
-use image::IMAGE_MAX_BYTES;
 use serde_json::{Value, json};
-use store::{Publication, Store};
+use store::{Attempt, Publication, Store};
 
 use crate::api_client::ApiClient;
+use crate::command::gate::{self, AllowArgs};
+use crate::command::image;
 use crate::command::target::{ProductArg, Target, TargetArgs};
-use crate::output::{self, Usage};
+use crate::output;
+
+mod git;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -31,12 +34,20 @@ pub(crate) struct Args {
     /// Also point a channel to it
     #[arg(long, value_name = "CHANNEL", num_args = 0..=1, default_missing_value = "production")]
     promote: Option<ChannelName>,
-    /// The lowest version that may update to this one directly (with --store)
+    /// The lowest version that may update to this one directly
     #[arg(long, value_name = "V")]
     requires: Option<Version>,
-    /// The Git commit it was built from (with --store)
+    /// The Git commit it was built from; without this, the working directory's
     #[arg(long, value_name = "HASH")]
     commit: Option<String>,
+    /// The Git tag at that commit; without this, the working directory's
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+    /// Whether what was built differed from that commit; without this, whether the working directory does
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    dirty: Option<bool>,
+    #[command(flatten)]
+    allow: AllowArgs,
     #[command(flatten)]
     target: TargetArgs,
     /// Print data for programs
@@ -47,84 +58,109 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.target.open().await?;
-    if matches!(target, Target::Server(_)) && (args.requires.is_some() || args.commit.is_some()) {
-        return Err(Usage(
-            "--requires and --commit are written by --store only, not through a server.".into(),
-        )
-        .into());
-    }
-    let image = read(&args.image)?;
-    let product = args.of.product.clone();
-    let release = match &target {
-        Target::Server(server) => through_server(server, &args, image).await?,
-        Target::Store(store) => into_store(store, &args, image).await?,
+    let bytes = Bytes::from(image::read(&args.image)?);
+    let publication = publication(&args).await;
+    let answer = match &target {
+        Target::Server(server) => through_server(server, &args, &publication, bytes).await?,
+        Target::Store(store) => into_store(store, &args, &publication, bytes).await?,
     };
     if args.json {
-        output::json(&release);
-        return Ok(ExitCode::SUCCESS);
+        output::json(&gate::object(&answer));
+    } else {
+        gate::tell(&answer);
     }
-    let version = output::cell(&release["version"]);
-    println!(
-        "{product} {version} is published: {} bytes, sha256 {}",
-        output::bytes(&release["size"]),
-        output::cell(&release["sha256"])
-    );
-    match &args.promote {
-        Some(channel) => println!("{channel} points to {version} now."),
-        None => println!("No device is offered it yet: updraft promote {version} -p {product}"),
+    if let Some(why) = answer["refusal"].as_str() {
+        return Err(gate::refused(why));
+    }
+    if !args.json {
+        say(&args, &answer);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> anyhow::Result<Bytes> {
-    let length = std::fs::metadata(path).with_context(|| format!("Cannot read {}", path.display()))?.len();
-    if length > u64::from(IMAGE_MAX_BYTES) {
-        bail!("{} has {length} bytes, and an image has at most {IMAGE_MAX_BYTES}.", path.display());
+fn say(args: &Args, answer: &Value) {
+    if let Some(line) = gate::trend(answer) {
+        println!("{line}");
     }
-    let image = std::fs::read(path).with_context(|| format!("Cannot read {}", path.display()))?;
-    // The same parser that the server uses, before anything is sent.
-    image::verify(&image).map_err(|error| anyhow::anyhow!("{}: {error}.", path.display()))?;
-    Ok(image.into())
+    let (product, version) = (&args.of.product, output::cell(&answer["version"]));
+    println!(
+        "{product} {version} is published{}: {} bytes, sha256 {}",
+        if answer["decision"] == "unchanged" { " already, with these bytes" } else { "" },
+        output::bytes(&answer["size"]),
+        output::cell(&answer["sha256"])
+    );
+    println!("{}", output::cell(&answer["url"]));
+    match &args.promote {
+        Some(channel) => println!("{channel} points to {version} now."),
+        None => println!("No device is offered it yet: updraft promote {version} -p {product}"),
+    }
 }
 
-async fn through_server(server: &ApiClient, args: &Args, image: Bytes) -> anyhow::Result<Value> {
-    let mut query = Vec::new();
-    query.extend(args.version.as_ref().map(|version| ("version", version.as_str())));
-    query.extend(args.notes.as_deref().map(|notes| ("notes", notes)));
-    query.extend(args.promote.as_ref().map(|channel| ("promote", channel.as_str())));
-    let size = image.len();
-    let bar = output::progress("uploading", size as u64);
-    let told = bar.clone();
-    let pieces = (0..size).step_by(64 * 1024).map(move |at| {
-        let piece = image.slice(at..(at + 64 * 1024).min(size));
-        told.inc(piece.len() as u64);
-        Ok::<_, std::io::Error>(piece)
-    });
-    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
-    let result = server.upload(&["products", &args.of.product, "releases"], &query, size, body).await;
-    bar.finish_and_clear();
-    result
-}
-
-async fn into_store(store: &Store, args: &Args, image: Bytes) -> anyhow::Result<Value> {
-    let publication = Publication {
-        product: args.of.product.clone(),
+/// What is said by the arguments, and by Git where they do not.
+async fn publication(args: &Args) -> Publication {
+    let source = git::source(args.version.as_ref()).await;
+    // Of another commit than the one that is checked out, Git's working directory says nothing.
+    let is_this =
+        |commit: &String| source.commit.as_ref().is_some_and(|head| head.starts_with(commit.as_str()));
+    let known = args.commit.as_ref().is_none_or(is_this);
+    Publication {
         version: args.version.clone(),
+        allow: args.allow.allow.clone(),
+        file: Some(args.image.display().to_string()),
         notes: args.notes.clone(),
-        commit: args.commit.clone(),
         requires: args.requires.clone(),
-        built_at: None,
-    };
+        tag: args.tag.clone().or(source.tag.filter(|_| known)),
+        dirty: args.dirty.or(source.dirty.filter(|_| known)),
+        commit: args.commit.clone().or(source.commit),
+        ..Publication::new(args.of.product.clone())
+    }
+}
+
+async fn through_server(
+    server: &ApiClient,
+    args: &Args,
+    publication: &Publication,
+    image: Bytes,
+) -> anyhow::Result<Value> {
+    if let Some(refused) = gate::alone(publication, &image) {
+        return Ok(refused);
+    }
+    let allow = gate::names(&publication.allow);
+    let mut query = Vec::new();
+    query.extend(publication.version.as_ref().map(|version| ("version", version.as_str())));
+    query.extend(publication.notes.as_deref().map(|notes| ("notes", notes)));
+    query.extend(publication.commit.as_deref().map(|commit| ("commit", commit)));
+    query.extend(publication.tag.as_deref().map(|tag| ("tag", tag)));
+    query.extend(publication.dirty.map(|dirty| ("dirty", if dirty { "true" } else { "false" })));
+    query.extend(publication.requires.as_ref().map(|requires| ("requires", requires.as_str())));
+    query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
+    query.extend(args.promote.as_ref().map(|channel| ("promote", channel.as_str())));
+    gate::upload(server, &["products", &args.of.product, "releases"], &query, &image).await
+}
+
+async fn into_store(
+    store: &Store,
+    args: &Args,
+    publication: &Publication,
+    image: Bytes,
+) -> anyhow::Result<Value> {
     let bar = output::progress("publishing", image.len() as u64);
     let told = bar.clone();
-    let result = store.publish(&publication, image, &move |done| told.set_position(done)).await;
+    let result = store.attempt(publication, image, &move |done| told.set_position(done)).await;
     bar.finish_and_clear();
-    let published = result?;
+    let published = match result? {
+        Attempt::Published(published) => published,
+        Attempt::Refused(verdict) => return Ok(gate::judgement(&publication.product, &verdict)),
+    };
     let release = &published.release;
     promote(store, &publication.product, &release.version, args.promote.as_ref()).await?;
-    Ok(
-        json!({"version": release.version, "size": release.size, "sha256": release.sha256, "chip": release.chip}),
-    )
+    let mut answer = gate::judgement(&publication.product, &published.verdict);
+    answer["decision"] = if published.already_there { "unchanged" } else { "published" }.into();
+    answer["version"] = json!(release.version);
+    answer["sha256"] = json!(release.sha256.or(published.verdict.sha256));
+    answer["url"] = store.address(&publication.product, &release.version).into();
+    answer["promoted"] = json!(args.promote);
+    Ok(answer)
 }
 
 async fn promote(

@@ -1,0 +1,213 @@
+//! The gate: what is looked at before an image becomes a release. docs/gate.md lists the checks.
+//!
+//! [`judge`] is a pure function of the bytes, of what is asked and of what is known of the product, and finds everything
+//! at once. What the store knows is read in [`facts`]; nothing here writes.
+
+use contract::{Sha256, Version};
+use image::{AppDescriptor, Header, ImageError, Summary};
+
+use crate::product::GateSettings;
+use crate::{Publication, StoreError, signers};
+
+mod check;
+mod compare;
+mod facts;
+mod sound;
+
+pub use check::{Check, Level, NotAllowable};
+pub(crate) use compare::taken_sentence;
+pub use facts::{Facts, Production, Slot, Taken};
+
+/// How many earlier releases a trend shows.
+const TREND: usize = 5;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which check.
+    pub check: Check,
+    /// Whether a person overruled it: a refusal that does not refuse, a warning that need not be shown.
+    pub allowed: bool,
+    /// What was found, why it matters and what to do.
+    pub sentence: String,
+}
+
+impl Finding {
+    /// Whether it keeps the image from being published.
+    pub fn refuses(&self) -> bool {
+        self.check.level() == Level::Refuse && !self.allowed
+    }
+}
+
+/// A release's size in a trend; the image itself is the last one, without a version if it has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SizeOf {
+    /// Which version.
+    pub version: Option<Version>,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// All that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// In the order of [`Check::ALL`].
+    pub findings: Vec<Finding>,
+    /// The version that was asked for, or the image's own.
+    pub version: Option<Version>,
+    /// Bytes of the image.
+    pub size: u64,
+    /// Its digest; `None` if it is not sound.
+    pub sha256: Option<Sha256>,
+    /// Its chip, if it is one we know.
+    pub chip: Option<&'static str>,
+    /// The sizes of up to five releases below it, oldest first, and its own.
+    pub trend: Vec<SizeOf>,
+    /// The keys whose signatures are good.
+    pub(crate) signers: Vec<Sha256>,
+}
+
+impl Verdict {
+    /// Whether it must not be published.
+    pub fn is_refused(&self) -> bool {
+        self.findings.iter().any(Finding::refuses)
+    }
+
+    /// Why it is refused, in one sentence that names every refusal and how it can be overruled; `None` if it is not.
+    pub fn refusal(&self) -> Option<String> {
+        let allow = |finding: &Finding| {
+            let overrulable = finding.check.is_overrulable();
+            if overrulable { format!(" (--allow {} overrules this)", finding.check) } else { String::new() }
+        };
+        let mut refusals = self.findings.iter().filter(|finding| finding.refuses());
+        let first = refusals.next()?;
+        let mut sentence = format!("{}{}", first.sentence, allow(first));
+        let others: Vec<String> = refusals.map(|other| format!("{}{}", other.check, allow(other))).collect();
+        if !others.is_empty() {
+            sentence.push_str("; also refused: ");
+            sentence.push_str(&others.join(", "));
+        }
+        Some(sentence)
+    }
+
+    /// The refusal as an error: `Invalid` where the image itself is at fault, `Refused` where what the store holds is.
+    pub fn error(&self) -> Option<StoreError> {
+        let sentence = self.refusal()?;
+        let at_fault = |finding: &Finding| finding.refuses() && finding.check.is_about_the_image();
+        let is_at_fault = self.findings.iter().any(at_fault);
+        Some(if is_at_fault { StoreError::Invalid(sentence) } else { StoreError::Refused(sentence) })
+    }
+}
+
+/// What is known of the image under judgement, sound or not.
+struct Look {
+    header: Option<Header>,
+    descriptor: Option<AppDescriptor>,
+    size: u64,
+}
+
+impl Look {
+    fn own(&self) -> Option<&AppDescriptor> {
+        self.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own())
+    }
+}
+
+/// What was found so far.
+struct Found<'a> {
+    asked: &'a Publication,
+    settings: &'a GateSettings,
+    findings: Vec<Finding>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, check: Check, sentence: String) {
+        let named = self.asked.allow.contains(&check) || self.settings.allow.contains(&check);
+        // Asked again here, so that no caller can hand in what must not be overruled.
+        self.findings.push(Finding { check, allowed: named && check.is_overrulable(), sentence });
+    }
+}
+
+/// Judges an image: every check, not only the first that finds something. Never panics, whatever the bytes are.
+///
+/// Where these very bytes are published as this very version, nothing is compared with releases or settings: publishing
+/// them again changes nothing, so nothing is to be refused.
+pub fn judge(
+    bytes: &[u8],
+    parsed: &Result<Summary, ImageError>,
+    asked: &Publication,
+    facts: &Facts,
+) -> Verdict {
+    let mut found = Found { asked, settings: &facts.settings, findings: Vec::new() };
+    let mut signers = Vec::new();
+    let look = match parsed {
+        Ok(summary) => {
+            match signers::of(bytes, summary) {
+                Ok(good) => signers = good,
+                Err(why) => found.add(Check::Signature, why),
+            }
+            let (header, descriptor) = (Some(summary.header), summary.descriptor);
+            Look { header, descriptor, size: u64::from(summary.total_bytes) }
+        }
+        Err(error) => {
+            let (check, sentence) = sound::refusal(bytes, error, asked.file.as_deref());
+            found.add(check, sentence);
+            let prefix = sound::prefix(bytes, error);
+            let header = prefix.as_ref().map(|prefix| prefix.header);
+            let descriptor = prefix.and_then(|prefix| prefix.descriptor);
+            Look { header, descriptor, size: bytes.len() as u64 }
+        }
+    };
+    let own_version = look.own().and_then(|descriptor| descriptor.version().parse::<Version>().ok());
+    let version = asked.version.clone().or(own_version);
+    let trend = trend(version.as_ref(), look.size, facts);
+    if !matches!(facts.taken, Taken::SameBytes(_)) {
+        compare::chip(&mut found, &look, facts);
+        compare::size(&mut found, &look, facts, &trend);
+        if parsed.is_ok() && !found.findings.iter().any(|finding| finding.check == Check::Signature) {
+            compare::keys(&mut found, &signers, facts);
+        }
+        compare::version(&mut found, &look, version.as_ref(), parsed.is_ok());
+        compare::releases(&mut found, version.as_ref(), facts);
+        compare::production(&mut found, &look, version.as_ref(), facts);
+    }
+    let mut findings = found.findings;
+    findings.sort_by_key(|finding| finding.check);
+    findings.dedup_by_key(|finding| finding.check);
+    Verdict {
+        findings,
+        version,
+        size: look.size,
+        sha256: parsed.as_ref().ok().map(|summary| Sha256(summary.sha256)),
+        chip: look.header.and_then(|header| header.chip()).map(image::Chip::name),
+        trend,
+        signers,
+    }
+}
+
+/// The sizes of the releases right below this version, oldest first, and the image's own.
+fn trend(version: Option<&Version>, size: u64, facts: &Facts) -> Vec<SizeOf> {
+    let below = facts.sizes.iter().filter(|(other, _)| version.is_none_or(|version| other < version));
+    let mut trend: Vec<SizeOf> = below
+        .take(TREND)
+        .map(|(version, size)| SizeOf { version: Some(version.clone()), size: *size })
+        .collect();
+    trend.reverse();
+    trend.push(SizeOf { version: version.cloned(), size });
+    trend
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The checks by name: what each may do, and whether a person may overrule it. docs/gate.md says why.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What is looked at before an image becomes a release. The names are stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // docs/gate.md, and the sentences below
+pub enum Check {
+    NotAnImage,
+    MergedImage,
+    Truncated,
+    Checksum,
+    Digest,
+    Layout,
+    Signature,
+    UnknownChip,
+    WrongChip,
+    TooLarge,
+    Unsigned,
+    UntrustedKey,
+    NoVersion,
+    VersionTaken,
+    SecureVersion,
+    LowerVersion,
+    SameBytes,
+    NearlyFull,
+    FlashMode,
+    IdfVersion,
+    Descriptor,
+    VersionMismatch,
+}
+
+/// What a check does that finds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing is published.
+    Refuse,
+    /// It is said, and published.
+    Warn,
+}
+
+impl Level {
+    /// `refuse` or `warn`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+impl Check {
+    /// Every check, in the order in which findings are told: refusals first.
+    pub const ALL: [Self; 22] = [
+        Self::NotAnImage,
+        Self::MergedImage,
+        Self::Truncated,
+        Self::Checksum,
+        Self::Digest,
+        Self::Layout,
+        Self::Signature,
+        Self::UnknownChip,
+        Self::WrongChip,
+        Self::TooLarge,
+        Self::Unsigned,
+        Self::UntrustedKey,
+        Self::NoVersion,
+        Self::VersionTaken,
+        Self::SecureVersion,
+        Self::LowerVersion,
+        Self::SameBytes,
+        Self::NearlyFull,
+        Self::FlashMode,
+        Self::IdfVersion,
+        Self::Descriptor,
+        Self::VersionMismatch,
+    ];
+
+    /// The name on the command line, in the API and in `product.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotAnImage => "not-an-image",
+            Self::MergedImage => "merged-image",
+            Self::Truncated => "truncated",
+            Self::Checksum => "checksum",
+            Self::Digest => "digest",
+            Self::Layout => "layout",
+            Self::Signature => "signature",
+            Self::UnknownChip => "unknown-chip",
+            Self::WrongChip => "wrong-chip",
+            Self::TooLarge => "too-large",
+            Self::Unsigned => "unsigned",
+            Self::UntrustedKey => "untrusted-key",
+            Self::NoVersion => "no-version",
+            Self::VersionTaken => "version-taken",
+            Self::SecureVersion => "secure-version",
+            Self::LowerVersion => "lower-version",
+            Self::SameBytes => "same-bytes",
+            Self::NearlyFull => "nearly-full",
+            Self::FlashMode => "flash-mode",
+            Self::IdfVersion => "idf-version",
+            Self::Descriptor => "descriptor",
+            Self::VersionMismatch => "version-mismatch",
+        }
+    }
+
+    /// What it does.
+    pub const fn level(self) -> Level {
+        match self {
+            Self::NearlyFull
+            | Self::FlashMode
+            | Self::IdfVersion
+            | Self::Descriptor
+            | Self::VersionMismatch => Level::Warn,
+            _ => Level::Refuse,
+        }
+    }
+
+    /// Whether a person may overrule it (`--allow`). What no device could run, or what a key was made to keep out, is
+    /// refused whoever asks; a warning that is allowed is not shown any more.
+    pub const fn is_overrulable(self) -> bool {
+        matches!(self, Self::SecureVersion | Self::LowerVersion | Self::SameBytes)
+            || matches!(self.level(), Level::Warn)
+    }
+
+    /// Whether what was asked for is malformed, whatever the store holds.
+    pub(crate) const fn is_about_the_image(self) -> bool {
+        matches!(
+            self,
+            Self::NotAnImage
+                | Self::MergedImage
+                | Self::Truncated
+                | Self::Checksum
+                | Self::Digest
+                | Self::Layout
+                | Self::Signature
+                | Self::UnknownChip
+                | Self::NoVersion
+        )
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The name is that of no check, or of one that cannot be overruled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAllowable(String);
+
+impl fmt::Display for NotAllowable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Check::ALL.iter().find(|check| check.name() == self.0) {
+            Some(check) => write!(f, "{check} cannot be allowed; can be: ")?,
+            None => write!(f, "there is no check \"{}\"; can be allowed: ", self.0.escape_debug())?,
+        }
+        let names = Check::ALL.iter().filter(|check| check.is_overrulable());
+        f.write_str(&names.map(|check| check.name()).collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl std::error::Error for NotAllowable {}
+
+/// Reads the name of a check that may be overruled.
+impl FromStr for Check {
+    type Err = NotAllowable;
+
+    fn from_str(name: &str) -> Result<Self, NotAllowable> {
+        let found = Self::ALL.into_iter().find(|check| check.name() == name && check.is_overrulable());
+        found.ok_or_else(|| NotAllowable(name.chars().take(80).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_checks_are_listed_once_and_refusals_come_first() {
+        assert!(Check::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+        let warns = Check::ALL.iter().skip_while(|check| check.level() == Level::Refuse);
+        assert!(warns.clone().count() > 0 && warns.into_iter().all(|check| check.level() == Level::Warn));
+    }
+
+    #[test]
+    fn only_what_may_be_overruled_can_be_allowed() {
+        for check in Check::ALL {
+            assert_eq!(check.name().parse::<Check>().is_ok(), check.is_overrulable(), "{check}");
+        }
+        let error = "wrong-chip".parse::<Check>().expect_err("never").to_string();
+        assert!(error.starts_with("wrong-chip cannot be allowed; can be: secure-version, "), "{error}");
+        let error = "rong-chip".parse::<Check>().expect_err("unknown").to_string();
+        assert!(
+            error.contains("there is no check \"rong-chip\"") && error.contains("lower-version"),
+            "{error}"
+        );
+    }
+}

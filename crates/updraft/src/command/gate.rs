@@ -1,0 +1,167 @@
+//! What the gate found, as `updraft publish` and `updraft image check` tell it: the same whoever looked, a server or
+//! this process.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+use bytes::Bytes;
+use contract::ProductName;
+use serde_json::{Map, Value, json};
+use store::{Check, Facts, Finding, Level, Publication, SizeOf, Verdict, judge};
+
+use crate::api_client::ApiClient;
+use crate::output;
+
+/// What the two commands print for programs.
+const KEYS: [&str; 11] = [
+    "decision", "refusal", "product", "version", "size", "sha256", "chip", "url", "promoted", "findings",
+    "trend",
+];
+
+/// `--allow`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AllowArgs {
+    /// Publish in spite of this check, or do not warn of it (docs/gate.md lists them); can be given more than once
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) allow: Vec<Check>,
+}
+
+/// The names of checks, with commas between.
+pub(crate) fn names(checks: &[Check]) -> String {
+    checks.iter().map(|check| check.name()).collect::<Vec<_>>().join(",")
+}
+
+/// What was found, in the shape that the server answers.
+pub(crate) fn judgement(product: &ProductName, verdict: &Verdict) -> Value {
+    let finding = |Finding { check, allowed, sentence }: &Finding| {
+        json!({
+            "check": check.name(), "level": check.level().name(), "allowed": allowed,
+            "overrulable": check.is_overrulable(), "sentence": sentence,
+        })
+    };
+    let size = |SizeOf { version, size }: &SizeOf| json!({"version": version, "size": size});
+    json!({
+        "decision": if verdict.is_refused() { "refused" } else { "pass" }, "refusal": verdict.refusal(),
+        "product": product, "version": verdict.version, "size": verdict.size, "sha256": verdict.sha256,
+        "chip": verdict.chip, "findings": verdict.findings.iter().map(finding).collect::<Vec<_>>(),
+        "trend": verdict.trend.iter().map(size).collect::<Vec<_>>(),
+    })
+}
+
+/// What can be refused without knowing the product, before megabytes are sent in vain. The server would say the same, but
+/// does not know the file's name.
+pub(crate) fn alone(publication: &Publication, image: &Bytes) -> Option<Value> {
+    let verdict = judge(image, &image::verify(image), publication, &Facts::default());
+    verdict.is_refused().then(|| judgement(&publication.product, &verdict))
+}
+
+/// Sends the image, with a bar on a terminal.
+pub(crate) async fn upload(
+    server: &ApiClient,
+    path: &[&str],
+    query: &[(&str, &str)],
+    image: &Bytes,
+) -> anyhow::Result<Value> {
+    let (image, size) = (image.clone(), image.len());
+    let bar = output::progress("uploading", size as u64);
+    let told = bar.clone();
+    let pieces = (0..size).step_by(64 * 1024).map(move |at| {
+        let piece = image.slice(at..(at + 64 * 1024).min(size));
+        told.inc(piece.len() as u64);
+        Ok::<_, std::io::Error>(piece)
+    });
+    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    let result = server.upload(path, query, size, body).await;
+    bar.finish_and_clear();
+    result
+}
+
+/// What is printed for programs: the known keys, and of a refusal only what is known.
+pub(crate) fn object(answer: &Value) -> Value {
+    let refused = answer["decision"] == "refused";
+    let object: Map<String, Value> = KEYS
+        .into_iter()
+        .filter_map(|key| Some((key, answer.get(key)?)))
+        .filter(|(key, value)| !value.is_null() || (!refused && *key != "refusal"))
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .collect();
+    Value::Object(object)
+}
+
+/// Says on stderr what was found, but for the first refusal, which is said at the end of the command.
+pub(crate) fn tell(answer: &Value) {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut refusals = 0;
+    for finding in answer["findings"].as_array().into_iter().flatten() {
+        let (allowed, refuses) = (finding["allowed"] == true, finding["level"] == Level::Refuse.name());
+        let sentence = output::cell(&finding["sentence"]);
+        match (refuses, allowed) {
+            (true, false) => {
+                refusals += 1;
+                if refusals > 1 {
+                    eprintln!("{}: {sentence}", painted("refused", "31", colour));
+                }
+            }
+            (true, true) => eprintln!("{}: {sentence}", painted("allowed", "33", colour)),
+            (false, false) => eprintln!("{}: {sentence}", painted("warning", "33", colour)),
+            (false, true) => {}
+        }
+    }
+}
+
+fn painted(word: &str, code: &str, colour: bool) -> String {
+    if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
+}
+
+/// The sizes of the last releases in one line; `None` if there is nothing to compare with.
+#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub(crate) fn trend(answer: &Value) -> Option<String> {
+    let sizes = answer["trend"].as_array().filter(|sizes| sizes.len() > 1)?;
+    let mut line = "size:".to_owned();
+    let mut before = None;
+    for entry in sizes {
+        let size = entry["size"].as_u64()?;
+        let version = entry["version"].as_str().unwrap_or("this one");
+        let _ = write!(
+            line,
+            "{} {version} {}",
+            if before.is_some() { " →" } else { "" },
+            output::bytes(&entry["size"])
+        );
+        if let Some(before) = before.filter(|before| *before > 0) {
+            let change = (size as f64 - before as f64) / before as f64 * 100.0;
+            let _ = write!(line, " ({change:+.1} %)");
+        }
+        before = Some(size);
+    }
+    line.push_str(" bytes");
+    Some(line)
+}
+
+/// The refusal as the error that ends the command.
+pub(crate) fn refused(why: &str) -> anyhow::Error {
+    anyhow::anyhow!("{why}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trend_is_one_line() {
+        let sizes = json!({"trend": [
+            {"version": "1.0.0", "size": 1_000_000}, {"version": "1.1.0", "size": 1_100_000}, {"version": null, "size": 990_000},
+        ]});
+        let line = "size: 1.0.0 1,000,000 → 1.1.0 1,100,000 (+10.0 %) → this one 990,000 (-10.0 %) bytes";
+        assert_eq!(trend(&sizes).as_deref(), Some(line));
+        assert_eq!(trend(&json!({"trend": [{"version": "1.0.0", "size": 1}]})), None);
+    }
+
+    #[test]
+    fn what_is_printed_for_programs_has_nothing_more_and_of_a_refusal_only_what_is_known() {
+        let answer = json!({"decision": "refused", "sha256": null, "refusal": "why", "title": "Conflict", "findings": []});
+        assert_eq!(object(&answer), json!({"decision": "refused", "refusal": "why", "findings": []}));
+        let answer = json!({"decision": "published", "promoted": null, "refusal": null, "notes": "x"});
+        assert_eq!(object(&answer), json!({"decision": "published", "promoted": null}));
+    }
+}

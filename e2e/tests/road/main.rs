@@ -5,10 +5,10 @@
 mod action;
 mod bad_input;
 mod command_line;
+mod gate;
 #[allow(dead_code, reason = "the server's own tests use more of it")]
 mod issuer;
 mod oidc;
-mod gate;
 mod promise_1_real_images;
 mod promise_2_plain_devices;
 mod promise_3_failures;

@@ -1,5 +1,6 @@
 //! The action in a job that keeps no secret: GitHub's proof for a server, AWS's credentials for a bucket.
 use e2e::bucket::Bucket;
+use e2e::device::VirtualDevice;
 use e2e::images::Workshop;
 use e2e::job::Job;
 use e2e::server::{Server, Setup};
@@ -23,18 +24,22 @@ fn job(issuer: &Issuer, server: &Server, workshop: &Workshop, version: &str) -> 
 }
 
 #[tokio::test]
-async fn a_job_without_a_secret_publishes_and_a_device_is_offered_it() {
+async fn a_job_without_a_secret_publishes_and_a_device_updates_to_it() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
     let server = house(&issuer).await;
     issuer.set_job(json!({"repository": "octo/lamp", "environment": "production"}));
-    let job = job(&issuer, &server, &workshop, "1.0.0").with("promote", "production");
+    // As derived from a commit after a tag: the + goes through URLs and object names.
+    let version = "1.0.1-dev.5+gabc1234";
+    let job = job(&issuer, &server, &workshop, version).with("promote", "production");
     let report = job.run().await.ok();
     assert_eq!(report.output("decision"), "published");
     assert!(!report.log.contains(crate::issuer::REQUEST_TOKEN), "{report:#?}");
     let broker = server.register("one", "lamp").await;
-    broker.publish("devices/one/version", "0.9.0", &[]).await.ok();
-    server.device_runs("one", "0.9.0").await;
-    server.offer("one", "1.0.0").await;
+    let old = workshop.image("1.0.0");
+    let _device = VirtualDevice::with("one", "lamp", &broker, &old, "1.0.0", &[]);
+    server.device_runs("one", "1.0.0").await;
+    server.offer("one", version).await;
+    server.device_runs("one", version).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use heapless::String;
 use image::{AppDescriptor, Header, Revision};
 
 use crate::refusal::{Refusal, refuse};
+use crate::sentences::Says;
 use crate::settings::{Hardware, Settings};
 
 /// What the running image says of itself, as far as the next one must agree with it.
@@ -48,29 +49,18 @@ pub(crate) fn fits(
         }
         None => {
             let (id, chip) = (header.chip_id.into(), chip.id().into());
-            return refuse!(UnknownChip,
-                id,
-                chip
-            );
+            return refuse!(UnknownChip, id, chip);
         }
     }
     let wanted = (header.min_chip_revision, header.max_chip_revision);
     if let Some(revision) = revision.filter(|revision| !is_within(*revision, wanted)) {
         let (min, max) = wanted;
-        return refuse!(ChipRevision,
-            min.0.into(),
-            max.0.into(),
-            revision.0.into()
-        );
+        return refuse!(ChipRevision, min.0.into(), max.0.into(), revision.0.into());
     }
     if let (Some(revision), Some(descriptor)) = (efuse_block_revision, descriptor) {
         let (min, max) = (descriptor.min_efuse_block_revision(), descriptor.max_efuse_block_revision());
         if !is_within(revision, (min, max)) {
-            return refuse!(EfuseRevision,
-                min.0.into(),
-                max.0.into(),
-                revision.0.into()
-            );
+            return refuse!(EfuseRevision, min.0.into(), max.0.into(), revision.0.into());
         }
     }
     let found = Traits::of(header, descriptor);
@@ -80,10 +70,7 @@ pub(crate) fn fits(
     let floor = secure_version.unwrap_or(0).max(running.map_or(0, |running| running.secure_version));
     if found.secure_version < floor {
         let version = found.secure_version;
-        return refuse!(SecureVersion,
-            version,
-            floor
-        );
+        return refuse!(SecureVersion, version, floor);
     }
     Ok(())
 }
@@ -99,8 +86,8 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal> {
     }
     let (new, old) = (found.flash_mode_code, running.flash_mode_code);
     if new != old {
-        let (new, old) = (u32::from(new), u32::from(old));
-        return refuse!(FlashMode, new, old);
+        let name = |code: u8| Says::Qio as u32 + u32::from(code.min(Says::OddMode as u8 - Says::Qio as u8));
+        return refuse!(FlashMode, name(new), name(old));
     }
     match (&found.project, &running.project) {
         (Some(new), Some(old)) if new != old => {

@@ -81,7 +81,7 @@ macro_rules! sentences {
         /// A sentence by its number. Its gaps are filled from the left: `#` with a number, `$` with one in hexadecimal, `@`
         /// with the name of the chip that has this id, `%` with a revision, `=` with the sentence of this number; `~` with
         /// the text.
-        #[allow(missing_docs)]
+        #[allow(dead_code, reason = "flash modes are counted from the first one on")]
         #[repr(u8)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Says {
@@ -158,7 +158,15 @@ sentences! {
     EfuseRevision: EfuseRevision = "the image is for eFuse revisions % to %, this one is %",
     SecureVersion: SecureVersion = "the image's secure version is #, this device wants # or more",
     MmuPageSize: MmuPageSize = "the image has memory pages of # bytes, this device has #",
-    FlashMode: FlashMode = "the image has flash mode #, the running one has #",
+    FlashMode: FlashMode = "the image has flash mode =, the running one has =",
+    // By the header's code.
+    Qio: FlashMode = "qio",
+    Qout: FlashMode = "qout",
+    Dio: FlashMode = "dio",
+    Dout: FlashMode = "dout",
+    FastRead: FlashMode = "fast_read",
+    SlowRead: FlashMode = "slow_read",
+    OddMode: FlashMode = "unknown",
     WrongProject: WrongProject = "the image is of another project, this device runs ~",
     Unprotected: Unprotected = "the image has neither digest nor signature",
     Quarantined: Quarantined = "quarantined: this image failed twice here",

@@ -128,7 +128,9 @@ impl Chip {
     /// sixth of a device's flash.
     pub(crate) fn maps_flash_at(self, address: u32) -> bool {
         let page = (address >> 16) as u16;
-        FLASH_PAGES.get(self as usize).is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&page)))
+        FLASH_PAGES
+            .get(self as usize)
+            .is_some_and(|all| all.iter().any(|(from, to)| (*from..*to).contains(&page)))
     }
 
     /// Whether the page size of the flash cache is fixed at 64 KiB.

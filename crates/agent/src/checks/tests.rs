@@ -20,7 +20,9 @@ fn traits(bytes: &[u8]) -> Traits {
 
 fn verdict(bytes: &[u8], settings: &Settings, running: Option<&Traits>) -> Option<Code> {
     let prefix = Prefix::parse(bytes).expect("an image");
-    fits(&prefix.header, prefix.descriptor.as_ref(), settings, running).err().map(|refusal| refusal.says.code())
+    fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)
+        .err()
+        .map(|refusal| refusal.says.code())
 }
 
 /// The header begins at 0, the descriptor at 0x20.
@@ -28,6 +30,20 @@ fn with(at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut image = image();
     image[at..at + bytes.len()].copy_from_slice(bytes);
     image
+}
+
+#[test]
+fn flash_modes_are_told_by_their_names() {
+    let running = Traits { flash_mode_code: 2, ..traits(&image()) };
+    for (code, name) in
+        [(0, "qio"), (1, "qout"), (3, "dout"), (4, "fast_read"), (5, "slow_read"), (77, "unknown")]
+    {
+        let prefix = with(2, &[code]);
+        let prefix = Prefix::parse(&prefix).expect("an image");
+        let refusal = fits(&prefix.header, prefix.descriptor.as_ref(), &Settings::new(CHIP), Some(&running));
+        let words = std::format!("the image has flash mode {name}, the running one has dio [flash_mode]");
+        assert_eq!(refusal.expect_err("refused").reason("").as_str(), words);
+    }
 }
 
 #[test]

@@ -222,9 +222,7 @@ impl Agent {
         version: Option<Version>,
     ) -> Phase {
         match head.status {
-            200 | 206 if head.encoded => {
-                self.fail(port, &Refusal::plain(Says::Compressed))
-            }
+            200 | 206 if head.encoded => self.fail(port, &Refusal::plain(Says::Compressed)),
             200 | 206 if self.asking == Asking::Tail => self.on_tail_head(port, fetch, head, version),
             200 | 206 => self.on_image_head(port, fetch, head, version),
             401 | 403 => {

@@ -147,11 +147,7 @@ impl Agent {
     }
 
     /// The whole image, as it lies on flash. What fails here fails by the image's own fault counts against it.
-    fn judge<P: Port>(
-        &mut self,
-        port: &mut P,
-        sha256: &[u8; 32],
-    ) -> Result<Option<Version>, Refusal> {
+    fn judge<P: Port>(&mut self, port: &mut P, sha256: &[u8; 32]) -> Result<Option<Version>, Refusal> {
         if *sha256 != self.received_sha256 {
             return refuse!(NotHeld);
         }

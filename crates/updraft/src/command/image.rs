@@ -73,6 +73,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Check(args) => return check::run(*args).await,
         Command::Sign { image, key, output, append } => {
+            signatures::refuse_same_file(&image, &output)?;
             let key = key::read_private(&key)?;
             let (bytes, _) = open(&image)?;
             let said = signatures::sign_file(&bytes, &key, append, &output);

@@ -67,6 +67,15 @@ impl Found {
     }
 }
 
+/// Refuses to write the signed image over the one that it is made from: signed twice, that would be lost.
+pub(super) fn refuse_same_file(image: &Path, output: &Path) -> anyhow::Result<()> {
+    let same = std::fs::canonicalize(image).ok().zip(std::fs::canonicalize(output).ok());
+    if same.is_some_and(|(image, output)| image == output) {
+        bail!("{} is the image to be signed; give another file with --output", output.display());
+    }
+    Ok(())
+}
+
 /// Signs an image, beside the signatures that it has if that is asked for, and writes it. Gives what to tell.
 pub(super) fn sign_file(
     image: &[u8],
@@ -135,6 +144,16 @@ mod tests {
             assert_eq!(said, format!("block {number}: good, ECDSA P-256, by key {digest}"));
         }
         assert!(sign_file(&once, &new, false, &path).is_err(), "a second one must be asked for");
+    }
+
+    #[test]
+    fn the_image_itself_is_not_overwritten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("firmware.bin");
+        std::fs::write(&path, image()).expect("written");
+        let refused = refuse_same_file(&path, &folder.path().join(".").join("firmware.bin"));
+        assert!(refused.expect_err("refused").to_string().contains("another file"));
+        assert!(refuse_same_file(&path, &folder.path().join("signed.bin")).is_ok());
     }
 
     #[test]

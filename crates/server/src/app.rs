@@ -33,8 +33,8 @@ mod slots;
 mod trigger;
 
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
-pub use firmware::Upload;
 pub(crate) use auth::{digest, random_secret};
+pub use firmware::Upload;
 pub(crate) use messages::settle;
 pub(crate) use oidc::Admission;
 pub(crate) use slots::Taught;

@@ -222,7 +222,8 @@ async fn log_and_bound(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route =
         request.extensions().get::<MatchedPath>().map_or("-".to_owned(), |path| path.as_str().to_owned());
-    let upload = method == axum::http::Method::POST && (route.ends_with("/releases") || route.ends_with("/releases/check"));
+    let upload = method == axum::http::Method::POST
+        && (route.ends_with("/releases") || route.ends_with("/releases/check"));
     let limit = Duration::from_secs(if upload { 600 } else { 60 });
     let response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,

@@ -11,7 +11,7 @@ use store::{Options as StoreOptions, Store};
 
 use super::{Options, compare, print, rate};
 
-const KEY: &str = "esp32s3/releases/v1.2.0/firmware.bin";
+const KEY: &str = "bench/releases/v1.2.0/firmware.bin";
 /// Signed before the clock is looked at again.
 const BATCH: u32 = 200;
 const LIFETIME: Duration = Duration::from_secs(300);

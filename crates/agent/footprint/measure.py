@@ -20,7 +20,7 @@ RAM_LIMIT_BYTES = 16 * 1024
 FLASH_SECTIONS = (".text", ".rodata", ".srodata", ".sdata", ".data")
 RAM_SECTIONS = (".data", ".sdata", ".bss", ".sbss")
 SHOWN = 16
-# What lies in every chip's ROM, and is linked from there by ESP-IDF and by esp-hal: the addresses stand in esp-rom-sys'
+# What lies in the chip's ROM, and is linked from there by esp-hal: the addresses stand in esp-rom-sys'
 # `ld/*/rom/additional.ld` (`memcpy = 0x40000358;` on the ESP32-C3).
 ROM = re.compile(r"^(compiler_builtins::mem::)?(memcpy|memset|memmove|memcmp)$")
 # The calls into the agent: the firmware's event loop, of which this program has one only because nobody else calls it.

@@ -24,6 +24,7 @@ const COMMANDS: &[&[&str]] = &[
     &["device", "remove"],
     &["virtual-device"],
     &["image", "inspect"],
+    &["image", "check"],
     &["image", "sign"],
     &["image", "verify"],
     &["key", "new"],
@@ -31,6 +32,8 @@ const COMMANDS: &[&[&str]] = &[
     &["token", "new"],
     &["token", "list"],
     &["token", "revoke"],
+    &["bench", "presign"],
+    &["bench", "decisions"],
 ];
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 # What `+save-restore` calls in place of a prologue and an epilogue of each function's own, as the RISC-V ABI names it. GNU's
-# libgcc, with which ESP-IDF links, has these; a firmware without libgcc brings them itself, as this one does, and they count.
+# libgcc has these; a firmware without libgcc brings them itself, as this one does, and they count.
 # The frame is 16, 32, 48 or 64 bytes long, so the entries of up to four numbers are one.
 .section .text.save_restore, "ax"
 
 .globl __riscv_save_12
 __riscv_save_12:
+    # t1 stays at the frame's end, where ra and s0 lie whatever the frame's size.
+    mv t1, sp
     addi sp, sp, -64
-    li t1, 0
-    sw s11, 12(sp)
+    sw s11, -52(t1)
     j 1f
 
 .globl __riscv_save_11, __riscv_save_10, __riscv_save_9, __riscv_save_8
@@ -15,12 +16,12 @@ __riscv_save_11:
 __riscv_save_10:
 __riscv_save_9:
 __riscv_save_8:
-    addi sp, sp, -64
-    li t1, 16
-1:  sw s10, 16(sp)
-    sw s9, 20(sp)
-    sw s8, 24(sp)
-    sw s7, 28(sp)
+    mv t1, sp
+    addi sp, sp, -48
+1:  sw s10, -48(t1)
+    sw s9, -44(t1)
+    sw s8, -40(t1)
+    sw s7, -36(t1)
     j 2f
 
 .globl __riscv_save_7, __riscv_save_6, __riscv_save_5, __riscv_save_4
@@ -28,30 +29,25 @@ __riscv_save_7:
 __riscv_save_6:
 __riscv_save_5:
 __riscv_save_4:
-    addi sp, sp, -64
-    li t1, 32
-2:  sw s6, 32(sp)
-    sw s5, 36(sp)
-    sw s4, 40(sp)
-    sw s3, 44(sp)
-    sw s2, 48(sp)
-    sw s1, 52(sp)
-    sw s0, 56(sp)
-    sw ra, 60(sp)
-    # What of the largest frame was not needed.
-    add sp, sp, t1
-    jr t0
+    mv t1, sp
+    addi sp, sp, -32
+2:  sw s6, -32(t1)
+    sw s5, -28(t1)
+    sw s4, -24(t1)
+    sw s3, -20(t1)
+    j 3f
 
 .globl __riscv_save_3, __riscv_save_2, __riscv_save_1, __riscv_save_0
 __riscv_save_3:
 __riscv_save_2:
 __riscv_save_1:
 __riscv_save_0:
+    mv t1, sp
     addi sp, sp, -16
-    sw s2, 0(sp)
-    sw s1, 4(sp)
-    sw s0, 8(sp)
-    sw ra, 12(sp)
+3:  sw s2, -16(t1)
+    sw s1, -12(t1)
+    sw s0, -8(t1)
+    sw ra, -4(t1)
     jr t0
 
 .globl __riscv_restore_12

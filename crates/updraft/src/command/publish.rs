@@ -92,6 +92,8 @@ fn say(args: &Args, answer: &Value) {
     println!("{}", output::cell(&answer["url"]));
     match &args.promote {
         Some(channel) => println!("{channel} points to {version} now."),
+        // What was there before may have been promoted since.
+        None if answer["decision"] == "unchanged" => {}
         None => println!("No device is offered it yet: updraft promote {version} -p {product}"),
     }
 }

@@ -56,6 +56,8 @@ sign() { # image
     local key=$work/key.pem signed=$work/firmware.bin
     mask "$INPUT_SIGN_KEY"
     (umask 077 && printf '%s\n' "$INPUT_SIGN_KEY" >"$key")
+    # No program that is called from here on has it in its environment.
+    unset INPUT_SIGN_KEY
     if ! "$UPDRAFT" image sign "$1" --key "$key" -o "$signed" >&2; then
         rm -f "$key"
         fail "The image was not signed, and nothing was published: see the message above. sign-key is the text of a PEM file."

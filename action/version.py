@@ -44,7 +44,8 @@ def parse(text):
 
 def git(*words):
     # A job in a container often works in another user's checkout.
-    command = ["git", "-c", "safe.directory=*", *words]
+    # What the checkout's own settings would have git run is not run.
+    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

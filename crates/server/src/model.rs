@@ -220,6 +220,8 @@ pub struct Judgement {
     pub chip: Option<&'static str>,
     /// All that was found.
     pub findings: Vec<Finding>,
+    /// The smallest slot of the product's devices, in bytes; null where it is not known.
+    pub slot_bytes: Option<u32>,
     /// The sizes of up to five releases below it, oldest first, and its own.
     pub trend: Vec<SizeOf>,
 }
@@ -242,6 +244,8 @@ pub struct Published {
     pub promoted: Option<ChannelName>,
     /// What the gate found, none of which refuses it.
     pub findings: Vec<Finding>,
+    /// The smallest slot of the product's devices, in bytes; null where it is not known.
+    pub slot_bytes: Option<u32>,
     /// The sizes of up to five releases below it, oldest first, and its own.
     pub trend: Vec<SizeOf>,
 }

@@ -61,6 +61,8 @@ pub struct Verdict {
     pub sha256: Option<Sha256>,
     /// Its chip, if it is one we know.
     pub chip: Option<&'static str>,
+    /// The smallest slot of the product's devices, in bytes, where it is known.
+    pub slot_bytes: Option<u32>,
     /// The sizes of up to five releases below it, oldest first, and its own.
     pub trend: Vec<SizeOf>,
     /// The keys whose signatures are good.
@@ -179,6 +181,7 @@ pub fn judge(
         size: look.size,
         sha256: parsed.as_ref().ok().map(|summary| Sha256(summary.sha256)),
         chip: look.header.and_then(|header| header.chip()).map(image::Chip::name),
+        slot_bytes: facts.slot.as_ref().map(|slot| slot.bytes),
         trend,
         signers,
     }

@@ -100,7 +100,7 @@ impl App {
         } else {
             self.refresh(product).await?;
         }
-        let Judgement { findings, trend, .. } = judgement(product, published.verdict);
+        let Judgement { findings, slot_bytes, trend, .. } = judgement(product, published.verdict);
         let base = self.public_url().as_str().trim_end_matches('/');
         Ok(Published {
             release: self.release(product, &version).await?,
@@ -109,6 +109,7 @@ impl App {
             product: product.clone(),
             promoted: upload.promote.clone(),
             findings,
+            slot_bytes,
             trend,
         })
     }
@@ -239,6 +240,7 @@ fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         sha256: verdict.sha256,
         chip: verdict.chip,
         findings: verdict.findings.into_iter().map(finding).collect(),
+        slot_bytes: verdict.slot_bytes,
         trend: verdict.trend.into_iter().map(size).collect(),
     }
 }

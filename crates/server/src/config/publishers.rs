@@ -48,7 +48,7 @@ pub struct TrustedPublisher {
     pub environment: Option<String>,
     /// What it may publish.
     pub product: ProductName,
-    /// Whether it may also point channels at what it published.
+    /// Whether it may also point channels at releases of the product, whoever published them.
     pub may_promote: bool,
 }
 

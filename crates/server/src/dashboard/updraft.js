@@ -122,8 +122,9 @@ function judged(box, answer, publish) {
   const list = document.createElement("ul");
   for (const { level, allowed, sentence } of shown) {
     const item = list.appendChild(document.createElement("li"));
-    item.className = level === "warn" || allowed ? "warn" : "bad";
-    item.textContent = sentence;
+    const warns = level === "warn" || allowed;
+    item.className = warns ? "warn" : "bad";
+    item.textContent = warns ? `Warning: ${sentence}` : sentence;
   }
   if (shown.length) box.querySelector("span").replaceChildren(list);
   const refusals = findings.filter(({ level, allowed }) => level === "refuse" && !allowed);

@@ -183,7 +183,7 @@ async fn an_environment_is_what_lets_in_where_it_is_asked_for() {
     assert!(none.contains("has no environment") && none.contains("expects \"release\""), "{none}");
     let wrong = refused(&house, &sign(json!({"environment": "staging"})), StatusCode::FORBIDDEN).await;
     assert!(wrong.contains("environment is \"staging\""), "{wrong}");
-    let right = admit(&house, &sign(json!({"environment": "release", "event_name": "pull_request"}))).await;
+    let right = admit(&house, &sign(json!({"environment": "release", "ref": "refs/tags/v1.0.0"}))).await;
     assert_eq!(right.status(), 200);
 }
 

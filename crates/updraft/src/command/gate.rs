@@ -13,9 +13,9 @@ use crate::api_client::ApiClient;
 use crate::output;
 
 /// What the two commands print for programs.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "decision", "refusal", "product", "version", "size", "sha256", "chip", "url", "promoted", "findings",
-    "trend",
+    "slot_bytes", "trend",
 ];
 
 /// `--allow`.
@@ -44,7 +44,7 @@ pub(crate) fn judgement(product: &ProductName, verdict: &Verdict) -> Value {
         "decision": if verdict.is_refused() { "refused" } else { "pass" }, "refusal": verdict.refusal(),
         "product": product, "version": verdict.version, "size": verdict.size, "sha256": verdict.sha256,
         "chip": verdict.chip, "findings": verdict.findings.iter().map(finding).collect::<Vec<_>>(),
-        "trend": verdict.trend.iter().map(size).collect::<Vec<_>>(),
+        "slot_bytes": verdict.slot_bytes, "trend": verdict.trend.iter().map(size).collect::<Vec<_>>(),
     })
 }
 

@@ -211,11 +211,10 @@ impl Claims {
             }
         }
         let event = self.event_name.as_ref();
-        if entry.environment.is_none() && !event.is_some_and(|event| EVENTS.contains(&event.as_str())) {
+        if !event.is_some_and(|event| EVENTS.contains(&event.as_str())) {
             let said = says("event_name", event);
             return Some(format!(
-                "{said}, and a [[trusted_publisher]] without an environment takes {} only, since others can be caused from \
-                 outside; name an environment that has protection rules",
+                "{said}, and a [[trusted_publisher]] takes {} only, since others can be caused from outside",
                 EVENTS.join(", ")
             ));
         }

@@ -80,9 +80,9 @@ fn a_statement_is_for_whom_it_names() {
     }
 }
 
-/// Which events let a ref alone through, and what an environment changes.
+/// Which events count, and what ref and environment ask for.
 #[test]
-fn what_outsiders_can_cause_needs_an_environment() {
+fn what_outsiders_can_cause_publishes_nothing() {
     let entry = |more: &str| {
         let text = format!(
             "[[trusted_publisher]]\nissuer = \"https://i.example\"\nrepository = \"octo/blinky\"\nproduct = \"blinky\"\n{more}"
@@ -106,10 +106,10 @@ fn what_outsiders_can_cause_needs_an_environment() {
         ("push", main, Some("staging"), [true, false, false]),
         ("workflow_dispatch", main, None, [true, false, false]),
         ("pull_request", "refs/pull/1/merge", None, [false, false, false]),
-        ("pull_request", "refs/pull/1/merge", Some("production"), [false, true, false]),
+        ("pull_request", "refs/pull/1/merge", Some("production"), [false, false, false]),
         // GitHub says main here, though anybody can open the pull request.
         ("pull_request_target", main, None, [false, false, false]),
-        ("pull_request_target", main, Some("production"), [false, true, true]),
+        ("pull_request_target", main, Some("production"), [false, false, false]),
         ("workflow_run", main, None, [false, false, false]),
         ("issue_comment", main, None, [false, false, false]),
         ("", main, None, [false, false, false]),

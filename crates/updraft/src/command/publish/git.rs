@@ -22,8 +22,12 @@ pub(super) struct Source {
     pub(super) dirty: Option<bool>,
 }
 
-/// Asks Git about the working directory, else GitHub's environment.
+/// Asks Git about the working directory, else GitHub's environment. In a job of GitHub's the environment alone: what lies in
+/// the working directory may be another job's artifact, and a repository can have Git run programs.
 pub(super) async fn source(version: Option<&Version>) -> Source {
+    if std::env::var("GITHUB_ACTIONS").is_ok_and(|is_job| is_job == "true") {
+        return of_environment(|name| std::env::var(name).ok());
+    }
     let Some(commit) = git(&["rev-parse", "--verify", "HEAD"]).await.filter(|commit| is_hash(commit)) else {
         return of_environment(|name| std::env::var(name).ok());
     };

@@ -88,12 +88,10 @@ impl Store {
         Ok(mark.map(|mark| mark.and_then(|text| Sha256::from_hex(&text))))
     }
 
-    /// Whose a release is, whatever bytes lie in it now: the image it was marked for, else the one that was said to be in it.
+    /// Whose a release is, whatever bytes lie in it now: the image that it was marked for. What metadata says is not enough:
+    /// a script may have copied another release's.
     pub(crate) async fn owner(&self, place: &Place) -> Result<Option<Sha256>, StoreError> {
-        match self.winner(place).await?.flatten() {
-            Some(winner) => Ok(Some(winner)),
-            None => self.said(place).await,
-        }
+        Ok(self.winner(place).await?.flatten())
     }
 
     async fn said(&self, place: &Place) -> Result<Option<Sha256>, StoreError> {
@@ -116,14 +114,13 @@ impl Store {
         let Some((place, spelled)) = self.find_release(product, version).await? else { return Ok(None) };
         let ours = crate::sha256(image);
         let said = self.said(&place).await?;
-        let marked = self.winner(&place).await?.flatten();
+        let marked = self.owner(&place).await?;
         let is_same = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
             Read::Missing => return Err(gone(&place)),
             Read::Found(found) => found.bytes == *image,
             Read::TooLong(_) => false,
         };
-        // Without a mark, only bytes that contradict what was said of them are taken for damaged.
-        let is_ours = marked.map_or(is_same || said == Some(ours), |winner| winner == ours);
+        let is_ours = marked.map_or(is_same, |winner| winner == ours);
         if let (true, false, Some(winner)) = (is_same, is_ours, marked) {
             return Err(StoreError::Refused(format!(
                 "version {spelled} of {product} is already published with other bytes (sha256 {winner}), which this \
@@ -138,7 +135,7 @@ impl Store {
             tracing::warn!(store.key = place.firmware(), "its image was replaced, and is put back");
             self.bucket.settle(turn, place.firmware(), image.clone(), FIRMWARE_MAX_BYTES).await?;
         }
-        if said.is_some_and(|said| said != ours) {
+        if marked.is_some() && said.is_some_and(|said| said != ours) {
             tracing::warn!(store.key = place.metadata(), "it spoke of another image, and is put back");
             self.bucket.settle(turn, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
         }

@@ -95,7 +95,10 @@ impl Bucket {
             object_store::Error::PermissionDenied { .. } if text.contains("AccessDenied") => {
                 Ok(Probed::Forbidden)
             }
-            _ if text.contains("NotImplemented") || text.contains("501") => Ok(Probed::NotImplemented),
+            // As a code or a status: addresses and times have such digits too.
+            _ if text.contains("<Code>NotImplemented") || text.contains("501 Not Implemented") => {
+                Ok(Probed::NotImplemented)
+            }
             error => Err(explain(&self.name(), Action::Write, PROBE, error)),
         }
     }

@@ -120,7 +120,7 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
     } else if has("AccessDenied") && has("kms:") {
         "permission denied by the bucket's KMS key; allow kms:Decrypt on it to read, and kms:GenerateDataKey to write"
             .to_owned()
-    } else if has("AccessDenied") || has("403") {
+    } else if has("AccessDenied") || has("403 Forbidden") {
         let besides = match action {
             Action::Read => {
                 " (and s3:ListBucket on the bucket, without which S3 answers like this for a key that does not exist)"

@@ -5,8 +5,10 @@ use contract::{ChannelName, ProductName, Version};
 
 use crate::blocked::Blocked;
 use crate::bucket::{Read, Tag};
+use crate::gate::Check;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::metadata::Metadata;
+use crate::publish::{Publication, Published};
 use crate::put::Turn;
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
@@ -42,6 +44,28 @@ impl Store {
         Err(StoreError::damaged(format!(
             "somebody else is promoting to {channel} of {product} at the same time; run this again"
         )))
+    }
+
+    /// Promotes what was just published. What had been published before is not promoted over a higher version unless
+    /// `lower-version` is allowed: an old job that is run again must not roll a fleet back.
+    pub async fn promote_published(
+        &self,
+        publication: &Publication,
+        published: &Published,
+        channel: &ChannelName,
+    ) -> Result<(), StoreError> {
+        let (product, version) = (&publication.product, &published.release.version);
+        if published.already_there
+            && !publication.allow.contains(&Check::LowerVersion)
+            && let Ok(Some(now)) = self.channel(product, channel).await
+            && now > *version
+        {
+            return Err(StoreError::Refused(format!(
+                "{version} of {product} had been published before, and {channel} points to {now}, which is higher, so it is \
+                 not promoted; `updraft promote {version} -p {product}` does it, or --allow lower-version"
+            )));
+        }
+        self.promote(product, version, channel).await
     }
 
     /// One attempt; false if somebody else wrote to the channel meanwhile.

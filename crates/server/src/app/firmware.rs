@@ -92,9 +92,9 @@ impl App {
                 return Err(AppError::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
             }
         };
-        let version = published.release.version;
+        let version = published.release.version.clone();
         if let Some(channel) = &upload.promote {
-            let promoted = self.store().promote(product, &version, channel).await;
+            let promoted = self.store().promote_published(&publication, &published, channel).await;
             self.refresh(product).await?;
             promoted?;
         } else {

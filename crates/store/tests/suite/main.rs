@@ -11,6 +11,7 @@
 //! | listings in pages, ETags of multipart uploads | as S3 | one page, an ETag of another shape |
 //! | session tokens | not checked | not checked: the fixture before it does |
 
+mod again;
 mod blocked;
 mod by_hand;
 mod conditions;

@@ -14,8 +14,18 @@ use crate::output;
 
 /// What the two commands print for programs.
 const KEYS: [&str; 12] = [
-    "decision", "refusal", "product", "version", "size", "sha256", "chip", "url", "promoted", "findings",
-    "slot_bytes", "trend",
+    "decision",
+    "refusal",
+    "product",
+    "version",
+    "size",
+    "sha256",
+    "chip",
+    "url",
+    "promoted",
+    "findings",
+    "slot_bytes",
+    "trend",
 ];
 
 /// `--allow`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use bytes::Bytes;
-use contract::{ChannelName, ProductName, Version};
+use contract::{ChannelName, Version};
 use serde_json::{Value, json};
 use store::{Attempt, Publication, Store};
 
@@ -155,7 +155,12 @@ async fn into_store(
         Attempt::Refused(verdict) => return Ok(gate::judgement(&publication.product, &verdict)),
     };
     let release = &published.release;
-    promote(store, &publication.product, &release.version, args.promote.as_ref()).await?;
+    if let Some(channel) = &args.promote {
+        let promoted = store.promote_published(publication, &published, channel).await;
+        promoted.with_context(|| {
+            format!("{} is published, and was not promoted to {channel}", release.version)
+        })?;
+    }
     target::warn(store);
     let mut answer = gate::judgement(&publication.product, &published.verdict);
     answer["decision"] = if published.already_there { "unchanged" } else { "published" }.into();
@@ -164,19 +169,4 @@ async fn into_store(
     answer["url"] = store.address(&publication.product, &release.version).into();
     answer["promoted"] = json!(args.promote);
     Ok(answer)
-}
-
-async fn promote(
-    store: &Store,
-    product: &ProductName,
-    version: &Version,
-    channel: Option<&ChannelName>,
-) -> anyhow::Result<()> {
-    match channel {
-        Some(channel) => {
-            let promoted = store.promote(product, version, channel).await;
-            promoted.with_context(|| format!("{version} is published, and was not promoted to {channel}"))
-        }
-        None => Ok(()),
-    }
 }

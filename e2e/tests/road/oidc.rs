@@ -59,7 +59,7 @@ async fn a_job_that_is_not_trusted_hears_why() {
     for (claims, words) in [
         (json!({"repository": "mallory/fork"}), ["\"mallory/fork\"", "no [[trusted_publisher]]"]),
         (json!({"ref": "refs/heads/try"}), ["ref is \"refs/heads/try\"", "expects \"refs/heads/main\""]),
-        (json!({"event_name": "pull_request_target"}), ["\"pull_request_target\"", "environment"]),
+        (json!({"event_name": "pull_request_target"}), ["\"pull_request_target\"", "caused from outside"]),
     ] {
         issuer.set_job(claims);
         publish(&[]).await.refused(&words);

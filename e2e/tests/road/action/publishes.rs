@@ -82,7 +82,8 @@ async fn the_version_and_the_commit_come_from_git() {
     checkout.commit("second").await;
     let head = checkout.git(&["rev-parse", "HEAD"]).await;
     // As GitHub says it: in a job nothing else is believed of the commit.
-    let report = job.github("sha", &head).run().await.ok();
+    let job = job.github("sha", &head);
+    let report = job.run().await.ok();
     let version = format!("1.3.1-dev.1+{}", checkout.short().await);
     assert_eq!(report.output("version"), version);
     let metadata: Value =

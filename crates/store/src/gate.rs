@@ -199,8 +199,8 @@ fn trend(version: Option<&Version>, size: u64, facts: &Facts) -> Vec<SizeOf> {
     trend
 }
 
-/// A number with its thousands apart.
-fn grouped(number: u64) -> String {
+/// A number with its thousands apart, for people: `1,430,528`.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

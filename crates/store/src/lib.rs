@@ -30,7 +30,9 @@ mod store;
 pub use blocked::Blocked;
 pub use catalog::{Artifact, Release};
 pub use error::StoreError;
-pub use gate::{Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, judge};
+pub use gate::{
+    Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, grouped, judge,
+};
 pub use layout::release_of;
 pub use product::{GateSettings, ProductFile};
 pub use publish::{Attempt, Publication, Published};

@@ -81,15 +81,7 @@ pub(crate) fn cell(value: &Value) -> String {
 
 /// A number of bytes with its thousands apart.
 pub(crate) fn bytes(value: &Value) -> String {
-    let digits = value.as_u64().map_or_else(|| "-".into(), |bytes| bytes.to_string());
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    value.as_u64().map_or_else(|| "-".into(), store::grouped)
 }
 
 /// How long ago, in words.

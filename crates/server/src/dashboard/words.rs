@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use contract::Lack;
 use maud::{Markup, html};
+pub(crate) use store::grouped;
 
 use super::Tone;
 use crate::model::{Update, UpdateState};
@@ -110,19 +111,6 @@ pub(crate) fn size_text(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
         _ => format!("{:.2} MB", bytes as f64 / 1e6),
     }
-}
-
-/// `1,430,528`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// How long ago, with the exact time in the title.

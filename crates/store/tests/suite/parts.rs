@@ -7,7 +7,8 @@ use image::Chip;
 use image::build::Build;
 use updraft_store::{Publication, StoreError};
 
-use crate::place::{Place, moto_bucket, product, publish, v};
+use crate::place::{Place, moto_bucket, product, v};
+use crate::races::publish_at_once;
 use crate::servers::{Front, Rule, moto, s3_error};
 
 fn long_image(version: &str, seed: u64) -> Bytes {
@@ -44,20 +45,7 @@ pub(crate) async fn a_long_image_is_published_and_promoted(place: &Place) {
 pub(crate) async fn of_two_publishers_of_long_images_one_wins(place: &Place) {
     for round in 0..3 {
         let version = format!("1.{round}.0");
-        let images = [long_image(&version, 1), long_image(&version, 2)];
-        let stores = [place.again().await, place.again().await];
-        let (x, y) = tokio::join!(
-            publish(&stores[0], &version, &images[0]),
-            publish(&stores[1], &version, &images[1])
-        );
-        let winner = match (&x, &y) {
-            (Ok(_), Err(StoreError::Refused(_))) => 0,
-            (Err(StoreError::Refused(_)), Ok(_)) => 1,
-            both => panic!("round {round}: {both:?}"),
-        };
-        let firmware = place.get(&format!("esp32s3/releases/v{version}/firmware.bin")).await;
-        assert!(firmware.as_ref() == Some(&images[winner]), "round {round}");
-        place.promote(&version).await.expect("whole");
+        publish_at_once(place, &version, [long_image(&version, 1), long_image(&version, 2)]).await;
     }
 }
 

@@ -304,16 +304,20 @@ impl Model {
         assert!(self.told <= self.causes, "{} outcomes were told of {} causes", self.told, self.causes);
     }
 
-    /// Serves what is asked for, up to so many bytes of it.
-    fn serve(&mut self, image: usize, up_to: usize) {
-        let (Phase::Downloading { fetch, .. }, bytes) = (self.agent.phase(), self.images[image].clone())
-        else {
-            return;
-        };
+    /// The fetch that goes on, an image's bytes, and where in them what is asked for begins.
+    fn asked(&self, image: usize) -> Option<(FetchId, Vec<u8>, usize)> {
+        let Phase::Downloading { fetch, .. } = self.agent.phase() else { return None };
+        let bytes = self.images[image].clone();
         let start = match self.range {
             Range::From(offset) => (offset as usize).min(bytes.len()),
             Range::Last(count) => bytes.len().saturating_sub(count as usize),
         };
+        Some((fetch, bytes, start))
+    }
+
+    /// Serves what is asked for, up to so many bytes of it.
+    fn serve(&mut self, image: usize, up_to: usize) {
+        let Some((fetch, bytes, start)) = self.asked(image) else { return };
         let (total, tag) = (bytes.len() as u64, format!("\"{image}\""));
         let head = ResponseHead {
             status: 206,
@@ -335,14 +339,7 @@ impl Model {
     }
 
     fn raw_response(&mut self, image: usize, piece: usize) {
-        let (Phase::Downloading { fetch, .. }, bytes) = (self.agent.phase(), self.images[image].clone())
-        else {
-            return;
-        };
-        let start = match self.range {
-            Range::From(offset) => (offset as usize).min(bytes.len()),
-            Range::Last(count) => bytes.len().saturating_sub(count as usize),
-        };
+        let Some((fetch, bytes, start)) = self.asked(image) else { return };
         let (length, total) = (bytes.len() - start, bytes.len());
         let mut response = format!(
             "HTTP/1.1 206 Partial Content\r\nContent-Length: {length}\r\nETag: \"{image}\"\r\n\

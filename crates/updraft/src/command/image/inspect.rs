@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ::image::{AppDescriptor, Summary};
 use serde_json::{Value, json};
+use store::grouped;
 
 use super::signatures::Found;
 
@@ -112,7 +113,7 @@ fn segments(page: &mut Page, summary: &Summary) {
         );
         let address = format!("0x{:08x}", segment.load_address);
         let offset = format!("0x{:x}", segment.offset);
-        let bytes = grouped(segment.length_bytes);
+        let bytes = grouped(segment.length_bytes.into());
         page.raw(&format!("{index:>2}  {address:>10}  {offset:>10}  {bytes:>9}  {memory}"));
     }
     page.raw(&page.faint(&format!("    execution begins at 0x{:08x}", summary.header.entry_address)));
@@ -196,20 +197,7 @@ fn size(bytes: u32) -> String {
         1024..0x10_0000 => format!("{:.1} KiB", exact / 1024.0),
         _ => format!("{:.2} MiB", exact / 1024.0 / 1024.0),
     };
-    format!("{human} ({} bytes)", grouped(bytes))
-}
-
-/// A number with its thousands apart.
-fn grouped(number: u32) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{human} ({} bytes)", grouped(bytes.into()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,10 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use contract::Version;
+use contract::{ProductName, Version};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
+
+use crate::bucket::{Fetched, Read};
+use crate::layout::{self, JSON_MAX_BYTES};
+use crate::put::{Turn, to_its_end};
+use crate::{Store, StoreError};
+
+/// How often a write to the blocked list that lost against another is tried again. Each loss is another writer's win.
+const SWAPS_MAX: u32 = 200;
+
+/// How long after a write without conditions it is looked at again.
+const SETTLING: Duration = Duration::from_millis(400);
 
 const VERSIONS: &str = "blocked_versions";
 const REASONS: &str = "reason";
@@ -169,6 +182,127 @@ impl<'de> Deserialize<'de> for Reasons {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         UniqueMap::deserialize(deserializer).map(|UniqueMap(map)| Self(Value::Object(map)))
     }
+}
+
+/// Changes the file; false if there is nothing to change.
+type Change = Arc<dyn Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send + Sync>;
+
+/// What came of one attempt to change the list.
+enum Swap {
+    Done,
+    /// Written, but without a condition: it has to be looked at again.
+    Unsure,
+    /// Somebody else has written in between.
+    Lost,
+}
+
+impl Store {
+    /// The blocked list, read afresh.
+    pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
+        let key = layout::blocked(product);
+        Ok(match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
+            Read::Missing => Blocked::List(BTreeMap::new()),
+            Read::TooLong(size) => Blocked::Unreadable(unreadable(&key, &too_long(size))),
+            Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
+                Ok(file) => Blocked::List(file.list()),
+                Err(why) => Blocked::Unreadable(unreadable(&key, &why)),
+            },
+        })
+    }
+
+    /// Blocks a version, published or not. Blocking it again changes its reason, if one is given.
+    pub async fn block(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let reason = reason.trim();
+        let (version, reason) = (version.clone(), reason.to_owned());
+        self.change_blocked(product, Arc::new(move |file| Ok(file.block(&version, &reason)))).await
+    }
+
+    /// Takes a version off the blocked list; `NotFound` if it is not on it.
+    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
+        let (of, version) = (product.clone(), version.clone());
+        let unblock = move |file: &mut BlockedFile| {
+            if file.unblock(&version) {
+                return Ok(true);
+            }
+            Err(StoreError::NotFound(format!("version {version} of {of} is not blocked")))
+        };
+        self.change_blocked(product, Arc::new(unblock)).await
+    }
+
+    /// Reads, changes and writes the list until nobody else has written in between.
+    async fn change_blocked(&self, product: &ProductName, change: Change) -> Result<(), StoreError> {
+        let key = layout::blocked(product);
+        let mut written = false;
+        for attempt in 0..SWAPS_MAX {
+            let turn = self.bucket.turn().await?;
+            let (store, change, key) = (self.clone(), Arc::clone(&change), key.clone());
+            let swap = to_its_end(async move { store.swap_blocked(turn, &key, &*change).await });
+            match swap.await {
+                Ok(Swap::Done) => return Ok(()),
+                Ok(Swap::Unsure) => written = true,
+                Ok(Swap::Lost) => {}
+                // What was written a moment ago still stands.
+                Err(StoreError::NotFound(_)) if written => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            if written {
+                // Somebody else may be writing over it just now.
+                tokio::time::sleep(SETTLING).await;
+            }
+            tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
+        }
+        Err(StoreError::damaged(format!(
+            "{key} was changed by others each of the {SWAPS_MAX} times this was tried; run it again later"
+        )))
+    }
+
+    async fn swap_blocked(
+        &self,
+        turn: Turn,
+        key: &str,
+        change: &(dyn Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send + Sync),
+    ) -> Result<Swap, StoreError> {
+        let before = match self.bucket.read(key, JSON_MAX_BYTES).await? {
+            Read::Missing => None,
+            Read::TooLong(size) => return Err(StoreError::Refused(unreadable(key, &too_long(size)))),
+            Read::Found(fetched) => Some(fetched),
+        };
+        let mut file = match &before {
+            None => BlockedFile::default(),
+            Some(Fetched { bytes, .. }) => {
+                BlockedFile::parse(bytes).map_err(|why| StoreError::Refused(unreadable(key, &why)))?
+            }
+        };
+        if !change(&mut file)? {
+            return Ok(Swap::Done);
+        }
+        let bytes = file.to_bytes();
+        if bytes.len() as u64 > JSON_MAX_BYTES {
+            return Err(StoreError::Refused(format!("{key} would grow beyond 1 MiB; give a shorter reason")));
+        }
+        let tag = match &before {
+            None => self.bucket.create(&turn, key, bytes.into()).await?,
+            Some(before) => self.bucket.replace(&turn, key, &before.tag, bytes.into()).await?,
+        };
+        Ok(match tag {
+            Some(_) if turn.is_conditional() => Swap::Done,
+            Some(_) => Swap::Unsure,
+            None => Swap::Lost,
+        })
+    }
+}
+
+fn unreadable(key: &str, why: &str) -> String {
+    format!("every version is blocked, because {key} cannot be read ({why}); repair or remove that file")
+}
+
+fn too_long(size: u64) -> String {
+    format!("it has {size} bytes; more than 1 MiB is not read")
 }
 
 #[cfg(test)]

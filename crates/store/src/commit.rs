@@ -3,8 +3,9 @@
 //! `version.txt` is created once, and carries the digest of the image it was created for (as S3's user metadata), so
 //! that everybody knows who won, whatever was written beside it. Who finds another image and no `version.txt` does
 //! not write at once: somebody may be about to commit, and what is unfinished for a moment is left alone for so long.
-//! A publisher that stalls for longer than that and then wins may find its image replaced: whoever replaced it gives it
-//! back, and if that one is killed, publishing the winner's image again repairs the release.
+//! Then the version is claimed first ([`crate::claim`]), and nobody else commits it. Only a publisher that has claimed it
+//! already and stalls for longer than that, right before its commit, may find its image replaced afterwards: whoever
+//! replaced it gives it back, and if that one is killed, publishing the winner's image again repairs the release.
 //!
 //! A folder needs none of this: there writers take turns.
 
@@ -13,67 +14,169 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use contract::{ProductName, Sha256, Version};
 
-use crate::bucket::Read;
-use crate::catalog::Release;
+use crate::bucket::{Found, Read, Tag};
+use crate::catalog::{Described, Release};
+use crate::claim::Claimant;
 use crate::gate::taken_sentence;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
-use crate::put::Turn;
+use crate::put::{Condition, Progress, Turn, Write};
 use crate::settle::Settled;
 use crate::{Store, StoreError};
 
-/// How long another publisher's unfinished release is waited for: a few times what reading an image back and two small
+/// How long another publisher's unfinished release is waited for: a few times what reading an image back and three small
 /// writes take on a slow line.
 pub(crate) const UNFINISHED_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked at meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// An image on its way to being a release.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) product: ProductName,
+    pub(crate) version: Version,
+    pub(crate) image: Bytes,
+    pub(crate) metadata: Bytes,
+    /// The name of its chip, if we know it.
+    pub(crate) chip: Option<&'static str>,
+}
+
+/// What came of one attempt.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is published.
+    Done(Release),
+    /// It had been published before.
+    AlreadyThere(Release),
+    /// The version has other bytes; the sentence says so.
+    Taken(String),
+    /// Somebody else came in between; it is to be tried again.
+    Again,
+}
+
+/// Which image a release is meant to have.
+struct Meant {
+    /// The one that its `version.txt` was created for.
+    marked: Option<Sha256>,
+    /// The one that its metadata speaks of.
+    said: Option<Sha256>,
+    /// Whether that metadata can be this release's.
+    is_about: bool,
+}
+
+impl Work {
+    fn place(&self) -> Place {
+        Place::release(&self.product, &self.version)
+    }
+}
 
 impl Store {
-    /// Waits while another publisher may be about to commit. True: what lies there is left over and may be replaced,
-    /// or nothing does. False: something has changed.
-    pub(crate) async fn is_left_over(&self, place: &Place, image: &Bytes) -> Result<bool, StoreError> {
+    /// One attempt to publish, by whoever has the turn.
+    pub(crate) async fn attempt_once(
+        &self,
+        turn: &Turn,
+        work: &Work,
+        progress: Progress<'_>,
+    ) -> Result<Outcome, StoreError> {
+        if let Some(outcome) = self.published(turn, work).await? {
+            progress(work.image.len() as u64);
+            return Ok(outcome);
+        }
+        let place = work.place();
+        let Some(firmware) = self.lay(turn, work, progress).await? else { return Ok(Outcome::Again) };
+        progress(work.image.len() as u64);
+        let metadata =
+            self.bucket.settle(turn, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
+        let described = Described {
+            firmware: Found {
+                key: place.firmware(),
+                size: work.image.len() as u64,
+                tag: firmware.tag().clone(),
+            },
+            metadata: Metadata::parse(&work.metadata),
+            chip: work.chip.map(str::to_owned),
+        };
+        let is_committed = self.commit(turn, work, firmware, metadata).await?;
+        Ok(if is_committed { Outcome::Done(described.release(work.version.clone())) } else { Outcome::Again })
+    }
+
+    /// Brings the image to its place. `None`: another one lies there, whose publisher has committed or may be about to.
+    async fn lay(
+        &self,
+        turn: &Turn,
+        work: &Work,
+        progress: Progress<'_>,
+    ) -> Result<Option<Settled>, StoreError> {
+        let (place, image) = (work.place(), &work.image);
+        let key = place.firmware();
+        let (before, replaced) = match self.bucket.read(&key, FIRMWARE_MAX_BYTES).await? {
+            Read::Found(found) if found.bytes == *image => {
+                return Ok(Some(Settled::new(key, image.clone(), found.tag, None)));
+            }
+            Read::Missing => (None, None),
+            Read::Found(found) => (Some(found.tag), Some(found.bytes)),
+            // Nothing that we or a device could use, so nothing to give back.
+            Read::TooLong(_) => (self.bucket.find(&key).await?.map(|found| found.tag), None),
+        };
+        if let Some(tag) = &before
+            && !self.may_replace(turn, work, tag).await?
+        {
+            return Ok(None);
+        }
+        let condition = before.as_ref().map_or(Condition::Absent, Condition::Same);
+        let write = Write { key: &key, bytes: image.clone(), condition, progress };
+        let written = self.bucket.put(turn, write, object_store::Attributes::new()).await?;
+        Ok(written.map(|tag| Settled::new(key, image.clone(), tag, replaced)))
+    }
+
+    /// Waits while another publisher may be about to commit what lies there, and sees to it that it does not any more.
+    async fn may_replace(&self, turn: &Turn, work: &Work, tag: &Tag) -> Result<bool, StoreError> {
         if self.is_local() {
             return Ok(true);
         }
-        let Some(found) = self.bucket.find(&place.firmware()).await? else { return Ok(true) };
-        if found.size == image.len() as u64 && self.bucket.digest(&found).await? == crate::sha256(image) {
-            return Ok(true);
-        }
+        let place = work.place();
         let began = Instant::now();
         while began.elapsed() < self.patience {
             tokio::time::sleep(LOOK_EVERY.min(self.patience)).await;
             let now = self.bucket.find(&place.firmware()).await?;
             let is_committed = self.bucket.find(&place.version()).await?.is_some();
-            if is_committed || now.is_none_or(|now| now.tag != found.tag) {
+            if is_committed || now.is_none_or(|now| now.tag != *tag) {
                 return Ok(false);
             }
         }
-        Ok(true)
+        let digest = crate::sha256(&work.image);
+        Ok(!turn.is_conditional() || self.claim(turn, &work.product, &work.version, digest).await?.is_some())
     }
 
     /// Writes `version.txt` if the other two are what they should be. False: somebody else came in between.
-    pub(crate) async fn commit(
+    async fn commit(
         &self,
         turn: &Turn,
-        place: &Place,
-        version: &Version,
+        work: &Work,
         firmware: Settled,
         metadata: Settled,
     ) -> Result<bool, StoreError> {
-        let bucket = &self.bucket;
-        let ours = crate::sha256(firmware.bytes());
-        let is_whole = bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?;
-        if is_whole {
-            let text = format!("{version}\n");
-            if bucket.create_marked(turn, &place.version(), text.into(), &ours.to_string()).await?.is_some() {
-                // From here on the release exists, and nobody else begins to write it. Who had begun may still.
-                bucket.defend(turn, &firmware).await?;
-                bucket.defend(turn, &metadata).await?;
-                return Ok(true);
+        let (bucket, place, version) = (&self.bucket, work.place(), &work.version);
+        let ours = crate::sha256(&work.image);
+        if bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await? {
+            let has_claims = !self.is_local() && turn.is_conditional();
+            let held = if has_claims { self.claim(turn, &work.product, version, ours).await? } else { None };
+            if held.is_some() || !has_claims {
+                let (key, text) = (place.version(), format!("{version}\n"));
+                let created = bucket.create_marked(turn, &key, text.into(), &ours.to_string()).await?;
+                let claimant = match (&created, &held) {
+                    (Some(_), Some(held)) => self.claimant(held, version).await?,
+                    _ => Claimant::Us,
+                };
+                match claimant {
+                    Claimant::Us if created.is_some() => return Ok(true),
+                    Claimant::Other(whose) => return Err(lost(work, whose)),
+                    Claimant::Us | Claimant::SameSpelling => {}
+                }
             }
         }
         // An answer that was lost on its way makes our own version.txt look like another's.
-        if let Some(winner) = self.winner(place).await?
+        if let Some(winner) = self.winner(&place).await?
             && winner != Some(ours)
         {
             bucket.give_back(turn, firmware).await?;
@@ -94,56 +197,94 @@ impl Store {
         Ok(self.winner(place).await?.flatten())
     }
 
-    async fn said(&self, place: &Place) -> Result<Option<Sha256>, StoreError> {
-        Ok(match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
-            Read::Found(found) => Metadata::parse(&found.bytes).sha256(),
-            Read::Missing | Read::TooLong(_) => None,
+    /// Which image a release that has lost it had, if anything says so. Where no mark does, metadata may: there is nothing
+    /// left to be replaced wrongly.
+    pub(crate) async fn lost_image(
+        &self,
+        place: &Place,
+        version: &Version,
+    ) -> Result<Option<Sha256>, StoreError> {
+        Ok(self.meant(place, version).await?.image())
+    }
+
+    async fn meant(&self, place: &Place, version: &Version) -> Result<Meant, StoreError> {
+        let metadata = match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
+            Read::Found(found) => Metadata::parse(&found.bytes),
+            Read::Missing | Read::TooLong(_) => Metadata::default(),
+        };
+        Ok(Meant {
+            marked: self.owner(place).await?,
+            said: metadata.sha256(),
+            is_about: metadata.version().as_ref() == Some(version),
         })
     }
 
-    /// The release of that precedence, if it has these bytes; refused if it has others; `None` if there is none. Of a
-    /// release that is this image's and was damaged, what is damaged is written again.
-    pub(crate) async fn published(
-        &self,
-        turn: &Turn,
-        product: &ProductName,
-        version: &Version,
-        image: &Bytes,
-        metadata: &Bytes,
-    ) -> Result<Option<Release>, StoreError> {
+    /// What there is of that precedence already; `None` if there is nothing. Of a release that is this image's and was
+    /// damaged, what is damaged or missing is written again.
+    async fn published(&self, turn: &Turn, work: &Work) -> Result<Option<Outcome>, StoreError> {
+        let Work { product, version, image, metadata, .. } = work;
         let Some((place, spelled)) = self.find_release(product, version).await? else { return Ok(None) };
         let ours = crate::sha256(image);
-        let said = self.said(&place).await?;
-        let marked = self.owner(&place).await?;
-        let is_same = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
-            Read::Missing => return Err(gone(&place)),
-            Read::Found(found) => found.bytes == *image,
-            Read::TooLong(_) => false,
+        let meant = self.meant(&place, &spelled).await?;
+        let (is_same, is_ours) = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
+            Read::Missing => match meant.image() {
+                Some(meant) => (false, meant == ours),
+                None => return Err(gone(&place, &spelled)),
+            },
+            Read::Found(found) => {
+                let is_same = found.bytes == *image;
+                (is_same, meant.marked.map_or(is_same, |marked| marked == ours))
+            }
+            Read::TooLong(_) => (false, meant.marked == Some(ours)),
         };
-        let is_ours = marked.map_or(is_same, |winner| winner == ours);
-        if let (true, false, Some(winner)) = (is_same, is_ours, marked) {
-            return Err(StoreError::Refused(format!(
+        if let (true, false, Some(winner)) = (is_same, is_ours, meant.marked) {
+            return Ok(Some(Outcome::Taken(format!(
                 "version {spelled} of {product} is already published with other bytes (sha256 {winner}), which this \
                  image replaced when it was published at the same time: publish those bytes again, which repairs it, \
                  and this image under a higher version"
-            )));
+            ))));
         }
         if !is_ours {
-            return Err(StoreError::Refused(taken_sentence(product, &spelled)));
+            return Ok(Some(Outcome::Taken(taken_sentence(product, &spelled))));
         }
         if !is_same {
-            tracing::warn!(store.key = place.firmware(), "its image was replaced, and is put back");
+            tracing::warn!(
+                store.key = place.firmware(),
+                "its image was replaced or removed, and is put back"
+            );
             self.bucket.settle(turn, place.firmware(), image.clone(), FIRMWARE_MAX_BYTES).await?;
         }
-        if marked.is_some() && said.is_some_and(|said| said != ours) {
+        if meant.marked.is_some() && meant.said.is_some_and(|said| said != ours) {
             tracing::warn!(store.key = place.metadata(), "it spoke of another image, and is put back");
             self.bucket.settle(turn, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
         }
         let described = self.describe(&place, &spelled).await?;
-        Ok(Some(described.ok_or_else(|| gone(&place))?.release(spelled)))
+        let described = described.ok_or_else(|| gone(&place, &spelled))?;
+        Ok(Some(Outcome::AlreadyThere(described.release(spelled))))
     }
 }
 
-pub(crate) fn gone(place: &Place) -> StoreError {
-    StoreError::damaged(format!("{} has gone; look who removed it, and restore it", place.firmware()))
+impl Meant {
+    fn image(&self) -> Option<Sha256> {
+        self.marked.or(self.said.filter(|_| self.is_about))
+    }
+}
+
+/// This publisher stalled between its claim and its commit, for so long that another took the claim over.
+fn lost(work: &Work, whose: Option<Version>) -> StoreError {
+    let Work { product, version, .. } = work;
+    let other = whose.map_or_else(|| "another spelling of it".to_owned(), |version| version.to_string());
+    StoreError::damaged(format!(
+        "{version} of {product} was published, but so slowly that another publisher has claimed the same version for \
+         {other} meanwhile, and a version must be one image; look at `updraft releases -p {product}`, and if both are \
+         there, remove the version.txt of one of them"
+    ))
+}
+
+fn gone(place: &Place, version: &Version) -> StoreError {
+    StoreError::damaged(format!(
+        "{} has gone, and nothing says which image it was; restore it, or remove {} and publish {version} again",
+        place.firmware(),
+        place.version()
+    ))
 }

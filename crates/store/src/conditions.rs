@@ -28,6 +28,8 @@ pub(crate) enum Conditions {
     Kept,
     /// It writes in any case, or refuses to write at all if there is a condition.
     Ignored,
+    /// We may not write where that is found out, so it counts as ignored: that is safe, only slower.
+    Unknown,
 }
 
 /// How one conditional write was answered that must not take place.
@@ -40,24 +42,60 @@ enum Probed {
 }
 
 impl Bucket {
-    /// Finds out once. What cannot be found out for lack of permission counts as ignored: that is safe, only slower.
+    /// Finds out once, for a write.
     pub(crate) async fn conditions(&self) -> Result<Conditions, StoreError> {
         let Backing::S3 { location, .. } = &self.backing else { return Ok(Conditions::Kept) };
         if location.is_amazon() {
             return Ok(Conditions::Kept);
         }
-        self.known_conditions.get_or_try_init(|| self.probe()).await.copied()
+        let found = self.known_conditions.get_or_try_init(|| async {
+            let found = self.probe().await?;
+            if let Some(warning) = self.warning_of(found) {
+                tracing::warn!("{warning}");
+            }
+            Ok(found)
+        });
+        found.await.copied()
+    }
+
+    /// Finds out before anything is to be written. That we may not write where it is found out is nothing to warn of yet:
+    /// perhaps we only read.
+    pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
+        let Backing::S3 { location, .. } = &self.backing else { return Ok(()) };
+        if location.is_amazon() || self.known_conditions.initialized() {
+            return Ok(());
+        }
+        match self.probe().await? {
+            Conditions::Unknown => {}
+            found if self.known_conditions.set(found).is_ok() => {
+                if let Some(warning) = self.warning_of(found) {
+                    tracing::warn!("{warning}");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// What was found out; `None` before the first write.
     pub(crate) fn warning(&self) -> Option<String> {
-        (self.known_conditions.get() == Some(&Conditions::Ignored)).then(|| {
-            format!(
-                "{} does not keep conditional writes (If-None-Match, If-Match), so two programs that write to it at \
-                 the same moment can undo each other's change: let only one write at a time",
-                self.name()
-            )
-        })
+        self.warning_of(*self.known_conditions.get()?)
+    }
+
+    fn warning_of(&self, found: Conditions) -> Option<String> {
+        const UNDONE: &str =
+            "so two programs that write to it at the same moment can undo each other's change";
+        let bucket = self.name();
+        match found {
+            Conditions::Kept => None,
+            Conditions::Ignored => Some(format!(
+                "{bucket} does not keep conditional writes (If-None-Match, If-Match), {UNDONE}: let only one write at a time"
+            )),
+            Conditions::Unknown => Some(format!(
+                "permission denied to find out whether {bucket} keeps conditional writes (If-None-Match, If-Match), \
+                 {UNDONE}: the policy has to allow s3:PutObject on {PROBE} in {bucket}, or let only one write at a time"
+            )),
+        }
     }
 
     async fn probe(&self) -> Result<Conditions, StoreError> {
@@ -71,15 +109,11 @@ impl Bucket {
             Probed::Refused => self.try_condition(PutMode::Update(same)).await?,
             probed => probed,
         };
-        match found {
-            Probed::Refused => return Ok(Conditions::Kept),
-            Probed::Written | Probed::NotImplemented => tracing::warn!(
-                "{} does not keep conditional writes: let only one program write to it at a time",
-                self.name()
-            ),
-            Probed::Forbidden => {}
-        }
-        Ok(Conditions::Ignored)
+        Ok(match found {
+            Probed::Refused => Conditions::Kept,
+            Probed::Written | Probed::NotImplemented => Conditions::Ignored,
+            Probed::Forbidden => Conditions::Unknown,
+        })
     }
 
     async fn try_condition(&self, mode: PutMode) -> Result<Probed, StoreError> {

@@ -75,6 +75,14 @@ impl Verdict {
         self.findings.iter().any(Finding::refuses)
     }
 
+    /// The same verdict, but that the version was published with other bytes since it was given.
+    pub(crate) fn taken(mut self, sentence: String) -> Self {
+        self.findings.retain(|finding| finding.check != Check::VersionTaken);
+        self.findings.push(Finding { check: Check::VersionTaken, allowed: false, sentence });
+        self.findings.sort_by_key(|finding| finding.check);
+        self
+    }
+
     /// Why it is refused, in one sentence that names every refusal and how it can be overruled; `None` if it is not.
     pub fn refusal(&self) -> Option<String> {
         let allow = |finding: &Finding| {

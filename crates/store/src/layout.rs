@@ -52,6 +52,13 @@ pub(crate) fn releases(product: &ProductName) -> String {
     format!("{product}/releases")
 }
 
+/// Who is about to publish a version; one object for all spellings of a precedence. No channel can have this name.
+pub(crate) fn claim(product: &ProductName, version: &Version) -> String {
+    let text = version.as_str();
+    let precedence = text.split_once('+').map_or(text, |(precedence, _)| precedence);
+    format!("{product}/_claims/v{precedence}")
+}
+
 /// A product's blocked list.
 pub(crate) fn blocked(product: &ProductName) -> String {
     format!("{product}/rollback/blocked_versions.json")
@@ -106,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn spellings_of_one_precedence_have_one_claim_outside_of_channels_and_releases() {
+        let product = "p".parse().expect("a product");
+        let claim = |version: &str| claim(&product, &version.parse().expect("a version"));
+        assert_eq!(claim("1.0.0-rc.1+g1"), "p/_claims/v1.0.0-rc.1");
+        assert_eq!(claim("1.0.0-rc.1"), claim("1.0.0-rc.1+g2"));
+        assert!("_claims".parse::<ChannelName>().is_err());
+    }
+
+    #[test]
     fn only_images_are_served() {
         for key in [
             "esp32s3/production/firmware.bin",
@@ -121,6 +137,7 @@ mod tests {
             "esp32s3/product.json",
             "esp32s3/production/version.txt",
             "esp32s3/rollback/firmware.bin",
+            "esp32s3/_claims/firmware.bin",
             "esp32s3/releases/firmware.bin",
             "esp32s3/releases/1.0.0/firmware.bin",
             "esp32s3/releases/vv1.0.0/firmware.bin",

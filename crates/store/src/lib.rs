@@ -7,6 +7,7 @@
 mod blocked;
 mod bucket;
 mod catalog;
+mod claim;
 mod client;
 mod commit;
 mod conditions;
@@ -35,7 +36,7 @@ pub use gate::{
 };
 pub use layout::release_of;
 pub use product::{GateSettings, ProductFile};
-pub use publish::{Attempt, Publication, Published};
+pub use publish::{Attempt, NOTES_MAX_BYTES, Publication, Published};
 pub use signed::Refused;
 pub use store::{Object, Options, Store};
 

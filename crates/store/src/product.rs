@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::bucket::{Fetched, Read};
 use crate::gate::Check;
 use crate::layout::{self, JSON_MAX_BYTES};
+use crate::put::{Turn, to_its_end};
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
 
@@ -128,33 +129,45 @@ impl Store {
         let key = layout::product(product);
         for _ in 0..ROUNDS_MAX {
             let turn = self.bucket.turn().await?;
-            let found = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
-                Read::Missing => None,
-                Read::TooLong(size) => return Err(unreadable(&key, &format!("it has {size} bytes"))),
-                Read::Found(fetched) => Some(fetched),
-            };
-            let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
-            // A file that cannot be read is left to the person who wrote it.
-            let said = ProductFile::parse(bytes).map_err(|why| unreadable(&key, &why))?.slot_bytes;
-            if said.is_some_and(|said| said == smallest || (said < smallest && Some(said) != before)) {
-                return Ok(false);
+            let (store, key) = (self.clone(), key.clone());
+            let learn = to_its_end(async move { store.write_slot(turn, &key, smallest, before).await });
+            if let Some(is_written) = learn.await? {
+                return Ok(is_written);
             }
-            let mut map: Map<String, Value> =
-                serde_json::from_slice(bytes).map_err(|error| unreadable(&key, &error.to_string()))?;
-            map.insert(SLOT_BYTES.to_owned(), smallest.into());
-            let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
-            text.push(b'\n');
-            let written = match &found {
-                None => self.bucket.create(&turn, &key, text.into()).await?,
-                Some(Fetched { tag, .. }) => self.bucket.replace(&turn, &key, tag, text.into()).await?,
-            };
-            if written.is_some() {
-                return Ok(true);
-            }
-            drop(turn);
             pause().await;
         }
         Err(StoreError::damaged(format!("{key} is being written by another program")))
+    }
+
+    /// One attempt; `None` if somebody else has written in between.
+    async fn write_slot(
+        &self,
+        turn: Turn,
+        key: &str,
+        smallest: u32,
+        before: Option<u32>,
+    ) -> Result<Option<bool>, StoreError> {
+        let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
+            Read::Missing => None,
+            Read::TooLong(size) => return Err(unreadable(key, &format!("it has {size} bytes"))),
+            Read::Found(fetched) => Some(fetched),
+        };
+        let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
+        // A file that cannot be read is left to the person who wrote it.
+        let said = ProductFile::parse(bytes).map_err(|why| unreadable(key, &why))?.slot_bytes;
+        if said.is_some_and(|said| said == smallest || (said < smallest && Some(said) != before)) {
+            return Ok(Some(false));
+        }
+        let mut map: Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error.to_string()))?;
+        map.insert(SLOT_BYTES.to_owned(), smallest.into());
+        let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
+        text.push(b'\n');
+        let written = match &found {
+            None => self.bucket.create(&turn, key, text.into()).await?,
+            Some(Fetched { tag, .. }) => self.bucket.replace(&turn, key, tag, text.into()).await?,
+        };
+        Ok(written.map(|_| true))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::gate::Check;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::metadata::Metadata;
 use crate::publish::{Publication, Published};
-use crate::put::Turn;
+use crate::put::{Turn, to_its_end};
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
 
@@ -33,12 +33,16 @@ impl Store {
         let place = Place::channel(product, channel);
         for _ in 0..ROUNDS_MAX {
             let turn = self.bucket.turn().await?;
-            self.refuse_blocked(product, version).await?;
-            let release = self.copied(product, version).await?;
-            if self.copy_into(&turn, &place, release, product, version).await? {
+            let (store, place) = (self.clone(), place.clone());
+            let (product, version) = (product.clone(), version.clone());
+            let promote = async move {
+                store.refuse_blocked(&product, &version).await?;
+                let release = store.copied(&product, &version).await?;
+                store.copy_into(&turn, &place, release, &product, &version).await
+            };
+            if to_its_end(promote).await? {
                 return Ok(());
             }
-            drop(turn);
             pause().await;
         }
         Err(StoreError::damaged(format!(
@@ -134,16 +138,26 @@ impl Store {
         };
         let Read::Found(firmware) = self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? else {
             return Err(StoreError::damaged(format!(
-                "{} is missing or larger than 16 MiB, so it cannot be promoted",
+                "{} is missing or larger than 16 MiB, so it cannot be promoted; publish the image of {spelled} again, \
+                 which puts it back",
                 place.firmware()
             )));
         };
+        let digest = crate::sha256(&firmware.bytes);
+        if let Some(published) = self.owner(&place).await?.filter(|published| *published != digest) {
+            return Err(StoreError::damaged(format!(
+                "{} is not the image that {spelled} was published with (sha256 {published}), so it cannot be promoted; \
+                 publish that image as {spelled} again, which puts it back",
+                place.firmware()
+            )));
+        }
         let metadata = match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
             Read::Found(found) => {
                 let metadata = Metadata::parse(&found.bytes);
-                if metadata.sha256().is_some_and(|said| said != crate::sha256(&firmware.bytes)) {
+                if metadata.sha256().is_some_and(|said| said != digest) {
                     return Err(StoreError::damaged(format!(
-                        "{} is not the image whose sha256 {} gives, so it cannot be promoted",
+                        "{} is not the image whose sha256 {} gives, so it cannot be promoted; restore the one that is \
+                         wrong, or publish the image of {spelled} again",
                         place.firmware(),
                         place.metadata()
                     )));

@@ -4,14 +4,22 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use contract::{ProductName, Version};
 use image::{ImageError, Summary};
+use tokio::sync::mpsc;
 
 use crate::catalog::Release;
-use crate::commit::gone;
+use crate::commit::{Outcome, Work};
 use crate::gate::{Check, Facts, Slot, Verdict, judge};
-use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
+use crate::layout::JSON_MAX_BYTES;
 use crate::metadata::Metadata;
+use crate::put::{Turn, to_its_end};
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
+
+/// The most that the notes of a release may have, in bytes of UTF-8: percent-encoded they still fit into a request line.
+pub const NOTES_MAX_BYTES: usize = 16 * 1024;
+
+/// How often progress is told before anybody listens; an image has a few parts.
+const TOLD_MAX: usize = 32;
 
 /// What is to be published, besides the image itself.
 #[derive(Debug, Clone)]
@@ -124,6 +132,12 @@ impl Store {
         image: Bytes,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Attempt, StoreError> {
+        if publication.notes.as_ref().is_some_and(|notes| notes.len() > NOTES_MAX_BYTES) {
+            return Err(StoreError::Invalid(format!(
+                "the notes are longer than {} KiB; say the most important things there, and link to the rest",
+                NOTES_MAX_BYTES / 1024
+            )));
+        }
         let parsed = image::verify(&image);
         let verdict = self.verdict(publication, &image, &parsed).await?;
         let (false, Ok(summary), Some(version)) = (verdict.is_refused(), parsed, verdict.version.clone())
@@ -132,37 +146,57 @@ impl Store {
         };
         let product = &publication.product;
         let metadata = Metadata::of(publication, &version, &summary, &verdict.signers, Utc::now());
-        let metadata: Bytes = metadata.to_bytes().into();
-        if metadata.len() as u64 > JSON_MAX_BYTES {
-            return Err(StoreError::Invalid(
-                "the notes are too long: metadata.json would exceed 1 MiB".to_owned(),
-            ));
+        let work = Work {
+            product: product.clone(),
+            version: version.clone(),
+            image,
+            metadata: metadata.to_bytes().into(),
+            chip: verdict.chip,
+        };
+        if work.metadata.len() as u64 > JSON_MAX_BYTES {
+            return Err(StoreError::Invalid("metadata.json would exceed 1 MiB".to_owned()));
         }
-        let place = Place::release(product, &version);
         for _ in 0..ROUNDS_MAX {
             let turn = self.bucket.turn().await?;
-            if let Some(release) = self.published(&turn, product, &version, &image, &metadata).await? {
-                progress(image.len() as u64);
-                return Ok(Attempt::done(release, true, verdict));
+            match self.attempt_to_its_end(turn, work.clone(), progress).await? {
+                Outcome::Done(release) => return Ok(Attempt::done(release, false, verdict)),
+                Outcome::AlreadyThere(release) => return Ok(Attempt::done(release, true, verdict)),
+                Outcome::Taken(sentence) => return Ok(Attempt::Refused(Box::new(verdict.taken(sentence)))),
+                Outcome::Again => pause().await,
             }
-            if !self.is_left_over(&place, &image).await? {
-                continue;
-            }
-            let (key, limit) = (place.firmware(), FIRMWARE_MAX_BYTES);
-            let firmware = self.bucket.settle_telling(&turn, key, image.clone(), limit, progress).await?;
-            progress(image.len() as u64);
-            let said = self.bucket.settle(&turn, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
-            if self.commit(&turn, &place, &version, firmware, said).await? {
-                let described = self.describe(&place, &version).await?;
-                let described = described.ok_or_else(|| gone(&place))?;
-                return Ok(Attempt::done(described.release(version), false, verdict));
-            }
-            drop(turn);
-            pause().await;
         }
         Err(StoreError::damaged(format!(
             "somebody else is publishing {version} of {product} at the same time; run this again"
         )))
+    }
+
+    /// One attempt, which goes on if whoever asked goes away.
+    async fn attempt_to_its_end(
+        &self,
+        turn: Turn,
+        work: Work,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Outcome, StoreError> {
+        let (tell, mut told) = mpsc::channel(TOLD_MAX);
+        let store = self.clone();
+        let attempt = to_its_end(async move {
+            // Nobody may be left to be told.
+            let tell = move |bytes| tell.try_send(bytes).unwrap_or_default();
+            store.attempt_once(&turn, &work, &tell).await
+        });
+        tokio::pin!(attempt);
+        loop {
+            tokio::select! {
+                biased;
+                Some(bytes) = told.recv() => progress(bytes),
+                outcome = &mut attempt => {
+                    while let Ok(bytes) = told.try_recv() {
+                        progress(bytes);
+                    }
+                    return outcome;
+                }
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use object_store::{Attribute, Attributes, GetOptions, PutMode, PutOptions, UpdateVersion};
 use tokio::sync::OwnedMutexGuard;
+use tracing::Instrument;
 
 use crate::StoreError;
 use crate::bucket::{Backing, Bucket, Tag, path};
@@ -67,6 +68,22 @@ pub(crate) struct Write<'a> {
     pub(crate) progress: Progress<'a>,
 }
 
+/// Does what must not be left half done in a task of its own: who asked for it may go away, and what the task holds, the
+/// turn above all, is held until it has ended.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    task: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::spawn(task.in_current_span()).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::damaged(
+                "the program was ended while it wrote to the store; run the same command again",
+            )),
+        },
+    }
+}
+
 impl Bucket {
     /// Takes the right to write. The first time, finds out whether the bucket's server has conditions.
     pub(crate) async fn turn(&self) -> Result<Turn, StoreError> {
@@ -77,7 +94,7 @@ impl Bucket {
         let conditions = self.conditions().await?;
         let alone = match conditions {
             Conditions::Kept => None,
-            Conditions::Ignored => Some(Arc::clone(&self.writing).lock_owned().await),
+            Conditions::Ignored | Conditions::Unknown => Some(Arc::clone(&self.writing).lock_owned().await),
         };
         Ok(Turn { _lock: None, _alone: alone, conditions })
     }

@@ -1,7 +1,7 @@
 //! Making an object be certain bytes while others may be writing it too, and making sure that it stayed so.
 //!
-//! S3 can compare and write one object, not three. So a writer looks again after it has committed, and one that lost
-//! gives back what it had replaced; both only touch what is still as they left it, and so they end in one state.
+//! S3 can compare and write one object, not three. So one that lost gives back what it had replaced, if that is still as
+//! it left it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use object_store::Attributes;
 
 use crate::StoreError;
 use crate::bucket::{Bucket, Read, Tag};
-use crate::put::{Condition, Progress, Turn, Write};
+use crate::put::{Condition, Turn, Write};
 
 /// How often a write that lost against another is tried again.
 pub(crate) const ROUNDS_MAX: u32 = 20;
@@ -26,8 +26,12 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub(crate) fn new(key: String, bytes: Bytes, tag: Tag, replaced: Option<Bytes>) -> Self {
+        Self { key, bytes, tag, replaced }
+    }
+
+    pub(crate) fn tag(&self) -> &Tag {
+        &self.tag
     }
 }
 
@@ -40,20 +44,8 @@ impl Bucket {
         bytes: Bytes,
         limit: u64,
     ) -> Result<Settled, StoreError> {
-        self.settle_telling(turn, key, bytes, limit, &|_| ()).await
-    }
-
-    /// The same; `progress` is told how many bytes are there.
-    pub(crate) async fn settle_telling(
-        &self,
-        turn: &Turn,
-        key: String,
-        bytes: Bytes,
-        limit: u64,
-        progress: Progress<'_>,
-    ) -> Result<Settled, StoreError> {
         let put = async |condition: Condition<'_>| {
-            let write = Write { key: &key, bytes: bytes.clone(), condition, progress };
+            let write = Write { key: &key, bytes: bytes.clone(), condition, progress: &|_| () };
             self.put(turn, write, Attributes::new()).await
         };
         for _ in 0..ROUNDS_MAX {
@@ -84,15 +76,6 @@ impl Bucket {
     /// Whether nobody has written the object since.
     pub(crate) async fn stands(&self, settled: &Settled) -> Result<bool, StoreError> {
         Ok(self.find(&settled.key).await?.is_some_and(|found| found.tag == settled.tag))
-    }
-
-    /// Writes an object again that somebody else wrote meanwhile.
-    pub(crate) async fn defend(&self, turn: &Turn, settled: &Settled) -> Result<(), StoreError> {
-        if !self.stands(settled).await? {
-            let limit = crate::layout::FIRMWARE_MAX_BYTES;
-            self.settle(turn, settled.key.clone(), settled.bytes.clone(), limit).await?;
-        }
-        Ok(())
     }
 
     /// Puts back what was replaced, unless somebody else has written meanwhile.

@@ -1,4 +1,4 @@
-//! The store itself: opening it, signed URLs, serving objects, the blocked list.
+//! The store itself: opening it, signed URLs, serving objects.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,27 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use contract::{ProductName, Version};
 use futures_util::stream::{BoxStream, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::signer::{Method, Signer};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use url::Url;
 
-use crate::blocked::{Blocked, BlockedFile};
-use crate::bucket::{Backing, Bucket, Fetched, Read, path};
+use crate::bucket::{Backing, Bucket, path};
 use crate::client::client;
 use crate::commit::UNFINISHED_PATIENCE;
 use crate::error::{Action, explain};
-use crate::layout::{self, JSON_MAX_BYTES};
+use crate::layout;
 use crate::location::Location;
 use crate::{Refused, StoreError, signed};
-
-/// How often a write to the blocked list that lost against another is tried again. Each loss is another writer's win.
-const SWAPS_MAX: u32 = 200;
-
-/// How long after a write without conditions it is looked at again.
-const SETTLING: Duration = Duration::from_millis(400);
 
 /// What opening a store needs besides its URL.
 #[derive(Clone)]
@@ -154,7 +146,7 @@ impl Store {
     /// Finds out what [`Self::warning`] tells, before the first write. Writes up to three times, but only to a bucket
     /// that Amazon does not serve, and leaves one small object there.
     pub async fn prepare_to_write(&self) -> Result<(), StoreError> {
-        self.bucket.conditions().await.map(drop)
+        self.bucket.prepare().await
     }
 
     /// Whether the store answers: one request.
@@ -248,94 +240,6 @@ impl Store {
             .map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
         Object { size, range, etag, stream: stream.boxed() }
     }
-
-    /// The blocked list, read afresh.
-    pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
-        let key = layout::blocked(product);
-        Ok(match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
-            Read::Missing => Blocked::List(BTreeMap::new()),
-            Read::TooLong(size) => Blocked::Unreadable(unreadable(&key, &too_long(size))),
-            Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
-                Ok(file) => Blocked::List(file.list()),
-                Err(why) => Blocked::Unreadable(unreadable(&key, &why)),
-            },
-        })
-    }
-
-    /// Blocks a version, published or not. Blocking it again changes its reason, if one is given.
-    pub async fn block(
-        &self,
-        product: &ProductName,
-        version: &Version,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        let reason = reason.trim();
-        self.change_blocked(product, |file| Ok(file.block(version, reason))).await
-    }
-
-    /// Takes a version off the blocked list; `NotFound` if it is not on it.
-    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
-        self.change_blocked(product, |file| {
-            if file.unblock(version) {
-                return Ok(true);
-            }
-            Err(StoreError::NotFound(format!("version {version} of {product} is not blocked")))
-        })
-        .await
-    }
-
-    /// Reads, changes and writes the list until nobody else has written in between.
-    async fn change_blocked(
-        &self,
-        product: &ProductName,
-        change: impl Fn(&mut BlockedFile) -> Result<bool, StoreError>,
-    ) -> Result<(), StoreError> {
-        let key = layout::blocked(product);
-        let mut written = false;
-        for attempt in 0..SWAPS_MAX {
-            let turn = self.bucket.turn().await?;
-            let before = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
-                Read::Missing => None,
-                Read::TooLong(size) => return Err(StoreError::Refused(unreadable(&key, &too_long(size)))),
-                Read::Found(fetched) => Some(fetched),
-            };
-            let mut file = match &before {
-                None => BlockedFile::default(),
-                Some(Fetched { bytes, .. }) => {
-                    BlockedFile::parse(bytes).map_err(|why| StoreError::Refused(unreadable(&key, &why)))?
-                }
-            };
-            match change(&mut file) {
-                Ok(true) => {}
-                // What was written a moment ago still stands.
-                Err(StoreError::NotFound(_)) if written => return Ok(()),
-                unchanged => return unchanged.map(drop),
-            }
-            let bytes = file.to_bytes();
-            if bytes.len() as u64 > JSON_MAX_BYTES {
-                return Err(StoreError::Refused(format!(
-                    "{key} would grow beyond 1 MiB; give a shorter reason"
-                )));
-            }
-            let tag = match &before {
-                None => self.bucket.create(&turn, &key, bytes.into()).await?,
-                Some(before) => self.bucket.replace(&turn, &key, &before.tag, bytes.into()).await?,
-            };
-            if tag.is_some() && turn.is_conditional() {
-                return Ok(());
-            }
-            written |= tag.is_some();
-            drop(turn);
-            if written {
-                // Somebody else may be writing over it just now.
-                tokio::time::sleep(SETTLING).await;
-            }
-            tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
-        }
-        Err(StoreError::damaged(format!(
-            "{key} was changed by others each of the {SWAPS_MAX} times this was tried; run it again later"
-        )))
-    }
 }
 
 fn servable(key: &str) -> Result<(), StoreError> {
@@ -343,12 +247,4 @@ fn servable(key: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::NotFound(format!("{key:?} is not the image of a release or of a channel")))
-}
-
-fn unreadable(key: &str, why: &str) -> String {
-    format!("every version is blocked, because {key} cannot be read ({why}); repair or remove that file")
-}
-
-fn too_long(size: u64) -> String {
-    format!("it has {size} bytes; more than 1 MiB is not read")
 }

@@ -206,18 +206,26 @@ impl Store {
         image: &Image,
     ) -> Result<Taken, StoreError> {
         let Some(version) = version else { return Ok(Taken::Free) };
-        if known.sizes.iter().any(|(release, _)| release == version) {
+        let is_listed = known.sizes.iter().any(|(release, _)| release == version);
+        let key = Place::release(product, version).version();
+        // A release that has lost its image is not among them.
+        if is_listed || self.bucket.find(&key).await?.is_some() {
             // Looked up as a publish does it, which also sees what contradicts itself.
             let Some((place, spelled)) = self.find_release(product, version).await? else {
                 return Ok(Taken::Free);
             };
-            let same = match self.bucket.find(&place.firmware()).await? {
-                Some(firmware) => self.is_image(&firmware, image).await?,
-                None => false,
-            };
             // A release that is this image's and was damaged is repaired by publishing it again.
-            let ours = same || self.owner(&place).await? == Some(image.sha256);
-            return Ok(if ours { Taken::SameBytes(spelled) } else { Taken::OtherBytes(spelled) });
+            let is_ours = match self.bucket.find(&place.firmware()).await? {
+                Some(firmware) => {
+                    self.is_image(&firmware, image).await? || self.owner(&place).await? == Some(image.sha256)
+                }
+                None => match self.lost_image(&place, &spelled).await? {
+                    Some(lost) => lost == image.sha256,
+                    // Nobody knows, which the publish itself says.
+                    None => return Ok(Taken::Free),
+                },
+            };
+            return Ok(if is_ours { Taken::SameBytes(spelled) } else { Taken::OtherBytes(spelled) });
         }
         match known.by_hand {
             Some(Deployed { version: deployed, firmware: Some(firmware), .. })

@@ -85,8 +85,31 @@ async fn who_only_reads_is_not_made_to_write() {
     assert!(front.asked().iter().all(|line| line.starts_with("GET") || line.starts_with("HEAD")));
     // A server that may not write finds nothing out, and has nothing to say.
     place.store.prepare_to_write().await.expect("no trouble");
+    assert_eq!(place.store.warning(), None);
     let error = place.publish("1.1.0", &s3_image("1.1.0", 1)).await.expect_err("forbidden");
     assert!(error.to_string().contains("s3:PutObject"), "{error}");
+}
+
+/// A policy that allows writes below releases only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_under_which_conditions_cannot_be_found_out_is_warned_of() {
+    let front = Front::before(moto(), |parts| {
+        if parts.method == "PUT" && parts.uri.path().ends_with("/updraft-probe") {
+            return Rule::Answer(s3_error(403, "AccessDenied", ""));
+        }
+        Rule::Pass
+    });
+    let place = Place::behind(&front.url, &moto_bucket().await).await;
+    place.store.prepare_to_write().await.expect("no trouble");
+    assert_eq!(place.store.warning(), None, "nothing is written yet");
+    place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+    let warning = place.store.warning().expect("a warning");
+    for part in ["permission denied", "s3:PutObject", "updraft-probe", "let only one write at a time"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+    front.asked();
+    place.promote("1.0.0").await.expect("promoted");
+    assert!(!front.asked().iter().any(|line| line.contains("updraft-probe")), "asked once for all writes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

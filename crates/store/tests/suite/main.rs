@@ -14,9 +14,11 @@
 mod again;
 mod blocked;
 mod by_hand;
+mod claims;
 mod conditions;
 mod credentials;
 mod cuts;
+mod dropped;
 mod gate;
 mod killed;
 mod parts;
@@ -25,6 +27,7 @@ mod presigned;
 mod promote;
 mod publish;
 mod races;
+mod repair;
 mod sentences;
 mod servers;
 mod signed;
@@ -60,6 +63,7 @@ in_all! {
     publish::the_gate_says_no_in_a_sentence,
     publish::the_first_image_fixes_the_chip,
     publish::a_version_comes_from_the_image_only_if_it_is_its_own,
+    publish::notes_longer_than_16_kib_are_refused_before_anything_is_written,
     gate::each_refusal_and_each_warning_has_its_name_its_level_and_its_sentence,
     gate::the_command_for_a_merged_image_cuts_the_application_out,
     gate::what_is_published_is_published_again_whatever_became_of_the_product,
@@ -86,6 +90,10 @@ in_all! {
     by_hand::a_change_by_another_program_is_seen_at_once,
     parts::a_long_image_is_published_and_promoted,
     parts::of_two_publishers_of_long_images_one_wins,
+    claims::of_two_spellings_published_at_once_one_wins,
+    claims::a_refusal_found_at_the_last_moment_is_the_gate_s,
+    repair::a_release_that_lost_its_image_gets_it_back_and_no_other,
+    repair::metadata_of_the_release_itself_is_enough_to_repair_it,
     races::a_hundred_rounds_of_two_writers_lose_no_block,
     races::of_two_publishers_exactly_one_wins,
     races::version_txt_never_names_a_missing_image,

@@ -3,7 +3,7 @@ use contract::Sha256;
 use image::Chip;
 use image::build::Build;
 use sha2::Digest;
-use updraft_store::{Publication, StoreError};
+use updraft_store::{NOTES_MAX_BYTES, Publication, StoreError};
 
 use crate::place::{Place, image, product, s3_image, v};
 
@@ -156,4 +156,21 @@ pub(crate) async fn a_version_comes_from_the_image_only_if_it_is_its_own(place: 
         assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
         assert!(error.to_string().contains("--version"), "{error}");
     }
+}
+
+pub(crate) async fn notes_longer_than_16_kib_are_refused_before_anything_is_written(place: &Place) {
+    let with = |notes: String| Publication {
+        version: Some(v("1.0.0")),
+        notes: Some(notes),
+        ..Publication::new(product())
+    };
+    let image = s3_image("1.0.0", 1);
+    let long = with("\u{e9}".repeat(NOTES_MAX_BYTES / 2) + "x");
+    let error = place.store.publish(&long, image.clone(), &|_| ()).await.expect_err("too long");
+    assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
+    assert!(error.to_string().contains("longer than 16 KiB"), "{error}");
+    assert!(place.get("esp32s3/releases/v1.0.0/firmware.bin").await.is_none());
+    let most = with("\u{e9}".repeat(NOTES_MAX_BYTES / 2));
+    let published = place.store.publish(&most, image, &|_| ()).await.expect("as long as they may be");
+    assert_eq!(published.release.notes, most.notes);
 }

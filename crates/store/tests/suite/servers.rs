@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -129,6 +130,8 @@ pub(crate) enum Rule {
     Hang,
     /// Passes it on, and never answers.
     PassAndHang,
+    /// Passes it on after a while.
+    PassAfter(Duration),
 }
 
 /// A front before another server, and what was asked there.
@@ -160,6 +163,7 @@ impl Front {
                         pass(&http, &target, parts, body).await;
                         return std::future::pending().await;
                     }
+                    Rule::PassAfter(delay) => tokio::time::sleep(delay).await,
                     Rule::Pass => {}
                 }
                 pass(&http, &target, parts, body).await

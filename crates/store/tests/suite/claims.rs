@@ -1,0 +1,155 @@
+//! The claim to a version: of spellings of one precedence that are published at once, one becomes a release.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use updraft_store::{Attempt, Check, Publication, StoreError};
+
+use crate::place::{Place, moto_bucket, product, publish, s3_image, v};
+use crate::servers::{Front, Rule, moto};
+
+const CLAIM: &str = "esp32s3/_claims/v1.0.0";
+
+pub(crate) async fn of_two_spellings_published_at_once_one_wins(place: &Place) {
+    for round in 0..10 {
+        let versions = ["g1", "g2"].map(|build| format!("1.{round}.0+{build}"));
+        let images = [1, 2].map(|seed| s3_image(&format!("1.{round}.0"), seed));
+        let stores = [place.again().await, place.again().await];
+        let (x, y) = tokio::join!(
+            publish(&stores[0], &versions[0], &images[0]),
+            publish(&stores[1], &versions[1], &images[1])
+        );
+        let winner = match (&x, &y) {
+            (Ok(_), Err(StoreError::Refused(_))) => 0,
+            (Err(StoreError::Refused(_)), Ok(_)) => 1,
+            both => panic!("round {round}: {both:?}"),
+        };
+        let releases = place.store.releases(&product()).await.expect("listed");
+        let of_round: Vec<_> = releases.iter().filter(|release| release.version == v(&versions[0])).collect();
+        assert_eq!(of_round.len(), 1, "{of_round:?}");
+        assert_eq!(of_round[0].version.as_str(), versions[winner]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_says_which_image_becomes_the_release_and_is_no_channel() {
+    let place = Place::moto().await;
+    let image = s3_image("1.0.0", 1);
+    let published = place.publish("1.0.0+g1", &image).await.expect("published");
+    let claim: serde_json::Value = serde_json::from_str(&place.text(CLAIM).await).expect("JSON");
+    let digest = published.release.sha256.expect("known");
+    assert_eq!(claim, serde_json::json!({"version": "1.0.0+g1", "sha256": digest.to_string()}));
+    assert!(place.store.channels(&product()).await.expect("listed").is_empty());
+    assert_eq!(place.store.releases(&product()).await.expect("listed").len(), 1);
+    assert!("_claims".parse::<contract::ChannelName>().is_err());
+    let folder = Place::folder().await;
+    folder.publish("1.0.0", &image).await.expect("published");
+    assert!(!folder.path().join("esp32s3/_claims").exists(), "a folder has its lock");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_nobody_made_good_is_taken_over_after_a_while() {
+    for left in [
+        r#"{"version":"1.0.0+killed","sha256":"0000000000000000000000000000000000000000000000000000000000000000"}"#,
+        "{}",
+        "",
+    ] {
+        let place = Place::moto().await;
+        place.put(CLAIM, left).await;
+        let patient = place.again().await.patient(Duration::from_millis(600));
+        let began = std::time::Instant::now();
+        publish(&patient, "1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+        assert!(
+            began.elapsed() >= Duration::from_millis(600),
+            "{left}: it may be a publisher that is only slow"
+        );
+        assert!(place.text(CLAIM).await.contains("\"version\":\"1.0.0\""), "{left}");
+        place.promote("1.0.0").await.expect("whole");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_to_a_publisher_that_is_only_slow_is_refused_with_a_finding() {
+    let place = Place::moto().await;
+    let (mine, other) = (s3_image("1.0.0", 1), s3_image("1.0.0", 2));
+    // Another publisher stands right before its version.txt.
+    use sha2::Digest;
+    let digest = contract::Sha256(sha2::Sha256::digest(&other).into());
+    place.put(CLAIM, format!("{{\"version\":\"1.0.0+slow\",\"sha256\":\"{digest}\"}}")).await;
+    place.put("esp32s3/releases/v1.0.0+slow/firmware.bin", other).await;
+    let store = place.again().await.patient(Duration::from_secs(20));
+    let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
+    let run = tokio::spawn(async move { store.attempt(&publication, mine, &|_| ()).await });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!run.is_finished(), "it waits");
+    place.put("esp32s3/releases/v1.0.0+slow/version.txt", "1.0.0+slow\n").await;
+    let Ok(Attempt::Refused(verdict)) = run.await.expect("no panic") else { panic!("the other one won") };
+    let taken: Vec<_> = verdict.findings.iter().filter(|finding| finding.refuses()).collect();
+    assert_eq!(taken.len(), 1, "{taken:?}");
+    assert_eq!(taken[0].check, Check::VersionTaken);
+    assert!(taken[0].sentence.contains("version 1.0.0+slow of esp32s3 is already published"), "{taken:?}");
+    assert!(matches!(verdict.error(), Some(StoreError::Refused(_))));
+    assert!(place.get("esp32s3/releases/v1.0.0/version.txt").await.is_none());
+}
+
+/// Two at once, each of which finds the gate open: the loser is told by the gate all the same.
+pub(crate) async fn a_refusal_found_at_the_last_moment_is_the_gate_s(place: &Place) {
+    let mut refused = 0;
+    for round in 0..10 {
+        let version = format!("1.{round}.0");
+        let publication = Publication { version: Some(v(&version)), ..Publication::new(product()) };
+        let stores = [place.again().await, place.again().await];
+        let images = [s3_image(&version, 1), s3_image(&version, 2)];
+        let (x, y) = tokio::join!(
+            stores[0].attempt(&publication, images[0].clone(), &|_| ()),
+            stores[1].attempt(&publication, images[1].clone(), &|_| ())
+        );
+        for said in [x.expect("an answer"), y.expect("an answer")] {
+            if let Attempt::Refused(verdict) = said {
+                assert!(verdict.is_refused());
+                assert!(verdict.findings.iter().any(|finding| finding.check == Check::VersionTaken));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 10);
+}
+
+/// Stalls right before its version.txt for longer than anybody waits, while another spelling is published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_publisher_that_lost_its_claim_says_so() {
+    let bucket = moto_bucket().await;
+    let place = Place::behind(moto(), &bucket).await;
+    let waiting = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = std::sync::Arc::clone(&waiting);
+    let front = Front::before(moto(), move |parts| {
+        if parts.method == Method::PUT && parts.uri.path().ends_with("/version.txt") {
+            seen.store(true, std::sync::atomic::Ordering::Relaxed);
+            return Rule::PassAfter(Duration::from_secs(2));
+        }
+        Rule::Pass
+    });
+    let stalled = Place::behind(&front.url, &bucket).await;
+    let run = tokio::spawn(async move { stalled.publish("1.0.0+g1", &s3_image("1.0.0", 1)).await });
+    while !waiting.load(std::sync::atomic::Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    place.publish("1.0.0+g2", &s3_image("1.0.0", 2)).await.expect("it was left alone for long enough");
+    let error = run.await.expect("no panic").expect_err("another has its place");
+    let text = error.to_string();
+    assert!(text.contains("1.0.0+g1") && text.contains("1.0.0+g2"), "{text}");
+    assert!(text.contains("updraft releases"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publish_asks_the_bucket_so_often() {
+    let front = Front::before(moto(), |_| Rule::Pass);
+    let place = Place::behind(&front.url, &moto_bucket().await).await;
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+    place.store.prepare_to_write().await.expect("it answers");
+    front.asked();
+    place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+    let asked = front.asked();
+    println!("{} requests:\n{}", asked.len(), asked.join("\n"));
+    assert!(asked.len() <= 20, "{asked:?}");
+}

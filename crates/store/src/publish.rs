@@ -181,7 +181,7 @@ impl Store {
         let store = self.clone();
         let attempt = to_its_end(async move {
             // Nobody may be left to be told.
-            let tell = move |bytes| tell.try_send(bytes).unwrap_or_default();
+            let tell = move |bytes| tell.try_send(bytes).unwrap_or(());
             store.attempt_once(&turn, &work, &tell).await
         });
         tokio::pin!(attempt);

@@ -1,8 +1,13 @@
 //! The claim to a version: of spellings of one precedence that are published at once, one becomes a release.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::Method;
+use contract::Sha256;
+use sha2::Digest;
+use tokio::sync::Semaphore;
 use updraft_store::{Attempt, Check, Publication, StoreError};
 
 use crate::place::{Place, moto_bucket, product, publish, s3_image, v};
@@ -73,8 +78,7 @@ async fn who_loses_to_a_publisher_that_is_only_slow_is_refused_with_a_finding() 
     let place = Place::moto().await;
     let (mine, other) = (s3_image("1.0.0", 1), s3_image("1.0.0", 2));
     // Another publisher stands right before its version.txt.
-    use sha2::Digest;
-    let digest = contract::Sha256(sha2::Sha256::digest(&other).into());
+    let digest = Sha256(sha2::Sha256::digest(&other).into());
     place.put(CLAIM, format!("{{\"version\":\"1.0.0+slow\",\"sha256\":\"{digest}\"}}")).await;
     place.put("esp32s3/releases/v1.0.0+slow/firmware.bin", other).await;
     let store = place.again().await.patient(Duration::from_secs(20));
@@ -120,21 +124,22 @@ pub(crate) async fn a_refusal_found_at_the_last_moment_is_the_gate_s(place: &Pla
 async fn a_stalled_publisher_that_lost_its_claim_says_so() {
     let bucket = moto_bucket().await;
     let place = Place::behind(moto(), &bucket).await;
-    let waiting = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let seen = std::sync::Arc::clone(&waiting);
+    let (waiting, permits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
+    let (seen, held) = (Arc::clone(&waiting), Arc::clone(&permits));
     let front = Front::before(moto(), move |parts| {
         if parts.method == Method::PUT && parts.uri.path().ends_with("/version.txt") {
-            seen.store(true, std::sync::atomic::Ordering::Relaxed);
-            return Rule::PassAfter(Duration::from_secs(2));
+            seen.store(true, Ordering::Relaxed);
+            return Rule::PassWhen(Arc::clone(&held));
         }
         Rule::Pass
     });
     let stalled = Place::behind(&front.url, &bucket).await;
     let run = tokio::spawn(async move { stalled.publish("1.0.0+g1", &s3_image("1.0.0", 1)).await });
-    while !waiting.load(std::sync::atomic::Ordering::Relaxed) {
+    while !waiting.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     place.publish("1.0.0+g2", &s3_image("1.0.0", 2)).await.expect("it was left alone for long enough");
+    permits.add_permits(1);
     let error = run.await.expect("no panic").expect_err("another has its place");
     let text = error.to_string();
     assert!(text.contains("1.0.0+g1") && text.contains("1.0.0+g2"), "{text}");

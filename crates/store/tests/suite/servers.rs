@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -13,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 /// What both servers are told to be given.
 pub(crate) const KEY_ID: &str = "test";
@@ -130,8 +130,8 @@ pub(crate) enum Rule {
     Hang,
     /// Passes it on, and never answers.
     PassAndHang,
-    /// Passes it on after a while.
-    PassAfter(Duration),
+    /// Passes it on when it is let through.
+    PassWhen(Arc<Semaphore>),
 }
 
 /// A front before another server, and what was asked there.
@@ -163,7 +163,7 @@ impl Front {
                         pass(&http, &target, parts, body).await;
                         return std::future::pending().await;
                     }
-                    Rule::PassAfter(delay) => tokio::time::sleep(delay).await,
+                    Rule::PassWhen(permits) => permits.acquire().await.expect("it stays open").forget(),
                     Rule::Pass => {}
                 }
                 pass(&http, &target, parts, body).await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -87,6 +88,14 @@ impl fmt::Debug for Object {
 }
 
 impl Store {
+    /// The folder that a store's URL names, if there is nothing by that name; [`Self::open`] would make it.
+    pub fn missing_folder(url: &str) -> Result<Option<PathBuf>, StoreError> {
+        Ok(match Location::parse(url)? {
+            Location::Folder(folder) if matches!(folder.try_exists(), Ok(false)) => Some(folder),
+            Location::Folder(_) | Location::S3(_) => None,
+        })
+    }
+
     /// Opens `file:PATH` (made if it is not there) or `s3://bucket?region=…&endpoint=…&path_style=…`. Of S3 nothing is
     /// asked yet; see [`Self::check`].
     #[allow(clippy::unused_async, reason = "opening a store may come to ask it")]

@@ -98,6 +98,7 @@ async fn a_block_that_is_dropped_in_mid_write_undoes_nobody_else_s() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_learnt_and_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
+    place.put("esp32s3/product.json", r#"{"slot_bytes":3000000}"#).await;
     let (first, begun) = slow(&place).await;
     let task = tokio::spawn(async move { first.learn_slot(&product(), 2_000_000, None).await });
     begun.acquire().await.expect("open").forget();

@@ -57,7 +57,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let target = args.target.open().await?;
+    let target = args.target.open_or_make().await?;
     let bytes = Bytes::from(image::read(&args.image)?);
     let publication = publication(&args).await;
     let answer = match &target {

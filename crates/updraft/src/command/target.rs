@@ -48,9 +48,29 @@ pub(crate) enum Target {
 }
 
 impl TargetArgs {
+    /// For who only reads, or changes what is there: a folder must be there, or a slip of the pen would look like an
+    /// empty store.
     pub(crate) async fn open(&self) -> anyhow::Result<Target> {
+        if let Some(url) = &self.store
+            && let Some(folder) = Store::missing_folder(url)?
+        {
+            anyhow::bail!(
+                "There is no folder {}, so there is no store; correct --store, or publish to it first, which makes it.",
+                folder.display()
+            );
+        }
+        self.open_or_make().await
+    }
+
+    /// For who publishes: a folder that is not there is made, and that is said.
+    pub(crate) async fn open_or_make(&self) -> anyhow::Result<Target> {
         if let Some(url) = &self.store {
-            return Ok(Target::Store(Store::open(url, Options::default()).await?));
+            let missing = Store::missing_folder(url)?;
+            let store = Store::open(url, Options::default()).await?;
+            if let Some(folder) = missing {
+                eprintln!("updraft: made the folder {} for the store", folder.display());
+            }
+            return Ok(Target::Store(store));
         }
         match self.server.clone().map_or_else(server_of_the_environment, |server| Ok(Some(server)))? {
             Some(server) => Ok(Target::Server(ApiClient::new(&server, self.token.as_deref())?)),
@@ -87,4 +107,23 @@ pub(crate) async fn require_product(store: &Store, product: &ProductName) -> any
         return Ok(());
     }
     anyhow::bail!("There is no product {product} in the store.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_who_publishes_makes_a_folder() {
+        let above = tempfile::tempdir().expect("a folder");
+        let folder = above.path().join("stroe");
+        let target =
+            TargetArgs { server: None, token: None, store: Some(format!("file:{}", folder.display())) };
+        let error = target.open().await.err().expect("there is no such folder").to_string();
+        assert!(error.contains(&format!("There is no folder {}", folder.display())), "{error}");
+        assert!(!folder.exists());
+        target.open_or_make().await.expect("made");
+        assert!(folder.is_dir());
+        target.open().await.expect("it is there now");
+    }
 }

@@ -4,8 +4,9 @@
 //! [`PROBE`] that no server with conditions lets through. Where there are none, every write is preceded and followed by
 //! a look, the blocked list is looked at again a moment later, and one process writes one object at a time. Then two
 //! programs that write within the same fraction of a second can still undo each other's write unseen: of two
-//! publishers both may believe to have won, and the later promote or block wins. What a device is given stays whole
-//! all the same, as `version.txt` is written last, and only beside an image that was read back.
+//! publishers both may believe to have won, two spellings of one version may both become releases, as nothing is claimed
+//! there, and the later promote or block wins. What a device is given stays whole all the same, as `version.txt` is
+//! written last, and only beside an image that was read back.
 
 use bytes::Bytes;
 use object_store::{ObjectStore, PutMode, PutOptions, UpdateVersion};

@@ -8,18 +8,23 @@ use axum::http::Method;
 use contract::Sha256;
 use sha2::Digest;
 use tokio::sync::Semaphore;
-use updraft_store::{Attempt, Check, Publication, StoreError};
+use updraft_store::{Attempt, Check, Publication, Store, StoreError};
 
 use crate::place::{Place, moto_bucket, product, publish, s3_image, v};
 use crate::servers::{Front, Rule, moto};
 
 const CLAIM: &str = "esp32s3/_claims/v1.0.0";
 
+/// As long as anybody waits, however slow this machine is.
+async fn patient(place: &Place) -> Store {
+    place.again().await.patient(Duration::from_secs(20))
+}
+
 pub(crate) async fn of_two_spellings_published_at_once_one_wins(place: &Place) {
     for round in 0..10 {
         let versions = ["g1", "g2"].map(|build| format!("1.{round}.0+{build}"));
         let images = [1, 2].map(|seed| s3_image(&format!("1.{round}.0"), seed));
-        let stores = [place.again().await, place.again().await];
+        let stores = [patient(place).await, patient(place).await];
         let (x, y) = tokio::join!(
             publish(&stores[0], &versions[0], &images[0]),
             publish(&stores[1], &versions[1], &images[1])
@@ -102,7 +107,7 @@ pub(crate) async fn a_refusal_found_at_the_last_moment_is_the_gate_s(place: &Pla
     for round in 0..10 {
         let version = format!("1.{round}.0");
         let publication = Publication { version: Some(v(&version)), ..Publication::new(product()) };
-        let stores = [place.again().await, place.again().await];
+        let stores = [patient(place).await, patient(place).await];
         let images = [s3_image(&version, 1), s3_image(&version, 2)];
         let (x, y) = tokio::join!(
             stores[0].attempt(&publication, images[0].clone(), &|_| ()),

@@ -79,7 +79,9 @@ impl Store {
         progress: Progress<'_>,
     ) -> Result<Outcome, StoreError> {
         if let Some(outcome) = self.published(turn, work).await? {
-            progress(work.image.len() as u64);
+            if let Outcome::AlreadyThere(_) = &outcome {
+                progress(work.image.len() as u64);
+            }
             return Ok(outcome);
         }
         let place = work.place();
@@ -156,24 +158,11 @@ impl Store {
         firmware: Settled,
         metadata: Settled,
     ) -> Result<bool, StoreError> {
-        let (bucket, place, version) = (&self.bucket, work.place(), &work.version);
+        let (bucket, place) = (&self.bucket, work.place());
         let ours = crate::sha256(&work.image);
-        if bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await? {
-            let has_claims = !self.is_local() && turn.is_conditional();
-            let held = if has_claims { self.claim(turn, &work.product, version, ours).await? } else { None };
-            if held.is_some() || !has_claims {
-                let (key, text) = (place.version(), format!("{version}\n"));
-                let created = bucket.create_marked(turn, &key, text.into(), &ours.to_string()).await?;
-                let claimant = match (&created, &held) {
-                    (Some(_), Some(held)) => self.claimant(held, version).await?,
-                    _ => Claimant::Us,
-                };
-                match claimant {
-                    Claimant::Us if created.is_some() => return Ok(true),
-                    Claimant::Other(whose) => return Err(lost(work, whose)),
-                    Claimant::Us | Claimant::SameSpelling => {}
-                }
-            }
+        let is_whole = bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?;
+        if is_whole && self.create_version(turn, work, ours).await? {
+            return Ok(true);
         }
         // An answer that was lost on its way makes our own version.txt look like another's.
         if let Some(winner) = self.winner(&place).await?
@@ -183,6 +172,28 @@ impl Store {
             bucket.give_back(turn, metadata).await?;
         }
         Ok(false)
+    }
+
+    async fn create_version(&self, turn: &Turn, work: &Work, image: Sha256) -> Result<bool, StoreError> {
+        let (key, version) = (work.place().version(), &work.version);
+        let mut held = None;
+        if !self.is_local() && turn.is_conditional() {
+            held = self.claim(turn, &work.product, version, image).await?;
+            if held.is_none() {
+                return Ok(false);
+            }
+        }
+        let (text, mark) = (format!("{version}\n"), image.to_string());
+        if self.bucket.create_marked(turn, &key, text.into(), &mark).await?.is_none() {
+            return Ok(false);
+        }
+        let Some(held) = held else { return Ok(true) };
+        match self.claimant(&held, version).await? {
+            Claimant::Us => Ok(true),
+            // It cannot create this version.txt any more, but may have replaced the image: that is looked at again.
+            Claimant::SameSpelling => Ok(false),
+            Claimant::Other(whose) => Err(lost(work, whose)),
+        }
     }
 
     /// Whether there is a `version.txt`, and for which image it was made if it says so.

@@ -204,6 +204,50 @@ async fn stopped_anywhere_one_wins_and_its_release_can_be_made_whole() {
     panic!("it never ends");
 }
 
+/// Two spellings of one version have nothing in common but the claim. The second waits for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_spellings_one_wins_or_who_was_overtaken_says_so() {
+    let place = Place::strict().await;
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+    let mut overtaken = 0;
+    for stop in 0..60 {
+        let versions = ["a", "b"].map(|build| format!("1.{stop}.0+{build}"));
+        let images = [1, 2].map(|seed| s3_image(&format!("1.{stop}.0"), seed));
+        let first = Publisher::new(&place, Duration::ZERO).await;
+        let second = Publisher::new(&place, Duration::ZERO).await;
+        first.permits.add_permits(stop);
+        let first_run = first.start(&versions[0], &images[0]);
+        first.stands_at(stop, &first_run).await;
+        let is_done = first_run.is_finished();
+        second.permits.add_permits(10_000);
+        let second_said = second.start(&versions[1], &images[1]).await.expect("no panic");
+        first.permits.add_permits(10_000);
+        let first_said = first_run.await.expect("no panic");
+        let mut there = 0;
+        for version in &versions {
+            let key = format!("esp32s3/releases/v{version}/version.txt");
+            there += usize::from(place.get(&key).await.is_some());
+        }
+        match (&first_said, &second_said) {
+            (Ok(()), Err(StoreError::Refused(_))) | (Err(StoreError::Refused(_)), Ok(())) => {
+                assert_eq!(there, 1, "stop {stop}");
+            }
+            (Err(StoreError::Unavailable { sentence, .. }), Ok(())) => {
+                assert!(sentence.contains(&versions[1]), "stop {stop}: {sentence}");
+                assert_eq!(there, 2, "stop {stop}");
+                overtaken += 1;
+            }
+            both => panic!("stop {stop}: {both:?}"),
+        }
+        if is_done {
+            assert!(stop > 8, "only {stop} stops: is the gate in place?");
+            assert_eq!(overtaken, 1, "between the claim and version.txt, and nowhere else");
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
 /// While the first stands still for less than the second's patience, the second never touches what the first wrote.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_is_only_slow_is_waited_for() {

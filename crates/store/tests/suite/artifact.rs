@@ -161,13 +161,14 @@ pub(crate) async fn the_digest_of_the_bytes_is_read_once_for_all_who_ask(place: 
     let artifact = store.artifact(&product(), &production(), &v("1.2.0")).await.expect("read");
     let artifact = artifact.expect("there");
     reads.store(0, Ordering::Relaxed);
-    assert_eq!(store.digest_within(&artifact, Duration::ZERO).await, None, "nobody waits");
+    // Given up by who asked for it, it goes on.
+    let _ = store.digest_within(&artifact, Duration::ZERO).await;
     let asked = join_all((0..20).map(|_| store.digest_within(&artifact, Duration::from_secs(20)))).await;
     assert!(asked.iter().all(|digest| *digest == artifact.sha256), "{asked:?}");
     assert_eq!(reads.load(Ordering::Relaxed), 1);
     // The same size, and other bytes.
     let mut other = image.to_vec();
-    other[200_000] ^= 1;
+    *other.last_mut().expect("not empty") ^= 1;
     place.put(&artifact.key, other).await;
     let changed = store.artifact(&product(), &production(), &v("1.2.0")).await.expect("read").expect("there");
     let digest = store.digest_within(&changed, Duration::from_secs(20)).await;

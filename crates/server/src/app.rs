@@ -37,7 +37,7 @@ pub(crate) use auth::{digest, random_secret};
 pub use firmware::Upload;
 pub(crate) use messages::settle;
 pub(crate) use oidc::Admission;
-pub(crate) use slots::Taught;
+pub(crate) use slots::{SLOT_SIZES, Taught};
 
 use health::Health;
 use messages::Strangers;

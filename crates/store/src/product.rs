@@ -117,13 +117,13 @@ impl Store {
     }
 
     /// Writes the smallest slot that a product's devices report into its `product.json`, so that who works on the store
-    /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is
+    /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is one of
     /// `before`: what the devices had as their smallest until now. Answers whether anything was written.
     pub async fn learn_slot(
         &self,
         product: &ProductName,
         smallest: u32,
-        before: Option<u32>,
+        before: &[u32],
     ) -> Result<bool, StoreError> {
         let key = layout::product(product);
         for _ in 0..ROUNDS_MAX {
@@ -136,7 +136,7 @@ impl Store {
             let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
             // A file that cannot be read is left to the person who wrote it.
             let said = ProductFile::parse(bytes).map_err(|why| unreadable(&key, &why))?.slot_bytes;
-            if said.is_some_and(|said| said == smallest || (said < smallest && Some(said) != before)) {
+            if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
                 return Ok(false);
             }
             let mut map: Map<String, Value> =

@@ -1,6 +1,7 @@
 //! Devices and their tags.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use contract::{DeviceId, LastOutcome, Presence, ProductName, Sha256, Version};
@@ -202,18 +203,18 @@ pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64
         .collect()
 }
 
-pub(super) const SMALLEST_SLOT: &str = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes >= ? ORDER BY slot_bytes, id LIMIT 1";
+pub(super) const SMALLEST_SLOT: &str = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes BETWEEN ? AND ? ORDER BY slot_bytes, id LIMIT 1";
 
-/// The smallest slot of a product's devices that has at least so many bytes, and whose it is. One step in an index,
-/// however many devices there are.
+/// The smallest slot of a product's devices within `sizes`, and whose it is. One step in an index, however many devices
+/// there are.
 pub(crate) async fn smallest_slot(
     query: &impl Query,
     product: &ProductName,
-    at_least: u32,
+    sizes: &RangeInclusive<u32>,
 ) -> Result<Option<(DeviceId, u32)>, DbErr> {
-    let Some(row) =
-        query.row(SMALLEST_SLOT, vec![product.as_str().into(), i64::from(at_least).into()]).await?
-    else {
+    let values =
+        vec![product.as_str().into(), i64::from(*sizes.start()).into(), i64::from(*sizes.end()).into()];
+    let Some(row) = query.row(SMALLEST_SLOT, values).await? else {
         return Ok(None);
     };
     let device = parsed(&row, "id")?.ok_or_else(|| corrupt("id", "it is missing"))?;

@@ -173,7 +173,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     let db = open(folder.path()).await;
     let product: contract::ProductName = "p".parse().expect("a product");
     let smallest = async || {
-        let found = device::smallest_slot(&db, &product, 65_536).await.expect("read");
+        let found = device::smallest_slot(&db, &product, &(65_536..=16_777_216)).await.expect("read");
         found.map(|(device, bytes)| (device.as_str().to_owned(), bytes))
     };
     assert_eq!(smallest().await, None);
@@ -186,6 +186,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
         row("large", "p", Some(2_000_000)),
         row("small", "p", Some(1_000_000)),
         row("wrong", "p", Some(1)),
+        row("vast", "p", Some(u32::MAX)),
         row("silent", "p", None),
         row("other", "q", Some(70_000)),
     ];
@@ -197,6 +198,10 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     write.remove_device(&rows[1].id).await.expect("removed");
     write.commit().await.expect("committed");
     assert_eq!(smallest().await, Some(("large".to_owned(), 2_000_000)));
+    let write = db.write().await.expect("writes");
+    write.remove_device(&rows[0].id).await.expect("removed");
+    write.commit().await.expect("committed");
+    assert_eq!(smallest().await, None, "nobody else says what a slot can have");
 }
 
 #[test]

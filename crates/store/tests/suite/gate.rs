@@ -349,7 +349,7 @@ pub(crate) async fn an_image_that_another_program_deployed_is_compared_with_too(
 
 pub(crate) async fn slots_are_learnt_and_a_person_s_smaller_number_stays(place: &Place) {
     let learn =
-        async |smallest, before| place.store.learn_slot(&product(), smallest, before).await.expect("learnt");
+        async |smallest, before: Option<u32>| place.store.learn_slot(&product(), smallest, before.as_slice()).await.expect("learnt");
     let said = async || {
         let file: Value = serde_json::from_str(&place.text("esp32s3/product.json").await).expect("JSON");
         file
@@ -372,7 +372,7 @@ pub(crate) async fn slots_are_learnt_and_a_person_s_smaller_number_stays(place: 
     assert_eq!(said().await["slot_bytes"], 900_000);
     assert!(learn(800_000, Some(1_400_000)).await, "and no device can have more than it has");
     place.put("esp32s3/product.json", "{\"slot_bytes\":").await;
-    let error = place.store.learn_slot(&product(), 1, None).await.expect_err("unreadable");
+    let error = place.store.learn_slot(&product(), 1, &[]).await.expect_err("unreadable");
     assert!(error.to_string().contains("repair that file"), "{error}");
     assert_eq!(place.text("esp32s3/product.json").await, "{\"slot_bytes\":");
 }

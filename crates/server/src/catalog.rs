@@ -72,7 +72,9 @@ impl Catalog {
             products: RwLock::default(),
             refreshing: tokio::sync::Mutex::default(),
             waiting: Mutex::default(),
-            troubles: Mutex::default(),
+            troubles: Mutex::new(
+                [(None, "The store is still being read; ask again in a moment.".to_owned())].into(),
+            ),
             sought: Mutex::default(),
         }))
     }
@@ -98,7 +100,9 @@ impl Catalog {
     pub(crate) async fn refresh_all(&self) -> Result<(), StoreError> {
         let _refreshing = self.0.refreshing.lock().await;
         let names = self.0.store.products().await;
-        self.0.note(None, names.as_ref().err());
+        if let Err(error) = &names {
+            self.0.note(None, Some(error));
+        }
         let names = names?;
         let gone: Vec<ProductName> =
             self.products().into_keys().filter(|known| !names.contains(known)).collect();
@@ -114,6 +118,8 @@ impl Catalog {
             self.0.note(Some(&product), read.as_ref().err());
             failure = read.err().or(failure);
         }
+        // Not before: until all has been read once, nobody knows what is not there.
+        self.0.note(None, None);
         failure.map_or(Ok(()), Err)
     }
 
@@ -161,8 +167,12 @@ impl Catalog {
             }
             is_due
         };
-        if is_due && self.refresh(product).await.map_err(|error| error.to_string())? == Refreshed::GoesOn {
-            return Err(too_slow());
+        if is_due {
+            return match self.refresh(product).await {
+                Ok(Refreshed::Done) => Ok(()),
+                Ok(Refreshed::GoesOn) => Err(too_slow()),
+                Err(error) => Err(error.to_string()),
+            };
         }
         let troubles = locked(&self.0.troubles);
         let why = troubles.get(&Some(product.clone())).or_else(|| troubles.get(&None));

@@ -202,6 +202,7 @@ async fn names_that_nobody_knows_are_looked_for_once_in_a_while() {
         store: app.store().clone(),
         url_key: [1; 32],
     });
+    app.catalog().refresh_all().await.expect("nothing there");
     put(folder.path(), "early/releases/v1.0.0", "1.0.0");
     put(folder.path(), "late/releases/v1.0.0", "1.0.0");
     assert_eq!(app.releases(&product("early")).await.expect("found").len(), 1);

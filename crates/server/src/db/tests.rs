@@ -278,7 +278,8 @@ async fn the_counts_that_writes_keep_are_those_of_a_scan() {
             (2, Some(_)) => write.set_product(&id, &product(next(2)).expect("one")).await.expect("set"),
             (3, Some(_)) => {
                 // One in flight already is refused, and the whole transaction with it.
-                if write.insert_update(&an_update(&id)).await.is_err() {
+                let inserted = write.insert_update(&an_update(&id)).await;
+                if inserted.is_err() {
                     continue;
                 }
             }

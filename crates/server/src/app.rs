@@ -1,6 +1,6 @@
 //! What the server can do, whoever asks: the API, the dashboard and the command line call these and nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -37,7 +37,7 @@ pub(crate) use auth::{digest, random_secret};
 pub use firmware::Upload;
 pub(crate) use messages::settle;
 pub(crate) use oidc::Admission;
-pub(crate) use slots::Taught;
+pub(crate) use slots::{SLOT_SIZES, Taught};
 
 use health::Health;
 use messages::Strangers;
@@ -177,6 +177,8 @@ struct Inner {
     /// Updates whose trigger is being sent.
     sending: Mutex<HashSet<i64>>,
     messages: AtomicU64,
+    /// Held while it is counted, so that many who look at once count once.
+    counted: tokio::sync::Mutex<HashMap<Option<contract::ProductName>, show::Counted>>,
 }
 
 /// What an App is made of.
@@ -211,6 +213,7 @@ impl App {
                 embedded: Mutex::default(),
                 sending: Mutex::default(),
                 messages: AtomicU64::new(0),
+                counted: tokio::sync::Mutex::default(),
             }),
         }
     }

@@ -1,22 +1,50 @@
 //! What the store holds, for showing: per product its releases, channels and blocked list, read in the
-//! background. A decision never looks here.
+//! background. A decision never looks here, and nobody who asks waits long for a bucket that does not answer.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use contract::{ChannelName, ProductName, Version};
 use store::{Blocked, Release, Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::events::Events;
 
-/// What is known of all products.
+/// How long somebody who asked waits until a product has been read; the reading goes on.
+pub(crate) const REFRESH_PATIENCE: Duration = Duration::from_secs(3);
+/// How long reading one product may take, with all of its small files.
+const READ_PATIENCE: Duration = Duration::from_mins(5);
+
+/// What is known of all products. Clones are the same catalog.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalog(Arc<Inner>);
+
 #[derive(Debug)]
-pub(crate) struct Catalog {
+struct Inner {
     store: Store,
     events: Events,
     products: RwLock<BTreeMap<ProductName, Arc<Shelf>>>,
     /// Two refreshes at once could put the older answer over the newer.
     refreshing: tokio::sync::Mutex<()>,
+    /// Refreshes that have not begun: who asks meanwhile waits for the same one.
+    waiting: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
+    /// Why the bucket, or a product that lies in it, could not be read last.
+    troubles: Mutex<BTreeMap<Option<ProductName>, String>>,
+    /// When a product that is not known was last looked for.
+    sought: Mutex<Option<Instant>>,
+}
+
+/// `None` until it is done.
+type Outcome = Option<Result<(), Arc<StoreError>>>;
+
+/// What came of a refresh in the time that somebody waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refreshed {
+    Done,
+    /// The bucket takes its time. What it holds is shown as soon as it has answered.
+    GoesOn,
 }
 
 /// What is known of one product.
@@ -38,61 +66,162 @@ impl Shelf {
 
 impl Catalog {
     pub(crate) fn new(store: Store, events: Events) -> Self {
-        Self { store, events, products: RwLock::default(), refreshing: tokio::sync::Mutex::default() }
+        Self(Arc::new(Inner {
+            store,
+            events,
+            products: RwLock::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            waiting: Mutex::default(),
+            troubles: Mutex::new(
+                [(None, "The store is still being read; ask again in a moment.".to_owned())].into(),
+            ),
+            sought: Mutex::default(),
+        }))
     }
 
     /// Every product that the store holds.
     pub(crate) fn products(&self) -> BTreeMap<ProductName, Arc<Shelf>> {
-        self.products.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.products.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One product, if it was there when last looked.
     pub(crate) fn product(&self, product: &ProductName) -> Option<Arc<Shelf>> {
-        self.products.read().unwrap_or_else(PoisonError::into_inner).get(product).cloned()
+        self.0.products.read().unwrap_or_else(PoisonError::into_inner).get(product).cloned()
     }
 
     /// The product, if the store holds exactly one.
     pub(crate) fn only_product(&self) -> Option<ProductName> {
-        let products = self.products.read().unwrap_or_else(PoisonError::into_inner);
+        let products = self.0.products.read().unwrap_or_else(PoisonError::into_inner);
         let mut names = products.keys();
         names.next().filter(|_| names.next().is_none()).cloned()
     }
 
     /// Reads everything anew. One product that cannot be read keeps what was known of it.
     pub(crate) async fn refresh_all(&self) -> Result<(), StoreError> {
-        let _refreshing = self.refreshing.lock().await;
-        let names = self.store.products().await?;
+        let _refreshing = self.0.refreshing.lock().await;
+        let names = self.0.store.products().await;
+        if let Err(error) = &names {
+            self.0.note(None, Some(error));
+        }
+        let names = names?;
         let gone: Vec<ProductName> =
             self.products().into_keys().filter(|known| !names.contains(known)).collect();
         for product in gone {
-            self.put(&product, None);
+            self.0.put(&product, None);
         }
+        let is_there = |product: &Option<ProductName>| product.as_ref().is_none_or(|p| names.contains(p));
+        locked(&self.0.troubles).retain(|product, _| is_there(product));
         let mut failure = None;
         for product in names {
-            if let Err(error) = self.read(&product).await {
-                failure = Some(error);
-            }
+            let read = self.0.read(&product).await;
+            // Noted here only, where the name is one that lies in the bucket: so that there are not any number of them.
+            self.0.note(Some(&product), read.as_ref().err());
+            failure = read.err().or(failure);
         }
+        // Not before: until all has been read once, nobody knows what is not there.
+        self.0.note(None, None);
         failure.map_or(Ok(()), Err)
     }
 
-    /// Reads one product anew.
-    pub(crate) async fn refresh(&self, product: &ProductName) -> Result<(), StoreError> {
-        let _refreshing = self.refreshing.lock().await;
-        self.read(product).await
+    /// Reads one product anew, or goes on doing so.
+    pub(crate) async fn refresh(&self, product: &ProductName) -> Result<Refreshed, Arc<StoreError>> {
+        let mut outcome = self.begin(product);
+        match timeout(REFRESH_PATIENCE, outcome.wait_for(Option::is_some)).await {
+            Ok(Ok(outcome)) => {
+                outcome.clone().map_or(Ok(Refreshed::GoesOn), |done| done.map(|()| Refreshed::Done))
+            }
+            // The server stops, or it takes longer.
+            Ok(Err(_)) | Err(_) => Ok(Refreshed::GoesOn),
+        }
     }
 
+    /// Begins to read a product, or finds who is about to.
+    fn begin(&self, product: &ProductName) -> watch::Receiver<Outcome> {
+        let mut waiting = locked(&self.0.waiting);
+        if let Some(outcome) = waiting.get(product) {
+            return outcome.clone();
+        }
+        let (tell, outcome) = watch::channel(None);
+        waiting.insert(product.clone(), outcome.clone());
+        drop(waiting);
+        let (inner, product) = (Arc::clone(&self.0), product.clone());
+        tokio::spawn(async move {
+            let _refreshing = inner.refreshing.lock().await;
+            // Whoever asks from here on may have changed something that this reading has passed by.
+            locked(&inner.waiting).remove(&product);
+            let read = inner.read(&product).await;
+            tell.send_replace(Some(read.map_err(Arc::new)));
+        });
+        outcome
+    }
+
+    /// Looks for a product that is not known, but only once in so long, whatever names are asked for: else a listing could
+    /// be had for the asking. The error says why the bucket, or this product, is not known.
+    pub(crate) async fn seek(&self, product: &ProductName, every: Duration) -> Result<(), String> {
+        let now = Instant::now();
+        let is_due = {
+            let mut sought = locked(&self.0.sought);
+            let is_due = sought.is_none_or(|last| now - last >= every);
+            if is_due {
+                *sought = Some(now);
+            }
+            is_due
+        };
+        if is_due {
+            return match self.refresh(product).await {
+                Ok(Refreshed::Done) => Ok(()),
+                Ok(Refreshed::GoesOn) => Err(too_slow()),
+                Err(error) => Err(error.to_string()),
+            };
+        }
+        let troubles = locked(&self.0.troubles);
+        let why = troubles.get(&Some(product.clone())).or_else(|| troubles.get(&None));
+        why.map_or(Ok(()), |why| Err(why.clone()))
+    }
+}
+
+/// What is said to somebody who cannot wait longer.
+pub(crate) fn too_slow() -> String {
+    format!(
+        "The store has not answered within {} seconds. It is still being read, and what it holds is shown as soon as it \
+         answers.",
+        REFRESH_PATIENCE.as_secs()
+    )
+}
+
+impl Inner {
     async fn read(&self, product: &ProductName) -> Result<(), StoreError> {
+        let shelf = timeout(READ_PATIENCE, self.shelf(product)).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable {
+                sentence: format!(
+                    "the store did not tell what it holds of {product} within {} minutes",
+                    READ_PATIENCE.as_secs() / 60
+                ),
+                source: Some("it takes too long".into()),
+            })
+        });
+        self.put(product, shelf?);
+        self.note(Some(product), None);
+        Ok(())
+    }
+
+    async fn shelf(&self, product: &ProductName) -> Result<Option<Shelf>, StoreError> {
         if !self.store.product_exists(product).await? {
-            self.put(product, None);
-            return Ok(());
+            return Ok(None);
         }
         let mut releases = self.store.releases(product).await?;
         releases.sort_by(|a, b| b.version.cmp(&a.version));
         let channels = self.store.channels(product).await?;
         let blocked = self.store.blocked(product).await?;
-        self.put(product, Some(Shelf { releases, channels, blocked }));
-        Ok(())
+        Ok(Some(Shelf { releases, channels, blocked }))
+    }
+
+    fn note(&self, product: Option<&ProductName>, error: Option<&StoreError>) {
+        let mut troubles = locked(&self.troubles);
+        match error {
+            Some(error) => troubles.insert(product.cloned(), error.to_string()),
+            None => troubles.remove(&product.cloned()),
+        };
     }
 
     fn put(&self, product: &ProductName, shelf: Option<Shelf>) {
@@ -107,4 +236,8 @@ impl Catalog {
         drop(products);
         self.events.product(product);
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

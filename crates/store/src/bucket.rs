@@ -2,25 +2,30 @@
 //!
 //! Reads are bounded, and what has not changed is not sent again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore};
+use object_store::{Attribute, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore};
 use sha2::Digest;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::conditions::Conditions;
 use crate::error::{Action, explain};
+use crate::put::MARK;
 use crate::{StoreError, location::S3Location};
 
 /// What is kept of small objects, so that an unchanged one is not sent again.
 const CACHE_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How long an image may take that is read for its digest alone: 16 MiB on a slow line.
+const READING_PATIENCE: Duration = Duration::from_mins(10);
 
 /// The version of one object's content, as the storage names it; S3's ETag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,15 @@ pub(crate) struct Tag(pub(crate) String);
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
     pub(crate) tag: Tag,
+    /// Which image it says that it was created for; see [`mark_of`].
+    pub(crate) mark: Option<String>,
+}
+
+impl Fetched {
+    /// What it takes to keep it.
+    fn weight(&self, key: &str) -> usize {
+        key.len() + self.bytes.len() + self.mark.as_ref().map_or(0, String::len)
+    }
 }
 
 /// What a bounded read found.
@@ -61,6 +75,8 @@ pub(crate) struct Bucket {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) backing: Backing,
     cache: Mutex<Cache>,
+    /// Images that are being read for their digest, by key.
+    readings: Mutex<HashMap<String, watch::Receiver<()>>>,
     /// Held by this process's one writer where the server has no conditions.
     pub(crate) writing: Arc<tokio::sync::Mutex<()>>,
     pub(crate) known_conditions: OnceCell<Conditions>,
@@ -76,13 +92,13 @@ struct Cache {
 impl Cache {
     fn forget(&mut self, key: &str) {
         if let Some(old) = self.kept.remove(key) {
-            self.bytes -= key.len() + old.bytes.len();
+            self.bytes -= old.weight(key);
         }
     }
 
     fn keep(&mut self, key: &str, fetched: &Fetched) {
         self.forget(key);
-        let bytes = key.len() + fetched.bytes.len();
+        let bytes = fetched.weight(key);
         if self.bytes + bytes > CACHE_MAX_BYTES {
             *self = Self::default();
         }
@@ -103,6 +119,7 @@ impl Bucket {
             objects,
             backing,
             cache: Mutex::default(),
+            readings: Mutex::default(),
             writing: Arc::default(),
             known_conditions: OnceCell::new(),
         }
@@ -153,8 +170,8 @@ impl Bucket {
         if result.meta.size > limit {
             return Ok(Read::TooLong(result.meta.size));
         }
-        let tag = tag(&result.meta);
-        Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag }))
+        let (tag, mark) = (tag(&result.meta), mark_of(&result));
+        Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag, mark }))
     }
 
     /// The first bytes of an object, `length` or as many as there are.
@@ -260,7 +277,7 @@ impl Bucket {
             return Ok(known.bytes);
         }
         let bytes = self.read_beginning(&found.key, length.min(found.size)).await?;
-        self.keep(&key, &Fetched { bytes: bytes.clone(), tag: found.tag.clone() });
+        self.keep(&key, &Fetched { bytes: bytes.clone(), tag: found.tag.clone(), mark: None });
         Ok(bytes)
     }
 }
@@ -268,12 +285,10 @@ impl Bucket {
 impl Bucket {
     /// The digest of the object that `found` names, remembered for as long as it is that one.
     pub(crate) async fn digest(&self, found: &Found) -> Result<contract::Sha256, StoreError> {
-        let key = format!("{}#sha256", found.key);
-        if let Some(known) = self.cached(&key).filter(|known| known.tag == found.tag)
-            && let Ok(digest) = <[u8; 32]>::try_from(&known.bytes[..])
-        {
-            return Ok(contract::Sha256(digest));
+        if let Some(known) = self.known_digest(found) {
+            return Ok(known);
         }
+        let key = digest_key(found);
         if found.size > crate::layout::FIRMWARE_MAX_BYTES {
             return Err(StoreError::damaged(format!("{} is too large to be an image", found.key)));
         }
@@ -290,9 +305,69 @@ impl Bucket {
             digest.update(&piece);
         }
         let digest: [u8; 32] = digest.finalize().into();
-        self.keep(&key, &Fetched { bytes: Bytes::copy_from_slice(&digest), tag: found.tag.clone() });
+        let bytes = Bytes::copy_from_slice(&digest);
+        self.keep(&key, &Fetched { bytes, tag: found.tag.clone(), mark: None });
         Ok(contract::Sha256(digest))
     }
+
+    /// The same if it is known already; asks for nothing.
+    fn known_digest(&self, found: &Found) -> Option<contract::Sha256> {
+        let known = self.cached(&digest_key(found)).filter(|known| known.tag == found.tag)?;
+        <[u8; 32]>::try_from(&known.bytes[..]).ok().map(contract::Sha256)
+    }
+
+    /// The same within some time, else `None`. The reading goes on, so that it is known some time later, and whoever asks
+    /// meanwhile waits for the same reading. What fails is logged.
+    pub(crate) async fn digest_within(
+        self: &Arc<Self>,
+        found: &Found,
+        patience: Duration,
+    ) -> Option<contract::Sha256> {
+        let known = self.known_digest(found);
+        if known.is_some() {
+            return known;
+        }
+        let mut read = self.reading(found);
+        // Nobody ever sends: the other end is dropped once it has been read.
+        tokio::time::timeout(patience, read.changed()).await.ok().and_then(|_| self.known_digest(found))
+    }
+
+    /// Begins to read an image, or finds the one who does.
+    fn reading(self: &Arc<Self>, found: &Found) -> watch::Receiver<()> {
+        let mut readings = self.readings.lock().expect("nobody panics while holding it");
+        if let Some(reading) = readings.get(&found.key) {
+            return reading.clone();
+        }
+        let (done, reading) = watch::channel(());
+        readings.insert(found.key.clone(), reading.clone());
+        let (bucket, found) = (Arc::clone(self), found.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(READING_PATIENCE, bucket.digest(&found)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(store.key = found.key, %error, "the image's digest stays unknown");
+                }
+                Err(_) => tracing::warn!(
+                    store.key = found.key,
+                    "the image's digest stays unknown: the store takes too long"
+                ),
+            }
+            bucket.readings.lock().expect("nobody panics while holding it").remove(&found.key);
+            drop(done);
+        });
+        reading
+    }
+}
+
+/// Under which name the digest of an image is remembered.
+fn digest_key(found: &Found) -> String {
+    format!("{}#sha256", found.key)
+}
+
+/// The mark of an object, if it has one.
+pub(crate) fn mark_of(result: &GetResult) -> Option<String> {
+    let mark = result.attributes.get(&Attribute::Metadata(Cow::Borrowed(MARK)))?;
+    Some(mark.as_ref().to_owned())
 }
 
 /// A key of the layout as the storage wants it.

@@ -1,4 +1,4 @@
-//! Reading: which products, channels and releases there are, and which object a version is fetched from.
+//! Reading: which products, channels and releases there are.
 
 use chrono::{DateTime, Utc};
 use contract::{ChannelName, ProductName, Sha256, Version};
@@ -13,23 +13,6 @@ use crate::{Store, StoreError};
 
 /// How many small objects are read at a time.
 const READS_AT_ONCE: usize = 16;
-
-/// The object that a device fetches for a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Artifact {
-    /// The version it was asked for, as the store spells it.
-    pub version: Version,
-    /// Its key, to be signed.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-    /// Digest of the whole object; `None` if nobody said.
-    pub sha256: Option<Sha256>,
-    /// Chip name; `None` if the image does not say one we know.
-    pub chip: Option<String>,
-    /// The lowest version that may update to it directly.
-    pub requires: Option<Version>,
-}
 
 /// An immutable image with a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +53,17 @@ pub(crate) struct Described {
     pub(crate) firmware: Found,
     pub(crate) metadata: Metadata,
     pub(crate) chip: Option<String>,
+    /// Which image its `version.txt` was created for, if it says so.
+    pub(crate) mark: Option<Sha256>,
+}
+
+/// A release that has its `version.txt`.
+pub(crate) struct Complete {
+    pub(crate) place: Place,
+    /// As it is spelled there.
+    pub(crate) version: Version,
+    /// Which image it was created for, if that was said.
+    pub(crate) mark: Option<Sha256>,
 }
 
 impl Store {
@@ -135,79 +129,44 @@ impl Store {
         }
     }
 
-    /// Which object a device is sent for a version, and what is known of it. The release's, which never changes, where
-    /// there is one; else the channel's, if that is the version the channel points to. `None` if there is neither.
-    ///
-    /// # Errors
-    /// `Unavailable` also if both are there and differ, or if `version.txt` names an image that is not there.
-    pub async fn artifact(
-        &self,
-        product: &ProductName,
-        channel: &ChannelName,
-        version: &Version,
-    ) -> Result<Option<Artifact>, StoreError> {
-        let place = Place::channel(product, channel);
-        let release = match self.find_release(product, version).await? {
-            Some((place, spelled)) => {
-                let described = self.describe(&place, &spelled).await?;
-                let described = described.ok_or_else(|| no_image(&place))?;
-                Some((described, spelled))
-            }
-            None => None,
-        };
-        let deployed = match self.version_file(&place).await? {
-            VersionFile::Says(deployed) if deployed == *version => {
-                self.describe(&place, &deployed).await?.map(|described| (described, deployed))
-            }
-            _ => None,
-        };
-        match (release, deployed) {
-            (Some((release, _)), Some((deployed, _))) if differ(&release, &deployed) => {
-                // Perhaps somebody promotes at this moment, and the channel's image is already the next one.
-                match self.version_file(&place).await? {
-                    VersionFile::Says(now) if now == *version => Err(StoreError::damaged(format!(
-                        "{} and {} both claim to be {version} and differ; nothing is offered until {channel} is promoted again",
-                        release.firmware.key, deployed.firmware.key
-                    ))),
-                    _ => release.artifact(version).map(Some),
-                }
-            }
-            (Some((release, spelled)), _) => release.artifact(&spelled).map(Some),
-            (None, Some((deployed, spelled))) => deployed.artifact(&spelled).map(Some),
-            (None, None) => match self.version_file(&place).await? {
-                VersionFile::Says(now) if now == *version => Err(no_image(&place)),
-                _ => Ok(None),
-            },
-        }
-    }
-
-    /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. For where nobody
-    /// said it: a whole image is read the first time.
-    pub async fn digest(&self, key: &str) -> Result<Sha256, StoreError> {
-        let gone = || StoreError::NotFound(format!("there is no {key}"));
-        let found = self.bucket.find(key).await?.ok_or_else(gone)?;
-        self.bucket.digest(&found).await
-    }
-
     /// The complete releases, highest version first. One whose image is missing or whose files contradict each other
     /// is passed over.
     pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, StoreError> {
         let listed = listing::releases(&self.bucket, product).await?;
-        let mut releases: Vec<Release> = stream::iter(listed.into_values())
+        let releases = stream::iter(listed.into_values())
             .map(|(version, files)| self.listed_release(version, files))
             .buffer_unordered(READS_AT_ONCE)
-            .try_filter_map(|release| async { Ok(release) })
-            .try_collect()
-            .await?;
-        releases.sort_by(|left, right| {
-            right.version.cmp(&left.version).then_with(|| right.version.as_str().cmp(left.version.as_str()))
-        });
-        Ok(releases)
+            .try_filter_map(|release| async { Ok(release) });
+        releases.try_collect().await.map(highest_first)
+    }
+
+    /// The complete releases above one version and below another, highest first, by a listing and their small files, which
+    /// are asked for only if they are not known. What cannot be read is passed over.
+    pub async fn releases_between(
+        &self,
+        product: &ProductName,
+        above: &Version,
+        below: &Version,
+    ) -> Result<Vec<Release>, StoreError> {
+        let listed = listing::releases(&self.bucket, product).await?;
+        let between = listed.into_values().filter(|(version, _)| version > above && version < below);
+        let releases = stream::iter(between)
+            .map(async |(version, files)| match self.listed_release(version.clone(), files).await {
+                Err(error) if error.is_damage() => {
+                    tracing::warn!(release = %version, "a release is passed over: {error}");
+                    Ok(None)
+                }
+                release => release,
+            })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_filter_map(|release| async { Ok(release) });
+        releases.try_collect().await.map(highest_first)
     }
 
     async fn listed_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {
         let (Some(firmware), Some(version_txt)) = (files.firmware, files.version) else { return Ok(None) };
         let read = self.bucket.read_listed(&version_txt, VERSION_MAX_BYTES).await?;
+        let mark = marked(&read);
         match parse_version(&version_txt.key, read) {
             VersionFile::Says(says) if says == version => {}
             _ => {
@@ -222,7 +181,8 @@ impl Store {
             Some(found) => self.bucket.read_listed(&found, JSON_MAX_BYTES).await?,
             None => Read::Missing,
         };
-        Ok(Some(self.described(firmware, metadata, &version).await?.release(version)))
+        let described = self.described(firmware, metadata, &version).await?;
+        Ok(Some(Described { mark, ..described }.release(version)))
     }
 
     /// One complete release; build metadata does not matter.
@@ -231,9 +191,15 @@ impl Store {
         product: &ProductName,
         version: &Version,
     ) -> Result<Option<Release>, StoreError> {
-        let Some((place, spelled)) = self.find_release(product, version).await? else { return Ok(None) };
-        let described = self.describe(&place, &spelled).await?.ok_or_else(|| no_image(&place))?;
-        Ok(Some(described.release(spelled)))
+        let Some(complete) = self.find_complete(product, version).await? else { return Ok(None) };
+        Ok(Some(self.describe_complete(&complete).await?.release(complete.version)))
+    }
+
+    /// The image of a release, which is there, or the release is damaged.
+    pub(crate) async fn describe_complete(&self, release: &Complete) -> Result<Described, StoreError> {
+        let described = self.describe(&release.place, &release.version).await?;
+        let described = described.ok_or_else(|| no_image(&release.place))?;
+        Ok(Described { mark: release.mark, ..described })
     }
 
     /// The release of that precedence, if it is complete: its place and the version as it is spelled there.
@@ -242,31 +208,46 @@ impl Store {
         product: &ProductName,
         version: &Version,
     ) -> Result<Option<(Place, Version)>, StoreError> {
-        let place = Place::release(product, version);
-        if self.is_published(&place, version).await? {
-            return Ok(Some((place, version.clone())));
+        let complete = self.find_complete(product, version).await?;
+        Ok(complete.map(|complete| (complete.place, complete.version)))
+    }
+
+    /// The same with its mark. A listing is asked for only where it is not spelled like this.
+    pub(crate) async fn find_complete(
+        &self,
+        product: &ProductName,
+        version: &Version,
+    ) -> Result<Option<Complete>, StoreError> {
+        let exact = self.complete(Place::release(product, version), version).await?;
+        if exact.is_some() {
+            return Ok(exact);
         }
         for name in listing::folders(&self.bucket, &layout::releases(product)).await? {
             if let Some(other) = layout::release_folder(&name)
                 && other == *version
                 && other.as_str() != version.as_str()
             {
-                let place = Place::release(product, &other);
-                if self.is_published(&place, &other).await? {
-                    return Ok(Some((place, other)));
+                let spelled = self.complete(Place::release(product, &other), &other).await?;
+                if spelled.is_some() {
+                    return Ok(spelled);
                 }
             }
         }
         Ok(None)
     }
 
-    /// Whether a release has its version.txt. One that says something else is an error: nobody can tell what it is.
-    async fn is_published(&self, place: &Place, version: &Version) -> Result<bool, StoreError> {
-        match self.version_file(place).await? {
-            VersionFile::Missing => Ok(false),
-            VersionFile::Says(says) if says == *version => Ok(true),
+    /// A release, if it has its version.txt. One that says something else is an error: nobody can tell what it is.
+    async fn complete(&self, place: Place, version: &Version) -> Result<Option<Complete>, StoreError> {
+        let key = place.version();
+        let read = self.bucket.read_small(&key, VERSION_MAX_BYTES).await?;
+        let mark = marked(&read);
+        match parse_version(&key, read) {
+            VersionFile::Missing => Ok(None),
+            VersionFile::Says(says) if says == *version => {
+                Ok(Some(Complete { place, version: version.clone(), mark }))
+            }
             VersionFile::Says(says) => {
-                Err(StoreError::damaged(format!("{} says {says}; repair that file", place.version())))
+                Err(StoreError::damaged(format!("{key} says {says}; repair that file")))
             }
             VersionFile::Unreadable(why) => Err(StoreError::damaged(why)),
         }
@@ -284,15 +265,17 @@ impl Store {
         place: &Place,
         version: &Version,
     ) -> Result<Option<Described>, StoreError> {
-        let Some(firmware) = self.bucket.find(&place.firmware()).await? else { return Ok(None) };
+        let (key, beside) = (place.firmware(), place.metadata());
+        let read = (self.bucket.find(&key), self.bucket.read_small(&beside, JSON_MAX_BYTES));
+        let (firmware, metadata) = tokio::join!(read.0, read.1);
+        let Some(firmware) = firmware? else { return Ok(None) };
         if firmware.size > FIRMWARE_MAX_BYTES {
             return Err(StoreError::damaged(format!(
                 "{} has {} bytes; no ESP32 takes more than 16 MiB",
                 firmware.key, firmware.size
             )));
         }
-        let metadata = self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await?;
-        self.described(firmware, metadata, version).await.map(Some)
+        self.described(firmware, metadata?, version).await.map(Some)
     }
 
     async fn described(
@@ -313,26 +296,15 @@ impl Store {
             let prefix = image::Prefix::parse(&beginning).ok();
             prefix.and_then(|prefix| prefix.header.chip()).map(|chip| chip.name().to_owned())
         };
-        Ok(Described { firmware, metadata, chip })
+        Ok(Described { firmware, metadata, chip, mark: None })
     }
 }
 
 impl Described {
-    fn artifact(self, version: &Version) -> Result<Artifact, StoreError> {
-        let requires = self.metadata.requires().map_err(|what| {
-            StoreError::damaged(format!(
-                "the metadata beside {} requires \"{what}\", which is no version; repair it",
-                self.firmware.key
-            ))
-        })?;
-        Ok(Artifact {
-            version: version.clone(),
-            size: self.firmware.size,
-            key: self.firmware.key,
-            sha256: self.metadata.sha256(),
-            chip: self.chip,
-            requires,
-        })
+    /// The digest of the image: what its release was marked for, which other programs do not write by a slip, else what its
+    /// metadata says.
+    pub(crate) fn sha256(&self) -> Option<Sha256> {
+        self.mark.or_else(|| self.metadata.sha256())
     }
 
     pub(crate) fn release(self, version: Version) -> Release {
@@ -340,7 +312,7 @@ impl Described {
         Release {
             version,
             size: self.firmware.size,
-            sha256: self.metadata.sha256(),
+            sha256: self.sha256(),
             chip: self.chip,
             notes: text(self.metadata.notes()),
             commit: text(self.metadata.commit()),
@@ -353,18 +325,25 @@ impl Described {
     }
 }
 
-/// Whether two images are not the same, by size and, where both are known, by digest.
-fn differ(left: &Described, right: &Described) -> bool {
-    let hashes = left.metadata.sha256().zip(right.metadata.sha256());
-    left.firmware.size != right.firmware.size || hashes.is_some_and(|(left, right)| left != right)
+fn highest_first(mut releases: Vec<Release>) -> Vec<Release> {
+    releases.sort_by(|left, right| {
+        right.version.cmp(&left.version).then_with(|| right.version.as_str().cmp(left.version.as_str()))
+    });
+    releases
 }
 
-fn no_image(place: &Place) -> StoreError {
+pub(crate) fn no_image(place: &Place) -> StoreError {
     StoreError::damaged(format!(
         "{} names a version, but there is no {} beside it; publish or promote it again",
         place.version(),
         layout::FIRMWARE
     ))
+}
+
+/// Which image a `version.txt` was created for, if it says so.
+fn marked(read: &Read) -> Option<Sha256> {
+    let Read::Found(fetched) = read else { return None };
+    fetched.mark.as_deref().and_then(Sha256::from_hex)
 }
 
 fn parse_version(key: &str, read: Read) -> VersionFile {

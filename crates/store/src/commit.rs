@@ -97,6 +97,7 @@ impl Store {
             },
             metadata: Metadata::parse(&work.metadata),
             chip: work.chip.map(str::to_owned),
+            mark: None,
         };
         let is_committed = self.commit(turn, work, firmware, metadata).await?;
         Ok(if is_committed { Outcome::Done(described.release(work.version.clone())) } else { Outcome::Again })

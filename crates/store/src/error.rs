@@ -27,6 +27,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store answers, and only what it holds cannot be used: asking again changes nothing.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Unavailable { source: None, .. })
+    }
+
     /// The store answers, but what it holds is damaged.
     pub(crate) fn damaged(sentence: impl Into<String>) -> Self {
         Self::Unavailable { sentence: sentence.into(), source: None }

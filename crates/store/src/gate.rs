@@ -147,6 +147,39 @@ pub fn judge(
     asked: &Publication,
     facts: &Facts,
 ) -> Verdict {
+    judge_sound(bytes, &Soundness::new(bytes, parsed.clone(), asked.file.as_deref()), asked, facts)
+}
+
+/// What the bytes say of themselves, whatever they are compared with: found out once, since all of them are hashed for it.
+pub(crate) struct Soundness {
+    parsed: Result<Summary, ImageError>,
+    fault: Option<(Check, String)>,
+}
+
+impl Soundness {
+    /// Looks at an image. `file` is what the person calls it.
+    pub(crate) fn of(bytes: &[u8], file: Option<&str>) -> Self {
+        Self::new(bytes, image::verify(bytes), file)
+    }
+
+    fn new(bytes: &[u8], parsed: Result<Summary, ImageError>, file: Option<&str>) -> Self {
+        let fault = parsed.as_ref().err().map(|error| sound::refusal(bytes, error, file));
+        Self { parsed, fault }
+    }
+
+    pub(crate) fn into_parsed(self) -> Result<Summary, ImageError> {
+        self.parsed
+    }
+}
+
+/// [`judge`] for who has looked at the bytes already.
+pub(crate) fn judge_sound(
+    bytes: &[u8],
+    soundness: &Soundness,
+    asked: &Publication,
+    facts: &Facts,
+) -> Verdict {
+    let parsed = &soundness.parsed;
     let mut found = Found { asked, settings: &facts.settings, findings: Vec::new() };
     let mut signers = Vec::new();
     let look = match parsed {
@@ -159,8 +192,9 @@ pub fn judge(
             Look { header, descriptor, size: u64::from(summary.total_bytes) }
         }
         Err(error) => {
-            let (check, sentence) = sound::refusal(bytes, error, asked.file.as_deref());
-            found.add(check, sentence);
+            if let Some((check, sentence)) = soundness.fault.clone() {
+                found.add(check, sentence);
+            }
             let prefix = sound::prefix(bytes, error);
             let header = prefix.as_ref().map(|prefix| prefix.header);
             let descriptor = prefix.and_then(|prefix| prefix.descriptor);

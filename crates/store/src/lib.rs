@@ -4,6 +4,7 @@
 //! contract says. It may be filled by other programs at the same time: everything that is read is bounded and checked,
 //! nothing that was published is ever overwritten, and `version.txt` is the commit point of releases and channels.
 
+mod artifact;
 mod blocked;
 mod bucket;
 mod catalog;
@@ -28,8 +29,9 @@ mod signed;
 mod signers;
 mod store;
 
+pub use artifact::Artifact;
 pub use blocked::Blocked;
-pub use catalog::{Artifact, Release};
+pub use catalog::Release;
 pub use error::StoreError;
 pub use gate::{
     Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, grouped, judge,

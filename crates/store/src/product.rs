@@ -118,19 +118,19 @@ impl Store {
     }
 
     /// Writes the smallest slot that a product's devices report into its `product.json`, so that who works on the store
-    /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is
+    /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is one of
     /// `before`: what the devices had as their smallest until now. Answers whether anything was written.
     pub async fn learn_slot(
         &self,
         product: &ProductName,
         smallest: u32,
-        before: Option<u32>,
+        before: &[u32],
     ) -> Result<bool, StoreError> {
         let key = layout::product(product);
         for _ in 0..ROUNDS_MAX {
             let turn = self.bucket.turn().await?;
-            let (store, key) = (self.clone(), key.clone());
-            let learn = to_its_end(async move { store.write_slot(turn, &key, smallest, before).await });
+            let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
+            let learn = to_its_end(async move { store.write_slot(turn, &key, smallest, &before).await });
             if let Some(is_written) = learn.await? {
                 return Ok(is_written);
             }
@@ -145,7 +145,7 @@ impl Store {
         turn: Turn,
         key: &str,
         smallest: u32,
-        before: Option<u32>,
+        before: &[u32],
     ) -> Result<Option<bool>, StoreError> {
         let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
@@ -155,7 +155,7 @@ impl Store {
         let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
         // A file that cannot be read is left to the person who wrote it.
         let said = ProductFile::parse(bytes).map_err(|why| unreadable(key, &why))?.slot_bytes;
-        if said.is_some_and(|said| said == smallest || (said < smallest && Some(said) != before)) {
+        if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
             return Ok(Some(false));
         }
         let mut map: Map<String, Value> =

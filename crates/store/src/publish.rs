@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::Release;
 use crate::commit::{Outcome, Work};
-use crate::gate::{Check, Facts, Slot, Verdict, judge};
+use crate::gate::{Check, Facts, Slot, Soundness, Verdict, judge_sound};
 use crate::layout::JSON_MAX_BYTES;
 use crate::metadata::Metadata;
 use crate::put::{Turn, to_its_end};
@@ -90,22 +90,32 @@ pub enum Attempt {
 impl Store {
     /// What the gate says of an image. Reads, and writes nothing.
     pub async fn judge(&self, publication: &Publication, image: &Bytes) -> Result<Verdict, StoreError> {
-        self.verdict(publication, image, &image::verify(image)).await
+        self.verdict(publication, image).await.map(|(verdict, _)| verdict)
     }
 
+    /// Judging takes its time, and is not done where others are waiting to be served.
     async fn verdict(
         &self,
         publication: &Publication,
         image: &Bytes,
-        parsed: &Result<Summary, ImageError>,
-    ) -> Result<Verdict, StoreError> {
+    ) -> Result<(Verdict, Result<Summary, ImageError>), StoreError> {
+        let (asked, bytes) = (publication.clone(), image.clone());
         // Of what is known without the store only the version is needed: it says which release to look for.
-        let alone = judge(image, parsed, publication, &Facts::default());
+        let (soundness, alone) = aside(move || {
+            let soundness = Soundness::of(&bytes, asked.file.as_deref());
+            let alone = judge_sound(&bytes, &soundness, &asked, &Facts::default());
+            (soundness, alone)
+        })
+        .await?;
         let slot = publication.slot.clone();
         match self.facts(&publication.product, alone.version.as_ref(), image, slot).await {
-            Ok(facts) => Ok(judge(image, parsed, publication, &facts)),
+            Ok(facts) => {
+                let (asked, bytes) = (publication.clone(), image.clone());
+                aside(move || (judge_sound(&bytes, &soundness, &asked, &facts), soundness.into_parsed()))
+                    .await
+            }
             // What is wrong with the image is wrong whatever the store holds.
-            Err(_) if alone.is_refused() => Ok(alone),
+            Err(_) if alone.is_refused() => Ok((alone, soundness.into_parsed())),
             Err(error) => Err(error),
         }
     }
@@ -138,8 +148,7 @@ impl Store {
                 NOTES_MAX_BYTES / 1024
             )));
         }
-        let parsed = image::verify(&image);
-        let verdict = self.verdict(publication, &image, &parsed).await?;
+        let (verdict, parsed) = self.verdict(publication, &image).await?;
         let (false, Ok(summary), Some(version)) = (verdict.is_refused(), parsed, verdict.version.clone())
         else {
             return Ok(Attempt::Refused(Box::new(verdict)));
@@ -204,6 +213,12 @@ impl Attempt {
     fn done(release: Release, already_there: bool, verdict: Verdict) -> Self {
         Self::Published(Box::new(Published { release, already_there, verdict }))
     }
+}
+
+/// Does what takes long beside those who are being served.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| StoreError::damaged("judging the image broke off; run this again"))
 }
 
 /// The gate finds that there is no version before anybody else asks for it.

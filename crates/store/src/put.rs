@@ -15,7 +15,7 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument;
 
 use crate::StoreError;
-use crate::bucket::{Backing, Bucket, Tag, path};
+use crate::bucket::{Backing, Bucket, Tag, mark_of, path};
 use crate::conditions::Conditions;
 use crate::error::{Action, explain};
 use crate::parts::{self, PART_BYTES};
@@ -26,7 +26,7 @@ pub(crate) const LOCK_FILE: &str = ".updraft.lock";
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// The name under which `version.txt` carries the digest of the image it was created for; `x-amz-meta-` stands before
 /// it in HTTP.
-const MARK: &str = "updraft-sha256";
+pub(crate) const MARK: &str = "updraft-sha256";
 /// How many killed processes are cleaned up after at a time.
 const STAGED_MAX: u32 = 1000;
 /// The largest object that is sent in one request.
@@ -160,10 +160,7 @@ impl Bucket {
     pub(crate) async fn mark(&self, key: &str) -> Result<Option<Option<String>>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         let found = self.open(key, options).await?;
-        Ok(found.map(|found| {
-            let mark = found.attributes.get(&Attribute::Metadata(Cow::Borrowed(MARK)));
-            mark.map(|mark| mark.as_ref().to_owned())
-        }))
+        Ok(found.map(|found| mark_of(&found)))
     }
 
     /// Replaces the object that `expected` names. `None`: it is another one by now, or gone.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use contract::{ChannelName, DeviceId, ProductName, Sha256, Version};
-use fleet::{Blocked, ChannelView, Decision, DeviceView, Event, Reach, StoreView, UpdateState};
-use futures_util::{StreamExt, TryStreamExt, stream};
-use store::StoreError;
-use tokio::time::timeout;
+use contract::{ChannelName, DeviceId, ProductName};
+use fleet::{Decision, DeviceView, Event, Reach, StoreView, UpdateState};
+use tokio::time::{Instant, timeout};
+
+use asked::Asked;
 
 use super::messages::settle;
 use super::{App, AppError, now_ms};
@@ -16,12 +16,10 @@ use crate::db::update::{self, UpdateRow};
 use crate::model::{CheckAnswer, Update};
 use crate::mqtt::LinkState;
 
+mod asked;
+
 /// How long the store may take to answer all that a decision asks.
 pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(5);
-/// How long of that reading an image may take whose metadata has no digest.
-const DIGEST_PATIENCE: Duration = Duration::from_secs(3);
-/// Releases on the way to a target that are read at a time.
-const STEPS_AT_ONCE: usize = 16;
 /// So often it is decided anew because the device reported something else meanwhile.
 const ATTEMPTS: u32 = 3;
 
@@ -102,107 +100,16 @@ impl App {
                     .to_owned(),
             };
         };
-        let channel = ChannelName::production();
-        let running = view.version.as_ref();
-        let asked = timeout(STORE_PATIENCE, self.channel_view(&product, channel, running)).await;
-        let store = match asked {
-            Ok(Ok(view)) => StoreView::Channel(view),
-            Ok(Err(decision)) => return decision,
-            Err(_) => StoreView::Unavailable(format!(
-                "The store did not answer within {} seconds.",
-                STORE_PATIENCE.as_secs()
-            )),
+        let asked = Asked {
+            store: self.store(),
+            product: &product,
+            channel: ChannelName::production(),
+            device: view,
+            deadline: Instant::now() + STORE_PATIENCE,
         };
-        fleet::decide(view, &store)
-    }
-
-    /// All of the store that the decision needs, read afresh.
-    async fn channel_view(
-        &self,
-        product: &ProductName,
-        channel: ChannelName,
-        running: Option<&Version>,
-    ) -> Result<ChannelView, Decision> {
-        let version = match self.store().channel(product, &channel).await {
-            Ok(version) => version,
-            // A product that is registered and has no image yet.
-            Err(StoreError::NotFound(_)) => None,
-            Err(error) => return Err(unavailable(&error)),
-        };
-        let Some(version) = version else {
-            return Ok(ChannelView {
-                channel,
-                target: None,
-                blocked: Blocked::Versions(std::collections::BTreeMap::new()),
-                releases: Vec::new(),
-            });
-        };
-        let blocked = match self.store().blocked(product).await.map_err(|error| unavailable(&error))? {
-            store::Blocked::List(versions) => Blocked::Versions(versions),
-            store::Blocked::Unreadable(why) => Blocked::Unreadable(why),
-        };
-        let target = self
-            .store()
-            .artifact(product, &channel, &version)
-            .await
-            .map_err(|error| unavailable(&error))?
-            .ok_or_else(|| Decision::NoRelease {
-                why: format!("{product}'s {channel} says {version}, and there is no firmware.bin of it."),
-            })?;
-        let too_far =
-            target.requires.as_ref().is_some_and(|lowest| running.is_none_or(|running| lowest > running));
-        let releases = if too_far {
-            self.intermediates(product, &channel, running, &target.version).await?
-        } else {
-            Vec::new()
-        };
-        let mut target = artifact(target);
-        if target.sha256.is_none() && running != Some(&target.version) {
-            target.sha256 = self.digest(&target.key).await;
-        }
-        Ok(ChannelView { channel, target: Some(target), blocked, releases })
-    }
-
-    /// The digest of an image of which nobody said it: without one, an image that failed twice cannot be told from
-    /// another. A bucket that takes too long leaves it unknown, as the device still judges by itself.
-    async fn digest(&self, key: &str) -> Option<Sha256> {
-        match timeout(DIGEST_PATIENCE, self.store().digest(key)).await {
-            Ok(Ok(sha256)) => Some(sha256),
-            Ok(Err(error)) => {
-                tracing::warn!(store.key = key, %error, "the image's digest stays unknown");
-                None
-            }
-            Err(_) => {
-                tracing::warn!(store.key = key, "the image's digest stays unknown: the store takes too long");
-                None
-            }
-        }
-    }
-
-    /// The releases on the way to a target that is too far, as artifacts. The rest of the product's is not read: a
-    /// decision has five seconds.
-    async fn intermediates(
-        &self,
-        product: &ProductName,
-        channel: &ChannelName,
-        running: Option<&Version>,
-        target: &Version,
-    ) -> Result<Vec<fleet::Artifact>, Decision> {
-        let releases = self.store().releases(product).await.map_err(|error| unavailable(&error))?;
-        let on_the_way = releases.into_iter().map(|release| (release.version, release.requires)).filter(
-            |(version, requires)| {
-                running.is_some_and(|running| {
-                    version > running
-                        && version < target
-                        && requires.as_ref().is_none_or(|lowest| lowest <= running)
-                })
-            },
-        );
-        let artifacts = stream::iter(on_the_way)
-            .map(async |(version, _)| self.store().artifact(product, channel, &version).await)
-            .buffer_unordered(STEPS_AT_ONCE);
-        let artifacts: Vec<_> = artifacts.try_collect().await.map_err(|error| unavailable(&error))?;
-        Ok(artifacts.into_iter().flatten().map(artifact).collect())
+        timeout(STORE_PATIENCE, asked.decide()).await.unwrap_or_else(|_| Decision::StoreUnavailable {
+            why: format!("The store did not answer within {} seconds.", STORE_PATIENCE.as_secs()),
+        })
     }
 
     /// Makes the update and sends the trigger; `None` if what was decided upon is no longer so.
@@ -270,21 +177,6 @@ impl App {
             reason,
             update: newest.filter(|_| shown).map(super::show::update),
         }
-    }
-}
-
-fn unavailable(error: &StoreError) -> Decision {
-    Decision::StoreUnavailable { why: error.to_string() }
-}
-
-fn artifact(artifact: store::Artifact) -> fleet::Artifact {
-    fleet::Artifact {
-        version: artifact.version,
-        key: artifact.key,
-        size: artifact.size,
-        sha256: artifact.sha256,
-        chip: artifact.chip,
-        requires: artifact.requires,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
 use store::{Attempt, Blocked, Check, Publication, StoreError, Verdict};
 
 use super::{App, AppError};
-use crate::catalog::Shelf;
+use crate::catalog::{Refreshed, Shelf, too_slow};
 use crate::db::device;
 use crate::model::{
     BlockedList, BlockedVersion, Channel, Finding, Judgement, Product, Published, Release, SizeOf,
@@ -92,20 +93,19 @@ impl App {
                 return Err(AppError::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
             }
         };
-        let version = published.release.version.clone();
         if let Some(channel) = &upload.promote {
             let promoted = self.store().promote_published(&publication, &published, channel).await;
-            self.refresh(product).await?;
+            self.show_anew(product).await;
             promoted?;
         } else {
-            self.refresh(product).await?;
+            self.show_anew(product).await;
         }
         let Judgement { findings, slot_bytes, trend, .. } = judgement(product, published.verdict);
         let base = self.public_url().as_str().trim_end_matches('/');
         Ok(Published {
-            release: self.release(product, &version).await?,
+            release: self.release_as_shown(product, &published.release, upload.promote.as_ref()),
             decision: if published.already_there { "unchanged" } else { "published" },
-            url: format!("{base}/releases/{product}#release-{version}"),
+            url: format!("{base}/releases/{product}#release-{}", published.release.version),
             product: product.clone(),
             promoted: upload.promote.clone(),
             findings,
@@ -154,7 +154,7 @@ impl App {
         channel: &ChannelName,
     ) -> Result<Channel, AppError> {
         self.store().promote(product, version, channel).await?;
-        self.refresh(product).await?;
+        self.show_anew(product).await;
         Ok(Channel { name: channel.clone(), version: Some(version.clone()) })
     }
 
@@ -188,31 +188,71 @@ impl App {
         }
         self.shelf(product).await?;
         self.store().block(product, version, reason).await?;
-        self.refresh(product).await
+        self.show_anew(product).await;
+        Ok(())
     }
 
     /// Offers it again.
     pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), AppError> {
         self.shelf(product).await?;
         self.store().unblock(product, version).await?;
-        self.refresh(product).await
+        self.show_anew(product).await;
+        Ok(())
     }
 
     /// Forget what is cached for showing, so that a change made by another program is seen at once.
     pub async fn refresh(&self, product: &ProductName) -> Result<(), AppError> {
-        Ok(self.catalog().refresh(product).await?)
+        match self.catalog().refresh(product).await {
+            Ok(Refreshed::Done) => Ok(()),
+            Ok(Refreshed::GoesOn) => Err(AppError::StoreUnavailable(too_slow())),
+            Err(error) => Err(AppError::StoreUnavailable(error.to_string())),
+        }
     }
 
-    /// What is known of a product; `None` if only devices speak of it so far.
+    /// Shows what was just done. It is done, whatever the bucket answers now.
+    async fn show_anew(&self, product: &ProductName) {
+        match self.catalog().refresh(product).await {
+            Ok(Refreshed::Done) => {}
+            Ok(Refreshed::GoesOn) => {
+                tracing::info!(product = %product, "the store takes its time to tell what it holds now");
+            }
+            Err(error) => {
+                tracing::warn!(product = %product, "what the store holds now could not be read: {error}");
+            }
+        }
+    }
+
+    /// A release that was just published, as the catalog shows it; if that is not there yet, as far as it is known.
+    fn release_as_shown(
+        &self,
+        product: &ProductName,
+        release: &store::Release,
+        promoted: Option<&ChannelName>,
+    ) -> Release {
+        let shelf = self.catalog().product(product);
+        if let Some(shelf) = shelf
+            && let Some(release) = shelf.releases.iter().find(|known| known.version == release.version)
+        {
+            return shown(&shelf, release);
+        }
+        let channels = promoted.map(|channel| (channel.clone(), Some(release.version.clone())));
+        let blocked = Blocked::List(BTreeMap::new());
+        shown(&Shelf { releases: Vec::new(), channels: channels.into_iter().collect(), blocked }, release)
+    }
+
+    /// What is known of a product; `None` if only devices speak of it so far. A name that is not known is looked for in the
+    /// store once in a while, whoever asks.
     async fn shelf(&self, product: &ProductName) -> Result<Option<Arc<Shelf>>, AppError> {
         if let Some(shelf) = self.catalog().product(product) {
             return Ok(Some(shelf));
         }
         // Published a moment ago by somebody else, maybe.
-        self.refresh(product).await?;
+        let every = Duration::from_secs(self.config().store.refresh_s.into());
+        let sought = self.catalog().seek(product, every).await;
         if let Some(shelf) = self.catalog().product(product) {
             return Ok(Some(shelf));
         }
+        sought.map_err(AppError::StoreUnavailable)?;
         if device::count(self.db(), Some(product)).await? == 0 {
             return Err(AppError::NotFound(format!("There is no product {product}.")));
         }

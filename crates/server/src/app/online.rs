@@ -47,6 +47,11 @@ impl Online {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).get(device).copied()
     }
 
+    /// How many are connected.
+    pub(super) fn count(&self) -> usize {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Connected devices after an id, in order.
     pub(super) fn after(&self, device: Option<&str>, limit: usize) -> Vec<DeviceId> {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! Devices and updates as the API and the dashboard show them.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use contract::{Code, DeviceId, Phase, ProductName, REASON_MAX_BYTES, Reason};
 use fleet::UpdateState;
@@ -34,6 +35,21 @@ impl StateFilter {
         }
     }
 }
+
+/// How many devices of a product, or of all, were online.
+#[derive(Debug)]
+pub(super) struct Counted {
+    online: u64,
+    /// Until when that is used again.
+    until: Instant,
+}
+
+/// Of the time, at most one part in so many is spent counting.
+const COUNTING_SHARE: u32 = 20;
+/// No number is older than this.
+const COUNTED_MAX: Duration = Duration::from_secs(10);
+/// For so many products numbers are kept.
+const COUNTED_PRODUCTS: usize = 256;
 
 impl App {
     /// Devices in the order of their ids.
@@ -87,21 +103,45 @@ impl App {
     pub async fn counts(&self, product: Option<&ProductName>) -> Result<Counts, AppError> {
         let devices = device::count(self.db(), product).await?;
         let newest = update::newest_states(self.db(), product).await?.into_iter().collect();
-        let online = match self.heard(true, now_ms()) {
-            Some(heard) => device::count_heard(self.db(), product, heard).await?,
-            None => self.count_connected(product).await?,
-        };
+        let online = self.count_online(product).await?;
         let messages = self.inner.messages.load(std::sync::atomic::Ordering::Relaxed);
         Ok(Counts { devices, online, newest, messages })
     }
 
-    async fn count_connected(&self, product: Option<&ProductName>) -> Result<u64, AppError> {
-        let connected = self.inner.online.after(None, usize::MAX);
-        if product.is_none() {
-            return Ok(connected.len() as u64);
+    /// Who is online is not kept by writes, and has to be counted but where all connections are meant. That takes the longer
+    /// the larger the fleet is, so that a number is used again for as long as keeps counting from mattering.
+    async fn count_online(&self, product: Option<&ProductName>) -> Result<u64, AppError> {
+        if product.is_none() && self.heard(true, now_ms()).is_none() {
+            return Ok(self.inner.online.count() as u64);
         }
-        let rows = device::by_ids(self.db(), &connected).await?;
-        Ok(rows.iter().filter(|row| row.product.as_ref() == product).count() as u64)
+        let mut counted = self.inner.counted.lock().await;
+        if let Some(known) = counted.get(&product.cloned()).filter(|known| Instant::now() < known.until) {
+            return Ok(known.online);
+        }
+        let begun = Instant::now();
+        let online = match (self.heard(true, now_ms()), product) {
+            (Some(heard), _) => device::count_heard(self.db(), product, heard).await?,
+            (None, Some(product)) => self.count_connected(product).await?,
+            (None, None) => self.inner.online.count() as u64,
+        };
+        let until = Instant::now() + (begun.elapsed() * COUNTING_SHARE).min(COUNTED_MAX);
+        if counted.len() >= COUNTED_PRODUCTS {
+            counted.clear();
+        }
+        counted.insert(product.cloned(), Counted { online, until });
+        Ok(online)
+    }
+
+    async fn count_connected(&self, product: &ProductName) -> Result<u64, AppError> {
+        let (mut online, mut after) = (0, None::<DeviceId>);
+        loop {
+            let page = self.inner.online.after(after.as_ref().map(DeviceId::as_str), PAGE_MAX as usize);
+            online += device::count_among(self.db(), product, &page).await?;
+            match page.into_iter().next_back() {
+                Some(last) => after = Some(last),
+                None => return Ok(online),
+            }
+        }
     }
 
     /// Up to `limit` devices of a query. On the embedded broker, who is online is known in memory only.

@@ -1,5 +1,6 @@
 //! The App end to end: real database, real store folder, real embedded broker.
 
+mod decided;
 mod external;
 mod rig;
 mod said;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use contract::TopicKind;
 use fleet::UpdateState;
+use object_store::ObjectStore;
 use serde_json::json;
 
 use super::*;
@@ -497,6 +499,14 @@ async fn a_second_server_on_the_same_database_is_refused() {
 
 /// An App of its own, without broker: what an external one would send is handed to it.
 async fn handed(more: &str) -> (tempfile::TempDir, App) {
+    handed_through(more, |objects| objects).await
+}
+
+/// The same, with something between it and its store.
+async fn handed_through(
+    more: &str,
+    wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+) -> (tempfile::TempDir, App) {
     let folder = tempfile::tempdir().expect("a folder");
     let more = format!("[mqtt]\nurl = \"mqtt://127.0.0.1:1\"\n{more}");
     let config = config(folder.path(), &more);
@@ -508,7 +518,7 @@ async fn handed(more: &str) -> (tempfile::TempDir, App) {
         signing_key: Some([1; 32]),
         ..store::Options::default()
     };
-    let store = Store::open(&config.store.url, options).await.expect("opens");
+    let store = Store::open(&config.store.url, options).await.expect("opens").through(wrap);
     (folder, App::new(Parts { config, public_url, db, store, url_key: [1; 32] }))
 }
 

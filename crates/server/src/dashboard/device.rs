@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::form::Fields;
 use super::{PageError, Said, Section, Tone, Visit, icon, progress, sentence, words};
 use crate::api::extract::Path;
-use crate::app::AppError;
+use crate::app::{AppError, SLOT_SIZES};
 use crate::model::{Device, Page, Update, UpdateState};
 use crate::session::Right;
 
@@ -176,7 +176,7 @@ fn facts(device: &Device) -> Markup {
     let rows: [(&str, Option<Markup>); 9] = [
         ("Chip", report.chip.map(|chip| html! { (chip) })),
         ("Slot", slot.map(|slot| html! { (slot) })),
-        ("Room for an image", report.slot_bytes.map(|bytes| words::size(u64::from(bytes)))),
+        ("Room for an image", report.slot_bytes.map(room)),
         ("Rollback", rollback.map(|text| html! { (text) })),
         ("Last restart", report.reset.map(|reset| html! { (reset.replace('_', " ")) })),
         ("Last heard", seen),
@@ -199,6 +199,17 @@ fn facts(device: &Device) -> Markup {
                     @if let Some(value) = value { div { dt { (name) } dd { (value) } } }
                 }
             }
+        }
+    }
+}
+
+/// The size of a slot, or that it can be none: what a device says by mistake is seen where one looks for it.
+fn room(bytes: u32) -> Markup {
+    html! {
+        (words::size(u64::from(bytes)))
+        @if !SLOT_SIZES.contains(&bytes) {
+            " "
+            span.small { "A slot has 64 KiB to 16 MiB, so this is passed over where images are checked for the product." }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Devices and their tags.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use contract::{DeviceId, LastOutcome, Presence, ProductName, Sha256, Version};
@@ -155,10 +156,31 @@ pub(crate) async fn page(
     query.rows(&sql, values).await?.iter().map(read).collect()
 }
 
-/// How many devices there are, in all or of one product.
+/// How many devices there are, in all or of one product. Not counted anew: the writes keep the number.
 pub(crate) async fn count(query: &impl Query, product: Option<&ProductName>) -> Result<u64, DbErr> {
     let (condition, values) = of_product(product);
-    number(query, &format!("SELECT COUNT(*) FROM devices d WHERE {condition}"), values).await
+    number(
+        query,
+        &format!("SELECT CAST(COALESCE(SUM(devices), 0) AS BIGINT) FROM device_counts d WHERE {condition}"),
+        values,
+    )
+    .await
+}
+
+/// How many of these devices belong to a product.
+pub(crate) async fn count_among(
+    query: &impl Query,
+    product: &ProductName,
+    ids: &[DeviceId],
+) -> Result<u64, DbErr> {
+    let mut count = 0;
+    for ids in ids.chunks(ROWS_PER_STATEMENT) {
+        let sql =
+            format!("SELECT COUNT(*) FROM devices WHERE product = ? AND id IN {}", tuples(1, ids.len()));
+        let ids = ids.iter().map(|id| Value::from(id.as_str()));
+        count += number(query, &sql, std::iter::once(product.as_str().into()).chain(ids).collect()).await?;
+    }
+    Ok(count)
 }
 
 /// How many of them were heard, or were not.
@@ -192,7 +214,8 @@ async fn number(query: &impl Query, sql: &str, values: Vec<Value>) -> Result<u64
 
 /// How many devices each product has.
 pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64)>, DbErr> {
-    let sql = "SELECT product, COUNT(*) AS devices FROM devices WHERE product IS NOT NULL GROUP BY product ORDER BY product";
+    let sql = "SELECT product, CAST(SUM(devices) AS BIGINT) AS devices FROM device_counts WHERE product <> '' \
+               GROUP BY product HAVING SUM(devices) > 0 ORDER BY product";
     let rows = query.rows(sql, vec![]).await?;
     rows.iter()
         .map(|row| {
@@ -202,18 +225,18 @@ pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64
         .collect()
 }
 
-pub(super) const SMALLEST_SLOT: &str = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes >= ? ORDER BY slot_bytes, id LIMIT 1";
+pub(super) const SMALLEST_SLOT: &str = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes BETWEEN ? AND ? ORDER BY slot_bytes, id LIMIT 1";
 
-/// The smallest slot of a product's devices that has at least so many bytes, and whose it is. One step in an index,
-/// however many devices there are.
+/// The smallest slot of a product's devices within `sizes`, and whose it is. One step in an index, however many devices
+/// there are.
 pub(crate) async fn smallest_slot(
     query: &impl Query,
     product: &ProductName,
-    at_least: u32,
+    sizes: &RangeInclusive<u32>,
 ) -> Result<Option<(DeviceId, u32)>, DbErr> {
-    let Some(row) =
-        query.row(SMALLEST_SLOT, vec![product.as_str().into(), i64::from(at_least).into()]).await?
-    else {
+    let values =
+        vec![product.as_str().into(), i64::from(*sizes.start()).into(), i64::from(*sizes.end()).into()];
+    let Some(row) = query.row(SMALLEST_SLOT, values).await? else {
         return Ok(None);
     };
     let device = parsed(&row, "id")?.ok_or_else(|| corrupt("id", "it is missing"))?;

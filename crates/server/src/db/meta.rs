@@ -1,4 +1,5 @@
-//! Single values that outlive the process: keys for signing, and when the server was last alive.
+//! Single values that outlive the process: keys for signing, when the server was last alive, what it
+//! told the store.
 
 use sea_orm::DbErr;
 
@@ -10,6 +11,8 @@ pub(crate) const URL_KEY: &str = "url_key";
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// When the server was last alive with its broker, in milliseconds.
 pub(crate) const ALIVE_AT: &str = "alive_at";
+/// Which slots a product's `product.json` was told of; the product's name follows.
+pub(crate) const TAUGHT_SLOTS: &str = "taught_slots ";
 
 impl Db {
     /// A value, if it was ever set.

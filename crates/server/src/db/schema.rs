@@ -5,8 +5,8 @@ use sea_orm::{ConnectionTrait, DbBackend};
 use super::{Db, Query, Write};
 
 /// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice,
-/// `{slot_of_report}` a number out of a JSON column.
-const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS];
+/// `{slot_of_report}` a number out of a JSON column, `{;}` ends a statement within a trigger.
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, COUNTS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -105,6 +105,45 @@ UPDATE devices SET slot_bytes = {slot_of_report} WHERE report IS NOT NULL;
 CREATE INDEX devices_slot ON devices (product, slot_bytes, id) WHERE slot_bytes IS NOT NULL;
 ";
 
+/// How many devices each product has, by the state of their newest update: kept by the writes themselves, so that nobody
+/// who looks goes through all devices. '' stands for none. The triggers are written as SQLite takes them.
+const COUNTS: &str = "
+CREATE TABLE device_counts (
+    product TEXT NOT NULL,
+    state TEXT NOT NULL,
+    devices BIGINT NOT NULL,
+    PRIMARY KEY (product, state)
+);
+INSERT INTO device_counts
+    SELECT COALESCE(d.product, ''), COALESCE(u.state, ''), COUNT(*)
+    FROM devices d LEFT JOIN updates u ON u.id = d.update_id GROUP BY 1, 2;
+CREATE TRIGGER devices_counted AFTER INSERT ON devices BEGIN
+    INSERT INTO device_counts VALUES
+        (COALESCE(NEW.product, ''), COALESCE((SELECT state FROM updates WHERE id = NEW.update_id), ''), 1)
+        ON CONFLICT (product, state) DO UPDATE SET devices = devices + 1{;}
+END;
+CREATE TRIGGER devices_uncounted BEFORE DELETE ON devices BEGIN
+    UPDATE device_counts SET devices = devices - 1 WHERE product = COALESCE(OLD.product, '')
+        AND state = COALESCE((SELECT state FROM updates WHERE id = OLD.update_id), ''){;}
+END;
+CREATE TRIGGER devices_recounted AFTER UPDATE OF product, update_id ON devices
+    WHEN OLD.product IS NOT NEW.product OR OLD.update_id IS NOT NEW.update_id BEGIN
+    UPDATE device_counts SET devices = devices - 1 WHERE product = COALESCE(OLD.product, '')
+        AND state = COALESCE((SELECT state FROM updates WHERE id = OLD.update_id), ''){;}
+    INSERT INTO device_counts VALUES
+        (COALESCE(NEW.product, ''), COALESCE((SELECT state FROM updates WHERE id = NEW.update_id), ''), 1)
+        ON CONFLICT (product, state) DO UPDATE SET devices = devices + 1{;}
+END;
+CREATE TRIGGER updates_recounted AFTER UPDATE OF state ON updates
+    WHEN OLD.state <> NEW.state AND NEW.id = (SELECT update_id FROM devices WHERE id = NEW.device) BEGIN
+    UPDATE device_counts SET devices = devices - 1 WHERE state = OLD.state
+        AND product = COALESCE((SELECT product FROM devices WHERE id = NEW.device), ''){;}
+    INSERT INTO device_counts VALUES
+        (COALESCE((SELECT product FROM devices WHERE id = NEW.device), ''), NEW.state, 1)
+        ON CONFLICT (product, state) DO UPDATE SET devices = devices + 1{;}
+END;
+";
+
 /// Brings the tables up to date. A database of a newer version is refused and left alone.
 pub(super) async fn migrate(db: &Db) -> anyhow::Result<()> {
     apply(db, MIGRATIONS).await
@@ -137,8 +176,9 @@ async fn apply(db: &Db, migrations: &[&str]) -> anyhow::Result<()> {
         _ => ("INTEGER PRIMARY KEY AUTOINCREMENT", "json_extract(report, '$.slot_bytes')"),
     };
     for migration in &migrations[applied..] {
-        for statement in migration.split(';').filter(|statement| !statement.trim().is_empty()) {
+        for statement in migration.split(";\n").filter(|statement| !statement.trim().is_empty()) {
             let statement = statement.replace("{serial}", serial).replace("{slot_of_report}", slot_of_report);
+            let statement = statement.replace("{;}", ";");
             write.execute(&statement, vec![]).await?;
         }
     }

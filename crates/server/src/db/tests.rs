@@ -173,7 +173,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     let db = open(folder.path()).await;
     let product: contract::ProductName = "p".parse().expect("a product");
     let smallest = async || {
-        let found = device::smallest_slot(&db, &product, 65_536).await.expect("read");
+        let found = device::smallest_slot(&db, &product, &(65_536..=16_777_216)).await.expect("read");
         found.map(|(device, bytes)| (device.as_str().to_owned(), bytes))
     };
     assert_eq!(smallest().await, None);
@@ -186,6 +186,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
         row("large", "p", Some(2_000_000)),
         row("small", "p", Some(1_000_000)),
         row("wrong", "p", Some(1)),
+        row("vast", "p", Some(u32::MAX)),
         row("silent", "p", None),
         row("other", "q", Some(70_000)),
     ];
@@ -197,6 +198,118 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     write.remove_device(&rows[1].id).await.expect("removed");
     write.commit().await.expect("committed");
     assert_eq!(smallest().await, Some(("large".to_owned(), 2_000_000)));
+    let write = db.write().await.expect("writes");
+    write.remove_device(&rows[0].id).await.expect("removed");
+    write.commit().await.expect("committed");
+    assert_eq!(smallest().await, None, "nobody else says what a slot can have");
+}
+
+/// Every number on the dashboard, as the writes keep it and as a scan of all devices gives it.
+async fn kept_and_counted(db: &Db) -> (Vec<String>, Vec<String>) {
+    let products = [None, Some("p"), Some("q")].map(|product| product.map(|p| p.parse().expect("a product")));
+    let mut kept = Vec::new();
+    for product in &products {
+        let count = device::count(db, product.as_ref()).await.expect("counted");
+        let mut states = update::newest_states(db, product.as_ref()).await.expect("counted");
+        states.sort_by_key(|(state, _)| state.as_str());
+        kept.push(format!("{count} {states:?}"));
+    }
+    kept.push(format!("{:?}", device::products(db).await.expect("counted")));
+    let mut counted = Vec::new();
+    let rows = db.rows(
+        "SELECT d.product AS product, u.state AS state FROM devices d LEFT JOIN updates u ON u.id = d.update_id",
+        vec![],
+    );
+    let rows: Vec<(Option<contract::ProductName>, Option<UpdateState>)> = (rows.await.expect("read").iter())
+        .map(|row| {
+            let state: Option<String> = row.try_get("", "state").expect("a text");
+            (
+                device::parsed(row, "product").expect("a name"),
+                state.and_then(|word| UpdateState::from_word(&word)),
+            )
+        })
+        .collect();
+    for product in &products {
+        let of = rows.iter().filter(|(of, _)| product.is_none() || of == product);
+        let mut states = std::collections::BTreeMap::new();
+        for state in of.clone().filter_map(|(_, state)| *state) {
+            *states.entry(state.as_str()).or_insert((state, 0_u64)) =
+                (state, states.get(state.as_str()).map_or(0, |(_, n)| *n) + 1);
+        }
+        counted.push(format!("{} {:?}", of.count(), states.into_values().collect::<Vec<_>>()));
+    }
+    let mut of_products = std::collections::BTreeMap::new();
+    for product in rows.iter().filter_map(|(product, _)| product.clone()) {
+        *of_products.entry(product).or_insert(0_u64) += 1;
+    }
+    counted.push(format!("{:?}", of_products.into_iter().collect::<Vec<_>>()));
+    (kept, counted)
+}
+
+#[tokio::test]
+async fn the_counts_that_writes_keep_are_those_of_a_scan() {
+    let seed: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
+    println!("SEED={seed}");
+    let mut random = seed | 1;
+    let mut next = move |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = open(folder.path()).await;
+    let product = |number: u64| {
+        ["p", "q"].get(usize::try_from(number).expect("small")).map(|p| p.parse().expect("a name"))
+    };
+    for step in 0..400 {
+        let id: DeviceId = format!("d{}", next(6)).parse().expect("an id");
+        let write = db.write().await.expect("writes");
+        let there = device::by_id(&write, &id).await.expect("read");
+        match (next(6), there) {
+            (0, _) => {
+                let row = DeviceRow { product: product(next(3)), ..DeviceRow::new(id, 1) };
+                write.save_devices(&[&row]).await.expect("saved");
+            }
+            (1, _) => {
+                let product = product(next(2)).expect("one of two");
+                write.register_device(&id, &product, "aa", 1).await.expect("registered");
+            }
+            (2, Some(_)) => write.set_product(&id, &product(next(2)).expect("one")).await.expect("set"),
+            (3, Some(_)) => {
+                // One in flight already is refused, and the whole transaction with it.
+                let inserted = write.insert_update(&an_update(&id)).await;
+                if inserted.is_err() {
+                    continue;
+                }
+            }
+            (4, Some(row)) => {
+                if let Some(update) = row.update_id {
+                    let id = i64::try_from(next(2)).expect("small");
+                    let update = update::by_id(&write, (update - id).max(1)).await.expect("read");
+                    let state = UpdateState::ALL[3 + usize::try_from(next(4)).expect("small")];
+                    if let Some(update) = update {
+                        write.save_update(&UpdateRow { state, ..update }).await.expect("saved");
+                    }
+                }
+            }
+            (5, Some(_)) if next(3) == 0 => assert!(write.remove_device(&id).await.expect("removed")),
+            _ => {}
+        }
+        write.commit().await.expect("committed");
+        let (kept, counted) = kept_and_counted(&db).await;
+        assert_eq!(kept, counted, "after {step} steps");
+    }
+    assert!(device::count(&db, None).await.expect("counted") > 0);
+}
+
+fn rand_seed() -> u64 {
+    u64::from(
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .subsec_nanos(),
+    )
 }
 
 #[test]
@@ -224,10 +337,16 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     let write = old.write().await.expect("writes");
     let sql = "INSERT INTO tokens (name, secret_sha256, role, kind, created_at) VALUES ('laptop', 'aa', 'ci', 'api', 1)";
     write.execute(sql, vec![]).await.expect("inserted");
+    let sql = "INSERT INTO devices (id, product, created_at) VALUES ('d1', 'p', 1), ('d2', NULL, 1)";
+    write.execute(sql, vec![]).await.expect("inserted");
+    write.insert_update(&an_update(&"d1".parse().expect("an id"))).await.expect("inserted");
     write.commit().await.expect("committed");
     old.close().await.expect("closes");
 
     let db = Db::open(&url).await.expect("is brought up to date");
+    let (kept, counted) = kept_and_counted(&db).await;
+    assert_eq!(kept, counted);
+    assert_eq!(device::count(&db, None).await.expect("counted"), 2);
     let token = db.token("aa", 2).await.expect("read").expect("there");
     assert_eq!((token.name.as_str(), token.scope), ("laptop", None));
     let scope = crate::app::Scope { product: "lamp".parse().expect("a product"), may_promote: true };

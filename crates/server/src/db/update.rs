@@ -72,15 +72,15 @@ pub(crate) async fn of_device(
     query.rows(&sql, values).await?.iter().map(read).collect()
 }
 
-/// How many devices have a newest update of each state, in all or of one product.
+/// How many devices have a newest update of each state, in all or of one product. Not counted anew, as in [`super::device::count`].
 pub(crate) async fn newest_states(
     query: &impl Query,
     product: Option<&ProductName>,
 ) -> Result<Vec<(UpdateState, u64)>, DbErr> {
     let (condition, values) = of_product(product);
     let sql = format!(
-        "SELECT u.state AS state, COUNT(*) AS devices FROM devices d JOIN updates u ON u.id = d.update_id \
-         WHERE {condition} GROUP BY u.state"
+        "SELECT state, CAST(SUM(devices) AS BIGINT) AS devices FROM device_counts d \
+         WHERE state <> '' AND {condition} GROUP BY state HAVING SUM(devices) > 0"
     );
     let rows = query.rows(&sql, values).await?;
     rows.iter()

@@ -118,9 +118,10 @@ impl Check {
     }
 
     /// Whether a person may overrule it (`--allow`). What no device could run, or what a key was made to keep out, is
-    /// refused whoever asks; a warning that is allowed is not shown any more.
+    /// refused whoever asks; a warning that is allowed is not shown any more. A slot that is too small is one device's word,
+    /// and that device is not offered the image all the same.
     pub const fn is_overrulable(self) -> bool {
-        matches!(self, Self::SecureVersion | Self::LowerVersion | Self::SameBytes)
+        matches!(self, Self::TooLarge | Self::SecureVersion | Self::LowerVersion | Self::SameBytes)
             || matches!(self.level(), Level::Warn)
     }
 
@@ -191,7 +192,10 @@ mod tests {
             assert_eq!(check.name().parse::<Check>().is_ok(), check.is_overrulable(), "{check}");
         }
         let error = "wrong-chip".parse::<Check>().expect_err("never").to_string();
-        assert!(error.starts_with("wrong-chip cannot be allowed; can be: secure-version, "), "{error}");
+        assert!(
+            error.starts_with("wrong-chip cannot be allowed; can be: too-large, secure-version, "),
+            "{error}"
+        );
         let error = "rong-chip".parse::<Check>().expect_err("unknown").to_string();
         assert!(
             error.contains("there is no check \"rong-chip\"") && error.contains("lower-version"),

@@ -12,6 +12,7 @@ use crate::layout::{JSON_MAX_BYTES, Place};
 use crate::listing;
 use crate::metadata::Metadata;
 use crate::product::GateSettings;
+use crate::publish::aside;
 use crate::{Store, StoreError};
 
 /// So many releases of the same size are compared with the image, the highest first: what is published twice by a slip
@@ -120,7 +121,8 @@ impl Store {
         let written = file.slot_bytes.map(|bytes| Slot { bytes, device: None });
         let slot = [written, reported].into_iter().flatten().min_by_key(|slot| slot.bytes);
         let by_hand = deployed.filter(|deployed| deployed.by_hand);
-        let image = Image { size: image.len() as u64, sha256: crate::sha256(image) };
+        let bytes = image.clone();
+        let image = Image { size: bytes.len() as u64, sha256: aside(move || crate::sha256(&bytes)).await? };
         let known = Known { sizes: &sizes, by_hand: by_hand.as_ref() };
         Ok(Facts {
             chip,

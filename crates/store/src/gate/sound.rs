@@ -13,6 +13,8 @@ const ENTRY_BYTES: usize = 32;
 const ENTRIES_MAX: usize = 95;
 /// Of which so many can be applications: factory, sixteen slots, test.
 const APPS_MAX: usize = 18;
+/// And so many of those that begin like one are looked at whole: each of them may have all that follows it.
+const HASHED_MAX: usize = 2;
 const ENTRY_MAGIC: [u8; 2] = [0xAA, 0x50];
 
 /// Which check a fault belongs to, and the sentence. `file` is what the person calls the image.
@@ -23,8 +25,9 @@ pub(super) fn refusal(bytes: &[u8], error: &ImageError, file: Option<&str>) -> (
         | ImageError::Truncated { bytes: 0, .. }
         | ImageError::NotAnApplication => Check::NotAnImage,
         ImageError::Truncated { .. } => Check::Truncated,
-        ImageError::TooLarge => Check::TooLarge,
-        ImageError::SegmentCount { .. }
+        // `too-large` is about a slot, and can be overruled.
+        ImageError::TooLarge
+        | ImageError::SegmentCount { .. }
         | ImageError::SegmentLength { .. }
         | ImageError::SegmentMisaligned { .. }
         | ImageError::TrailingBytes { .. } => Check::Layout,
@@ -84,6 +87,9 @@ fn app_offset(bytes: &[u8], table: usize) -> Option<usize> {
             let offset = entry.get(4..8)?.first_chunk::<4>()?;
             usize::try_from(u32::from_le_bytes(*offset)).ok()
         })
+        // Only these are hashed: a file that was made to cost time has as many as it likes.
+        .filter(|offset| bytes.get(*offset..).is_some_and(|bytes| Prefix::parse(bytes).is_ok()))
+        .take(HASHED_MAX)
         .find(|offset| length_at(bytes, *offset).is_some())
 }
 

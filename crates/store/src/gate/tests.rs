@@ -56,7 +56,10 @@ fn every_refusal_is_found_and_named_in_one_sentence() {
         sentence.starts_with("the image is for esp32c3, but the devices of esp32s3 are esp32s3;"),
         "{sentence}"
     );
-    assert!(sentence.contains("; also refused: too-large, unsigned, "), "{sentence}");
+    assert!(
+        sentence.contains("; also refused: too-large (--allow too-large overrules this), unsigned, "),
+        "{sentence}"
+    );
     assert!(sentence.ends_with("same-bytes (--allow same-bytes overrules this)"), "{sentence}");
 }
 
@@ -80,7 +83,7 @@ fn what_must_not_be_overruled_is_not_even_where_it_is_asked() {
         .filter(|finding| finding.refuses())
         .map(|finding| finding.check.name())
         .collect();
-    assert_eq!(refused, ["wrong-chip", "too-large", "unsigned", "version-taken"]);
+    assert_eq!(refused, ["wrong-chip", "unsigned", "version-taken"]);
 }
 
 #[test]
@@ -150,4 +153,44 @@ proptest! {
             Err(error) => prop_assert!(error.to_string().contains("lower-version")),
         }
     }
+}
+
+#[test]
+fn an_image_for_larger_slots_can_be_allowed_and_one_for_no_chip_cannot() {
+    let image = Build::new(Chip::Esp32S3, "1.0.0").bytes();
+    let slot = Some(Slot { bytes: 1000, device: Some("d1".to_owned()) });
+    let facts = Facts { slot, ..Facts::default() };
+    let asked = Publication { allow: vec![Check::TooLarge], ..asked(Some("1.0.0")) };
+    assert!(judged(&image, &Publication { allow: vec![], ..asked.clone() }, &facts).is_refused());
+    let verdict = judged(&image, &asked, &facts);
+    assert_eq!(verdict.refusal(), None);
+    assert!(verdict.findings.iter().any(|finding| finding.check == Check::TooLarge && finding.allowed));
+    let verdict = judge(&image, &Err(ImageError::TooLarge), &asked, &facts);
+    assert_eq!(verdict.findings[0].check, Check::Layout);
+    assert!(verdict.is_refused() && !verdict.findings[0].check.is_overrulable());
+}
+
+/// A flash image whose table names eighteen applications, all of which begin like one and none of which is whole.
+#[test]
+fn of_many_applications_in_a_merged_image_two_are_looked_at() {
+    let app = Build::new(Chip::Esp32S3, "1.0.0").bytes();
+    let mut table = Vec::new();
+    for number in 0..18u32 {
+        table.extend([0xAA, 0x50, 0, 0x10]);
+        table.extend((0x2_0000 + number * 0x1000).to_le_bytes());
+        table.extend([0; 24]);
+    }
+    let mut flash = vec![0xFF; 0x2_0000];
+    flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
+    for _ in 0..2 {
+        flash.extend(&app[..0x1000]);
+    }
+    flash.extend(&app);
+    let fault = ImageError::MergedFlashImage { partition_table: 0x8000 };
+    let said = |flash: &[u8]| judge(flash, &Err(fault), &asked(None), &Facts::default()).refusal();
+    let third = said(&flash).expect("refused");
+    assert!(third.contains("0x10000, if the application lies where it usually does"), "{third}");
+    flash.copy_within(0x2_2000.., 0x2_1000);
+    let second = said(&flash).expect("refused");
+    assert!(second.contains("lies at 0x21000:"), "{second}");
 }

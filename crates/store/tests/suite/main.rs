@@ -12,6 +12,7 @@
 //! | session tokens | not checked | not checked: the fixture before it does |
 
 mod again;
+mod artifact;
 mod blocked;
 mod by_hand;
 mod claims;
@@ -88,6 +89,9 @@ in_all! {
     by_hand::what_is_not_ours_is_passed_over,
     by_hand::reading_is_bounded,
     by_hand::a_change_by_another_program_is_seen_at_once,
+    artifact::a_release_that_metadata_contradicts_offers_nothing_until_it_is_published_again,
+    artifact::the_digest_of_the_bytes_is_read_once_for_all_who_ask,
+    artifact::releases_between_two_versions_are_listed_highest_first,
     parts::a_long_image_is_published_and_promoted,
     parts::of_two_publishers_of_long_images_one_wins,
     claims::of_two_spellings_published_at_once_one_wins,

@@ -135,7 +135,7 @@ impl Rig {
 }
 
 /// The three files; the version last.
-fn put(folder: &Path, version: &str, product: &str, more: serde_json::Value) {
+pub(super) fn put(folder: &Path, version: &str, product: &str, more: serde_json::Value) {
     std::fs::create_dir_all(folder).expect("made");
     let image = format!("an image of {product} {version}").into_bytes();
     let mut metadata = serde_json::json!({

@@ -81,6 +81,19 @@ async fn a_code_is_shown_beside_the_words_and_never_in_them() {
 }
 
 #[tokio::test]
+async fn a_slot_that_no_flash_has_is_marked_on_the_device_s_page() {
+    let (rig, device) = reporting(r#"{"version":"1.0.0","slot_bytes":1}"#).await;
+    let (reader, marked) = (Reader::of(&rig).await, "so this is passed over");
+    assert!(reader.text("/devices/d1").await.contains(marked));
+    device.say(TopicKind::Version, r#"{"version":"1.0.0","slot_bytes":1310720}"#).await;
+    rig::until("it says another slot", || async {
+        rig.show("d1").await.report.is_some_and(|report| report.slot_bytes == Some(1_310_720))
+    })
+    .await;
+    assert!(!reader.text("/devices/d1").await.contains(marked));
+}
+
+#[tokio::test]
 async fn what_a_device_lacks_is_shown_as_a_warning_until_it_lacks_it_no_more() {
     let report = r#"{"version":"1.0.0","lacks":["signatures","crash_loops","gravity"]}"#;
     let (rig, device) = reporting(report).await;

@@ -1,0 +1,252 @@
+//! What a decision asks of the store, and what becomes of it when the store is damaged, slow or silent.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::Path as FilePath;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result,
+};
+use tokio::sync::Barrier;
+
+use super::*;
+use crate::db::device;
+
+/// Between a server and its store: what meets here is asked at once, and where it hangs nothing is answered.
+#[derive(Debug)]
+struct Between {
+    objects: Arc<dyn ObjectStore>,
+    hangs: Arc<AtomicBool>,
+    /// The first read of a key that ends like one of these waits for the first of the other.
+    meet: [&'static str; 2],
+    met: Mutex<HashSet<String>>,
+    barrier: Barrier,
+}
+
+impl Between {
+    fn new(objects: Arc<dyn ObjectStore>, hangs: &Arc<AtomicBool>, meet: [&'static str; 2]) -> Arc<Self> {
+        let (met, barrier) = (Mutex::default(), Barrier::new(2));
+        Arc::new(Self { objects, hangs: Arc::clone(hangs), meet, met, barrier })
+    }
+}
+
+impl fmt::Display for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, with something between", self.objects)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Between {
+    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.objects.put_opts(to, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(to, options).await
+    }
+
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        let key = from.as_ref();
+        if self.hangs.load(Ordering::Relaxed) && key.contains("/releases/") {
+            return std::future::pending().await;
+        }
+        let meets = self.meet.iter().any(|end| key.ends_with(end))
+            && self.met.lock().expect("whole").insert(key.to_owned());
+        if meets {
+            self.barrier.wait().await;
+        }
+        self.objects.get_opts(from, options).await
+    }
+
+    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.objects.delete_stream(all)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
+}
+
+fn product(name: &str) -> contract::ProductName {
+    name.parse().expect("a product")
+}
+
+fn put(folder: &FilePath, place: &str, version: &str) {
+    rig::put(&folder.join("store").join(place), version, "p", json!({}));
+}
+
+#[tokio::test]
+async fn the_channel_and_the_blocked_list_are_asked_for_at_once() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let meet = ["p/production/version.txt", "p/rollback/blocked_versions.json"];
+    let (folder, app) = handed_through("", |objects| Between::new(objects, &hangs, meet)).await;
+    put(folder.path(), "p/releases/v1.1.0", "1.1.0");
+    put(folder.path(), "p/production", "1.1.0");
+    let report = r#"{"version":"1.0.0","product":"p"}"#;
+    app.messages(&[message("d1", TopicKind::Version, report)]).await.expect("taken");
+    let answer = app.check_update(&id("d1"), true).await.expect("decides");
+    assert_eq!(answer.decision, "offered", "{}", answer.reason);
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_what_was_published_is_not_offered() {
+    let (rig, device) = ready().await;
+    let firmware = rig.folder.path().join("store/p/releases/v1.1.0/firmware.bin");
+    let published = std::fs::read(&firmware).expect("read");
+    let mut other = published.clone();
+    other[0] ^= 1;
+    std::fs::write(&firmware, &other).expect("written");
+    let answer = rig.app().check_update(&id("d1"), false).await.expect("decides");
+    assert_eq!(answer.decision, "store_unavailable", "{}", answer.reason);
+    let parts = ["is not the image that was published as 1.1.0", "again, which repairs it"];
+    assert!(parts.iter().all(|part| answer.reason.contains(part)), "{}", answer.reason);
+    // Nobody reads an image for a device that has it.
+    device.say(TopicKind::Version, "1.1.0").await;
+    rig.until_version("d1", "1.1.0").await;
+    assert_eq!(rig.decision("d1").await, "up_to_date");
+    device.say(TopicKind::Version, "1.0.0").await;
+    rig.until_version("d1", "1.0.0").await;
+    std::fs::write(&firmware, &published).expect("written");
+    assert_eq!(rig.decision("d1").await, "offered");
+}
+
+#[tokio::test]
+async fn the_highest_step_that_is_whole_and_not_blocked_is_offered() {
+    let rig = Rig::start().await;
+    rig.release("p", "1.4.0", json!({}));
+    rig.release("p", "1.5.0", json!({}));
+    rig.release("p", "1.6.0", json!({"requires": "nonsense"}));
+    rig.release("p", "1.7.0", json!({"sha256": "0".repeat(64)}));
+    rig.release("p", "1.8.0", json!({}));
+    rig.release("p", "1.9.0-rc.1", json!({}));
+    rig.block("p", r#"{"blocked_versions":["1.8.0"]}"#);
+    rig.deploy("p", "2.0.0", json!({"requires": "1.4.0"}));
+    let device = rig.device("d1", "p").await;
+    device.say(TopicKind::Version, "1.0.0").await;
+    rig.until_version("d1", "1.0.0").await;
+    let answer = rig.app().check_update(&id("d1"), false).await.expect("decides");
+    let version = answer.version.as_ref().map(contract::Version::as_str);
+    assert_eq!((answer.decision.as_str(), version), ("offered", Some("1.5.0")), "{}", answer.reason);
+    device.until_triggers(1).await;
+    assert!(device.triggers()[0].contains("p/releases/v1.5.0/firmware.bin?"));
+}
+
+#[tokio::test]
+async fn of_many_damaged_steps_only_the_highest_are_looked_at() {
+    let rig = Rig::start().await;
+    rig.release("p", "1.1.0", json!({}));
+    for minor in 2..9 {
+        rig.release("p", &format!("1.{minor}.0"), json!({"requires": "nonsense"}));
+    }
+    rig.deploy("p", "2.0.0", json!({"requires": "1.1.0"}));
+    let device = rig.device("d1", "p").await;
+    device.say(TopicKind::Version, "1.0.0").await;
+    rig.until_version("d1", "1.0.0").await;
+    let answer = rig.app().check_update(&id("d1"), false).await.expect("decides");
+    assert_eq!(answer.decision, "store_unavailable");
+    assert!(
+        answer.reason.contains("4 releases on the way to the target are damaged, 1.4.0"),
+        "{}",
+        answer.reason
+    );
+}
+
+#[tokio::test]
+async fn what_is_done_stays_done_when_the_store_falls_silent() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let (folder, app) = handed_through("", |objects| Between::new(objects, &hangs, ["-", "-"])).await;
+    put(folder.path(), "p/releases/v1.0.0", "1.0.0");
+    put(folder.path(), "p/production", "1.0.0");
+    app.catalog().refresh_all().await.expect("read");
+    hangs.store(true, Ordering::Relaxed);
+    let begun = std::time::Instant::now();
+    let version = "1.0.0".parse().expect("a version");
+    app.block(&product("p"), &version, "it hangs").await.expect("it is blocked");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let file = folder.path().join("store/p/rollback/blocked_versions.json");
+    assert!(std::fs::read_to_string(file).expect("written").contains("it hangs"));
+    // Asked for by name, it is said that it takes longer.
+    let said = app.refresh(&product("p")).await.expect_err("it hangs").to_string();
+    assert!(said.contains("still being read"), "{said}");
+    // What is known is shown meanwhile.
+    assert_eq!(app.releases(&product("p")).await.expect("known").len(), 1);
+}
+
+#[tokio::test]
+async fn names_that_nobody_knows_are_looked_for_once_in_a_while() {
+    let (folder, app) = handed("").await;
+    let mut config = app.config().clone();
+    config.store.refresh_s = 3600;
+    let app = App::new(Parts {
+        config,
+        public_url: app.public_url().clone(),
+        db: app.db().clone(),
+        store: app.store().clone(),
+        url_key: [1; 32],
+    });
+    app.catalog().refresh_all().await.expect("nothing there");
+    put(folder.path(), "early/releases/v1.0.0", "1.0.0");
+    put(folder.path(), "late/releases/v1.0.0", "1.0.0");
+    assert_eq!(app.releases(&product("early")).await.expect("found").len(), 1);
+    let late = app.releases(&product("late")).await;
+    assert!(matches!(late, Err(AppError::NotFound(_))), "{late:?}");
+    app.refresh(&product("late")).await.expect("read");
+    assert_eq!(app.releases(&product("late")).await.expect("found").len(), 1);
+}
+
+/// What `product.json` says of the smallest slot.
+fn written(folder: &FilePath) -> u64 {
+    let file = std::fs::read(folder.join("store/p/product.json")).expect("written");
+    let file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    file["slot_bytes"].as_u64().expect("a number")
+}
+
+#[tokio::test]
+async fn the_smallest_slot_rises_again_also_after_a_restart() {
+    let (folder, app) = handed("").await;
+    put(folder.path(), "p/releases/v1.0.0", "1.0.0");
+    app.catalog().refresh_all().await.expect("read");
+    let report = |name: &str, slot: u32| {
+        let report = format!(r#"{{"version":"1.0.0","product":"p","slot_bytes":{slot}}}"#);
+        message(name, TopicKind::Version, &report)
+    };
+    let reports =
+        [report("small", 100_000), report("large", 200_000), report("liar", 1), report("vast", u32::MAX)];
+    app.messages(&reports).await.expect("taken");
+    app.teach_slots(&mut Taught::default()).await.expect("taught");
+    assert_eq!(written(folder.path()), 100_000);
+    let write = app.db().write().await.expect("writes");
+    assert!(write.remove_device(&id("small")).await.expect("removed"));
+    write.commit().await.expect("committed");
+    // Another process, which remembers nothing of its own.
+    app.teach_slots(&mut Taught::default()).await.expect("taught");
+    assert_eq!(written(folder.path()), 200_000);
+    app.messages(&[report("large", 300_000)]).await.expect("taken");
+    app.teach_slots(&mut Taught::default()).await.expect("taught");
+    assert_eq!(written(folder.path()), 300_000);
+    let file = folder.path().join("store/p/product.json");
+    std::fs::write(&file, r#"{"slot_bytes":90000}"#).expect("written");
+    app.messages(&[report("large", 400_000)]).await.expect("taken");
+    app.teach_slots(&mut Taught::default()).await.expect("taught");
+    assert_eq!(written(folder.path()), 90_000, "a person wants less");
+    let smallest = device::smallest_slot(app.db(), &product("p"), &SLOT_SIZES).await.expect("read");
+    assert_eq!(smallest.map(|(_, bytes)| bytes), Some(400_000));
+}

@@ -16,4 +16,5 @@ mod promise_4_other_programs;
 mod promise_5_killed_server;
 mod promise_6_browser;
 mod promise_7_refusals;
+mod publish_wait;
 mod store_on_s3;

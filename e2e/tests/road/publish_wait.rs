@@ -6,10 +6,10 @@ use e2e::images::Workshop;
 use e2e::server::{Server, Setup};
 use serde_json::{Value, json};
 
-use self::rollouts::{Answer, Rollouts, counts, list, rollout};
+use self::rollouts::{Answer, Rollouts, TOKEN, counts, list, rollout};
 use crate::issuer::Issuer;
 
-mod rollouts;
+pub(crate) mod rollouts;
 
 const HALTED: &str = "2 of 3 attempts failed, and 5 % may";
 
@@ -17,7 +17,7 @@ async fn publish(server: &Rollouts, workshop: &Workshop, more: &[&str]) -> Said 
     let image = workshop.image("1.2.0").display().to_string();
     let arguments = ["publish", &image, "-p", "lamp", "--server", server.url()];
     let mut command = updraft(arguments.iter().chain(more));
-    command.env("UPDRAFT_TOKEN", "t");
+    command.env("UPDRAFT_TOKEN", TOKEN);
     Said::by(command).await
 }
 

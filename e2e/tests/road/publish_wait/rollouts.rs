@@ -12,9 +12,12 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+/// What it takes from whoever has a token of its own.
+pub(crate) const TOKEN: &str = "a-token-of-this-server";
+
 /// How it answers one look at the rollouts.
 #[derive(Debug, Clone)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Json(Value),
     Text(String),
     Status(u16),
@@ -23,12 +26,12 @@ pub(super) enum Answer {
 }
 
 /// A page with these rollouts.
-pub(super) fn list(rollouts: &[Value]) -> Answer {
+pub(crate) fn list(rollouts: &[Value]) -> Answer {
     Answer::Json(json!({"items": rollouts, "next": null}))
 }
 
 /// A rollout that has just begun, but for what is said.
-pub(super) fn rollout(id: u64, version: &str, more: &Value) -> Value {
+pub(crate) fn rollout(id: u64, version: &str, more: &Value) -> Value {
     let mut rollout = json!({
         "id": id, "product": "lamp", "version": version, "state": "running", "step": 1, "halt_reason": null,
         "counts": counts(0, 0, 0),
@@ -40,13 +43,13 @@ pub(super) fn rollout(id: u64, version: &str, more: &Value) -> Value {
 }
 
 /// Three devices; those that are nowhere else wait.
-pub(super) fn counts(succeeded: u64, in_flight: u64, failed: u64) -> Value {
+pub(crate) fn counts(succeeded: u64, in_flight: u64, failed: u64) -> Value {
     json!({"total": 3, "waiting": 3 - succeeded - in_flight - failed, "in_flight": in_flight, "succeeded": succeeded,
         "failed": failed, "rolled_back": 0, "timed_out": 0, "cancelled": 0})
 }
 
 /// A running one; it ends with its owner.
-pub(super) struct Rollouts {
+pub(crate) struct Rollouts {
     url: String,
     state: Arc<Mutex<Inner>>,
     task: JoinHandle<()>,
@@ -68,7 +71,7 @@ type Shared = State<Arc<Mutex<Inner>>>;
 
 impl Rollouts {
     /// On a free port. The first look is the one before anything is sent.
-    pub(super) async fn start(script: Vec<Answer>) -> Self {
+    pub(crate) async fn start(script: Vec<Answer>) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let state = Arc::new(Mutex::new(Inner { script, ..Inner::default() }));
@@ -84,28 +87,28 @@ impl Rollouts {
     }
 
     /// Has this release already.
-    pub(super) fn with_release(self, version: &str) -> Self {
+    pub(crate) fn with_release(self, version: &str) -> Self {
         self.inner().releases.insert(version.to_owned());
         self
     }
 
     /// Trades jobs' statements for tokens that say they live so long, and are taken for so many requests.
-    pub(super) fn with_tokens(self, lifetime_s: u64, requests: usize) -> Self {
+    pub(crate) fn with_tokens(self, lifetime_s: u64, requests: usize) -> Self {
         self.inner().tokens = Some((lifetime_s, requests));
         self
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// The versions that were sent.
-    pub(super) fn uploads(&self) -> Vec<String> {
+    pub(crate) fn uploads(&self) -> Vec<String> {
         self.inner().uploads.clone()
     }
 
     /// How many tokens it gave.
-    pub(super) fn trades(&self) -> usize {
+    pub(crate) fn trades(&self) -> usize {
         self.inner().trades
     }
 
@@ -125,7 +128,7 @@ impl Inner {
     fn admits(&mut self, headers: &HeaderMap) -> bool {
         let shown =
             headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let Some((_, most)) = self.tokens else { return shown == "Bearer t" };
+        let Some((_, most)) = self.tokens else { return shown == format!("Bearer {TOKEN}") };
         let asked = self.requests.entry(shown.to_owned()).or_default();
         *asked += 1;
         shown == format!("Bearer token-{}", self.trades) && *asked <= most

@@ -1,6 +1,6 @@
 //! A rollout as a server's JSON tells it, and what it means for somebody who waits for it. Nothing here asks or waits.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use contract::Version;
 use serde_json::{Map, Value, json};
@@ -92,7 +92,7 @@ impl Rollout {
         let [total, succeeded, rest @ ..] = self.counts;
         let mut text = format!("{succeeded} of {total} devices succeeded");
         for (name, count) in COUNTS[2..].iter().zip(rest).filter(|(_, count)| *count > 0) {
-            text.push_str(&format!(", {count} {}", name.replace('_', " ")));
+            let _ = write!(text, ", {count} {}", name.replace('_', " "));
         }
         text
     }

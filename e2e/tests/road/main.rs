@@ -8,6 +8,7 @@ mod command_line;
 mod gate;
 #[allow(dead_code, reason = "the server's own tests use more of it")]
 mod issuer;
+mod killed_publisher;
 mod oidc;
 mod promise_1_real_images;
 mod promise_2_plain_devices;

@@ -144,7 +144,8 @@ def table(head, rows):
 def trend(said):
     """The sizes of the last releases and of this image: a line to look at, and the figures."""
     points = [p for p in said["trend"] if isinstance(p, dict) and isinstance(p.get("size"), int)]
-    if len(points) < 2:
+    # What is no image has no place among them.
+    if len(points) < 2 or not said.get("chip"):
         return []
     sizes = [p["size"] for p in points]
     low, high = min(sizes), max(sizes)

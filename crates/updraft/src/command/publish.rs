@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !args.json {
         gate::tell(&answer);
         if refusal.is_none() {
-            say(&args, &answer);
+            say(&args, &target, &answer);
         }
     }
     let mut object = gate::object(&answer);
@@ -111,7 +111,7 @@ async fn waited(watch: &Watch<'_>, answer: &Value) -> anyhow::Result<Outcome> {
     Ok(watch.outcome(&version, answer["decision"] == "unchanged").await)
 }
 
-fn say(args: &Args, answer: &Value) {
+fn say(args: &Args, target: &Target, answer: &Value) {
     if let Some(line) = gate::trend(answer) {
         println!("{line}");
     }
@@ -127,7 +127,18 @@ fn say(args: &Args, answer: &Value) {
         Some(channel) => println!("{channel} points to {version} now."),
         // What was there before may have been promoted since.
         None if answer["decision"] == "unchanged" || args.wait.is_some() => {}
-        None => println!("No device is offered it yet: updraft promote {version} -p {product}"),
+        None => println!(
+            "No device is offered it yet: updraft promote {version} -p {product}{}",
+            where_to(target)
+        ),
+    }
+}
+
+/// What the next command needs besides, if it is not in the environment.
+fn where_to(target: &Target) -> &'static str {
+    match target {
+        Target::Server(_) => "",
+        Target::Store(_) => " (with the same --store)",
     }
 }
 

@@ -58,23 +58,9 @@ digest_in() { # checksums archive
     sed -n "s/^\([0-9a-f]\{64\}\) [ *]$2\$/\1/p" "$1"
 }
 
-install_release() {
-    local version target archive binary cache complete folder said wanted have releases
-    version=$(wanted_version)
-    target=$(target_of_the_runner)
-    archive=$(archive_of "$target") binary=$(binary_of "$target")
-    releases=${INPUT_RELEASES:-$RELEASES}
-    cache=$RUNNER_TOOL_CACHE/updraft/$version/$target complete=$cache.complete
-    wanted=$(tr '[:upper:]' '[:lower:]' <<<"${INPUT_CHECKSUM:-}")
-    # The mark holds what the archive's digest was, so that a checksum is kept to on this way too.
-    if [[ -x $cache/$binary && -f $complete && (-z $wanted || $wanted == "$(<"$complete")") ]]; then
-        echo "updraft $version is in the tool cache."
-        use "$cache/$binary"
-        return
-    fi
-    folder=$(mktemp -d "$RUNNER_TEMP/updraft.XXXXXX")
-    # shellcheck disable=SC2064 # the folder of now
-    trap "rm -rf '$folder'" EXIT
+# Into a folder, unless the two digests are not what was said: the release's own, and the input `checksum`.
+download() { # version archive folder wanted
+    local version=$1 archive=$2 folder=$3 wanted=$4 said have releases=${INPUT_RELEASES:-$RELEASES}
     fetch "$releases/v$version/$CHECKSUMS" "$folder/$CHECKSUMS" "There is no release $version of Updraft at $releases \
 (404 for $CHECKSUMS). Look at updraft-version, or set install: build."
     said=$(digest_in "$folder/$CHECKSUMS" "$archive")
@@ -86,14 +72,50 @@ $CHECKSUMS, and the file itself is not there (404). Set another updraft-version,
 Run the job again; if it stays so, somebody changed the file."
     [[ -z $wanted || $have == "$wanted" ]] || fail "$archive has the SHA-256 $have, and the input checksum says $wanted. Nothing was \
 installed. Look at checksum and updraft-version: the checksum is the archive's, for this kind of runner."
+    echo "updraft $version is downloaded; the SHA-256 of $archive is $have."
+}
+
+install_release() {
+    local version target archive binary cache complete folder wanted own is_cached=false
+    version=$(wanted_version)
+    target=$(target_of_the_runner)
+    archive=$(archive_of "$target") binary=$(binary_of "$target")
+    cache=$RUNNER_TOOL_CACHE/updraft/$version/$target complete=$cache.complete
+    wanted=$(tr '[:upper:]' '[:lower:]' <<<"${INPUT_CHECKSUM:-}")
+    if [[ -z $wanted && -x $cache/$binary && -f $complete ]]; then
+        echo "updraft $version is in the tool cache."
+        use "$cache/$binary"
+        return
+    fi
+    folder=$(mktemp -d "$RUNNER_TEMP/updraft.XXXXXX")
+    # shellcheck disable=SC2064 # the folder of now
+    trap "rm -rf '$folder'" EXIT
+    # Whoever can write to the cache can write any binary and any digest beside it. With a checksum nothing of it is believed
+    # but an archive that has this very digest, and that is copied first.
+    if [[ -n $wanted && -f $cache/$archive ]]; then
+        cp "$cache/$archive" "$folder/$archive"
+        if [[ $(sha256_of "$folder/$archive") == "$wanted" ]]; then
+            is_cached=true
+            echo "The archive of updraft $version is in the tool cache, and has the SHA-256 $wanted."
+        fi
+    fi
+    $is_cached || download "$version" "$archive" "$folder" "$wanted"
     # Without a path: tar takes C:\… for another machine's.
     (cd "$folder" && tar -xzf "$archive" "$binary") || fail "$archive cannot be unpacked: it has no $binary at its top."
-    rm -rf "$cache" "$complete"
-    mkdir -p "$cache"
-    mv "$folder/$binary" "$cache/$binary"
-    echo "$have" >"$complete"
-    echo "updraft $version for $target is installed; the SHA-256 of $archive is $have."
-    use "$cache/$binary"
+    if ! $is_cached; then
+        rm -rf "$cache" "$complete"
+        mkdir -p "$cache"
+        cp "$folder/$archive" "$folder/$binary" "$cache/"
+        touch "$complete"
+    fi
+    if [[ -z $wanted ]]; then
+        use "$cache/$binary"
+        return
+    fi
+    # What runs is what was unpacked just now, in a folder of this job's.
+    own=$(mktemp -d "$RUNNER_TEMP/updraft-$version.XXXXXX")
+    mv "$folder/$binary" "$own/$binary"
+    use "$own/$binary"
 }
 
 # --- the other ways ---

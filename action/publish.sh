@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Publishes the job's image, or (check-only) asks the gate about it; then summary.py says how it went.
 #   INPUT_IMAGE INPUT_PRODUCT INPUT_PROMOTE INPUT_NOTES INPUT_NOTES_FILE INPUT_SERVER INPUT_STORE INPUT_TOKEN INPUT_ALLOW
-#   INPUT_REQUIRES INPUT_SIGN_KEY INPUT_CHECK_ONLY VERSION UPDRAFT
+#   INPUT_REQUIRES INPUT_SIGN_KEY INPUT_WAIT INPUT_CHECK_ONLY VERSION UPDRAFT
 # Commit, tag and whether files were changed updraft finds by itself, in git or in GitHub's variables.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -66,7 +66,7 @@ sign() { # image
     image=$signed
 }
 
-publishing() { # the command's words, into `words`
+publishing() { # the command's words, into `words` and `waiting`
     local notes=${INPUT_NOTES:-}
     if [[ -n ${INPUT_NOTES_FILE:-} ]]; then
         [[ -z $notes ]] || fail "notes and notes-file are both set; set one of them."
@@ -82,6 +82,12 @@ publishing() { # the command's words, into `words`
         true) words+=(--promote=production) ;;
         *) words+=("--promote=$INPUT_PROMOTE") ;;
     esac
+    case ${INPUT_WAIT:-false} in
+        false) return ;;
+        true) waiting=(--wait) ;;
+        *) waiting=("--wait=$INPUT_WAIT") ;;
+    esac
+    [[ -n ${INPUT_SERVER:-} ]] || fail "wait is $INPUT_WAIT, and server is not set: only a server has rollouts to wait for."
 }
 
 allowances() { # into `allowed`
@@ -108,6 +114,7 @@ if [[ -n ${INPUT_TOKEN:-} ]]; then
     mask "$INPUT_TOKEN"
     export UPDRAFT_TOKEN=$INPUT_TOKEN
 fi
+waiting=()
 if is_set check-only "${INPUT_CHECK_ONLY:-}"; then
     words=(image check)
     # A pull request from a stranger has no right to ask anybody. In an empty store the gate looks at the image alone.
@@ -120,15 +127,15 @@ else
     publishing
 fi
 allowances
-words+=("$image" "--product=$INPUT_PRODUCT" "--version=$VERSION" ${allowed[@]+"${allowed[@]}"} "${target[@]}" --json)
+words+=("$image" "--product=$INPUT_PRODUCT" "--version=$VERSION" ${allowed[@]+"${allowed[@]}"} "${target[@]}")
+words+=(${waiting[@]+"${waiting[@]}"} --json)
 
 # What others wrote (a server, an image) must not be read as commands to the runner.
 fence=updraft-$RANDOM$RANDOM$RANDOM
 echo "::stop-commands::$fence"
 status=0
-"$UPDRAFT" "${words[@]}" >"$work/said.json" 2>"$work/errors" || status=$?
-# On the same stream as the fence, or the two could be read in another order.
-cat "$work/errors"
+# What it says is seen while it waits, and on the same stream as the fence: else the two could be read in another order.
+"$UPDRAFT" "${words[@]}" 2>&1 >"$work/said.json" | tee "$work/errors" || status=${PIPESTATUS[0]}
 echo "::$fence::"
 # Its exit code is the job's: 0 only for a decision that is a good one.
 python3 "$here/summary.py" "$work/said.json" "$work/errors" "$status"

@@ -4,8 +4,8 @@
     INPUT_PRODUCT=… VERSION=… summary.py SAID ERRORS STATUS
 
 SAID is the file with what `updraft publish --json` or `updraft image check --json` printed, ERRORS what it said on standard error,
-STATUS its exit code. Ends with 0 if the image is published, or would be. Texts in them come from images and servers: they are
-escaped wherever they go.
+STATUS its exit code. Ends with 0 if the image is published (and its rollout is done, if that was waited for), or would be. Texts in
+them come from images and servers: they are escaped wherever they go.
 """
 
 import json
@@ -47,9 +47,16 @@ def annotations(said, errors):
     findings = spoken(said)
     lines = [annotation("warning", f"updraft {f['check']}", f["sentence"]) for f in findings if not refuses(f)]
     refusals = [annotation("error", f"updraft {f['check']}", f["sentence"]) for f in findings if refuses(f)]
-    if not refusals and said["decision"] in ("refused", "failed"):
-        refusals = [annotation("error", "updraft", errors or "updraft ended without a word.")]
+    if not refusals and said["is_bad"]:
+        refusals = [annotation("error", "updraft", last_sentence(errors) or "updraft ended without a word.")]
     return lines + refusals
+
+
+def last_sentence(errors):
+    """Why it ended: what was said before that, while it waited, is in the log."""
+    lines = errors.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("updraft: ")]
+    return "\n".join(lines[starts[-1] :] if starts else lines).removeprefix("updraft: ")
 
 
 def spoken(said):
@@ -83,12 +90,28 @@ def headline(said):
     release = " ".join(code(said[name]) for name in ("product", "version") if said.get(name))
     channel = said.get("promoted")
     promoted = f", and {code(channel)} points to it" if channel else ""
+    if "rollout" in said:
+        promoted += f", and {rollout_in_words(said['rollout'])}"
     return {
         "published": f"{release} is published{promoted}",
         "unchanged": f"{release} was published already, with these very bytes{promoted}",
         "refused": f"{release} is refused",
         "pass": f"{release} would be published",
     }.get(said["decision"], f"{release} was not published")
+
+
+def rollout_in_words(rollout):
+    if not isinstance(rollout, dict):
+        return "no rollout of it began"
+    return f"its rollout is {code(rollout.get('state'))}"
+
+
+def devices(rollout):
+    """Where the devices of a rollout are: those that succeeded first, then wherever there are any."""
+    counts = rollout.get("counts")
+    counts = {name: n for name, n in counts.items() if isinstance(n, int)} if isinstance(counts, dict) else {}
+    others = [f"{n:,} {code(name)}" for name, n in counts.items() if n and name not in ("total", "succeeded")]
+    return ", ".join([f"{counts.get('succeeded', 0):,} of {counts.get('total', 0):,} devices succeeded", *others])
 
 
 def facts(said):
@@ -104,6 +127,8 @@ def facts(said):
         rows.append(("SHA-256", code(digest)))
     if url := said.get("url"):
         rows.append(("release", f"<{url}>" if is_link(url) else code(url)))
+    if isinstance(rollout := said.get("rollout"), dict):
+        rows.append(("rollout", f"{code(rollout.get('id'))}: {devices(rollout)}"))
     return table(("", ""), rows) if rows else []
 
 
@@ -119,7 +144,8 @@ def table(head, rows):
 def trend(said):
     """The sizes of the last releases and of this image: a line to look at, and the figures."""
     points = [p for p in said["trend"] if isinstance(p, dict) and isinstance(p.get("size"), int)]
-    if len(points) < 2:
+    # What is no image has no place among them.
+    if len(points) < 2 or not said.get("chip"):
         return []
     sizes = [p["size"] for p in points]
     low, high = min(sizes), max(sizes)
@@ -147,8 +173,8 @@ def found(said):
 
 def summary(said, errors):
     lines = [f"### {headline(said)}", "", *facts(said), *trend(said), *found(said)]
-    if said["decision"] in ("refused", "failed") and errors:
-        lines += ["> " + markdown(line) for line in errors.splitlines()] + [""]
+    if said["is_bad"] and errors:
+        lines += ["> " + markdown(line) for line in last_sentence(errors).splitlines()] + [""]
     return "\n".join(lines) + "\n"
 
 
@@ -170,8 +196,11 @@ def main(said_path, errors_path, status):
     asked = {"product": os.environ.get("INPUT_PRODUCT"), "version": os.environ.get("VERSION")}
     said, errors = {**asked, **outcome(read(said_path))}, read(errors_path).strip()
     is_good = int(status) == 0 and said["decision"] in GOOD
-    if not is_good and said["decision"] != "refused":
+    # What is published stays so, whatever its rollout came to.
+    has_waited = "rollout" in said and said["decision"] in ("published", "unchanged")
+    if not is_good and said["decision"] != "refused" and not has_waited:
         said["decision"] = "failed"
+    said["is_bad"] = not is_good
     append("GITHUB_OUTPUT", "".join(line + "\n" for line in outputs(said)))
     append("GITHUB_STEP_SUMMARY", summary(said, errors))
     for line in annotations(said, errors):

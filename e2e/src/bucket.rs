@@ -2,6 +2,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use reqwest::{Client, Method, Response, StatusCode};
 use tempfile::TempDir;
 
 use crate::beside;
@@ -18,6 +19,7 @@ const REGION: &str = "ap-south-1";
 pub struct Bucket {
     port: u16,
     process: Process,
+    http: Client,
     _folder: TempDir,
 }
 
@@ -31,7 +33,7 @@ impl Bucket {
         let process = Process::start("moto", &mut command, folder.path());
         let (http, url) = (http_client(), format!("http://127.0.0.1:{port}/"));
         until("the S3 server answers", || async { http.get(&url).send().await.ok() }).await;
-        let bucket = Self { port, process, _folder: folder };
+        let bucket = Self { port, process, http, _folder: folder };
         bucket.run("make", &[]).await;
         bucket
     }
@@ -49,6 +51,11 @@ impl Bucket {
     /// The S3 server's port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// A client that has reached it already: to make another costs more than most requests.
+    pub fn http(&self) -> &Client {
+        &self.http
     }
 
     /// What was asked so far, as `GET /bucket/key?query 200`, oldest first.
@@ -91,6 +98,30 @@ impl Bucket {
     /// Another program writes an object's text.
     pub async fn put_text(&self, key: &str, text: &str) {
         self.run("put-text", &[key, text]).await;
+    }
+
+    /// An object, as any HTTP client gets it; `None` if there is none.
+    pub async fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let answer = self.ask(Method::GET, key, Vec::new()).await;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return None;
+        }
+        assert_eq!(answer.status(), StatusCode::OK, "GET {key}");
+        Some(answer.bytes().await.expect("the object is whole").to_vec())
+    }
+
+    /// Writes an object, without another program: where there are hundreds to write.
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
+        let answer = self.ask(Method::PUT, key, bytes).await;
+        assert_eq!(answer.status(), StatusCode::OK, "PUT {key}");
+    }
+
+    async fn ask(&self, method: Method, key: &str, body: Vec<u8>) -> Response {
+        let url = format!("http://127.0.0.1:{}/{NAME}/{key}", self.port);
+        // Somebody must sign; this server does not look how.
+        let sign = "AWS4-HMAC-SHA256 Credential=e2e/20260101/ap-south-1/s3/aws4_request, SignedHeaders=host, Signature=0";
+        let request = self.http.request(method, url).header("authorization", sign).body(body);
+        request.send().await.expect("the S3 server answers")
     }
 
     async fn run(&self, what: &str, arguments: &[&str]) {

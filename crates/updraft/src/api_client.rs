@@ -3,13 +3,43 @@
 use std::error::Error as _;
 
 use anyhow::{Context, anyhow};
-use reqwest::{Body, Method, StatusCode};
+use reqwest::{Body, Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
 use crate::oidc::GitHub;
 use crate::output::Usage;
+
+/// The longest answer that is read: a page of a list is far below.
+const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// The sentence of a request that failed, and what tells whether asking again may help.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub(crate) struct Failure {
+    /// `None`: nobody answered, or what answered was no Updraft server.
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) sentence: String,
+}
+
+impl Failure {
+    pub(crate) fn unanswered(sentence: impl Into<String>) -> Self {
+        Self { status: None, sentence: sentence.into() }
+    }
+
+    pub(crate) fn answered(status: StatusCode, sentence: impl Into<String>) -> Self {
+        Self { status: Some(status), sentence: sentence.into() }
+    }
+
+    /// Whether the same request may be answered later.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.status.is_none_or(|status| {
+            status.is_server_error()
+                || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+        })
+    }
+}
 
 /// Which server, and who asks.
 #[derive(Debug, Clone, clap::Args)]
@@ -89,7 +119,41 @@ impl ApiClient {
     }
 
     pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        self.send(path, self.http.request(Method::GET, self.url(path, query))).await
+        let request = || self.http.request(Method::GET, self.url(path, query));
+        let answer = self.send(path, request()).await;
+        // A job's token may end sooner than its clock says; the next one is traded for.
+        if let Identity::GitHub(job) = &self.identity
+            && answer.as_ref().is_err_and(|error| status(error) == Some(StatusCode::UNAUTHORIZED))
+        {
+            job.forget().await;
+            return self.send(path, request()).await;
+        }
+        answer
+    }
+
+    /// Whether the server has this path, such as `/api/v1/products/{}/releases`: `{}` stands for any parameter. Asked of its
+    /// own list of paths, since a 404 may also mean that the product is unknown.
+    pub(crate) async fn has_path(&self, path: &str) -> anyhow::Result<bool> {
+        let mut url = self.server.clone();
+        url.path_segments_mut()
+            .expect("was checked to be a base")
+            .pop_if_empty()
+            .extend(["api", "openapi.json"]);
+        let (status, body) = self.read(self.http.get(url)).await?;
+        let document: Option<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success());
+        let paths = document.as_ref().and_then(|document| document["paths"].as_object());
+        let paths = paths.ok_or_else(|| {
+            Failure::answered(
+                status,
+                format!("The server at {} does not say which paths it has.", self.server),
+            )
+        })?;
+        let is_it = |known: &String| {
+            let mut parts = known.split('/').zip(path.split('/'));
+            known.split('/').count() == path.split('/').count()
+                && parts.all(|(part, wanted)| part == wanted || (wanted == "{}" && part.starts_with('{')))
+        };
+        Ok(paths.keys().any(is_it))
     }
 
     /// Every item of a list, page by page.
@@ -143,14 +207,13 @@ impl ApiClient {
             (Identity::GitHub(job), ["products", product, ..]) => job.token(&self.server, product).await?,
             (Identity::GitHub(_), _) => return Err(no_token().into()),
         };
-        let answer = request.bearer_auth(token).send().await.map_err(|error| self.unreachable(&error))?;
-        let status = answer.status();
-        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let (status, body) = self.read(request.bearer_auth(token)).await?;
         if status.is_success() {
             return if body.is_empty() {
                 Ok(Value::Null)
             } else {
-                serde_json::from_slice(&body).context("The server's answer is not JSON.")
+                serde_json::from_slice(&body)
+                    .map_err(|_| Failure::unanswered("The server's answer is not JSON.").into())
             };
         }
         // What the gate refuses is an answer, with all that it found.
@@ -160,18 +223,46 @@ impl ApiClient {
             return Ok(answer);
         }
         let detail = serde_json::from_slice::<Problem>(&body).ok().and_then(|problem| problem.detail);
-        Err(match (status, detail) {
-            (StatusCode::UNAUTHORIZED, _) => anyhow!("The server does not know this token, or it has ended."),
-            (_, Some(detail)) => anyhow!(detail),
-            (status, None) => anyhow!("The server at {} answered {status}.", self.server),
-        })
+        let sentence = match (status, detail) {
+            (StatusCode::UNAUTHORIZED, _) => {
+                "The server does not know this token, or it has ended.".to_owned()
+            }
+            (_, Some(detail)) => detail,
+            (status, None) => format!("The server at {} answered {status}.", self.server),
+        };
+        Err(Failure::answered(status, sentence).into())
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
+    /// Status and body.
+    async fn read(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
+        let mut answer: Response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
+            body.extend_from_slice(&piece);
+            if body.len() > ANSWER_MAX_BYTES {
+                return Err(Failure::unanswered(format!(
+                    "The answer of the server at {} is longer than {} MiB.",
+                    self.server,
+                    ANSWER_MAX_BYTES / 1024 / 1024
+                )));
+            }
+        }
+        Ok((answer.status(), body))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
         let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        anyhow!("The server at {} does not answer{cause}. Is it running? --server says where.", self.server)
+        Failure::unanswered(format!(
+            "The server at {} does not answer{cause}. Is it running? --server says where.",
+            self.server
+        ))
     }
+}
+
+/// What the server answered, if that is why it failed.
+pub(crate) fn status(error: &anyhow::Error) -> Option<StatusCode> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())?.status
 }
 
 fn no_token() -> Usage {

@@ -4,14 +4,16 @@
 //! The audience is always the address that the person gave as the server's. A server is never asked which audience it
 //! would like: it could name another server, and then use the job's token there.
 
+use std::error::Error as _;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
+use crate::api_client::Failure;
 use crate::output::Usage;
 
 const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
@@ -81,6 +83,11 @@ impl GitHub {
         Ok(token)
     }
 
+    /// The last token is not taken any more.
+    pub(crate) async fn forget(&self) {
+        *self.traded.lock().await = None;
+    }
+
     async fn trade(&self, server: &Url, product: &str) -> anyhow::Result<Traded> {
         // Followed, a redirect would hand the job's identity to somebody else.
         let http = reqwest::Client::builder()
@@ -97,10 +104,11 @@ impl GitHub {
         })?;
         if status != StatusCode::OK {
             let detail = serde_json::from_slice::<Problem>(&answer).ok().map(|problem| problem.detail);
-            return Err(match detail {
-                Some(detail) => anyhow!("The server did not take this job's identity: {detail}"),
-                None => anyhow!("The server at {audience} answered {status} to this job's identity."),
-            });
+            let sentence = match detail {
+                Some(detail) => format!("The server did not take this job's identity: {detail}"),
+                None => format!("The server at {audience} answered {status} to this job's identity."),
+            };
+            return Err(Failure::answered(status, sentence).into());
         }
         let mut traded: Traded = serde_json::from_slice(&answer)
             .context("The server's answer to this job's identity is not a token")?;
@@ -118,10 +126,14 @@ impl GitHub {
             .await
             .context("GitHub did not answer when it was asked for this job's identity")?;
         if status != StatusCode::OK {
-            bail!(
-                "GitHub answered {status} when it was asked for this job's identity. Run the job again; its permissions \
-                 must have `id-token: write`."
-            );
+            return Err(Failure::answered(
+                status,
+                format!(
+                    "GitHub answered {status} when it was asked for this job's identity. Run the job again; its \
+                     permissions must have `id-token: write`."
+                ),
+            )
+            .into());
         }
         let token: Option<IdToken> = serde_json::from_slice(&answer).ok();
         token
@@ -141,13 +153,19 @@ fn audience(server: &Url) -> String {
 }
 
 /// Status and body. The error never has the URL in it, whose query may be secret.
-async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<(StatusCode, Vec<u8>)> {
-    let mut answer = request.send().await.map_err(reqwest::Error::without_url)?;
+async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let lost = |error: reqwest::Error| {
+        let error = error.without_url();
+        let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
+        Failure::unanswered(cause.map_or_else(|| error.to_string(), ToString::to_string))
+    };
+    let mut answer = request.send().await.map_err(lost)?;
     let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+    while let Some(piece) = answer.chunk().await.map_err(lost)? {
         body.extend_from_slice(&piece);
         if body.len() > ANSWER_MAX_BYTES {
-            bail!("the answer is longer than {} KiB", ANSWER_MAX_BYTES / 1024);
+            let sentence = format!("the answer is longer than {} KiB", ANSWER_MAX_BYTES / 1024);
+            return Err(Failure::unanswered(sentence));
         }
     }
     Ok((answer.status(), body))

@@ -4,3 +4,4 @@ mod installs;
 mod pipeline;
 mod publishes;
 mod versions;
+mod waits;

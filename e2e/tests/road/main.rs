@@ -8,6 +8,7 @@ mod command_line;
 mod gate;
 #[allow(dead_code, reason = "the server's own tests use more of it")]
 mod issuer;
+mod killed_publisher;
 mod oidc;
 mod promise_1_real_images;
 mod promise_2_plain_devices;
@@ -16,4 +17,5 @@ mod promise_4_other_programs;
 mod promise_5_killed_server;
 mod promise_6_browser;
 mod promise_7_refusals;
+mod publish_wait;
 mod store_on_s3;

@@ -123,10 +123,10 @@ fn painted(word: &str, code: &str, colour: bool) -> String {
     if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
 }
 
-/// The sizes of the last releases in one line; `None` if there is nothing to compare with.
+/// The sizes of the last releases in one line; `None` if there is nothing to compare with, or what was looked at is no image.
 #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub(crate) fn trend(answer: &Value) -> Option<String> {
-    let sizes = answer["trend"].as_array().filter(|sizes| sizes.len() > 1)?;
+    let sizes = answer["trend"].as_array().filter(|sizes| sizes.len() > 1 && !answer["chip"].is_null())?;
     let mut line = "size:".to_owned();
     let mut before = None;
     for entry in sizes {
@@ -164,12 +164,14 @@ mod tests {
 
     #[test]
     fn a_trend_is_one_line() {
-        let sizes = json!({"trend": [
+        let mut sizes = json!({"chip": "esp32", "trend": [
             {"version": "1.0.0", "size": 1_000_000}, {"version": "1.1.0", "size": 1_100_000}, {"version": null, "size": 990_000},
         ]});
         let line = "size: 1.0.0 1,000,000 → 1.1.0 1,100,000 (+10.0 %) → this one 990,000 (-10.0 %) bytes";
         assert_eq!(trend(&sizes).as_deref(), Some(line));
-        assert_eq!(trend(&json!({"trend": [{"version": "1.0.0", "size": 1}]})), None);
+        sizes["chip"] = Value::Null;
+        assert_eq!(trend(&sizes), None, "a text file has no place in it");
+        assert_eq!(trend(&json!({"chip": "esp32", "trend": [{"version": "1.0.0", "size": 1}]})), None);
     }
 
     #[test]

@@ -12,10 +12,14 @@ use store::{Attempt, Publication, Store};
 use crate::api_client::ApiClient;
 use crate::command::gate::{self, AllowArgs};
 use crate::command::image;
+use crate::command::publish::rollout::Rollout;
+use crate::command::publish::wait::{Outcome, Patience, Watch};
 use crate::command::target::{self, ProductArg, Target, TargetArgs};
 use crate::output;
 
 mod git;
+mod rollout;
+mod wait;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,10 @@ pub(crate) struct Args {
     dirty: Option<bool>,
     #[command(flatten)]
     allow: AllowArgs,
+    /// Wait until a rollout of the release has ended, for so long at most (90m; without a duration 1h): exit code 0 only if it
+    /// is done. Only through a server, which alone has rollouts
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h", conflicts_with = "store")]
+    wait: Option<Patience>,
     #[command(flatten)]
     target: TargetArgs,
     /// Print data for programs
@@ -60,25 +68,50 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.target.open_or_make().await?;
     let bytes = Bytes::from(image::read(&args.image)?);
     let publication = publication(&args).await;
+    let watch = match (&target, args.wait) {
+        (Target::Server(server), Some(patience)) => {
+            Some(Watch::open(server, &args.of.product, patience).await?)
+        }
+        _ => None,
+    };
     let answer = match &target {
         Target::Server(server) => through_server(server, &args, &publication, bytes).await?,
         Target::Store(store) => into_store(store, &args, &publication, bytes).await?,
     };
-    if args.json {
-        output::json(&gate::object(&answer));
-    } else {
+    let refusal = answer["refusal"].as_str();
+    if !args.json {
         gate::tell(&answer);
+        if refusal.is_none() {
+            say(&args, &target, &answer);
+        }
     }
-    if let Some(why) = answer["refusal"].as_str() {
+    let mut object = gate::object(&answer);
+    let waited = match &watch {
+        Some(watch) if refusal.is_none() => Some(waited(watch, &answer).await?),
+        _ => None,
+    };
+    if let Some(outcome) = &waited {
+        object["rollout"] = json!(outcome.rollout.as_ref().map(Rollout::json));
+    }
+    if args.json {
+        output::json(&object);
+    }
+    if let Some(why) = refusal {
         return Err(gate::refused(why));
     }
-    if !args.json {
-        say(&args, &answer);
+    match waited.and_then(|outcome| outcome.failure) {
+        Some(why) => Err(anyhow::Error::msg(why)),
+        None => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
-fn say(args: &Args, answer: &Value) {
+async fn waited(watch: &Watch<'_>, answer: &Value) -> anyhow::Result<Outcome> {
+    let version = answer["version"].as_str().and_then(|version| version.parse().ok());
+    let version: Version = version.context("the server does not say which version it published")?;
+    Ok(watch.outcome(&version, answer["decision"] == "unchanged").await)
+}
+
+fn say(args: &Args, target: &Target, answer: &Value) {
     if let Some(line) = gate::trend(answer) {
         println!("{line}");
     }
@@ -93,8 +126,19 @@ fn say(args: &Args, answer: &Value) {
     match &args.promote {
         Some(channel) => println!("{channel} points to {version} now."),
         // What was there before may have been promoted since.
-        None if answer["decision"] == "unchanged" => {}
-        None => println!("No device is offered it yet: updraft promote {version} -p {product}"),
+        None if answer["decision"] == "unchanged" || args.wait.is_some() => {}
+        None => println!(
+            "No device is offered it yet: updraft promote {version} -p {product}{}",
+            where_to(target)
+        ),
+    }
+}
+
+/// What the next command needs besides, if it is not in the environment.
+fn where_to(target: &Target) -> &'static str {
+    match target {
+        Target::Server(_) => "",
+        Target::Store(_) => " (with the same --store)",
     }
 }
 

@@ -81,7 +81,7 @@ async fn a_release_is_installed_once_and_is_on_the_path() {
     let mirror = Mirror::start().await;
     let job = mirror.job();
     let report = installed(job.run().await);
-    assert!(report.log.contains("is installed; the SHA-256 of"), "{report:#?}");
+    assert!(report.log.contains("is downloaded; the SHA-256 of"), "{report:#?}");
     let mut command = Command::new(Path::new(&report.paths[0]).join("updraft"));
     command.arg("--version");
     assert!(Said::by(command).await.ok().out.contains(&mirror.version));
@@ -96,7 +96,7 @@ async fn the_version_is_the_actions_own_unless_said() {
     let mirror = Mirror::start().await;
     let job = || installing().with("releases", &mirror.url);
     let own = installed(job().run().await);
-    assert!(own.log.contains(&format!("updraft {} for", mirror.version)), "{own:#?}");
+    assert!(own.log.contains(&format!("updraft {} is downloaded", mirror.version)), "{own:#?}");
     let tagged = job().github("action_ref", "v7.7.7").run().await;
     tagged.failed(&["no release 7.7.7", "updraft-version", "install: build"]);
     installed(job().github("action_ref", "f548e57e544e1ff5a4c46bf1e1b8685f8e4a348a").run().await);
@@ -127,6 +127,37 @@ async fn a_checksum_of_the_workflow_is_kept_to_also_from_the_cache() {
     let fresh = mirror.job().with("checksum", "0".repeat(64));
     let report = fresh.run().await.failed(&["the input checksum says"]);
     assert_nothing_installed(&fresh, &report);
+}
+
+/// Whoever can write to a runner's tool cache can write every file in it.
+#[tokio::test]
+async fn with_a_checksum_a_poisoned_cache_is_not_run() {
+    let mirror = Mirror::start().await;
+    let sums = std::fs::read_to_string(mirror.file("SHA256SUMS")).unwrap();
+    let right = sums.split_whitespace().next().unwrap().to_owned();
+    let job = mirror.job();
+    installed(job.run().await);
+    let cache = job.tools().join("updraft").join(&mirror.version);
+    let (binary, archive) = (cache.join(TARGET).join("updraft"), cache.join(TARGET).join(ARCHIVE));
+    let ran = job.temp().join("ran");
+    write_program(&binary, &format!("touch '{}'; echo updraft 0.0.0", ran.display()));
+    for mark in [cache.join(format!("{TARGET}.complete")), cache.join(TARGET).join("SHA256SUMS")] {
+        std::fs::write(mark, &right).unwrap();
+    }
+    let job = job.with("checksum", &right);
+    // The archive is there, is what the workflow names, and is unpacked again: without the mirror.
+    let aside = mirror.file("aside");
+    std::fs::rename(mirror.file(ARCHIVE), &aside).unwrap();
+    let report = installed(job.run().await);
+    assert!(report.log.contains("is in the tool cache, and has the SHA-256"), "{report:#?}");
+    assert!(Path::new(&report.paths[0]).starts_with(job.temp()), "{report:#?}");
+    // An archive that somebody made is not.
+    std::fs::write(&archive, b"poison").unwrap();
+    job.run().await.failed(&["not complete", ARCHIVE, "404"]);
+    std::fs::rename(aside, mirror.file(ARCHIVE)).unwrap();
+    let report = installed(job.run().await);
+    assert!(report.log.contains("is downloaded; the SHA-256 of"), "{report:#?}");
+    assert!(!ran.exists(), "what lay in the cache was run");
 }
 
 #[tokio::test]

@@ -104,6 +104,23 @@ fn the_examples_use_the_action_of_this_version() {
     assert!(seen >= 4, "the examples use it {seen} times");
 }
 
+/// A build runs everybody's code, and names the files that it leaves: none of them may take the place of another.
+#[test]
+fn what_a_build_left_lies_in_a_folder_of_its_own() {
+    let mut seen = 0;
+    for (path, text) in workflows().into_iter().filter(|(path, _)| path.starts_with("examples/")) {
+        for step in
+            text.split("\n      - ").filter(|step| step.starts_with("uses: actions/download-artifact@"))
+        {
+            let folder = after(step, "path: ").next();
+            assert_eq!(folder, Some("firmware"), "{path}: {step}");
+            seen += 1;
+        }
+        assert!(after(&text, "image: ").all(|image| image == "firmware/firmware.bin"), "{path}");
+    }
+    assert!(seen >= 4, "{seen} downloads");
+}
+
 async fn packaged(words: &[&str]) -> Said {
     let mut command = Command::new(workspace().join("scripts/package"));
     command.args(words);

@@ -55,7 +55,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(gate::refused(why));
     }
     if !args.json {
-        println!("{} could be published to {}.", args.image.display(), args.of.product);
+        let (file, product) = (args.image.display(), &args.of.product);
+        println!("{file} could be published to {product} as {}.", output::cell(&answer["version"]));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -26,7 +26,7 @@ const ECS_AGENT: &str = "http://169.254.170.2";
 const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 /// So long before their end credentials are asked for anew.
 const MARGIN: chrono::Duration = chrono::Duration::minutes(5);
-/// How often in a row the agent is asked while somebody waits.
+/// How often in a row the agent is asked before it counts as failed.
 const ATTEMPTS: u32 = 3;
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -156,7 +156,7 @@ impl CredentialProvider for Container {
         if let Some(why) = agent.failed_since(since) {
             return Err(failed(why));
         }
-        agent.refresh(ATTEMPTS, &turn).await.map_err(failed)
+        agent.refresh(&turn).await.map_err(failed)
     }
 }
 
@@ -183,23 +183,19 @@ impl Agent {
         }
         let agent = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = agent.refresh(1, &turn).await {
+            if let Err(error) = agent.refresh(&turn).await {
                 tracing::warn!(error, "new credentials of the container's role cannot be had yet");
             }
         });
     }
 
     /// Asks for new credentials, whose turn it is, and keeps them.
-    async fn refresh(
-        &self,
-        attempts: u32,
-        _turn: &OwnedMutexGuard<()>,
-    ) -> std::result::Result<Arc<AwsCredential>, String> {
+    async fn refresh(&self, _turn: &OwnedMutexGuard<()>) -> std::result::Result<Arc<AwsCredential>, String> {
         let mut attempt = 1;
         let given = loop {
             match self.ask().await {
                 Ok(given) => break given,
-                Err(why) if attempt == attempts => {
+                Err(why) if attempt == ATTEMPTS => {
                     self.known().failure = Some((Instant::now(), why.clone()));
                     return Err(why);
                 }

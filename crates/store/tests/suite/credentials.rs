@@ -263,7 +263,7 @@ async fn an_agent_that_fails_is_left_alone_while_the_old_credentials_are_good() 
         assert_eq!(signed_with(&store).await, 0);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(*asked.lock().expect("unpoisoned"), 2, "once for the first, once for the next");
+    assert_eq!(*asked.lock().expect("unpoisoned"), 1 + 3, "three attempts, and then a pause");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,16 @@ async fn checksums_are_those_of_the_archives() {
     }
 }
 
+/// Git for Windows makes CRLF of LF unless it is told not to, and bash reads no script with CR in it.
+#[tokio::test]
+async fn the_windows_runner_gets_scripts_that_bash_reads() {
+    for path in ["scripts/package", "action/release.sh", "action/platforms"] {
+        let mut command = Command::new("git");
+        command.args(["check-attr", "text", "--", path]).current_dir(workspace());
+        assert_eq!(Said::by(command).await.ok().out.trim(), format!("{path}: text: unset"));
+    }
+}
+
 #[tokio::test]
 async fn the_image_is_made_of_the_archives_and_root_certificates() {
     let folder = tempfile::tempdir().unwrap();

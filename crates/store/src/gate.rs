@@ -12,6 +12,7 @@ use crate::{Publication, StoreError, signers};
 mod check;
 mod compare;
 mod facts;
+mod merged;
 mod sound;
 
 pub use check::{Check, Level, NotAllowable};

@@ -100,11 +100,11 @@ async fn a_slot_that_is_learnt_and_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
     place.put("esp32s3/product.json", r#"{"slot_bytes":3000000}"#).await;
     let (first, begun) = slow(&place).await;
-    let task = tokio::spawn(async move { first.learn_slot(&product(), 2_000_000, None).await });
+    let task = tokio::spawn(async move { first.learn_slot(&product(), 2_000_000, &[]).await });
     begun.acquire().await.expect("open").forget();
     task.abort();
     let _ = task.await;
-    assert!(place.store.learn_slot(&product(), 1_000_000, None).await.expect("undisturbed"));
+    assert!(place.store.learn_slot(&product(), 1_000_000, &[]).await.expect("undisturbed"));
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(place.store.product_file(&product()).await.expect("read").slot_bytes, Some(1_000_000));
 }

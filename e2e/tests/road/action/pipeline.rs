@@ -147,6 +147,40 @@ async fn checksums_are_those_of_the_archives() {
     }
 }
 
+/// Git for Windows makes CRLF of LF unless it is told not to, and bash reads no script with CR in it.
+#[tokio::test]
+async fn the_windows_runner_gets_scripts_that_bash_reads() {
+    for path in ["scripts/package", "action/release.sh", "action/platforms"] {
+        let mut command = Command::new("git");
+        command.args(["check-attr", "text", "--", path]).current_dir(workspace());
+        assert_eq!(Said::by(command).await.ok().out.trim(), format!("{path}: text: unset"));
+    }
+}
+
+#[tokio::test]
+async fn the_image_is_made_of_the_archives_and_root_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dist, context) = (folder.path().join("dist"), folder.path().join("context"));
+    let (dist, context) = (dist.to_str().unwrap(), context.to_str().unwrap());
+    packaged(&["x86_64-unknown-linux-musl", "/bin/true", dist]).await.ok();
+    packaged(&["context", dist, context]).await.refused(&["updraft-aarch64-unknown-linux-musl.tar.gz"]);
+    packaged(&["aarch64-unknown-linux-musl", "/bin/true", dist]).await.ok();
+    packaged(&["context", dist, context]).await.ok();
+    let recipe = text("Dockerfile");
+    let copied: Vec<&str> = after(&recipe, "COPY ").filter_map(|rest| rest.split(' ').rev().nth(1)).collect();
+    assert!(copied.len() >= 3, "{copied:?}");
+    for source in copied {
+        for arch in ["amd64", "arm64"] {
+            let path = Path::new(context).join(source.replace("${TARGETARCH}", arch));
+            assert!(path.exists(), "{source} is not in the context");
+        }
+    }
+    let roots = std::fs::read_to_string(Path::new(context).join("ca-certificates.crt")).unwrap();
+    let (count, ends) =
+        (roots.matches("-----BEGIN CERTIFICATE-----").count(), roots.matches("-----END CERTIFICATE-----\n"));
+    assert!(count > 80 && count == ends.count(), "{count} root certificates");
+}
+
 #[tokio::test]
 async fn a_tag_that_is_not_this_version_is_not_released() {
     let notes = async |words: [&str; 2]| {

@@ -15,6 +15,7 @@ use crate::api::problem::Problem;
 use crate::app::{Actor, Role};
 use crate::router::Web;
 
+pub(crate) mod knocks;
 mod scope;
 
 /// How long a browser stays logged in.

@@ -6,7 +6,7 @@ use super::{Db, Query, Write};
 
 /// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice,
 /// `{slot_of_report}` a number out of a JSON column.
-const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS];
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, JOBS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -103,6 +103,14 @@ const SLOTS: &str = "
 ALTER TABLE devices ADD COLUMN slot_bytes BIGINT;
 UPDATE devices SET slot_bytes = {slot_of_report} WHERE report IS NOT NULL;
 CREATE INDEX devices_slot ON devices (product, slot_bytes, id) WHERE slot_bytes IS NOT NULL;
+";
+
+/// Which job a publisher's token was given to, so that the running configuration is asked what it trusts it with, each time;
+/// what it was trusted with when it came is no longer kept. Tokens without a job open nothing.
+const JOBS: &str = "
+ALTER TABLE tokens ADD COLUMN job TEXT;
+ALTER TABLE tokens ADD COLUMN revoked_at BIGINT;
+ALTER TABLE tokens DROP COLUMN may_promote;
 ";
 
 /// Brings the tables up to date. A database of a newer version is refused and left alone.

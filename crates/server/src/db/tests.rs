@@ -252,7 +252,11 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     assert!(db.token("bb", 100).await.expect("read").is_none(), "it has expired");
     let write = db.write().await.expect("writes");
     assert!(write.remove_expired(100).await.expect("swept") >= 1);
-    write.execute("UPDATE tokens SET kind = 'publisher' WHERE name = 'laptop'", vec![]).await.expect("set");
+    let sql =
+        "UPDATE tokens SET kind = 'publisher', product = 'lamp', secret_sha256 = ? WHERE name = 'laptop'";
+    write.execute(sql, vec![crate::app::digest("secret").into()]).await.expect("set");
     write.commit().await.expect("committed");
-    assert!(db.token("aa", 2).await.expect("read").expect("there").job.is_none());
+    assert!(db.token(&crate::app::digest("secret"), 2).await.expect("read").expect("there").job.is_none());
+    let known = crate::app::Auth::new(db.clone(), &[]).authenticate("secret").await.expect("read");
+    assert!(known.is_none(), "a publisher's token without a job would have no limits");
 }

@@ -88,7 +88,7 @@ async fn a_job_overrules_what_its_entry_lists() {
     publish(&["--version", "1.0.1", "--allow", "same-bytes,lower-version"])
         .await
         .refused(&["not to overrule lower-version", "does not list it in allow"]);
-    let release = server.folder().join("store/blinky/releases/1.0.1");
+    let release = server.folder().join("store/blinky/releases/v1.0.1");
     assert!(!release.exists(), "nothing was published");
     publish(&["--version", "1.0.1", "--allow", "same-bytes"]).await.ok();
     assert!(release.exists());

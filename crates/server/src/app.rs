@@ -32,16 +32,16 @@ mod show;
 mod slots;
 mod trigger;
 
+pub(crate) use self::oidc::Admission;
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
 pub(crate) use auth::{digest, random_secret};
 pub use firmware::Upload;
 pub(crate) use messages::settle;
-pub(crate) use oidc::Admission;
 pub(crate) use slots::{SLOT_SIZES, Taught};
 
+use self::oidc::Issuers;
 use health::Health;
 use messages::Strangers;
-use oidc::Issuers;
 use online::Online;
 
 /// Why something was not done. The sentence is for the person who asked.
@@ -106,16 +106,7 @@ pub struct Actor {
     /// What they may do.
     pub role: Role,
     /// The product that it is confined to, whatever the role may.
-    pub scope: Option<Scope>,
-}
-
-/// What a trusted publisher's token is for, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// The product that it may publish.
-    pub product: contract::ProductName,
-    /// Whether it may point channels.
-    pub may_promote: bool,
+    pub scope: Option<::oidc::Scope>,
 }
 
 /// What an actor may do.
@@ -195,11 +186,12 @@ impl App {
         let Parts { config, public_url, db, store, url_key } = parts;
         let events = Events::new();
         let issuers = Issuers::new(&config.trusted_publishers);
+        let auth = Auth::new(db.clone(), &config.trusted_publishers);
         Self {
             inner: Arc::new(Inner {
                 config,
                 public_url,
-                auth: Auth::new(db.clone()),
+                auth,
                 db,
                 catalog: Catalog::new(store.clone(), events.clone()),
                 store,

@@ -6,14 +6,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use contract::{ProductName, VersionTopic};
+use oidc::TrustedPublisher;
 use url::Url;
 
 mod keys;
 mod publishers;
 
 use keys::KEYS;
-pub(crate) use publishers::is_safe_to_ask;
-pub use publishers::{GITHUB_ISSUER, RefPattern, TrustedPublisher};
+pub use publishers::GITHUB_ISSUER;
 
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "updraft.toml";

@@ -19,7 +19,7 @@ use crate::api::problem::Problem;
 use crate::api::{self, devices, events, firmware, health, login, releases};
 use crate::app::App;
 use crate::dashboard;
-use crate::session::{self, LoginRate};
+use crate::session::{self, LoginRate, knocks::Knocks};
 
 /// The largest image taken: the flash of the largest chip.
 pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -35,6 +35,7 @@ const UPLOADS_MAX: usize = 4;
 pub struct Web {
     pub(crate) app: App,
     pub(crate) logins: Arc<LoginRate>,
+    pub(crate) knocks: Arc<Knocks>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) shutdown: CancellationToken,
@@ -46,6 +47,7 @@ pub fn router(app: App, shutdown: CancellationToken) -> Router {
     let web = Web {
         app,
         logins: Arc::default(),
+        knocks: Arc::default(),
         streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
         shutdown,

@@ -86,6 +86,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     tasks.spawn(watch_link(app.clone(), stop.clone()));
     tasks.close();
     let router = crate::router::router(app.clone(), stop.clone());
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = tokio::spawn(served.into_future());
     tracing::info!(http.listen = %http, "the server is ready");

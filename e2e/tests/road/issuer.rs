@@ -55,6 +55,8 @@ struct Inner {
     /// The keys that are shown.
     shown: Vec<usize>,
     trouble: Trouble,
+    /// What its name ends in besides.
+    slash: &'static str,
     key_fetches: usize,
     /// What the job's token says besides the defaults.
     job: Value,
@@ -88,6 +90,7 @@ impl Issuer {
             key: 0,
             shown: vec![0],
             trouble: Trouble::None,
+            slash: "",
             key_fetches: 0,
             job: json!({}),
             audiences: Vec::new(),
@@ -127,6 +130,11 @@ impl Issuer {
 
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.state().trouble = trouble;
+    }
+
+    /// Its discovery document names it with a slash at its end from now on.
+    pub(crate) fn end_in_a_slash(&self) {
+        self.state().slash = "/";
     }
 
     /// How often the key set was asked for.
@@ -223,9 +231,9 @@ fn sign(header: &Value, claims: &Value, key: usize) -> String {
 type Shared = State<Arc<Mutex<Inner>>>;
 
 async fn discovery(State(state): Shared) -> Response {
-    let (url, trouble) = {
+    let (url, name, trouble) = {
         let state = state.lock().expect("nobody panicked with it");
-        (state.url.clone(), state.trouble)
+        (state.url.clone(), format!("{}{}", state.url, state.slash), state.trouble)
     };
     match trouble {
         Trouble::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -234,9 +242,9 @@ async fn discovery(State(state): Shared) -> Response {
                 .into_response()
         }
         Trouble::PlainKeys => {
-            axum::Json(json!({"issuer": url, "jwks_uri": "http://192.0.2.1/jwks"})).into_response()
+            axum::Json(json!({"issuer": name, "jwks_uri": "http://192.0.2.1/jwks"})).into_response()
         }
-        _ => axum::Json(json!({"issuer": url, "jwks_uri": format!("{url}/jwks")})).into_response(),
+        _ => axum::Json(json!({"issuer": name, "jwks_uri": format!("{url}/jwks")})).into_response(),
     }
 }
 

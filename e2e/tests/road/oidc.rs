@@ -71,6 +71,45 @@ async fn a_job_that_is_not_trusted_hears_why() {
     assert!(!server.folder().join("store/lamp").exists());
 }
 
+/// What its entry lists, and nothing else, however the job asks.
+#[tokio::test]
+async fn a_job_overrules_what_its_entry_lists() {
+    let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
+    let server = house(&issuer, "allow = [\"same-bytes\"]").await;
+    let image = workshop.image("1.0.0").display().to_string();
+    let publish = async |more: &[&'static str]| {
+        let mut arguments = vec!["publish", image.as_str(), "-p", "blinky"];
+        arguments.extend(more);
+        Said::by(in_a_job(&issuer, &server.url(""), &arguments)).await
+    };
+    publish(&["--version", "1.0.0"]).await.ok();
+    let again = ["--version", "1.0.1"];
+    publish(&again).await.refused(&["--allow same-bytes overrules this"]);
+    publish(&["--version", "1.0.1", "--allow", "same-bytes,lower-version"])
+        .await
+        .refused(&["not to overrule lower-version", "does not list it in allow"]);
+    let release = server.folder().join("store/blinky/releases/v1.0.1");
+    assert!(!release.exists(), "nothing was published");
+    publish(&["--version", "1.0.1", "--allow", "same-bytes"]).await.ok();
+    assert!(release.exists());
+}
+
+#[tokio::test]
+async fn the_tokens_of_jobs_are_listed_and_revoked_on_the_server() {
+    let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
+    let server = house(&issuer, "").await;
+    let image = workshop.image("1.0.0").display().to_string();
+    Said::by(in_a_job(&issuer, &server.url(""), &["publish", &image, "-p", "blinky"])).await.ok();
+    let name = "octo/blinky@refs/heads/main run 123";
+    let listed = Said::by(server.local(["token", "list"])).await.ok();
+    let row = listed.out.lines().find(|line| line.contains(name)).expect("a row");
+    assert!(row.contains("publisher") && row.contains("blinky"), "{row}");
+    let revoked = Said::by(server.local(["token", "revoke", name])).await.ok();
+    assert!(revoked.out.contains("is ended"), "{revoked:?}");
+    assert!(!Said::by(server.local(["token", "list"])).await.ok().out.contains(name));
+    Said::by(server.local(["token", "revoke", name])).await.refused(&["There is no token named"]);
+}
+
 /// The server that is spoken to gets a token for its own address, whatever it would like better.
 #[tokio::test]
 async fn a_token_for_one_server_is_worth_nothing_at_another() {

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use contract::ProductName;
+use oidc::Scope;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +14,7 @@ use super::extract::Body;
 use super::problem::Problem;
 use crate::app::Admission;
 use crate::router::Web;
+use crate::session::knocks::Knock;
 use crate::session::{Caller, SESSION_LIFETIME};
 
 /// Name and password, or any name and an API token.
@@ -89,19 +91,23 @@ pub(crate) struct PublisherToken {
     product: ProductName,
     /// Whether it may point channels.
     may_promote: bool,
+    /// The checks of the gate that it may overrule.
+    allow: Vec<String>,
 }
 
 /// Trades a CI system's OIDC token, once, for a short-lived token that may publish one product.
 #[utoipa::path(post, path = "/api/v1/login/oidc", tag = "login", request_body = OidcLogin, security(()), responses(
     (status = 200, body = PublisherToken), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 503, body = Problem)))]
+    (status = 403, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn oidc(
     State(web): State<Web>,
+    _: Knock,
     Body(login): Body<OidcLogin>,
 ) -> Result<Json<PublisherToken>, Problem> {
     let Admission { token, expires_at, scope } =
         web.app.admit(login.token.trim(), login.product.as_ref()).await?;
-    Ok(Json(PublisherToken { token, expires_at, product: scope.product, may_promote: scope.may_promote }))
+    let Scope { product, may_promote, allow } = scope;
+    Ok(Json(PublisherToken { token, expires_at, product, may_promote, allow }))
 }
 
 /// Ends the session (or does nothing for a token, which is revoked by `updraft token revoke`).

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use contract::ProductName;
+use oidc::{Job, Scope, TrustedPublisher};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::{Actor, AppError, Role, Scope, now_ms, time};
+use super::{Actor, AppError, Role, now_ms, time};
 use crate::config::Config;
-use crate::db::token::{NewScope, NewToken, TokenKind};
+use crate::db::token::{Given, NewToken, TokenKind, TokenRow};
 use crate::db::{Db, is_duplicate};
 
 /// The user that the first start makes.
@@ -27,13 +29,18 @@ static VERIFIERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore
 #[derive(Debug, Clone)]
 pub struct Auth {
     db: Db,
+    publishers: Arc<[TrustedPublisher]>,
 }
 
-/// An API token, without its secret.
+/// A token, without its secret.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct TokenInfo {
-    /// Its name.
+    /// Its name; several of a publisher's may have the same.
     pub name: String,
+    /// `api`: somebody made it; `publisher`: a trusted publisher got it.
+    pub kind: &'static str,
+    /// The only product that a publisher's is for.
+    pub product: Option<ProductName>,
     /// What it may do.
     pub role: Role,
     /// When it was made.
@@ -56,11 +63,11 @@ pub struct FirstLogin {
 impl Auth {
     /// Opens the database of a configuration, and makes it if it is not there.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self::new(Db::open(&config.database.url).await?))
+        Ok(Self::new(Db::open(&config.database.url).await?, &config.trusted_publishers))
     }
 
-    pub(crate) fn new(db: Db) -> Self {
-        Self { db }
+    pub(crate) fn new(db: Db, publishers: &[TrustedPublisher]) -> Self {
+        Self { db, publishers: publishers.into() }
     }
 
     /// Makes an API token and answers its secret. A name that is taken: Refused.
@@ -94,13 +101,15 @@ impl Auth {
         Ok(secret)
     }
 
-    /// The API tokens, by name.
+    /// The API tokens, and those of trusted publishers that have not ended, by name.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, AppError> {
-        let tokens = self.db.api_tokens().await?;
+        let tokens = self.db.listed_tokens(now_ms()).await?;
         Ok(tokens
             .into_iter()
             .map(|token| TokenInfo {
                 name: token.name,
+                kind: token.kind.as_str(),
+                product: token.product,
                 role: token.role,
                 created_at: time(token.created_at),
                 expires_at: token.expires_at.map(time),
@@ -109,13 +118,17 @@ impl Auth {
             .collect())
     }
 
-    /// Ends an API token and the sessions that were got with it.
-    pub async fn revoke_token(&self, name: &str) -> Result<(), AppError> {
+    /// Ends the API token of this name and the sessions that were got with it, and all tokens of a trusted publisher of
+    /// this name. Answers how many; none: NotFound.
+    pub async fn revoke_token(&self, name: &str) -> Result<u64, AppError> {
         let write = self.db.write().await?;
-        if !write.remove_api_token(name).await? {
+        let api = u64::from(write.remove_api_token(name).await?);
+        let ended = api + write.revoke_publisher_tokens(name, now_ms()).await?;
+        if ended == 0 {
             return Err(AppError::NotFound(format!("There is no token named {name}.")));
         }
-        Ok(write.commit().await?)
+        write.commit().await?;
+        Ok(ended)
     }
 
     /// Makes the user `admin` if there is no user yet.
@@ -139,35 +152,54 @@ impl Auth {
         self.insert(FIRST_USER, Role::Admin, TokenKind::Link, None, lifetime).await
     }
 
-    /// Whose an API token's or session's secret is; `None` if it is unknown or has expired.
+    /// Whose an API token's, publisher's or session's secret is; `None` if it is unknown or has ended. A publisher's token
+    /// whose job the configuration trusts no more: Unproven.
     pub(crate) async fn authenticate(&self, secret: &str) -> Result<Option<Actor>, AppError> {
         let now = now_ms();
         let Some(token) = self.db.token(&digest(secret), now).await? else {
             return Ok(None);
         };
-        if token.kind == TokenKind::Link {
-            return Ok(None);
-        }
-        if token.kind == TokenKind::Api && token.used_at.is_none_or(|used| now - used >= USED_EVERY_MS) {
+        let scope = match token.kind {
+            TokenKind::Link => return Ok(None),
+            TokenKind::Api | TokenKind::Session => None,
+            TokenKind::Publisher => match self.scope(&token)? {
+                Some(scope) => Some(scope),
+                None => return Ok(None),
+            },
+        };
+        let is_noted = matches!(token.kind, TokenKind::Api | TokenKind::Publisher);
+        if is_noted && token.used_at.is_none_or(|used| now - used >= USED_EVERY_MS) {
             let write = self.db.write().await?;
             write.set_used(token.id, now).await?;
             write.commit().await?;
         }
-        Ok(Some(Actor { name: token.name, role: token.role, scope: token.scope }))
+        Ok(Some(Actor { name: token.name, role: token.role, scope }))
     }
 
-    /// A token for a trusted publisher, and when it ends. `None`: this statement was traded for one before.
+    /// What the configuration of now trusts the job with that a token was given to. It may say more or less than it did
+    /// then. `None`: nobody knows which job that was.
+    fn scope(&self, token: &TokenRow) -> Result<Option<Scope>, AppError> {
+        let (Some(job), Some(product)) = (&token.job, &token.product) else { return Ok(None) };
+        job.scope(&self.publishers, Some(product)).map(Some).map_err(|refusal| {
+            AppError::Unproven(format!(
+                "This token has ended, since the server's configuration was changed after it was given. {refusal}"
+            ))
+        })
+    }
+
+    /// A token for a job that is trusted with this product, and when it ends. `None`: this statement was traded for one
+    /// before.
     pub(crate) async fn publisher_token(
         &self,
-        name: &str,
-        scope: &Scope,
+        job: &Job,
+        product: &ProductName,
         statement_sha256: &str,
         lifetime: Duration,
     ) -> Result<Option<(String, DateTime<Utc>)>, AppError> {
         let (secret, now) = (random_secret()?, now_ms());
         let (secret_sha256, end) = (digest(&secret), later(now, lifetime));
         let token = NewToken {
-            name,
+            name: &job.name(),
             secret_sha256: &secret_sha256,
             role: Role::Ci,
             kind: TokenKind::Publisher,
@@ -175,7 +207,7 @@ impl Auth {
             expires_at: Some(end),
         };
         let write = self.db.write().await?;
-        match write.insert_publisher_token(&token, &NewScope { scope, statement_sha256 }, now).await {
+        match write.insert_publisher_token(&token, &Given { job, product, statement_sha256 }, now).await {
             Ok(()) => write.commit().await?,
             Err(error) if is_duplicate(&error) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use contract::ProductName;
+use oidc::{IdToken, Refusal, Scope, shown};
 
-use super::{App, AppError, Scope, digest};
+use super::{App, AppError, digest};
 
-mod claims;
-mod id_token;
 mod keys;
 
 pub(super) use keys::Issuers;
 
-use id_token::IdToken;
-
 /// How long the token holds. Whoever waits longer trades another statement.
 const TOKEN_LIFETIME: Duration = Duration::from_mins(30);
+// A token's row is what remembers its statement.
+const _: () = assert!(TOKEN_LIFETIME.as_secs() > oidc::HOLDS_MAX_S.unsigned_abs());
 
 /// What a trusted publisher gets.
 #[derive(Debug)]
@@ -48,26 +47,21 @@ impl App {
             ));
         }
         let statement = IdToken::read(token)?;
-        let issuer = self.inner.issuers.of(&statement.claims.iss).ok_or_else(|| {
-            let issuer = shown(&statement.claims.iss);
-            AppError::Unproven(format!(
-                "The token's issuer (iss) is {issuer}, which no [[trusted_publisher]] of this server names."
-            ))
-        })?;
-        let key = issuer.key(&statement.key_id, statement.algorithm).await?;
-        statement.verify(&key)?;
-        let claims = &statement.claims;
+        let issuer = self.inner.issuers.of(statement.issuer())?;
+        let key = issuer.key(statement.key_id(), statement.algorithm()).await?;
+        let signed = statement.signed();
+        let claims = statement.verify(&key)?;
         claims.are_for(self.public_url().as_str().trim_end_matches('/'))?;
         claims.hold_at(Utc::now())?;
-        let scope = claims.scope(publishers, product).inspect_err(|refusal| {
+        let job = claims.job();
+        let scope = job.scope(publishers, product).inspect_err(|refusal| {
             tracing::info!(
-                publisher.repository = shown(claims.repository()),
+                publisher.repository = shown(job.repository()),
                 "a publisher was refused: {refusal}"
             );
         })?;
-        let name = claims.name();
-        let given =
-            self.auth().publisher_token(&name, &scope, &digest(statement.signed), TOKEN_LIFETIME).await?;
+        let name = job.name();
+        let given = self.auth().publisher_token(job, &scope.product, &digest(signed), TOKEN_LIFETIME).await?;
         let Some((token, expires_at)) = given else {
             return Err(AppError::Unproven(
                 "This token was used here before, and each is taken once: ask the CI system for a new one."
@@ -78,22 +72,21 @@ impl App {
             publisher.name = name,
             product = scope.product.as_str(),
             may_promote = scope.may_promote,
+            allow = scope.allow.join(","),
             "a trusted publisher came in"
         );
         Ok(Admission { token, expires_at, scope })
     }
 }
 
-/// Somebody else's text in a sentence of ours: in quotes, on one line, not long.
-fn shown(text: &str) -> String {
-    const SHOWN_MAX: usize = 120;
-    let line = one_line(text, SHOWN_MAX);
-    if text.chars().nth(SHOWN_MAX).is_some() { format!("\"{line}…\"") } else { format!("\"{line}\"") }
-}
-
-/// At most so many characters, none of which moves a cursor.
-fn one_line(text: &str, max: usize) -> String {
-    text.chars().take(max).map(|c| if c.is_control() { ' ' } else { c }).collect()
+impl From<Refusal> for AppError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unproven(why) => Self::Unproven(why),
+            Refusal::Untrusted(why) => Self::Forbidden(why),
+            Refusal::Ambiguous(why) => Self::Invalid(why),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! An entry names a branch, a tag or an environment, always: with the repository alone, whoever opens a pull request
 //! could publish. Entries exist in the file only; the environment has no way to spell a list.
 
-use contract::ProductName;
+use oidc::{RefPattern, TrustedPublisher, is_safe_issuer};
+use store::Check;
 use toml::{Table, Value};
-use url::{Host, Url};
+use url::Url;
 
 use super::keys::{flag, name, text};
 
@@ -20,7 +21,7 @@ const PUBLISHERS_MAX: usize = 256;
 /// Bytes of a text at most.
 const TEXT_MAX_BYTES: usize = 255;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "issuer",
     "repository",
     "repository_id",
@@ -29,47 +30,8 @@ const KEYS: [&str; 8] = [
     "environment",
     "product",
     "may_promote",
+    "allow",
 ];
-
-/// One entry: a workflow that all of this is true of may publish the product.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrustedPublisher {
-    /// Who signs its tokens: as in the claim `iss`, without a slash at the end.
-    pub issuer: String,
-    /// `owner/name`.
-    pub repository: String,
-    /// The repository's number, which survives when its name is given to another.
-    pub repository_id: Option<String>,
-    /// The owner's number.
-    pub repository_owner_id: Option<String>,
-    /// The branch or tag. This or the environment is there.
-    pub git_ref: Option<RefPattern>,
-    /// The deployment environment of the job.
-    pub environment: Option<String>,
-    /// What it may publish.
-    pub product: ProductName,
-    /// Whether it may also point channels at releases of the product, whoever published them.
-    pub may_promote: bool,
-}
-
-/// `refs/heads/main` exactly, or with one `*` at the end whatever begins so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefPattern(String);
-
-impl RefPattern {
-    /// Whether a branch or tag, spelt in full, is meant.
-    pub fn matches(&self, git_ref: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(start) => git_ref.starts_with(start),
-            None => git_ref == self.0,
-        }
-    }
-
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// A key of an entry and what is wrong with it.
 pub(super) enum Wrong {
@@ -99,13 +61,7 @@ pub(super) fn read(value: &Value) -> Result<Vec<TrustedPublisher>, (usize, Wrong
 
 fn publisher(table: &Table) -> Result<TrustedPublisher, Wrong> {
     if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        let nearest = KEYS
-            .iter()
-            .map(|known| (strsim::damerau_levenshtein(known, key), *known))
-            .min()
-            .filter(|(distance, _)| *distance <= 4)
-            .map(|(_, known)| known.to_owned());
-        return Err(Wrong::Unknown(key.clone(), nearest));
+        return Err(Wrong::Unknown(key.clone(), nearest(key, KEYS).map(str::to_owned)));
     }
     let publisher = TrustedPublisher {
         issuer: optional(table, "issuer", issuer)?.unwrap_or_else(|| GITHUB_ISSUER.to_owned()),
@@ -116,6 +72,7 @@ fn publisher(table: &Table) -> Result<TrustedPublisher, Wrong> {
         environment: optional(table, "environment", environment)?,
         product: required(table, "product", name)?,
         may_promote: optional(table, "may_promote", flag)?.unwrap_or(false),
+        allow: optional(table, "allow", checks)?.unwrap_or_default(),
     };
     if publisher.git_ref.is_none() && publisher.environment.is_none() {
         let why = "needs a ref (such as \"refs/heads/main\") or an environment, or both: otherwise every pull request \
@@ -151,28 +108,17 @@ fn plain(value: &Value) -> Result<&str, String> {
     is_plain.then_some(text).ok_or_else(|| format!("must be a text of 1 to {TEXT_MAX_BYTES} bytes"))
 }
 
+/// As it was written: it is compared with the claim `iss` letter for letter, and some issuers end in a slash.
 fn issuer(value: &Value) -> Result<String, String> {
-    let text = plain(value)?.trim_end_matches('/');
+    let text = plain(value)?;
     let url: Url = text.parse().map_err(|error| format!("is not a URL: {error}"))?;
-    if !is_safe_to_ask(&url) {
+    if !is_safe_issuer(&url) {
         return Err("must begin with https:// (http:// only for this machine itself)".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("must be an address without query or fragment".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Keys that came over a line that anybody could change would be anybody's keys.
-pub(crate) fn is_safe_to_ask(url: &Url) -> bool {
-    let is_here = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => return false,
-    };
-    let anonymous = url.username().is_empty() && url.password().is_none();
-    anonymous && (url.scheme() == "https" || (url.scheme() == "http" && is_here))
 }
 
 fn repository(value: &Value) -> Result<String, String> {
@@ -198,19 +144,7 @@ fn number(value: &Value) -> Result<String, String> {
 }
 
 fn git_ref(value: &Value) -> Result<RefPattern, String> {
-    let text = plain(value)?;
-    let rest = text.strip_prefix("refs/heads/").or_else(|| text.strip_prefix("refs/tags/"));
-    if rest.is_none_or(str::is_empty) {
-        return Err(
-            "must be a whole ref: \"refs/heads/main\" for a branch, \"refs/tags/v*\" for tags".to_owned()
-        );
-    }
-    if text.trim_end_matches('*').len() + 1 < text.len()
-        || text.trim_end_matches('*').contains(['*', '?', '['])
-    {
-        return Err("may have one * and only at its end".to_owned());
-    }
-    Ok(RefPattern(text.to_owned()))
+    RefPattern::parse(plain(value)?).map_err(str::to_owned)
 }
 
 fn environment(value: &Value) -> Result<String, String> {
@@ -219,4 +153,26 @@ fn environment(value: &Value) -> Result<String, String> {
         return Err("must be the environment's name, without wildcards".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// The names of checks that somebody may overrule at all.
+fn checks(value: &Value) -> Result<Vec<String>, String> {
+    let list = "must be a list of checks, such as [\"lower-version\"]";
+    let names = value.as_array().ok_or_else(|| list.to_owned())?;
+    let name = |name: &Value| {
+        let name = name.as_str().ok_or_else(|| list.to_owned())?;
+        let check = name.parse::<Check>().map_err(|error| {
+            let known = Check::ALL.iter().filter(|check| check.is_overrulable()).map(|check| check.name());
+            let meant = nearest(name, known).map(|known| format!("; did you mean {known}?"));
+            format!("is wrong: {error}{}", meant.unwrap_or_default())
+        })?;
+        Ok(check.name().to_owned())
+    };
+    names.iter().map(name).collect()
+}
+
+/// The one of these names that was probably meant.
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
+    distances.min().filter(|(distance, _)| *distance <= 4).map(|(_, known)| known)
 }

@@ -130,6 +130,7 @@ fn a_trusted_publisher_is_github_and_may_not_promote_where_nothing_else_is_said(
     let config = parse(&format!("{ENTRY}ref = \"refs/tags/v*\"\nrepository_id = 42"), &[]).expect("valid");
     let publisher = &config.trusted_publishers[0];
     assert_eq!((publisher.issuer.as_str(), publisher.may_promote), (GITHUB_ISSUER, false));
+    assert!(publisher.allow.is_empty(), "and may overrule nothing");
     assert_eq!(publisher.repository_id.as_deref(), Some("42"));
     let pattern = publisher.git_ref.as_ref().expect("a ref");
     assert!(pattern.matches("refs/tags/v1.0.0") && pattern.matches("refs/tags/v1/x"));
@@ -162,9 +163,25 @@ fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
         ("environment = \"p\"\nissuer = \"https://u:p@issuer.example\"", ": issuer must begin with https://"),
         ("environment = \"p\"\nmay_promote = 1", ": may_promote must be true or false"),
         ("environment = \"p\"\nrepository_id = \"x\"", ": repository_id must be a number"),
+        (
+            "environment = \"p\"\nallow = true",
+            ": allow must be a list of checks, such as [\"lower-version\"]",
+        ),
+        ("environment = \"p\"\nallow = [1]", ": allow must be a list of checks"),
+        ("alow = []", ": there is no key alow; did you mean allow?"),
     ] {
         let refusal = refusal(&with(more));
         assert!(refusal.starts_with(&format!("{second}{expected}")), "{refusal}");
+    }
+    for (name, words) in [
+        ("lower-versoin", ["there is no check \"lower-versoin\"", "did you mean lower-version?"]),
+        ("flash_mode", ["there is no check \"flash_mode\"", "did you mean flash-mode?"]),
+        ("wrong-chip", ["wrong-chip cannot be allowed", "can be: secure-version, lower-version, same-bytes"]),
+        ("all", ["there is no check \"all\"", "can be allowed: secure-version"]),
+    ] {
+        let refusal = refusal(&with(&format!("ref = \"refs/tags/*\"\nallow = [\"same-bytes\", \"{name}\"]")));
+        assert!(refusal.starts_with(&format!("{second}: allow is wrong: ")), "{refusal}");
+        assert!(words.iter().all(|word| refusal.contains(word)), "{refusal}");
     }
     for (text, expected) in [
         (
@@ -192,6 +209,17 @@ fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
 }
 
 #[test]
+fn an_issuer_is_kept_as_it_is_written() {
+    for issuer in
+        ["https://i.example", "https://i.example/", "https://i.example/tenant/", "http://localhost:8/"]
+    {
+        let config =
+            parse(&format!("{ENTRY}ref = \"refs/heads/main\"\nissuer = \"{issuer}\""), &[]).expect("valid");
+        assert_eq!(config.trusted_publishers[0].issuer, issuer);
+    }
+}
+
+#[test]
 fn the_trusted_publisher_in_the_documentation_is_read() {
     let page = include_str!("../../../../docs/operate.md");
     let block =
@@ -199,6 +227,7 @@ fn the_trusted_publisher_in_the_documentation_is_read() {
     let example = block.split("```").next().expect("its end").replace("\n# ", "\n");
     let config = parse(&example, &[]).expect("valid with every line that is commented out");
     let publisher = &config.trusted_publishers[0];
+    assert_eq!(publisher.allow, ["lower-version"]);
     assert!(
         publisher.may_promote && publisher.repository_owner_id.is_some() && publisher.environment.is_some()
     );

@@ -6,7 +6,7 @@ use super::{Db, Query, Write};
 
 /// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice,
 /// `{slot_of_report}` a number out of a JSON column, `{;}` ends a statement within a trigger.
-const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, COUNTS];
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, COUNTS, JOBS];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -142,6 +142,14 @@ CREATE TRIGGER updates_recounted AFTER UPDATE OF state ON updates
         (COALESCE((SELECT product FROM devices WHERE id = NEW.device), ''), NEW.state, 1)
         ON CONFLICT (product, state) DO UPDATE SET devices = devices + 1{;}
 END;
+";
+
+/// Which job a publisher's token was given to, so that the running configuration is asked what it trusts it with, each time;
+/// what it was trusted with when it came is no longer kept. Tokens without a job open nothing.
+const JOBS: &str = "
+ALTER TABLE tokens ADD COLUMN job TEXT;
+ALTER TABLE tokens ADD COLUMN revoked_at BIGINT;
+ALTER TABLE tokens DROP COLUMN may_promote;
 ";
 
 /// Brings the tables up to date. A database of a newer version is refused and left alone.

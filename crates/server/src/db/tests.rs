@@ -348,8 +348,10 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     assert_eq!(kept, counted);
     assert_eq!(device::count(&db, None).await.expect("counted"), 2);
     let token = db.token("aa", 2).await.expect("read").expect("there");
-    assert_eq!((token.name.as_str(), token.scope), ("laptop", None));
-    let scope = crate::app::Scope { product: "lamp".parse().expect("a product"), may_promote: true };
+    assert_eq!((token.name.as_str(), token.product), ("laptop", None));
+    let product = "lamp".parse().expect("a product");
+    let job: oidc::Job =
+        serde_json::from_str(r#"{"iss": "https://i.example", "ref": "refs/heads/main"}"#).expect("a job");
     let new = |secret_sha256| token::NewToken {
         name: "octo/blinky@refs/heads/main run 1",
         secret_sha256,
@@ -358,17 +360,22 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
         parent: None,
         expires_at: Some(100),
     };
-    let of = token::NewScope { scope: &scope, statement_sha256: "dd" };
+    let of = token::Given { job: &job, product: &product, statement_sha256: "dd" };
     let write = db.write().await.expect("writes");
     write.insert_publisher_token(&new("bb"), &of, 1).await.expect("inserted");
     let error = write.insert_publisher_token(&new("cc"), &of, 1).await.expect_err("one statement, one token");
     assert!(is_duplicate(&error), "{error}");
     write.commit().await.expect("committed");
-    assert_eq!(db.token("bb", 99).await.expect("read").expect("there").scope, Some(scope));
+    let given = db.token("bb", 99).await.expect("read").expect("there");
+    assert_eq!((given.product, given.job), (Some(product), Some(job)));
     assert!(db.token("bb", 100).await.expect("read").is_none(), "it has expired");
     let write = db.write().await.expect("writes");
     assert!(write.remove_expired(100).await.expect("swept") >= 1);
-    write.execute("UPDATE tokens SET kind = 'publisher' WHERE name = 'laptop'", vec![]).await.expect("set");
+    let sql =
+        "UPDATE tokens SET kind = 'publisher', product = 'lamp', secret_sha256 = ? WHERE name = 'laptop'";
+    write.execute(sql, vec![crate::app::digest("secret").into()]).await.expect("set");
     write.commit().await.expect("committed");
-    db.token("aa", 2).await.expect_err("a publisher's token without a scope would have no limits");
+    assert!(db.token(&crate::app::digest("secret"), 2).await.expect("read").expect("there").job.is_none());
+    let known = crate::app::Auth::new(db.clone(), &[]).authenticate("secret").await.expect("read");
+    assert!(known.is_none(), "a publisher's token without a job would have no limits");
 }

@@ -1,10 +1,12 @@
 //! Users, and whatever opens the door: API tokens, sessions and login links. Only digests of secrets are here.
 
+use contract::ProductName;
+use oidc::Job;
 use sea_orm::{DbErr, QueryResult};
 
 use super::device::corrupt;
 use super::{Db, Query, Write};
-use crate::app::{Role, Scope};
+use crate::app::Role;
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,12 +14,13 @@ pub(crate) enum TokenKind {
     Api,
     Session,
     Link,
-    /// Got by a trusted publisher; has a scope.
+    /// Got by a trusted publisher.
     Publisher,
 }
 
 impl TokenKind {
-    fn as_str(self) -> &'static str {
+    /// The word in the table, and where tokens are listed.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::Session => "session",
@@ -37,8 +40,10 @@ pub(crate) struct TokenRow {
     pub(crate) created_at: i64,
     pub(crate) expires_at: Option<i64>,
     pub(crate) used_at: Option<i64>,
-    /// What it is confined to; every publisher's token is.
-    pub(crate) scope: Option<Scope>,
+    /// The product that it was given for; every publisher's token has one.
+    pub(crate) product: Option<ProductName>,
+    /// To whom it was given. A publisher's token without one is from before they were kept, and opens nothing.
+    pub(crate) job: Option<Job>,
 }
 
 /// A token to be made.
@@ -55,28 +60,33 @@ pub(crate) struct NewToken<'a> {
 
 /// What a publisher's token has besides.
 #[derive(Debug)]
-pub(crate) struct NewScope<'a> {
-    pub(crate) scope: &'a Scope,
+pub(crate) struct Given<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) product: &'a ProductName,
     /// Digest of the signed statement that it is given for, which no second token is given for.
     pub(crate) statement_sha256: &'a str,
 }
 
-const COLUMNS: &str = "id, name, role, kind, created_at, expires_at, used_at, product, may_promote";
+const COLUMNS: &str = "id, name, role, kind, created_at, expires_at, used_at, product, job";
 
 impl Db {
-    /// The token of a secret, unless it has expired.
+    /// The token of a secret, unless it has expired or was revoked.
     pub(crate) async fn token(&self, secret_sha256: &str, now: i64) -> Result<Option<TokenRow>, DbErr> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM tokens WHERE secret_sha256 = ? AND (expires_at IS NULL OR expires_at > ?)"
+            "SELECT {COLUMNS} FROM tokens WHERE secret_sha256 = ? AND revoked_at IS NULL \
+             AND (expires_at IS NULL OR expires_at > ?)"
         );
         let row = self.row(&sql, vec![secret_sha256.into(), now.into()]).await?;
         row.as_ref().map(read).transpose()
     }
 
-    /// API tokens, by name.
-    pub(crate) async fn api_tokens(&self) -> Result<Vec<TokenRow>, DbErr> {
-        let sql = format!("SELECT {COLUMNS} FROM tokens WHERE kind = 'api' ORDER BY name");
-        self.rows(&sql, vec![]).await?.iter().map(read).collect()
+    /// API tokens, and the tokens of publishers that hold still, by name.
+    pub(crate) async fn listed_tokens(&self, now: i64) -> Result<Vec<TokenRow>, DbErr> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM tokens WHERE kind = 'api' \
+             OR (kind = 'publisher' AND revoked_at IS NULL AND expires_at > ?) ORDER BY kind, name, id"
+        );
+        self.rows(&sql, vec![now.into()]).await?.iter().map(read).collect()
     }
 
     /// A user's password hash and role.
@@ -107,15 +117,15 @@ impl Write {
     pub(crate) async fn insert_publisher_token(
         &self,
         token: &NewToken<'_>,
-        of: &NewScope<'_>,
+        of: &Given<'_>,
         now: i64,
     ) -> Result<(), DbErr> {
         self.insert_token(token, now).await?;
-        let sql =
-            "UPDATE tokens SET product = ?, may_promote = ?, statement_sha256 = ? WHERE secret_sha256 = ?";
+        let job = serde_json::to_string(of.job).map_err(|error| DbErr::Custom(error.to_string()))?;
+        let sql = "UPDATE tokens SET product = ?, job = ?, statement_sha256 = ? WHERE secret_sha256 = ?";
         let values = vec![
-            of.scope.product.as_str().into(),
-            i64::from(of.scope.may_promote).into(),
+            of.product.as_str().into(),
+            job.into(),
             of.statement_sha256.into(),
             token.secret_sha256.into(),
         ];
@@ -133,6 +143,14 @@ impl Write {
     pub(crate) async fn remove_api_token(&self, name: &str) -> Result<bool, DbErr> {
         let sql = "DELETE FROM tokens WHERE kind = 'api' AND name = ?";
         Ok(self.execute(sql, vec![name.into()]).await? > 0)
+    }
+
+    /// Ends the tokens of a publisher. Answers how many there were. Their rows stay until they would have ended, since
+    /// they are what keeps a statement from being taken twice.
+    pub(crate) async fn revoke_publisher_tokens(&self, name: &str, now: i64) -> Result<u64, DbErr> {
+        let sql = "UPDATE tokens SET revoked_at = ? WHERE kind = 'publisher' AND name = ? AND revoked_at IS NULL \
+                   AND expires_at > ?";
+        self.execute(sql, vec![now.into(), name.into(), now.into()]).await
     }
 
     /// Ends a session.
@@ -178,22 +196,19 @@ fn read(row: &QueryResult) -> Result<TokenRow, DbErr> {
         created_at: row.try_get("", "created_at")?,
         expires_at: row.try_get("", "expires_at")?,
         used_at: row.try_get("", "used_at")?,
-        scope: scope(row, kind)?,
+        product: product(row)?,
+        job: job(row)?,
     })
 }
 
-/// A publisher's token without a scope would be one without limits: it is refused as a broken row.
-fn scope(row: &QueryResult, kind: TokenKind) -> Result<Option<Scope>, DbErr> {
+fn product(row: &QueryResult) -> Result<Option<ProductName>, DbErr> {
     let product: Option<String> = row.try_get("", "product")?;
-    let may_promote: i64 = row.try_get("", "may_promote")?;
-    match (product, kind) {
-        (None, TokenKind::Publisher) => Err(corrupt("product", "NULL")),
-        (None, _) => Ok(None),
-        (Some(product), _) => {
-            let product = product.parse().map_err(|_| corrupt("product", &product))?;
-            Ok(Some(Scope { product, may_promote: may_promote != 0 }))
-        }
-    }
+    product.map(|product| product.parse().map_err(|_| corrupt("product", &product))).transpose()
+}
+
+fn job(row: &QueryResult) -> Result<Option<Job>, DbErr> {
+    let job: Option<String> = row.try_get("", "job")?;
+    job.map(|job| serde_json::from_str(&job).map_err(|_| corrupt("job", &job))).transpose()
 }
 
 fn role(row: &QueryResult) -> Result<Role, DbErr> {

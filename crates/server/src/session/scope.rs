@@ -2,8 +2,8 @@
 //! closed to it until somebody writes it here.
 
 use axum::extract::{MatchedPath, Request};
-
-use crate::app::Scope;
+use oidc::Scope;
+use store::Check;
 
 /// What a route on the list asks of the scope besides its product.
 enum Asks {
@@ -24,12 +24,27 @@ pub(super) fn permit(scope: &Scope, request: &Request) -> Result<(), String> {
     if is_own != Some(product.as_str()) {
         return Err(purpose(scope));
     }
-    match asks {
-        Asks::Promotion if !scope.may_promote => Err(format!(
+    if matches!(asks, Asks::Promotion) && !scope.may_promote {
+        return Err(format!(
             "is trusted to publish {product}, and not to promote it: its [[trusted_publisher]] does not say may_promote = true"
-        )),
-        Asks::Product | Asks::Promotion => Ok(()),
+        ));
     }
+    match overruled(uri.query().unwrap_or_default())
+        .find(|check| !scope.allow.iter().any(|may| may == check.name()))
+    {
+        Some(check) => Err(format!(
+            "is trusted to publish {product}, and not to overrule {check}: its [[trusted_publisher]] does not list it in allow"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The checks that a query overrules. What is no such check is passed over: the route refuses it with its own sentence.
+fn overruled(query: &str) -> impl Iterator<Item = Check> {
+    let values = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "allow");
+    values.flat_map(|(_, names)| {
+        names.split(',').filter_map(|name| name.trim().parse().ok()).collect::<Vec<_>>()
+    })
 }
 
 fn asks(method: &str, route: &str, query: &str) -> Option<Asks> {
@@ -39,9 +54,12 @@ fn asks(method: &str, route: &str, query: &str) -> Option<Asks> {
             "/api/v1/products/{p}/releases"
             | "/api/v1/products/{p}/releases/{version}"
             | "/api/v1/products/{p}/channels"
-            | "/api/v1/products/{p}/blocked",
+            | "/api/v1/products/{p}/blocked"
+            | "/api/v1/products/{p}/rollouts",
         )
-        | ("POST", "/api/v1/products/{p}/releases/check") => Some(Asks::Product),
+        | ("POST", "/api/v1/products/{p}/releases/check" | "/api/v1/products/{p}/refresh") => {
+            Some(Asks::Product)
+        }
         ("POST", "/api/v1/products/{p}/releases") => {
             let promotes = url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "promote");
             Some(if promotes { Asks::Promotion } else { Asks::Product })
@@ -55,7 +73,7 @@ fn purpose(scope: &Scope) -> String {
     let product = &scope.product;
     let may = if scope.may_promote { "publish and promote" } else { "publish" };
     format!(
-        "is a trusted publisher: it may {may} releases of {product}, and read {product}'s releases, channels and blocked \
-         list, and nothing else"
+        "is a trusted publisher: it may {may} releases of {product}, have {product} read again from the store, and read \
+         {product}'s releases, channels and blocked list, and nothing else"
     )
 }

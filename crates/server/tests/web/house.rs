@@ -42,10 +42,19 @@ impl House {
         Self::configured("", sections).await
     }
 
+    /// The same server, started again with other sections.
+    pub(crate) async fn restarted_with_end(self, sections: &str) -> Self {
+        self.running.stop().await.unwrap();
+        Self::begun(self.folder, "", sections).await
+    }
+
     async fn configured(http: &str, sections: &str) -> Self {
+        Self::begun(TempDir::new().unwrap(), http, sections).await
+    }
+
+    async fn begun(folder: TempDir, http: &str, sections: &str) -> Self {
         // A second test in this process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = TempDir::new().unwrap();
         let at = folder.path().display();
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n{http}\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"file:{at}/store\"\n\

@@ -10,12 +10,14 @@ use super::issuer::{Issuer, Trouble, now, unsigned};
 
 /// A server that trusts octo/blinky's main with lamp.
 async fn house(issuer: &Issuer, more: &str) -> House {
-    House::open_with_end(&format!(
-        "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/blinky\"\nref = \"refs/heads/main\"\n\
-         product = \"lamp\"\n{more}\n",
-        issuer.url()
-    ))
-    .await
+    House::open_with_end(&entry(issuer.url(), more)).await
+}
+
+fn entry(issuer: &str, more: &str) -> String {
+    format!(
+        "[[trusted_publisher]]\nissuer = \"{issuer}\"\nrepository = \"octo/blinky\"\nref = \"refs/heads/main\"\n\
+         product = \"lamp\"\n{more}\n"
+    )
 }
 
 async fn admit(house: &House, token: &str) -> reqwest::Response {
@@ -85,6 +87,7 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
         (Method::GET, "/api/v1/products/lamp/channels"),
         (Method::PUT, "/api/v1/products/lamp/channels/beta"),
         (Method::GET, "/api/v1/products/lamp/blocked"),
+        (Method::POST, "/api/v1/products/lamp/refresh"),
     ];
     let ask = async |method: &Method, path: &str| {
         let request = publisher.request(method.clone(), path).header("content-type", "application/json");
@@ -110,7 +113,7 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
             }
         }
     }
-    assert!(opened >= 6, "{opened}");
+    assert_eq!(opened, list.len());
     for path in
         ["/", "/devices/d1", "/releases/lamp", "/metrics", "/api/v1/nothing", "/api/v1/products/lamp/nothing"]
     {
@@ -133,8 +136,175 @@ async fn a_publishers_token_is_no_password() {
         admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
     let login = json!({"name": "admin", "password": token["token"]});
     problem(house.nobody().json(Method::POST, "/api/v1/login", &login).await, StatusCode::UNAUTHORIZED).await;
-    let tokens = house.running.app().auth().tokens().await.unwrap();
-    assert!(tokens.is_empty(), "it is not among the tokens that people made");
+}
+
+#[tokio::test]
+async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "allow = [\"lower-version\"]").await;
+    let answer = admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await;
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["allow"], json!(["lower-version"]));
+    let publisher = house.somebody(answer["token"].as_str().unwrap());
+    let check = async |query: &str, version: &str| {
+        let path = format!("/api/v1/products/lamp/releases/check?{query}");
+        publisher.request(Method::POST, &path).body(image(version)).send().await.unwrap()
+    };
+    let operator = house.actor(Role::Operator).await;
+    assert_eq!(operator.publish("version=2.0.0&promote=production", image("2.0.0")).await.status(), 201);
+    let lower = publisher.publish("version=1.0.0", image("1.0.0")).await;
+    assert!(problem(lower, StatusCode::CONFLICT).await.contains("--allow lower-version overrules this"));
+    for more in [
+        "allow=lower-version,same-bytes",
+        "allow=same-bytes",
+        "%61llow=same%2Dbytes",
+        "allow=lower-version&allow=same-bytes",
+        "allow=+same-bytes+",
+        "allow=flash-mode",
+    ] {
+        for answer in [
+            publisher.publish(&format!("version=1.0.0&{more}"), image("1.0.0")).await,
+            check(&format!("version=1.0.0&{more}"), "1.0.0").await,
+        ] {
+            let sentence = problem(answer, StatusCode::FORBIDDEN).await;
+            assert!(sentence.contains("trusted to publish lamp, and not to overrule"), "{sentence}");
+            assert!(sentence.contains("its [[trusted_publisher]] does not list it in allow"), "{sentence}");
+        }
+    }
+    let nobody = publisher.publish("version=1.0.0&allow=wrong-chip", image("1.0.0")).await;
+    assert!(problem(nobody, StatusCode::BAD_REQUEST).await.contains("wrong-chip cannot be allowed"));
+    assert_eq!(check("version=1.0.0&allow=lower-version", "1.0.0").await.status(), 200);
+    let listed = publisher.publish("version=1.0.0&allow=lower-version", image("1.0.0")).await;
+    assert_eq!(listed.status(), 201);
+}
+
+#[tokio::test]
+async fn a_token_of_a_publisher_is_worth_what_the_configuration_of_now_says() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "may_promote = true\nallow = [\"lower-version\"]").await;
+    let token: Value =
+        admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
+    let token = token["token"].as_str().unwrap();
+    assert_eq!(house.somebody(token).publish("version=2.0.0", image("2.0.0")).await.status(), 201);
+    let promote = async |house: &House| {
+        let version = json!({"version": "2.0.0"});
+        house.somebody(token).json(Method::PUT, "/api/v1/products/lamp/channels/production", &version).await
+    };
+
+    let house = house.restarted_with_end(&entry(issuer.url(), "")).await;
+    let refused = problem(promote(&house).await, StatusCode::FORBIDDEN).await;
+    assert!(refused.contains("does not say may_promote"), "{refused}");
+    let refused = house.somebody(token).publish("version=1.0.0&allow=lower-version", image("1.0.0")).await;
+    assert!(problem(refused, StatusCode::FORBIDDEN).await.contains("does not list it in allow"));
+    assert_eq!(house.somebody(token).get("/api/v1/products/lamp/releases").await.status(), 200);
+
+    let other = entry(issuer.url(), "").replace("refs/heads/main", "refs/heads/other");
+    let mut house = house;
+    for (sections, words) in [
+        (String::new(), "no [[trusted_publisher]]"),
+        (other, "ref is \"refs/heads/main\""),
+        (
+            entry(issuer.url(), "").replace("\"lamp\"", "\"heater\""),
+            "is trusted with heater, and not with lamp",
+        ),
+        (entry("https://elsewhere.example", ""), "no [[trusted_publisher]]"),
+    ] {
+        house = house.restarted_with_end(&sections).await;
+        let answer = house.somebody(token).get("/api/v1/products/lamp/releases").await;
+        let sentence = problem(answer, StatusCode::UNAUTHORIZED).await;
+        assert!(sentence.starts_with("This token has ended, since the server's configuration"), "{sentence}");
+        assert!(sentence.contains(words), "{sentence}");
+        assert_eq!(house.somebody(token).get("/healthz").await.status(), 200, "what is open stays open");
+    }
+}
+
+#[tokio::test]
+async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "").await;
+    let statements = [(); 2].map(|()| issuer.sign(&issuer.claims(&house.base, &json!({}))));
+    let mut tokens = Vec::new();
+    for statement in &statements {
+        let token: Value = admit(&house, statement).await.json().await.unwrap();
+        tokens.push(token["token"].as_str().unwrap().to_owned());
+    }
+    let other = issuer.sign(&issuer.claims(&house.base, &json!({"run_id": "124"})));
+    let other: Value = admit(&house, &other).await.json().await.unwrap();
+    let other = house.somebody(other["token"].as_str().unwrap());
+    assert_eq!(other.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
+    // As `updraft token` does, beside the running server.
+    let auth = house.running.app().auth();
+    auth.create_token("laptop", Role::Viewer, None).await.unwrap();
+    let listed = serde_json::to_value(auth.tokens().await.unwrap()).unwrap();
+    let name = "octo/blinky@refs/heads/main run 123";
+    let row = |row: &Value| {
+        let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
+        [text("name"), text("kind"), text("product")].join(" | ")
+    };
+    assert_eq!(
+        listed.as_array().unwrap().iter().map(row).collect::<Vec<_>>(),
+        [
+            "laptop | api | -".to_owned(),
+            format!("{name} | publisher | lamp"),
+            format!("{name} | publisher | lamp"),
+            "octo/blinky@refs/heads/main run 124 | publisher | lamp".to_owned(),
+        ]
+    );
+    let publisher = &listed[3];
+    assert!(publisher["expires_at"].is_string() && publisher["used_at"].is_string(), "{publisher}");
+    assert!(!listed.to_string().contains(&tokens[0]));
+    assert_eq!(auth.revoke_token(name).await.unwrap(), 2);
+    for token in &tokens {
+        let answer = house.somebody(token).get("/api/v1/products/lamp/releases").await;
+        problem(answer, StatusCode::UNAUTHORIZED).await;
+    }
+    let again = refused(&house, &statements[0], StatusCode::UNAUTHORIZED).await;
+    assert!(again.contains("used here before"), "its statement is no good for another: {again}");
+    assert_eq!(other.get("/api/v1/products/lamp/releases").await.status(), 200, "the others stay");
+    assert_eq!(auth.tokens().await.unwrap().len(), 2);
+    assert!(auth.revoke_token(name).await.unwrap_err().to_string().contains("There is no token named"));
+}
+
+#[tokio::test]
+async fn an_issuer_whose_name_ends_in_a_slash_is_one_of_its_own() {
+    let issuer = Issuer::start().await;
+    issuer.end_in_a_slash();
+    let slash = format!("{}/", issuer.url());
+    let house = House::open_with_end(&entry(&slash, "")).await;
+    let sign = |iss: &str| issuer.sign(&issuer.claims(&house.base, &json!({ "iss": iss })));
+    assert_eq!(admit(&house, &sign(&slash)).await.status(), 200);
+    let sentence = refused(&house, &sign(issuer.url()), StatusCode::UNAUTHORIZED).await;
+    assert!(
+        sentence.contains(&format!("names \"{slash}\"")) && sentence.contains("letter for letter"),
+        "{sentence}"
+    );
+}
+
+#[tokio::test]
+async fn who_tries_without_end_is_told_to_wait_and_others_are_not() {
+    let issuer = Issuer::start().await;
+    let house = house(&issuer, "").await;
+    let knock = async |from: &str| {
+        let request = house.nobody().request(Method::POST, "/api/v1/login/oidc");
+        request.header("x-forwarded-for", from).json(&json!({"token": "x"})).send().await.unwrap()
+    };
+    let mut admitted = 0;
+    let answer = loop {
+        let answer = knock("198.51.100.1").await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status(), 401);
+        admitted += 1;
+        assert!(admitted < 1000, "never stopped");
+    };
+    assert!(admitted >= 60, "{admitted}");
+    assert_eq!(answer.headers()["retry-after"], "1");
+    let sentence = problem(answer, StatusCode::TOO_MANY_REQUESTS).await;
+    assert!(sentence.contains("198.51.100.1 has tried to log in more than 60 times"), "{sentence}");
+    assert_eq!(knock("198.51.100.2").await.status(), 401, "another address");
+    let good = issuer.sign(&issuer.claims(&house.base, &json!({})));
+    assert_eq!(admit(&house, &good).await.status(), 200, "and this machine's own");
 }
 
 #[tokio::test]

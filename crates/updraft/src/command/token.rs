@@ -34,11 +34,11 @@ enum Action {
         #[command(flatten)]
         of: Of,
     },
-    /// List the tokens, without their secrets
+    /// List the tokens, without their secrets; those of trusted publishers too, until they end
     List(Of),
-    /// End a token, and the sessions that were got with it
+    /// End a token, and the sessions that were got with it; of a trusted publisher all that have this name
     Revoke {
-        /// Its name
+        /// Its name, as the list has it
         name: String,
         #[command(flatten)]
         of: Of,
@@ -92,11 +92,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 output::json_list(&tokens);
                 return Ok(ExitCode::SUCCESS);
             }
-            let mut rows = vec![["NAME", "ROLE", "MADE", "LAST USED", "ENDS"].map(str::to_owned).to_vec()];
+            let heads = ["NAME", "KIND", "ROLE", "PRODUCT", "MADE", "LAST USED", "ENDS"];
+            let mut rows = vec![heads.map(str::to_owned).to_vec()];
             rows.extend(tokens.iter().map(|token| {
                 vec![
                     output::cell(&token["name"]),
+                    output::cell(&token["kind"]),
                     output::cell(&token["role"]),
+                    output::cell(&token["product"]),
                     output::ago(&token["created_at"]),
                     output::ago(&token["used_at"]),
                     output::cell(&token["expires_at"]),
@@ -105,9 +108,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::table(&rows);
         }
         Action::Revoke { name, of } => {
-            open(&of).await?.revoke_token(&name).await?;
-            if !of.json {
+            let ended = open(&of).await?.revoke_token(&name).await?;
+            if !of.json && ended == 1 {
                 println!("The token {name} is ended.");
+            } else if !of.json {
+                println!("{ended} tokens named {name} are ended.");
             }
         }
     }

@@ -7,26 +7,15 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use oidc::{Algorithm, Key, TrustedPublisher, discovery_address, key_set, key_set_address, shown};
 use reqwest::header::CACHE_CONTROL;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
-};
-use serde::Deserialize;
-use url::Url;
 
-use super::id_token::Algorithm;
-use super::shown;
 use crate::app::AppError;
-use crate::config::{TrustedPublisher, is_safe_to_ask};
 
 /// For each of the two answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer that is read.
 const ANSWER_MAX_BYTES: usize = 128 * 1024;
-/// Keys kept of an issuer.
-const KEYS_MAX: usize = 64;
 /// How long keys are believed: what the issuer says, within these.
 const FRESH_MIN: Duration = Duration::from_mins(5);
 const FRESH_MAX: Duration = Duration::from_hours(24);
@@ -39,38 +28,6 @@ const UNKNOWN_PAUSE: Duration = Duration::from_mins(1);
 /// How long an issuer that did not answer is left alone.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
-/// A public key.
-#[derive(Debug, Clone)]
-pub(super) enum Key {
-    Rsa {
-        modulus: Vec<u8>,
-        exponent: Vec<u8>,
-    },
-    /// As SEC 1 writes a point without compression.
-    P256(Vec<u8>),
-}
-
-impl Key {
-    /// Whether it made this signature, in the one way that fits the key.
-    pub(super) fn has_signed(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        match (self, algorithm) {
-            (Self::Rsa { modulus, exponent }, Algorithm::Rs256) => {
-                RsaPublicKeyComponents { n: modulus, e: exponent }
-                    .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-                    .is_ok()
-            }
-            (Self::P256(point), Algorithm::Es256) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
-            }
-            _ => false,
-        }
-    }
-
-    fn fits(&self, algorithm: Algorithm) -> bool {
-        matches!((self, algorithm), (Self::Rsa { .. }, Algorithm::Rs256) | (Self::P256(_), Algorithm::Es256))
-    }
-}
-
 /// The issuers that the configuration names.
 pub(crate) struct Issuers(HashMap<String, Issuer>);
 
@@ -81,9 +38,20 @@ impl Issuers {
         Self(publishers.iter().map(issuer).collect())
     }
 
-    /// The issuer of exactly this name.
-    pub(super) fn of(&self, issuer: &str) -> Option<&Issuer> {
-        self.0.get(issuer)
+    /// The issuer of exactly this name, as OpenID Connect Core 1.0, section 3.1.3.7, compares it.
+    pub(super) fn of(&self, issuer: &str) -> Result<&Issuer, AppError> {
+        let bare = issuer.trim_end_matches('/');
+        let said = format!("The token's issuer (iss) is {}", shown(issuer));
+        self.0.get(issuer).ok_or_else(|| {
+            AppError::Unproven(match self.0.keys().find(|known| known.trim_end_matches('/') == bare) {
+                Some(known) => format!(
+                    "{said}, and a [[trusted_publisher]] names {}: the two are compared letter for letter, the slash at the \
+                     end too, so write issuer as the token has it.",
+                    shown(known)
+                ),
+                None => format!("{said}, which no [[trusted_publisher]] of this server names."),
+            })
+        })
     }
 }
 
@@ -203,13 +171,6 @@ pub(super) struct Fetched {
     pub(super) fresh: Duration,
 }
 
-/// OpenID Connect Discovery 1.0, section 4.
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: String,
-}
-
 /// On failure: the rest of a sentence that begins with "since".
 async fn fetch(issuer: &str) -> Result<Fetched, String> {
     let http = reqwest::Client::builder()
@@ -217,22 +178,10 @@ async fn fetch(issuer: &str) -> Result<Fetched, String> {
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| format!("no HTTP client can be made ({error})"))?;
-    let address = format!("{issuer}/.well-known/openid-configuration");
-    let (document, _) = read(&http, &address).await?;
-    let document: Discovery = serde_json::from_slice(&document)
-        .map_err(|_| format!("{address} is not a discovery document with issuer and jwks_uri"))?;
-    if document.issuer != issuer {
-        return Err(format!("{address} is of another issuer, {}", shown(&document.issuer)));
-    }
-    let address = document.jwks_uri;
-    if !address.parse::<Url>().is_ok_and(|url| is_safe_to_ask(&url)) {
-        return Err(format!(
-            "it says that its keys (jwks_uri) are at {}, and only https is asked",
-            shown(&address)
-        ));
-    }
-    let (set, fresh) = read(&http, &address).await?;
-    let keys = parse(&set).ok_or_else(|| format!("what is at {address} is not a key set"))?;
+    let (document, _) = read(&http, &discovery_address(issuer)).await?;
+    let address = key_set_address(&document, issuer)?;
+    let (set, fresh) = read(&http, address.as_str()).await?;
+    let keys = key_set(&set).ok_or_else(|| format!("what is at {address} is not a key set"))?;
     if keys.is_empty() {
         return Err(format!("the key set at {address} has no RSA or P-256 key to verify with"));
     }
@@ -271,38 +220,4 @@ fn fresh(cache_control: &str) -> Duration {
         .split(',')
         .find_map(|word| word.trim().to_ascii_lowercase().strip_prefix("max-age=")?.parse().ok());
     seconds.map_or(FRESH_DEFAULT, Duration::from_secs)
-}
-
-/// The keys of an RFC 7517 set that can verify what is taken here; others are passed over.
-pub(super) fn parse(set: &[u8]) -> Option<Vec<(String, Key)>> {
-    #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<serde_json::Value>,
-    }
-    let set: Set = serde_json::from_slice(set).ok()?;
-    Some(set.keys.iter().filter_map(key).take(KEYS_MAX).collect())
-}
-
-fn key(entry: &serde_json::Value) -> Option<(String, Key)> {
-    let text = |name: &str| entry.get(name).and_then(serde_json::Value::as_str);
-    let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
-    if text("use").is_some_and(|purpose| purpose != "sig") {
-        return None;
-    }
-    let key = match (text("kty")?, text("alg")) {
-        ("RSA", None | Some("RS256")) => {
-            // Some write the sign's zero, which the arithmetic refuses.
-            let bare = |bytes: Vec<u8>| bytes.into_iter().skip_while(|byte| *byte == 0).collect();
-            Key::Rsa { modulus: bare(bytes("n")?), exponent: bare(bytes("e")?) }
-        }
-        ("EC", None | Some("ES256")) if text("crv") == Some("P-256") => {
-            let (x, y) = (bytes("x")?, bytes("y")?);
-            if (x.len(), y.len()) != (32, 32) {
-                return None;
-            }
-            Key::P256([&[4], x.as_slice(), y.as_slice()].concat())
-        }
-        _ => return None,
-    };
-    Some((text("kid")?.to_owned(), key))
 }

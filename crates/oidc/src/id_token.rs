@@ -7,34 +7,18 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-use super::claims::Claims;
-use super::keys::Key;
-use super::shown;
-use crate::app::AppError;
+use crate::{Algorithm, Claims, Key, Refusal, shown};
 
 /// The longest token that is read, in bytes. GitHub's have about 2,000.
-pub(super) const TOKEN_MAX_BYTES: usize = 16 * 1024;
-
-/// How it may be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-}
+pub const TOKEN_MAX_BYTES: usize = 16 * 1024;
 
 /// A token that was taken apart. Nothing in it is true before [`IdToken::verify`].
 #[derive(Debug)]
-pub(super) struct IdToken<'a> {
-    /// What the signature is over: header and claims as they were sent.
-    pub(super) signed: &'a str,
-    /// What it says.
-    pub(super) claims: Claims,
-    /// With what it says it is signed.
-    pub(super) algorithm: Algorithm,
-    /// With whose.
-    pub(super) key_id: String,
+pub struct IdToken<'a> {
+    signed: &'a str,
+    claims: Claims,
+    algorithm: Algorithm,
+    key_id: String,
     signature: Vec<u8>,
 }
 
@@ -47,11 +31,11 @@ struct Header {
 
 impl<'a> IdToken<'a> {
     /// Takes a token apart.
-    pub(super) fn read(token: &'a str) -> Result<Self, AppError> {
+    pub fn read(token: &'a str) -> Result<Self, Refusal> {
         if token.len() > TOKEN_MAX_BYTES {
             let sentence =
                 format!("The token has {} bytes, and at most {TOKEN_MAX_BYTES} are read.", token.len());
-            return Err(AppError::Unproven(sentence));
+            return Err(Refusal::Unproven(sentence));
         }
         let parts = token.rsplit_once('.').and_then(|(signed, signature)| {
             let (header, claims) = signed.split_once('.')?;
@@ -69,39 +53,59 @@ impl<'a> IdToken<'a> {
         Ok(Self { signed, claims, algorithm, key_id, signature })
     }
 
-    /// Whether this key signed it.
-    pub(super) fn verify(&self, key: &Key) -> Result<(), AppError> {
+    /// Who it says has signed it (`iss`): whose keys are to be asked.
+    pub fn issuer(&self) -> &str {
+        self.claims.job().issuer()
+    }
+
+    /// With which of them (`kid`).
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// In which way (`alg`).
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// What the signature is over: header and claims as they were sent.
+    pub fn signed(&self) -> &'a str {
+        self.signed
+    }
+
+    /// What it says, if this key signed it.
+    pub fn verify(self, key: &Key) -> Result<Claims, Refusal> {
         if key.has_signed(self.algorithm, self.signed.as_bytes(), &self.signature) {
-            return Ok(());
+            return Ok(self.claims);
         }
-        Err(AppError::Unproven(format!(
+        Err(Refusal::Unproven(format!(
             "The token's signature is wrong: it was not made with the key {} of {}, or the token was changed afterwards.",
             shown(&self.key_id),
-            shown(&self.claims.iss)
+            shown(self.issuer())
         )))
     }
 }
 
-fn algorithm(header: &Header) -> Result<Algorithm, AppError> {
+fn algorithm(header: &Header) -> Result<Algorithm, Refusal> {
     if header.crit.is_some() {
         return Err(malformed("its header demands an extension (crit), and none is known here"));
     }
     match header.alg.as_str() {
         "RS256" => Ok(Algorithm::Rs256),
         "ES256" => Ok(Algorithm::Es256),
-        none if none.eq_ignore_ascii_case("none") => Err(AppError::Unproven(
+        none if none.eq_ignore_ascii_case("none") => Err(Refusal::Unproven(
             "The token is unsigned (alg is none), and only what the issuer signed with RS256 or ES256 is taken."
                 .to_owned(),
         )),
-        other => Err(AppError::Unproven(format!(
+        other => Err(Refusal::Unproven(format!(
             "The token is signed with {}, and only RS256 and ES256 are taken.",
             shown(other)
         ))),
     }
 }
 
-fn malformed(why: &str) -> AppError {
-    AppError::Unproven(format!("This is not an OIDC token: {why}."))
+fn malformed(why: &str) -> Refusal {
+    Refusal::Unproven(format!("This is not an OIDC token: {why}."))
 }
 
 /// Strict: no padding, no foreign letters, no bits left over.

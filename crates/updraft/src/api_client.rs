@@ -164,8 +164,8 @@ impl ApiClient {
             let mut query = query.to_vec();
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let mut page = self.get(path, &query).await?;
-            match page["items"].take() {
-                Value::Array(more) => items.extend(more),
+            match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(more)) => items.extend(more),
                 _ => return Err(anyhow!("The server's answer is not a list.")),
             }
             match page["next"].as_str() {

@@ -102,8 +102,8 @@ struct Pace {
     bytes_per_s: u32,
 }
 
-/// A line of half a megabit a second keeps up with it, and the largest image takes less than five minutes.
-const PACE: Pace = Pace { grace: Duration::from_secs(10), bytes_per_s: 64 * 1024 };
+/// A line of a quarter of a megabit a second keeps up with it, and the largest image takes less than ten minutes.
+const PACE: Pace = Pace { grace: Duration::from_secs(10), bytes_per_s: 32 * 1024 };
 
 /// Reads an image whole, unless it is too large or comes too slowly.
 async fn paced(body: axum::body::Body, pace: &Pace) -> Result<bytes::Bytes, Problem> {

@@ -176,8 +176,11 @@ fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
     for (name, words) in [
         ("lower-versoin", ["there is no check \"lower-versoin\"", "did you mean lower-version?"]),
         ("flash_mode", ["there is no check \"flash_mode\"", "did you mean flash-mode?"]),
-        ("wrong-chip", ["wrong-chip cannot be allowed", "can be: secure-version, lower-version, same-bytes"]),
-        ("all", ["there is no check \"all\"", "can be allowed: secure-version"]),
+        (
+            "wrong-chip",
+            ["wrong-chip cannot be allowed", "can be: too-large, secure-version, lower-version, same-bytes"],
+        ),
+        ("all", ["there is no check \"all\"", "can be allowed: too-large"]),
     ] {
         let refusal = refusal(&with(&format!("ref = \"refs/tags/*\"\nallow = [\"same-bytes\", \"{name}\"]")));
         assert!(refusal.starts_with(&format!("{second}: allow is wrong: ")), "{refusal}");

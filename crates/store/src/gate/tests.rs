@@ -169,28 +169,3 @@ fn an_image_for_larger_slots_can_be_allowed_and_one_for_no_chip_cannot() {
     assert_eq!(verdict.findings[0].check, Check::Layout);
     assert!(verdict.is_refused() && !verdict.findings[0].check.is_overrulable());
 }
-
-/// A flash image whose table names eighteen applications, all of which begin like one and none of which is whole.
-#[test]
-fn of_many_applications_in_a_merged_image_two_are_looked_at() {
-    let app = Build::new(Chip::Esp32S3, "1.0.0").bytes();
-    let mut table = Vec::new();
-    for number in 0..18u32 {
-        table.extend([0xAA, 0x50, 0, 0x10]);
-        table.extend((0x2_0000 + number * 0x1000).to_le_bytes());
-        table.extend([0; 24]);
-    }
-    let mut flash = vec![0xFF; 0x2_0000];
-    flash[0x8000..0x8000 + table.len()].copy_from_slice(&table);
-    for _ in 0..2 {
-        flash.extend(&app[..0x1000]);
-    }
-    flash.extend(&app);
-    let fault = ImageError::MergedFlashImage { partition_table: 0x8000 };
-    let said = |flash: &[u8]| judge(flash, &Err(fault), &asked(None), &Facts::default()).refusal();
-    let third = said(&flash).expect("refused");
-    assert!(third.contains("0x10000, if the application lies where it usually does"), "{third}");
-    flash.copy_within(0x2_2000.., 0x2_1000);
-    let second = said(&flash).expect("refused");
-    assert!(second.contains("lies at 0x21000:"), "{second}");
-}

@@ -96,11 +96,7 @@ impl Db {
     /// Opens `sqlite:PATH`, makes it and its folder if they are not there, and brings its tables up to date.
     pub async fn open(url: &Secret) -> anyhow::Result<Self> {
         let path = sqlite_path(url.expose())?;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).with_context(|| {
-                format!("cannot make the folder {} for the database (database.url)", folder.display())
-            })?;
-        }
+        make_folder(&path)?;
         create_private(&path)?;
         let db = Self { connection: connect(&path).await?, writer: Arc::default() };
         schema::migrate(&db)
@@ -111,7 +107,9 @@ impl Db {
 
     /// Takes the database for one server. A second one would fight with the first over every device.
     pub fn lock(url: &Secret) -> anyhow::Result<std::fs::File> {
-        let mut path = sqlite_path(url.expose())?.into_os_string();
+        let path = sqlite_path(url.expose())?;
+        make_folder(&path)?;
+        let mut path = path.into_os_string();
         path.push(".lock");
         let shown = path.display();
         let file =
@@ -148,6 +146,13 @@ impl Db {
     pub async fn close(&self) -> Result<(), DbErr> {
         self.connection.close_by_ref().await
     }
+}
+
+fn make_folder(path: &Path) -> anyhow::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| {
+        format!("cannot make the folder {} for the database (database.url)", folder.display())
+    })
 }
 
 /// It holds digests of passwords and the key that signs URLs: nobody else on this machine reads it.

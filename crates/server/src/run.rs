@@ -57,8 +57,9 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     let listener = LISTENER.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
-    let db = Db::open(&config.database.url).await?;
+    // First, as opening brings the tables up to date: not beneath a server that runs.
     let lock = Db::lock(&config.database.url)?;
+    let db = Db::open(&config.database.url).await?;
     let url_key = url_key(&db).await?;
     let client_id = client_id(&db).await?;
     let store_options = store::Options {

@@ -4,8 +4,9 @@ use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::{Db, Query, Write};
 
-/// Each is applied once, in order, in one transaction with all that are missing. `{serial}` is a number that is never given twice,
-/// `{slot_of_report}` a number out of a JSON column, `{;}` ends a statement within a trigger.
+/// Each is applied once, in order, in one transaction with all that are missing. None takes away what the version before
+/// reads. `{serial}` is a number that is never given twice, `{slot_of_report}` a number out of a JSON column, `{;}` ends a
+/// statement within a trigger.
 const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, COUNTS, JOBS];
 
 const FLOOR: &str = "
@@ -144,12 +145,12 @@ CREATE TRIGGER updates_recounted AFTER UPDATE OF state ON updates
 END;
 ";
 
-/// Which job a publisher's token was given to, so that the running configuration is asked what it trusts it with, each time;
-/// what it was trusted with when it came is no longer kept. Tokens without a job open nothing.
+/// Which job a publisher's token was given to, so that the running configuration is asked what it trusts it with, each time.
+/// Tokens without a job open nothing. `may_promote` is not asked any more, and stays: a server of the version before may still
+/// be running when `updraft token` brings its tables up to date.
 const JOBS: &str = "
 ALTER TABLE tokens ADD COLUMN job TEXT;
 ALTER TABLE tokens ADD COLUMN revoked_at BIGINT;
-ALTER TABLE tokens DROP COLUMN may_promote;
 ";
 
 /// Brings the tables up to date. A database of a newer version is refused and left alone.
@@ -157,10 +158,10 @@ pub(super) async fn migrate(db: &Db) -> anyhow::Result<()> {
     apply(db, MIGRATIONS).await
 }
 
-/// Brings the tables to where they were after the first of all migrations, for tests of those that followed.
+/// Brings the tables to where they were after so many migrations, for tests of those that followed.
 #[cfg(test)]
-pub(super) async fn begin(db: &Db) -> anyhow::Result<()> {
-    apply(db, &MIGRATIONS[..1]).await
+pub(super) async fn begin(db: &Db, migrations: usize) -> anyhow::Result<()> {
+    apply(db, &MIGRATIONS[..migrations]).await
 }
 
 async fn apply(db: &Db, migrations: &[&str]) -> anyhow::Result<()> {

@@ -333,7 +333,7 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     let url = Secret::new(format!("sqlite:{}", path.display()));
     create_private(&path).expect("made");
     let old = Db { connection: connect(&path).await.expect("connects"), writer: Arc::default() };
-    schema::begin(&old).await.expect("made");
+    schema::begin(&old, 1).await.expect("made");
     let write = old.write().await.expect("writes");
     let sql = "INSERT INTO tokens (name, secret_sha256, role, kind, created_at) VALUES ('laptop', 'aa', 'ci', 'api', 1)";
     write.execute(sql, vec![]).await.expect("inserted");
@@ -378,4 +378,31 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     assert!(db.token(&crate::app::digest("secret"), 2).await.expect("read").expect("there").job.is_none());
     let known = crate::app::Auth::new(db.clone(), &[]).authenticate("secret").await.expect("read");
     assert!(known.is_none(), "a publisher's token without a job would have no limits");
+}
+
+/// The command line brings the tables up to date too, while a server of the version before runs on them.
+#[tokio::test]
+async fn newer_tables_are_none_the_worse_for_a_server_of_the_version_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("updraft.db");
+    let url = Secret::new(format!("sqlite:{}", path.display()));
+    create_private(&path).expect("made");
+    let old = Db { connection: connect(&path).await.expect("connects"), writer: Arc::default() };
+    schema::begin(&old, 3).await.expect("made");
+    let insert = "INSERT INTO tokens (name, secret_sha256, role, kind, created_at, expires_at, product, may_promote, \
+                  statement_sha256) VALUES (?, ?, 'ci', 'publisher', 1, 100, 'lamp', 1, ?)";
+    let publisher = async |name: &str| {
+        let write = old.write().await.expect("writes");
+        write.execute(insert, vec![name.into(), name.into(), name.into()]).await.expect("inserted");
+        write.commit().await.expect("committed");
+    };
+    publisher("before").await;
+    let new = Db::open(&url).await.expect("is brought up to date");
+    publisher("after").await;
+    let read = "SELECT product, may_promote FROM tokens WHERE kind = 'publisher'";
+    assert_eq!(old.rows(read, vec![]).await.expect("the old server reads on").len(), 2);
+    for name in ["before", "after"] {
+        let token = new.token(name, 2).await.expect("read").expect("there");
+        assert_eq!(token.job, None, "so it opens nothing");
+    }
 }

@@ -121,6 +121,25 @@ fn what_a_build_left_lies_in_a_folder_of_its_own() {
     assert!(seen >= 4, "{seen} downloads");
 }
 
+/// What a release has is what is in its checksums, whatever other artifacts a run leaves.
+#[test]
+fn a_draft_takes_the_archives_and_their_checksums_and_nothing_else() {
+    let workflow = text(".github/workflows/release.yml");
+    let draft = workflow.split("\n  draft:\n").nth(1).expect("the job draft");
+    let taken: Vec<&str> = after(draft, "pattern: ").collect();
+    assert_eq!(taken, ["updraft-*-*-*"], "more than the archives of the targets");
+    let platforms = text("action/platforms");
+    for target in platforms.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.split(' ').nth(2)) {
+        assert!(target.split('-').count() >= 3, "updraft-{target} is not taken by {taken:?}");
+    }
+    let created = draft.split("gh release create").nth(1).expect("the draft is created");
+    let files: Vec<&str> = created.split_whitespace().filter(|word| word.starts_with("dist/")).collect();
+    assert_eq!(files, ["dist/updraft-*.tar.gz", "dist/SHA256SUMS"]);
+    // Docker's action uploads a record of the build as an artifact unless it is told not to.
+    let image = workflow.split("\n  image:\n").nth(1).and_then(|rest| rest.split("\n  draft:\n").next());
+    assert!(image.is_some_and(|job| job.contains("DOCKER_BUILD_RECORD_UPLOAD: \"false\"")));
+}
+
 async fn packaged(words: &[&str]) -> Said {
     let mut command = Command::new(workspace().join("scripts/package"));
     command.args(words);

@@ -77,9 +77,13 @@ publishing() { # the command's words, into `words` and `waiting`
     # With =, so that a text that begins with a hyphen is no option.
     if [[ -n $notes ]]; then words+=("--notes=$notes"); fi
     if [[ -n ${INPUT_REQUIRES:-} ]]; then words+=("--requires=$INPUT_REQUIRES"); fi
-    case ${INPUT_PROMOTE:-false} in
+    # In YAML `yes` and `on` are texts here, and nobody means a channel of that name.
+    case $(tr '[:upper:]' '[:lower:]' <<<"${INPUT_PROMOTE:-false}") in
         false) ;;
         true) words+=(--promote=production) ;;
+        yes | no | on | off | y | n | 1 | 0)
+            fail "promote is $INPUT_PROMOTE; it is a channel such as production, true for production, or false."
+            ;;
         *) words+=("--promote=$INPUT_PROMOTE") ;;
     esac
     case ${INPUT_WAIT:-false} in

@@ -71,6 +71,19 @@ async fn an_image_is_published_promoted_and_summed_up() {
     assert_eq!(again.output("sha256"), report.output("sha256"));
 }
 
+/// In a workflow `yes` is a text, and a channel of that name is what nobody wants.
+#[tokio::test]
+async fn a_yes_is_no_channel() {
+    let shop = Shop::open();
+    for word in ["yes", "No", "on", "1"] {
+        let report = shop.job("1.2.0").with("promote", word).run().await.failed(&["promote is", word]);
+        assert_eq!(report.output("decision"), "failed", "{report:#?}");
+        assert!(content(shop.store.path()).is_empty(), "something was published");
+    }
+    shop.job("1.2.0").with("promote", "TRUE").run().await.ok();
+    assert_eq!(shop.text("lamp/production/version.txt"), "1.2.0");
+}
+
 #[tokio::test]
 async fn the_version_and_the_commit_come_from_git() {
     let shop = Shop::open();

@@ -20,3 +20,4 @@ mod promise_6_browser;
 mod promise_7_refusals;
 mod publish_wait;
 mod store_on_s3;
+mod wrong_server;

@@ -4,11 +4,12 @@
 use anyhow::anyhow;
 use bytes::Bytes;
 use indicatif::ProgressBar;
+use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use crate::http::{Answer, Http, LIMITS, Limits, Lost, address};
+use crate::http::{Answer, How, Http, LIMITS, Limits, Lost, address};
 use crate::oidc::GitHub;
 use crate::output::Usage;
 
@@ -36,10 +37,17 @@ impl Failure {
     /// Nobody answered who should have.
     pub(crate) fn lost(server: &Url, lost: &Lost) -> Self {
         let server = address(server);
-        Self::unanswered(if lost.is_unreachable {
-            format!("The server at {server} does not answer ({lost}). Is it running? --server says where.")
-        } else {
-            format!("The server at {server} did not answer: {lost}.")
+        Self::unanswered(match lost.how {
+            How::Unreachable => {
+                format!(
+                    "The server at {server} does not answer ({lost}). Is it running? --server says where."
+                )
+            }
+            How::Broken => format!(
+                "What is at {server} ended the connection without an answer ({lost}). If that is the server, run the same \
+                 command again; --server says where it is."
+            ),
+            How::Endless => format!("The server at {server} did not answer: {lost}."),
         })
     }
 
@@ -337,7 +345,7 @@ impl ApiClient {
         let once = async || {
             let request = request().bearer_auth(&token);
             match upload {
-                Some(upload) => self.http.send(request, upload.image, upload.bar).await,
+                Some(upload) => self.answer_to_image(request, upload).await,
                 None => self.http.ask(request).await,
             }
         };
@@ -346,6 +354,25 @@ impl ApiClient {
             Later::Say => once().await,
         };
         Ok(answer.map_err(|lost| Failure::lost(&self.server, &lost))?)
+    }
+
+    /// Who refuses an image before it is sent whole, and closes, has the answer lost on its way. It is asked for once more,
+    /// without the image, which no server takes for one.
+    async fn answer_to_image(&self, request: RequestBuilder, upload: &Upload<'_>) -> Result<Answer, Lost> {
+        let bare = request.try_clone().map(|request| request.header(CONTENT_LENGTH, 0));
+        let answer = self.http.send(request, upload.image, upload.bar).await;
+        match (answer, bare) {
+            (Err(lost), Some(bare)) if lost.how == How::Broken => match self.http.ask(bare).await {
+                Ok(why)
+                    if why.is_page()
+                        || !(why.status.is_success() || why.status == StatusCode::BAD_REQUEST) =>
+                {
+                    Ok(why)
+                }
+                _ => Err(lost),
+            },
+            (answer, _) => answer,
+        }
     }
 
     /// The answer, if it is a success.

@@ -70,8 +70,18 @@ pub(crate) struct Answer {
 #[error("{cause}")]
 pub(crate) struct Lost {
     cause: String,
+    pub(crate) how: How,
+}
+
+/// How an answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
     /// Nobody took the connection.
-    pub(crate) is_unreachable: bool,
+    Unreachable,
+    /// The connection ended.
+    Broken,
+    /// It took too long, or was too long.
+    Endless,
 }
 
 #[derive(Deserialize)]
@@ -165,7 +175,7 @@ impl Http {
                 body.extend_from_slice(&piece);
                 if body.len() > ANSWER_MAX_BYTES {
                     let cause = format!("the answer is longer than {} MiB", ANSWER_MAX_BYTES / 1024 / 1024);
-                    return Err(Lost { cause, is_unreachable: false });
+                    return Err(Lost { cause, how: How::Endless });
                 }
             }
             Ok(body)
@@ -220,16 +230,16 @@ impl Answer {
 
 impl Lost {
     fn after(limit: Duration, what: &str) -> Self {
-        Self { cause: format!("{what} for {} s", limit.as_secs_f32()), is_unreachable: false }
+        Self { cause: format!("{what} for {} s", limit.as_secs_f32()), how: How::Endless }
     }
 }
 
 impl From<reqwest::Error> for Lost {
     fn from(error: reqwest::Error) -> Self {
-        let is_unreachable = error.is_connect();
+        let how = if error.is_connect() { How::Unreachable } else { How::Broken };
         let error = error.without_url();
         let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
-        Self { cause: cause.map_or_else(|| error.to_string(), ToString::to_string), is_unreachable }
+        Self { cause: cause.map_or_else(|| error.to_string(), ToString::to_string), how }
     }
 }
 

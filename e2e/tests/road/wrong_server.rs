@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use e2e::command::{Said, updraft};
 use e2e::images::Workshop;
+use e2e::server::Server;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -178,6 +179,18 @@ async fn a_server_that_is_busy_is_asked_again_and_its_own_sentence_is_the_last_w
     assert_eq!(waits, 2, "{said:?}");
     assert!(said.err.ends_with("\nupdraft: as many images are being uploaded already\n"), "{said:?}");
     assert_eq!(said.code, Some(1));
+}
+
+/// The server answers before it has read the image, and closes.
+#[tokio::test]
+async fn why_a_token_is_not_taken_is_told_although_an_image_was_on_its_way() {
+    let (workshop, server) = (Workshop::open(), Server::start().await);
+    let image = workshop.huge("1.0.0").display().to_string();
+    for _ in 0..5 {
+        let mut command = server.remote(["publish", &image, "-p", PRODUCT]);
+        command.env("UPDRAFT_TOKEN", "guess");
+        Said::by(command).await.refused(&["does not take this token", "known here"]);
+    }
 }
 
 /// A server has an image wait for up to two minutes before it takes any of it: longer than Linux waits by itself for somebody

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::http::tests::{Canned, answer, problem};
+use crate::http::tests::{Canned, answer, hasty, problem};
 
 const JSON: &str = "content-type: application/json\r\n";
 const PAGE: &str = "content-type: text/html; charset=utf-8\r\n";
@@ -92,4 +92,26 @@ async fn a_list_without_an_end_is_given_up() {
     let server = Canned::start(&[answer("200 OK", JSON, &page)]);
     let error = client(&server).list(&["devices"], &[], |_| true).await.expect_err("no end");
     assert!(error.to_string().contains("has no end"), "{error}");
+}
+
+#[tokio::test]
+async fn why_an_image_is_not_taken_is_heard_although_the_answer_was_lost_on_its_way() {
+    let page = answer("200 OK", PAGE, "<html></html>");
+    let portal = answer("302 Found", "location: https://portal.example/\r\n", "");
+    for (said, words) in [
+        (problem("401 Unauthorized", "", "it was revoked"), "does not take this token: it was revoked"),
+        (problem("403 Forbidden", "", "a viewer may not publish"), "a viewer may not publish"),
+        (page, "is not an Updraft server"),
+        (portal, "redirects to https://portal.example."),
+        (problem("400 Bad Request", "", "the body is empty"), "ended the connection without an answer"),
+        (answer("200 OK", JSON, "{}"), "ended the connection without an answer"),
+    ] {
+        let (url, task) = hasty(said);
+        let client = ApiClient::new(&url, Some("s3cr3t")).expect("a client");
+        let (image, bar) = (Bytes::from(vec![0xE9; 16 << 20]), ProgressBar::hidden());
+        let upload = Upload { image: &image, bar: &bar };
+        let error = client.upload(&["x"], &[], &upload, |_| true).await.expect_err("not taken").to_string();
+        assert!(error.contains(words), "{error}");
+        task.abort();
+    }
 }

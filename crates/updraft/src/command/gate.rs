@@ -131,7 +131,7 @@ fn painted(word: &str, code: &str, colour: bool) -> String {
 #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub(crate) fn trend(answer: &Value) -> Option<String> {
     let sizes = answer["trend"].as_array().filter(|sizes| sizes.len() > 1 && !answer["chip"].is_null())?;
-    let mut line = "size:".to_owned();
+    let mut line = "size in bytes:".to_owned();
     let mut before = None;
     for entry in sizes {
         let size = entry["size"].as_u64()?;
@@ -153,7 +153,6 @@ pub(crate) fn trend(answer: &Value) -> Option<String> {
         }
         before = Some(size);
     }
-    line.push_str(" bytes");
     Some(line)
 }
 
@@ -171,7 +170,7 @@ mod tests {
         let mut sizes = json!({"chip": "esp32", "trend": [
             {"version": "1.0.0", "size": 1_000_000}, {"version": "1.1.0", "size": 1_100_000}, {"version": null, "size": 990_000},
         ]});
-        let line = "size: 1.0.0 1,000,000 → 1.1.0 1,100,000 (+10.0 %) → this one 990,000 (-10.0 %) bytes";
+        let line = "size in bytes: 1.0.0 1,000,000 → 1.1.0 1,100,000 (+10.0 %) → this one 990,000 (-10.0 %)";
         assert_eq!(trend(&sizes).as_deref(), Some(line));
         sizes["chip"] = Value::Null;
         assert_eq!(trend(&sizes), None, "a text file has no place in it");

@@ -118,7 +118,7 @@ fn say(args: &Args, target: &Target, answer: &Value) {
     let (product, version) = (&args.of.product, output::cell(&answer["version"]));
     println!(
         "{product} {version} is published{}: {} bytes, sha256 {}",
-        if answer["decision"] == "unchanged" { " already, with these bytes" } else { "" },
+        if answer["decision"] == "unchanged" { " already, with the same content" } else { "" },
         output::bytes(&answer["size"]),
         output::cell(&answer["sha256"])
     );

@@ -70,6 +70,21 @@ pub(crate) fn problem(status: &str, headers: &str, detail: &str) -> String {
     answer(status, &headers, &serde_json::json!({"title": "x", "detail": detail}).to_string())
 }
 
+/// A server that refuses an image as soon as it sees how long it is, and closes, so that nobody hears why; without an image
+/// everybody hears it.
+pub(crate) fn hasty(said: String) -> (Url, JoinHandle<()>) {
+    serve(move |mut stream| {
+        let said = said.clone();
+        async move {
+            if read_head(&mut stream).await.1 > 0 {
+                // What is unread makes this a reset.
+                return drop(stream);
+            }
+            stream.write_all(said.as_bytes()).await.expect("somebody listens");
+        }
+    })
+}
+
 /// With a window so small that what is not read is not taken either.
 fn serve<F: Future<Output = ()> + Send + 'static>(
     each: impl Fn(TcpStream) -> F + Send + 'static,

@@ -20,8 +20,9 @@ pub fn binary() -> &'static PathBuf {
         }
         let status = build.args(["build", "--quiet", "-p", "updraft"]).current_dir(workspace()).status();
         assert!(status.is_ok_and(|status| status.success()), "cargo build -p updraft failed");
-        std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| workspace().join("target"), PathBuf::from)
+        // Relative, it is so to where cargo ran.
+        workspace()
+            .join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()))
             .join("debug/updraft")
     })
 }

@@ -66,6 +66,8 @@ pub struct Workshop {
 
 const SMALL_BYTES: u32 = 120_000;
 const USUAL_BYTES: u32 = 1_400_000;
+/// More than a bucket takes in one request.
+const HUGE_BYTES: u32 = 9_000_000;
 
 impl Workshop {
     /// An empty one.
@@ -86,6 +88,11 @@ impl Workshop {
     /// A healthy one of a usual size, so that a download can be interrupted.
     pub fn large(&self, version: &str) -> PathBuf {
         self.make(version, Chip::Esp32S3, Behaviour::Healthy, USUAL_BYTES)
+    }
+
+    /// A healthy one so large that it goes into a bucket in parts.
+    pub fn huge(&self, version: &str) -> PathBuf {
+        self.make(version, Chip::Esp32S3, Behaviour::Healthy, HUGE_BYTES)
     }
 
     /// One for another chip than all the others here.

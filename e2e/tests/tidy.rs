@@ -215,6 +215,22 @@ fn shell_scripts_stop_at_the_first_error() {
     none(&wrong);
 }
 
+/// `CARGO_TARGET_DIR` is absolute for most who set it.
+#[test]
+fn no_script_puts_a_folder_before_that_of_the_builds() {
+    let scripts = files().into_iter().filter(|file| file.starts_with("scripts/"));
+    let wrong: Vec<_> = scripts
+        .flat_map(|file| {
+            let text = read(&root().join(&file));
+            let lines = text.lines().enumerate().filter(|(_, line)| {
+                line.contains("/${CARGO_TARGET_DIR") || line.contains("/$CARGO_TARGET_DIR")
+            });
+            lines.map(|(number, line)| format!("{file}:{}: {line}", number + 1)).collect::<Vec<_>>()
+        })
+        .collect();
+    none(&wrong);
+}
+
 #[test]
 fn every_relative_link_in_the_documents_resolves() {
     let mut wrong = Vec::new();

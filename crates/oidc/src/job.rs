@@ -8,6 +8,8 @@ use crate::{Refusal, Scope, TrustedPublisher, shown};
 
 /// The longest name of a publisher, in characters.
 const NAME_MAX: usize = 200;
+/// The longest number of a run, in characters: GitHub's are eleven digits, and no CI system's needs more than a hash.
+const RUN_MAX: usize = 64;
 
 /// The events that only those can cause who may write to the repository. `pull_request` runs the code of whoever
 /// opens one. `pull_request_target`, `issue_comment` and `workflow_run` are caused from outside too, and their `ref`
@@ -42,11 +44,17 @@ impl Job {
         self.repository.as_deref().unwrap_or_default()
     }
 
-    /// Who publishes, for the log: `octo/blinky@refs/heads/main run 123`. At most 200 characters, all of them seen.
+    /// Who publishes, for the log: `octo/blinky@refs/heads/main run 123`. At most 200 characters, all of them seen. Where
+    /// that is too short, repository and ref give way: the run is what tells two jobs apart, and what is revoked by it.
     pub fn name(&self) -> String {
-        let place = self.git_ref.as_deref().unwrap_or_default();
-        let run = self.run_id.as_deref().unwrap_or("?");
-        one_line(&format!("{}@{place} run {run}", self.repository()), NAME_MAX)
+        let run = one_line(self.run_id.as_deref().unwrap_or("?"), RUN_MAX);
+        let end = format!(" run {run}");
+        let place = format!("{}@{}", self.repository(), self.git_ref.as_deref().unwrap_or_default());
+        let room = NAME_MAX - end.chars().count();
+        if place.chars().count() <= room {
+            return one_line(&place, room) + &end;
+        }
+        format!("{}…{end}", one_line(&place, room - 1))
     }
 
     /// What these entries trust this job with. `product` is needed only where that is several. Of entries that fit and

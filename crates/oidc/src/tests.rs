@@ -256,6 +256,21 @@ fn what_others_wrote_is_one_line_of_letters_that_are_seen() {
 }
 
 #[test]
+fn a_name_tells_two_runs_apart_however_long_repository_and_ref_are() {
+    let name = |run: &str| {
+        let (repository, git_ref) =
+            (format!("octo/{}", "r".repeat(100)), format!("refs/heads/{}", "b".repeat(200)));
+        claims(&json!({"repository": repository, "ref": git_ref, "run_id": run})).job().name()
+    };
+    let (first, second) = (name("16800000001"), name("16800000002"));
+    assert_ne!(first, second);
+    assert!(first.ends_with("b… run 16800000001"), "{first}");
+    assert_eq!(first.chars().count(), 200, "{first}");
+    let endless = name(&"9".repeat(500));
+    assert!(endless.chars().count() <= 200 && endless.starts_with("octo/r"), "{endless}");
+}
+
+#[test]
 fn keys_come_by_https_and_never_from_this_machine_for_an_issuer_elsewhere() {
     let address = |issuer: &str, keys: &str| {
         let document = json!({"issuer": issuer, "jwks_uri": keys}).to_string();

@@ -1,18 +1,20 @@
-//! The server's HTTP API, from the command line: JSON with a bearer token, and every failure as a sentence.
+//! The server's HTTP API, from the command line: JSON with a bearer token, every failure as a sentence, and nothing
+//! believed that an Updraft server would not have answered.
 
-use std::error::Error as _;
-
-use anyhow::{Context, anyhow};
-use reqwest::{Body, Method, Response, StatusCode};
-use serde::Deserialize;
+use anyhow::anyhow;
+use bytes::Bytes;
+use indicatif::ProgressBar;
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::Url;
 
+use crate::http::{Answer, How, Http, LIMITS, Limits, Lost, address};
 use crate::oidc::GitHub;
 use crate::output::Usage;
 
-/// The longest answer that is read: a page of a list is far below.
-const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// More pages than any list has.
+const PAGES_MAX: usize = 1000;
 
 /// The sentence of a request that failed, and what tells whether asking again may help.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,45 @@ impl Failure {
 
     pub(crate) fn answered(status: StatusCode, sentence: impl Into<String>) -> Self {
         Self { status: Some(status), sentence: sentence.into() }
+    }
+
+    /// Nobody answered who should have.
+    pub(crate) fn lost(server: &Url, lost: &Lost) -> Self {
+        let server = address(server);
+        Self::unanswered(match lost.how {
+            How::Unreachable => {
+                format!(
+                    "The server at {server} does not answer ({lost}). Is it running? --server says where."
+                )
+            }
+            How::Broken => format!(
+                "What is at {server} ended the connection without an answer ({lost}). If that is the server, run the same \
+                 command again; --server says where it is."
+            ),
+            How::Endless => format!("The server at {server} did not answer: {lost}."),
+        })
+    }
+
+    /// Somebody else answered.
+    pub(crate) fn stranger(server: &Url, answer: &Answer, what: &str) -> Self {
+        let (server, status) = (address(server), answer.status);
+        let what = if answer.is_page() { "with a page for browsers" } else { what };
+        Self::unanswered(format!(
+            "What answers at {server} is not an Updraft server: it answered {status} {what}. Put the server's own \
+             address into --server, and see whether a proxy or a login stands before it."
+        ))
+    }
+
+    /// The answer is a redirect.
+    pub(crate) fn redirected(server: &Url, answer: &Answer) -> Option<Self> {
+        let (to, server) = (answer.redirect(server)?, address(server));
+        Some(Self::answered(
+            answer.status,
+            format!(
+                "What answers at {server} redirects to {to}. That is not followed, since the token would go there too: put \
+                 the server's real address into --server."
+            ),
+        ))
     }
 
     /// Whether the same request may be answered later.
@@ -73,7 +114,7 @@ pub(crate) fn server_url(text: &str) -> Result<Url, String> {
 
 /// One server, and who asks.
 pub(crate) struct ApiClient {
-    http: reqwest::Client,
+    http: Http,
     server: Url,
     identity: Identity,
 }
@@ -84,24 +125,33 @@ enum Identity {
     GitHub(GitHub),
 }
 
-#[derive(Deserialize)]
-struct Problem {
-    detail: Option<String>,
+/// What is done when the answer is "later".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Later {
+    /// The same is asked again: asked twice it does what it does once.
+    Wait,
+    /// It is said.
+    Say,
+}
+
+/// The image that a request brings.
+pub(crate) struct Upload<'a> {
+    pub(crate) image: &'a Bytes,
+    pub(crate) bar: &'a ProgressBar,
 }
 
 impl ApiClient {
     pub(crate) fn new(server: &Url, token: Option<&str>) -> anyhow::Result<Self> {
+        Self::with(server, token, LIMITS)
+    }
+
+    fn with(server: &Url, token: Option<&str>, limits: Limits) -> anyhow::Result<Self> {
         // A workflow's secret that does not exist is an empty text.
         let identity = match token.filter(|token| !token.is_empty()) {
             Some(token) => Identity::Token(token.to_owned()),
             None => Identity::GitHub(GitHub::of_the_environment()?.ok_or_else(no_token)?),
         };
-        let http = reqwest::Client::builder()
-            .connect_timeout(std::time::Duration::from_secs(5))
-            .read_timeout(std::time::Duration::from_secs(90))
-            .build()
-            .context("cannot make an HTTP client")?;
-        Ok(Self { http, server: server.clone(), identity })
+        Ok(Self { http: Http::new(limits)?, server: server.clone(), identity })
     }
 
     /// The address of an API path, each part escaped.
@@ -118,17 +168,30 @@ impl ApiClient {
         url
     }
 
-    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Value> {
-        let request = || self.http.request(Method::GET, self.url(path, query));
-        let answer = self.send(path, request()).await;
-        // A job's token may end sooner than its clock says; the next one is traded for.
-        if let Identity::GitHub(job) = &self.identity
-            && answer.as_ref().is_err_and(|error| status(error) == Some(StatusCode::UNAUTHORIZED))
-        {
-            job.forget().await;
-            return self.send(path, request()).await;
-        }
-        answer
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
+        self.http.client().request(method, self.url(path, query))
+    }
+
+    /// An object for which `is` holds.
+    pub(crate) async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let answer = self.ask(path, Later::Wait, || self.request(Method::GET, path, query), None).await?;
+        self.object(&answer, is)
+    }
+
+    /// The same for who asks again anyway, and does not want to wait in here.
+    pub(crate) async fn look(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let answer = self.ask(path, Later::Say, || self.request(Method::GET, path, query), None).await?;
+        self.object(&answer, is)
     }
 
     /// Whether the server has this path, such as `/api/v1/products/{}/releases`: `{}` stands for any parameter. Asked of its
@@ -139,14 +202,18 @@ impl ApiClient {
             .expect("was checked to be a base")
             .pop_if_empty()
             .extend(["api", "openapi.json"]);
-        let (status, body) = self.read(self.http.get(url)).await?;
-        let document: Option<Value> = serde_json::from_slice(&body).ok().filter(|_| status.is_success());
+        let answer = self.http.ask(self.http.client().get(url)).await;
+        let answer = answer.map_err(|lost| Failure::lost(&self.server, &lost))?;
+        if let Some(failure) = Failure::redirected(&self.server, &answer) {
+            return Err(failure.into());
+        }
+        let document: Option<Value> =
+            serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success());
         let paths = document.as_ref().and_then(|document| document["paths"].as_object());
         let paths = paths.ok_or_else(|| {
-            Failure::answered(
-                status,
-                format!("The server at {} does not say which paths it has.", self.server),
-            )
+            let server = address(&self.server);
+            let sentence = format!("The server at {server} does not say which paths it has.");
+            Failure::answered(answer.status, sentence)
         })?;
         let is_it = |known: &String| {
             let mut parts = known.split('/').zip(path.split('/'));
@@ -156,107 +223,199 @@ impl ApiClient {
         Ok(paths.keys().any(is_it))
     }
 
-    /// Every item of a list, page by page.
-    pub(crate) async fn list(&self, path: &[&str], query: &[(&str, &str)]) -> anyhow::Result<Vec<Value>> {
+    /// Every item of a list, page by page, each of which `is` what it should be.
+    pub(crate) async fn list(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Vec<Value>> {
+        let is_page = |page: &Value| page["items"].as_array().is_some_and(|items| items.iter().all(&is));
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let mut query = query.to_vec();
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut page = self.get(path, &query).await?;
-            match page.get_mut("items").map(Value::take) {
-                Some(Value::Array(more)) => items.extend(more),
-                _ => return Err(anyhow!("The server's answer is not a list.")),
+            let mut page = self.get(path, &query, is_page).await?;
+            if let Value::Array(more) = page["items"].take() {
+                items.extend(more);
             }
             match page["next"].as_str() {
                 Some(next) => cursor = Some(next.to_owned()),
                 None => return Ok(items),
             }
         }
+        Err(anyhow!("The server's list has no end."))
     }
 
-    pub(crate) async fn post(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        self.send(path, self.http.request(Method::POST, self.url(path, &[])).json(body)).await
+    /// Makes something: not asked twice.
+    pub(crate) async fn post(
+        &self,
+        path: &[&str],
+        body: &Value,
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let request = || self.request(Method::POST, path, &[]).json(body);
+        self.object(&self.ask(path, Later::Say, request, None).await?, is)
     }
 
-    pub(crate) async fn put(&self, path: &[&str], body: &Value) -> anyhow::Result<Value> {
-        self.send(path, self.http.request(Method::PUT, self.url(path, &[])).json(body)).await
+    /// Sets something, and gets what it is now.
+    pub(crate) async fn put(
+        &self,
+        path: &[&str],
+        body: &Value,
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let request = || self.request(Method::PUT, path, &[]).json(body);
+        self.object(&self.ask(path, Later::Wait, request, None).await?, is)
     }
 
-    pub(crate) async fn delete(&self, path: &[&str]) -> anyhow::Result<Value> {
-        self.send(path, self.http.request(Method::DELETE, self.url(path, &[]))).await
+    /// Sets something of which nothing is answered.
+    pub(crate) async fn set(&self, path: &[&str], body: &Value) -> anyhow::Result<()> {
+        let request = || self.request(Method::PUT, path, &[]).json(body);
+        self.nothing(&self.ask(path, Later::Wait, request, None).await?)
     }
 
-    /// Sends a file.
+    pub(crate) async fn delete(&self, path: &[&str]) -> anyhow::Result<()> {
+        let request = || self.request(Method::DELETE, path, &[]);
+        self.nothing(&self.ask(path, Later::Wait, request, None).await?)
+    }
+
+    /// Sends an image, of which the gate may think what it will: a refusal is an answer, with all that was found.
     pub(crate) async fn upload(
         &self,
         path: &[&str],
         query: &[(&str, &str)],
-        size: usize,
-        body: Body,
+        upload: &Upload<'_>,
+        is: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let request = self.http.request(Method::POST, self.url(path, query));
-        let request =
-            request.header("content-type", "application/octet-stream").header("content-length", size);
-        self.send(path, request.body(body)).await
+        let request = || self.request(Method::POST, path, query);
+        let answer = self.answer(path, Later::Wait, request, Some(upload)).await?;
+        if answer.status.is_client_error()
+            && let Ok(refusal) = serde_json::from_slice::<Value>(&answer.body)
+            && refusal["decision"] == "refused"
+        {
+            return if is(&refusal) { Ok(refusal) } else { Err(self.strange(&answer)) };
+        }
+        self.object(&self.succeeded(answer)?, is)
     }
 
-    async fn send(&self, path: &[&str], request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+    async fn ask(
+        &self,
+        path: &[&str],
+        later: Later,
+        request: impl Fn() -> RequestBuilder,
+        upload: Option<&Upload<'_>>,
+    ) -> anyhow::Result<Answer> {
+        self.succeeded(self.answer(path, later, request, upload).await?)
+    }
+
+    /// What is answered. A job's token may end sooner than its clock says; the next one is traded for.
+    async fn answer(
+        &self,
+        path: &[&str],
+        later: Later,
+        request: impl Fn() -> RequestBuilder,
+        upload: Option<&Upload<'_>>,
+    ) -> anyhow::Result<Answer> {
+        let answer = self.answer_to_token(path, later, &request, upload).await?;
+        match &self.identity {
+            Identity::GitHub(job) if answer.status == StatusCode::UNAUTHORIZED => {
+                job.forget().await;
+                self.answer_to_token(path, later, &request, upload).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    async fn answer_to_token(
+        &self,
+        path: &[&str],
+        later: Later,
+        request: &impl Fn() -> RequestBuilder,
+        upload: Option<&Upload<'_>>,
+    ) -> anyhow::Result<Answer> {
         let token = match (&self.identity, path) {
             (Identity::Token(token), _) => token.clone(),
-            (Identity::GitHub(job), ["products", product, ..]) => job.token(&self.server, product).await?,
+            (Identity::GitHub(job), ["products", product, ..]) => {
+                job.token(&self.http, &self.server, product).await?
+            }
             (Identity::GitHub(_), _) => return Err(no_token().into()),
         };
-        let (status, body) = self.read(request.bearer_auth(token)).await?;
-        if status.is_success() {
-            return if body.is_empty() {
-                Ok(Value::Null)
-            } else {
-                serde_json::from_slice(&body)
-                    .map_err(|_| Failure::unanswered("The server's answer is not JSON.").into())
-            };
+        let once = async || {
+            let request = request().bearer_auth(&token);
+            match upload {
+                Some(upload) => self.answer_to_image(request, upload).await,
+                None => self.http.ask(request).await,
+            }
+        };
+        let answer = match later {
+            Later::Wait => self.http.patiently(once).await,
+            Later::Say => once().await,
+        };
+        Ok(answer.map_err(|lost| Failure::lost(&self.server, &lost))?)
+    }
+
+    /// Who refuses an image before it is sent whole, and closes, has the answer lost on its way. It is asked for once more,
+    /// without the image, which no server takes for one.
+    async fn answer_to_image(&self, request: RequestBuilder, upload: &Upload<'_>) -> Result<Answer, Lost> {
+        let bare = request.try_clone().map(|request| request.header(CONTENT_LENGTH, 0));
+        let answer = self.http.send(request, upload.image, upload.bar).await;
+        match (answer, bare) {
+            (Err(lost), Some(bare)) if lost.how == How::Broken => match self.http.ask(bare).await {
+                Ok(why)
+                    if why.is_page()
+                        || !(why.status.is_success() || why.status == StatusCode::BAD_REQUEST) =>
+                {
+                    Ok(why)
+                }
+                _ => Err(lost),
+            },
+            (answer, _) => answer,
         }
-        // What the gate refuses is an answer, with all that it found.
-        if let Some(answer) =
-            serde_json::from_slice::<Value>(&body).ok().filter(|body| body["decision"] == "refused")
-        {
+    }
+
+    /// The answer, if it is a success.
+    fn succeeded(&self, answer: Answer) -> anyhow::Result<Answer> {
+        if answer.status.is_success() {
             return Ok(answer);
         }
-        let detail = serde_json::from_slice::<Problem>(&body).ok().and_then(|problem| problem.detail);
-        let sentence = match (status, detail) {
-            (StatusCode::UNAUTHORIZED, _) => {
-                "The server does not know this token, or it has ended.".to_owned()
+        if let Some(failure) = Failure::redirected(&self.server, &answer) {
+            return Err(failure.into());
+        }
+        let (server, status) = (address(&self.server), answer.status);
+        let sentence = match (status, answer.detail()) {
+            (StatusCode::UNAUTHORIZED, Some(detail)) => {
+                format!("The server at {server} does not take this token: {detail}")
             }
             (_, Some(detail)) => detail,
-            (status, None) => format!("The server at {} answered {status}.", self.server),
+            (StatusCode::UNAUTHORIZED, None) if !answer.is_page() => {
+                format!("The server at {server} does not know this token, or it has ended.")
+            }
+            // A proxy says so of a server that is down.
+            (_, None) if answer.is_page() && !status.is_server_error() => {
+                let stranger = Failure::stranger(&self.server, &answer, "");
+                return Err(Failure::answered(status, stranger.sentence).into());
+            }
+            (_, None) => format!("The server at {server} answered {status}."),
         };
         Err(Failure::answered(status, sentence).into())
     }
 
-    /// Status and body.
-    async fn read(&self, request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
-        let mut answer: Response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
-            body.extend_from_slice(&piece);
-            if body.len() > ANSWER_MAX_BYTES {
-                return Err(Failure::unanswered(format!(
-                    "The answer of the server at {} is longer than {} MiB.",
-                    self.server,
-                    ANSWER_MAX_BYTES / 1024 / 1024
-                )));
-            }
-        }
-        Ok((answer.status(), body))
+    /// The object in an answer, if it is one that was to be expected.
+    fn object(&self, answer: &Answer, is: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let object: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        object.filter(|object| object.is_object() && is(object)).ok_or_else(|| self.strange(answer))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
-        let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
-        Failure::unanswered(format!(
-            "The server at {} does not answer{cause}. Is it running? --server says where.",
-            self.server
-        ))
+    /// That there is nothing in an answer, and that it says so.
+    fn nothing(&self, answer: &Answer) -> anyhow::Result<()> {
+        if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { Err(self.strange(answer)) }
+    }
+
+    fn strange(&self, answer: &Answer) -> anyhow::Error {
+        let what = "with something else than this request's answer";
+        Failure::stranger(&self.server, answer, what).into()
     }
 }
 
@@ -268,3 +427,6 @@ pub(crate) fn status(error: &anyhow::Error) -> Option<StatusCode> {
 fn no_token() -> Usage {
     Usage("A token is needed: --token T or UPDRAFT_TOKEN. `updraft token new NAME` makes one where the server's configuration is.".into())
 }
+
+#[cfg(test)]
+mod tests;

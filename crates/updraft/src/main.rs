@@ -2,6 +2,7 @@
 
 mod api_client;
 mod command;
+mod http;
 mod oidc;
 mod output;
 

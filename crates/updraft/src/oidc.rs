@@ -4,24 +4,19 @@
 //! The audience is always the address that the person gave as the server's. A server is never asked which audience it
 //! would like: it could name another server, and then use the job's token there.
 
-use std::error::Error as _;
-use std::time::Duration;
-
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
 use crate::api_client::Failure;
+use crate::http::{Http, address};
 use crate::output::Usage;
 
 const REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest answer that is read.
-const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// Traded anew when it would end sooner than this.
 const SPARE_S: i64 = 60;
 
@@ -47,11 +42,6 @@ struct IdToken {
     value: String,
 }
 
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
-}
-
 impl GitHub {
     /// The identity of the job that this runs in. `Ok(None)`: it runs in none.
     pub(crate) fn of_the_environment() -> anyhow::Result<Option<Self>> {
@@ -69,7 +59,7 @@ impl GitHub {
     }
 
     /// A token of this server for this product; the last one, while it holds.
-    pub(crate) async fn token(&self, server: &Url, product: &str) -> anyhow::Result<String> {
+    pub(crate) async fn token(&self, http: &Http, server: &Url, product: &str) -> anyhow::Result<String> {
         let mut traded = self.traded.lock().await;
         let holds = |traded: &&Traded| {
             traded.product == product && (traded.expires_at - Utc::now()).num_seconds() > SPARE_S
@@ -77,7 +67,7 @@ impl GitHub {
         if let Some(traded) = traded.as_ref().filter(holds) {
             return Ok(traded.token.clone());
         }
-        let fresh = self.trade(server, product).await?;
+        let fresh = self.trade(http, server, product).await?;
         let token = fresh.token.clone();
         *traded = Some(fresh);
         Ok(token)
@@ -88,43 +78,48 @@ impl GitHub {
         *self.traded.lock().await = None;
     }
 
-    async fn trade(&self, server: &Url, product: &str) -> anyhow::Result<Traded> {
-        // Followed, a redirect would hand the job's identity to somebody else.
-        let http = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .context("cannot make an HTTP client")?;
-        let audience = audience(server);
-        let id_token = self.id_token(&http, &audience).await?;
+    async fn trade(&self, http: &Http, server: &Url, product: &str) -> anyhow::Result<Traded> {
+        let audience = address(server);
+        let id_token = self.id_token(http, &audience).await?;
         let body = serde_json::json!({"token": id_token, "product": product});
-        let request = http.post(format!("{audience}/api/v1/login/oidc")).json(&body);
-        let (status, answer) = answer(request).await.with_context(|| {
-            format!("The server at {audience} does not answer. Is it running? --server says where")
-        })?;
-        if status != StatusCode::OK {
-            let detail = serde_json::from_slice::<Problem>(&answer).ok().map(|problem| problem.detail);
-            let sentence = match detail {
-                Some(detail) => format!("The server did not take this job's identity: {detail}"),
-                None => format!("The server at {audience} answered {status} to this job's identity."),
-            };
+        // A statement is taken once, and neither 429 nor 503 has taken it.
+        let ask = || http.ask(http.client().post(format!("{audience}/api/v1/login/oidc")).json(&body));
+        let answer = http.patiently(async || ask().await).await;
+        let answer = answer.map_err(|lost| Failure::lost(server, &lost))?;
+        if let Some(failure) = Failure::redirected(server, &answer) {
+            return Err(failure.into());
+        }
+        let status = answer.status;
+        if let Some(detail) = answer.detail().filter(|_| !status.is_success()) {
+            let sentence = format!("The server did not take this job's identity: {detail}");
             return Err(Failure::answered(status, sentence).into());
         }
-        let mut traded: Traded = serde_json::from_slice(&answer)
-            .context("The server's answer to this job's identity is not a token")?;
+        if status != StatusCode::OK && !answer.is_page() {
+            let sentence = format!("The server at {audience} answered {status} to this job's identity.");
+            return Err(Failure::answered(status, sentence).into());
+        }
+        let traded: Option<Traded> =
+            serde_json::from_slice(&answer.body).ok().filter(|_| status == StatusCode::OK);
+        let Some(mut traded) = traded else {
+            return Err(Failure::stranger(server, &answer, "with no token for this job's identity").into());
+        };
         product.clone_into(&mut traded.product);
         Ok(traded)
     }
 
     /// GitHub's signed statement about this job, for one audience.
-    async fn id_token(&self, http: &reqwest::Client, audience: &str) -> anyhow::Result<String> {
+    async fn id_token(&self, http: &Http, audience: &str) -> anyhow::Result<String> {
         let mut url: Url =
             self.url.parse().map_err(|error| anyhow!("{REQUEST_URL} is not a URL ({error})."))?;
         url.query_pairs_mut().append_pair("audience", audience);
-        let request = http.get(url).bearer_auth(&self.token).header("accept", "application/json");
-        let (status, answer) = answer(request)
-            .await
-            .context("GitHub did not answer when it was asked for this job's identity")?;
+        let request =
+            || http.client().get(url.clone()).bearer_auth(&self.token).header("accept", "application/json");
+        let answer = http.patiently(async || http.ask(request()).await).await.map_err(|lost| {
+            Failure::unanswered(format!(
+                "GitHub did not answer when it was asked for this job's identity: {lost}"
+            ))
+        })?;
+        let status = answer.status;
         if status != StatusCode::OK {
             return Err(Failure::answered(
                 status,
@@ -135,45 +130,18 @@ impl GitHub {
             )
             .into());
         }
-        let token: Option<IdToken> = serde_json::from_slice(&answer).ok();
+        let token: Option<IdToken> = serde_json::from_slice(&answer.body).ok();
         token
             .map(|token| token.value)
             .ok_or_else(|| anyhow!("GitHub's answer has no identity of this job in it."))
     }
 }
 
-/// The address that was given, without what is not an address. A server compares it with its own `http.public_url`.
-fn audience(server: &Url) -> String {
-    let mut url = server.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Only a URL without a host refuses these, and a server's has one.
-    let _ = url.set_username("").and_then(|()| url.set_password(None));
-    url.as_str().trim_end_matches('/').to_owned()
-}
-
-/// Status and body. The error never has the URL in it, whose query may be secret.
-async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let lost = |error: reqwest::Error| {
-        let error = error.without_url();
-        let cause = std::iter::successors(error.source(), |error| (*error).source()).last();
-        Failure::unanswered(cause.map_or_else(|| error.to_string(), ToString::to_string))
-    };
-    let mut answer = request.send().await.map_err(lost)?;
-    let mut body = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(lost)? {
-        body.extend_from_slice(&piece);
-        if body.len() > ANSWER_MAX_BYTES {
-            let sentence = format!("the answer is longer than {} KiB", ANSWER_MAX_BYTES / 1024);
-            return Err(Failure::unanswered(sentence));
-        }
-    }
-    Ok((answer.status(), body))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::audience;
+    use super::*;
+    use crate::http::LIMITS;
+    use crate::http::tests::{Canned, answer, problem};
 
     #[test]
     fn the_audience_is_the_address_that_was_given_and_nothing_else() {
@@ -184,7 +152,43 @@ mod tests {
             ("https://user:secret@updraft.example/?a=b#c", "https://updraft.example"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ] {
-            assert_eq!(audience(&given.parse().expect("a URL")), expected);
+            assert_eq!(address(&given.parse().expect("a URL")), expected);
+        }
+    }
+
+    async fn traded(answers: &[String]) -> (anyhow::Result<String>, usize) {
+        let github = Canned::start(&[answer("200 OK", "", "{\"value\":\"statement\"}")]);
+        let server = Canned::start(answers);
+        let job = GitHub {
+            url: github.url.to_string(),
+            token: "t".to_owned(),
+            traded: tokio::sync::Mutex::default(),
+        };
+        let http = Http::new(LIMITS).expect("a client");
+        (job.token(&http, &server.url, "lamp").await, server.heads().len())
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_to_come_later_comes_later() {
+        let later = problem("429 Too Many Requests", "retry-after: 0\r\n", "too many jobs");
+        let token = answer("200 OK", "", "{\"token\":\"t-1\",\"expires_at\":\"2999-01-01T00:00:00Z\"}");
+        let (traded_for, requests) = traded(&[later.clone(), later.clone(), token]).await;
+        assert_eq!((traded_for.expect("a token").as_str(), requests), ("t-1", 3));
+        let (refused, requests) = traded(&[later]).await;
+        let error = refused.expect_err("never").to_string();
+        assert_eq!(error, "The server did not take this job's identity: too many jobs");
+        assert_eq!(requests, 3);
+    }
+
+    #[tokio::test]
+    async fn a_job_shows_its_identity_to_nobody_else() {
+        let portal = answer("302 Found", "location: https://portal.example/?x\r\n", "");
+        let page = answer("200 OK", "content-type: text/html\r\n", "<html></html>");
+        for (answer, words) in
+            [(portal, "redirects to https://portal.example."), (page, "not an Updraft server")]
+        {
+            let error = traded(&[answer]).await.0.expect_err("no token").to_string();
+            assert!(error.contains(words), "{error}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Usage(pub(crate) String);
 
 /// Prints an error and what caused it, and answers the exit code.
 pub(crate) fn error(error: &anyhow::Error) -> ExitCode {
-    eprintln!("updraft: {}", sentence(error));
+    eprintln!("updraft: {}", plain(&sentence(error)));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
@@ -36,6 +36,16 @@ fn sentence(error: &anyhow::Error) -> String {
         }
     }
     sentence
+}
+
+/// Somebody else's text in a sentence of ours: nothing in it moves the cursor or hides what was said.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+}
+
+/// Whether a member of a JSON answer is a version.
+pub(crate) fn is_version(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.parse::<contract::Version>().is_ok())
 }
 
 /// Prints data for programs.

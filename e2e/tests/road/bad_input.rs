@@ -209,3 +209,24 @@ async fn an_unknown_configuration_key_is_named_with_the_nearest_one() {
     serve_fails(&config, &[("UPDRAFT_HTTP__PUBLIC_URI", "http://x")]).await.refused(&["public_url"]);
     assert_eq!(content(folder.path()).len(), 1, "nothing else was made: {:?}", content(folder.path()).keys());
 }
+
+/// A key that is set wrongly is refused for its value; one that is not there, for its name.
+#[tokio::test]
+async fn every_variable_that_the_documents_name_is_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut named = std::collections::BTreeSet::new();
+    for file in ["docs/operate.md", "docs/store.md", "docs/ci.md", "README.md", "Dockerfile"] {
+        let text = std::fs::read_to_string(e2e::workspace().join(file)).unwrap();
+        let words = text.split(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'));
+        let keys =
+            words.filter(|word| word.starts_with("UPDRAFT_") && word.trim_end_matches('_').contains("__"));
+        named.extend(keys.map(str::to_owned));
+    }
+    assert!(named.len() >= 4, "{named:?}");
+    for key in named {
+        let mut command = updraft(["token", "list"]);
+        command.current_dir(folder.path()).env(&key, "");
+        let said = Said::by(command).await;
+        assert!(!said.err.contains("there is no key"), "{key}: {said:?}");
+    }
+}

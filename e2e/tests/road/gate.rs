@@ -66,7 +66,7 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
         let said = run(words(&["image", "check"], &workshop.image("1.2.0"), "1.3.0")).await.ok();
         assert!(said.err.contains("warning: the image calls its version \"1.2.0\""), "{said:?}");
         assert!(!said.err.contains('\x1b'), "no colour where there is no terminal: {said:?}");
-        assert!(said.out.contains("size: 1.1.0 ") && said.out.contains(" → 1.3.0 "), "{said:?}");
+        assert!(said.out.contains("size in bytes: 1.1.0 ") && said.out.contains(" → 1.3.0 "), "{said:?}");
         // A name that there is not, and one that nobody may allow, are mistakes in the command.
         for name in ["rong", "wrong-chip"] {
             let said = run([&words(&["publish"], &lower, "1.0.0")[..], &["--allow", name]].concat()).await;

@@ -53,6 +53,6 @@ async fn an_esp32_takes_its_next_minor_release() {
     a_real_image_is_taken("esp32-minor", "0.14.4", "0.15.0").await;
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

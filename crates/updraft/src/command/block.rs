@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match &target {
         Target::Server(server) => {
             server
-                .put(&["products", product, "blocked", version.as_str()], &json!({"reason": args.reason}))
+                .set(&["products", product, "blocked", version.as_str()], &json!({"reason": args.reason}))
                 .await?;
         }
         Target::Store(store) => {
@@ -57,7 +57,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn pointing(target: &Target, product: &ProductName, version: &Version) -> anyhow::Result<Vec<String>> {
     Ok(match target {
         Target::Server(server) => {
-            let channels = server.list(&["products", product, "channels"], &[]).await?;
+            let channels = server
+                .list(&["products", product, "channels"], &[], |channel| channel["name"].is_string())
+                .await?;
             let here = channels.iter().filter(|channel| channel["version"] == version.as_str());
             here.map(|channel| output::cell(&channel["name"])).collect()
         }

@@ -79,7 +79,13 @@ async fn add(one: &One, product: Option<&ProductName>) -> anyhow::Result<ExitCod
     if let Some(product) = product {
         body["product"] = json!(product);
     }
-    let added = one.server.client()?.post(&["devices"], &body).await?;
+    let added = one
+        .server
+        .client()?
+        .post(&["devices"], &body, |added| {
+            added["id"] == one.id.as_str() && added["mqtt_password"].is_string()
+        })
+        .await?;
     if one.json {
         output::json(&added);
     } else {
@@ -95,7 +101,11 @@ async fn add(one: &One, product: Option<&ProductName>) -> anyhow::Result<ExitCod
 }
 
 async fn show(one: &One) -> anyhow::Result<ExitCode> {
-    let device = one.server.client()?.get(&["devices", &one.id], &[]).await?;
+    let device = one
+        .server
+        .client()?
+        .get(&["devices", &one.id], &[], |device| device["id"] == one.id.as_str())
+        .await?;
     if one.json {
         output::json(&device);
         return Ok(ExitCode::SUCCESS);
@@ -156,7 +166,9 @@ fn sentence(update: &Value) -> String {
 
 async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
     let client = one.server.client()?;
-    let mut answer = client.post(&["devices", &one.id, "check-update"], &json!({"force": force})).await?;
+    let path = ["devices", &one.id, "check-update"];
+    let is_decision = |answer: &Value| answer["decision"].is_string() && answer["reason"].is_string();
+    let mut answer = client.post(&path, &json!({"force": force}), is_decision).await?;
     let offered = matches!(answer["decision"].as_str(), Some("offered" | "in_progress"));
     if !one.json {
         println!("{}: {}", output::cell(&answer["decision"]), output::cell(&answer["reason"]));
@@ -185,7 +197,7 @@ async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
 async fn follow(client: &ApiClient, one: &One, id: &Value) -> anyhow::Result<Value> {
     let bar = output::progress("offered", 0);
     loop {
-        let page = client.get(&["devices", &one.id, "updates"], &[]).await?;
+        let page = client.get(&["devices", &one.id, "updates"], &[], |page| page["items"].is_array()).await?;
         let update =
             page["items"].as_array().into_iter().flatten().find(|update| update["id"] == *id).cloned();
         let Some(update) = update else {
@@ -203,7 +215,11 @@ async fn follow(client: &ApiClient, one: &One, id: &Value) -> anyhow::Result<Val
 }
 
 async fn history(one: &One) -> anyhow::Result<ExitCode> {
-    let updates = one.server.client()?.list(&["devices", &one.id, "updates"], &[]).await?;
+    let updates = one
+        .server
+        .client()?
+        .list(&["devices", &one.id, "updates"], &[], |update| update["state"].is_string())
+        .await?;
     if one.json {
         output::json_list(&updates);
         return Ok(ExitCode::SUCCESS);

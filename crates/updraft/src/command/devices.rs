@@ -37,7 +37,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     query.extend(args.tag.as_deref().map(|tag| ("tag", tag)));
     query.extend(args.state.as_deref().map(|state| ("state", state)));
     query.extend(args.q.as_deref().map(|text| ("q", text)));
-    let devices = args.server.client()?.list(&["devices"], &query).await?;
+    let devices = args.server.client()?.list(&["devices"], &query, |item| item["id"].is_string()).await?;
     if args.json {
         output::json_list(&devices);
         return Ok(ExitCode::SUCCESS);

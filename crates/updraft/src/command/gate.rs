@@ -9,8 +9,11 @@ use contract::ProductName;
 use serde_json::{Map, Value, json};
 use store::{Check, Facts, Finding, Level, Publication, SizeOf, Verdict, judge};
 
-use crate::api_client::ApiClient;
+use crate::api_client::{ApiClient, Upload};
+pub(crate) use crate::command::gate::asked::{Asked, PASSED, PUBLISHED};
 use crate::output;
+
+mod asked;
 
 /// What the two commands print for programs.
 const KEYS: [&str; 12] = [
@@ -65,25 +68,26 @@ pub(crate) fn alone(publication: &Publication, image: &Bytes) -> Option<Value> {
     verdict.is_refused().then(|| judgement(&publication.product, &verdict))
 }
 
-/// Sends the image, with a bar on a terminal.
+/// Sends the image, with a bar on a terminal, and believes only what agrees with it.
 pub(crate) async fn upload(
     server: &ApiClient,
     path: &[&str],
     query: &[(&str, &str)],
-    image: &Bytes,
+    asked: &Asked<'_>,
 ) -> anyhow::Result<Value> {
-    let (image, size) = (image.clone(), image.len());
-    let bar = output::progress("uploading", size as u64);
-    let told = bar.clone();
-    let pieces = (0..size).step_by(64 * 1024).map(move |at| {
-        let piece = image.slice(at..(at + 64 * 1024).min(size));
-        told.inc(piece.len() as u64);
-        Ok::<_, std::io::Error>(piece)
-    });
-    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
-    let result = server.upload(path, query, size, body).await;
+    let bar = output::progress("uploading", asked.image.len() as u64);
+    let upload = Upload { image: asked.image, bar: &bar };
+    let result = server.upload(path, query, &upload, |answer| asked.is_answered_by(answer)).await;
     bar.finish_and_clear();
-    result
+    let answer = result?;
+    match asked.contradiction(&answer) {
+        Some(what) => anyhow::bail!(
+            "The server's answer is about something else than what was sent: {what}. Look at `updraft releases -p {}` before \
+             you use it, and at what stands between here and the server.",
+            asked.product
+        ),
+        None => Ok(answer),
+    }
 }
 
 /// What is printed for programs: the known keys, and of a refusal only what is known.
@@ -127,7 +131,7 @@ fn painted(word: &str, code: &str, colour: bool) -> String {
 #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub(crate) fn trend(answer: &Value) -> Option<String> {
     let sizes = answer["trend"].as_array().filter(|sizes| sizes.len() > 1 && !answer["chip"].is_null())?;
-    let mut line = "size:".to_owned();
+    let mut line = "size in bytes:".to_owned();
     let mut before = None;
     for entry in sizes {
         let size = entry["size"].as_u64()?;
@@ -149,7 +153,6 @@ pub(crate) fn trend(answer: &Value) -> Option<String> {
         }
         before = Some(size);
     }
-    line.push_str(" bytes");
     Some(line)
 }
 
@@ -167,7 +170,7 @@ mod tests {
         let mut sizes = json!({"chip": "esp32", "trend": [
             {"version": "1.0.0", "size": 1_000_000}, {"version": "1.1.0", "size": 1_100_000}, {"version": null, "size": 990_000},
         ]});
-        let line = "size: 1.0.0 1,000,000 → 1.1.0 1,100,000 (+10.0 %) → this one 990,000 (-10.0 %) bytes";
+        let line = "size in bytes: 1.0.0 1,000,000 → 1.1.0 1,100,000 (+10.0 %) → this one 990,000 (-10.0 %)";
         assert_eq!(trend(&sizes).as_deref(), Some(line));
         sizes["chip"] = Value::Null;
         assert_eq!(trend(&sizes), None, "a text file has no place in it");

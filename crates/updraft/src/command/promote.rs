@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use contract::ChannelName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::command::target::{self, Target, TargetArgs, VersionArgs};
 use crate::output;
@@ -29,7 +29,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (product, version, channel) = (&args.what.of.product, &args.what.version, &args.channel);
     match args.target.open().await? {
         Target::Server(server) => {
-            server.put(&["products", product, "channels", channel], &json!({"version": version})).await?;
+            let is_it = |answer: &Value| {
+                answer["name"] == channel.as_str()
+                    && answer["version"].as_str().and_then(|is| is.parse().ok()).as_ref() == Some(version)
+            };
+            let path = ["products", product, "channels", channel];
+            server.put(&path, &json!({"version": version}), is_it).await?;
         }
         Target::Store(store) => {
             store.promote(product, version, channel).await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::{Attempt, Publication, Store};
 
 use crate::api_client::ApiClient;
-use crate::command::gate::{self, AllowArgs};
+use crate::command::gate::{self, AllowArgs, Asked};
 use crate::command::image;
 use crate::command::publish::rollout::Rollout;
 use crate::command::publish::wait::{Outcome, Patience, Watch};
@@ -118,7 +118,7 @@ fn say(args: &Args, target: &Target, answer: &Value) {
     let (product, version) = (&args.of.product, output::cell(&answer["version"]));
     println!(
         "{product} {version} is published{}: {} bytes, sha256 {}",
-        if answer["decision"] == "unchanged" { " already, with these bytes" } else { "" },
+        if answer["decision"] == "unchanged" { " already, with the same content" } else { "" },
         output::bytes(&answer["size"]),
         output::cell(&answer["sha256"])
     );
@@ -181,7 +181,14 @@ async fn through_server(
     query.extend(publication.requires.as_ref().map(|requires| ("requires", requires.as_str())));
     query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
     query.extend(args.promote.as_ref().map(|channel| ("promote", channel.as_str())));
-    gate::upload(server, &["products", &args.of.product, "releases"], &query, &image).await
+    let asked = Asked {
+        product: &publication.product,
+        version: publication.version.as_ref(),
+        image: &image,
+        promote: args.promote.as_ref(),
+        good: gate::PUBLISHED,
+    };
+    gate::upload(server, &["products", &args.of.product, "releases"], &query, &asked).await
 }
 
 async fn into_store(

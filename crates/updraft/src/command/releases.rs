@@ -25,7 +25,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let product = &args.of.product;
     let items = match args.target.open().await? {
-        Target::Server(server) => server.list(&["products", product, "releases"], &[]).await?,
+        Target::Server(server) => {
+            let is_release = |item: &Value| output::is_version(&item["version"]) && item["size"].is_u64();
+            server.list(&["products", product, "releases"], &[], is_release).await?
+        }
         Target::Store(store) => in_store(&store, product).await?,
     };
     if args.json {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::api_client::server_url;
+use crate::api_client::{self, ApiClient, server_url};
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use contract::{DeviceId, ProductName, Version};
 use image::build::Build;
 use image::{Behaviour, Chip};
-use serde::Deserialize;
+use reqwest::StatusCode;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -237,40 +237,28 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     std::io::Write::write_all(&mut options.open(path)?, text.as_bytes())
 }
 
-#[derive(Deserialize)]
-struct Registered {
-    mqtt_password: String,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    detail: Option<String>,
-}
-
 async fn register(
     server: &Url,
     token: &str,
     id: &DeviceId,
     product: Option<&ProductName>,
 ) -> anyhow::Result<String> {
-    let url = server.join("/api/v1/devices").context("the server's URL")?;
     let mut body = serde_json::json!({ "id": id });
     if let Some(product) = product {
         body["product"] = serde_json::json!(product);
     }
-    let response = reqwest::Client::new().post(url).bearer_auth(token).json(&body).send().await;
-    let response = response.with_context(|| format!("the server at {server} does not answer"))?;
-    let status = response.status();
-    if status.is_success() {
-        let registered: Registered = response.json().await.context("the server's answer")?;
-        return Ok(registered.mqtt_password);
-    }
-    let problem: Option<Problem> = response.json().await.ok();
-    let why = problem.and_then(|problem| problem.detail).unwrap_or_else(|| format!("it answered {status}"));
-    let next = if status == reqwest::StatusCode::CONFLICT {
-        " If it was registered before, give its password with --password, or other ids with --id."
-    } else {
-        ""
+    let client = ApiClient::new(server, Some(token))?;
+    let registered =
+        client.post(&["devices"], &body, |it| it["id"] == id.as_str() && it["mqtt_password"].is_string());
+    let error = match registered.await {
+        Ok(registered) => return Ok(registered["mqtt_password"].as_str().unwrap_or_default().to_owned()),
+        Err(error) => error,
     };
-    bail!("{id} was not registered: {why}{next}")
+    let next = match api_client::status(&error) {
+        Some(StatusCode::CONFLICT) => {
+            " If it was registered before, give its password with --password, or other ids with --id."
+        }
+        _ => "",
+    };
+    bail!("{id} was not registered: {error:#}{next}")
 }

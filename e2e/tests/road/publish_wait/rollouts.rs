@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use tokio::task::JoinHandle;
 
 /// What it takes from whoever has a token of its own.
@@ -158,7 +159,7 @@ fn in_seconds(seconds: u64) -> String {
 
 async fn publish(
     State(state): Shared,
-    Path(_): Path<String>,
+    Path(product): Path<String>,
     Query(query): Query<HashMap<String, String>>,
     headers: HeaderMap,
     image: axum::body::Bytes,
@@ -172,8 +173,9 @@ async fn publish(
     let is_new = state.releases.insert(version.clone());
     state.uploads.push(version.clone());
     let decision = if is_new { "published" } else { "unchanged" };
-    let answer = json!({"decision": decision, "version": version, "size": image.len(), "sha256": null, "url": null,
-        "findings": [], "trend": [], "rollout": "not this one"});
+    let sha256 = crate::promise_1_real_images::hex(&sha2::Sha256::digest(&image));
+    let answer = json!({"decision": decision, "product": product, "version": version, "size": image.len(),
+        "sha256": sha256, "url": null, "promoted": query.get("promote"), "findings": [], "trend": [], "rollout": "not this one"});
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 

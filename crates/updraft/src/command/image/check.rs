@@ -8,7 +8,7 @@ use contract::Version;
 use serde_json::Value;
 use store::Publication;
 
-use crate::command::gate::{self, AllowArgs};
+use crate::command::gate::{self, AllowArgs, Asked};
 use crate::command::target::{ProductArg, Target, TargetArgs};
 use crate::output;
 
@@ -76,5 +76,12 @@ async fn judged(target: &Target, publication: &Publication, image: &Bytes) -> an
     query.extend(publication.version.as_ref().map(|version| ("version", version.as_str())));
     query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
     let path = ["products", &publication.product, "releases", "check"];
-    gate::upload(server, &path, &query, image).await
+    let asked = Asked {
+        product: &publication.product,
+        version: publication.version.as_ref(),
+        image,
+        promote: None,
+        good: gate::PASSED,
+    };
+    gate::upload(server, &path, &query, &asked).await
 }

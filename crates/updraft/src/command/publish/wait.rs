@@ -49,6 +49,13 @@ pub(super) struct Outcome {
     pub(super) failure: Option<String>,
 }
 
+/// What is done when the server says that it is busy: the wait for the verdict asks again by itself.
+#[derive(Clone, Copy)]
+enum Busy {
+    Wait,
+    Say,
+}
+
 /// The newest rollout of a version, and how the last look at it went.
 #[derive(Default)]
 struct Seen {
@@ -68,7 +75,7 @@ impl<'a> Watch<'a> {
         let mut watch = Self { server, product, patience, ended: BTreeSet::new() };
         let mut ended = BTreeSet::new();
         let looked = watch
-            .each(|rollout| {
+            .each(Busy::Wait, |rollout| {
                 if rollout.verdict() != Verdict::Open {
                     ended.insert(rollout.id);
                 }
@@ -141,7 +148,7 @@ impl<'a> Watch<'a> {
     /// The newest rollout of exactly this version.
     async fn newest(&self, version: &Version, was_there: bool) -> anyhow::Result<Option<Rollout>> {
         let mut newest: Option<Rollout> = None;
-        self.each(|rollout| {
+        self.each(Busy::Say, |rollout| {
             // `==` is of precedence, for which 1.0.0+a is 1.0.0+b.
             let is_of_it = rollout.version.as_str() == version.as_str();
             let counts = was_there || !self.ended.contains(&rollout.id);
@@ -154,15 +161,17 @@ impl<'a> Watch<'a> {
     }
 
     /// Each of the product's rollouts, page by page.
-    async fn each(&self, mut with: impl FnMut(Rollout)) -> anyhow::Result<()> {
+    async fn each(&self, busy: Busy, mut with: impl FnMut(Rollout)) -> anyhow::Result<()> {
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES_MAX {
             let query: Vec<_> = cursor.as_deref().map(|cursor| ("cursor", cursor)).into_iter().collect();
-            let page = self.server.get(&["products", self.product, "rollouts"], &query).await?;
-            let Some(items) = page["items"].as_array() else {
-                return Err(Failure::unanswered("The server's answer is not a list of rollouts.").into());
+            let path = ["products", self.product, "rollouts"];
+            let is_page = |page: &Value| page["items"].is_array();
+            let page = match busy {
+                Busy::Wait => self.server.get(&path, &query, is_page).await?,
+                Busy::Say => self.server.look(&path, &query, is_page).await?,
             };
-            items.iter().filter_map(Rollout::read).for_each(&mut with);
+            page["items"].as_array().into_iter().flatten().filter_map(Rollout::read).for_each(&mut with);
             match &page["next"] {
                 Value::String(next) => cursor = Some(next.clone()),
                 _ => return Ok(()),

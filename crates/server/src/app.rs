@@ -40,6 +40,7 @@ pub(crate) use messages::settle;
 pub(crate) use slots::{SLOT_SIZES, Taught};
 
 use self::oidc::Issuers;
+use check::Damage;
 use health::Health;
 use messages::Strangers;
 use online::Online;
@@ -162,6 +163,7 @@ struct Inner {
     health: Health,
     strangers: Strangers,
     issuers: Issuers,
+    damage: Damage,
     /// Both are set late, since they call the App.
     mqtt: OnceLock<Mqtt>,
     embedded: Mutex<Option<Arc<Embedded>>>,
@@ -200,6 +202,7 @@ impl App {
                 health: Health::default(),
                 strangers: Strangers::default(),
                 issuers,
+                damage: Damage::default(),
                 events,
                 mqtt: OnceLock::new(),
                 embedded: Mutex::default(),
@@ -249,6 +252,10 @@ impl App {
 
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.inner.catalog
+    }
+
+    fn damage(&self) -> &Damage {
+        &self.inner.damage
     }
 
     pub(crate) fn announce(&self) -> &Events {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use url::Url;
 
 use crate::broker::Embedded;
@@ -36,6 +36,7 @@ pub(crate) use self::oidc::Admission;
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
 pub(crate) use auth::{digest, random_secret};
 pub use firmware::Upload;
+pub(crate) use firmware::WRITE_PATIENCE;
 pub(crate) use messages::settle;
 pub(crate) use slots::{SLOT_SIZES, Taught};
 
@@ -164,6 +165,7 @@ struct Inner {
     strangers: Strangers,
     issuers: Issuers,
     damage: Damage,
+    promotions: Arc<Semaphore>,
     /// Both are set late, since they call the App.
     mqtt: OnceLock<Mqtt>,
     embedded: Mutex<Option<Arc<Embedded>>>,
@@ -203,6 +205,7 @@ impl App {
                 strangers: Strangers::default(),
                 issuers,
                 damage: Damage::default(),
+                promotions: Arc::new(Semaphore::new(firmware::PROMOTIONS_MAX)),
                 events,
                 mqtt: OnceLock::new(),
                 embedded: Mutex::default(),

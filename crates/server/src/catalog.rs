@@ -1,7 +1,7 @@
 //! What the store holds, for showing: per product its releases, channels and blocked list, read in the
 //! background. A decision never looks here, and nobody who asks waits long for a bucket that does not answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ struct Inner {
     troubles: Mutex<BTreeMap<Option<ProductName>, String>>,
     /// When a product that is not known was last looked for.
     sought: Mutex<Option<Instant>>,
+    /// Products that this server has written to, and not read since.
+    expected: Mutex<BTreeSet<ProductName>>,
 }
 
 /// `None` until it is done.
@@ -76,6 +78,7 @@ impl Catalog {
                 [(None, "The store is still being read; ask again in a moment.".to_owned())].into(),
             ),
             sought: Mutex::default(),
+            expected: Mutex::default(),
         }))
     }
 
@@ -155,11 +158,24 @@ impl Catalog {
         outcome
     }
 
+    /// Notes that a product was written to, and what it holds now could not be read yet: it is looked for whenever it is
+    /// asked for.
+    pub(crate) fn expect(&self, product: &ProductName) {
+        if self.product(product).is_none() {
+            locked(&self.0.expected).insert(product.clone());
+        }
+    }
+
+    /// Whether it was written to and not read since.
+    pub(crate) fn is_expected(&self, product: &ProductName) -> bool {
+        locked(&self.0.expected).contains(product)
+    }
+
     /// Looks for a product that is not known, but only once in so long, whatever names are asked for: else a listing could
     /// be had for the asking. The error says why the bucket, or this product, is not known.
     pub(crate) async fn seek(&self, product: &ProductName, every: Duration) -> Result<(), String> {
         let now = Instant::now();
-        let is_due = {
+        let is_due = self.is_expected(product) || {
             let mut sought = locked(&self.0.sought);
             let is_due = sought.is_none_or(|last| now - last >= every);
             if is_due {
@@ -201,6 +217,7 @@ impl Inner {
             })
         });
         self.put(product, shelf?);
+        locked(&self.expected).remove(product);
         self.note(Some(product), None);
         Ok(())
     }

@@ -226,8 +226,31 @@ async fn names_that_nobody_knows_are_looked_for_once_in_a_while() {
     assert_eq!(app.releases(&product("early")).await.expect("found").len(), 1);
     let late = app.releases(&product("late")).await;
     assert!(matches!(late, Err(AppError::NotFound(_))), "{late:?}");
-    app.refresh(&product("late")).await.expect("read");
+    // Blocking is for emergencies, and who may block may look.
+    app.block(&product("late"), &"1.0.0".parse().expect("a version"), "it loops").await.expect("blocked");
+    let nowhere = app.block(&product("nowhere"), &"1.0.0".parse().expect("a version"), "it loops").await;
+    assert!(matches!(nowhere, Err(AppError::NotFound(_))), "{nowhere:?}");
     assert_eq!(app.releases(&product("late")).await.expect("found").len(), 1);
+    put(folder.path(), "later/releases/v1.0.0", "1.0.0");
+    app.refresh(&product("later")).await.expect("read");
+    assert_eq!(app.releases(&product("later")).await.expect("found").len(), 1);
+}
+
+#[tokio::test]
+async fn a_product_of_another_program_is_unblocked_and_promoted_at_once() {
+    let (folder, app) = handed("").await;
+    app.catalog().refresh_all().await.expect("nothing there");
+    app.releases(&product("nowhere")).await.expect_err("the look of this while is used up");
+    put(folder.path(), "late/releases/v1.0.0", "1.0.0");
+    let list = r#"{"blocked_versions":["1.0.0"],"reason":{}}"#;
+    let rollback = folder.path().join("store/late/rollback");
+    std::fs::create_dir_all(&rollback).expect("made");
+    std::fs::write(rollback.join("blocked_versions.json"), list).expect("written");
+    let (product, version) = (product("late"), "1.0.0".parse().expect("a version"));
+    app.unblock(&product, &version).await.expect("unblocked");
+    rig::put(&folder.path().join("store/other/releases/v1.0.0"), "1.0.0", "other", json!({}));
+    let other = "other".parse().expect("a product");
+    app.promote(&other, &version, &contract::ChannelName::production()).await.expect("promoted");
 }
 
 /// What `product.json` says of the smallest slot.

@@ -1,0 +1,231 @@
+//! A bucket that can be made to wait, and what becomes of those who wait for it and of those who leave.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use image::{Chip, build::Build};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result,
+};
+use tokio::sync::watch;
+
+use super::*;
+
+/// What waits until it is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Nothing,
+    /// Images on their way into the bucket.
+    Images,
+    /// Every write.
+    Writes,
+    /// Every listing, from the first `version.txt` on.
+    Listings,
+}
+
+/// A bucket in memory.
+#[derive(Debug)]
+struct Held {
+    objects: InMemory,
+    hold: watch::Sender<Hold>,
+    is_published: AtomicBool,
+    /// Images that came.
+    images: AtomicUsize,
+    /// Writes that came while all were held.
+    writes: AtomicUsize,
+}
+
+impl Held {
+    async fn wait(&self, what: Hold) {
+        self.hold.subscribe().wait_for(|hold| *hold != what).await.expect("the sender is here");
+    }
+
+    async fn wait_to_list(&self) {
+        if self.is_published.load(Ordering::Relaxed) {
+            self.wait(Hold::Listings).await;
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a bucket that waits")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Held {
+    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if to.as_ref().ends_with("/firmware.bin") {
+            self.images.fetch_add(1, Ordering::Relaxed);
+            self.wait(Hold::Images).await;
+        }
+        if *self.hold.borrow() == Hold::Writes {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            self.wait(Hold::Writes).await;
+        }
+        // What it keeps is a copy, as on the other end of a line.
+        let kept = Bytes::copy_from_slice(&payload.iter().flatten().copied().collect::<Vec<u8>>());
+        drop(payload);
+        let put = self.objects.put_opts(to, kept.into(), options).await;
+        if to.as_ref().ends_with("/version.txt") {
+            self.is_published.store(true, Ordering::Relaxed);
+        }
+        put
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(to, options).await
+    }
+
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        self.objects.get_opts(from, options).await
+    }
+
+    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.objects.delete_stream(all)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.wait_to_list().await;
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
+}
+
+/// An App on such a bucket, which is S3 to it: there writers do not wait for each other.
+async fn held_app() -> (tempfile::TempDir, App, Arc<Held>) {
+    let held = Arc::new(Held {
+        objects: InMemory::new(),
+        hold: watch::Sender::new(Hold::Nothing),
+        is_published: AtomicBool::default(),
+        images: AtomicUsize::default(),
+        writes: AtomicUsize::default(),
+    });
+    let between = Arc::clone(&held);
+    let (folder, app) = handed("").await;
+    let store = Store::open("s3://bucket?region=eu-central-1", store::Options::default());
+    let store = store.await.expect("opens").through(move |_| between);
+    let parts = Parts {
+        config: app.config().clone(),
+        public_url: app.public_url().clone(),
+        db: app.db().clone(),
+        store,
+        url_key: [1; 32],
+    };
+    (folder, App::new(parts), held)
+}
+
+fn lamp() -> contract::ProductName {
+    "lamp".parse().expect("a product")
+}
+
+fn version(text: &str) -> contract::Version {
+    text.parse().expect("a version")
+}
+
+fn an_image(version: &str) -> Bytes {
+    Build::new(Chip::Esp32S3, version).bytes().into()
+}
+
+#[tokio::test]
+async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
+    let (_folder, app, held) = held_app().await;
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    app.publish(&lamp(), &upload, an_image("1.0.0")).await.expect("published");
+    let (production, product) = (contract::ChannelName::production(), lamp());
+    held.hold.send_replace(Hold::Writes);
+    let soon = || tokio::time::Instant::now() + Duration::from_millis(50);
+    let (promoting, version) = (app.clone(), version("1.0.0"));
+    let answer = app.see_through(soon(), "promoting 1.0.0".to_owned(), async move {
+        promoting.promote(&lamp(), &version, &contract::ChannelName::production()).await
+    });
+    let error = answer.await.expect_err("it is not known yet");
+    assert!(matches!(error, AppError::StoreUnavailable(_)), "{error:?}");
+    assert!(error.to_string().contains("over promoting 1.0.0. It goes on: look again"), "{error}");
+    // Who asks and leaves has it done too.
+    let blocking = app.clone();
+    let block = tokio::spawn(async move {
+        blocking.block(&lamp(), &"0.9.0".parse().expect("a version"), "it loops").await
+    });
+    rig::until("both are being written", || async { held.writes.load(Ordering::Relaxed) == 2 }).await;
+    block.abort();
+    assert!(block.await.expect_err("it left").is_cancelled());
+    held.hold.send_replace(Hold::Nothing);
+    rig::until("it is promoted", || async {
+        app.store().channel(&product, &production).await.expect("answers").is_some()
+    })
+    .await;
+    rig::until("it is blocked, and shown", || async {
+        !app.blocked(&product).await.expect("read").items.is_empty()
+    })
+    .await;
+}
+
+/// Each has an image in memory.
+#[tokio::test]
+async fn releases_are_promoted_a_few_at_a_time_whoever_leaves() {
+    let (_folder, app, held) = held_app().await;
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        let upload = Upload { version: version.parse().ok(), ..Upload::default() };
+        app.publish(&lamp(), &upload, an_image(version)).await.expect("published");
+    }
+    let published = held.images.load(Ordering::Relaxed);
+    held.hold.send_replace(Hold::Images);
+    let promote = |version: &'static str| {
+        let app = app.clone();
+        tokio::spawn(async move {
+            app.promote(&lamp(), &version.parse().expect("a version"), &"beta".parse().expect("a name")).await
+        })
+    };
+    let hasty = [promote("1.0.0"), promote("1.1.0")];
+    rig::until("two are being copied", || async { held.images.load(Ordering::Relaxed) == published + 2 })
+        .await;
+    for client in hasty {
+        client.abort();
+        assert!(client.await.expect_err("it left").is_cancelled());
+    }
+    assert_eq!(app.inner.promotions.available_permits(), 0, "they are being copied still");
+    let late = promote("1.2.0");
+    held.hold.send_replace(Hold::Nothing);
+    late.await.expect("ends").expect("promoted");
+    rig::until("all are done", || async {
+        app.inner.promotions.available_permits() == firmware::PROMOTIONS_MAX
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_product_that_was_published_here_is_never_unknown() {
+    let (_folder, app, held) = held_app().await;
+    app.catalog().refresh_all().await.expect("nothing there");
+    held.hold.send_replace(Hold::Listings);
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    app.publish(&lamp(), &upload, an_image("1.0.0")).await.expect("published");
+    for _ in 0..2 {
+        let error = app.releases(&lamp()).await.expect_err("the bucket does not tell");
+        assert!(matches!(error, AppError::StoreUnavailable(_)), "{error}");
+    }
+    app.block(&lamp(), &version("1.0.0"), "it loops").await.expect("whatever the bucket tells");
+    held.hold.send_replace(Hold::Nothing);
+    rig::until("it is shown", || async { app.releases(&lamp()).await.is_ok_and(|list| list.len() == 1) })
+        .await;
+    assert!(app.release(&lamp(), &version("1.0.0")).await.expect("known").blocked);
+}

@@ -13,6 +13,7 @@ pub mod health;
 pub mod login;
 pub mod problem;
 pub mod releases;
+pub(crate) mod upload;
 
 /// The OpenAPI document without its paths; the router adds those.
 #[derive(OpenApi)]

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use async_trait::async_trait;
+use axum::extract::State;
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use image::{Chip, build::Build};
@@ -14,8 +16,11 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::api;
+use crate::router::{UPLOADS_MAX, Web};
 
 /// What waits until it is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +148,44 @@ fn version(text: &str) -> contract::Version {
 
 fn an_image(version: &str) -> Bytes {
     Build::new(Chip::Esp32S3, version).bytes().into()
+}
+
+/// What the API does with an upload.
+async fn upload(web: Web, version: String) -> u16 {
+    let query = serde_json::from_value(json!({ "version": version, "allow": "lower-version" }));
+    let answer = api::releases::publish(
+        State(web),
+        api::extract::Path(lamp()),
+        api::extract::Query(query.expect("a query")),
+        axum::extract::Request::new(an_image(&version).into()),
+    );
+    answer.await.into_response().status().as_u16()
+}
+
+#[tokio::test]
+async fn an_image_keeps_its_place_for_as_long_as_anybody_has_it() {
+    let (_folder, app, held) = held_app().await;
+    let web = Web::new(app, CancellationToken::new());
+    held.hold.send_replace(Hold::Images);
+    let places = || web.uploads.available_permits();
+    let mut clients: Vec<_> =
+        (0..UPLOADS_MAX).map(|n| tokio::spawn(upload(web.clone(), format!("1.{n}.0")))).collect();
+    rig::until("as many images as may be are on their way", || async {
+        held.images.load(Ordering::Relaxed) == UPLOADS_MAX
+    })
+    .await;
+    for client in clients.drain(..) {
+        client.abort();
+        assert!(client.await.expect_err("it left").is_cancelled());
+    }
+    assert_eq!(places(), 0, "who sent them has left, and the store has them still");
+    let late: Vec<_> =
+        (0..UPLOADS_MAX).map(|n| tokio::spawn(upload(web.clone(), format!("2.{n}.0")))).collect();
+    held.hold.send_replace(Hold::Nothing);
+    for client in late {
+        assert_eq!(client.await.expect("answered"), 201);
+    }
+    rig::until("all places are free again", || async { places() == UPLOADS_MAX }).await;
 }
 
 #[tokio::test]

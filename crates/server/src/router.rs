@@ -19,7 +19,10 @@ use crate::api::problem::Problem;
 use crate::api::{self, devices, events, firmware, health, login, releases, upload::UPLOAD_PATIENCE};
 use crate::app::{App, WRITE_PATIENCE};
 use crate::dashboard;
-use crate::session::{self, LoginRate, knocks::Knocks};
+use crate::session::{
+    self,
+    knocks::{Knocks, LoginRate},
+};
 
 /// The largest image taken: the flash of the largest chip.
 pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -49,8 +52,8 @@ impl Web {
     pub(crate) fn new(app: App, shutdown: CancellationToken) -> Self {
         Self {
             app,
-            logins: Arc::default(),
-            knocks: Arc::default(),
+            logins: Arc::new(LoginRate::new()),
+            knocks: Arc::new(Knocks::of_publishers()),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             shutdown,

@@ -337,9 +337,32 @@ async fn log_in_gives_a_session_log_out_ends_it_and_guessing_is_slow() {
         problem(answer, StatusCode::UNAUTHORIZED).await;
     }
     for answer in slowed {
-        assert!(answer.headers().contains_key("retry-after"));
+        let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=5).contains(&wait), "{wait}");
         problem(answer, StatusCode::TOO_MANY_REQUESTS).await;
     }
+}
+
+#[tokio::test]
+async fn who_guesses_passwords_behind_a_proxy_locks_out_nobody_else() {
+    let house = House::open().await;
+    let first = house.running.first_login().unwrap();
+    let login = async |from: &str, password: &str| {
+        let request = house.nobody().request(Method::POST, "/api/v1/login").header("x-forwarded-for", from);
+        request.json(&json!({"name": first.user, "password": password})).send().await.unwrap()
+    };
+    let mut guesses = 0;
+    while login("198.51.100.1", "guess").await.status() != 429 {
+        guesses += 1;
+        assert!(guesses < 1000, "never stopped");
+    }
+    assert!(guesses >= 10, "{guesses}");
+    assert_eq!(login("198.51.100.1", &first.password).await.status(), 429);
+    assert_eq!(login("198.51.100.2", &first.password).await.status(), 200);
+    let page = house.nobody().request(Method::POST, "/login").header("x-forwarded-for", "198.51.100.1");
+    let page = page.header("content-type", "application/x-www-form-urlencoded");
+    let page = page.body("name=admin&password=guess").send().await.unwrap();
+    assert_eq!((page.status().as_u16(), page.headers().contains_key("retry-after")), (429, true));
 }
 
 #[tokio::test]

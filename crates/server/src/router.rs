@@ -65,7 +65,8 @@ impl Web {
 pub fn router(app: App, shutdown: CancellationToken) -> Router {
     let prefix = own_prefix(app.public_url().path()).map(str::to_owned);
     let web = Web::new(app, shutdown);
-    let (api, document) = api_routes().split_for_parts();
+    let (api, mut document) = api_routes().split_for_parts();
+    api::answers::complete(&mut document);
     let routes = api
         .merge(dashboard_routes())
         .route("/metrics", get(health::metrics))

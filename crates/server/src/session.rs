@@ -141,7 +141,8 @@ async fn need(right: Right, request: Request, next: Next) -> Response {
     }
 }
 
-fn is_public(path: &str) -> bool {
+/// Whether a path answers without credentials.
+pub(crate) fn is_public(path: &str) -> bool {
     PUBLIC.iter().any(|public| if public.ends_with('/') { path.starts_with(public) } else { path == *public })
 }
 

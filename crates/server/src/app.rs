@@ -78,6 +78,9 @@ pub enum AppError {
     /// The store did not answer (503).
     #[error("{0}")]
     StoreUnavailable(String),
+    /// The store takes longer than anybody waits, and what was asked goes on (503).
+    #[error("{0}")]
+    GoesOn(String),
     /// Ours; the sentence does not leave the log (500).
     #[error(transparent)]
     Internal(#[from] anyhow::Error),

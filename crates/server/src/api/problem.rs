@@ -92,7 +92,9 @@ impl From<AppError> for Problem {
             AppError::Refused(_) | AppError::Gate { .. } => StatusCode::CONFLICT,
             AppError::Forbidden(_) => StatusCode::FORBIDDEN,
             AppError::Unproven(_) => StatusCode::UNAUTHORIZED,
-            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) | AppError::GoesOn(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             AppError::Internal(source) => {
                 tracing::error!(error = format!("{source:#}"), "request failed");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");

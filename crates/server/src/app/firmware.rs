@@ -266,7 +266,7 @@ impl App {
         what: String,
         task: impl Future<Output = Result<T, AppError>> + Send + 'static,
     ) -> Result<T, AppError> {
-        let slow = AppError::StoreUnavailable(format!(
+        let slow = AppError::GoesOn(format!(
             "The store takes its time over {what}. It goes on: look again in a minute, and ask again if it is not done then."
         ));
         let done = tokio::spawn(async move {
@@ -290,7 +290,7 @@ impl App {
     pub async fn refresh(&self, product: &ProductName) -> Result<(), AppError> {
         match self.catalog().refresh(product).await {
             Ok(Refreshed::Done) => Ok(()),
-            Ok(Refreshed::GoesOn) => Err(AppError::StoreUnavailable(too_slow())),
+            Ok(Refreshed::GoesOn) => Err(AppError::GoesOn(too_slow())),
             Err(error) => Err(AppError::StoreUnavailable(error.to_string())),
         }
     }

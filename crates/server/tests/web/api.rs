@@ -105,7 +105,7 @@ async fn every_answer_is_in_the_document() {
                 // Who is refused may not read it all.
                 let Ok(answer) = request.body(body.clone()).send().await else { continue };
                 let status = answer.status().as_u16();
-                assert!(statuses.contains(&status), "{method} {path} with {:.30}: {status}", body);
+                assert!(statuses.contains(&status), "{method} {path} with {body:.30}: {status}");
                 seen.insert(status);
             }
         }

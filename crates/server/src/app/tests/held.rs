@@ -201,7 +201,7 @@ async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
         promoting.promote(&lamp(), &version, &contract::ChannelName::production()).await
     });
     let error = answer.await.expect_err("it is not known yet");
-    assert!(matches!(error, AppError::StoreUnavailable(_)), "{error:?}");
+    assert!(matches!(error, AppError::GoesOn(_)), "{error:?}");
     assert!(error.to_string().contains("over promoting 1.0.0. It goes on: look again"), "{error}");
     // Who asks and leaves has it done too.
     let blocking = app.clone();

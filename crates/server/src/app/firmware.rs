@@ -289,6 +289,11 @@ impl App {
     /// Forget what is cached for showing, so that a change made by another program is seen at once.
     pub async fn refresh(&self, product: &ProductName) -> Result<(), AppError> {
         match self.catalog().refresh(product).await {
+            Ok(Refreshed::Done) if self.catalog().product(product).is_some() => Ok(()),
+            // A misspelt name in whatever calls this would otherwise look fine for ever.
+            Ok(Refreshed::Done) if device::count(self.db(), Some(product)).await? == 0 => {
+                Err(AppError::NotFound(format!("There is no product {product} in the store.")))
+            }
             Ok(Refreshed::Done) => Ok(()),
             Ok(Refreshed::GoesOn) => Err(AppError::GoesOn(too_slow())),
             Err(error) => Err(AppError::StoreUnavailable(error.to_string())),

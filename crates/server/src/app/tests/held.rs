@@ -32,6 +32,8 @@ enum Hold {
     Writes,
     /// Every listing, from the first `version.txt` on.
     Listings,
+    /// Every listing of this product.
+    Product(&'static str),
 }
 
 /// A bucket in memory.
@@ -107,6 +109,12 @@ impl ObjectStore for Held {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.wait_to_list().await;
+        let hold = *self.hold.borrow();
+        if let (Hold::Product(held), Some(of)) = (hold, prefix)
+            && of.parts().next().is_some_and(|product| product.as_ref() == held)
+        {
+            self.wait(hold).await;
+        }
         self.objects.list_with_delimiter(prefix).await
     }
 
@@ -253,6 +261,34 @@ async fn releases_are_promoted_a_few_at_a_time_whoever_leaves() {
         app.inner.promotions.available_permits() == firmware::PROMOTIONS_MAX
     })
     .await;
+}
+
+/// What tells the server of a change has to be answered, whatever else is being read just then.
+#[tokio::test]
+async fn one_product_is_read_anew_whatever_the_others_take() {
+    let (_folder, app, held) = held_app().await;
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    let slow = "slow".parse().expect("a product");
+    for product in [&lamp(), &slow] {
+        app.publish(product, &upload, an_image("1.0.0")).await.expect("published");
+    }
+    held.hold.send_replace(Hold::Product("slow"));
+    let all = app.clone();
+    let all = tokio::spawn(async move { all.catalog().refresh_all().await });
+    rig::until("the other one is being read", || async { held.hold.receiver_count() == 1 }).await;
+    let by_another =
+        store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
+    app.store().publish(&by_another, an_image("1.1.0"), &|_| {}).await.expect("published");
+    app.refresh(&lamp()).await.expect("at once");
+    let shown = app.releases(&lamp()).await.expect("known");
+    assert_eq!(shown.first().map(|release| &release.version), Some(&version("1.1.0")));
+    let error = app.refresh(&slow).await.expect_err("this one takes its time");
+    assert!(matches!(error, AppError::StoreUnavailable(_)), "{error}");
+    held.hold.send_replace(Hold::Nothing);
+    all.await.expect("ends").expect("all is read");
+    app.refresh(&slow).await.expect("now it answers");
+    let error = app.refresh(&"lmap".parse().expect("a product")).await.expect_err("misspelt");
+    assert!(matches!(error, AppError::NotFound(_)), "{error}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub mod command;
 pub mod device;
 pub mod flash;
 pub mod folder;
+pub mod front;
 pub mod images;
 pub mod job;
 pub mod mosquitto;

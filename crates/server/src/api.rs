@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+pub(crate) mod answers;
 pub mod devices;
 pub mod events;
 pub(crate) mod extract;
@@ -13,6 +14,7 @@ pub mod health;
 pub mod login;
 pub mod problem;
 pub mod releases;
+pub(crate) mod upload;
 
 /// The OpenAPI document without its paths; the router adds those.
 #[derive(OpenApi)]

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use url::Url;
 
 use crate::broker::Embedded;
@@ -36,10 +36,12 @@ pub(crate) use self::oidc::Admission;
 pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
 pub(crate) use auth::{digest, random_secret};
 pub use firmware::Upload;
+pub(crate) use firmware::WRITE_PATIENCE;
 pub(crate) use messages::settle;
 pub(crate) use slots::{SLOT_SIZES, Taught};
 
 use self::oidc::Issuers;
+use check::Damage;
 use health::Health;
 use messages::Strangers;
 use online::Online;
@@ -76,6 +78,9 @@ pub enum AppError {
     /// The store did not answer (503).
     #[error("{0}")]
     StoreUnavailable(String),
+    /// The store takes longer than anybody waits, and what was asked goes on (503).
+    #[error("{0}")]
+    GoesOn(String),
     /// Ours; the sentence does not leave the log (500).
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
@@ -162,6 +167,8 @@ struct Inner {
     health: Health,
     strangers: Strangers,
     issuers: Issuers,
+    damage: Damage,
+    promotions: Arc<Semaphore>,
     /// Both are set late, since they call the App.
     mqtt: OnceLock<Mqtt>,
     embedded: Mutex<Option<Arc<Embedded>>>,
@@ -200,6 +207,8 @@ impl App {
                 health: Health::default(),
                 strangers: Strangers::default(),
                 issuers,
+                damage: Damage::default(),
+                promotions: Arc::new(Semaphore::new(firmware::PROMOTIONS_MAX)),
                 events,
                 mqtt: OnceLock::new(),
                 embedded: Mutex::default(),
@@ -249,6 +258,10 @@ impl App {
 
     pub(crate) fn catalog(&self) -> &Catalog {
         &self.inner.catalog
+    }
+
+    fn damage(&self) -> &Damage {
+        &self.inner.damage
     }
 
     pub(crate) fn announce(&self) -> &Events {

@@ -1,11 +1,12 @@
 //! What the store holds, for showing: per product its releases, channels and blocked list, read in the
 //! background. A decision never looks here, and nobody who asks waits long for a bucket that does not answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use contract::{ChannelName, ProductName, Version};
+use futures_util::stream::{self, StreamExt};
 use store::{Blocked, Release, Store, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -16,6 +17,8 @@ use crate::events::Events;
 pub(crate) const REFRESH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long reading one product may take, with all of its small files.
 const READ_PATIENCE: Duration = Duration::from_mins(5);
+/// How many products are read at a time when all are.
+const READS_AT_ONCE: usize = 4;
 
 /// What is known of all products. Clones are the same catalog.
 #[derive(Debug, Clone)]
@@ -26,14 +29,18 @@ struct Inner {
     store: Store,
     events: Events,
     products: RwLock<BTreeMap<ProductName, Arc<Shelf>>>,
-    /// Two refreshes at once could put the older answer over the newer.
-    refreshing: tokio::sync::Mutex<()>,
+    /// Two passes over all of it would only ask for everything twice.
+    passing: tokio::sync::Mutex<()>,
+    /// Who reads a product just now: two at once could put the older answer over the newer.
+    turns: Mutex<BTreeMap<ProductName, Arc<tokio::sync::Mutex<()>>>>,
     /// Refreshes that have not begun: who asks meanwhile waits for the same one.
     waiting: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
     /// Why the bucket, or a product that lies in it, could not be read last.
     troubles: Mutex<BTreeMap<Option<ProductName>, String>>,
     /// When a product that is not known was last looked for.
     sought: Mutex<Option<Instant>>,
+    /// Products that this server has written to, and not read since.
+    expected: Mutex<BTreeSet<ProductName>>,
 }
 
 /// `None` until it is done.
@@ -70,12 +77,14 @@ impl Catalog {
             store,
             events,
             products: RwLock::default(),
-            refreshing: tokio::sync::Mutex::default(),
+            passing: tokio::sync::Mutex::default(),
+            turns: Mutex::default(),
             waiting: Mutex::default(),
             troubles: Mutex::new(
                 [(None, "The store is still being read; ask again in a moment.".to_owned())].into(),
             ),
             sought: Mutex::default(),
+            expected: Mutex::default(),
         }))
     }
 
@@ -96,28 +105,30 @@ impl Catalog {
         names.next().filter(|_| names.next().is_none()).cloned()
     }
 
-    /// Reads everything anew. One product that cannot be read keeps what was known of it.
+    /// Reads everything anew. One product that cannot be read keeps what was known of it. Who asks for a single product
+    /// meanwhile waits for none but that one.
     pub(crate) async fn refresh_all(&self) -> Result<(), StoreError> {
-        let _refreshing = self.0.refreshing.lock().await;
+        let _passing = self.0.passing.lock().await;
         let names = self.0.store.products().await;
         if let Err(error) = &names {
             self.0.note(None, Some(error));
         }
         let names = names?;
+        // Read as the others are: one of them may have come since.
         let gone: Vec<ProductName> =
             self.products().into_keys().filter(|known| !names.contains(known)).collect();
-        for product in gone {
-            self.0.put(&product, None);
-        }
         let is_there = |product: &Option<ProductName>| product.as_ref().is_none_or(|p| names.contains(p));
         locked(&self.0.troubles).retain(|product, _| is_there(product));
-        let mut failure = None;
-        for product in names {
+        let reading = stream::iter(names.into_iter().chain(gone)).map(async |product| {
+            let turn = self.0.turn(&product);
+            let _turn = turn.lock().await;
             let read = self.0.read(&product).await;
             // Noted here only, where the name is one that lies in the bucket: so that there are not any number of them.
             self.0.note(Some(&product), read.as_ref().err());
-            failure = read.err().or(failure);
-        }
+            read.err()
+        });
+        let failure =
+            reading.buffer_unordered(READS_AT_ONCE).fold(None, async |first, next| first.or(next)).await;
         // Not before: until all has been read once, nobody knows what is not there.
         self.0.note(None, None);
         failure.map_or(Ok(()), Err)
@@ -146,7 +157,8 @@ impl Catalog {
         drop(waiting);
         let (inner, product) = (Arc::clone(&self.0), product.clone());
         tokio::spawn(async move {
-            let _refreshing = inner.refreshing.lock().await;
+            let turn = inner.turn(&product);
+            let _turn = turn.lock().await;
             // Whoever asks from here on may have changed something that this reading has passed by.
             locked(&inner.waiting).remove(&product);
             let read = inner.read(&product).await;
@@ -155,11 +167,24 @@ impl Catalog {
         outcome
     }
 
+    /// Notes that a product was written to, and what it holds now could not be read yet: it is looked for whenever it is
+    /// asked for.
+    pub(crate) fn expect(&self, product: &ProductName) {
+        if self.product(product).is_none() {
+            locked(&self.0.expected).insert(product.clone());
+        }
+    }
+
+    /// Whether it was written to and not read since.
+    pub(crate) fn is_expected(&self, product: &ProductName) -> bool {
+        locked(&self.0.expected).contains(product)
+    }
+
     /// Looks for a product that is not known, but only once in so long, whatever names are asked for: else a listing could
     /// be had for the asking. The error says why the bucket, or this product, is not known.
     pub(crate) async fn seek(&self, product: &ProductName, every: Duration) -> Result<(), String> {
         let now = Instant::now();
-        let is_due = {
+        let is_due = self.is_expected(product) || {
             let mut sought = locked(&self.0.sought);
             let is_due = sought.is_none_or(|last| now - last >= every);
             if is_due {
@@ -190,6 +215,13 @@ pub(crate) fn too_slow() -> String {
 }
 
 impl Inner {
+    /// The right to read a product. Only those that somebody has, or waits for, are kept.
+    fn turn(&self, product: &ProductName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = locked(&self.turns);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(product.clone()).or_default())
+    }
+
     async fn read(&self, product: &ProductName) -> Result<(), StoreError> {
         let shelf = timeout(READ_PATIENCE, self.shelf(product)).await.unwrap_or_else(|_| {
             Err(StoreError::Unavailable {
@@ -201,6 +233,7 @@ impl Inner {
             })
         });
         self.put(product, shelf?);
+        locked(&self.expected).remove(product);
         self.note(Some(product), None);
         Ok(())
     }

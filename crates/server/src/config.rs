@@ -10,9 +10,11 @@ use oidc::TrustedPublisher;
 use url::Url;
 
 mod keys;
+mod network;
 mod publishers;
 
 use keys::KEYS;
+pub use network::Network;
 pub use publishers::GITHUB_ISSUER;
 
 /// The file that is read where none is named.
@@ -45,6 +47,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// As devices and browsers reach it; `None`: `http://` and the address that was bound.
     pub public_url: Option<Url>,
+    /// Whose word is taken for whom they ask (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// `[mqtt]`
@@ -176,7 +180,11 @@ fn hint(nearest: Option<&str>) -> String {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: HttpConfig { listen: (Ipv4Addr::LOCALHOST, 8080).into(), public_url: None },
+            http: HttpConfig {
+                listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+                public_url: None,
+                trusted_proxies: Network::loopback(),
+            },
             mqtt: MqttConfig {
                 url: BrokerConfig::Embedded,
                 listen: (Ipv4Addr::LOCALHOST, 1883).into(),

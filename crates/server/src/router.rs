@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,19 +16,26 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::problem::Problem;
-use crate::api::{self, devices, events, firmware, health, login, releases};
-use crate::app::App;
+use crate::api::{self, devices, events, firmware, health, login, releases, upload::UPLOAD_PATIENCE};
+use crate::app::{App, WRITE_PATIENCE};
 use crate::dashboard;
-use crate::session::{self, LoginRate, knocks::Knocks};
+use crate::session::{
+    self,
+    knocks::{Knocks, LoginRate},
+};
 
 /// The largest image taken: the flash of the largest chip.
 pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The largest of all other bodies.
 const BODY_MAX_BYTES: usize = 64 * 1024;
+/// How long any other request may take until its answer begins.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
+// Who waits for the store is told that it goes on, in words of their own.
+const _: () = assert!(ANSWER_PATIENCE.as_secs() > WRITE_PATIENCE.as_secs() + 10);
 /// Streams of events at a time.
 const STREAMS_MAX: usize = 256;
 /// Images held in memory at a time.
-const UPLOADS_MAX: usize = 4;
+pub(crate) const UPLOADS_MAX: usize = 4;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -41,18 +48,25 @@ pub struct Web {
     pub(crate) shutdown: CancellationToken,
 }
 
+impl Web {
+    pub(crate) fn new(app: App, shutdown: CancellationToken) -> Self {
+        Self {
+            app,
+            logins: Arc::new(LoginRate::new()),
+            knocks: Arc::new(Knocks::of_publishers()),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            shutdown,
+        }
+    }
+}
+
 /// The whole server. Streams of events end when `shutdown` is cancelled, so that a graceful stop does not wait for them.
 pub fn router(app: App, shutdown: CancellationToken) -> Router {
     let prefix = own_prefix(app.public_url().path()).map(str::to_owned);
-    let web = Web {
-        app,
-        logins: Arc::default(),
-        knocks: Arc::default(),
-        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-        uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
-        shutdown,
-    };
-    let (api, document) = api_routes().split_for_parts();
+    let web = Web::new(app, shutdown);
+    let (api, mut document) = api_routes().split_for_parts();
+    api::answers::complete(&mut document);
     let routes = api
         .merge(dashboard_routes())
         .route("/metrics", get(health::metrics))
@@ -224,17 +238,51 @@ async fn log_and_bound(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route =
         request.extensions().get::<MatchedPath>().map_or("-".to_owned(), |path| path.as_str().to_owned());
-    let upload = method == axum::http::Method::POST
-        && (route.ends_with("/releases") || route.ends_with("/releases/check"));
-    let limit = Duration::from_secs(if upload { 600 } else { 60 });
-    let response = match tokio::time::timeout(limit, next.run(request)).await {
+    let response = match tokio::time::timeout(patience(&method, &route), next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "this took too long and was given up").into_response()
-        }
+        Err(_) => too_long(&method).into_response(),
     };
     let status = response.status().as_u16();
     let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(http.method = %method, http.route = route, http.status = status, elapsed_ms, "answered");
     response
+}
+
+/// How long a request may take until its answer begins.
+fn patience(method: &Method, route: &str) -> Duration {
+    let is_upload = method == Method::POST
+        && matches!(route, "/api/v1/products/{p}/releases" | "/api/v1/products/{p}/releases/check");
+    if is_upload { UPLOAD_PATIENCE } else { ANSWER_PATIENCE }
+}
+
+/// What was begun may go on: the store's work ends by itself.
+fn too_long(method: &Method) -> Problem {
+    let sentence = if method.is_safe() {
+        "this took too long and was given up; try again in a minute"
+    } else {
+        "this takes longer than anybody waits here, and it may still be done: look again in a minute before asking again"
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_upload_that_is_admitted_is_answered_in_time() {
+        // 16 MiB at 32 KiB a second, after ten seconds of grace and two minutes of waiting for a turn.
+        let slowest = Duration::from_secs(16 * 1024 / 32 + 10 + 120);
+        for route in ["/api/v1/products/{p}/releases", "/api/v1/products/{p}/releases/check"] {
+            let left = patience(&Method::POST, route).checked_sub(slowest).expect("enough");
+            assert!(left >= Duration::from_mins(1), "and there is time to judge and write it: {left:?}");
+        }
+        assert_eq!(patience(&Method::GET, "/api/v1/products/{p}/releases"), ANSWER_PATIENCE);
+    }
+
+    #[test]
+    fn what_took_too_long_is_not_said_to_have_failed() {
+        let problem = too_long(&Method::PUT);
+        assert!(problem.status == 503 && problem.detail.contains("may still be done: look again"));
+    }
 }

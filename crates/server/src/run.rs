@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use store::Store;
@@ -227,6 +227,7 @@ async fn refresh(app: App, stop: CancellationToken) {
     let every = Duration::from_secs(app.config().store.refresh_s.into());
     let mut told = None;
     loop {
+        let begun = Instant::now();
         let refreshed = tokio::select! {
             () = stop.cancelled() => return,
             refreshed = app.catalog().refresh_all() => refreshed,
@@ -247,7 +248,8 @@ async fn refresh(app: App, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(every) => {}
+            // What another program changes shows so soon. A bucket that takes longer than that has a pause all the same.
+            () = tokio::time::sleep(every.saturating_sub(begun.elapsed()).max(every / 4)) => {}
         }
     }
 }

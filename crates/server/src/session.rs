@@ -3,11 +3,10 @@
 //! The guard refuses by default. What answers without credentials is listed in [`PUBLIC`]; everything else
 //! is decided here before a path, a query or a body is parsed.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -17,6 +16,7 @@ use crate::router::Web;
 
 pub(crate) mod knocks;
 mod scope;
+pub(crate) mod source;
 
 /// How long a browser stays logged in.
 pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
@@ -141,7 +141,8 @@ async fn need(right: Right, request: Request, next: Next) -> Response {
     }
 }
 
-fn is_public(path: &str) -> bool {
+/// Whether a path answers without credentials.
+pub(crate) fn is_public(path: &str) -> bool {
     PUBLIC.iter().any(|public| if public.ends_with('/') { path.starts_with(public) } else { path == *public })
 }
 
@@ -237,43 +238,5 @@ impl Web {
         }
         let authority = origin.as_str().split_once("://").map_or("", |(_, rest)| rest.trim_end_matches('/'));
         text(header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(authority))
-    }
-}
-
-/// A token bucket for the whole process: guessing passwords costs time, and argon2 cannot eat the processor.
-#[derive(Debug)]
-pub struct LoginRate(Mutex<(f64, Instant)>);
-
-/// Attempts at once.
-const LOGIN_BURST: f64 = 10.0;
-/// Attempts that come back each second.
-const LOGIN_PER_SECOND: f64 = 0.5;
-
-impl LoginRate {
-    /// A full bucket.
-    pub fn new() -> Self {
-        Self(Mutex::new((LOGIN_BURST, Instant::now())))
-    }
-
-    /// Takes one attempt, or says 429.
-    pub fn take(&self) -> Result<(), Problem> {
-        let mut bucket = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Instant::now();
-        let filled = bucket.0 + now.duration_since(bucket.1).as_secs_f64() * LOGIN_PER_SECOND;
-        *bucket = (filled.min(LOGIN_BURST), now);
-        if bucket.0 < 1.0 {
-            return Err(Problem::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too many login attempts; try again in a few seconds",
-            ));
-        }
-        bucket.0 -= 1.0;
-        Ok(())
-    }
-}
-
-impl Default for LoginRate {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -2,10 +2,7 @@
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::{StatusCode, header, request::Parts};
-use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 
@@ -74,84 +71,5 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send JSON, with `Content-Type: application/json`",
         ))
-    }
-}
-
-/// A raw image of at most [`crate::router::IMAGE_MAX_BYTES`], which comes fast enough.
-pub(crate) struct Image(pub(crate) bytes::Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Image {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        // Said before the body is read, so that nobody sends 1 GiB to learn it.
-        let announced = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-        if announced.is_some_and(|bytes| bytes > crate::router::IMAGE_MAX_BYTES) {
-            return Err(super::problem::too_large());
-        }
-        Ok(Self(paced(request.into_body(), &PACE).await?))
-    }
-}
-
-/// How slow a body may be. It holds a place that others wait for.
-struct Pace {
-    grace: Duration,
-    bytes_per_s: u32,
-}
-
-/// A line of a quarter of a megabit a second keeps up with it, and the largest image takes less than ten minutes.
-const PACE: Pace = Pace { grace: Duration::from_secs(10), bytes_per_s: 32 * 1024 };
-
-/// Reads an image whole, unless it is too large or comes too slowly.
-async fn paced(body: axum::body::Body, pace: &Pace) -> Result<bytes::Bytes, Problem> {
-    let mut pieces = body.into_data_stream();
-    let (begun, mut image) = (Instant::now(), bytes::BytesMut::new());
-    loop {
-        #[allow(clippy::cast_precision_loss, reason = "an image has at most 16 MiB")]
-        let earned = Duration::from_secs_f64(image.len() as f64 / f64::from(pace.bytes_per_s));
-        let Ok(piece) = timeout_at(begun + pace.grace + earned, pieces.next()).await else {
-            return Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!(
-                    "the image came too slowly: after {} bytes it fell behind {} KiB a second; try again over a faster line, \
-                     or publish straight into the store with --store",
-                    image.len(),
-                    pace.bytes_per_s / 1024
-                ),
-            ));
-        };
-        match piece {
-            None => return Ok(image.freeze()),
-            Some(Err(_)) => {
-                return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off before its end"));
-            }
-            Some(Ok(piece)) if image.len() + piece.len() > crate::router::IMAGE_MAX_BYTES => {
-                return Err(super::problem::too_large());
-            }
-            Some(Ok(piece)) => image.extend_from_slice(&piece),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_image_that_comes_too_slowly_is_given_up() {
-        let pace = Pace { grace: Duration::from_millis(100), bytes_per_s: 64 * 1024 };
-        let first =
-            futures_util::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[0xE9; 100]))]);
-        let body = axum::body::Body::from_stream(first.chain(futures_util::stream::pending()));
-        let problem = paced(body, &pace).await.expect_err("it never ends");
-        assert_eq!(problem.status, 408);
-        assert!(problem.detail.contains("after 100 bytes"), "{}", problem.detail);
-        let whole = paced(axum::body::Body::from(vec![1; 100_000]), &pace).await.expect("whole");
-        assert_eq!(whole.len(), 100_000);
-        let large = vec![0; crate::router::IMAGE_MAX_BYTES + 1];
-        assert_eq!(paced(axum::body::Body::from(large), &pace).await.expect_err("too large").status, 413);
     }
 }

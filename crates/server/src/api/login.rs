@@ -1,5 +1,7 @@
 //! `/api/v1/login` and `/api/v1/logout`.
 
+use std::time::Instant;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +17,7 @@ use super::problem::Problem;
 use crate::app::Admission;
 use crate::router::Web;
 use crate::session::knocks::Knock;
+use crate::session::source::Source;
 use crate::session::{Caller, SESSION_LIFETIME};
 
 /// Name and password, or any name and an API token.
@@ -42,10 +45,11 @@ pub(crate) struct Session {
     (status = 429, body = Problem)))]
 pub(crate) async fn login(
     State(web): State<Web>,
+    source: Source,
     headers: HeaderMap,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
-    let secret = enter(&web, &headers, &login.name, &login.password).await?;
+    let secret = enter(&web, source, &headers, &login.name, &login.password).await?;
     let cookie = web.session_cookie(&secret);
     let session = Session { token: secret, expires_in_s: SESSION_LIFETIME.as_secs() };
     Ok(([(header::SET_COOKIE, cookie)], Json(session)).into_response())
@@ -54,6 +58,7 @@ pub(crate) async fn login(
 /// The one way in by password, for the API and for the page.
 pub(crate) async fn enter(
     web: &Web,
+    source: Source,
     headers: &HeaderMap,
     name: &str,
     password: &str,
@@ -63,7 +68,7 @@ pub(crate) async fn enter(
     if from_a_page && !web.same_origin(headers) {
         return Err(Problem::forbidden("this login came from another site"));
     }
-    web.logins.take()?;
+    web.logins.take(source, Instant::now())?;
     let found = web.app.login(name.trim(), password, SESSION_LIFETIME).await?;
     found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this name and password do not fit"))
 }

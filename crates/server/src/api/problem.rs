@@ -21,13 +21,17 @@ pub struct Problem {
     pub status: u16,
     /// What failed, on what, and what to do.
     pub detail: String,
+    /// When to ask again, where it is known: the header `Retry-After`.
+    #[serde(skip)]
+    pub(crate) retry_after_s: Option<u64>,
 }
 
 impl Problem {
     /// A problem with this status and sentence.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into() }
+        let (status, detail) = (status.as_u16(), detail.into());
+        Self { kind: "about:blank", title, status, detail, retry_after_s: None }
     }
 
     /// What was asked is malformed (400).
@@ -43,6 +47,11 @@ impl Problem {
         )
     }
 
+    /// Too many attempts (429), and after how many seconds there is one again.
+    pub(crate) fn too_many(retry_after_s: u64, detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
     /// Known, and not allowed (403).
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
@@ -56,7 +65,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, retry_after_s) = (self.status(), self.retry_after_s);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -65,7 +74,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s.unwrap_or(5)));
         }
         response
     }
@@ -83,7 +92,9 @@ impl From<AppError> for Problem {
             AppError::Refused(_) | AppError::Gate { .. } => StatusCode::CONFLICT,
             AppError::Forbidden(_) => StatusCode::FORBIDDEN,
             AppError::Unproven(_) => StatusCode::UNAUTHORIZED,
-            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) | AppError::GoesOn(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             AppError::Internal(source) => {
                 tracing::error!(error = format!("{source:#}"), "request failed");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");

@@ -1,25 +1,19 @@
 //! `/api/v1/products`: releases, channels and the blocked list.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::extract::{Body, Image, OptionalBody, Path, Query};
+use super::extract::{Body, OptionalBody, Path, Query};
 use super::problem::Problem;
+use super::upload::image_of;
 use crate::app::{AppError, Upload};
 use crate::model::{BlockedList, Channel, Judgement, Page, Product, Published, Release};
 use crate::router::Web;
-
-/// How long an upload waits for its turn.
-const TURN_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
@@ -124,7 +118,7 @@ pub(crate) async fn publish(
     request: axum::extract::Request,
 ) -> Result<Response, Problem> {
     let upload = publication.upload()?;
-    let (_turn, image) = image_of(&web, request).await?;
+    let image = image_of(&web, request).await?;
     match web.app.publish(&product, &upload, image).await {
         Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
         Err(AppError::Gate { error, judgement }) => {
@@ -150,33 +144,8 @@ pub(crate) async fn check(
     request: axum::extract::Request,
 ) -> Result<Json<Judgement>, Problem> {
     let upload = Upload { version, allow: allowed(allow.as_deref())?, ..Upload::default() };
-    let (_turn, image) = image_of(&web, request).await?;
+    let image = image_of(&web, request).await?;
     Ok(Json(web.app.judge(&product, &upload, image).await?))
-}
-
-/// A place among the images that are held at a time, once one is free.
-async fn turn(uploads: &Semaphore, patience: Duration) -> Result<SemaphorePermit<'_>, Problem> {
-    let refused = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
-    match timeout(patience, uploads.acquire()).await {
-        Ok(turn) => turn.map_err(|_| refused("the server stops")),
-        Err(_) => Err(refused(
-            "as many images are being uploaded already as this server holds; try again in a minute",
-        )),
-    }
-}
-
-/// The image in a body, and the right to hold it. Images are held whole; more of them at a time wait here, before
-/// their bodies are read.
-async fn image_of(
-    web: &Web,
-    request: axum::extract::Request,
-) -> Result<(SemaphorePermit<'_>, bytes::Bytes), Problem> {
-    let turn = turn(&web.uploads, TURN_PATIENCE).await?;
-    let Image(image) = <Image as axum::extract::FromRequest<Web>>::from_request(request, web).await?;
-    if image.is_empty() {
-        return Err(Problem::invalid("the body is empty; it is the image, as raw bytes"));
-    }
-    Ok((turn, image))
 }
 
 /// One release.
@@ -278,19 +247,4 @@ pub(crate) async fn refresh(
 ) -> Result<StatusCode, Problem> {
     web.app.refresh(&product).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn an_upload_that_gets_no_turn_is_told_so() {
-        let uploads = Semaphore::new(1);
-        let first = turn(&uploads, Duration::ZERO).await.expect("free");
-        let problem = turn(&uploads, Duration::from_millis(10)).await.expect_err("taken");
-        assert_eq!((problem.status, problem.detail.contains("try again")), (503, true));
-        drop(first);
-        assert!(turn(&uploads, Duration::ZERO).await.is_ok(), "free again");
-    }
 }

@@ -17,6 +17,9 @@ use crate::model::{CheckAnswer, Update};
 use crate::mqtt::LinkState;
 
 mod asked;
+mod damage;
+
+pub(super) use damage::Damage;
 
 /// How long the store may take to answer all that a decision asks.
 pub(super) const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -105,6 +108,7 @@ impl App {
             product: &product,
             channel: ChannelName::production(),
             device: view,
+            damage: self.damage(),
             deadline: Instant::now() + STORE_PATIENCE,
         };
         timeout(STORE_PATIENCE, asked.decide()).await.unwrap_or_else(|_| Decision::StoreUnavailable {

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
 use store::{Attempt, Blocked, Check, Publication, StoreError, Verdict};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::check::STORE_PATIENCE;
 use super::{App, AppError};
 use crate::catalog::{Refreshed, Shelf, too_slow};
 use crate::db::device;
@@ -17,6 +21,11 @@ use crate::model::{
 
 /// The longest reason for blocking a version, in bytes.
 const REASON_MAX_BYTES: usize = 500;
+
+/// How long somebody who asked waits until the store is written.
+pub(crate) const WRITE_PATIENCE: Duration = Duration::from_secs(45);
+/// Releases copied into channels at a time: each is held in memory meanwhile.
+pub(super) const PROMOTIONS_MAX: usize = 2;
 
 /// What is said of an image that is published.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +94,7 @@ impl App {
         image: Bytes,
     ) -> Result<Published, AppError> {
         let publication = self.publication(product, upload).await?;
-        let published = match self.store().attempt(&publication, image, &|_| {}).await? {
+        let mut published = match self.store().attempt(&publication, image, &|_| {}).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
                 let no_reason = || StoreError::Refused("the gate refuses it".to_owned());
@@ -94,9 +103,7 @@ impl App {
             }
         };
         if let Some(channel) = &upload.promote {
-            let promoted = self.store().promote_published(&publication, &published, channel).await;
-            self.show_anew(product).await;
-            promoted?;
+            published = self.promote_published(publication, published, channel.clone()).await?;
         } else {
             self.show_anew(product).await;
         }
@@ -146,16 +153,26 @@ impl App {
         Ok(channels.map(|(name, version)| Channel { name, version }).collect())
     }
 
-    /// Points a channel to a release.
+    /// Points a channel to a release. An image is copied for it, and so many at a time.
     pub async fn promote(
         &self,
         product: &ProductName,
         version: &Version,
         channel: &ChannelName,
     ) -> Result<Channel, AppError> {
-        self.store().promote(product, version, channel).await?;
-        self.show_anew(product).await;
-        Ok(Channel { name: channel.clone(), version: Some(version.clone()) })
+        let deadline = Instant::now() + WRITE_PATIENCE;
+        let turn = self.promotion(deadline).await?;
+        let (app, channel) = (self.clone(), channel.clone());
+        let (of, version) = (product.clone(), version.clone());
+        let what = format!("promoting {version} of {product} to {channel}");
+        self.see_through(deadline, what, async move {
+            let promoted = app.store().promote(&of, &version, &channel).await;
+            drop(turn);
+            promoted?;
+            app.show_anew(&of).await;
+            Ok(Channel { name: channel, version: Some(version) })
+        })
+        .await
     }
 
     /// The versions of a product that are never offered.
@@ -186,25 +203,99 @@ impl App {
                 "Say why {version} is blocked, in 1 to {REASON_MAX_BYTES} bytes."
             )));
         }
-        self.shelf(product).await?;
-        self.store().block(product, version, reason).await?;
-        self.show_anew(product).await;
-        Ok(())
+        self.require_product(product).await?;
+        let (app, reason) = (self.clone(), reason.to_owned());
+        let (of, version) = (product.clone(), version.clone());
+        let what = format!("blocking {version} of {product}");
+        self.see_through(Instant::now() + WRITE_PATIENCE, what, async move {
+            app.store().block(&of, &version, &reason).await?;
+            app.show_anew(&of).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Offers it again.
     pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), AppError> {
-        self.shelf(product).await?;
-        self.store().unblock(product, version).await?;
-        self.show_anew(product).await;
-        Ok(())
+        let (app, of, version) = (self.clone(), product.clone(), version.clone());
+        let what = format!("unblocking {version} of {product}");
+        self.see_through(Instant::now() + WRITE_PATIENCE, what, async move {
+            app.store().unblock(&of, &version).await?;
+            app.show_anew(&of).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Promotes what was just published, and gives it back.
+    async fn promote_published(
+        &self,
+        publication: Publication,
+        published: store::Published,
+        channel: ChannelName,
+    ) -> Result<store::Published, AppError> {
+        let deadline = Instant::now() + WRITE_PATIENCE;
+        let turn = self.promotion(deadline).await?;
+        let app = self.clone();
+        let what = format!("promoting to {channel} what was published");
+        self.see_through(deadline, what, async move {
+            let promoted = app.store().promote_published(&publication, &published, &channel).await;
+            drop(turn);
+            app.show_anew(&publication.product).await;
+            promoted?;
+            Ok(published)
+        })
+        .await
+    }
+
+    /// The right to copy an image into a channel.
+    async fn promotion(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, AppError> {
+        let turn = timeout_at(deadline, Arc::clone(&self.inner.promotions).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            AppError::StoreUnavailable(format!(
+                "{PROMOTIONS_MAX} releases are being promoted already, and the store takes its time; try again in a minute."
+            ))
+        })
+    }
+
+    /// Does what is written into the store in a task of its own, to its end, whoever leaves meanwhile or cannot wait. What
+    /// is merely slow is not said to have failed.
+    pub(super) async fn see_through<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        what: String,
+        task: impl Future<Output = Result<T, AppError>> + Send + 'static,
+    ) -> Result<T, AppError> {
+        let slow = AppError::GoesOn(format!(
+            "The store takes its time over {what}. It goes on: look again in a minute, and ask again if it is not done then."
+        ));
+        let done = tokio::spawn(async move {
+            let done = task.await;
+            if Instant::now() >= deadline {
+                // Nobody waits for it any more.
+                match &done {
+                    Ok(_) => tracing::info!("{what} took its time, and is done"),
+                    Err(error) => tracing::warn!("{what} took its time, and failed: {error}"),
+                }
+            }
+            done
+        });
+        match timeout_at(deadline, done).await {
+            Ok(ended) => ended.context("writing to the store broke off")?,
+            Err(_) => Err(slow),
+        }
     }
 
     /// Forget what is cached for showing, so that a change made by another program is seen at once.
     pub async fn refresh(&self, product: &ProductName) -> Result<(), AppError> {
         match self.catalog().refresh(product).await {
+            Ok(Refreshed::Done) if self.catalog().product(product).is_some() => Ok(()),
+            // A misspelt name in whatever calls this would otherwise look fine for ever.
+            Ok(Refreshed::Done) if device::count(self.db(), Some(product)).await? == 0 => {
+                Err(AppError::NotFound(format!("There is no product {product} in the store.")))
+            }
             Ok(Refreshed::Done) => Ok(()),
-            Ok(Refreshed::GoesOn) => Err(AppError::StoreUnavailable(too_slow())),
+            Ok(Refreshed::GoesOn) => Err(AppError::GoesOn(too_slow())),
             Err(error) => Err(AppError::StoreUnavailable(error.to_string())),
         }
     }
@@ -214,9 +305,11 @@ impl App {
         match self.catalog().refresh(product).await {
             Ok(Refreshed::Done) => {}
             Ok(Refreshed::GoesOn) => {
+                self.catalog().expect(product);
                 tracing::info!(product = %product, "the store takes its time to tell what it holds now");
             }
             Err(error) => {
+                self.catalog().expect(product);
                 tracing::warn!(product = %product, "what the store holds now could not be read: {error}");
             }
         }
@@ -240,6 +333,21 @@ impl App {
         shown(&Shelf { releases: Vec::new(), channels: channels.into_iter().collect(), blocked }, release)
     }
 
+    /// Refuses names that neither the store nor a device has. Asks the store where nobody here knows it: for those who may
+    /// change what it holds, and may have it looked at.
+    async fn require_product(&self, product: &ProductName) -> Result<(), AppError> {
+        let is_known = self.catalog().product(product).is_some()
+            || self.catalog().is_expected(product)
+            || device::count(self.db(), Some(product)).await? > 0
+            || timeout(STORE_PATIENCE, self.store().product_exists(product)).await.map_err(|_| {
+                AppError::StoreUnavailable(format!(
+                    "The store did not tell within {} seconds whether there is a product {product}; try again.",
+                    STORE_PATIENCE.as_secs()
+                ))
+            })??;
+        if is_known { Ok(()) } else { Err(unknown(product)) }
+    }
+
     /// What is known of a product; `None` if only devices speak of it so far. A name that is not known is looked for in the
     /// store once in a while, whoever asks.
     async fn shelf(&self, product: &ProductName) -> Result<Option<Arc<Shelf>>, AppError> {
@@ -254,10 +362,14 @@ impl App {
         }
         sought.map_err(AppError::StoreUnavailable)?;
         if device::count(self.db(), Some(product)).await? == 0 {
-            return Err(AppError::NotFound(format!("There is no product {product}.")));
+            return Err(unknown(product));
         }
         Ok(None)
     }
+}
+
+fn unknown(product: &ProductName) -> AppError {
+    AppError::NotFound(format!("There is no product {product}."))
 }
 
 /// As the API says it.

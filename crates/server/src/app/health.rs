@@ -1,8 +1,10 @@
 //! What does not answer, and since when.
 
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio::time::timeout;
 
 use super::check::STORE_PATIENCE;
@@ -27,17 +29,22 @@ struct StoreHealth {
     problem: Option<(i64, String)>,
 }
 
+/// A time as a person reads it.
+fn clock(time: DateTime<Utc>) -> impl Display {
+    time.format("%Y-%m-%d %H:%M:%S UTC")
+}
+
 impl App {
     /// None if store and broker answer; else one sentence per thing that does not, with since when.
     pub async fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some((since, what)) = self.store_problem().await {
-            problems.push(format!("The store does not answer since {}: {what}", time(since).to_rfc3339()));
+            problems.push(format!("The store has not answered since {}: {what}", clock(time(since))));
         }
         match self.mqtt().map(|mqtt| mqtt.link().borrow().clone()) {
             None => problems.push("The server is still connecting to its broker.".to_owned()),
             Some(LinkState::Down { since, reason }) => {
-                problems.push(format!("The broker does not answer since {}: {reason}", since.to_rfc3339()));
+                problems.push(format!("The broker has not answered since {}: {reason}", clock(since)));
             }
             Some(LinkState::CatchingUp | LinkState::Up) => {}
         }

@@ -2,6 +2,7 @@
 
 mod decided;
 mod external;
+mod held;
 mod rig;
 mod said;
 

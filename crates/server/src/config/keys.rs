@@ -7,7 +7,10 @@ use std::str::FromStr;
 use toml::Value;
 use url::Url;
 
-use super::{Admit, BrokerConfig, Config, PUBLIC_URL_MAX_BYTES, Secret};
+use super::{Admit, BrokerConfig, Config, Network, PUBLIC_URL_MAX_BYTES, Secret};
+
+/// Networks in a list at most.
+const NETWORKS_MAX: usize = 64;
 
 /// One key of one section. `set` answers with what is wrong, to follow the key's name in a sentence.
 pub(super) struct Key {
@@ -32,6 +35,7 @@ macro_rules! key {
 pub(super) const KEYS: &[Key] = &[
     key!(http.listen, address),
     key!(http.public_url, |value| public_url(value).map(Some)),
+    key!(http.trusted_proxies, networks),
     key!(mqtt.url, broker),
     key!(mqtt.listen, address),
     key!(mqtt.offline_after_s, |value| number(value, 1, 604_800)),
@@ -101,6 +105,21 @@ fn public_url(value: &Value) -> Result<Url, String> {
         ));
     }
     Ok(url)
+}
+
+/// A list; the environment gives it as text with commas between.
+fn networks(value: &Value) -> Result<Vec<Network>, String> {
+    let list = "must be a list of addresses and networks, such as [\"127.0.0.1\", \"10.0.0.0/8\"]";
+    let texts: Vec<&str> = match value {
+        Value::String(text) => text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect(),
+        Value::Array(texts) => texts.iter().map(Value::as_str).collect::<Option<_>>().ok_or(list)?,
+        _ => return Err(list.to_owned()),
+    };
+    if texts.len() > NETWORKS_MAX {
+        return Err(format!("has more than {NETWORKS_MAX} entries"));
+    }
+    let network = |text: &str| text.parse().map_err(|why| format!("{list}: {text:?} {why}"));
+    texts.into_iter().map(network).collect()
 }
 
 /// Never repeats the URL: it may carry a password.

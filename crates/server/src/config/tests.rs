@@ -235,3 +235,21 @@ fn the_trusted_publisher_in_the_documentation_is_read() {
         publisher.may_promote && publisher.repository_owner_id.is_some() && publisher.environment.is_some()
     );
 }
+
+#[test]
+fn trusted_proxies_are_a_list_in_the_file_and_in_the_environment() {
+    let proxies = |text: &str, environment: &[(&str, &str)]| {
+        parse(text, environment).expect("valid").http.trusted_proxies
+    };
+    let ours: Vec<Network> = ["10.0.0.0/8", "::1"].map(|text| text.parse().expect("a network")).into();
+    assert_eq!(proxies("[http]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]", &[]), ours);
+    assert_eq!(proxies("", &[("UPDRAFT_HTTP__TRUSTED_PROXIES", "10.0.0.0/8, ::1")]), ours);
+    assert_eq!(proxies("[http]\ntrusted_proxies = []", &[]), []);
+    assert!(proxies("", &[])[0].contains([127, 0, 0, 9].into()));
+    let wrong = refusal("[http]\ntrusted_proxies = [\"proxy.example\"]");
+    assert!(
+        wrong.contains("http.trusted_proxies must be a list") && wrong.contains("\"proxy.example\""),
+        "{wrong}"
+    );
+    assert!(refusal("[http]\ntrusted_proxies = 1").contains("must be a list"));
+}

@@ -290,9 +290,26 @@ pub(crate) async fn remove(visit: Visit, Path(id): Path<DeviceId>) -> Response {
 }
 
 /// The answer to a form that either does it or says why not.
-pub(crate) fn done(result: Result<(), AppError>, title: &str, text: &str) -> Said {
+pub(crate) fn done<T>(result: Result<T, AppError>, title: &str, text: &str) -> Said {
     match result {
-        Ok(()) => Said::new(Tone::Good, title, text),
+        Ok(_) => Said::new(Tone::Good, title, text),
+        // Nobody knows yet that it failed.
+        Err(AppError::GoesOn(why)) => Said::new(Tone::Warn, "Not done yet", sentence(&why)),
         Err(error) => Said::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_not_said_to_have_failed() {
+        let slow = done::<()>(Err(AppError::GoesOn("the store takes its time".to_owned())), "Blocked", "");
+        let markup = slow.markup().into_string();
+        assert!(markup.contains("Not done yet") && markup.contains("The store takes its time."), "{markup}");
+        let failed =
+            done::<()>(Err(AppError::Refused("no".to_owned())), "Blocked", "").markup().into_string();
+        assert!(failed.contains("Not done<"), "{failed}");
     }
 }

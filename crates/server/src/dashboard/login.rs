@@ -1,8 +1,10 @@
 //! The way in and out.
 
+use std::time::Instant;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -11,7 +13,7 @@ use super::form::Fields;
 use super::{Said, Tone, Visit, document, icon, sentence};
 use crate::api::problem::Problem;
 use crate::router::Web;
-use crate::session::SESSION_LIFETIME;
+use crate::session::{SESSION_LIFETIME, source::Source};
 
 /// Where the visitor came from, and a login link's secret.
 #[derive(Default, Deserialize)]
@@ -21,12 +23,16 @@ pub(crate) struct Arrival {
 }
 
 /// `GET /login`, and `GET /login?key=…` for a login link.
-pub(crate) async fn page(State(web): State<Web>, query: Result<Query<Arrival>, QueryRejection>) -> Response {
+pub(crate) async fn page(
+    State(web): State<Web>,
+    source: Source,
+    query: Result<Query<Arrival>, QueryRejection>,
+) -> Response {
     let arrival = query.map(|Query(arrival)| arrival).unwrap_or_default();
     let Some(key) = arrival.key else {
         return form(None, local(arrival.next.as_deref())).into_response();
     };
-    let session = match web.logins.take() {
+    let session = match web.logins.take(source, Instant::now()) {
         Ok(()) => web.app.login_with_link(&key, SESSION_LIFETIME).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
@@ -35,15 +41,17 @@ pub(crate) async fn page(State(web): State<Web>, query: Result<Query<Arrival>, Q
             ([(header::SET_COOKIE, web.session_cookie(&secret))], Redirect::to("/")).into_response()
         }
         Ok(None) => {
-            refused(StatusCode::UNAUTHORIZED, "This login link is not known here, or has expired.", "/")
+            let why = "this login link is not known here, or has expired";
+            refused(&Problem::new(StatusCode::UNAUTHORIZED, why), "/")
         }
-        Err(problem) => refused(problem.status(), &sentence(&problem.detail), "/"),
+        Err(problem) => refused(&problem, "/"),
     }
 }
 
 /// `POST /login`.
 pub(crate) async fn submit(
     State(web): State<Web>,
+    source: Source,
     headers: HeaderMap,
     fields: Result<Fields, Problem>,
 ) -> Response {
@@ -54,11 +62,11 @@ pub(crate) async fn submit(
     let next = local(fields.text("next")).to_owned();
     let (name, password) =
         (fields.text("name").unwrap_or_default(), fields.text("password").unwrap_or_default());
-    match crate::api::login::enter(&web, &headers, name, password).await {
+    match crate::api::login::enter(&web, source, &headers, name, password).await {
         Ok(secret) => {
             ([(header::SET_COOKIE, web.session_cookie(&secret))], Redirect::to(&next)).into_response()
         }
-        Err(problem) => refused(problem.status(), &sentence(&problem.detail), &next),
+        Err(problem) => refused(&problem, &next),
     }
 }
 
@@ -82,8 +90,13 @@ fn local(next: Option<&str>) -> &str {
     }
 }
 
-fn refused(status: StatusCode, text: &str, next: &str) -> Response {
-    (status, form(Some(&Said::new(Tone::Warn, "Not logged in", text)), next)).into_response()
+fn refused(problem: &Problem, next: &str) -> Response {
+    let said = Said::new(Tone::Warn, "Not logged in", sentence(&problem.detail));
+    let mut response = (problem.status(), form(Some(&said), next)).into_response();
+    if let Some(wait_s) = problem.retry_after_s {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
+    }
+    response
 }
 
 fn form(said: Option<&Said>, next: &str) -> Markup {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::device::done;
 use super::form::Fields;
-use super::{Said, Tone, Visit, copyable, icon, sentence};
+use super::{Said, Visit, copyable, icon, sentence};
 use crate::api::extract::Path;
 use crate::api::problem::Problem;
 use crate::model::BlockedVersion;
@@ -91,10 +91,9 @@ pub(crate) async fn promote(visit: Visit, Path(product): Path<ProductName>, fiel
     let promoted = async {
         let version: Version = fields.valid("version")?;
         let channel = fields.optional("channel")?.unwrap_or_else(ChannelName::production);
-        visit.web.app.promote(&product, &version, &channel).await.map_err(Problem::from)?;
-        Ok(Said::new(
-            Tone::Good,
-            format!("{version} is in {channel}"),
+        Ok(done(
+            visit.web.app.promote(&product, &version, &channel).await,
+            &format!("{version} is in {channel}"),
             "Check update offers it to devices from now on.",
         ))
     };
@@ -108,8 +107,11 @@ pub(crate) async fn block(visit: Visit, Path(product): Path<ProductName>, fields
         let reason = fields.text("reason").ok_or_else(|| {
             Problem::invalid("say why: the reason is shown wherever the version is refused")
         })?;
-        visit.web.app.block(&product, &version, reason).await.map_err(Problem::from)?;
-        Ok(Said::new(Tone::Good, format!("{version} is blocked"), "It is not offered to any device again."))
+        Ok(done(
+            visit.web.app.block(&product, &version, reason).await,
+            &format!("{version} is blocked"),
+            "It is not offered to any device again.",
+        ))
     };
     answer(&visit, &product, blocked.await)
 }
@@ -118,10 +120,9 @@ pub(crate) async fn block(visit: Visit, Path(product): Path<ProductName>, fields
 pub(crate) async fn unblock(visit: Visit, Path(product): Path<ProductName>, fields: Fields) -> Response {
     let unblocked = async {
         let version: Version = fields.valid("version")?;
-        visit.web.app.unblock(&product, &version).await.map_err(Problem::from)?;
-        Ok(Said::new(
-            Tone::Good,
-            format!("{version} is not blocked any more"),
+        Ok(done(
+            visit.web.app.unblock(&product, &version).await,
+            &format!("{version} is not blocked any more"),
             "It may be promoted and offered again.",
         ))
     };

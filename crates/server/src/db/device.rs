@@ -215,7 +215,7 @@ async fn number(query: &impl Query, sql: &str, values: Vec<Value>) -> Result<u64
 /// How many devices each product has.
 pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64)>, DbErr> {
     let sql = "SELECT product, CAST(SUM(devices) AS BIGINT) AS devices FROM device_counts WHERE product <> '' \
-               GROUP BY product HAVING SUM(devices) > 0 ORDER BY product";
+               GROUP BY product ORDER BY product";
     let rows = query.rows(sql, vec![]).await?;
     rows.iter()
         .map(|row| {

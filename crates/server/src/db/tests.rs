@@ -299,8 +299,38 @@ async fn the_counts_that_writes_keep_are_those_of_a_scan() {
         write.commit().await.expect("committed");
         let (kept, counted) = kept_and_counted(&db).await;
         assert_eq!(kept, counted, "after {step} steps");
+        assert_eq!(counts_of_nobody(&db).await, 0, "after {step} steps");
     }
     assert!(device::count(&db, None).await.expect("counted") > 0);
+}
+
+/// Rows that count no device.
+async fn counts_of_nobody(db: &Db) -> usize {
+    db.rows("SELECT 1 FROM device_counts WHERE devices <= 0", vec![]).await.expect("read").len()
+}
+
+#[tokio::test]
+async fn counts_of_nobody_go_when_the_tables_are_brought_up_to_date() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("updraft.db");
+    create_private(&path).expect("made");
+    let old = Db { connection: connect(&path).await.expect("connects"), writer: Arc::default() };
+    schema::begin(&old, 5).await.expect("made");
+    let write = old.write().await.expect("writes");
+    for sql in [
+        "INSERT INTO devices (id, product, created_at) VALUES ('d1', 'p', 1), ('d2', 'p', 1), ('d3', 'q', 1)",
+        "UPDATE devices SET product = 'q' WHERE id <> 'd3'",
+        "DELETE FROM devices WHERE id = 'd3'",
+    ] {
+        write.execute(sql, vec![]).await.expect("done");
+    }
+    write.commit().await.expect("committed");
+    assert_eq!(counts_of_nobody(&old).await, 1, "nobody is left in p");
+    let db =
+        Db::open(&Secret::new(format!("sqlite:{}", path.display()))).await.expect("is brought up to date");
+    assert_eq!(counts_of_nobody(&db).await, 0);
+    let (kept, counted) = kept_and_counted(&db).await;
+    assert_eq!(kept, counted);
 }
 
 fn rand_seed() -> u64 {

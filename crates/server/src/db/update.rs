@@ -80,7 +80,7 @@ pub(crate) async fn newest_states(
     let (condition, values) = of_product(product);
     let sql = format!(
         "SELECT state, CAST(SUM(devices) AS BIGINT) AS devices FROM device_counts d \
-         WHERE state <> '' AND {condition} GROUP BY state HAVING SUM(devices) > 0"
+         WHERE state <> '' AND {condition} GROUP BY state"
     );
     let rows = query.rows(&sql, values).await?;
     rows.iter()

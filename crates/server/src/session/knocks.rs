@@ -1,65 +1,119 @@
-//! How often one address may try to log in as a publisher. A CI system's many jobs may come from one address, and a
-//! stranger must not be able to use up what is theirs, so each address has an allowance of its own.
+//! How often one address may try to log in. Many may come from one address, and a stranger must not be able to use up
+//! what is theirs, so each address has an allowance of its own.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 
+use super::source::Source;
 use crate::api::problem::Problem;
 use crate::router::Web;
 
-/// Attempts at once.
-const BURST: f64 = 60.0;
-/// Attempts that come back each second.
-const PER_SECOND: f64 = 1.0;
 /// Addresses that are remembered; an address is forgotten when it has its whole allowance again.
 const SOURCES_MAX: usize = 4096;
 
-/// The allowance of each address.
-#[derive(Debug)]
-pub(crate) struct Knocks(Mutex<HashMap<IpAddr, Bucket>>);
+/// What an address may.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    /// Attempts at once.
+    burst: f64,
+    /// Attempts that come back each second.
+    per_second: f64,
+}
+
+/// For jobs of a CI system, of which many may come from one address.
+const PUBLISHERS: Allowance = Allowance { burst: 60.0, per_second: 1.0 };
+/// For passwords and login links.
+const PEOPLE: Allowance = Allowance { burst: 10.0, per_second: 0.2 };
+/// For the passwords of all addresses together, so that argon2 cannot eat the processor. More than one address may use.
+const ALL_PEOPLE: Allowance = Allowance { burst: 40.0, per_second: 2.0 };
 
 /// What was left, and when.
 #[derive(Debug, Clone, Copy)]
 struct Bucket(f64, Instant);
 
-impl Bucket {
-    fn at(self, now: Instant) -> f64 {
-        (self.0 + now.saturating_duration_since(self.1).as_secs_f64() * PER_SECOND).min(BURST)
+impl Allowance {
+    fn left(self, bucket: Option<&Bucket>, now: Instant) -> f64 {
+        bucket.map_or(self.burst, |Bucket(left, then)| {
+            (left + now.saturating_duration_since(*then).as_secs_f64() * self.per_second).min(self.burst)
+        })
+    }
+
+    /// One attempt less. On failure: after how many seconds there is one again.
+    fn take(self, bucket: Option<&Bucket>, now: Instant) -> Result<Bucket, u64> {
+        let left = self.left(bucket, now);
+        if left < 1.0 {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 5")]
+            return Err(((1.0 - left) / self.per_second).ceil().max(1.0) as u64);
+        }
+        Ok(Bucket(left - 1.0, now))
     }
 }
 
+/// The allowance of each address.
+#[derive(Debug)]
+pub(crate) struct Knocks {
+    each: Allowance,
+    sources: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
 impl Knocks {
+    /// For trusted publishers.
+    pub(crate) fn of_publishers() -> Self {
+        Self::new(PUBLISHERS)
+    }
+
+    fn new(each: Allowance) -> Self {
+        Self { each, sources: Mutex::default() }
+    }
+
     /// Takes one attempt. On failure: after how many seconds there is one again.
     fn take(&self, source: IpAddr, now: Instant) -> Result<(), u64> {
-        let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut source = network(source);
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
-            sources.retain(|_, bucket| bucket.at(now) < BURST);
+            sources.retain(|_, bucket| self.each.left(Some(bucket), now) < self.each.burst);
             if sources.len() >= SOURCES_MAX {
                 // Whoever comes while so many others do shares one allowance.
                 source = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
             }
         }
-        let left = sources.get(&source).map_or(BURST, |bucket| bucket.at(now));
-        if left < 1.0 {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
-            return Err(((1.0 - left) / PER_SECOND).ceil().max(1.0) as u64);
-        }
-        sources.insert(source, Bucket(left - 1.0, now));
+        let bucket = self.each.take(sources.get(&source), now)?;
+        sources.insert(source, bucket);
         Ok(())
     }
 }
 
-impl Default for Knocks {
-    fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+/// How fast passwords and login links may be tried: by each address, so that one that guesses locks out nobody else, and by
+/// all together.
+#[derive(Debug)]
+pub(crate) struct LoginRate {
+    sources: Knocks,
+    all: Mutex<Option<Bucket>>,
+}
+
+impl LoginRate {
+    /// Nobody has tried yet.
+    pub(crate) fn new() -> Self {
+        Self { sources: Knocks::new(PEOPLE), all: Mutex::default() }
+    }
+
+    /// Takes one attempt, or says 429.
+    pub(crate) fn take(&self, source: Source, now: Instant) -> Result<(), Problem> {
+        self.sources.take(source.0, now).map_err(|wait_s| {
+            let sentence = format!("{} has tried to log in too often; try again in {wait_s} s", source.0);
+            Problem::too_many(wait_s, sentence)
+        })?;
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = ALL_PEOPLE.take(all.as_ref(), now).map_err(|wait_s| {
+            Problem::too_many(wait_s, format!("too many are logging in at once; try again in {wait_s} s"))
+        })?;
+        *all = Some(bucket);
+        Ok(())
     }
 }
 
@@ -75,40 +129,22 @@ fn network(address: IpAddr) -> IpAddr {
 pub(crate) struct Knock;
 
 impl FromRequestParts<Web> for Knock {
-    type Rejection = Response;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Response> {
-        let source = source(parts);
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        let Ok(Source(source)) = Source::from_request_parts(parts, web).await;
         let Err(wait_s) = web.knocks.take(source, Instant::now()) else { return Ok(Self) };
+        let burst = PUBLISHERS.burst;
         let sentence = format!(
-            "{source} has tried to log in more than {BURST} times within a minute; try again in {wait_s} s"
+            "{source} has tried to log in more than {burst} times within a minute; try again in {wait_s} s"
         );
-        let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, sentence).into_response();
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
-        Err(response)
+        Err(Problem::too_many(wait_s, sentence))
     }
-}
-
-/// Who sends it. A proxy on this machine says for whom in the last entry of `X-Forwarded-For`, the one that it has added
-/// itself; anybody else's word is not taken.
-fn source(parts: &Parts) -> IpAddr {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical());
-    if !peer.is_loopback() {
-        return peer;
-    }
-    let line = parts.headers.get_all("x-forwarded-for").iter().next_back();
-    let last = line.and_then(|line| line.to_str().ok()?.rsplit(',').next()).map(str::trim);
-    let address = last
-        .and_then(|last| last.parse::<IpAddr>().ok().or_else(|| Some(last.parse::<SocketAddr>().ok()?.ip())));
-    address.unwrap_or(peer)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use axum::http::Request;
 
     use super::*;
 
@@ -116,9 +152,13 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    fn stranger(number: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number))
+    }
+
     #[test]
     fn each_address_has_sixty_attempts_and_gets_one_back_each_second() {
-        let (knocks, begin) = (Knocks::default(), Instant::now());
+        let (knocks, begin) = (Knocks::of_publishers(), Instant::now());
         for _ in 0..60 {
             knocks.take(ip("192.0.2.1"), begin).expect("allowed");
         }
@@ -138,39 +178,49 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory_and_nothing_from_those_who_were_there() {
-        let (knocks, begin) = (Knocks::default(), Instant::now());
-        let stranger = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number));
+        let (knocks, begin) = (Knocks::of_publishers(), Instant::now());
+        let remembered = || knocks.sources.lock().expect("nobody panicked").len();
         knocks.take(ip("192.0.2.1"), begin).expect("allowed");
         let admitted = (0..5_000).filter(|number| knocks.take(stranger(*number), begin).is_ok()).count();
         assert!((SOURCES_MAX..SOURCES_MAX + 61).contains(&admitted), "{admitted}");
-        assert!(knocks.0.lock().expect("nobody panicked").len() <= SOURCES_MAX + 1);
+        assert!(remembered() <= SOURCES_MAX + 1);
         for _ in 0..59 {
             knocks.take(ip("192.0.2.1"), begin).expect("its own allowance");
         }
         knocks.take(stranger(30_000), begin + Duration::from_secs(60)).expect("as if it were the first");
-        assert_eq!(
-            knocks.0.lock().expect("nobody panicked").len(),
-            1,
-            "those who have all of theirs are forgotten"
-        );
+        assert_eq!(remembered(), 1, "those who have all of theirs are forgotten");
     }
 
     #[test]
-    fn only_a_proxy_on_this_machine_says_for_whom_it_asks() {
-        let from = |peer: &str, lines: &[&str]| {
-            let mut request = Request::new(());
-            let peer: SocketAddr = peer.parse().expect("an address");
-            request.extensions_mut().insert(ConnectInfo(peer));
-            for line in lines {
-                request.headers_mut().append("x-forwarded-for", line.parse().expect("a header"));
+    fn one_that_guesses_without_end_leaves_enough_for_everybody_else() {
+        let (rate, begin) = (LoginRate::new(), Instant::now());
+        for second in 0..600 {
+            let now = begin + Duration::from_secs(second);
+            for _ in 0..50 {
+                let _ = rate.take(Source(ip("192.0.2.1")), now);
             }
-            source(&request.into_parts().0)
-        };
-        assert_eq!(from("192.0.2.9:5", &["198.51.100.1"]), ip("192.0.2.9"));
-        assert_eq!(from("127.0.0.1:5", &[]), ip("127.0.0.1"));
-        assert_eq!(from("127.0.0.1:5", &["10.0.0.1, 198.51.100.1"]), ip("198.51.100.1"));
-        assert_eq!(from("[::1]:5", &["10.0.0.1", "2001:db8::1"]), ip("2001:db8::1"));
-        assert_eq!(from("[::ffff:127.0.0.1]:5", &["198.51.100.1:4711"]), ip("198.51.100.1"));
-        assert_eq!(from("127.0.0.1:5", &["unknown"]), ip("127.0.0.1"));
+            assert!(second % 30 > 0 || rate.take(Source(ip("192.0.2.2")), now).is_ok(), "after {second} s");
+        }
+    }
+
+    #[test]
+    fn all_together_have_a_bound_and_are_told_when_to_come_back() {
+        let (rate, begin) = (LoginRate::new(), Instant::now());
+        let admitted = |begin| (0..500).filter(|n| rate.take(Source(stranger(*n)), begin).is_ok()).count();
+        assert_eq!(admitted(begin), 40);
+        let problem = rate.take(Source(stranger(1000)), begin).expect_err("too many");
+        assert_eq!((problem.status, problem.retry_after_s), (429, Some(1)));
+        assert_eq!(admitted(begin + Duration::from_secs(5)), 10);
+        for _ in 0..10 {
+            let _ = rate.take(Source(ip("192.0.2.1")), begin + Duration::from_mins(1));
+        }
+        let problem =
+            rate.take(Source(ip("192.0.2.1")), begin + Duration::from_mins(1)).expect_err("too many");
+        assert_eq!((problem.status, problem.retry_after_s), (429, Some(5)));
+        assert!(
+            problem.detail.contains("192.0.2.1") && problem.detail.contains("in 5 s"),
+            "{}",
+            problem.detail
+        );
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::{HashMap, HashSet};
+
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use updraft_server::app::Role;
@@ -24,6 +26,93 @@ pub(crate) async fn operations(house: &House) -> Vec<(Method, String)> {
     }
     assert!(operations.len() >= 22, "{operations:?}");
     operations
+}
+
+/// What the document says that each operation may answer, by method and path as [`operations`] fills it.
+async fn documented(house: &House) -> HashMap<(String, String), HashSet<u16>> {
+    let document: Value = house.nobody().get("/api/openapi.json").await.json().await.unwrap();
+    let mut documented = HashMap::new();
+    let mut operations = operations(house).await.into_iter();
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values().filter(|value| value["responses"].is_object()) {
+            let responses = operation["responses"].as_object().unwrap();
+            for (status, response) in responses {
+                let kind = if status.starts_with(['4', '5']) { "application/problem+json" } else { "" };
+                let content = response["content"].as_object();
+                assert!(
+                    kind.is_empty() || content.is_some_and(|content| content.contains_key(kind)),
+                    "{operation}"
+                );
+                assert!(!response["description"].as_str().unwrap().is_empty(), "{operation}");
+            }
+            let (method, path) = operations.next().unwrap();
+            let statuses = responses.keys().map(|status| status.parse().unwrap()).collect();
+            documented.insert((method.to_string(), path), statuses);
+        }
+    }
+    assert!(operations.next().is_none());
+    documented
+}
+
+/// Asks for everything in every way that is refused, and in some that is not.
+#[tokio::test]
+async fn every_answer_is_in_the_document() {
+    let house = House::open().await;
+    let documented = documented(&house).await;
+    for ((method, path), statuses) in documented.iter().filter(|((_, path), _)| path != "/healthz") {
+        assert!(statuses.contains(&503), "{method} {path} may take too long");
+        assert!(
+            !path.contains("/login") || statuses.contains(&429),
+            "{method} {path} can be tried too often"
+        );
+    }
+    let (admin, viewer) = (house.actor(Role::Admin).await, house.actor(Role::Viewer).await);
+    let (nobody, unknown) = (house.nobody(), house.somebody("unknown"));
+    assert_eq!(admin.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
+    let json = "application/json";
+    let mut seen = HashSet::new();
+    // The last ones find no store.
+    for (who, kind, body) in [
+        (&nobody, json, "[".to_owned()),
+        (&unknown, json, "[".to_owned()),
+        (&viewer, json, "[".to_owned()),
+        (&admin, json, "[".to_owned()),
+        (&admin, "text/plain", "x".to_owned()),
+        (&admin, json, "x".repeat(70_000)),
+        (&admin, "application/octet-stream", "x".repeat(16 * 1024 * 1024 + 1)),
+        (&admin, json, json!({"id": "d1", "product": "lamp"}).to_string()),
+        (&admin, json, json!({"id": "d1", "product": "lamp"}).to_string()),
+        (&admin, json, json!({"version": "1.0.0"}).to_string()),
+        (&admin, json, json!({"version": "9.0.0"}).to_string()),
+        (&admin, json, json!({"reason": "too bright"}).to_string()),
+        (&admin, json, json!({"reason": ""}).to_string()),
+        (&admin, json, String::new()),
+        (&admin, json, json!({"reason": "no store"}).to_string()),
+        (&admin, json, json!({"version": "1.0.0"}).to_string()),
+    ] {
+        if body.contains("no store") {
+            let store = house.folder.path().join("store");
+            std::fs::rename(&store, house.folder.path().join("elsewhere")).unwrap();
+        }
+        for ((method, path), statuses) in &documented {
+            for path in [
+                path.clone(),
+                path.replace("lamp", "nothing"),
+                path.replace("/d1", "/-"),
+                format!("{path}?x=1"),
+            ] {
+                let request = who.request(method.parse().unwrap(), &path).header("content-type", kind);
+                // Who is refused may not read it all.
+                let Ok(answer) = request.body(body.clone()).send().await else { continue };
+                let status = answer.status().as_u16();
+                assert!(statuses.contains(&status), "{method} {path} with {body:.30}: {status}");
+                seen.insert(status);
+            }
+        }
+    }
+    for status in [200, 201, 204, 400, 401, 403, 404, 409, 413, 415, 503] {
+        assert!(seen.contains(&status), "nothing was answered with {status}: {seen:?}");
+    }
 }
 
 pub(crate) fn is_open(path: &str) -> bool {
@@ -337,9 +426,32 @@ async fn log_in_gives_a_session_log_out_ends_it_and_guessing_is_slow() {
         problem(answer, StatusCode::UNAUTHORIZED).await;
     }
     for answer in slowed {
-        assert!(answer.headers().contains_key("retry-after"));
+        let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=5).contains(&wait), "{wait}");
         problem(answer, StatusCode::TOO_MANY_REQUESTS).await;
     }
+}
+
+#[tokio::test]
+async fn who_guesses_passwords_behind_a_proxy_locks_out_nobody_else() {
+    let house = House::open().await;
+    let first = house.running.first_login().unwrap();
+    let login = async |from: &str, password: &str| {
+        let request = house.nobody().request(Method::POST, "/api/v1/login").header("x-forwarded-for", from);
+        request.json(&json!({"name": first.user, "password": password})).send().await.unwrap()
+    };
+    let mut guesses = 0;
+    while login("198.51.100.1", "guess").await.status() != 429 {
+        guesses += 1;
+        assert!(guesses < 1000, "never stopped");
+    }
+    assert!(guesses >= 10, "{guesses}");
+    assert_eq!(login("198.51.100.1", &first.password).await.status(), 429);
+    assert_eq!(login("198.51.100.2", &first.password).await.status(), 200);
+    let page = house.nobody().request(Method::POST, "/login").header("x-forwarded-for", "198.51.100.1");
+    let page = page.header("content-type", "application/x-www-form-urlencoded");
+    let page = page.body("name=admin&password=guess").send().await.unwrap();
+    assert_eq!((page.status().as_u16(), page.headers().contains_key("retry-after")), (429, true));
 }
 
 #[tokio::test]

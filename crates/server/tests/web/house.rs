@@ -48,7 +48,8 @@ impl House {
         Self::begun(self.folder, "", sections).await
     }
 
-    async fn configured(http: &str, sections: &str) -> Self {
+    /// Both.
+    pub(crate) async fn configured(http: &str, sections: &str) -> Self {
         Self::begun(TempDir::new().unwrap(), http, sections).await
     }
 

@@ -127,6 +127,31 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
     assert_eq!(ask(&Method::GET, "/healthz").await.status(), 200);
 }
 
+#[tokio::test]
+async fn a_publishers_token_opens_the_same_below_a_path() {
+    let issuer = Issuer::start().await;
+    let house = House::configured("public_url = \"http://127.0.0.1:9/ota\"", &entry(issuer.url(), "")).await;
+    let token = issuer.sign(&issuer.claims("http://127.0.0.1:9/ota", &json!({})));
+    let answer =
+        house.nobody().json(Method::POST, "/ota/api/v1/login/oidc", &json!({ "token": token })).await;
+    let answer: Value = answer.json().await.unwrap();
+    let publisher = house.somebody(answer["token"].as_str().unwrap());
+    let publish = async |path: &str| {
+        publisher.request(Method::POST, path).body(image("1.0.0")).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(publish("/ota/api/v1/products/lamp/releases?version=1.0.0").await, 201);
+    for closed in [
+        "/ota/api/v1/products/lamp/releases?version=1.0.0&promote=production",
+        "/ota/api/v1/products/heater/releases?version=1.0.0",
+        "/ota/api/v1/products/lamp/../heater/releases?version=1.0.0",
+        "/ota/ota/api/v1/products/lamp/releases?version=1.0.0",
+        "/ota//api/v1/products/heater/releases?version=1.0.0",
+        "/ota/api/v1/products//lamp/releases?version=1.0.0",
+    ] {
+        assert_eq!(publish(closed).await, 403, "{closed}");
+    }
+}
+
 /// A session would outlive the scope.
 #[tokio::test]
 async fn a_publishers_token_is_no_password() {

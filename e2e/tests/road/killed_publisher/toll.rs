@@ -3,16 +3,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use e2e::bucket::Bucket;
+use e2e::front::forward;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-
-const BODY_MAX_BYTES: usize = 32 << 20;
 
 /// What the bucket knows of the request that kills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +85,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         inner.end().await;
         return StatusCode::BAD_GATEWAY.into_response();
     }
-    let answer = inner.forward(request).await;
+    let answer = forward(&inner.http, inner.target, request).await;
     if is_last {
         inner.end().await;
     }
@@ -102,26 +100,4 @@ impl Inner {
             let _ = gone.await;
         }
     }
-
-    /// As it came, but for the connection.
-    async fn forward(&self, request: Request) -> Response {
-        let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let url = format!("http://127.0.0.1:{}{path}", self.target);
-        let Ok(body) = to_bytes(body, BODY_MAX_BYTES).await else { return lost() };
-        let mut headers = parts.headers;
-        headers.remove(header::CONNECTION);
-        let sent = self.http.request(parts.method.clone(), url).headers(headers).body(body).send().await;
-        let Ok(answer) = sent else { return lost() };
-        let (status, mut headers) = (answer.status(), answer.headers().clone());
-        for of_the_connection in [header::CONNECTION, header::TRANSFER_ENCODING] {
-            headers.remove(of_the_connection);
-        }
-        let Ok(body) = answer.bytes().await else { return lost() };
-        (status, headers, Body::from(body)).into_response()
-    }
-}
-
-fn lost() -> Response {
-    StatusCode::BAD_GATEWAY.into_response()
 }

@@ -10,6 +10,8 @@ use fleet::{Blocked, ChannelView, Decision, DeviceView, StoreView};
 use store::{Artifact, Release, Store, StoreError};
 use tokio::time::Instant;
 
+use super::damage::Damage;
+
 /// How long reading an image for its digest may take.
 const DIGEST_PATIENCE: Duration = Duration::from_secs(3);
 /// What is left of the store's time when reading an image is given up.
@@ -23,6 +25,8 @@ pub(super) struct Asked<'a> {
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
     pub(super) device: &'a DeviceView,
+    /// What earlier decisions found.
+    pub(super) damage: &'a Damage,
     /// When there must be an answer.
     pub(super) deadline: Instant,
 }
@@ -42,6 +46,9 @@ impl Asked<'_> {
             Ok(found) => found,
             Err(decision) => return decision,
         };
+        if let Some(why) = target.as_ref().and_then(|target| self.damage.of(target)) {
+            return Decision::StoreUnavailable { why };
+        }
         let mut looked = Looked { artifacts: target.into_iter().collect(), ..Looked::default() };
         loop {
             let store = StoreView::Channel(view);
@@ -71,6 +78,7 @@ impl Asked<'_> {
                 (Some(said), Some(real)) if said == real => return decision,
                 (Some(said), Some(real)) => {
                     let why = other_bytes(artifact, said, real);
+                    self.damage.note(artifact, &why);
                     if view.target.as_ref().is_some_and(|target| target.version == *chosen) {
                         return Decision::StoreUnavailable { why };
                     }
@@ -146,6 +154,10 @@ impl Asked<'_> {
         }
         match self.store.artifact(self.product, &self.channel, version).await {
             Ok(Some(artifact)) => {
+                if let Some(why) = self.damage.of(&artifact) {
+                    pass_over(view, version, &why);
+                    return Ok(());
+                }
                 for known in view.releases.iter_mut().filter(|known| known.version == *version) {
                     *known = offerable(&artifact);
                 }

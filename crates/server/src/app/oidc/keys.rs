@@ -1,14 +1,17 @@
 //! An issuer's public keys: fetched from where it says, kept for as long as it says, within bounds.
 //!
-//! Strangers cannot make this server ask an issuer more often than once a minute, nor read more than
-//! [`ANSWER_MAX_BYTES`] of what it answers, nor wait for it longer than [`PATIENCE`] twice.
+//! Strangers cannot make this server ask an issuer more often than once a minute (every ten seconds while it does not
+//! answer and its keys are needed), nor read more than [`ANSWER_MAX_BYTES`] of what it answers, nor wait for it longer
+//! than [`PATIENCE`] twice. They cannot by leaving either: an issuer is asked in a task of its own, by one at a time, and
+//! what came of it is noted whoever is still there to hear it.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use oidc::{Algorithm, Key, TrustedPublisher, discovery_address, key_set, key_set_address, shown};
 use reqwest::header::CACHE_CONTROL;
+use tokio::sync::watch;
 
 use crate::app::AppError;
 
@@ -29,17 +32,17 @@ const UNKNOWN_PAUSE: Duration = Duration::from_mins(1);
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
 /// The issuers that the configuration names.
-pub(crate) struct Issuers(HashMap<String, Issuer>);
+pub(crate) struct Issuers(HashMap<String, Arc<Issuer>>);
 
 impl Issuers {
     /// Asks nobody yet.
     pub(in crate::app) fn new(publishers: &[TrustedPublisher]) -> Self {
-        let issuer = |entry: &TrustedPublisher| (entry.issuer.clone(), Issuer::new(&entry.issuer));
+        let issuer = |entry: &TrustedPublisher| (entry.issuer.clone(), Arc::new(Issuer::new(&entry.issuer)));
         Self(publishers.iter().map(issuer).collect())
     }
 
     /// The issuer of exactly this name, as OpenID Connect Core 1.0, section 3.1.3.7, compares it.
-    pub(super) fn of(&self, issuer: &str) -> Result<&Issuer, AppError> {
+    pub(super) fn of(&self, issuer: &str) -> Result<&Arc<Issuer>, AppError> {
         let bare = issuer.trim_end_matches('/');
         let said = format!("The token's issuer (iss) is {}", shown(issuer));
         self.0.get(issuer).ok_or_else(|| {
@@ -59,8 +62,8 @@ impl Issuers {
 pub(super) struct Issuer {
     url: String,
     known: RwLock<Known>,
-    /// Whoever asks it; others wait for the answer.
-    turn: tokio::sync::Mutex<()>,
+    /// Whether it is being asked: ends when the answer is noted. All who need it wait for the same one.
+    asking: Mutex<Option<watch::Receiver<()>>>,
 }
 
 /// What is known of its keys.
@@ -124,27 +127,18 @@ impl Known {
 
 impl Issuer {
     fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), known: RwLock::default(), turn: tokio::sync::Mutex::default() }
+        Self { url: url.to_owned(), known: RwLock::default(), asking: Mutex::default() }
     }
 
     /// The key of this id, from memory or from the issuer.
-    pub(super) async fn key(&self, id: &str, algorithm: Algorithm) -> Result<Key, AppError> {
+    pub(super) async fn key(self: &Arc<Self>, id: &str, algorithm: Algorithm) -> Result<Key, AppError> {
         let mut step = self.step(id, algorithm);
         if matches!(step, Step::Fetch) {
-            let _turn = self.turn.lock().await;
-            // Whoever had the turn before may have brought it.
-            step = self.step(id, algorithm);
-            if matches!(step, Step::Fetch) {
-                let answer = fetch(&self.url).await;
-                if let Err(why) = &answer {
-                    tracing::warn!(
-                        oidc.issuer = self.url,
-                        "the keys of a trusted issuer were not read: {why}"
-                    );
-                }
-                self.known.write().unwrap_or_else(PoisonError::into_inner).note(answer, Instant::now());
-                step = self.step(id, algorithm);
+            if let Some(mut asking) = self.ask(id, algorithm, fetch(self.url.clone())) {
+                // Nobody ever sends: the other end is dropped once the answer is noted.
+                let _ = asking.changed().await;
             }
+            step = self.step(id, algorithm);
         }
         match step {
             Step::Use(key) => Ok(key),
@@ -160,6 +154,45 @@ impl Issuer {
         }
     }
 
+    /// Begins to ask the issuer, or finds that it is being asked. `None`: somebody has brought the answer meanwhile.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        id: &str,
+        algorithm: Algorithm,
+        fetch: impl Future<Output = Result<Fetched, String>> + Send + 'static,
+    ) -> Option<watch::Receiver<()>> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asking) = &*asking {
+            return Some(asking.clone());
+        }
+        // The answer is noted before the asking ends, so whoever finds that nobody asks sees what came of it.
+        if !matches!(self.step(id, algorithm), Step::Fetch) {
+            return None;
+        }
+        let (done, noted) = watch::channel(());
+        *asking = Some(noted.clone());
+        let issuer = Arc::clone(self);
+        tokio::spawn(async move {
+            // In another task, so that its panic is an answer too.
+            let answer = tokio::spawn(tokio::time::timeout(2 * PATIENCE, fetch)).await;
+            issuer.note(match answer {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(format!("it did not answer within {} seconds", 2 * PATIENCE.as_secs())),
+                Err(_) => Err("asking for them failed here; the log says why".to_owned()),
+            });
+            *issuer.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            drop(done);
+        });
+        Some(noted)
+    }
+
+    fn note(&self, answer: Result<Fetched, String>) {
+        if let Err(why) = &answer {
+            tracing::warn!(oidc.issuer = self.url, "the keys of a trusted issuer were not read: {why}");
+        }
+        self.known.write().unwrap_or_else(PoisonError::into_inner).note(answer, Instant::now());
+    }
+
     fn step(&self, id: &str, algorithm: Algorithm) -> Step {
         self.known.read().unwrap_or_else(PoisonError::into_inner).step(id, algorithm, Instant::now())
     }
@@ -172,14 +205,14 @@ pub(super) struct Fetched {
 }
 
 /// On failure: the rest of a sentence that begins with "since".
-async fn fetch(issuer: &str) -> Result<Fetched, String> {
+async fn fetch(issuer: String) -> Result<Fetched, String> {
     let http = reqwest::Client::builder()
         .timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .map_err(|error| format!("no HTTP client can be made ({error})"))?;
-    let (document, _) = read(&http, &discovery_address(issuer)).await?;
-    let address = key_set_address(&document, issuer)?;
+    let (document, _) = read(&http, &discovery_address(&issuer)).await?;
+    let address = key_set_address(&document, &issuer)?;
     let (set, fresh) = read(&http, address.as_str()).await?;
     let keys = key_set(&set).ok_or_else(|| format!("what is at {address} is not a key set"))?;
     if keys.is_empty() {

@@ -2,6 +2,9 @@ use std::time::Instant;
 
 use oidc::{Algorithm, Key};
 
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
 use super::keys::{Fetched, Known, Step};
 use super::*;
 
@@ -39,4 +42,75 @@ fn keys_are_kept_asked_for_again_and_at_last_forgotten() {
     );
     known.note(down(), after(30_000));
     assert_eq!(step(&known, "k", 30_001), "unavailable");
+}
+
+/// An issuer that takes each request and never answers.
+async fn mute_issuer() -> (TcpListener, Issuers) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+    let issuer = format!("http://{}", listener.local_addr().expect("bound"));
+    let publisher = oidc::TrustedPublisher {
+        issuer,
+        repository: "octo/blinky".to_owned(),
+        repository_id: None,
+        repository_owner_id: None,
+        git_ref: None,
+        environment: None,
+        product: "lamp".parse().expect("a product"),
+        may_promote: false,
+        allow: Vec::new(),
+    };
+    (listener, Issuers::new(&[publisher]))
+}
+
+async fn asked(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.expect("somebody asks");
+    assert!(stream.read(&mut [0; 1024]).await.expect("a request") > 0);
+    stream
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_issuer_answers_does_not_have_it_asked_again() {
+    let (listener, issuers) = mute_issuer().await;
+    let issuers = std::sync::Arc::new(issuers);
+    let name = format!("http://{}", listener.local_addr().expect("bound"));
+    let ask = || {
+        let (issuers, name) = (std::sync::Arc::clone(&issuers), name.clone());
+        tokio::spawn(async move { issuers.of(&name).expect("known").key("k", Algorithm::Rs256).await })
+    };
+    let first = ask();
+    let answer = asked(&listener).await;
+    first.abort();
+    assert!(first.await.expect_err("it left").is_cancelled());
+    let second = ask();
+    let again = tokio::select! {
+        () = async { drop(asked(&listener).await) } => true,
+        refused = async {
+            // It breaks off, and that is the answer for both.
+            drop(answer);
+            second.await.expect("it ends")
+        } => {
+            let sentence = refused.expect_err("no key").to_string();
+            assert!(sentence.contains("cannot be reached"), "{sentence}");
+            false
+        }
+    };
+    assert!(!again, "the issuer is asked again though it is being asked");
+    let sentence = ask().await.expect("it ends").expect_err("no key").to_string();
+    assert!(
+        sentence.contains("cannot be reached"),
+        "noted, though nobody waited from its begin to its end: {sentence}"
+    );
+}
+
+#[tokio::test]
+async fn asking_an_issuer_that_fails_here_is_noted_and_holds_up_nobody() {
+    let (listener, issuers) = mute_issuer().await;
+    let issuer = issuers.of(&format!("http://{}", listener.local_addr().expect("bound"))).expect("known");
+    let mut asking = issuer
+        .ask("k", Algorithm::Rs256, async { panic!("as if there were a mistake") })
+        .expect("it is asked");
+    assert!(asking.changed().await.is_err(), "it ends");
+    let sentence = issuer.key("k", Algorithm::Rs256).await.expect_err("no key").to_string();
+    assert!(sentence.contains("asking for them failed here"), "{sentence}");
 }

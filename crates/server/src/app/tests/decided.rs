@@ -108,7 +108,7 @@ async fn the_channel_and_the_blocked_list_are_asked_for_at_once() {
 
 #[tokio::test]
 async fn an_image_that_is_not_what_was_published_is_not_offered() {
-    let (rig, device) = ready().await;
+    let (rig, _device) = ready().await;
     let firmware = rig.folder.path().join("store/p/releases/v1.1.0/firmware.bin");
     let published = std::fs::read(&firmware).expect("read");
     let mut other = published.clone();
@@ -118,14 +118,32 @@ async fn an_image_that_is_not_what_was_published_is_not_offered() {
     assert_eq!(answer.decision, "store_unavailable", "{}", answer.reason);
     let parts = ["is not the image that was published as 1.1.0", "again, which repairs it"];
     assert!(parts.iter().all(|part| answer.reason.contains(part)), "{}", answer.reason);
-    // Nobody reads an image for a device that has it.
-    device.say(TopicKind::Version, "1.1.0").await;
-    rig.until_version("d1", "1.1.0").await;
-    assert_eq!(rig.decision("d1").await, "up_to_date");
-    device.say(TopicKind::Version, "1.0.0").await;
-    rig.until_version("d1", "1.0.0").await;
     std::fs::write(&firmware, &published).expect("written");
     assert_eq!(rig.decision("d1").await, "offered");
+}
+
+#[tokio::test]
+async fn a_damage_that_was_found_is_said_in_its_place_until_it_is_repaired() {
+    let (rig, device) = ready().await;
+    let firmware = rig.folder.path().join("store/p/releases/v1.1.0/firmware.bin");
+    let published = std::fs::read(&firmware).expect("read");
+    let mut other = published.clone();
+    other[0] ^= 1;
+    std::fs::write(&firmware, &other).expect("written");
+    let updated = rig.device("d2", "p").await;
+    updated.say(TopicKind::Version, "1.1.0").await;
+    rig.until_version("d2", "1.1.0").await;
+    assert_eq!(rig.decision("d2").await, "up_to_date", "nobody reads an image for a device that has it");
+    assert_eq!(rig.decision("d1").await, "store_unavailable", "found");
+    drop(device);
+    rig::until("it is offline", || async { !rig.show("d1").await.online }).await;
+    for device in ["d1", "d2"] {
+        let answer = rig.app().check_update(&id(device), false).await.expect("decides");
+        assert_eq!(answer.decision, "store_unavailable", "{}", answer.reason);
+        assert!(answer.reason.contains("is not the image that was published"), "{}", answer.reason);
+    }
+    std::fs::write(&firmware, &published).expect("written");
+    assert_eq!((rig.decision("d1").await, rig.decision("d2").await), ("offline".into(), "up_to_date".into()));
 }
 
 #[tokio::test]
@@ -208,8 +226,31 @@ async fn names_that_nobody_knows_are_looked_for_once_in_a_while() {
     assert_eq!(app.releases(&product("early")).await.expect("found").len(), 1);
     let late = app.releases(&product("late")).await;
     assert!(matches!(late, Err(AppError::NotFound(_))), "{late:?}");
-    app.refresh(&product("late")).await.expect("read");
+    // Blocking is for emergencies, and who may block may look.
+    app.block(&product("late"), &"1.0.0".parse().expect("a version"), "it loops").await.expect("blocked");
+    let nowhere = app.block(&product("nowhere"), &"1.0.0".parse().expect("a version"), "it loops").await;
+    assert!(matches!(nowhere, Err(AppError::NotFound(_))), "{nowhere:?}");
     assert_eq!(app.releases(&product("late")).await.expect("found").len(), 1);
+    put(folder.path(), "later/releases/v1.0.0", "1.0.0");
+    app.refresh(&product("later")).await.expect("read");
+    assert_eq!(app.releases(&product("later")).await.expect("found").len(), 1);
+}
+
+#[tokio::test]
+async fn a_product_of_another_program_is_unblocked_and_promoted_at_once() {
+    let (folder, app) = handed("").await;
+    app.catalog().refresh_all().await.expect("nothing there");
+    app.releases(&product("nowhere")).await.expect_err("the look of this while is used up");
+    put(folder.path(), "late/releases/v1.0.0", "1.0.0");
+    let list = r#"{"blocked_versions":["1.0.0"],"reason":{}}"#;
+    let rollback = folder.path().join("store/late/rollback");
+    std::fs::create_dir_all(&rollback).expect("made");
+    std::fs::write(rollback.join("blocked_versions.json"), list).expect("written");
+    let (product, version) = (product("late"), "1.0.0".parse().expect("a version"));
+    app.unblock(&product, &version).await.expect("unblocked");
+    rig::put(&folder.path().join("store/other/releases/v1.0.0"), "1.0.0", "other", json!({}));
+    let other = "other".parse().expect("a product");
+    app.promote(&other, &version, &contract::ChannelName::production()).await.expect("promoted");
 }
 
 /// What `product.json` says of the smallest slot.

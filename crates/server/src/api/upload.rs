@@ -1,0 +1,153 @@
+//! Taking an image: who may send one now, how slow it may come, and how long it counts among those that are held.
+//!
+//! Images are held whole. The place that one takes belongs to its bytes and not to its request: whoever sent it may have
+//! left while it is still judged or written into the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::problem::{Problem, too_large};
+use crate::router::{IMAGE_MAX_BYTES, Web};
+
+/// How long an upload waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_mins(2);
+/// How long an image that has come may be judged and written.
+const STORE_PATIENCE: Duration = Duration::from_mins(3);
+/// How long an upload may take from its begin to its answer: the slowest that is admitted is answered in time.
+pub(crate) const UPLOAD_PATIENCE: Duration =
+    TURN_PATIENCE.saturating_add(PACE.longest()).saturating_add(STORE_PATIENCE);
+
+/// How slow a body may be. It holds a place that others wait for.
+struct Pace {
+    grace: Duration,
+    bytes_per_s: u32,
+}
+
+/// A line of a quarter of a megabit a second keeps up with it, and the largest image takes less than ten minutes.
+const PACE: Pace = Pace { grace: Duration::from_secs(10), bytes_per_s: 32 * 1024 };
+
+impl Pace {
+    /// How long the largest image may take.
+    const fn longest(&self) -> Duration {
+        let seconds = (IMAGE_MAX_BYTES as u64).div_ceil(self.bytes_per_s as u64);
+        self.grace.saturating_add(Duration::from_secs(seconds))
+    }
+}
+
+/// An image in memory, with its place among those that are.
+struct Held {
+    image: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.image
+    }
+}
+
+/// The image in a body. Its place is free again when the last copy of these bytes and of parts of them is dropped.
+pub(crate) async fn image_of(web: &Web, request: Request) -> Result<Bytes, Problem> {
+    let place = turn(&web.uploads, TURN_PATIENCE).await?;
+    // Said before the body is read, so that nobody sends 1 GiB to learn it.
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > IMAGE_MAX_BYTES) {
+        return Err(too_large());
+    }
+    let image = paced(request.into_body(), announced.unwrap_or_default(), &PACE).await?;
+    if image.is_empty() {
+        return Err(Problem::invalid("the body is empty; it is the image, as raw bytes"));
+    }
+    Ok(Bytes::from_owner(Held { image, _place: place }))
+}
+
+/// A place among the images that are held at a time, once one is free. More of them wait here, before their bodies are
+/// read.
+async fn turn(uploads: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Problem> {
+    let refused = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
+    match timeout(patience, Arc::clone(uploads).acquire_owned()).await {
+        Ok(turn) => turn.map_err(|_| refused("the server stops")),
+        Err(_) => Err(refused(
+            "as many images are being uploaded already as this server holds; try again in a minute",
+        )),
+    }
+}
+
+/// Reads an image whole, unless it is too large or comes too slowly.
+async fn paced(body: axum::body::Body, announced: usize, pace: &Pace) -> Result<Bytes, Problem> {
+    let mut pieces = body.into_data_stream();
+    // Whole from the begin: growing would hold it twice for a moment.
+    let (begun, mut image) = (Instant::now(), BytesMut::with_capacity(announced));
+    loop {
+        #[allow(clippy::cast_precision_loss, reason = "an image has at most 16 MiB")]
+        let earned = Duration::from_secs_f64(image.len() as f64 / f64::from(pace.bytes_per_s));
+        let Ok(piece) = timeout_at(begun + pace.grace + earned, pieces.next()).await else {
+            return Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                format!(
+                    "the image came too slowly: after {} bytes it fell behind {} KiB a second; try again over a faster line, \
+                     or publish straight into the store with --store",
+                    image.len(),
+                    pace.bytes_per_s / 1024
+                ),
+            ));
+        };
+        match piece {
+            None => return Ok(image.freeze()),
+            Some(Err(_)) => {
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off before its end"));
+            }
+            Some(Ok(piece)) if image.len() + piece.len() > IMAGE_MAX_BYTES => return Err(too_large()),
+            Some(Ok(piece)) => image.extend_from_slice(&piece),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_that_comes_too_slowly_is_given_up() {
+        let pace = Pace { grace: Duration::from_millis(100), bytes_per_s: 64 * 1024 };
+        let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(&[0xE9; 100]))]);
+        let body = axum::body::Body::from_stream(first.chain(futures_util::stream::pending()));
+        let problem = paced(body, 0, &pace).await.expect_err("it never ends");
+        assert_eq!(problem.status, 408);
+        assert!(problem.detail.contains("after 100 bytes"), "{}", problem.detail);
+        let whole = paced(axum::body::Body::from(vec![1; 100_000]), 100_000, &pace).await.expect("whole");
+        assert_eq!(whole.len(), 100_000);
+        let large = vec![0; IMAGE_MAX_BYTES + 1];
+        assert_eq!(paced(axum::body::Body::from(large), 0, &pace).await.expect_err("too large").status, 413);
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_gets_no_turn_is_told_so() {
+        let uploads = Arc::new(Semaphore::new(1));
+        let first = turn(&uploads, Duration::ZERO).await.expect("free");
+        let problem = turn(&uploads, Duration::from_millis(10)).await.expect_err("taken");
+        assert_eq!((problem.status, problem.detail.contains("try again")), (503, true));
+        drop(first);
+        assert!(turn(&uploads, Duration::ZERO).await.is_ok(), "free again");
+    }
+
+    #[tokio::test]
+    async fn a_part_of_an_image_keeps_the_place_of_all_of_it() {
+        let uploads = Arc::new(Semaphore::new(1));
+        let place = turn(&uploads, Duration::ZERO).await.expect("free");
+        let image = Bytes::from_owner(Held { image: Bytes::from_static(b"image"), _place: place });
+        let part = image.slice(1..2);
+        drop(image);
+        assert_eq!((&part[..], uploads.available_permits()), (&b"m"[..], 0));
+        drop(part);
+        assert_eq!(uploads.available_permits(), 1);
+    }
+}

@@ -1,0 +1,102 @@
+//! Who sends a request: the address that has its own allowance where guessing is slowed down.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+
+use crate::config::Network;
+use crate::router::Web;
+
+/// Proxies passed through at most; whoever writes more of them is not one.
+const PROXIES_MAX: usize = 16;
+
+/// The sender's address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source(pub(crate) IpAddr);
+
+impl FromRequestParts<Web> for Source {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Self::Rejection> {
+        Ok(Self(source(parts, &web.app.config().http.trusted_proxies)))
+    }
+}
+
+/// A trusted proxy says for whom it asks in the last entry of `X-Forwarded-For`, the one that it has added itself. If that
+/// is a trusted proxy too, it said so in the entry before. Anybody else's word is not taken.
+fn source(parts: &Parts, proxies: &[Network]) -> IpAddr {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let mut source = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical());
+    let lines = parts.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>();
+    let entries = lines.into_iter().rev().flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    for entry in entries.take(PROXIES_MAX) {
+        if !proxies.iter().any(|proxy| proxy.contains(source)) {
+            break;
+        }
+        let Some(address) = address(entry.trim()) else { break };
+        source = address.to_canonical();
+    }
+    source
+}
+
+/// Some proxies add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn from_through(proxies: &[Network], peer: &str, lines: &[&str]) -> IpAddr {
+        let mut request = Request::new(());
+        let peer: SocketAddr = peer.parse().expect("an address");
+        request.extensions_mut().insert(ConnectInfo(peer));
+        for line in lines {
+            request.headers_mut().append("x-forwarded-for", line.parse().expect("a header"));
+        }
+        source(&request.into_parts().0, proxies)
+    }
+
+    #[test]
+    fn only_a_proxy_on_this_machine_says_for_whom_it_asks_where_nothing_is_set() {
+        let usual = crate::config::Config::default().http.trusted_proxies;
+        let from = |peer: &str, lines: &[&str]| from_through(&usual, peer, lines);
+        assert_eq!(from("192.0.2.9:5", &["198.51.100.1"]), ip("192.0.2.9"));
+        assert_eq!(from("127.0.0.1:5", &[]), ip("127.0.0.1"));
+        assert_eq!(from("127.0.0.1:5", &["10.0.0.1, 198.51.100.1"]), ip("198.51.100.1"));
+        assert_eq!(from("[::1]:5", &["10.0.0.1", "2001:db8::1"]), ip("2001:db8::1"));
+        assert_eq!(from("[::ffff:127.0.0.1]:5", &["198.51.100.1:4711"]), ip("198.51.100.1"));
+        assert_eq!(from("127.0.0.1:5", &["unknown"]), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn trusted_proxies_say_for_whom_they_ask_and_nobody_beyond_them_does() {
+        let proxies = ["10.0.0.0/8", "2001:db8::1"].map(|proxy| proxy.parse().expect("a network"));
+        let from = |peer: &str, lines: &[&str]| from_through(&proxies, peer, lines);
+        assert_eq!(from("10.1.2.3:5", &["198.51.100.1"]), ip("198.51.100.1"));
+        assert_eq!(from("[2001:db8::1]:5", &["198.51.100.1"]), ip("198.51.100.1"));
+        assert_eq!(from("192.0.2.9:5", &["198.51.100.1"]), ip("192.0.2.9"), "not in the list");
+        assert_eq!(from("127.0.0.1:5", &["198.51.100.1"]), ip("127.0.0.1"), "the list is all of it");
+        assert_eq!(
+            from("10.0.0.1:5", &["203.0.113.5, 198.51.100.1, 10.9.9.9"]),
+            ip("198.51.100.1"),
+            "two of them"
+        );
+        assert_eq!(from("10.0.0.1:5", &["203.0.113.5, 198.51.100.1", "10.9.9.9"]), ip("198.51.100.1"));
+        assert_eq!(
+            from("10.0.0.1:5", &["203.0.113.5, junk, 10.9.9.9"]),
+            ip("10.9.9.9"),
+            "no further than is known"
+        );
+        let many = vec!["10.0.0.2"; 1000].join(",");
+        assert_eq!(from("10.0.0.1:5", &[many.as_str()]), ip("10.0.0.2"));
+    }
+}

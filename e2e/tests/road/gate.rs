@@ -75,6 +75,32 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
         }
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    // Every check is made, also of what is refused for itself; and it is called by the name that the person gave.
+    let whole = std::fs::read(workshop.for_another_chip("1.0.0")).unwrap();
+    let short = workshop.file("it is short.bin", &whole[..whole.len() / 2]);
+    let flash = [vec![0xFF; 0x8000], partition_table(), vec![0xFF; 0x7400], whole].concat();
+    let merged = workshop.file("it is merged.bin", &flash);
+    let expected: [(&Path, &[&str]); 2] = [
+        (&short, &["truncated", "wrong-chip", "lower-version"]),
+        (&merged, &["merged-image", "lower-version"]),
+    ];
+    for (file, checks) in expected {
+        for command in [&["publish"][..], &["image", "check"]] {
+            let command = [&words(command, file, "1.0.0")[..], &["--json"]].concat();
+            let (there, here) = (through(command.clone()).await, straight(command).await);
+            assert_eq!((there.code, there.json()), (here.code, here.json()), "{there:?} {here:?}");
+            assert!(there.err.contains(&here.err), "{there:?} {here:?}");
+            let found: Vec<_> = there.json()["findings"].as_array().unwrap().clone();
+            let found: Vec<&str> = found.iter().map(|one| one["check"].as_str().unwrap()).collect();
+            assert!(checks.iter().all(|check| found.contains(check)), "{found:?}, not {checks:?}");
+            let is_named = there.err.contains(&format!("'{}'", file.display()));
+            assert_eq!(is_named, checks[0] == "merged-image", "{there:?}");
+        }
+    }
+    // What cannot be sent is refused here, for what it is.
+    let empty = workshop.file("empty.bin", &[]);
+    let said = through(words(&["publish"], &empty, "1.0.0")).await;
+    assert!(said.code == Some(1) && said.err.contains("it is empty"), "{said:?}");
 
     let command =
         [&words(&["publish"], &lower, "1.0.0")[..], &["--allow", "lower-version", "--json"]].concat();
@@ -86,6 +112,17 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
     let again = straight([&words(&["publish"], &lower, "1.0.0")[..], &["--json"]].concat()).await.ok().json();
     assert_eq!((&again["decision"], &again["findings"]), (&json!("unchanged"), &json!([])));
     assert!(again["url"].as_str().unwrap().ends_with("/esp32s3/releases/v1.0.0/firmware.bin"), "{again}");
+}
+
+/// Of a flash chip with one application, at 0x10000.
+fn partition_table() -> Vec<u8> {
+    let mut entry = vec![0xAA, 0x50, 0, 0x10];
+    entry.extend(0x0001_0000_u32.to_le_bytes());
+    entry.extend(0x0010_0000_u32.to_le_bytes());
+    entry.extend(*b"app0\0\0\0\0\0\0\0\0\0\0\0\0");
+    entry.extend([0; 4]);
+    entry.resize(0xC00, 0xFF);
+    entry
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use crate::app::{AppError, Upload};
 use crate::model::{BlockedList, Channel, Judgement, Page, Product, Published, Release};
 use crate::router::Web;
 
+/// The longest name of a file that is repeated, in bytes.
+const FILE_MAX_BYTES: usize = 1024;
+
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
     (status = 200, body = Page<Product>), (status = 401, body = Problem)))]
@@ -45,6 +48,7 @@ pub(crate) struct Publication {
     dirty: Option<bool>,
     requires: Option<Version>,
     allow: Option<String>,
+    file: Option<String>,
 }
 
 impl Publication {
@@ -59,6 +63,7 @@ impl Publication {
             dirty: self.dirty,
             requires: self.requires,
             allow: allowed(self.allow.as_deref())?,
+            file: file_name(self.file)?,
             promote: self.promote,
         })
     }
@@ -70,6 +75,19 @@ impl Publication {
 pub(crate) struct Question {
     version: Option<Version>,
     allow: Option<String>,
+    file: Option<String>,
+}
+
+/// What the person calls the image: it stands in the commands that a sentence tells to run.
+fn file_name(name: Option<String>) -> Result<Option<String>, Problem> {
+    match &name {
+        Some(text) if text.is_empty() || text.len() > FILE_MAX_BYTES || text.contains(char::is_control) => {
+            Err(Problem::invalid(format!(
+                "file: a file's name has 1 to {FILE_MAX_BYTES} bytes, and no control characters"
+            )))
+        }
+        _ => Ok(name),
+    }
 }
 
 /// The checks that are overruled, by their names with commas between.
@@ -106,6 +124,7 @@ impl IntoResponse for Refusal {
     ("dirty" = Option<bool>, Query, description = "Whether what was built differed from that commit"),
     ("requires" = Option<String>, Query, description = "The lowest version that may update to this one directly"),
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
+    ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
     (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = Problem),
     (status = 403, body = Problem), (status = 408, body = Problem), (status = 409, body = Refusal),
@@ -133,6 +152,7 @@ pub(crate) async fn publish(
     ("p" = String, Path),
     ("version" = Option<String>, Query, description = "SemVer; may be left out if the image says its own"),
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
+    ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
     (status = 200, body = Judgement), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 403, body = Problem), (status = 408, body = Problem), (status = 413, body = Problem),
@@ -140,10 +160,11 @@ pub(crate) async fn publish(
 pub(crate) async fn check(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
-    Query(Question { version, allow }): Query<Question>,
+    Query(Question { version, allow, file }): Query<Question>,
     request: axum::extract::Request,
 ) -> Result<Json<Judgement>, Problem> {
-    let upload = Upload { version, allow: allowed(allow.as_deref())?, ..Upload::default() };
+    let (allow, file) = (allowed(allow.as_deref())?, file_name(file)?);
+    let upload = Upload { version, allow, file, ..Upload::default() };
     let image = image_of(&web, request).await?;
     Ok(Json(web.app.judge(&product, &upload, image).await?))
 }

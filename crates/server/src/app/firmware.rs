@@ -44,6 +44,8 @@ pub struct Upload {
     pub requires: Option<Version>,
     /// Checks of the gate that are overruled.
     pub allow: Vec<Check>,
+    /// What the person calls the image's file.
+    pub file: Option<String>,
     /// The channel that is to point to it.
     pub promote: Option<ChannelName>,
 }
@@ -141,6 +143,7 @@ impl App {
             dirty: upload.dirty,
             requires: upload.requires.clone(),
             allow: upload.allow.clone(),
+            file: upload.file.clone(),
             slot: self.smallest_slot(product).await?,
             ..Publication::new(product.clone())
         })

@@ -142,6 +142,7 @@ function upload(form, allow = []) {
   const query = new URLSearchParams();
   for (const name of ["version", "notes", "promote"]) if (fields.get(name)) query.set(name, fields.get(name));
   if (allow.length) query.set("allow", allow.join(","));
+  if (fields.get("image")?.name) query.set("file", fields.get("image").name);
   const request = new XMLHttpRequest();
   const over = (...said) => {
     bar.hidden = !(button.disabled = false);

@@ -15,6 +15,9 @@ use crate::output;
 
 mod asked;
 
+/// The longest name of a file that a server repeats.
+const FILE_MAX_BYTES: usize = 1024;
+
 /// What the two commands print for programs.
 const KEYS: [&str; 12] = [
     "decision",
@@ -61,11 +64,20 @@ pub(crate) fn judgement(product: &ProductName, verdict: &Verdict) -> Value {
     })
 }
 
-/// What can be refused without knowing the product, before megabytes are sent in vain. The server would say the same, but
-/// does not know the file's name.
-pub(crate) fn alone(publication: &Publication, image: &Bytes) -> Option<Value> {
+/// The refusal of what cannot even be sent: a server takes no empty file, and none that no flash holds. All else is the
+/// server's to judge, which makes every check.
+pub(crate) fn unsendable(publication: &Publication, image: &Bytes) -> Option<Value> {
+    if (1..=server::router::IMAGE_MAX_BYTES).contains(&image.len()) {
+        return None;
+    }
     let verdict = judge(image, &image::verify(image), publication, &Facts::default());
     verdict.is_refused().then(|| judgement(&publication.product, &verdict))
+}
+
+/// What the server's gate is to call the file, where it takes such a name.
+pub(crate) fn file(publication: &Publication) -> Option<(&'static str, &str)> {
+    let fits = |name: &&str| name.len() <= FILE_MAX_BYTES && !name.contains(char::is_control);
+    publication.file.as_deref().filter(fits).map(|name| ("file", name))
 }
 
 /// Sends the image, with a bar on a terminal, and believes only what agrees with it.

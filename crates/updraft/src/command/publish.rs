@@ -168,7 +168,7 @@ async fn through_server(
     publication: &Publication,
     image: Bytes,
 ) -> anyhow::Result<Value> {
-    if let Some(refused) = gate::alone(publication, &image) {
+    if let Some(refused) = gate::unsendable(publication, &image) {
         return Ok(refused);
     }
     let allow = gate::names(&publication.allow);
@@ -180,6 +180,7 @@ async fn through_server(
     query.extend(publication.dirty.map(|dirty| ("dirty", if dirty { "true" } else { "false" })));
     query.extend(publication.requires.as_ref().map(|requires| ("requires", requires.as_str())));
     query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
+    query.extend(gate::file(publication));
     query.extend(args.promote.as_ref().map(|channel| ("promote", channel.as_str())));
     let asked = Asked {
         product: &publication.product,

@@ -68,13 +68,14 @@ async fn judged(target: &Target, publication: &Publication, image: &Bytes) -> an
         }
         Target::Server(server) => server,
     };
-    if let Some(refused) = gate::alone(publication, image) {
+    if let Some(refused) = gate::unsendable(publication, image) {
         return Ok(refused);
     }
     let allow = gate::names(&publication.allow);
     let mut query = Vec::new();
     query.extend(publication.version.as_ref().map(|version| ("version", version.as_str())));
     query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
+    query.extend(gate::file(publication));
     let path = ["products", &publication.product, "releases", "check"];
     let asked = Asked {
         product: &publication.product,

@@ -86,6 +86,20 @@ pub enum AppError {
     Internal(#[from] anyhow::Error),
 }
 
+impl AppError {
+    /// The same, after what had been done already: who hears of the failure has to know that.
+    fn after(self, done: &str) -> Self {
+        let told = |why: String| format!("{done}: {why}");
+        match self {
+            Self::NotFound(why) => Self::NotFound(told(why)),
+            Self::Invalid(why) => Self::Invalid(told(why)),
+            Self::Refused(why) => Self::Refused(told(why)),
+            Self::StoreUnavailable(why) => Self::StoreUnavailable(told(why)),
+            other => other,
+        }
+    }
+}
+
 impl From<DbErr> for AppError {
     fn from(error: DbErr) -> Self {
         Self::Internal(anyhow::Error::new(error).context("the database failed"))

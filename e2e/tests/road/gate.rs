@@ -114,6 +114,29 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
     assert!(again["url"].as_str().unwrap().ends_with("/esp32s3/releases/v1.0.0/firmware.bin"), "{again}");
 }
 
+#[tokio::test]
+async fn what_is_published_and_cannot_be_promoted_is_said_to_be_published() {
+    let (workshop, server) = (Workshop::open(), Server::start().await);
+    let store = format!("file:{}", server.folder().join("store").display());
+    server.publish(PRODUCT, "1.0.0", &workshop.image("1.0.0"), Promote::Production).await;
+    for (version, straight) in [("1.1.0", false), ("1.2.0", true)] {
+        Said::by(server.remote(["block", version, "-p", PRODUCT, "--reason", "it loops"])).await.ok();
+        let image = workshop.image(version);
+        let command = [&words(&["publish"], &image, version)[..], &["--promote"]].concat();
+        let said = if straight {
+            Said::by(updraft([&command[..], &["--store", &store]].concat())).await
+        } else {
+            Said::by(server.remote(command)).await
+        };
+        assert_eq!(said.code, Some(1), "{said:?}");
+        for words in [&format!("{version} is published, and was not promoted to production"), "it loops"] {
+            assert!(said.err.contains(words), "{words}: {said:?}");
+        }
+        let mark = format!("store/{PRODUCT}/releases/v{version}/version.txt");
+        assert!(server.folder().join(mark).is_file(), "{version} is not published");
+    }
+}
+
 /// Of a flash chip with one application, at 0x10000.
 fn partition_table() -> Vec<u8> {
     let mut entry = vec![0xAA, 0x50, 0, 0x10];

@@ -238,14 +238,15 @@ impl App {
         channel: ChannelName,
     ) -> Result<store::Published, AppError> {
         let deadline = Instant::now() + WRITE_PATIENCE;
-        let turn = self.promotion(deadline).await?;
+        let done = format!("{} is published, and was not promoted to {channel}", published.release.version);
+        let turn = self.promotion(deadline).await.map_err(|error| error.after(&done))?;
         let app = self.clone();
         let what = format!("promoting to {channel} what was published");
         self.see_through(deadline, what, async move {
             let promoted = app.store().promote_published(&publication, &published, &channel).await;
             drop(turn);
             app.show_anew(&publication.product).await;
-            promoted?;
+            promoted.map_err(|error| AppError::from(error).after(&done))?;
             Ok(published)
         })
         .await

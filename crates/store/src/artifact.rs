@@ -9,6 +9,9 @@ use crate::catalog::{Complete, Described, VersionFile, no_image};
 use crate::layout::Place;
 use crate::{Store, StoreError};
 
+/// How long a check update waits for two images to be read and compared; the reading goes on.
+const COMPARING_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The object that a device fetches for a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -53,7 +56,7 @@ impl Store {
         );
         let release = release.map(|release| release.version);
         match (described?.zip(release), deployed?) {
-            (Some((release, _)), Some((deployed, _))) if differ(&release, &deployed) => {
+            (Some((release, _)), Some((deployed, _))) if self.differ(&release, &deployed).await => {
                 // Perhaps somebody promotes at this moment, and the channel's image is already the next one.
                 match self.version_file(&place).await? {
                     VersionFile::Says(now) if now == *version => Err(StoreError::damaged(format!(
@@ -90,6 +93,26 @@ impl Store {
             }
             _ => Ok(None),
         }
+    }
+
+    /// Whether a channel's image is not the release's: by size, by what is said of both, and where the release's digest is
+    /// known by their bytes, which are read once. A job that was killed may have left another image of the same size there.
+    async fn differ(&self, release: &Described, deployed: &Described) -> bool {
+        let said = release.sha256().zip(deployed.sha256());
+        let (left, right) = (&release.firmware, &deployed.firmware);
+        if left.size != right.size || said.is_some_and(|(left, right)| left != right) {
+            return true;
+        }
+        // Most servers tag an object by its content. Where one does not, equal objects have different tags.
+        let is_same = left.tag == right.tag && !left.tag.0.is_empty();
+        if is_same || release.sha256().is_none() {
+            return false;
+        }
+        let digests = tokio::join!(
+            self.bucket.digest_within(left, COMPARING_PATIENCE),
+            self.bucket.digest_within(right, COMPARING_PATIENCE)
+        );
+        matches!(digests, (Some(left), Some(right)) if left != right)
     }
 
     /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. A whole image is read
@@ -141,10 +164,4 @@ impl Described {
             tag: self.firmware.tag,
         })
     }
-}
-
-/// Whether two images are not the same, by size and, where both are known, by digest.
-fn differ(left: &Described, right: &Described) -> bool {
-    let hashes = left.sha256().zip(right.sha256());
-    left.firmware.size != right.firmware.size || hashes.is_some_and(|(left, right)| left != right)
 }

@@ -202,7 +202,7 @@ impl Store {
         let key = layout::blocked(product);
         Ok(match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => Blocked::List(BTreeMap::new()),
-            Read::TooLong(size) => Blocked::Unreadable(unreadable(&key, &too_long(size))),
+            Read::TooLong(found) => Blocked::Unreadable(unreadable(&key, &too_long(found.size))),
             Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
                 Ok(file) => Blocked::List(file.list()),
                 Err(why) => Blocked::Unreadable(unreadable(&key, &why)),
@@ -269,7 +269,7 @@ impl Store {
     ) -> Result<Swap, StoreError> {
         let before = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
-            Read::TooLong(size) => return Err(StoreError::Refused(unreadable(key, &too_long(size)))),
+            Read::TooLong(found) => return Err(StoreError::Refused(unreadable(key, &too_long(found.size)))),
             Read::Found(fetched) => Some(fetched),
         };
         let mut file = match &before {

@@ -52,7 +52,7 @@ impl Fetched {
 pub(crate) enum Read {
     Missing,
     /// Longer than it may be; not read.
-    TooLong(u64),
+    TooLong(Found),
     Found(Fetched),
 }
 
@@ -168,7 +168,7 @@ impl Bucket {
             Err(error) => return self.missing(key, error).map(|()| Read::Missing),
         };
         if result.meta.size > limit {
-            return Ok(Read::TooLong(result.meta.size));
+            return Ok(Read::TooLong(found(&result.meta)));
         }
         let (tag, mark) = (tag(&result.meta), mark_of(&result));
         Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag, mark }))

@@ -346,10 +346,12 @@ fn marked(read: &Read) -> Option<Sha256> {
     fetched.mark.as_deref().and_then(Sha256::from_hex)
 }
 
-fn parse_version(key: &str, read: Read) -> VersionFile {
+/// What a `version.txt` that was read says.
+pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
     let fetched = match read {
         Read::Missing => return VersionFile::Missing,
-        Read::TooLong(size) => {
+        Read::TooLong(found) => {
+            let size = found.size;
             return VersionFile::Unreadable(format!("{key} has {size} bytes, but should hold one version"));
         }
         Read::Found(fetched) => fetched,

@@ -119,7 +119,7 @@ impl Store {
             Read::Missing => (None, None),
             Read::Found(found) => (Some(found.tag), Some(found.bytes)),
             // Nothing that we or a device could use, so nothing to give back.
-            Read::TooLong(_) => (self.bucket.find(&key).await?.map(|found| found.tag), None),
+            Read::TooLong(found) => (Some(found.tag), None),
         };
         if let Some(tag) = &before
             && !self.may_replace(turn, work, tag).await?

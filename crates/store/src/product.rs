@@ -112,7 +112,7 @@ impl Store {
         let key = layout::product(product);
         match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => Ok(ProductFile::default()),
-            Read::TooLong(size) => Err(unreadable(&key, &format!("it has {size} bytes"))),
+            Read::TooLong(found) => Err(unreadable(&key, &format!("it has {} bytes", found.size))),
             Read::Found(fetched) => ProductFile::parse(&fetched.bytes).map_err(|why| unreadable(&key, &why)),
         }
     }
@@ -149,7 +149,7 @@ impl Store {
     ) -> Result<Option<bool>, StoreError> {
         let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
-            Read::TooLong(size) => return Err(unreadable(key, &format!("it has {size} bytes"))),
+            Read::TooLong(found) => return Err(unreadable(key, &format!("it has {} bytes", found.size))),
             Read::Found(fetched) => Some(fetched),
         };
         let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);

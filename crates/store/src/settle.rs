@@ -54,10 +54,7 @@ impl Bucket {
                 Read::Found(found) if found.bytes == bytes => (Some(found.tag), None),
                 Read::Found(found) => (put(Condition::Same(&found.tag)).await?, Some(found.bytes)),
                 // Nothing that we or a device could use, so nothing to give back.
-                Read::TooLong(_) => match self.find(&key).await? {
-                    Some(found) => (put(Condition::Same(&found.tag)).await?, None),
-                    None => (None, None),
-                },
+                Read::TooLong(found) => (put(Condition::Same(&found.tag)).await?, None),
             };
             if let Some(tag) = tag {
                 return Ok(Settled { key, bytes, tag, replaced });

@@ -33,7 +33,9 @@ mod sentences;
 mod servers;
 mod signed;
 mod signers;
+mod stops;
 mod trouble;
+mod two_promoters;
 mod two_publishers;
 
 /// Makes of each promise three tests: one with a folder, one with each server.
@@ -102,6 +104,8 @@ in_all! {
     races::of_two_publishers_exactly_one_wins,
     races::version_txt_never_names_a_missing_image,
     races::two_promoters_leave_one_whole_release,
+    two_promoters::stopped_anywhere_the_higher_version_ends_in_the_channel_whole,
+    two_promoters::a_channel_that_holds_another_image_offers_nothing_until_a_late_job_mends_it,
     cuts::a_publish_cut_anywhere_completes_when_run_again,
     cuts::a_publish_cut_anywhere_gives_way_to_other_bytes,
     cuts::a_promote_cut_anywhere_completes_when_run_again,

@@ -128,7 +128,8 @@ impl Store {
     /// remembered for as long as the object stays as it is: then nothing is asked for.
     pub async fn digest_within(&self, artifact: &Artifact, patience: Duration) -> Option<Sha256> {
         let (key, tag) = (artifact.key.clone(), artifact.tag.clone());
-        self.bucket.digest_within(&Found { key, size: artifact.size, tag }, patience).await
+        let found = Found { key, size: artifact.size, tag, modified: None };
+        self.bucket.digest_within(&found, patience).await
     }
 }
 

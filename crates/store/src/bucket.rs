@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
@@ -62,6 +63,8 @@ pub(crate) struct Found {
     pub(crate) key: String,
     pub(crate) size: u64,
     pub(crate) tag: Tag,
+    /// When it was written, where that was told.
+    pub(crate) modified: Option<DateTime<Utc>>,
 }
 
 /// What is behind the store.
@@ -155,6 +158,27 @@ impl Bucket {
             Some(known) if known.tag == found.tag => Ok(Read::Found(known)),
             _ => self.read_small(&found.key, limit).await,
         }
+    }
+
+    /// The same for an object whose mark matters. No tag covers a mark, and times of S3 are of whole seconds; but another
+    /// mark is another image's, which lies `beside` it and has another tag. So all three are what it is remembered by.
+    pub(crate) async fn read_listed_mark(
+        &self,
+        found: &Found,
+        beside: &Found,
+        limit: u64,
+    ) -> Result<Read, StoreError> {
+        let name = format!("{}#mark", found.key);
+        let state = Tag(format!("{} {:?} {}", found.tag.0, found.modified, beside.tag.0));
+        if let Some(known) = self.cached(&name).filter(|known| known.tag == state) {
+            return Ok(Read::Found(known));
+        }
+        let read = self.read(&found.key, limit).await?;
+        match &read {
+            Read::Found(fetched) => self.keep(&name, &Fetched { tag: state, ..fetched.clone() }),
+            Read::Missing | Read::TooLong(_) => self.forget(&name),
+        }
+        Ok(read)
     }
 
     async fn read_unless(&self, key: &str, limit: u64, known: Option<&Fetched>) -> Result<Read, StoreError> {
@@ -377,12 +401,13 @@ pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
 }
 
 pub(crate) fn found(meta: &ObjectMeta) -> Found {
-    Found { key: meta.location.to_string(), size: meta.size, tag: tag(meta) }
+    let (key, modified) = (meta.location.to_string(), Some(meta.last_modified));
+    Found { key, size: meta.size, tag: tag(meta), modified }
 }
 
 /// An object as a listing tells of it.
-pub(crate) fn listed(key: String, size: u64, etag: String) -> Found {
-    Found { key, size, tag: Tag(etag) }
+pub(crate) fn listed(key: String, size: u64, etag: String, modified: Option<DateTime<Utc>>) -> Found {
+    Found { key, size, tag: Tag(etag), modified }
 }
 
 fn tag(meta: &ObjectMeta) -> Tag {

@@ -165,7 +165,7 @@ impl Store {
 
     async fn listed_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {
         let (Some(firmware), Some(version_txt)) = (files.firmware, files.version) else { return Ok(None) };
-        let read = self.bucket.read_listed(&version_txt, VERSION_MAX_BYTES).await?;
+        let read = self.bucket.read_listed_mark(&version_txt, &firmware, VERSION_MAX_BYTES).await?;
         let mark = marked(&read);
         match parse_version(&version_txt.key, read) {
             VersionFile::Says(says) if says == version => {}
@@ -202,17 +202,7 @@ impl Store {
         Ok(Described { mark: release.mark, ..described })
     }
 
-    /// The release of that precedence, if it is complete: its place and the version as it is spelled there.
-    pub(crate) async fn find_release(
-        &self,
-        product: &ProductName,
-        version: &Version,
-    ) -> Result<Option<(Place, Version)>, StoreError> {
-        let complete = self.find_complete(product, version).await?;
-        Ok(complete.map(|complete| (complete.place, complete.version)))
-    }
-
-    /// The same with its mark. A listing is asked for only where it is not spelled like this.
+    /// The release of that precedence, if it is complete. A listing is asked for only where it is not spelled like this.
     pub(crate) async fn find_complete(
         &self,
         product: &ProductName,
@@ -237,9 +227,14 @@ impl Store {
     }
 
     /// A release, if it has its version.txt. One that says something else is an error: nobody can tell what it is.
-    async fn complete(&self, place: Place, version: &Version) -> Result<Option<Complete>, StoreError> {
+    /// Without a condition: no tag covers its mark, and it is as short as the answer that it has not changed.
+    pub(crate) async fn complete(
+        &self,
+        place: Place,
+        version: &Version,
+    ) -> Result<Option<Complete>, StoreError> {
         let key = place.version();
-        let read = self.bucket.read_small(&key, VERSION_MAX_BYTES).await?;
+        let read = self.bucket.read(&key, VERSION_MAX_BYTES).await?;
         let mark = marked(&read);
         match parse_version(&key, read) {
             VersionFile::Missing => Ok(None),

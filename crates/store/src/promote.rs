@@ -5,7 +5,7 @@ use contract::{ChannelName, ProductName, Version};
 
 use crate::blocked::Blocked;
 use crate::bucket::{Read, Tag};
-use crate::catalog::{VersionFile, parse_version};
+use crate::catalog::{Complete, VersionFile, parse_version};
 use crate::gate::Check;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::metadata::Metadata;
@@ -216,7 +216,8 @@ impl Store {
     }
 
     async fn copied(&self, product: &ProductName, version: &Version) -> Result<Copied, StoreError> {
-        let Some((place, spelled)) = self.find_release(product, version).await? else {
+        let found = self.find_complete(product, version).await?;
+        let Some(Complete { place, version: spelled, mark }) = found else {
             return Err(StoreError::NotFound(format!(
                 "{product} has no release {version}; publish it first, or see `updraft releases -p {product}`"
             )));
@@ -229,7 +230,7 @@ impl Store {
             )));
         };
         let digest = crate::sha256(&firmware.bytes);
-        if let Some(published) = self.owner(&place).await?.filter(|published| *published != digest) {
+        if let Some(published) = mark.filter(|published| *published != digest) {
             return Err(StoreError::damaged(format!(
                 "{} is not the image that {spelled} was published with (sha256 {published}), so it cannot be promoted; \
                  publish that image as {spelled} again, which puts it back",

@@ -50,6 +50,7 @@ struct Contents {
     size: u64,
     #[serde(rename = "ETag")]
     etag: Option<String>,
+    last_modified: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,11 +79,10 @@ pub(super) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Res
             let name = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix('/'));
             listing.folders.extend(name.map(str::to_owned));
         }
-        listing.objects.extend(
-            page.contents
-                .into_iter()
-                .map(|found| listed(decode(&found.key), found.size, found.etag.unwrap_or_default())),
-        );
+        listing.objects.extend(page.contents.into_iter().map(|found| {
+            let modified = found.last_modified.and_then(|time| time.parse().ok());
+            listed(decode(&found.key), found.size, found.etag.unwrap_or_default(), modified)
+        }));
         next = page.next_continuation_token;
         if next.is_none() || listing.folders.len() + listing.objects.len() >= LISTED_MAX {
             return Ok(listing);

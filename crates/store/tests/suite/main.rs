@@ -92,6 +92,7 @@ in_all! {
     by_hand::reading_is_bounded,
     by_hand::a_change_by_another_program_is_seen_at_once,
     artifact::a_release_that_metadata_contradicts_offers_nothing_until_it_is_published_again,
+    artifact::a_release_that_was_deleted_and_published_again_is_known_by_its_new_image,
     artifact::the_digest_of_the_bytes_is_read_once_for_all_who_ask,
     artifact::releases_between_two_versions_are_listed_highest_first,
     parts::a_long_image_is_published_and_promoted,

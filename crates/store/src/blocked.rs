@@ -239,7 +239,7 @@ impl Store {
         let key = layout::blocked(product);
         let mut written = false;
         for attempt in 0..SWAPS_MAX {
-            let turn = self.bucket.turn().await?;
+            let turn = self.bucket.turn(&key).await?;
             let (store, change, key) = (self.clone(), Arc::clone(&change), key.clone());
             let swap = to_its_end(async move { store.swap_blocked(turn, &key, &*change).await });
             match swap.await {

@@ -80,8 +80,8 @@ pub(crate) struct Bucket {
     cache: Mutex<Cache>,
     /// Images that are being read for their digest, by key.
     readings: Mutex<HashMap<String, watch::Receiver<()>>>,
-    /// Held by this process's one writer where the server has no conditions.
-    pub(crate) writing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by this process's one writer of each thing where the server has no conditions.
+    pub(crate) writing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) known_conditions: OnceCell<Conditions>,
 }
 
@@ -123,7 +123,7 @@ impl Bucket {
             backing,
             cache: Mutex::default(),
             readings: Mutex::default(),
-            writing: Arc::default(),
+            writing: Mutex::default(),
             known_conditions: OnceCell::new(),
         }
     }

@@ -128,7 +128,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let key = layout::product(product);
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn().await?;
+            let turn = self.bucket.turn(&key).await?;
             let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
             let learn = to_its_end(async move { store.write_slot(turn, &key, smallest, &before).await });
             if let Some(is_written) = learn.await? {

@@ -97,10 +97,11 @@ impl Store {
         channel: &ChannelName,
         lower: Lower,
     ) -> Result<Option<Version>, StoreError> {
+        let place = Place::channel(product, channel);
         let (product, version, channel) = (product.clone(), version.clone(), channel.clone());
         let promotion = Promotion { product, version, channel, lower };
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn().await?;
+            let turn = self.bucket.turn(&place.version()).await?;
             let (store, attempted) = (self.clone(), promotion.clone());
             match to_its_end(async move { store.promote_once(&turn, &attempted).await }).await? {
                 Outcome::Done => return Ok(None),

@@ -210,8 +210,10 @@ impl Bucket {
     }
 
     async fn collect(&self, key: &str, limit: u64, result: GetResult) -> Result<Bytes, StoreError> {
+        // All at once: to grow is to copy, which for an image takes milliseconds.
+        let expected = (result.range.end - result.range.start).min(limit);
+        let mut bytes = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
         let mut stream = result.into_stream();
-        let mut bytes = BytesMut::new();
         while let Some(piece) =
             stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, key, error))?
         {

@@ -20,7 +20,7 @@ use crate::gate::taken_sentence;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
 use crate::put::{Condition, Progress, Turn, Write};
-use crate::settle::Settled;
+use crate::settle::{Settled, same};
 use crate::{Store, StoreError};
 
 /// How long another publisher's unfinished release is waited for: a few times what reading an image back and three small
@@ -35,6 +35,8 @@ pub(crate) struct Work {
     pub(crate) product: ProductName,
     pub(crate) version: Version,
     pub(crate) image: Bytes,
+    /// Its digest.
+    pub(crate) sha256: Sha256,
     pub(crate) metadata: Bytes,
     /// The name of its chip, if we know it.
     pub(crate) chip: Option<&'static str>,
@@ -113,7 +115,7 @@ impl Store {
         let (place, image) = (work.place(), &work.image);
         let key = place.firmware();
         let (before, replaced) = match self.bucket.read(&key, FIRMWARE_MAX_BYTES).await? {
-            Read::Found(found) if found.bytes == *image => {
+            Read::Found(found) if same(&found.bytes, image).await? => {
                 return Ok(Some(Settled::new(key, image.clone(), found.tag, None)));
             }
             Read::Missing => (None, None),
@@ -147,8 +149,8 @@ impl Store {
                 return Ok(false);
             }
         }
-        let digest = crate::sha256(&work.image);
-        Ok(!turn.is_conditional() || self.claim(turn, &work.product, &work.version, digest).await?.is_some())
+        Ok(!turn.is_conditional()
+            || self.claim(turn, &work.product, &work.version, work.sha256).await?.is_some())
     }
 
     /// Writes `version.txt` if the other two are what they should be. False: somebody else came in between.
@@ -160,7 +162,7 @@ impl Store {
         metadata: Settled,
     ) -> Result<bool, StoreError> {
         let (bucket, place) = (&self.bucket, work.place());
-        let ours = crate::sha256(&work.image);
+        let ours = work.sha256;
         let is_whole = bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?;
         if is_whole && self.create_version(turn, work, ours).await? {
             return Ok(true);
@@ -231,7 +233,7 @@ impl Store {
         let Work { product, version, image, metadata, .. } = work;
         let Some(standing) = self.standing(product, version).await? else { return Ok(None) };
         let Complete { place, version: spelled, mark } = standing.release;
-        let ours = crate::sha256(image);
+        let ours = work.sha256;
         if standing.is_contested && turn.is_conditional() {
             self.claim(turn, product, &spelled, mark.unwrap_or(ours)).await?;
             return Ok(Some(Outcome::Again));
@@ -243,7 +245,7 @@ impl Store {
                 None => return Err(gone(&place, &spelled)),
             },
             Read::Found(found) => {
-                let is_same = found.bytes == *image;
+                let is_same = same(&found.bytes, image).await?;
                 (is_same, meant.marked.map_or(is_same, |marked| marked == ours))
             }
             Read::TooLong(_) => (false, meant.marked == Some(ours)),

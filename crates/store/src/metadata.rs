@@ -59,13 +59,19 @@ impl Metadata {
     }
 
     /// What can be said of an image that somebody put there without a word.
-    pub(crate) fn bare(product: &ProductName, version: &Version, chip: Option<&str>, image: &[u8]) -> Self {
+    pub(crate) fn bare(
+        product: &ProductName,
+        version: &Version,
+        chip: Option<&str>,
+        size: usize,
+        sha256: Sha256,
+    ) -> Self {
         let mut map = Map::new();
         map.insert("version".to_owned(), json!(version));
         map.insert("product".to_owned(), json!(product));
         map.insert("chip".to_owned(), json!(chip));
-        map.insert("size".to_owned(), json!(image.len()));
-        map.insert("sha256".to_owned(), json!(crate::sha256(image)));
+        map.insert("size".to_owned(), json!(size));
+        map.insert("sha256".to_owned(), json!(sha256));
         Self(map)
     }
 

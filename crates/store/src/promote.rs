@@ -9,7 +9,7 @@ use crate::catalog::{Complete, VersionFile, parse_version};
 use crate::gate::Check;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::metadata::Metadata;
-use crate::publish::{Publication, Published};
+use crate::publish::{Publication, Published, aside};
 use crate::put::{Turn, to_its_end};
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
@@ -230,7 +230,8 @@ impl Store {
                 place.firmware()
             )));
         };
-        let digest = crate::sha256(&firmware.bytes);
+        let image = firmware.bytes.clone();
+        let digest = aside(move || crate::sha256(&image)).await?;
         if let Some(published) = mark.filter(|published| *published != digest) {
             return Err(StoreError::damaged(format!(
                 "{} is not the image that {spelled} was published with (sha256 {published}), so it cannot be promoted; \
@@ -255,7 +256,8 @@ impl Store {
             Read::Missing | Read::TooLong(_) => {
                 let described = self.describe(&place, &spelled).await?;
                 let chip = described.and_then(|described| described.chip);
-                Metadata::bare(product, &spelled, chip.as_deref(), &firmware.bytes).to_bytes().into()
+                let size = firmware.bytes.len();
+                Metadata::bare(product, &spelled, chip.as_deref(), size, digest).to_bytes().into()
             }
         };
         Ok(Copied { firmware: firmware.bytes, metadata, version: format!("{spelled}\n").into() })

@@ -159,6 +159,7 @@ impl Store {
             product: product.clone(),
             version: version.clone(),
             image,
+            sha256: contract::Sha256(summary.sha256),
             metadata: metadata.to_bytes().into(),
             chip: verdict.chip,
         };

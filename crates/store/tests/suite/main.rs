@@ -12,6 +12,7 @@
 //! | session tokens | not checked | not checked: the fixture before it does |
 
 mod again;
+mod answers;
 mod artifact;
 mod blocked;
 mod by_hand;

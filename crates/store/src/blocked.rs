@@ -13,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::bucket::{Fetched, Read};
+use crate::error::first_line;
 use crate::layout::{self, JSON_MAX_BYTES};
 use crate::put::{Turn, to_its_end};
 use crate::{Store, StoreError};
@@ -89,12 +90,14 @@ impl BlockedFile {
 
     /// What the list says, by precedence.
     pub(crate) fn list(&self) -> BTreeMap<Version, Option<String>> {
-        let mut list = BTreeMap::new();
-        for (_, version) in &self.versions {
-            let reason = self.reasons.iter().find(|(key, _)| key.parse().as_ref() == Ok(version));
-            list.insert(version.clone(), reason.map(|(_, why)| why.clone()));
+        let mut reasons: BTreeMap<Version, &String> = BTreeMap::new();
+        for (key, why) in &self.reasons {
+            if let Ok(version) = key.parse() {
+                reasons.entry(version).or_insert(why);
+            }
         }
-        list
+        let reason = |version: &Version| reasons.get(version).map(|why| (*why).clone());
+        self.versions.iter().map(|(_, version)| (version.clone(), reason(version))).collect()
     }
 
     /// Blocks a version; false if it already was, with this very reason. Without a reason an older one is kept.
@@ -298,6 +301,7 @@ impl Store {
 }
 
 fn unreadable(key: &str, why: &str) -> String {
+    let why = first_line(why);
     format!("every version is blocked, because {key} cannot be read ({why}); repair or remove that file")
 }
 

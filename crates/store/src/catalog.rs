@@ -134,7 +134,7 @@ impl Store {
     pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, StoreError> {
         let listed = listing::releases(&self.bucket, product).await?;
         let releases = stream::iter(listed.into_values())
-            .map(|(version, files)| self.listed_release(version, files))
+            .map(|(version, files)| self.sound_release(version, files))
             .buffer_unordered(READS_AT_ONCE)
             .try_filter_map(|release| async { Ok(release) });
         releases.try_collect().await.map(highest_first)
@@ -151,16 +151,21 @@ impl Store {
         let listed = listing::releases(&self.bucket, product).await?;
         let between = listed.into_values().filter(|(version, _)| version > above && version < below);
         let releases = stream::iter(between)
-            .map(async |(version, files)| match self.listed_release(version.clone(), files).await {
-                Err(error) if error.is_damage() => {
-                    tracing::warn!(release = %version, "a release is passed over: {error}");
-                    Ok(None)
-                }
-                release => release,
-            })
+            .map(|(version, files)| self.sound_release(version, files))
             .buffer_unordered(READS_AT_ONCE)
             .try_filter_map(|release| async { Ok(release) });
         releases.try_collect().await.map(highest_first)
+    }
+
+    /// A release of a listing; a damaged one hides no other.
+    async fn sound_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {
+        match self.listed_release(version.clone(), files).await {
+            Err(error) if error.is_damage() => {
+                tracing::warn!(release = %version, "a release is passed over: {error}");
+                Ok(None)
+            }
+            release => release,
+        }
     }
 
     async fn listed_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {

@@ -100,13 +100,13 @@ impl Store {
         version: &Version,
     ) -> Result<Option<Standing>, StoreError> {
         let Some(release) = self.find_complete(product, version).await? else { return Ok(None) };
-        let claimed = match self.is_local() {
-            true => None,
-            false => match self.bucket.read(&layout::claim(product, version), JSON_MAX_BYTES).await? {
-                Read::Found(found) => said(&found.bytes),
-                Read::Missing | Read::TooLong(_) => None,
-            },
-        };
+        let mut claimed = None;
+        if !self.is_local()
+            && let Read::Found(found) =
+                self.bucket.read(&layout::claim(product, version), JSON_MAX_BYTES).await?
+        {
+            claimed = said(&found.bytes);
+        }
         let is_other = |claimed: &Version| claimed == version && claimed.as_str() != release.version.as_str();
         let Some(claimed) = claimed.filter(is_other) else {
             return Ok(Some(Standing { release, overtaken: None, is_contested: false }));

@@ -5,6 +5,7 @@ use contract::{ProductName, Sha256};
 use serde_json::{Map, Value};
 
 use crate::bucket::{Fetched, Read};
+use crate::error::first_line;
 use crate::gate::Check;
 use crate::layout::{self, JSON_MAX_BYTES};
 use crate::put::{Turn, to_its_end};
@@ -172,7 +173,7 @@ impl Store {
 }
 
 fn unreadable(key: &str, why: &str) -> StoreError {
-    StoreError::damaged(format!("{key} cannot be read ({why}); repair that file"))
+    StoreError::damaged(format!("{key} cannot be read ({}); repair that file", first_line(why)))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ async fn nobody_waits_while_an_image_is_hashed_and_compared() {
         Build { size_bytes: 15 * 1024 * 1024, ..Build::new(Chip::Esp32S3, "1.0.0") }.bytes().into();
     let began = spent();
     let digest: [u8; 32] = sha2::Sha256::digest(&image).into();
-    let hashing = spent() - began;
+    let hashing = spent().saturating_sub(began);
     let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
     for is_there in [false, true] {
         let (store, publication, image) = (place.store.clone(), publication.clone(), image.clone());
@@ -39,7 +39,7 @@ async fn nobody_waits_while_an_image_is_hashed_and_compared() {
         let (mut longest, mut last) = (Duration::ZERO, spent());
         while !work.is_finished() {
             tokio::task::yield_now().await;
-            longest = longest.max(spent() - last);
+            longest = longest.max(spent().saturating_sub(last));
             last = spent();
         }
         let published = work.await.expect("no panic");

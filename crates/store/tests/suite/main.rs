@@ -22,6 +22,7 @@ mod credentials;
 mod cuts;
 mod dropped;
 mod gate;
+mod hostile;
 mod killed;
 mod parts;
 mod place;
@@ -113,6 +114,7 @@ in_all! {
     cuts::a_promote_cut_anywhere_completes_when_run_again,
     cuts::a_torn_write_is_seen_before_the_commit,
     cuts::a_block_cut_anywhere_completes_when_run_again,
+    hostile::a_damaged_product_hides_no_other_and_a_damaged_release_no_other,
     signed::only_images_are_signed_and_only_for_a_while,
     signed::an_image_is_streamed_whole_and_in_part,
 }

@@ -9,7 +9,7 @@ use crate::catalog::{Complete, Described, VersionFile, no_image};
 use crate::layout::Place;
 use crate::{Store, StoreError};
 
-/// How long a check update waits for two images to be read and compared; the reading goes on.
+/// How long a check update waits for a channel's image to be read; the reading goes on.
 const COMPARING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The object that a device fetches for a version.
@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// Whether a channel's image is not the release's: by size, by what is said of both, and where the release's digest is
-    /// known by their bytes, which are read once. A job that was killed may have left another image of the same size there.
+    /// known by the channel's bytes, which are read once. A job that was killed may have left another image of the same size.
     async fn differ(&self, release: &Described, deployed: &Described) -> bool {
         let said = release.sha256().zip(deployed.sha256());
         let (left, right) = (&release.firmware, &deployed.firmware);
@@ -105,14 +105,10 @@ impl Store {
         }
         // Most servers tag an object by its content. Where one does not, equal objects have different tags.
         let is_same = left.tag == right.tag && !left.tag.0.is_empty();
-        if is_same || release.sha256().is_none() {
-            return false;
-        }
-        let digests = tokio::join!(
-            self.bucket.digest_within(left, COMPARING_PATIENCE),
-            self.bucket.digest_within(right, COMPARING_PATIENCE)
-        );
-        matches!(digests, (Some(left), Some(right)) if left != right)
+        let Some(published) = release.sha256().filter(|_| !is_same) else { return false };
+        let read = async |found| self.bucket.digest_within(found, COMPARING_PATIENCE).await;
+        // Where the release itself is not what was published, that is what has to be told, and not that they differ.
+        read(right).await.is_some_and(|deployed| deployed != published) && read(left).await == Some(published)
     }
 
     /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. A whole image is read

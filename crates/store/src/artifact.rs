@@ -9,6 +9,9 @@ use crate::catalog::{Complete, Described, VersionFile, no_image};
 use crate::layout::Place;
 use crate::{Store, StoreError};
 
+/// How long a check update waits for a channel's image to be read; the reading goes on.
+const COMPARING_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The object that a device fetches for a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -53,7 +56,7 @@ impl Store {
         );
         let release = release.map(|release| release.version);
         match (described?.zip(release), deployed?) {
-            (Some((release, _)), Some((deployed, _))) if differ(&release, &deployed) => {
+            (Some((release, _)), Some((deployed, _))) if self.differ(&release, &deployed).await => {
                 // Perhaps somebody promotes at this moment, and the channel's image is already the next one.
                 match self.version_file(&place).await? {
                     VersionFile::Says(now) if now == *version => Err(StoreError::damaged(format!(
@@ -92,6 +95,22 @@ impl Store {
         }
     }
 
+    /// Whether a channel's image is not the release's: by size, by what is said of both, and where the release's digest is
+    /// known by the channel's bytes, which are read once. A job that was killed may have left another image of the same size.
+    async fn differ(&self, release: &Described, deployed: &Described) -> bool {
+        let said = release.sha256().zip(deployed.sha256());
+        let (left, right) = (&release.firmware, &deployed.firmware);
+        if left.size != right.size || said.is_some_and(|(left, right)| left != right) {
+            return true;
+        }
+        // Most servers tag an object by its content. Where one does not, equal objects have different tags.
+        let is_same = left.tag == right.tag && !left.tag.0.is_empty();
+        let Some(published) = release.sha256().filter(|_| !is_same) else { return false };
+        let read = async |found| self.bucket.digest_within(found, COMPARING_PATIENCE).await;
+        // Where the release itself is not what was published, that is what has to be told, and not that they differ.
+        read(right).await.is_some_and(|deployed| deployed != published) && read(left).await == Some(published)
+    }
+
     /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. A whole image is read
     /// the first time.
     pub async fn digest(&self, key: &str) -> Result<Sha256, StoreError> {
@@ -105,7 +124,8 @@ impl Store {
     /// remembered for as long as the object stays as it is: then nothing is asked for.
     pub async fn digest_within(&self, artifact: &Artifact, patience: Duration) -> Option<Sha256> {
         let (key, tag) = (artifact.key.clone(), artifact.tag.clone());
-        self.bucket.digest_within(&Found { key, size: artifact.size, tag }, patience).await
+        let found = Found { key, size: artifact.size, tag, modified: None };
+        self.bucket.digest_within(&found, patience).await
     }
 }
 
@@ -141,10 +161,4 @@ impl Described {
             tag: self.firmware.tag,
         })
     }
-}
-
-/// Whether two images are not the same, by size and, where both are known, by digest.
-fn differ(left: &Described, right: &Described) -> bool {
-    let hashes = left.sha256().zip(right.sha256());
-    left.firmware.size != right.firmware.size || hashes.is_some_and(|(left, right)| left != right)
 }

@@ -13,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::bucket::{Fetched, Read};
+use crate::error::first_line;
 use crate::layout::{self, JSON_MAX_BYTES};
 use crate::put::{Turn, to_its_end};
 use crate::{Store, StoreError};
@@ -89,12 +90,14 @@ impl BlockedFile {
 
     /// What the list says, by precedence.
     pub(crate) fn list(&self) -> BTreeMap<Version, Option<String>> {
-        let mut list = BTreeMap::new();
-        for (_, version) in &self.versions {
-            let reason = self.reasons.iter().find(|(key, _)| key.parse().as_ref() == Ok(version));
-            list.insert(version.clone(), reason.map(|(_, why)| why.clone()));
+        let mut reasons: BTreeMap<Version, &String> = BTreeMap::new();
+        for (key, why) in &self.reasons {
+            if let Ok(version) = key.parse() {
+                reasons.entry(version).or_insert(why);
+            }
         }
-        list
+        let reason = |version: &Version| reasons.get(version).map(|why| (*why).clone());
+        self.versions.iter().map(|(_, version)| (version.clone(), reason(version))).collect()
     }
 
     /// Blocks a version; false if it already was, with this very reason. Without a reason an older one is kept.
@@ -202,7 +205,7 @@ impl Store {
         let key = layout::blocked(product);
         Ok(match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => Blocked::List(BTreeMap::new()),
-            Read::TooLong(size) => Blocked::Unreadable(unreadable(&key, &too_long(size))),
+            Read::TooLong(found) => Blocked::Unreadable(unreadable(&key, &too_long(found.size))),
             Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
                 Ok(file) => Blocked::List(file.list()),
                 Err(why) => Blocked::Unreadable(unreadable(&key, &why)),
@@ -239,7 +242,7 @@ impl Store {
         let key = layout::blocked(product);
         let mut written = false;
         for attempt in 0..SWAPS_MAX {
-            let turn = self.bucket.turn().await?;
+            let turn = self.bucket.turn(&key).await?;
             let (store, change, key) = (self.clone(), Arc::clone(&change), key.clone());
             let swap = to_its_end(async move { store.swap_blocked(turn, &key, &*change).await });
             match swap.await {
@@ -269,7 +272,7 @@ impl Store {
     ) -> Result<Swap, StoreError> {
         let before = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
-            Read::TooLong(size) => return Err(StoreError::Refused(unreadable(key, &too_long(size)))),
+            Read::TooLong(found) => return Err(StoreError::Refused(unreadable(key, &too_long(found.size)))),
             Read::Found(fetched) => Some(fetched),
         };
         let mut file = match &before {
@@ -298,6 +301,7 @@ impl Store {
 }
 
 fn unreadable(key: &str, why: &str) -> String {
+    let why = first_line(why);
     format!("every version is blocked, because {key} cannot be read ({why}); repair or remove that file")
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
@@ -52,7 +53,7 @@ impl Fetched {
 pub(crate) enum Read {
     Missing,
     /// Longer than it may be; not read.
-    TooLong(u64),
+    TooLong(Found),
     Found(Fetched),
 }
 
@@ -62,6 +63,8 @@ pub(crate) struct Found {
     pub(crate) key: String,
     pub(crate) size: u64,
     pub(crate) tag: Tag,
+    /// When it was written, where that was told.
+    pub(crate) modified: Option<DateTime<Utc>>,
 }
 
 /// What is behind the store.
@@ -77,8 +80,8 @@ pub(crate) struct Bucket {
     cache: Mutex<Cache>,
     /// Images that are being read for their digest, by key.
     readings: Mutex<HashMap<String, watch::Receiver<()>>>,
-    /// Held by this process's one writer where the server has no conditions.
-    pub(crate) writing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by this process's one writer of each thing where the server has no conditions.
+    pub(crate) writing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) known_conditions: OnceCell<Conditions>,
 }
 
@@ -120,7 +123,7 @@ impl Bucket {
             backing,
             cache: Mutex::default(),
             readings: Mutex::default(),
-            writing: Arc::default(),
+            writing: Mutex::default(),
             known_conditions: OnceCell::new(),
         }
     }
@@ -157,6 +160,27 @@ impl Bucket {
         }
     }
 
+    /// The same for an object whose mark matters. No tag covers a mark, and times of S3 are of whole seconds; but another
+    /// mark is another image's, which lies `beside` it and has another tag. So all three are what it is remembered by.
+    pub(crate) async fn read_listed_mark(
+        &self,
+        found: &Found,
+        beside: &Found,
+        limit: u64,
+    ) -> Result<Read, StoreError> {
+        let name = format!("{}#mark", found.key);
+        let state = Tag(format!("{} {:?} {}", found.tag.0, found.modified, beside.tag.0));
+        if let Some(known) = self.cached(&name).filter(|known| known.tag == state) {
+            return Ok(Read::Found(known));
+        }
+        let read = self.read(&found.key, limit).await?;
+        match &read {
+            Read::Found(fetched) => self.keep(&name, &Fetched { tag: state, ..fetched.clone() }),
+            Read::Missing | Read::TooLong(_) => self.forget(&name),
+        }
+        Ok(read)
+    }
+
     async fn read_unless(&self, key: &str, limit: u64, known: Option<&Fetched>) -> Result<Read, StoreError> {
         let options =
             GetOptions { if_none_match: known.map(|known| known.tag.0.clone()), ..GetOptions::default() };
@@ -168,7 +192,7 @@ impl Bucket {
             Err(error) => return self.missing(key, error).map(|()| Read::Missing),
         };
         if result.meta.size > limit {
-            return Ok(Read::TooLong(result.meta.size));
+            return Ok(Read::TooLong(found(&result.meta)));
         }
         let (tag, mark) = (tag(&result.meta), mark_of(&result));
         Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag, mark }))
@@ -186,8 +210,10 @@ impl Bucket {
     }
 
     async fn collect(&self, key: &str, limit: u64, result: GetResult) -> Result<Bytes, StoreError> {
+        // All at once: to grow is to copy, which for an image takes milliseconds.
+        let expected = (result.range.end - result.range.start).min(limit);
+        let mut bytes = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
         let mut stream = result.into_stream();
-        let mut bytes = BytesMut::new();
         while let Some(piece) =
             stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, key, error))?
         {
@@ -377,12 +403,13 @@ pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
 }
 
 pub(crate) fn found(meta: &ObjectMeta) -> Found {
-    Found { key: meta.location.to_string(), size: meta.size, tag: tag(meta) }
+    let (key, modified) = (meta.location.to_string(), Some(meta.last_modified));
+    Found { key, size: meta.size, tag: tag(meta), modified }
 }
 
 /// An object as a listing tells of it.
-pub(crate) fn listed(key: String, size: u64, etag: String) -> Found {
-    Found { key, size, tag: Tag(etag) }
+pub(crate) fn listed(key: String, size: u64, etag: String, modified: Option<DateTime<Utc>>) -> Found {
+    Found { key, size, tag: Tag(etag), modified }
 }
 
 fn tag(meta: &ObjectMeta) -> Tag {

@@ -134,7 +134,7 @@ impl Store {
     pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, StoreError> {
         let listed = listing::releases(&self.bucket, product).await?;
         let releases = stream::iter(listed.into_values())
-            .map(|(version, files)| self.listed_release(version, files))
+            .map(|(version, files)| self.sound_release(version, files))
             .buffer_unordered(READS_AT_ONCE)
             .try_filter_map(|release| async { Ok(release) });
         releases.try_collect().await.map(highest_first)
@@ -151,21 +151,26 @@ impl Store {
         let listed = listing::releases(&self.bucket, product).await?;
         let between = listed.into_values().filter(|(version, _)| version > above && version < below);
         let releases = stream::iter(between)
-            .map(async |(version, files)| match self.listed_release(version.clone(), files).await {
-                Err(error) if error.is_damage() => {
-                    tracing::warn!(release = %version, "a release is passed over: {error}");
-                    Ok(None)
-                }
-                release => release,
-            })
+            .map(|(version, files)| self.sound_release(version, files))
             .buffer_unordered(READS_AT_ONCE)
             .try_filter_map(|release| async { Ok(release) });
         releases.try_collect().await.map(highest_first)
     }
 
+    /// A release of a listing; a damaged one hides no other.
+    async fn sound_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {
+        match self.listed_release(version.clone(), files).await {
+            Err(error) if error.is_damage() => {
+                tracing::warn!(release = %version, "a release is passed over: {error}");
+                Ok(None)
+            }
+            release => release,
+        }
+    }
+
     async fn listed_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {
         let (Some(firmware), Some(version_txt)) = (files.firmware, files.version) else { return Ok(None) };
-        let read = self.bucket.read_listed(&version_txt, VERSION_MAX_BYTES).await?;
+        let read = self.bucket.read_listed_mark(&version_txt, &firmware, VERSION_MAX_BYTES).await?;
         let mark = marked(&read);
         match parse_version(&version_txt.key, read) {
             VersionFile::Says(says) if says == version => {}
@@ -202,17 +207,7 @@ impl Store {
         Ok(Described { mark: release.mark, ..described })
     }
 
-    /// The release of that precedence, if it is complete: its place and the version as it is spelled there.
-    pub(crate) async fn find_release(
-        &self,
-        product: &ProductName,
-        version: &Version,
-    ) -> Result<Option<(Place, Version)>, StoreError> {
-        let complete = self.find_complete(product, version).await?;
-        Ok(complete.map(|complete| (complete.place, complete.version)))
-    }
-
-    /// The same with its mark. A listing is asked for only where it is not spelled like this.
+    /// The release of that precedence, if it is complete. A listing is asked for only where it is not spelled like this.
     pub(crate) async fn find_complete(
         &self,
         product: &ProductName,
@@ -237,9 +232,14 @@ impl Store {
     }
 
     /// A release, if it has its version.txt. One that says something else is an error: nobody can tell what it is.
-    async fn complete(&self, place: Place, version: &Version) -> Result<Option<Complete>, StoreError> {
+    /// Without a condition: no tag covers its mark, and it is as short as the answer that it has not changed.
+    pub(crate) async fn complete(
+        &self,
+        place: Place,
+        version: &Version,
+    ) -> Result<Option<Complete>, StoreError> {
         let key = place.version();
-        let read = self.bucket.read_small(&key, VERSION_MAX_BYTES).await?;
+        let read = self.bucket.read(&key, VERSION_MAX_BYTES).await?;
         let mark = marked(&read);
         match parse_version(&key, read) {
             VersionFile::Missing => Ok(None),
@@ -346,10 +346,12 @@ fn marked(read: &Read) -> Option<Sha256> {
     fetched.mark.as_deref().and_then(Sha256::from_hex)
 }
 
-fn parse_version(key: &str, read: Read) -> VersionFile {
+/// What a `version.txt` that was read says.
+pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
     let fetched = match read {
         Read::Missing => return VersionFile::Missing,
-        Read::TooLong(size) => {
+        Read::TooLong(found) => {
+            let size = found.size;
             return VersionFile::Unreadable(format!("{key} has {size} bytes, but should hold one version"));
         }
         Read::Found(fetched) => fetched,

@@ -5,7 +5,8 @@
 //! another publisher left unfinished, so that this one does not commit an image that is being replaced.
 //!
 //! A claim promises nothing for ever: it is taken over where it is not made good. So it is looked at again after the
-//! commit, and who takes one over looks for a commit after that: of two, one at least sees the other.
+//! commit, and who takes one over looks for a commit after that: of two, one at least sees the other. Who finds then that
+//! another spelling is claimed waits until that is made good, and has lost, or takes the claim back, and has won.
 //!
 //! Only a bucket with conditional writes has claims. A folder needs none: there writers take turns.
 
@@ -16,6 +17,7 @@ use contract::{ProductName, Sha256, Version};
 use serde_json::{Value, json};
 
 use crate::bucket::{Read, Tag};
+use crate::catalog::Complete;
 use crate::commit::LOOK_EVERY;
 use crate::layout::{self, JSON_MAX_BYTES, Place};
 use crate::put::Turn;
@@ -28,15 +30,14 @@ pub(crate) struct Held {
     tag: Tag,
 }
 
-/// Whose a claim is after the commit.
-#[derive(Debug)]
-pub(crate) enum Claimant {
-    /// Still ours, or there are no claims here.
-    Us,
-    /// Another image's of this very spelling: which one is published, `version.txt` has decided.
-    SameSpelling,
-    /// Another spelling's; `None`: it has gone or cannot be read.
-    Other(Option<Version>),
+/// What is published of one precedence.
+pub(crate) struct Standing {
+    /// The release that counts.
+    pub(crate) release: Complete,
+    /// Another spelling, whose `version.txt` came after the claim had been taken over and made good by the one that counts.
+    pub(crate) overtaken: Option<Version>,
+    /// Whether another spelling is claimed and not there: somebody may be about to publish it.
+    pub(crate) is_contested: bool,
 }
 
 impl Store {
@@ -59,10 +60,7 @@ impl Store {
             // Ours from a run that was killed, or of an answer that was lost.
             Read::Found(found) if found.bytes == bytes => return Ok(Some(Held { key, tag: found.tag })),
             Read::Found(found) => (found.tag, said(&found.bytes).filter(|other| other == version)),
-            Read::TooLong(_) => match self.bucket.find(&key).await? {
-                Some(found) => (found.tag, None),
-                None => return Ok(None),
-            },
+            Read::TooLong(found) => (found.tag, None),
             Read::Missing => return Ok(None),
         };
         let began = Instant::now();
@@ -89,16 +87,34 @@ impl Store {
         Ok(self.bucket.find(&Place::release(product, version).version()).await?.is_some())
     }
 
-    /// Looks whose a claim is by now.
-    pub(crate) async fn claimant(&self, held: &Held, version: &Version) -> Result<Claimant, StoreError> {
-        Ok(match self.bucket.read(&held.key, JSON_MAX_BYTES).await? {
-            Read::Found(found) if found.tag == held.tag => Claimant::Us,
-            Read::Found(found) => match said(&found.bytes) {
-                Some(other) if other.as_str() == version.as_str() => Claimant::SameSpelling,
-                other => Claimant::Other(other),
-            },
-            Read::Missing | Read::TooLong(_) => Claimant::Other(None),
-        })
+    /// Whether a claim is still ours.
+    pub(crate) async fn is_held(&self, held: &Held) -> Result<bool, StoreError> {
+        Ok(self.bucket.find(&held.key).await?.is_some_and(|found| found.tag == held.tag))
+    }
+
+    /// What is published of a precedence. Of two spellings the one that is claimed counts, so that whoever asks is told
+    /// the same, however often: its publisher saw after its commit that the claim was its own.
+    pub(crate) async fn standing(
+        &self,
+        product: &ProductName,
+        version: &Version,
+    ) -> Result<Option<Standing>, StoreError> {
+        let Some(release) = self.find_complete(product, version).await? else { return Ok(None) };
+        let mut claimed = None;
+        if !self.is_local()
+            && let Read::Found(found) =
+                self.bucket.read(&layout::claim(product, version), JSON_MAX_BYTES).await?
+        {
+            claimed = said(&found.bytes);
+        }
+        let is_other = |claimed: &Version| claimed == version && claimed.as_str() != release.version.as_str();
+        let Some(claimed) = claimed.filter(is_other) else {
+            return Ok(Some(Standing { release, overtaken: None, is_contested: false }));
+        };
+        Ok(Some(match self.complete(Place::release(product, &claimed), &claimed).await? {
+            Some(other) => Standing { release: other, overtaken: Some(release.version), is_contested: false },
+            None => Standing { release, overtaken: None, is_contested: true },
+        }))
     }
 }
 

@@ -9,13 +9,8 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 use crate::location::S3Location;
 use crate::{StoreError, credentials};
 
-/// A client for one bucket. Nothing is asked yet.
-pub(crate) fn client(
-    location: &S3Location,
-    environment: &BTreeMap<String, String>,
-) -> Result<object_store::aws::AmazonS3, StoreError> {
-    // The one TLS provider; whoever installed it first was right.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+/// What the environment says, but the endpoint.
+pub(crate) fn settings(environment: &BTreeMap<String, String>) -> AmazonS3Builder {
     let mut builder = AmazonS3Builder::new();
     for (name, value) in environment {
         let is_endpoint = matches!(name.as_str(), "AWS_ENDPOINT_URL" | "AWS_ENDPOINT_URL_S3");
@@ -27,18 +22,12 @@ pub(crate) fn client(
             builder = builder.with_config(key, value);
         }
     }
-    if let Some(provider) = credentials::provider(environment)? {
-        builder = builder.with_credentials(provider);
-    }
-    if let Some(endpoint) = credentials::metadata_endpoint(environment) {
-        builder = builder.with_metadata_endpoint(endpoint);
-    }
-    // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
-    let client = ClientOptions::new()
-        .with_connect_timeout(Duration::from_secs(5))
-        .with_timeout(Duration::from_mins(10))
-        .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
-    let retry = RetryConfig {
+    builder
+}
+
+/// How often a request is tried again, and after which time.
+pub(crate) fn retry() -> RetryConfig {
+    RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(2),
@@ -46,12 +35,30 @@ pub(crate) fn client(
         },
         max_retries: 4,
         retry_timeout: Duration::from_mins(1),
-    };
+    }
+}
+
+/// A client for one bucket. Nothing is asked yet.
+pub(crate) fn client(
+    location: &S3Location,
+    environment: &BTreeMap<String, String>,
+) -> Result<object_store::aws::AmazonS3, StoreError> {
+    // The one TLS provider; whoever installed it first was right.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = settings(environment);
+    if let Some(provider) = credentials::provider(environment)? {
+        builder = builder.with_credentials(provider);
+    }
+    // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
+    let client = ClientOptions::new()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_timeout(Duration::from_mins(10))
+        .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
     builder = builder
         .with_bucket_name(&location.bucket)
         .with_virtual_hosted_style_request(!location.path_style)
         .with_client_options(client)
-        .with_retry(retry);
+        .with_retry(retry());
     if let Some(region) = &location.region {
         builder = builder.with_region(region);
     }

@@ -15,13 +15,12 @@ use bytes::Bytes;
 use contract::{ProductName, Sha256, Version};
 
 use crate::bucket::{Found, Read, Tag};
-use crate::catalog::{Described, Release};
-use crate::claim::Claimant;
+use crate::catalog::{Complete, Described, Release};
 use crate::gate::taken_sentence;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::metadata::Metadata;
 use crate::put::{Condition, Progress, Turn, Write};
-use crate::settle::Settled;
+use crate::settle::{Settled, same};
 use crate::{Store, StoreError};
 
 /// How long another publisher's unfinished release is waited for: a few times what reading an image back and three small
@@ -36,6 +35,8 @@ pub(crate) struct Work {
     pub(crate) product: ProductName,
     pub(crate) version: Version,
     pub(crate) image: Bytes,
+    /// Its digest.
+    pub(crate) sha256: Sha256,
     pub(crate) metadata: Bytes,
     /// The name of its chip, if we know it.
     pub(crate) chip: Option<&'static str>,
@@ -94,6 +95,7 @@ impl Store {
                 key: place.firmware(),
                 size: work.image.len() as u64,
                 tag: firmware.tag().clone(),
+                modified: None,
             },
             metadata: Metadata::parse(&work.metadata),
             chip: work.chip.map(str::to_owned),
@@ -113,13 +115,13 @@ impl Store {
         let (place, image) = (work.place(), &work.image);
         let key = place.firmware();
         let (before, replaced) = match self.bucket.read(&key, FIRMWARE_MAX_BYTES).await? {
-            Read::Found(found) if found.bytes == *image => {
+            Read::Found(found) if same(&found.bytes, image).await? => {
                 return Ok(Some(Settled::new(key, image.clone(), found.tag, None)));
             }
             Read::Missing => (None, None),
             Read::Found(found) => (Some(found.tag), Some(found.bytes)),
             // Nothing that we or a device could use, so nothing to give back.
-            Read::TooLong(_) => (self.bucket.find(&key).await?.map(|found| found.tag), None),
+            Read::TooLong(found) => (Some(found.tag), None),
         };
         if let Some(tag) = &before
             && !self.may_replace(turn, work, tag).await?
@@ -147,8 +149,8 @@ impl Store {
                 return Ok(false);
             }
         }
-        let digest = crate::sha256(&work.image);
-        Ok(!turn.is_conditional() || self.claim(turn, &work.product, &work.version, digest).await?.is_some())
+        Ok(!turn.is_conditional()
+            || self.claim(turn, &work.product, &work.version, work.sha256).await?.is_some())
     }
 
     /// Writes `version.txt` if the other two are what they should be. False: somebody else came in between.
@@ -160,7 +162,7 @@ impl Store {
         metadata: Settled,
     ) -> Result<bool, StoreError> {
         let (bucket, place) = (&self.bucket, work.place());
-        let ours = crate::sha256(&work.image);
+        let ours = work.sha256;
         let is_whole = bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?;
         if is_whole && self.create_version(turn, work, ours).await? {
             return Ok(true);
@@ -189,12 +191,8 @@ impl Store {
             return Ok(false);
         }
         let Some(held) = held else { return Ok(true) };
-        match self.claimant(&held, version).await? {
-            Claimant::Us => Ok(true),
-            // It cannot create this version.txt any more, but may have replaced the image: that is looked at again.
-            Claimant::SameSpelling => Ok(false),
-            Claimant::Other(whose) => Err(lost(work, whose)),
-        }
+        // Who took it over may have replaced the image, or be about to publish another spelling: that is looked at again.
+        self.is_held(&held).await
     }
 
     /// Whether there is a `version.txt`, and for which image it was made if it says so.
@@ -203,48 +201,51 @@ impl Store {
         Ok(mark.map(|mark| mark.and_then(|text| Sha256::from_hex(&text))))
     }
 
-    /// Whose a release is, whatever bytes lie in it now: the image that it was marked for. What metadata says is not enough:
-    /// a script may have copied another release's.
-    pub(crate) async fn owner(&self, place: &Place) -> Result<Option<Sha256>, StoreError> {
-        Ok(self.winner(place).await?.flatten())
-    }
-
     /// Which image a release that has lost it had, if anything says so. Where no mark does, metadata may: there is nothing
     /// left to be replaced wrongly.
     pub(crate) async fn lost_image(
         &self,
         place: &Place,
         version: &Version,
+        mark: Option<Sha256>,
     ) -> Result<Option<Sha256>, StoreError> {
-        Ok(self.meant(place, version).await?.image())
+        Ok(self.meant(place, version, mark).await?.image())
     }
 
-    async fn meant(&self, place: &Place, version: &Version) -> Result<Meant, StoreError> {
+    /// Whose a release is, whatever bytes lie in it now: the image that it was marked for. What metadata says is not enough:
+    /// a script may have copied another release's.
+    async fn meant(
+        &self,
+        place: &Place,
+        version: &Version,
+        marked: Option<Sha256>,
+    ) -> Result<Meant, StoreError> {
         let metadata = match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
             Read::Found(found) => Metadata::parse(&found.bytes),
             Read::Missing | Read::TooLong(_) => Metadata::default(),
         };
-        Ok(Meant {
-            marked: self.owner(place).await?,
-            said: metadata.sha256(),
-            is_about: metadata.version().as_ref() == Some(version),
-        })
+        Ok(Meant { marked, said: metadata.sha256(), is_about: metadata.version().as_ref() == Some(version) })
     }
 
     /// What there is of that precedence already; `None` if there is nothing. Of a release that is this image's and was
     /// damaged, what is damaged or missing is written again.
     async fn published(&self, turn: &Turn, work: &Work) -> Result<Option<Outcome>, StoreError> {
         let Work { product, version, image, metadata, .. } = work;
-        let Some((place, spelled)) = self.find_release(product, version).await? else { return Ok(None) };
-        let ours = crate::sha256(image);
-        let meant = self.meant(&place, &spelled).await?;
+        let Some(standing) = self.standing(product, version).await? else { return Ok(None) };
+        let Complete { place, version: spelled, mark } = standing.release;
+        let ours = work.sha256;
+        if standing.is_contested && turn.is_conditional() {
+            self.claim(turn, product, &spelled, mark.unwrap_or(ours)).await?;
+            return Ok(Some(Outcome::Again));
+        }
+        let meant = self.meant(&place, &spelled, mark).await?;
         let (is_same, is_ours) = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
             Read::Missing => match meant.image() {
                 Some(meant) => (false, meant == ours),
                 None => return Err(gone(&place, &spelled)),
             },
             Read::Found(found) => {
-                let is_same = found.bytes == *image;
+                let is_same = same(&found.bytes, image).await?;
                 (is_same, meant.marked.map_or(is_same, |marked| marked == ours))
             }
             Read::TooLong(_) => (false, meant.marked == Some(ours)),
@@ -257,7 +258,8 @@ impl Store {
             ))));
         }
         if !is_ours {
-            return Ok(Some(Outcome::Taken(taken_sentence(product, &spelled))));
+            let sentence = taken_sentence(product, &spelled, standing.overtaken.as_ref());
+            return Ok(Some(Outcome::Taken(sentence)));
         }
         if !is_same {
             tracing::warn!(
@@ -280,17 +282,6 @@ impl Meant {
     fn image(&self) -> Option<Sha256> {
         self.marked.or(self.said.filter(|_| self.is_about))
     }
-}
-
-/// This publisher stalled between its claim and its commit, for so long that another took the claim over.
-fn lost(work: &Work, whose: Option<Version>) -> StoreError {
-    let Work { product, version, .. } = work;
-    let other = whose.map_or_else(|| "another spelling of it".to_owned(), |version| version.to_string());
-    StoreError::damaged(format!(
-        "{version} of {product} was published, but so slowly that another publisher has claimed the same version for \
-         {other} meanwhile, and a version must be one image; look at `updraft releases -p {product}`, and if both are \
-         there, remove the version.txt of one of them"
-    ))
 }
 
 fn gone(place: &Place, version: &Version) -> StoreError {

@@ -3,18 +3,20 @@
 //!
 //! `object_store` does all but one: of containers it knows the relative address without a token and the full one with
 //! the token in a file, while either may come with either, or with a token in the environment. So those are asked
-//! by [`container`].
+//! by [`container`]. Nor does it ask the metadata service past a proxy, so that it gets a client of its own for that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
-use object_store::{CredentialProvider, Error, Result};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{ClientOptions, CredentialProvider, Error, Result};
 
 use self::container::{Container, Token};
-use crate::StoreError;
 use crate::error::NO_CREDENTIALS;
+use crate::{StoreError, client};
 
 mod container;
 
@@ -44,11 +46,44 @@ pub(crate) fn provider(
         return Ok(Some(Arc::new(Container::new(address, token)?)));
     }
     let is_off = value("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    Ok(is_off.then(|| Arc::new(Nobody) as AwsCredentialProvider))
+    if is_off { Ok(Some(Arc::new(Nobody))) } else { instance(environment).map(Some) }
+}
+
+/// Who gives the credentials of an instance's role: what `object_store` has for that, in a client that is used for nothing
+/// else, as it has to ask directly, and the bucket's may be behind a proxy.
+fn instance(
+    environment: &BTreeMap<String, String>,
+) -> std::result::Result<AwsCredentialProvider, StoreError> {
+    let mut builder = client::settings(environment)
+        .with_bucket_name("none")
+        .with_retry(client::retry())
+        .with_http_connector(Direct);
+    if let Some(endpoint) = metadata_endpoint(environment) {
+        builder = builder.with_metadata_endpoint(endpoint);
+    }
+    let asked = builder.build().map_err(|error| {
+        StoreError::Invalid(format!("the instance metadata service cannot be asked: {error}"))
+    })?;
+    Ok(Arc::clone(asked.credentials()))
+}
+
+/// Connects to the instance metadata service, which is on this machine: what it says in clear, no proxy may see.
+#[derive(Debug)]
+struct Direct;
+
+impl HttpConnector for Direct {
+    fn connect(&self, _: &ClientOptions) -> Result<HttpClient> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(Duration::from_secs(10))
+            .build();
+        client.map(HttpClient::new).map_err(|error| failed(error.without_url()))
+    }
 }
 
 /// Where the instance metadata service is, if the environment moves it.
-pub(crate) fn metadata_endpoint(environment: &BTreeMap<String, String>) -> Option<&str> {
+fn metadata_endpoint(environment: &BTreeMap<String, String>) -> Option<&str> {
     let named = ["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_METADATA_ENDPOINT"];
     named.iter().find_map(|name| environment.get(*name)).map(|address| address.trim_end_matches('/'))
 }

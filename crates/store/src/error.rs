@@ -220,7 +220,8 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     None
 }
 
-fn first_line(text: &str) -> &str {
+/// The beginning of what somebody else says, which may be as long as a file.
+pub(crate) fn first_line(text: &str) -> &str {
     let line = text.lines().next().unwrap_or("");
     line.char_indices().nth(300).map_or(line, |(end, _)| &line[..end])
 }

@@ -111,8 +111,8 @@ pub(crate) async fn releases(
                 }
             }
         }
-        Backing::S3 { s3, .. } => match flat(bucket, &folder).await {
-            Ok(objects) => objects.into_iter().for_each(&mut note),
+        Backing::S3 { s3, .. } => match flat(bucket, &folder, &mut note).await {
+            Ok(()) => {}
             Err(object_store::Error::InvalidPath { .. }) => {
                 tolerant::list(s3.as_ref(), &folder, Depth::All)
                     .await
@@ -153,7 +153,17 @@ pub(crate) async fn sizes(bucket: &Bucket, product: &ProductName) -> Result<Vec<
     Ok(sizes)
 }
 
-async fn flat(bucket: &Bucket, folder: &str) -> object_store::Result<Vec<Found>> {
+/// Tells of every object below a folder. None is kept: most may be nothing of ours.
+async fn flat(bucket: &Bucket, folder: &str, note: &mut impl FnMut(Found)) -> object_store::Result<()> {
     let prefix = Path::parse(folder)?;
-    bucket.objects.list(Some(&prefix)).take(LISTED_MAX).map_ok(|meta| found(&meta)).try_collect().await
+    let mut objects = bucket.objects.list(Some(&prefix)).take(LISTED_MAX);
+    let mut seen = 0;
+    while let Some(meta) = objects.try_next().await? {
+        note(found(&meta));
+        seen += 1;
+    }
+    if seen == LISTED_MAX {
+        tracing::warn!(store.key = folder, "there are so many objects that not all were looked at");
+    }
+    Ok(())
 }

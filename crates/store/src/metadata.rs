@@ -8,7 +8,11 @@ use contract::{ProductName, Sha256, Version};
 use image::{AppDescriptor, Summary};
 use serde_json::{Map, Value, json};
 
-use crate::publish::Publication;
+use crate::error::first_line;
+use crate::publish::{NOTES_MAX_BYTES, Publication};
+
+/// A commit or a tag that is longer is none.
+const SHORT_MAX_BYTES: usize = 1024;
 
 /// A metadata file, with everything in it that is not ours.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,13 +63,19 @@ impl Metadata {
     }
 
     /// What can be said of an image that somebody put there without a word.
-    pub(crate) fn bare(product: &ProductName, version: &Version, chip: Option<&str>, image: &[u8]) -> Self {
+    pub(crate) fn bare(
+        product: &ProductName,
+        version: &Version,
+        chip: Option<&str>,
+        size: usize,
+        sha256: Sha256,
+    ) -> Self {
         let mut map = Map::new();
         map.insert("version".to_owned(), json!(version));
         map.insert("product".to_owned(), json!(product));
         map.insert("chip".to_owned(), json!(chip));
-        map.insert("size".to_owned(), json!(image.len()));
-        map.insert("sha256".to_owned(), json!(crate::sha256(image)));
+        map.insert("size".to_owned(), json!(size));
+        map.insert("sha256".to_owned(), json!(sha256));
         Self(map)
     }
 
@@ -96,15 +106,18 @@ impl Metadata {
     }
 
     pub(crate) fn notes(&self) -> Option<&str> {
-        self.text("notes")
+        let notes = self.text("notes")?;
+        // Another program's may be as long as the file, and there may be thousands of releases.
+        let end = (0..=notes.len().min(NOTES_MAX_BYTES)).rev().find(|end| notes.is_char_boundary(*end))?;
+        Some(&notes[..end])
     }
 
     pub(crate) fn commit(&self) -> Option<&str> {
-        self.text("commit")
+        self.short("commit")
     }
 
     pub(crate) fn tag(&self) -> Option<&str> {
-        self.text("tag")
+        self.short("tag")
     }
 
     pub(crate) fn dirty(&self) -> Option<bool> {
@@ -129,9 +142,15 @@ impl Metadata {
         match self.0.get("requires") {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
-            Some(Value::String(text)) => text.parse().map(Some).map_err(|_| text.escape_debug().to_string()),
-            Some(other) => Err(other.to_string()),
+            Some(Value::String(text)) => {
+                text.parse().map(Some).map_err(|_| first_line(text).escape_debug().to_string())
+            }
+            Some(other) => Err(first_line(&other.to_string()).to_owned()),
         }
+    }
+
+    fn short(&self, key: &str) -> Option<&str> {
+        self.text(key).filter(|text| text.len() <= SHORT_MAX_BYTES)
     }
 
     fn text(&self, key: &str) -> Option<&str> {

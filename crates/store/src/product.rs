@@ -5,6 +5,7 @@ use contract::{ProductName, Sha256};
 use serde_json::{Map, Value};
 
 use crate::bucket::{Fetched, Read};
+use crate::error::first_line;
 use crate::gate::Check;
 use crate::layout::{self, JSON_MAX_BYTES};
 use crate::put::{Turn, to_its_end};
@@ -112,7 +113,7 @@ impl Store {
         let key = layout::product(product);
         match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => Ok(ProductFile::default()),
-            Read::TooLong(size) => Err(unreadable(&key, &format!("it has {size} bytes"))),
+            Read::TooLong(found) => Err(unreadable(&key, &format!("it has {} bytes", found.size))),
             Read::Found(fetched) => ProductFile::parse(&fetched.bytes).map_err(|why| unreadable(&key, &why)),
         }
     }
@@ -128,7 +129,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let key = layout::product(product);
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn().await?;
+            let turn = self.bucket.turn(&key).await?;
             let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
             let learn = to_its_end(async move { store.write_slot(turn, &key, smallest, &before).await });
             if let Some(is_written) = learn.await? {
@@ -149,7 +150,7 @@ impl Store {
     ) -> Result<Option<bool>, StoreError> {
         let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
-            Read::TooLong(size) => return Err(unreadable(key, &format!("it has {size} bytes"))),
+            Read::TooLong(found) => return Err(unreadable(key, &format!("it has {} bytes", found.size))),
             Read::Found(fetched) => Some(fetched),
         };
         let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
@@ -172,7 +173,7 @@ impl Store {
 }
 
 fn unreadable(key: &str, why: &str) -> StoreError {
-    StoreError::damaged(format!("{key} cannot be read ({why}); repair that file"))
+    StoreError::damaged(format!("{key} cannot be read ({}); repair that file", first_line(why)))
 }
 
 #[cfg(test)]

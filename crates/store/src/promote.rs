@@ -5,10 +5,11 @@ use contract::{ChannelName, ProductName, Version};
 
 use crate::blocked::Blocked;
 use crate::bucket::{Read, Tag};
+use crate::catalog::{Complete, VersionFile, parse_version};
 use crate::gate::Check;
 use crate::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::metadata::Metadata;
-use crate::publish::{Publication, Published};
+use crate::publish::{Publication, Published, aside};
 use crate::put::{Turn, to_its_end};
 use crate::settle::{ROUNDS_MAX, pause};
 use crate::{Store, StoreError};
@@ -21,6 +22,33 @@ struct Copied {
     version: Bytes,
 }
 
+/// What to do where the channel points to a higher version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lower {
+    /// Point it lower.
+    Allowed,
+    /// Leave it where it is.
+    Refused,
+}
+
+/// What came of one attempt.
+enum Outcome {
+    Done,
+    /// Somebody else wrote to the channel meanwhile; it is to be tried again.
+    Again,
+    /// The channel points to this higher version, and holds what belongs to it.
+    Higher(Version),
+}
+
+/// A version on its way into a channel.
+#[derive(Debug, Clone)]
+struct Promotion {
+    product: ProductName,
+    version: Version,
+    channel: ChannelName,
+    lower: Lower,
+}
+
 impl Store {
     /// Points a channel at a release. Doing it again changes nothing. Refused for a blocked version; `NotFound` for one
     /// that is not published. Can be killed at any point and run again.
@@ -30,28 +58,12 @@ impl Store {
         version: &Version,
         channel: &ChannelName,
     ) -> Result<(), StoreError> {
-        let place = Place::channel(product, channel);
-        for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn().await?;
-            let (store, place) = (self.clone(), place.clone());
-            let (product, version) = (product.clone(), version.clone());
-            let promote = async move {
-                store.refuse_blocked(&product, &version).await?;
-                let release = store.copied(&product, &version).await?;
-                store.copy_into(&turn, &place, release, &product, &version).await
-            };
-            if to_its_end(promote).await? {
-                return Ok(());
-            }
-            pause().await;
-        }
-        Err(StoreError::damaged(format!(
-            "somebody else is promoting to {channel} of {product} at the same time; run this again"
-        )))
+        self.promote_unless_higher(product, version, channel, Lower::Allowed).await.map(drop)
     }
 
-    /// Promotes what was just published. What had been published before is not promoted over a higher version unless
-    /// `lower-version` is allowed: an old job that is run again must not roll a fleet back.
+    /// Promotes what was published, now or before, but not over a higher version unless `lower-version` is allowed: of two
+    /// jobs at once the higher version stays, and an old job that is run again must not roll a fleet back. What the
+    /// channel points to is looked at by the write that changes it.
     pub async fn promote_published(
         &self,
         publication: &Publication,
@@ -59,38 +71,115 @@ impl Store {
         channel: &ChannelName,
     ) -> Result<(), StoreError> {
         let (product, version) = (&publication.product, &published.release.version);
-        if published.already_there
-            && !publication.allow.contains(&Check::LowerVersion)
-            && let Ok(Some(now)) = self.channel(product, channel).await
-            && now > *version
-        {
-            return Err(StoreError::Refused(format!(
-                "{version} of {product} had been published before, and {channel} points to {now}, which is higher, so it is \
-                 not promoted; `updraft promote {version} -p {product}` does it, or --allow lower-version"
-            )));
+        if publication.allow.contains(&Check::LowerVersion) {
+            return self.promote(product, version, channel).await;
         }
-        self.promote(product, version, channel).await
+        let higher = self.promote_unless_higher(product, version, channel, Lower::Refused).await?;
+        let Some(higher) = higher else { return Ok(()) };
+        if self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion) {
+            return self.promote(product, version, channel).await;
+        }
+        let mut command = format!("updraft promote {version} -p {product}");
+        if *channel != ChannelName::production() {
+            command = format!("{command} --channel {channel}");
+        }
+        Err(StoreError::Refused(format!(
+            "{version} of {product} is published, and {channel} points to {higher}, which is higher, so it is not \
+             promoted; `{command}` does it, or --allow lower-version"
+        )))
     }
 
-    /// One attempt; false if somebody else wrote to the channel meanwhile.
+    /// The higher version that the channel was left at, if it was.
+    async fn promote_unless_higher(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        channel: &ChannelName,
+        lower: Lower,
+    ) -> Result<Option<Version>, StoreError> {
+        let place = Place::channel(product, channel);
+        let (product, version, channel) = (product.clone(), version.clone(), channel.clone());
+        let promotion = Promotion { product, version, channel, lower };
+        for _ in 0..ROUNDS_MAX {
+            let turn = self.bucket.turn(&place.version()).await?;
+            let (store, attempted) = (self.clone(), promotion.clone());
+            match to_its_end(async move { store.promote_once(&turn, &attempted).await }).await? {
+                Outcome::Done => return Ok(None),
+                Outcome::Higher(now) => return Ok(Some(now)),
+                Outcome::Again => pause().await,
+            }
+        }
+        let Promotion { product, channel, .. } = promotion;
+        Err(StoreError::damaged(format!(
+            "somebody else is promoting to {channel} of {product} at the same time; run this again"
+        )))
+    }
+
+    /// One attempt, by whoever has the turn. What the channel points to is read before anything is written, and the commit
+    /// is for exactly that: who loses in between looks again before it writes again.
+    async fn promote_once(&self, turn: &Turn, promotion: &Promotion) -> Result<Outcome, StoreError> {
+        let Promotion { product, version, channel, lower } = promotion;
+        let place = Place::channel(product, channel);
+        let before = self.bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
+        if let (Lower::Refused, VersionFile::Says(now)) =
+            (lower, parse_version(&place.version(), before.clone()))
+            && now > *version
+        {
+            let is_whole = self.make_whole(turn, &place, before, product, &now).await?;
+            return Ok(if is_whole { Outcome::Higher(now) } else { Outcome::Again });
+        }
+        self.refuse_blocked(product, version).await?;
+        let release = self.copied(product, version).await?;
+        let is_done = self.copy_into(turn, &place, before, release, Some(promotion)).await?;
+        Ok(if is_done { Outcome::Done } else { Outcome::Again })
+    }
+
+    /// Sees to it that a channel holds what belongs to the version that it points to: a lower one's job may have copied
+    /// its own image there before it lost, or been killed. False if somebody else wrote meanwhile.
+    async fn make_whole(
+        &self,
+        turn: &Turn,
+        place: &Place,
+        before: Read,
+        product: &ProductName,
+        now: &Version,
+    ) -> Result<bool, StoreError> {
+        let mut release = match self.copied(product, now).await {
+            Ok(release) => release,
+            // Another program's, of which the channel has the only copy.
+            Err(StoreError::NotFound(_)) => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        if let Read::Found(before) = &before {
+            release.version = before.bytes.clone();
+        }
+        self.copy_into(turn, place, before, release, None).await
+    }
+
+    /// Copies a release and points the channel at it; false if somebody else wrote to the channel meanwhile. `promotion` is
+    /// what must still be allowed then; none, where the channel points there already.
     async fn copy_into(
         &self,
         turn: &Turn,
         place: &Place,
+        before: Read,
         release: Copied,
-        product: &ProductName,
-        version: &Version,
+        promotion: Option<&Promotion>,
     ) -> Result<bool, StoreError> {
         let bucket = &self.bucket;
-        let before = bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
         let firmware = bucket.settle(turn, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
         let metadata = bucket.settle(turn, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
         if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
             return Ok(false);
         }
-        // It may have been blocked while the image was copied.
-        self.refuse_blocked(product, version).await?;
+        if let Some(Promotion { product, version, .. }) = promotion {
+            // It may have been blocked while the image was copied.
+            self.refuse_blocked(product, version).await?;
+        }
         if self.point(turn, place, before, release.version).await?.is_none() {
+            // Perhaps over what belongs to the version that it points to by now.
+            bucket.give_back(turn, firmware).await?;
+            bucket.give_back(turn, metadata).await?;
             return Ok(false);
         }
         Ok(bucket.stands(&firmware).await? && bucket.stands(&metadata).await?)
@@ -112,10 +201,7 @@ impl Store {
                 Ok(now.map(|now| now.tag).filter(|tag| *tag == before.tag))
             }
             Read::Found(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
-            Read::TooLong(_) => match self.bucket.find(&key).await? {
-                Some(found) => self.bucket.replace(turn, &key, &found.tag, version).await,
-                None => Ok(None),
-            },
+            Read::TooLong(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
         }
     }
 
@@ -131,7 +217,8 @@ impl Store {
     }
 
     async fn copied(&self, product: &ProductName, version: &Version) -> Result<Copied, StoreError> {
-        let Some((place, spelled)) = self.find_release(product, version).await? else {
+        let found = self.find_complete(product, version).await?;
+        let Some(Complete { place, version: spelled, mark }) = found else {
             return Err(StoreError::NotFound(format!(
                 "{product} has no release {version}; publish it first, or see `updraft releases -p {product}`"
             )));
@@ -143,8 +230,9 @@ impl Store {
                 place.firmware()
             )));
         };
-        let digest = crate::sha256(&firmware.bytes);
-        if let Some(published) = self.owner(&place).await?.filter(|published| *published != digest) {
+        let image = firmware.bytes.clone();
+        let digest = aside(move || crate::sha256(&image)).await?;
+        if let Some(published) = mark.filter(|published| *published != digest) {
             return Err(StoreError::damaged(format!(
                 "{} is not the image that {spelled} was published with (sha256 {published}), so it cannot be promoted; \
                  publish that image as {spelled} again, which puts it back",
@@ -168,7 +256,8 @@ impl Store {
             Read::Missing | Read::TooLong(_) => {
                 let described = self.describe(&place, &spelled).await?;
                 let chip = described.and_then(|described| described.chip);
-                Metadata::bare(product, &spelled, chip.as_deref(), &firmware.bytes).to_bytes().into()
+                let size = firmware.bytes.len();
+                Metadata::bare(product, &spelled, chip.as_deref(), size, digest).to_bytes().into()
             }
         };
         Ok(Copied { firmware: firmware.bytes, metadata, version: format!("{spelled}\n").into() })

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::catalog::Release;
 use crate::commit::{Outcome, Work};
 use crate::gate::{Check, Facts, Slot, Soundness, Verdict, judge_sound};
-use crate::layout::JSON_MAX_BYTES;
+use crate::layout::{self, JSON_MAX_BYTES};
 use crate::metadata::Metadata;
 use crate::put::{Turn, to_its_end};
 use crate::settle::{ROUNDS_MAX, pause};
@@ -159,6 +159,7 @@ impl Store {
             product: product.clone(),
             version: version.clone(),
             image,
+            sha256: contract::Sha256(summary.sha256),
             metadata: metadata.to_bytes().into(),
             chip: verdict.chip,
         };
@@ -166,7 +167,7 @@ impl Store {
             return Err(StoreError::Invalid("metadata.json would exceed 1 MiB".to_owned()));
         }
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn().await?;
+            let turn = self.bucket.turn(&layout::releases(product)).await?;
             match self.attempt_to_its_end(turn, work.clone(), progress).await? {
                 Outcome::Done(release) => return Ok(Attempt::done(release, false, verdict)),
                 Outcome::AlreadyThere(release) => return Ok(Attempt::done(release, true, verdict)),

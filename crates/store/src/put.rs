@@ -39,7 +39,7 @@ pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 pub(crate) struct Turn {
     /// Unlocks when it is dropped, also by a killed process.
     _lock: Option<File>,
-    /// Without conditions this process at least does not race with itself.
+    /// Without conditions this process at least does not race with itself over one thing.
     _alone: Option<OwnedMutexGuard<()>>,
     conditions: Conditions,
 }
@@ -85,8 +85,9 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
 }
 
 impl Bucket {
-    /// Takes the right to write. The first time, finds out whether the bucket's server has conditions.
-    pub(crate) async fn turn(&self) -> Result<Turn, StoreError> {
+    /// Takes the right to write `what`: a channel, the releases of a product, its blocked list. In a folder that is the right
+    /// to write anything. The first time, finds out whether the bucket's server has conditions.
+    pub(crate) async fn turn(&self, what: &str) -> Result<Turn, StoreError> {
         if let Backing::Folder(folder) = &self.backing {
             let lock = self.lock(folder).await?;
             return Ok(Turn { _lock: Some(lock), _alone: None, conditions: Conditions::Kept });
@@ -94,9 +95,17 @@ impl Bucket {
         let conditions = self.conditions().await?;
         let alone = match conditions {
             Conditions::Kept => None,
-            Conditions::Ignored | Conditions::Unknown => Some(Arc::clone(&self.writing).lock_owned().await),
+            Conditions::Ignored | Conditions::Unknown => Some(self.writing_lock(what).lock_owned().await),
         };
         Ok(Turn { _lock: None, _alone: alone, conditions })
+    }
+
+    /// The lock of what is written, which is kept for as long as anybody has it or waits for it. Each thing has its own, so
+    /// that a version can be blocked while an image's upload hangs.
+    fn writing_lock(&self, what: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut writing = self.writing.lock().expect("nobody panics while holding it");
+        writing.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(writing.entry(what.to_owned()).or_default())
     }
 
     async fn lock(&self, folder: &std::path::Path) -> Result<File, StoreError> {

@@ -10,10 +10,14 @@ use object_store::Attributes;
 
 use crate::StoreError;
 use crate::bucket::{Bucket, Read, Tag};
+use crate::publish::aside;
 use crate::put::{Condition, Turn, Write};
 
 /// How often a write that lost against another is tried again.
 pub(crate) const ROUNDS_MAX: u32 = 20;
+
+/// What is compared on the spot: metadata takes microseconds.
+const COMPARED_AT_ONCE: usize = 64 * 1024;
 
 /// An object that is what it should be, or was a moment ago.
 #[derive(Debug)]
@@ -51,13 +55,10 @@ impl Bucket {
         for _ in 0..ROUNDS_MAX {
             let (tag, replaced) = match self.read(&key, limit).await? {
                 Read::Missing => (put(Condition::Absent).await?, None),
-                Read::Found(found) if found.bytes == bytes => (Some(found.tag), None),
+                Read::Found(found) if same(&found.bytes, &bytes).await? => (Some(found.tag), None),
                 Read::Found(found) => (put(Condition::Same(&found.tag)).await?, Some(found.bytes)),
                 // Nothing that we or a device could use, so nothing to give back.
-                Read::TooLong(_) => match self.find(&key).await? {
-                    Some(found) => (put(Condition::Same(&found.tag)).await?, None),
-                    None => (None, None),
-                },
+                Read::TooLong(found) => (put(Condition::Same(&found.tag)).await?, None),
             };
             if let Some(tag) = tag {
                 return Ok(Settled { key, bytes, tag, replaced });
@@ -70,7 +71,10 @@ impl Bucket {
     /// Reads an object back and compares.
     pub(crate) async fn reads_back(&self, settled: &Settled) -> Result<bool, StoreError> {
         let read = self.read(&settled.key, settled.bytes.len() as u64).await?;
-        Ok(matches!(read, Read::Found(found) if found.bytes == settled.bytes))
+        match read {
+            Read::Found(found) => same(&found.bytes, &settled.bytes).await,
+            Read::Missing | Read::TooLong(_) => Ok(false),
+        }
     }
 
     /// Whether nobody has written the object since.
@@ -85,6 +89,15 @@ impl Bucket {
         }
         Ok(())
     }
+}
+
+/// Whether two objects are the same bytes. Images are compared beside those who are being served.
+pub(crate) async fn same(left: &Bytes, right: &Bytes) -> Result<bool, StoreError> {
+    if left.len() != right.len() || left.len() <= COMPARED_AT_ONCE {
+        return Ok(left == right);
+    }
+    let (left, right) = (left.clone(), right.clone());
+    aside(move || left == right).await
 }
 
 /// Waits a moment whose length differs from writer to writer, so that two do not meet again and again.

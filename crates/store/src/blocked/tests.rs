@@ -109,3 +109,22 @@ proptest! {
         }
     }
 }
+
+/// As long as a file may be: each entry is looked at once, not once for every other one.
+#[test]
+fn the_longest_list_is_read_at_once() {
+    let entries = 30_000;
+    let versions: Vec<String> = (0..entries).map(|number| format!("\"1.0.{number}\"")).collect();
+    let reasons: Vec<String> = (0..entries).map(|number| format!("\"1.0.{number}\":\"{number}\"")).collect();
+    let text =
+        format!("{{\"blocked_versions\":[{}],\"reason\":{{{}}}}}", versions.join(","), reasons.join(","));
+    assert!(text.len() as u64 <= JSON_MAX_BYTES, "{}", text.len());
+    let began = std::time::Instant::now();
+    let mut file = BlockedFile::parse(text.as_bytes()).expect("readable");
+    let list = file.list();
+    assert_eq!(list.len(), entries);
+    assert_eq!(list[&"1.0.29999".parse().expect("a version")].as_deref(), Some("29999"));
+    assert!(file.block(&"1.0.7".parse().expect("a version"), "again"));
+    // Looking at each for each takes minutes.
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+}

@@ -117,10 +117,14 @@ fn is_on_this_machine(host: &Host<&str>) -> bool {
 impl Container {
     /// Nothing is asked yet.
     pub(super) fn new(address: Url, token: Token) -> std::result::Result<Self, StoreError> {
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .timeout(ANSWER)
             // Whoever may be asked was judged by the first address.
             .redirect(reqwest::redirect::Policy::none());
+        if address.scheme() == "http" {
+            // It is asked in clear because it is on this machine; a proxy is not.
+            client = client.no_proxy();
+        }
         let http = client.build().map_err(|error| {
             StoreError::Invalid(format!("{CONTAINER} cannot be asked for over HTTP: {}", error.without_url()))
         })?;

@@ -119,8 +119,10 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
     let product = &found.asked.product;
     match &facts.taken {
         Taken::OtherBytes(spelled) => {
-            let sentence = taken_sentence(product, spelled);
-            found.add(Check::VersionTaken, sentence);
+            found.add(Check::VersionTaken, taken_sentence(product, spelled, None));
+        }
+        Taken::Overtaken { by, overtaken } => {
+            found.add(Check::VersionTaken, taken_sentence(product, by, Some(overtaken)));
         }
         Taken::ByProduction(spelled) => {
             let sentence = format!(
@@ -141,12 +143,24 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
     }
 }
 
-/// Why a version that exists is not published with other bytes.
-pub(crate) fn taken_sentence(product: &contract::ProductName, spelled: &Version) -> String {
-    format!(
+/// Why a version that exists is not published with other bytes. `overtaken` is a spelling of it that is there too and does
+/// not count.
+pub(crate) fn taken_sentence(
+    product: &contract::ProductName,
+    spelled: &Version,
+    overtaken: Option<&Version>,
+) -> String {
+    let mut sentence = format!(
         "version {spelled} of {product} is already published with other bytes, and a published version never changes; \
          publish this image under a higher version"
-    )
+    );
+    if let Some(overtaken) = overtaken {
+        sentence = format!(
+            "{sentence} ({overtaken} is there too: its publisher was so slow that {spelled} had been published meanwhile, \
+             and a version must be one image; see `updraft releases -p {product}`, and remove the version.txt of {overtaken})"
+        );
+    }
+    sentence
 }
 
 /// What differs from the release that runs.

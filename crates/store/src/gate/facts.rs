@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use image::{AppDescriptor, Header};
 
 use crate::bucket::{Found, Read};
-use crate::catalog::VersionFile;
+use crate::catalog::{Complete, VersionFile};
 use crate::layout::{JSON_MAX_BYTES, Place};
 use crate::listing;
 use crate::metadata::Metadata;
@@ -51,6 +51,13 @@ pub enum Taken {
     SameBytes(Version),
     /// Other bytes are published as it.
     OtherBytes(Version),
+    /// Other bytes are published as it, and another spelling of it too, which came too late.
+    Overtaken {
+        /// The spelling that counts.
+        by: Version,
+        /// The other one.
+        overtaken: Version,
+    },
     /// Another program put other bytes into production as it.
     ByProduction(Version),
 }
@@ -213,21 +220,22 @@ impl Store {
         // A release that has lost its image is not among them.
         if is_listed || self.bucket.find(&key).await?.is_some() {
             // Looked up as a publish does it, which also sees what contradicts itself.
-            let Some((place, spelled)) = self.find_release(product, version).await? else {
-                return Ok(Taken::Free);
-            };
+            let Some(standing) = self.standing(product, version).await? else { return Ok(Taken::Free) };
+            let Complete { place, version: spelled, mark } = standing.release;
             // A release that is this image's and was damaged is repaired by publishing it again.
             let is_ours = match self.bucket.find(&place.firmware()).await? {
-                Some(firmware) => {
-                    self.is_image(&firmware, image).await? || self.owner(&place).await? == Some(image.sha256)
-                }
-                None => match self.lost_image(&place, &spelled).await? {
+                Some(firmware) => mark == Some(image.sha256) || self.is_image(&firmware, image).await?,
+                None => match self.lost_image(&place, &spelled, mark).await? {
                     Some(lost) => lost == image.sha256,
                     // Nobody knows, which the publish itself says.
                     None => return Ok(Taken::Free),
                 },
             };
-            return Ok(if is_ours { Taken::SameBytes(spelled) } else { Taken::OtherBytes(spelled) });
+            return Ok(match standing.overtaken {
+                _ if is_ours => Taken::SameBytes(spelled),
+                None => Taken::OtherBytes(spelled),
+                Some(overtaken) => Taken::Overtaken { by: spelled, overtaken },
+            });
         }
         match known.by_hand {
             Some(Deployed { version: deployed, firmware: Some(firmware), .. })

@@ -50,6 +50,7 @@ struct Contents {
     size: u64,
     #[serde(rename = "ETag")]
     etag: Option<String>,
+    last_modified: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,6 +65,7 @@ pub(super) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Res
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let mut listing = Listing::default();
     let mut next: Option<String> = None;
+    let mut seen = 0;
     loop {
         let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix.as_str())];
         if depth == Depth::Folders {
@@ -73,18 +75,20 @@ pub(super) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Res
         let options = SignedUrlOptions::new().with_query(query);
         let url = signer.signed_url_opts(Method::GET, &Path::ROOT, Duration::from_mins(1), &options).await?;
         let page = page(&http, url).await?;
+        // A page counts even if it is empty, so that there is an end in any case.
+        seen += 1 + page.contents.len() + page.common_prefixes.len();
         for found in page.common_prefixes {
             let name = decode(&found.prefix);
             let name = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix('/'));
             listing.folders.extend(name.map(str::to_owned));
         }
-        listing.objects.extend(
-            page.contents
-                .into_iter()
-                .map(|found| listed(decode(&found.key), found.size, found.etag.unwrap_or_default())),
-        );
+        let contents = page.contents.into_iter().filter(|_| depth == Depth::All);
+        listing.objects.extend(contents.map(|found| {
+            let modified = found.last_modified.and_then(|time| time.parse().ok());
+            listed(decode(&found.key), found.size, found.etag.unwrap_or_default(), modified)
+        }));
         next = page.next_continuation_token;
-        if next.is_none() || listing.folders.len() + listing.objects.len() >= LISTED_MAX {
+        if next.is_none() || seen >= LISTED_MAX {
             return Ok(listing);
         }
     }

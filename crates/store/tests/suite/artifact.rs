@@ -18,7 +18,7 @@ use object_store::{
 };
 use updraft_store::{Artifact, StoreError};
 
-use crate::place::{Place, product, production, s3_image, v};
+use crate::place::{Place, product, production, publish, s3_image, v};
 
 /// Counts what is read. Each read is answered the second time it is polled, so that the polls until a future is done are
 /// the round trips that it takes.
@@ -149,6 +149,30 @@ pub(crate) async fn a_release_that_metadata_contradicts_offers_nothing_until_it_
     assert!(said.contains(&sha256) && said.contains("publish the image with"), "{said}");
     assert!(place.publish("1.2.0", &image).await.expect("repaired").already_there);
     assert_eq!(artifact(place, "1.2.0").await.expect("repaired").sha256, published);
+}
+
+pub(crate) async fn a_release_that_was_deleted_and_published_again_is_known_by_its_new_image(place: &Place) {
+    for seed in 1..=3 {
+        // By another program, so that this one is told nothing.
+        let image = s3_image("1.2.0", seed);
+        let published = publish(&place.again().await, "1.2.0", &image).await.expect("published");
+        place.promote("1.2.0").await.expect("promoted");
+        let sha256 = published.release.sha256;
+        assert!(sha256.is_some());
+        assert_eq!(artifact(place, "1.2.0").await.expect("read").sha256, sha256, "image {seed}");
+        let release = place.store.release(&product(), &v("1.2.0")).await.expect("read").expect("there");
+        assert_eq!(release.sha256, sha256, "image {seed}");
+        let listed = place.store.releases(&product()).await.expect("listed");
+        assert_eq!(listed[0].sha256, sha256, "image {seed}");
+        for folder in ["production", "releases/v1.2.0"] {
+            for file in ["version.txt", "metadata.json", "firmware.bin"] {
+                place.delete(&format!("esp32s3/{folder}/{file}")).await;
+            }
+        }
+        if place.is_s3() {
+            place.delete("esp32s3/_claims/v1.2.0").await;
+        }
+    }
 }
 
 pub(crate) async fn the_digest_of_the_bytes_is_read_once_for_all_who_ask(place: &Place) {

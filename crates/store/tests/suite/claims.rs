@@ -8,7 +8,8 @@ use axum::http::Method;
 use contract::Sha256;
 use sha2::Digest;
 use tokio::sync::Semaphore;
-use updraft_store::{Attempt, Check, Publication, Store, StoreError};
+use tokio::task::JoinHandle;
+use updraft_store::{Attempt, Check, Publication, Published, Store, StoreError};
 
 use crate::place::{Place, moto_bucket, product, publish, s3_image, v};
 use crate::servers::{Front, Rule, moto};
@@ -124,9 +125,9 @@ pub(crate) async fn a_refusal_found_at_the_last_moment_is_the_gate_s(place: &Pla
     assert_eq!(refused, 10);
 }
 
-/// Stalls right before its version.txt for longer than anybody waits, while another spelling is published.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_publisher_that_lost_its_claim_says_so() {
+/// Stalls right before its version.txt for longer than anybody waits, while another spelling is published with the image
+/// of that seed. What it is told then, and each time that it is run again.
+async fn stalled(seed: u64) -> Vec<Result<Published, StoreError>> {
     let bucket = moto_bucket().await;
     let place = Place::behind(moto(), &bucket).await;
     let (waiting, permits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
@@ -139,16 +140,104 @@ async fn a_stalled_publisher_that_lost_its_claim_says_so() {
         Rule::Pass
     });
     let stalled = Place::behind(&front.url, &bucket).await;
-    let run = tokio::spawn(async move { stalled.publish("1.0.0+g1", &s3_image("1.0.0", 1)).await });
+    let own = s3_image("1.0.0", 1);
+    let image = own.clone();
+    let run = tokio::spawn(async move { stalled.publish("1.0.0+g1", &image).await });
     while !waiting.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    place.publish("1.0.0+g2", &s3_image("1.0.0", 2)).await.expect("it was left alone for long enough");
+    let other = s3_image("1.0.0", seed);
+    place.publish("1.0.0+g2", &other).await.expect("it was left alone for long enough");
     permits.add_permits(1);
-    let error = run.await.expect("no panic").expect_err("another has its place");
-    let text = error.to_string();
-    assert!(text.contains("1.0.0+g1") && text.contains("1.0.0+g2"), "{text}");
-    assert!(text.contains("updraft releases"), "{text}");
+    let mut said = vec![run.await.expect("no panic")];
+    for _ in 0..2 {
+        said.push(place.publish("1.0.0+g1", &own).await);
+        let winner = place.publish("1.0.0+g2", &other).await.expect("it has won");
+        assert!(winner.already_there && winner.release.version.as_str() == "1.0.0+g2", "{winner:?}");
+    }
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_publisher_that_lost_its_claim_is_refused_each_time() {
+    for said in stalled(2).await {
+        let error = said.expect_err("another has its place");
+        assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("version 1.0.0+g2 of esp32s3 is already published with other bytes"), "{text}");
+        assert!(text.contains("updraft releases") && text.contains("version.txt of 1.0.0+g1"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_publisher_of_the_same_bytes_is_told_the_other_spelling_each_time() {
+    for said in stalled(1).await {
+        let published = said.expect("the same bytes");
+        assert!(published.already_there, "{published:?}");
+        assert_eq!(published.release.version.as_str(), "1.0.0+g2");
+    }
+}
+
+/// A publisher of `1.0.0+g{number}` that stands before its `version.txt` until it is let go on.
+async fn standing(
+    bucket: &str,
+    number: u64,
+    patience: Duration,
+) -> (JoinHandle<Result<Published, StoreError>>, Arc<Semaphore>) {
+    let (waiting, permits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
+    let (seen, held) = (Arc::clone(&waiting), Arc::clone(&permits));
+    let front = Front::before(moto(), move |parts| {
+        if parts.method == Method::PUT && parts.uri.path().ends_with("/version.txt") {
+            seen.store(true, Ordering::Relaxed);
+            return Rule::PassWhen(Arc::clone(&held));
+        }
+        Rule::Pass
+    });
+    let store = Place::behind(&front.url, bucket).await.again().await.patient(patience);
+    let run = tokio::spawn(async move {
+        publish(&store, &format!("1.0.0+g{number}"), &s3_image("1.0.0", number)).await
+    });
+    while !waiting.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    (run, permits)
+}
+
+/// Whose claim was taken over commits, and waits until the one who took it over has committed too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_was_taken_over_decides_once_it_is_made_good() {
+    let bucket = moto_bucket().await;
+    let (first, lets_first) = standing(&bucket, 1, Duration::from_secs(20)).await;
+    let (second, lets_second) = standing(&bucket, 2, Duration::from_millis(50)).await;
+    lets_first.add_permits(1);
+    let place = Place::behind(moto(), &bucket).await;
+    while place.get("esp32s3/releases/v1.0.0+g1/version.txt").await.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!first.is_finished(), "it cannot know yet");
+    lets_second.add_permits(1);
+    assert!(!second.await.expect("no panic").expect("published").already_there);
+    let error = first.await.expect("no panic").expect_err("overtaken").to_string();
+    assert!(
+        error.contains("version 1.0.0+g2 of esp32s3") && error.contains("1.0.0+g1 is there too"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_was_taken_over_and_not_made_good_is_taken_back() {
+    let bucket = moto_bucket().await;
+    let (first, lets_first) = standing(&bucket, 1, Duration::from_millis(50)).await;
+    let (second, lets_second) = standing(&bucket, 2, Duration::from_millis(50)).await;
+    lets_first.add_permits(1);
+    assert_eq!(first.await.expect("no panic").expect("published").release.version.as_str(), "1.0.0+g1");
+    lets_second.add_permits(1);
+    let error = second.await.expect("no panic").expect_err("overtaken").to_string();
+    assert!(
+        error.contains("version 1.0.0+g1 of esp32s3") && error.contains("1.0.0+g2 is there too"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

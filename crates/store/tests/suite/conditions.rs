@@ -1,6 +1,10 @@
 //! Servers that do not keep conditional writes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::request::Parts;
+use tokio::sync::Semaphore;
 use updraft_store::{Blocked, StoreError};
 
 use crate::place::{Place, moto_bucket, product, production, publish, s3_image, v};
@@ -71,6 +75,40 @@ async fn without_conditions_writers_of_one_process_still_lose_nothing() {
     let (x, y) = tokio::join!(publish(store, "5.0.0", &images[0]), publish(store, "5.0.0", &images[1]));
     assert!(x.is_ok() != y.is_ok(), "{x:?} {y:?}");
     place.promote("5.0.0").await.expect("whole");
+}
+
+/// Blocking is what is done in an emergency: it waits for no upload, whosever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_conditions_a_block_waits_for_no_upload_that_hangs() {
+    let held = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&held);
+    let front = Front::before(moto(), move |parts| {
+        if parts.method == "PUT" && parts.uri.path().ends_with("/firmware.bin") {
+            return Rule::PassWhen(Arc::clone(&permits));
+        }
+        if is_conditional(parts) { Rule::Unconditional } else { Rule::Pass }
+    });
+    let place = Place::behind(&front.url, &moto_bucket().await).await;
+    place.store.prepare_to_write().await.expect("it answers");
+    front.asked();
+    let store = place.store.clone();
+    let upload = tokio::spawn(async move { publish(&store, "1.0.0", &s3_image("1.0.0", 1)).await });
+    let mut asked = Vec::new();
+    while !asked.iter().any(|line: &String| line.starts_with("PUT") && line.ends_with("/firmware.bin")) {
+        asked.extend(front.asked());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (of, version) = (product(), v("0.9.0"));
+    let block = place.store.block(&of, &version, "Boot loop");
+    let blocked = tokio::time::timeout(Duration::from_secs(20), block).await;
+    blocked.expect("it does not wait").expect("blocked");
+    assert!(!upload.is_finished());
+    held.add_permits(1);
+    upload.await.expect("no panic").expect("published");
+    let Blocked::List(list) = place.store.blocked(&product()).await.expect("read") else {
+        panic!("readable")
+    };
+    assert_eq!(list.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,8 @@ use s3s::S3Result;
 use s3s::auth::{S3Auth, SecretKey};
 use updraft_store::{Options, Store};
 
-use crate::place::{publish, s3_image, s3_url};
-use crate::servers::{Front, Rule, Strict, s3_error, serve, strict_of};
+use crate::place::{publish, reqwest_client, s3_image, s3_url};
+use crate::servers::{Front, Rule, Strict, pass, s3_error, serve, strict_of};
 
 /// The credentials that hold at the moment, first to last: `key-N`, `secret-N`, `token-N`. The last are handed out.
 #[derive(Clone)]
@@ -521,27 +521,52 @@ async fn a_web_identity_that_the_platform_replaced_is_read_again() {
     assert!(!sts.publishes(&url, "1.1.0").await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_task_role_comes_from_the_agent_of_ecs() {
-    let bucket = Bucket::new();
-    let current = bucket.current.clone();
-    // The agent's address is fixed; what asks it goes through a proxy here.
+/// Whether a process could publish that is told to ask a proxy for everything, and what went through that proxy.
+async fn published_through_a_proxy(bucket: &Bucket, environment: &[(&str, &str)]) -> (bool, Vec<String>) {
+    let (passed, http) = (Arc::new(Mutex::new(Vec::new())), reqwest_client());
+    let noted = Arc::clone(&passed);
     let proxy = serve(move |request| {
-        let current = current.clone();
+        let (noted, http) = (Arc::clone(&noted), http.clone());
         async move {
-            let asked = request.uri().to_string();
-            if asked == "http://169.254.170.2/v2/credentials/task" {
-                return text(200, current.json(3600));
-            }
-            text(404, asked)
+            let (parts, body) = request.into_parts();
+            noted.lock().expect("unpoisoned").push(parts.uri.to_string());
+            pass(&http, "", parts, body).await
         }
     });
-    let environment = [
-        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/task"),
-        ("HTTP_PROXY", proxy.as_str()),
-        ("http_proxy", proxy.as_str()),
-        ("NO_PROXY", "127.0.0.1"),
-        ("no_proxy", "127.0.0.1"),
-    ];
-    assert!(child_publishes(&bucket.url, "1.0.0", &environment).await);
+    let variables = [("HTTP_PROXY", &*proxy), ("http_proxy", &*proxy), ("NO_PROXY", ""), ("no_proxy", "")];
+    let environment = [environment, &variables].concat();
+    let done = child_publishes(&bucket.url, "1.0.0", &environment).await;
+    let passed = passed.lock().expect("unpoisoned").clone();
+    (done, passed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_sees_the_credentials_that_are_given_over_http() {
+    let bucket = Bucket::new();
+    let current = bucket.current.clone();
+    let giver = serve(move |request| {
+        let current = current.clone();
+        async move {
+            match request.uri().path() {
+                "/latest/api/token" => text(200, "session"),
+                "/latest/meta-data/iam/security-credentials/" => text(200, "updraft"),
+                _ => text(200, current.json(3600)),
+            }
+        }
+    });
+    for name in ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"] {
+        let (done, passed) = published_through_a_proxy(&bucket, &[(name, &giver)]).await;
+        assert!(done, "{name}: {passed:#?}");
+        assert!(passed.iter().any(|uri| uri.contains("/bucket")), "{name}: the proxy is not asked at all");
+        let seen = passed.iter().filter(|uri| uri.starts_with(&giver));
+        assert_eq!(seen.count(), 0, "{name}: {passed:#?}");
+    }
+}
+
+/// Nobody answers at its address here; a proxy would have been asked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_is_asked_for_the_agent_of_ecs() {
+    let path = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/task");
+    let (done, passed) = published_through_a_proxy(&Bucket::new(), &[path]).await;
+    assert!(!done && passed.is_empty(), "{passed:#?}");
 }

@@ -12,6 +12,7 @@
 //! | session tokens | not checked | not checked: the fixture before it does |
 
 mod again;
+mod answers;
 mod artifact;
 mod blocked;
 mod by_hand;
@@ -21,6 +22,7 @@ mod credentials;
 mod cuts;
 mod dropped;
 mod gate;
+mod hostile;
 mod killed;
 mod parts;
 mod place;
@@ -33,7 +35,9 @@ mod sentences;
 mod servers;
 mod signed;
 mod signers;
+mod stops;
 mod trouble;
+mod two_promoters;
 mod two_publishers;
 
 /// Makes of each promise three tests: one with a folder, one with each server.
@@ -90,6 +94,7 @@ in_all! {
     by_hand::reading_is_bounded,
     by_hand::a_change_by_another_program_is_seen_at_once,
     artifact::a_release_that_metadata_contradicts_offers_nothing_until_it_is_published_again,
+    artifact::a_release_that_was_deleted_and_published_again_is_known_by_its_new_image,
     artifact::the_digest_of_the_bytes_is_read_once_for_all_who_ask,
     artifact::releases_between_two_versions_are_listed_highest_first,
     parts::a_long_image_is_published_and_promoted,
@@ -102,11 +107,14 @@ in_all! {
     races::of_two_publishers_exactly_one_wins,
     races::version_txt_never_names_a_missing_image,
     races::two_promoters_leave_one_whole_release,
+    two_promoters::stopped_anywhere_the_higher_version_ends_in_the_channel_whole,
+    two_promoters::a_channel_that_holds_another_image_offers_nothing_until_a_late_job_mends_it,
     cuts::a_publish_cut_anywhere_completes_when_run_again,
     cuts::a_publish_cut_anywhere_gives_way_to_other_bytes,
     cuts::a_promote_cut_anywhere_completes_when_run_again,
     cuts::a_torn_write_is_seen_before_the_commit,
     cuts::a_block_cut_anywhere_completes_when_run_again,
+    hostile::a_damaged_product_hides_no_other_and_a_damaged_release_no_other,
     signed::only_images_are_signed_and_only_for_a_while,
     signed::an_image_is_streamed_whole_and_in_part,
 }

@@ -178,10 +178,12 @@ impl Front {
     }
 }
 
-async fn pass(http: &reqwest::Client, target: &str, parts: Parts, body: Body) -> Response {
+/// Passes a request on to a server, or to the one that it names itself.
+pub(crate) async fn pass(http: &reqwest::Client, target: &str, parts: Parts, body: Body) -> Response {
     let body = axum::body::to_bytes(body, BODY_MAX_BYTES).await.expect("a body that fits");
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let passed = http.request(parts.method, format!("{target}{path}")).headers(parts.headers).body(body);
+    let url = if target.is_empty() { parts.uri.to_string() } else { format!("{target}{path}") };
+    let passed = http.request(parts.method, url).headers(parts.headers).body(body);
     let answered = passed.send().await.expect("the server behind answers");
     let (status, mut headers) = (answered.status(), answered.headers().clone());
     headers.remove("transfer-encoding");

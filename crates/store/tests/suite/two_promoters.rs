@@ -1,0 +1,262 @@
+//! Two jobs that promote what each has published: the first is stopped before each of its operations, the second then
+//! before each of its own, and either goes on or is killed there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contract::ChannelName;
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+use updraft_store::{Check, Publication, Published, StoreError};
+
+use crate::place::{Place, product, s3_image, v};
+use crate::stops::Stopped;
+
+/// How many pairs are tried at a time; in a folder they would wait for each other's turn.
+const PAIRS_AT_ONCE: usize = 8;
+
+/// What a channel holds.
+const FILES: [&str; 3] = ["firmware.bin", "metadata.json", "version.txt"];
+
+/// What becomes of a job after it was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    GoesOn,
+    Killed,
+}
+
+/// A release that its job goes on to promote.
+#[derive(Debug, Clone)]
+struct Job {
+    published: Published,
+    /// Its [`FILES`].
+    files: Vec<Bytes>,
+}
+
+impl Job {
+    async fn new(place: &Place, version: &str, seed: u64) -> Self {
+        let image = s3_image(version, seed);
+        let published = place.publish(version, &image).await.expect("published");
+        let files = FILES.map(|file| format!("esp32s3/releases/v{version}/{file}"));
+        let files = join_all(files.iter().map(async |key| place.get(key).await.expect("published"))).await;
+        Self { published, files }
+    }
+
+    fn version(&self) -> &str {
+        self.published.release.version.as_str()
+    }
+
+    fn start(&self, job: &Stopped, channel: &ChannelName) -> JoinHandle<Result<(), StoreError>> {
+        let (store, published, channel) = (job.store.clone(), self.published.clone(), channel.clone());
+        tokio::spawn(async move {
+            store.promote_published(&Publication::new(product()), &published, &channel).await
+        })
+    }
+
+    async fn again(&self, place: &Place, channel: &ChannelName) -> Result<(), StoreError> {
+        place.store.promote_published(&Publication::new(product()), &self.published, channel).await
+    }
+}
+
+/// What all pairs begin with.
+struct Jobs {
+    deployed: Job,
+    lower: Job,
+    higher: Job,
+}
+
+impl Jobs {
+    async fn new(place: &Place) -> Self {
+        place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+        // Images of one size, so that nothing but their bytes tells them apart.
+        let deployed = Job::new(place, "1.0.0", 1).await;
+        let lower = Job::new(place, "1.0.1", 2).await;
+        Self { deployed, lower, higher: Job::new(place, "1.0.2", 3).await }
+    }
+
+    fn of(&self, version: &str) -> &Job {
+        let all = [&self.deployed, &self.lower, &self.higher];
+        all.into_iter().find(|job| job.version() == version).expect("one of ours")
+    }
+
+    /// Which version the channel names; that nothing is offered of it unless it holds that one's image.
+    async fn named(&self, place: &Place, channel: &ChannelName) -> String {
+        let text = place.text(&format!("esp32s3/{channel}/version.txt")).await;
+        let named = text.trim();
+        let image = place.get(&format!("esp32s3/{channel}/firmware.bin")).await.expect("there");
+        let offered = place.store.artifact(&product(), channel, &v(named)).await;
+        assert_eq!(offered.is_ok(), image == self.of(named).files[0], "{channel} {named}: {offered:?}");
+        named.to_owned()
+    }
+
+    /// That image and metadata of the channel are those of the version that it names, which is told.
+    async fn whole(&self, place: &Place, channel: &ChannelName) -> String {
+        let named = self.named(place, channel).await;
+        for (file, released) in FILES.iter().zip(&self.of(&named).files) {
+            let deployed = place.get(&format!("esp32s3/{channel}/{file}")).await;
+            assert!(deployed.as_ref() == Some(released), "{channel}: {file} is not that of {named}");
+        }
+        named
+    }
+}
+
+/// Tries one pair of stops; whether each job had ended before its own.
+async fn try_stops(
+    place: &Place,
+    jobs: &Jobs,
+    order: [&Job; 2],
+    stops: [usize; 2],
+    fates: [Fate; 2],
+) -> [bool; 2] {
+    let number = |fate| u8::from(fate == Fate::Killed);
+    let name = format!(
+        "c{}-{}-{}-{}{}",
+        u8::from(order[0].version() == jobs.higher.version()),
+        stops[0],
+        stops[1],
+        number(fates[0]),
+        number(fates[1])
+    );
+    let channel: ChannelName = name.parse().expect("a channel");
+    for (file, released) in FILES.iter().zip(&jobs.deployed.files) {
+        place.put(&format!("esp32s3/{channel}/{file}"), released.clone()).await;
+    }
+    let [first, second] =
+        [Stopped::new(place, Duration::ZERO).await, Stopped::new(place, Duration::ZERO).await];
+    first.permits.add_permits(stops[0]);
+    let first_run = order[0].start(&first, &channel);
+    first.stands_at(stops[0], &first_run).await;
+    let first_ended = first_run.is_finished();
+    second.permits.add_permits(stops[1]);
+    let second_run = order[1].start(&second, &channel);
+    // In a folder it is the first one's turn, and the second does nothing meanwhile.
+    if place.is_s3() || first_ended {
+        second.stands_at(stops[1], &second_run).await;
+    }
+    let end = |job: &Stopped, fate| match fate {
+        Fate::GoesOn => job.permits.add_permits(10_000),
+        Fate::Killed => job.permits.close(),
+    };
+    end(&first, fates[0]);
+    let first_said = first_run.await.expect("no panic");
+    second.stands_at(stops[1], &second_run).await;
+    let second_ended = second_run.is_finished();
+    end(&second, fates[1]);
+    let second_said = second_run.await.expect("no panic");
+    let said = if order[0].version() == jobs.higher.version() {
+        [second_said, first_said]
+    } else {
+        [first_said, second_said]
+    };
+    judge(place, jobs, &channel, &said, fates.contains(&Fate::Killed)).await;
+    [first_ended, second_ended]
+}
+
+/// What must be so after both have ended; `said` by the lower one and by the higher one.
+async fn judge(
+    place: &Place,
+    jobs: &Jobs,
+    channel: &ChannelName,
+    said: &[Result<(), StoreError>; 2],
+    is_killed: bool,
+) {
+    let higher = jobs.higher.version();
+    if is_killed {
+        let named = jobs.named(place, channel).await;
+        assert!(said[1].is_err() || named == higher, "{channel}: {said:?}");
+        // Either command puts it right, the lower one's too.
+        let again = jobs.lower.again(place, channel).await;
+        let named = jobs.whole(place, channel).await;
+        assert_eq!(again.is_ok(), named == "1.0.1", "{channel} names {named}: {again:?}");
+        jobs.higher.again(place, channel).await.expect("it is the higher one");
+    } else {
+        assert!(said[1].is_ok(), "{channel}: {said:?}");
+        if let Err(error) = &said[0] {
+            assert_higher_is_told(error, channel);
+        }
+    }
+    assert_eq!(jobs.whole(place, channel).await, higher, "{channel}: {said:?}");
+    assert_higher_is_told(&jobs.lower.again(place, channel).await.expect_err("lower"), channel);
+}
+
+fn assert_higher_is_told(error: &StoreError, channel: &ChannelName) {
+    assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+    let text = error.to_string();
+    let told = format!("1.0.1 of esp32s3 is published, and {channel} points to 1.0.2, which is higher");
+    assert!(text.contains(&told) && text.contains("--allow lower-version"), "{text}");
+}
+
+/// Every stop of the second for one of the first; how many there were, and whether the first ended before its own.
+async fn try_first(place: &Place, jobs: &Jobs, order: [&Job; 2], first: usize) -> (usize, bool) {
+    use Fate::{GoesOn, Killed};
+    for second in 0..60 {
+        let all = [[GoesOn, GoesOn], [Killed, GoesOn], [GoesOn, Killed], [Killed, Killed]];
+        // Each fate with each stop of either.
+        let fates = all[(first + second) % all.len()];
+        let ended = try_stops(place, jobs, order, [first, second], fates).await;
+        if ended[1] {
+            return (second, ended[0]);
+        }
+    }
+    panic!("it never ends");
+}
+
+pub(crate) async fn stopped_anywhere_the_higher_version_ends_in_the_channel_whole(place: &Place) {
+    let jobs = Jobs::new(place).await;
+    let at_once = if place.is_s3() { PAIRS_AT_ONCE } else { 1 };
+    let mut orders = vec![[&jobs.lower, &jobs.higher], [&jobs.higher, &jobs.lower]];
+    // A thousand pairs take minutes over HTTP: of the two servers each has one order.
+    if place.is_s3() {
+        orders.remove(usize::from(place.is_moto()));
+    }
+    for order in orders {
+        let mut tried = 0;
+        for firsts in (0..60).step_by(at_once) {
+            let runs = (firsts..firsts + at_once).map(|first| try_first(place, &jobs, order, first));
+            let results = join_all(runs).await;
+            tried += results.iter().map(|(seconds, _)| seconds).sum::<usize>();
+            if results.iter().any(|(_, ended)| *ended) {
+                break;
+            }
+        }
+        assert!(tried > 60, "only {tried} pairs: is the gate in place?");
+    }
+}
+
+/// What a job leaves that was killed after it had copied its image over a higher version's.
+pub(crate) async fn a_channel_that_holds_another_image_offers_nothing_until_a_late_job_mends_it(
+    place: &Place,
+) {
+    let jobs = Jobs::new(place).await;
+    let channel = ChannelName::production();
+    place.promote("1.0.2").await.expect("promoted");
+    assert_eq!(jobs.whole(place, &channel).await, "1.0.2");
+    for files in [&["firmware.bin"][..], &["firmware.bin", "metadata.json"], &["metadata.json"]] {
+        for file in files {
+            let lower = place.get(&format!("esp32s3/releases/v1.0.1/{file}")).await.expect("published");
+            place.put(&format!("esp32s3/production/{file}"), lower).await;
+        }
+        jobs.named(place, &channel).await;
+        assert_higher_is_told(&jobs.lower.again(place, &channel).await.expect_err("lower"), &channel);
+        assert_eq!(jobs.whole(place, &channel).await, "1.0.2");
+    }
+    // A version that another program put there, which is no release.
+    for (file, bytes) in [("firmware.bin", s3_image("3.0.0", 9)), ("version.txt", "3.0.0\n".into())] {
+        place.put(&format!("esp32s3/production/{file}"), bytes).await;
+    }
+    let error = jobs.lower.again(place, &channel).await.expect_err("lower");
+    assert!(error.to_string().contains("points to 3.0.0, which is higher"), "{error}");
+    let left = place.get("esp32s3/production/firmware.bin").await;
+    assert_eq!(left, Some(s3_image("3.0.0", 9)), "as the other program left it");
+    // Allowed for the product, as it is for the gate.
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3","gate":{"allow":["lower-version"]}}"#).await;
+    jobs.lower.again(place, &channel).await.expect("allowed");
+    assert_eq!(jobs.whole(place, &channel).await, "1.0.1");
+    place.promote("1.0.0").await.expect("a person may go lower");
+    assert_eq!(jobs.whole(place, &channel).await, "1.0.0");
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+    jobs.higher.again(place, &channel).await.expect("higher");
+    let allowed = Publication { allow: vec![Check::LowerVersion], ..Publication::new(product()) };
+    place.store.promote_published(&allowed, &jobs.lower.published, &channel).await.expect("allowed");
+    assert_eq!(jobs.whole(place, &channel).await, "1.0.1");
+}

@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -147,4 +149,59 @@ async fn an_upload_in_parts_that_is_never_completed_is_given_up_soon() {
     let text = sentence(error.map(drop).expect_err("silence"));
     assert_eq!(text, SILENT);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+/// A server with TLS that answers every request with 404, and whose certificate nobody vouches for.
+fn tls_server() -> String {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../virtual-device/tests/data/");
+    let certificate = CertificateDer::from_pem_file(format!("{data}loopback.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(format!("{data}loopback-key.pem")).expect("a key");
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("they belong together");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    server(move |socket| {
+        let acceptor = acceptor.clone();
+        async move {
+            // A client that does not trust it is gone.
+            let _ = acceptor.accept(socket).await;
+        }
+    })
+}
+
+/// A server without TLS, which does with what is not HTTP as they all do.
+fn plain_server() -> String {
+    server(|mut socket| async move {
+        let mut piece = [0; 512];
+        let _ = socket.read(&mut piece).await;
+        let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    })
+}
+
+async fn refusal(endpoint: &str) -> String {
+    let read = s3(endpoint).get(&Path::from("p/product.json")).await;
+    sentence(read.map(drop).expect_err("they do not speak the same"))
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_told_with_what_to_set() {
+    let text = refusal(&tls_server().replace("http:", "https:")).await;
+    assert!(text.contains("its certificate is not trusted (") && text.contains("SSL_CERT_FILE"), "{text}");
+    assert!(!text.contains("does not answer"), "{text}");
+}
+
+#[tokio::test]
+async fn http_to_a_port_of_https_is_told_with_the_scheme() {
+    let text = refusal(&tls_server()).await;
+    assert!(text.contains("write https:// in endpoint="), "{text}");
+}
+
+#[tokio::test]
+async fn https_to_a_port_of_http_is_told_with_the_scheme() {
+    let text = refusal(&plain_server().replace("http:", "https:")).await;
+    assert!(text.contains("the store answers without TLS; write http:// in endpoint="), "{text}");
 }

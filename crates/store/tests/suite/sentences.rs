@@ -86,6 +86,17 @@ const CASES: &[(u16, &str, &str)] = &[
         "<Error><Code>PermanentRedirect</Code><Message>must be addressed using the specified endpoint</Message></Error>",
         "in another region",
     ),
+    (
+        400,
+        "<Error><Code>IllegalLocationConstraintException</Code><Message>The me-south-1 location constraint is incompatible for the region specific endpoint this request was sent to.</Message></Error>",
+        "put ?region=me-south-1 into the store's URL",
+    ),
+    (
+        400,
+        "<Error><Code>IllegalLocationConstraintException</Code><Message>The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.</Message></Error>",
+        "give the right one as ?region= in the store's URL",
+    ),
+    (400, "Client sent an HTTP request to an HTTPS server.\n", "write https:// in endpoint="),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

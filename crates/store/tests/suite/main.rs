@@ -28,6 +28,7 @@ mod presigned;
 mod promote;
 mod publish;
 mod races;
+mod real;
 mod repair;
 mod sentences;
 mod servers;

@@ -112,8 +112,10 @@ impl Store {
         let key = layout::product(product);
         match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => Ok(ProductFile::default()),
-            Read::TooLong(size) => Err(unreadable(&key, &format!("it has {size} bytes"))),
-            Read::Found(fetched) => ProductFile::parse(&fetched.bytes).map_err(|why| unreadable(&key, &why)),
+            Read::TooLong(size) => Err(self.unreadable(&key, &format!("it has {size} bytes"))),
+            Read::Found(fetched) => {
+                ProductFile::parse(&fetched.bytes).map_err(|why| self.unreadable(&key, &why))
+            }
         }
     }
 
@@ -149,17 +151,17 @@ impl Store {
     ) -> Result<Option<bool>, StoreError> {
         let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
-            Read::TooLong(size) => return Err(unreadable(key, &format!("it has {size} bytes"))),
+            Read::TooLong(size) => return Err(self.unreadable(key, &format!("it has {size} bytes"))),
             Read::Found(fetched) => Some(fetched),
         };
         let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
         // A file that cannot be read is left to the person who wrote it.
-        let said = ProductFile::parse(bytes).map_err(|why| unreadable(key, &why))?.slot_bytes;
+        let said = ProductFile::parse(bytes).map_err(|why| self.unreadable(key, &why))?.slot_bytes;
         if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
             return Ok(Some(false));
         }
         let mut map: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| self.unreadable(key, &error.to_string()))?;
         map.insert(SLOT_BYTES.to_owned(), smallest.into());
         let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
         text.push(b'\n');
@@ -169,10 +171,11 @@ impl Store {
         };
         Ok(written.map(|_| true))
     }
-}
 
-fn unreadable(key: &str, why: &str) -> StoreError {
-    StoreError::damaged(format!("{key} cannot be read ({why}); repair that file"))
+    fn unreadable(&self, key: &str, why: &str) -> StoreError {
+        let place = self.bucket.name();
+        StoreError::damaged(format!("{key} in {place} cannot be read ({why}); repair that file"))
+    }
 }
 
 #[cfg(test)]

@@ -377,7 +377,10 @@ pub(crate) async fn slots_are_learnt_and_a_person_s_smaller_number_stays(place: 
     assert_eq!(said().await["slot_bytes"], 900_000);
     assert!(learn(800_000, Some(1_400_000)).await, "and no device can have more than it has");
     place.put("esp32s3/product.json", "{\"slot_bytes\":").await;
-    let error = place.store.learn_slot(&product(), 1, &[]).await.expect_err("unreadable");
-    assert!(error.to_string().contains("repair that file"), "{error}");
+    let error = place.store.learn_slot(&product(), 1, &[]).await.expect_err("unreadable").to_string();
+    assert!(error.ends_with("repair that file"), "{error}");
+    let name =
+        if place.is_s3() { format!("the bucket {}", place.address().1) } else { "the folder ".to_owned() };
+    assert!(error.starts_with(&format!("esp32s3/product.json in {name}")), "{error}");
     assert_eq!(place.text("esp32s3/product.json").await, "{\"slot_bytes\":");
 }

@@ -24,6 +24,7 @@ mod gate;
 mod killed;
 mod parts;
 mod place;
+mod policies;
 mod presigned;
 mod promote;
 mod publish;

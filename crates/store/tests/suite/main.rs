@@ -22,6 +22,7 @@ mod cuts;
 mod dropped;
 mod gate;
 mod killed;
+mod pages;
 mod parts;
 mod place;
 mod policies;

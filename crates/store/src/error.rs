@@ -271,39 +271,4 @@ fn first_line(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sentence(action: Action, source: impl Into<Box<dyn StdError + Send + Sync>>) -> String {
-        let error = object_store::Error::Generic { store: "test", source: source.into() };
-        explain("the bucket b", action, "p/product.json", error).to_string()
-    }
-
-    #[test]
-    fn a_full_disk_and_a_missing_permission_are_named() {
-        let full = sentence(Action::Write, io::Error::from(io::ErrorKind::StorageFull));
-        assert_eq!(
-            full,
-            "cannot write p/product.json in the bucket b: the disk is full; make room and run this again"
-        );
-        let denied = sentence(Action::Read, io::Error::from(io::ErrorKind::PermissionDenied));
-        assert!(denied.contains("permission denied; give the user that runs this access"), "{denied}");
-    }
-
-    #[test]
-    fn the_error_codes_of_s3_become_advice() {
-        for (code, advice) in [
-            ("<Code>AccessDenied</Code>", "s3:PutObject"),
-            ("<Code>InvalidAccessKeyId</Code>", "AWS_ACCESS_KEY_ID"),
-            ("<Code>SignatureDoesNotMatch</Code>", "AWS_SECRET_ACCESS_KEY"),
-            ("<Code>ExpiredToken</Code>", "session token"),
-            ("<Code>RequestTimeTooSkewed</Code>", "clock"),
-            ("<Code>AuthorizationHeaderMalformed</Code>", "?region="),
-            ("<Code>NoSuchBucket</Code>", "no such bucket"),
-            ("<Code>IllegalLocationConstraintException</Code>", "?region="),
-        ] {
-            let text = sentence(Action::Write, code);
-            assert!(text.contains(advice), "{code}: {text}");
-        }
-    }
-}
+mod tests;

@@ -6,8 +6,39 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
+use self::moving::Connector;
 use crate::location::S3Location;
 use crate::{StoreError, credentials};
+
+mod moving;
+
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Until there is a connection.
+    pub(crate) connect: Duration,
+    /// Without a byte that moves, up or down.
+    pub(crate) silence: Duration,
+    /// So many bytes a second drain what buffers on the way hold of an upload when its last byte is out of sight.
+    pub(crate) pace: u32,
+    /// In all: an image of 16 MiB may take minutes on a slow line.
+    pub(crate) total: Duration,
+    /// After so long no request is sent again.
+    pub(crate) retries: Duration,
+}
+
+impl Default for Limits {
+    /// A store that is silent is asked twice, as the connection may be one that has died: 40 s.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            silence: Duration::from_secs(20),
+            pace: 128 * 1024,
+            total: Duration::from_mins(10),
+            retries: Duration::from_secs(30),
+        }
+    }
+}
 
 /// What the environment says, but the endpoint.
 pub(crate) fn settings(environment: &BTreeMap<String, String>) -> AmazonS3Builder {
@@ -25,8 +56,8 @@ pub(crate) fn settings(environment: &BTreeMap<String, String>) -> AmazonS3Builde
     builder
 }
 
-/// How often a request is tried again, and after which time.
-pub(crate) fn retry() -> RetryConfig {
+/// How often a request is tried again, and after which time no more.
+pub(crate) fn retry(limits: Limits) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -34,7 +65,7 @@ pub(crate) fn retry() -> RetryConfig {
             base: 2.0,
         },
         max_retries: 4,
-        retry_timeout: Duration::from_mins(1),
+        retry_timeout: limits.retries,
     }
 }
 
@@ -42,6 +73,7 @@ pub(crate) fn retry() -> RetryConfig {
 pub(crate) fn client(
     location: &S3Location,
     environment: &BTreeMap<String, String>,
+    limits: Limits,
 ) -> Result<object_store::aws::AmazonS3, StoreError> {
     // The one TLS provider; whoever installed it first was right.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -49,16 +81,15 @@ pub(crate) fn client(
     if let Some(provider) = credentials::provider(environment)? {
         builder = builder.with_credentials(provider);
     }
-    // A bucket is 5 s away or not there; a 16 MiB image may take minutes on a slow line.
     let client = ClientOptions::new()
-        .with_connect_timeout(Duration::from_secs(5))
-        .with_timeout(Duration::from_mins(10))
+        .with_connect_timeout(limits.connect)
         .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
     builder = builder
         .with_bucket_name(&location.bucket)
         .with_virtual_hosted_style_request(!location.path_style)
         .with_client_options(client)
-        .with_retry(retry());
+        .with_http_connector(Connector(limits))
+        .with_retry(retry(limits));
     if let Some(region) = &location.region {
         builder = builder.with_region(region);
     }
@@ -75,3 +106,6 @@ pub(crate) fn client(
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

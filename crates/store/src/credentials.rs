@@ -56,7 +56,7 @@ fn instance(
 ) -> std::result::Result<AwsCredentialProvider, StoreError> {
     let mut builder = client::settings(environment)
         .with_bucket_name("none")
-        .with_retry(client::retry())
+        .with_retry(client::retry(client::Limits::default()))
         .with_http_connector(Direct);
     if let Some(endpoint) = metadata_endpoint(environment) {
         builder = builder.with_metadata_endpoint(endpoint);

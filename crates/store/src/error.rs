@@ -72,6 +72,7 @@ pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_stor
     let advice = io_kind(&error)
         .and_then(|kind| io_advice(kind, place))
         .or_else(|| credentials_advice(&text))
+        .or_else(|| tls_advice(&text))
         .or_else(|| s3_advice(&text, action));
     let what =
         format!("cannot {} {} in {place}", action.verb(), if key.is_empty() { "anything" } else { key });
@@ -114,8 +115,16 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
         "the session token has expired; get new credentials".to_owned()
     } else if has("RequestTimeTooSkewed") {
         "this machine's clock is wrong; set it (S3 tolerates 15 minutes)".to_owned()
-    } else if has("AuthorizationHeaderMalformed") || has("PermanentRedirect") || has("without LOCATION") {
-        match element(text, "Region").filter(|region| !region.is_empty()) {
+    } else if [
+        "AuthorizationHeaderMalformed",
+        "PermanentRedirect",
+        "IllegalLocationConstraintException",
+        "without LOCATION",
+    ]
+    .into_iter()
+    .any(has)
+    {
+        match region(text) {
             Some(region) => {
                 format!("the bucket is in another region; put ?region={region} into the store's URL")
             }
@@ -137,6 +146,42 @@ fn s3_advice(text: &str, action: Action) -> Option<String> {
         "the store is asked too much at the moment; try again".to_owned()
     } else if has("error sending request") || has("Connect") || has("connect") || has("timed out") {
         "the store does not answer; check its endpoint and the network".to_owned()
+    } else {
+        return None;
+    })
+}
+
+/// The region that an answer names: in an element of its own, or as the "location constraint" of its message.
+fn region(text: &str) -> Option<&str> {
+    let constraint = || {
+        let (before, _) = text.split_once(" location constraint is incompatible")?;
+        before.rsplit([' ', '>']).next()
+    };
+    element(text, "Region")
+        .filter(|region| !region.is_empty())
+        .or_else(constraint)
+        .filter(|name| name.contains('-'))
+}
+
+/// What to do if the two sides do not come to speak the same: the store is there, and the network is not to blame.
+fn tls_advice(text: &str) -> Option<String> {
+    let has = |part: &str| text.contains(part);
+    Some(if has("invalid peer certificate") {
+        let what = text.split("invalid peer certificate: ").nth(1).map_or("", first_line);
+        format!(
+            "the store answers, but its certificate is not trusted ({what}); for a company's own authority set \
+             SSL_CERT_FILE to a file of certificates (PEM) that has it, else check the host in endpoint= and this \
+             machine's clock"
+        )
+    } else if has("corrupt message of type InvalidContentType") {
+        "the store answers without TLS; write http:// in endpoint=, or give the port that speaks https"
+            .to_owned()
+    } else if has("HTTP request to an HTTPS server")
+        || has("HTTP request was sent to HTTPS")
+        || has("invalid HTTP version")
+    {
+        "what answers there does not speak plain HTTP, but https perhaps; write https:// in endpoint="
+            .to_owned()
     } else {
         return None;
     })
@@ -209,7 +254,7 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
-fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+pub(crate) fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -227,38 +272,4 @@ pub(crate) fn first_line(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sentence(action: Action, source: impl Into<Box<dyn StdError + Send + Sync>>) -> String {
-        let error = object_store::Error::Generic { store: "test", source: source.into() };
-        explain("the bucket b", action, "p/product.json", error).to_string()
-    }
-
-    #[test]
-    fn a_full_disk_and_a_missing_permission_are_named() {
-        let full = sentence(Action::Write, io::Error::from(io::ErrorKind::StorageFull));
-        assert_eq!(
-            full,
-            "cannot write p/product.json in the bucket b: the disk is full; make room and run this again"
-        );
-        let denied = sentence(Action::Read, io::Error::from(io::ErrorKind::PermissionDenied));
-        assert!(denied.contains("permission denied; give the user that runs this access"), "{denied}");
-    }
-
-    #[test]
-    fn the_error_codes_of_s3_become_advice() {
-        for (code, advice) in [
-            ("<Code>AccessDenied</Code>", "s3:PutObject"),
-            ("<Code>InvalidAccessKeyId</Code>", "AWS_ACCESS_KEY_ID"),
-            ("<Code>SignatureDoesNotMatch</Code>", "AWS_SECRET_ACCESS_KEY"),
-            ("<Code>ExpiredToken</Code>", "session token"),
-            ("<Code>RequestTimeTooSkewed</Code>", "clock"),
-            ("<Code>AuthorizationHeaderMalformed</Code>", "?region="),
-            ("<Code>NoSuchBucket</Code>", "no such bucket"),
-        ] {
-            let text = sentence(Action::Write, code);
-            assert!(text.contains(advice), "{code}: {text}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 //! parts that no listing shows and that cost money: docs/store.md has the lifecycle rule that removes them.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::AmazonS3;
@@ -18,6 +18,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 
 use crate::bucket::{Bucket, Tag};
+use crate::client::Limits;
 use crate::put::{Condition, Write};
 
 /// The size of a part; S3 takes none smaller but the last. An image has at most four.
@@ -26,6 +27,8 @@ pub(crate) const PART_BYTES: usize = 5 * 1024 * 1024;
 const AT_ONCE: usize = 3;
 /// How often the last request is sent.
 const ATTEMPTS: u32 = 5;
+/// How long S3 may take to put the parts together; meanwhile it sends white space.
+const COMPLETION_MAX: Duration = Duration::from_mins(1);
 /// The most that is read of an answer.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
@@ -50,7 +53,7 @@ pub(crate) async fn upload(
     let done = match send(s3, &to, &id, write, part_bytes).await {
         // It takes a while to upload, and a server that ignores the condition is caught here.
         Ok(parts) => match bucket.holds(write).await {
-            Ok(true) => complete(s3, &to, &id, &parts, conditional).await,
+            Ok(true) => complete(s3, &to, &id, &parts, conditional, Limits::default()).await,
             Ok(false) => Ok(false),
             Err(error) => Err(failed(error)),
         },
@@ -92,21 +95,31 @@ async fn send(
     .await
 }
 
-async fn complete(
+pub(crate) async fn complete(
     s3: &AmazonS3,
     to: &Path,
     id: &str,
     parts: &[PartId],
     conditional: Option<Condition<'_>>,
+    limits: Limits,
 ) -> Result<bool> {
-    let http = reqwest::Client::builder().timeout(Duration::from_mins(1)).build().map_err(failed)?;
+    // Its body is a few lines, so that reading is all that takes time.
+    let http = reqwest::Client::builder()
+        .connect_timeout(limits.connect)
+        .read_timeout(limits.silence)
+        .timeout(COMPLETION_MAX)
+        .build()
+        .map_err(failed)?;
     let mut wait = Duration::from_millis(100);
+    let began = Instant::now();
     let mut attempt = 1;
     loop {
         match complete_once(&http, s3, to, id, parts, conditional).await? {
             Completed::Yes => return Ok(true),
             Completed::No => return Ok(false),
-            Completed::Again(error) if attempt == ATTEMPTS => return Err(error),
+            Completed::Again(error) if attempt == ATTEMPTS || began.elapsed() > limits.retries => {
+                return Err(error);
+            }
             Completed::Again(_) => {
                 tokio::time::sleep(wait).await;
                 wait *= 2;

@@ -113,8 +113,10 @@ impl Store {
         let key = layout::product(product);
         match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => Ok(ProductFile::default()),
-            Read::TooLong(found) => Err(unreadable(&key, &format!("it has {} bytes", found.size))),
-            Read::Found(fetched) => ProductFile::parse(&fetched.bytes).map_err(|why| unreadable(&key, &why)),
+            Read::TooLong(found) => Err(self.unreadable(&key, &format!("it has {} bytes", found.size))),
+            Read::Found(fetched) => {
+                ProductFile::parse(&fetched.bytes).map_err(|why| self.unreadable(&key, &why))
+            }
         }
     }
 
@@ -150,17 +152,19 @@ impl Store {
     ) -> Result<Option<bool>, StoreError> {
         let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
             Read::Missing => None,
-            Read::TooLong(found) => return Err(unreadable(key, &format!("it has {} bytes", found.size))),
+            Read::TooLong(found) => {
+                return Err(self.unreadable(key, &format!("it has {} bytes", found.size)));
+            }
             Read::Found(fetched) => Some(fetched),
         };
         let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
         // A file that cannot be read is left to the person who wrote it.
-        let said = ProductFile::parse(bytes).map_err(|why| unreadable(key, &why))?.slot_bytes;
+        let said = ProductFile::parse(bytes).map_err(|why| self.unreadable(key, &why))?.slot_bytes;
         if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
             return Ok(Some(false));
         }
         let mut map: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| unreadable(key, &error.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|error| self.unreadable(key, &error.to_string()))?;
         map.insert(SLOT_BYTES.to_owned(), smallest.into());
         let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
         text.push(b'\n');
@@ -170,10 +174,11 @@ impl Store {
         };
         Ok(written.map(|_| true))
     }
-}
 
-fn unreadable(key: &str, why: &str) -> StoreError {
-    StoreError::damaged(format!("{key} cannot be read ({}); repair that file", first_line(why)))
+    fn unreadable(&self, key: &str, why: &str) -> StoreError {
+        let (place, why) = (self.bucket.name(), first_line(why));
+        StoreError::damaged(format!("{key} in {place} cannot be read ({why}); repair that file"))
+    }
 }
 
 #[cfg(test)]

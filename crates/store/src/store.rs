@@ -15,7 +15,7 @@ use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use url::Url;
 
 use crate::bucket::{Backing, Bucket, path};
-use crate::client::client;
+use crate::client::{Limits, client};
 use crate::commit::UNFINISHED_PATIENCE;
 use crate::error::{Action, explain};
 use crate::layout;
@@ -112,7 +112,7 @@ impl Store {
             }
             Location::S3(location) => {
                 let location = location.or_endpoint_of(&options.environment)?;
-                let s3 = Arc::new(client(&location, &options.environment)?);
+                let s3 = Arc::new(client(&location, &options.environment, Limits::default())?);
                 (Arc::clone(&s3) as _, Backing::S3 { location, s3 })
             }
         };

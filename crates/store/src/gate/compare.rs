@@ -13,7 +13,8 @@ pub(super) fn chip(found: &mut Found<'_>, look: &Look, facts: &Facts) {
     let product = &found.asked.product;
     let Some(chip) = header.chip() else {
         let sentence = format!(
-            "the image is for a chip that this Updraft does not know (id 0x{:04x}); a newer one may",
+            "the image is for a chip that this Updraft does not know (id 0x{:04x}); a newer Updraft may know \
+             it",
             header.chip_id
         );
         return found.add(Check::UnknownChip, sentence);
@@ -85,8 +86,9 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
             Some(version) if look.header.is_some() => found.add(
                 Check::Descriptor,
                 format!(
-                    "the image has {whose}, so nothing in it says that it is {product} {version}; that rests on \
-                     --version alone"
+                    "the image has {whose}, so nothing in it confirms that it is {product} {version}, as --version \
+                     says; nothing is to be done: `--allow descriptor`, or \"descriptor\" in gate.allow of product.json, \
+                     silences this"
                 ),
             ),
             _ => {}
@@ -106,7 +108,8 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
             Check::VersionMismatch,
             format!(
                 "the image calls its version \"{}\", and it is published as {asked}: a device that reports what its \
-                 image says will not be seen to run {asked}",
+                 image says will not be seen to run {asked}; build it with {asked} as its version, or publish it under the \
+                 one that it says",
                 says.escape_debug()
             ),
         ),

@@ -27,7 +27,42 @@ pub(super) fn refusal(bytes: &[u8], error: &ImageError, file: Option<&str>) -> (
         ImageError::Signature { .. } => Check::Signature,
         ImageError::MergedFlashImage { .. } => Check::MergedImage,
     };
-    (check, error.to_string())
+    (check, sentence(error))
+}
+
+/// What is wrong and what to do. The first half is what a device says too, but for its numbers.
+fn sentence(error: &ImageError) -> String {
+    let what = match *error {
+        ImageError::Truncated { bytes, at_least } if bytes > 0 => format!(
+            "the image is cut short: it has {} bytes, but its header and segments need at least {}",
+            grouped(bytes.into()),
+            grouped(at_least.into())
+        ),
+        ImageError::TrailingBytes { end } => format!(
+            "the image ends at byte {}, but the file goes on with something that is not a signature",
+            grouped(end.into())
+        ),
+        other => other.to_string(),
+    };
+    let advice = match error {
+        // They say it themselves.
+        ImageError::NotAnApplication | ImageError::MergedFlashImage { .. } => return what,
+        ImageError::NotAnImage { .. }
+        | ImageError::NotForEsp32 { .. }
+        | ImageError::Truncated { bytes: 0, .. } => {
+            "publish the firmware.bin that the build for an ESP32 leaves"
+        }
+        ImageError::Truncated { .. }
+        | ImageError::Checksum { .. }
+        | ImageError::Digest
+        | ImageError::SegmentCount { .. }
+        | ImageError::SegmentLength { .. } => "copy it from the build again, or build it again",
+        ImageError::TrailingBytes { .. } => "publish the firmware.bin as the build left it",
+        ImageError::SegmentMisaligned { .. } => "make it with the build's own tools (`esptool elf2image`)",
+        ImageError::TooLarge => "publish the application alone (firmware.bin), or make it smaller",
+        ImageError::Signature { .. } => "sign it again, as it was built",
+    };
+    format!("{what}; {advice}")
 }
 
 /// Header and descriptor of an image that is damaged further on, so that more can be said of it than that.

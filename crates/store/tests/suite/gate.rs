@@ -29,7 +29,7 @@ fn build(version: &str) -> Build {
 }
 
 /// An image with one byte of it other, and the sums over it made good again.
-fn patched(image: &[u8], at: usize, byte: u8) -> Bytes {
+pub(crate) fn patched(image: &[u8], at: usize, byte: u8) -> Bytes {
     let mut bytes = image.to_vec();
     bytes[at] = byte;
     let end = bytes.len() - 32;
@@ -100,14 +100,18 @@ fn unsound_cases(good: &Bytes, key: &SigningKey) -> Vec<Case> {
     let signature = forged.len() - 4096 + 110;
     forged[signature] ^= 1;
     vec![
-        case("not-an-image", Bytes::from_static(b"PK\x03\x04 a zip file"), "begins with 0x50, not 0xE9"),
+        case(
+            "not-an-image",
+            Bytes::from_static(b"PK\x03\x04 a zip file"),
+            "begins with 0x50, not 0xE9; publish the firmware.bin",
+        ),
         case("merged-image", merged(good), "bootloader, partition table at 0x8000"),
-        case("truncated", good.slice(..good.len() - 100), "the image is cut short"),
-        case("checksum", checksum.into(), "its checksum is"),
-        case("digest", digest.into(), "the SHA-256 digest at its end is not that of its content"),
-        case("layout", trailing.into(), "something that is not a signature"),
+        case("truncated", good.slice(..good.len() - 100), "at least 8,060; copy it from the build again"),
+        case("checksum", checksum.into(), "copy it from the build again, or build it again"),
+        case("digest", digest.into(), "its content; copy it from the build again"),
+        case("layout", trailing.into(), "not a signature; publish the firmware.bin as the build left it"),
         case("signature", forged.into(), "no signature of the image is good"),
-        case("unknown-chip", patched(good, 12, 0x77), "a chip that this Updraft does not know (id 0x0077)"),
+        case("unknown-chip", patched(good, 12, 0x77), "(id 0x0077); a newer Updraft may know it"),
     ]
 }
 
@@ -180,12 +184,12 @@ fn cases() -> Vec<Case> {
             json!({}),
             "built with ESP-IDF v6.1, and 1.0.0 in production with v5.5.1",
         ),
-        case("descriptor", arduino, json!({}), "the library that it links (\"arduino-lib-builder\")"),
+        case("descriptor", arduino, json!({}), "nothing is to be done: `--allow descriptor`"),
         case(
             "version-mismatch",
             build("1.1.1"),
             json!({}),
-            "calls its version \"1.1.1\", and it is published as 1.1.0",
+            "build it with 1.1.0 as its version, or publish it under the one that it says",
         ),
     ]);
     cases
@@ -373,7 +377,10 @@ pub(crate) async fn slots_are_learnt_and_a_person_s_smaller_number_stays(place: 
     assert_eq!(said().await["slot_bytes"], 900_000);
     assert!(learn(800_000, Some(1_400_000)).await, "and no device can have more than it has");
     place.put("esp32s3/product.json", "{\"slot_bytes\":").await;
-    let error = place.store.learn_slot(&product(), 1, &[]).await.expect_err("unreadable");
-    assert!(error.to_string().contains("repair that file"), "{error}");
+    let error = place.store.learn_slot(&product(), 1, &[]).await.expect_err("unreadable").to_string();
+    assert!(error.ends_with("repair that file"), "{error}");
+    let name =
+        if place.is_s3() { format!("the bucket {}", place.address().1) } else { "the folder ".to_owned() };
+    assert!(error.starts_with(&format!("esp32s3/product.json in {name}")), "{error}");
     assert_eq!(place.text("esp32s3/product.json").await, "{\"slot_bytes\":");
 }

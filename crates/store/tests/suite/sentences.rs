@@ -86,6 +86,17 @@ const CASES: &[(u16, &str, &str)] = &[
         "<Error><Code>PermanentRedirect</Code><Message>must be addressed using the specified endpoint</Message></Error>",
         "in another region",
     ),
+    (
+        400,
+        "<Error><Code>IllegalLocationConstraintException</Code><Message>The me-south-1 location constraint is incompatible for the region specific endpoint this request was sent to.</Message></Error>",
+        "put ?region=me-south-1 into the store's URL",
+    ),
+    (
+        400,
+        "<Error><Code>IllegalLocationConstraintException</Code><Message>The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.</Message></Error>",
+        "give the right one as ?region= in the store's URL",
+    ),
+    (400, "Client sent an HTTP request to an HTTPS server.\n", "write https:// in endpoint="),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,21 +181,4 @@ async fn a_real_server_that_refuses_the_credentials_is_understood() {
     let missing = Store::open(&s3_url(&strict().url, "nowhere"), s3_options()).await.expect("opens");
     let error = missing.products().await.expect_err("no bucket").to_string();
     assert!(error.contains("there is no such bucket"), "{error}");
-}
-
-#[test]
-fn the_policies_in_the_documentation_are_json_and_allow_what_is_asked_for() {
-    let page = include_str!("../../../../docs/store.md");
-    let blocks: Vec<serde_json::Value> = page
-        .split("```json\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().expect("a block ends"))
-        .map(|block| serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}")))
-        .collect();
-    let policies = blocks.iter().filter(|block| block["Version"] == "2012-10-17").count();
-    assert_eq!(policies, 4, "three to use the bucket, and the trust of GitHub");
-    for action in ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:AbortMultipartUpload"] {
-        assert!(page.contains(action), "{action}");
-    }
-    assert!(page.contains("AbortIncompleteMultipartUpload"));
 }

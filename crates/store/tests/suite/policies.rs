@@ -1,0 +1,280 @@
+//! The policies in docs/store.md are held by a front before a bucket: each lets through all that its user does, and what
+//! it is there to keep out it keeps out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::http::request::Parts;
+use bytes::Bytes;
+use image::Chip;
+use image::build::Build;
+use serde_json::Value;
+use updraft_store::{Publication, StoreError};
+
+use crate::place::{Place, moto_bucket, product, production, reqwest_client, s3_image, v};
+use crate::servers::{Front, Rule, moto, s3_error};
+
+const BUCKET: &str = "arn:aws:s3:::firmware";
+const RELEASE: &str = "esp32s3/releases/v1.0.0";
+
+/// The JSON block of the page that follows these words.
+fn block(after: &str) -> Value {
+    let page = include_str!("../../../../docs/store.md");
+    let (_, rest) = page.split_once(after).unwrap_or_else(|| panic!("docs/store.md has {after:?}"));
+    let text = rest.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// What a request asks a policy for.
+struct Need {
+    action: &'static str,
+    resource: String,
+    prefix: Option<String>,
+    has_if_none_match: bool,
+}
+
+/// What S3 looks up in the policies for a request (Amazon's "Actions, resources, and condition keys for Amazon S3"). That a
+/// key does not exist is told only to whom may list it.
+fn needs(parts: &Parts) -> Vec<Need> {
+    let path = parts.uri.path().trim_start_matches('/');
+    let key = path.split_once('/').map_or("", |(_, key)| key);
+    let query: Vec<(String, String)> =
+        url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let said = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let need = |action, resource: &str, prefix| Need {
+        action,
+        resource: resource.to_owned(),
+        prefix,
+        has_if_none_match: parts.headers.contains_key("if-none-match"),
+    };
+    let object = format!("{BUCKET}/{key}");
+    match (parts.method.as_str(), key) {
+        ("GET", "") => vec![need("s3:ListBucket", BUCKET, Some(said("prefix").unwrap_or_default()))],
+        ("GET" | "HEAD", key) => {
+            vec![need("s3:GetObject", &object, None), need("s3:ListBucket", BUCKET, Some(key.to_owned()))]
+        }
+        ("PUT" | "POST", _) => vec![need("s3:PutObject", &object, None)],
+        ("DELETE", _) if said("uploadId").is_some() => vec![need("s3:AbortMultipartUpload", &object, None)],
+        (method, _) => panic!("{method} {} is in no policy", parts.uri),
+    }
+}
+
+/// A text or an array of texts.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(values) => values.iter().map(|value| value.as_str().expect("a text")).collect(),
+        value => vec![value.as_str().expect("a text")],
+    }
+}
+
+/// Whether a pattern with `*` is that of the whole text.
+fn is_like(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, rest)) => text.strip_prefix(head).is_some_and(|tail| {
+            (0..=tail.len()).any(|skip| tail.get(skip..).is_some_and(|tail| is_like(rest, tail)))
+        }),
+    }
+}
+
+fn applies(statement: &Value, need: &Need) -> bool {
+    let is_meant = texts(&statement["Action"]).contains(&need.action)
+        && texts(&statement["Resource"]).iter().any(|pattern| is_like(pattern, &need.resource));
+    let conditions = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
+    is_meant
+        && conditions.into_iter().all(|(operator, keys)| match operator.as_str() {
+            "StringLike" => {
+                let prefix = need.prefix.as_deref();
+                prefix
+                    .is_some_and(|prefix| texts(&keys["s3:prefix"]).iter().any(|like| is_like(like, prefix)))
+            }
+            "Null" => keys["s3:if-none-match"] == "true" && !need.has_if_none_match,
+            other => panic!("{other} is not known here"),
+        })
+}
+
+fn allows(statements: &[Value], need: &Need) -> bool {
+    let with = |effect: &str| statements.iter().any(|it| it["Effect"] == effect && applies(it, need));
+    with("Allow") && !with("Deny")
+}
+
+/// A place as somebody with a policy sees it.
+struct Behind {
+    place: Place,
+    /// The same bucket without a policy.
+    open: Place,
+    refused: Arc<Mutex<Vec<String>>>,
+    /// Whether no upload in parts is completed.
+    is_broken: Arc<AtomicBool>,
+    front: Front,
+}
+
+impl Behind {
+    async fn policy(statements: Vec<Value>) -> Self {
+        let (refused, is_broken) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (noted, broken) = (Arc::clone(&refused), Arc::clone(&is_broken));
+        let front = Front::before(moto(), move |parts| {
+            // Amazon's S3 is not asked whether it keeps conditions.
+            let is_probe = parts.uri.path().ends_with("/updraft-probe");
+            if !is_probe && !needs(parts).iter().all(|need| allows(&statements, need)) {
+                noted.lock().expect("unpoisoned").push(format!("{} {}", parts.method, parts.uri.path()));
+                return Rule::Answer(s3_error(403, "AccessDenied", ""));
+            }
+            let completes =
+                parts.method == "POST" && parts.uri.query().is_some_and(|query| query.contains("uploadId"));
+            if completes && broken.load(Ordering::Relaxed) {
+                return Rule::Answer(s3_error(400, "InvalidRequest", ""));
+            }
+            Rule::Pass
+        });
+        let bucket = moto_bucket().await;
+        let (place, open) = (Place::behind(&front.url, &bucket).await, Place::behind(moto(), &bucket).await);
+        Self { place, open, refused, is_broken, front }
+    }
+
+    fn refused(&self) -> Vec<String> {
+        std::mem::take(&mut *self.refused.lock().expect("unpoisoned"))
+    }
+
+    /// Publishes in one request, in parts, and in parts that fail; promotes.
+    async fn publishes(&self) {
+        for (version, image) in [("1.0.0", s3_image("1.0.0", 1)), ("1.1.0", long_image("1.1.0"))] {
+            self.place.publish(version, &image).await.expect("published");
+            self.place.promote(version).await.expect("promoted");
+        }
+        let again = self.place.publish("1.1.0", &long_image("1.1.0")).await.expect("unchanged");
+        assert!(again.already_there);
+        self.front.asked();
+        self.is_broken.store(true, Ordering::Relaxed);
+        self.place.publish("1.2.0", &long_image("1.2.0")).await.expect_err("it is not completed");
+        self.is_broken.store(false, Ordering::Relaxed);
+        assert!(self.front.asked().iter().any(|asked| asked.starts_with("DELETE ")), "it is aborted");
+    }
+
+    /// What a server does for the dashboard and for a device that checks for an update, and a person who looks.
+    async fn reads(&self) {
+        let (store, product) = (&self.place.store, product());
+        store.check().await.expect("it answers");
+        assert_eq!(store.products().await.expect("read"), std::slice::from_ref(&product));
+        store.product_file(&product).await.expect("read");
+        store.blocked(&product).await.expect("read");
+        let releases = store.releases(&product).await.expect("read");
+        assert_eq!(store.channels(&product).await.expect("read").len(), 1);
+        let version = store.channel(&product, &production()).await.expect("read").expect("one");
+        assert!(releases.iter().any(|release| release.version == version));
+        store.releases_between(&product, &v("0.1.0"), &version).await.expect("read");
+        let artifact = store.artifact(&product, &production(), &version).await.expect("read").expect("one");
+        assert!(store.digest_within(&artifact, Duration::from_mins(1)).await.is_some());
+        let url = store.sign(&artifact.key, Duration::from_mins(5)).await.expect("signed");
+        let fetched = reqwest_client().get(url).send().await.expect("an answer");
+        assert!(fetched.status().is_success(), "a device gets it: {}", fetched.status());
+    }
+}
+
+/// One that goes up in parts.
+fn long_image(version: &str) -> Bytes {
+    Build { size_bytes: 9 * 1024 * 1024, ..Build::new(Chip::Esp32S3, version) }.bytes().into()
+}
+
+fn statements(policy: &Value) -> Vec<Value> {
+    assert_eq!(policy["Version"], "2012-10-17");
+    policy["Statement"].as_array().expect("statements").clone()
+}
+
+fn denied(error: &StoreError, permission: &str) {
+    let text = error.to_string();
+    assert!(text.contains("permission denied") && text.contains(permission), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_for_reading_lets_everything_be_read_and_nothing_be_written() {
+    let behind = Behind::policy(statements(&block("**Read-only**"))).await;
+    behind.open.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+    behind.open.promote("1.0.0").await.expect("promoted");
+    behind.reads().await;
+    assert_eq!(behind.refused(), [""; 0]);
+    denied(&behind.place.publish("1.1.0", &s3_image("1.1.0", 1)).await.expect_err("a write"), "s3:PutObject");
+    let error = behind.place.store.block(&product(), &v("1.0.0"), "no").await.expect_err("a write");
+    denied(&error, "s3:PutObject");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_of_a_server_lets_it_do_all_that_it_does() {
+    let behind = Behind::policy(statements(&block("**A server that publishes"))).await;
+    behind.publishes().await;
+    behind.reads().await;
+    let store = &behind.place.store;
+    store.block(&product(), &v("1.0.0"), "it loops").await.expect("blocked");
+    store.unblock(&product(), &v("1.0.0")).await.expect("unblocked");
+    assert!(store.learn_slot(&product(), 2_000_000, &[]).await.expect("learnt"));
+    assert_eq!(behind.refused(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() {
+    let policy = statements(&block("**CI that works straight"));
+    let behind = Behind::policy(policy.clone()).await;
+    behind.publishes().await;
+    let store = &behind.place.store;
+    store.releases(&product()).await.expect("`updraft releases` of the product");
+    assert!(store.product_exists(&product()).await.expect("read"));
+    assert_eq!(store.blocked(&product()).await.expect("read").refusal(&v("1.0.0")), None);
+    assert_eq!(behind.refused(), [""; 0]);
+    // It blocks nothing, changes no setting, and sees and publishes no other product.
+    denied(&store.block(&product(), &v("1.0.0"), "no").await.expect_err("a write"), "s3:PutObject");
+    assert_eq!(behind.refused().iter().filter(|asked| asked.starts_with("PUT")).count(), 1);
+    assert_eq!(behind.open.get("esp32s3/rollback/blocked_versions.json").await, None);
+    denied(&store.learn_slot(&product(), 2_000_000, &[]).await.expect_err("a write"), "s3:PutObject");
+    denied(&store.products().await.map(drop).expect_err("a listing of all"), "s3:ListBucket");
+    let other =
+        Publication { version: Some(v("1.0.0")), ..Publication::new("garden".parse().expect("a product")) };
+    let error = store.publish(&other, s3_image("1.0.0", 1), &|_| ()).await.expect_err("another product");
+    denied(&error, "s3:");
+    assert_eq!(behind.open.get("garden/releases/v1.0.0/version.txt").await, None);
+    // Without the last path it publishes and cannot promote.
+    let mut policy = policy;
+    let paths = policy[2]["Resource"].as_array_mut().expect("paths");
+    assert!(
+        paths.pop().is_some_and(|path| path.as_str().is_some_and(|path| path.ends_with("/production/*")))
+    );
+    let behind = Behind::policy(policy).await;
+    behind.place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+    denied(&behind.place.promote("1.0.0").await.expect_err("a promote"), "s3:PutObject");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statement_that_protects_version_txt_hinders_nothing_and_protects_that_alone() {
+    let mut policy = statements(&block("**A server that publishes"));
+    policy.push(block("this refuses every write of a `version.txt`"));
+    let behind = Behind::policy(policy).await;
+    behind.publishes().await;
+    // A repair writes the image anew, and never version.txt.
+    behind.open.put(&format!("{RELEASE}/firmware.bin"), "something else").await;
+    behind.place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("repaired");
+    assert_eq!(behind.open.get(&format!("{RELEASE}/firmware.bin")).await, Some(s3_image("1.0.0", 1)));
+    assert_eq!(behind.refused(), [""; 0]);
+    // Who has the same rights and writes as programs usually do.
+    for file in ["firmware.bin", "metadata.json"] {
+        behind.place.put(&format!("{RELEASE}/{file}"), "overwritten").await;
+    }
+    assert_eq!(behind.refused(), [""; 0]);
+    let (_, bucket) = behind.place.address();
+    let url = format!("{}/{bucket}/{RELEASE}/version.txt", behind.front.url);
+    let status = reqwest_client().put(url).body("2.0.0").send().await.expect("an answer").status();
+    assert_eq!((status.as_u16(), behind.refused().len()), (403, 1));
+    assert_eq!(behind.open.text(&format!("{RELEASE}/version.txt")).await, "1.0.0\n");
+    behind.place.promote("1.0.0").await.expect_err("what was overwritten is not promoted");
+}
+
+#[test]
+fn every_block_of_json_on_the_page_is_one() {
+    let page = include_str!("../../../../docs/store.md");
+    for text in page.split("```json\n").skip(1).map(|rest| rest.split("```").next().expect("a block ends")) {
+        serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    }
+    let trust = block("the role's trust policy names the repository");
+    assert_eq!(statements(&trust)[0]["Action"], "sts:AssumeRoleWithWebIdentity");
+    let lifecycle = block("## Settings of the bucket");
+    assert!(lifecycle["Rules"][0].get("AbortIncompleteMultipartUpload").is_some(), "{lifecycle}");
+}

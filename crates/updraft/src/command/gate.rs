@@ -114,13 +114,15 @@ pub(crate) fn object(answer: &Value) -> Value {
     Value::Object(object)
 }
 
-/// Says on stderr what was found, but for the first refusal, which is said at the end of the command.
+/// Says on stderr what was found, but for the first refusal, which is said at the end of the command. The check's name stands
+/// behind: `--allow` and docs/gate.md go by it.
 pub(crate) fn tell(answer: &Value) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let mut refusals = 0;
     for finding in answer["findings"].as_array().into_iter().flatten() {
         let (allowed, refuses) = (finding["allowed"] == true, finding["level"] == Level::Refuse.name());
-        let sentence = output::cell(&finding["sentence"]);
+        let sentence =
+            format!("{} [{}]", output::cell(&finding["sentence"]), output::cell(&finding["check"]));
         match (refuses, allowed) {
             (true, false) => {
                 refusals += 1;

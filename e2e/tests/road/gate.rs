@@ -75,7 +75,26 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
         }
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
-    // Every check is made, also of what is refused for itself; and it is called by the name that the person gave.
+
+    let command =
+        [&words(&["publish"], &lower, "1.0.0")[..], &["--allow", "lower-version", "--json"]].concat();
+    let published = through(command.clone()).await.ok().json();
+    assert_eq!(published["decision"], "published", "{published}");
+    let page = server.url("/releases/esp32s3#release-1.0.0");
+    assert_eq!((&published["url"], &published["promoted"]), (&json!(page), &json!(null)));
+    // Again, and nobody asks about lower versions any more.
+    let again = straight([&words(&["publish"], &lower, "1.0.0")[..], &["--json"]].concat()).await.ok().json();
+    assert_eq!((&again["decision"], &again["findings"]), (&json!("unchanged"), &json!([])));
+    assert!(again["url"].as_str().unwrap().ends_with("/esp32s3/releases/v1.0.0/firmware.bin"), "{again}");
+}
+
+/// Also of what is refused for itself; and a file is called by the name that the person gave.
+#[tokio::test]
+async fn every_check_is_made_with_and_without_a_server() {
+    let (workshop, server) = (Workshop::open(), Server::start().await);
+    let store = format!("file:{}", server.folder().join("store").display());
+    server.publish(PRODUCT, "1.1.0", &workshop.image("1.1.0"), Promote::Production).await;
+    let through = async |arguments: Vec<&str>| Said::by(server.remote(arguments)).await;
     let whole = std::fs::read(workshop.for_another_chip("1.0.0")).unwrap();
     let short = workshop.file("it is short.bin", &whole[..whole.len() / 2]);
     let flash = [vec![0xFF; 0x8000], partition_table(), vec![0xFF; 0x7400], whole].concat();
@@ -87,7 +106,10 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
     for (file, checks) in expected {
         for command in [&["publish"][..], &["image", "check"]] {
             let command = [&words(command, file, "1.0.0")[..], &["--json"]].concat();
-            let (there, here) = (through(command.clone()).await, straight(command).await);
+            let (there, here) = (
+                through(command.clone()).await,
+                Said::by(updraft([&command[..], &["--store", &store]].concat())).await,
+            );
             assert_eq!((there.code, there.json()), (here.code, here.json()), "{there:?} {here:?}");
             assert!(there.err.contains(&here.err), "{there:?} {here:?}");
             let found: Vec<_> = there.json()["findings"].as_array().unwrap().clone();
@@ -101,17 +123,6 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
     let empty = workshop.file("empty.bin", &[]);
     let said = through(words(&["publish"], &empty, "1.0.0")).await;
     assert!(said.code == Some(1) && said.err.contains("it is empty"), "{said:?}");
-
-    let command =
-        [&words(&["publish"], &lower, "1.0.0")[..], &["--allow", "lower-version", "--json"]].concat();
-    let published = through(command.clone()).await.ok().json();
-    assert_eq!(published["decision"], "published", "{published}");
-    let page = server.url("/releases/esp32s3#release-1.0.0");
-    assert_eq!((&published["url"], &published["promoted"]), (&json!(page), &json!(null)));
-    // Again, and nobody asks about lower versions any more.
-    let again = straight([&words(&["publish"], &lower, "1.0.0")[..], &["--json"]].concat()).await.ok().json();
-    assert_eq!((&again["decision"], &again["findings"]), (&json!("unchanged"), &json!([])));
-    assert!(again["url"].as_str().unwrap().ends_with("/esp32s3/releases/v1.0.0/firmware.bin"), "{again}");
 }
 
 #[tokio::test]

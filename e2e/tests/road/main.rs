@@ -10,7 +10,6 @@ mod gate;
 mod issuer;
 mod killed_publisher;
 mod oidc;
-mod policies;
 mod promise_1_real_images;
 mod promise_2_plain_devices;
 mod promise_3_failures;

@@ -105,6 +105,7 @@ struct Behind {
     /// The same bucket without a policy.
     open: Place,
     refused: Arc<Mutex<Vec<String>>>,
+    needed: Arc<Mutex<Vec<Need>>>,
     /// Whether no upload in parts is completed.
     is_broken: Arc<AtomicBool>,
     front: Front,
@@ -114,10 +115,15 @@ impl Behind {
     async fn policy(statements: Vec<Value>) -> Self {
         let (refused, is_broken) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (noted, broken) = (Arc::clone(&refused), Arc::clone(&is_broken));
+        let needed: Arc<Mutex<Vec<Need>>> = Arc::default();
+        let all_needs = Arc::clone(&needed);
         let front = Front::before(moto(), move |parts| {
             // Amazon's S3 is not asked whether it keeps conditions.
             let is_probe = parts.uri.path().ends_with("/updraft-probe");
-            if !is_probe && !needs(parts).iter().all(|need| allows(&statements, need)) {
+            let needs = if is_probe { Vec::new() } else { needs(parts) };
+            let is_allowed = needs.iter().all(|need| allows(&statements, need));
+            all_needs.lock().expect("unpoisoned").extend(needs);
+            if !is_allowed {
                 noted.lock().expect("unpoisoned").push(format!("{} {}", parts.method, parts.uri.path()));
                 return Rule::Answer(s3_error(403, "AccessDenied", ""));
             }
@@ -130,11 +136,28 @@ impl Behind {
         });
         let bucket = moto_bucket().await;
         let (place, open) = (Place::behind(&front.url, &bucket).await, Place::behind(moto(), &bucket).await);
-        Self { place, open, refused, is_broken, front }
+        Self { place, open, refused, needed, is_broken, front }
     }
 
     fn refused(&self) -> Vec<String> {
         std::mem::take(&mut *self.refused.lock().expect("unpoisoned"))
+    }
+
+    /// What a policy allows that nothing has needed so far.
+    fn unneeded(&self, statements: &[Value]) -> Vec<String> {
+        let needed = self.needed.lock().expect("unpoisoned");
+        let mut unneeded = Vec::new();
+        for statement in statements {
+            for action in texts(&statement["Action"]) {
+                for resource in texts(&statement["Resource"]) {
+                    let is_needed = |need: &Need| need.action == action && is_like(resource, &need.resource);
+                    if !needed.iter().any(is_needed) {
+                        unneeded.push(format!("{action} {}", resource.trim_start_matches(BUCKET)));
+                    }
+                }
+            }
+        }
+        unneeded
     }
 
     /// Publishes in one request, in parts, and in parts that fail; promotes.
@@ -221,6 +244,9 @@ async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() 
     assert!(store.product_exists(&product()).await.expect("read"));
     assert_eq!(store.blocked(&product()).await.expect("read").refusal(&v("1.0.0")), None);
     assert_eq!(behind.refused(), [""; 0]);
+    // Claims are never long, and no upload into a channel failed here.
+    let spare = ["_claims", "production"].map(|path| format!("s3:AbortMultipartUpload /esp32s3/{path}/*"));
+    assert_eq!(behind.unneeded(&policy), spare, "it allows more than is needed");
     // It blocks nothing, changes no setting, and sees and publishes no other product.
     denied(&store.block(&product(), &v("1.0.0"), "no").await.expect_err("a write"), "s3:PutObject");
     assert_eq!(behind.refused().iter().filter(|asked| asked.starts_with("PUT")).count(), 1);
@@ -265,6 +291,18 @@ async fn the_statement_that_protects_version_txt_hinders_nothing_and_protects_th
     assert_eq!((status.as_u16(), behind.refused().len()), (403, 1));
     assert_eq!(behind.open.text(&format!("{RELEASE}/version.txt")).await, "1.0.0\n");
     behind.place.promote("1.0.0").await.expect_err("what was overwritten is not promoted");
+}
+
+/// Two pages with a policy each grow apart.
+#[test]
+fn permissions_for_a_bucket_stand_on_one_page() {
+    for (page, text) in [
+        ("ci.md", include_str!("../../../../docs/ci.md")),
+        ("operate.md", include_str!("../../../../docs/operate.md")),
+    ] {
+        assert!(!text.contains("\"s3:"), "a policy stands in docs/{page}: refer to docs/store.md");
+    }
+    assert!(include_str!("../../../../docs/ci.md").contains("store.md#policies"));
 }
 
 #[test]

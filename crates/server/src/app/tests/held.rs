@@ -283,7 +283,7 @@ async fn one_product_is_read_anew_whatever_the_others_take() {
     let shown = app.releases(&lamp()).await.expect("known");
     assert_eq!(shown.first().map(|release| &release.version), Some(&version("1.1.0")));
     let error = app.refresh(&slow).await.expect_err("this one takes its time");
-    assert!(matches!(error, AppError::StoreUnavailable(_)), "{error}");
+    assert!(matches!(error, AppError::GoesOn(_)), "{error}");
     held.hold.send_replace(Hold::Nothing);
     all.await.expect("ends").expect("all is read");
     app.refresh(&slow).await.expect("now it answers");

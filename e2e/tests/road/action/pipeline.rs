@@ -129,7 +129,8 @@ fn a_draft_takes_the_archives_and_their_checksums_and_nothing_else() {
     let taken: Vec<&str> = after(draft, "pattern: ").collect();
     assert_eq!(taken, ["updraft-*-*-*"], "more than the archives of the targets");
     let platforms = text("action/platforms");
-    for target in platforms.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.split(' ').nth(2)) {
+    for target in platforms.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.split(' ').nth(2))
+    {
         assert!(target.split('-').count() >= 3, "updraft-{target} is not taken by {taken:?}");
     }
     let created = draft.split("gh release create").nth(1).expect("the draft is created");

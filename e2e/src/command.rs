@@ -18,8 +18,11 @@ pub fn binary() -> &'static PathBuf {
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_a_package(&name.to_string_lossy())) {
             build.env_remove(name);
         }
-        let status = build.args(["build", "--quiet", "-p", "updraft"]).current_dir(workspace()).status();
-        assert!(status.is_ok_and(|status| status.success()), "cargo build -p updraft failed");
+        // Chosen as the test was, from the whole workspace and with a test, or dependencies get other features and are all
+        // compiled a second time.
+        build.args(["build", "--quiet", "--workspace", "--bin", "updraft", "--test", "road"]);
+        let status = build.current_dir(workspace()).status();
+        assert!(status.is_ok_and(|status| status.success()), "cargo build --workspace --bin updraft failed");
         // Relative, it is so to where cargo ran.
         workspace()
             .join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()))

@@ -77,3 +77,6 @@ async fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| output::error(&error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,36 +236,6 @@ async fn a_key_lives_on_the_command_line() {
     publish(&both).await.ok();
 }
 
-/// The `updraft` commands in the README's shell blocks, as words.
-fn readme_commands() -> Vec<Vec<String>> {
-    let readme = std::fs::read_to_string(e2e::workspace().join("README.md")).unwrap();
-    let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let joined: String = blocks.map(|block| block.replace("\\\n", " ")).collect();
-    joined
-        .lines()
-        .map(|line| line.trim_start_matches("$ ").split(" #").next().unwrap().trim())
-        .filter_map(|line| line.strip_prefix("updraft ").or(line.strip_prefix("cargo run --release -- ")))
-        .map(|line| line.split_whitespace().map(str::to_owned).collect())
-        .collect()
-}
-
-#[tokio::test]
-async fn the_readmes_commands_are_commands_and_their_options_are_options() {
-    let commands = readme_commands();
-    assert!(commands.len() >= 5, "{commands:?}");
-    for words in commands {
-        let known = COMMANDS.iter().filter(|known| !known.is_empty() && words.len() >= known.len());
-        let command =
-            known.filter(|known| words.iter().zip(**known).all(|(a, b)| a == b)).max_by_key(|k| k.len());
-        let command = command.unwrap_or_else(|| panic!("no such command: {words:?}"));
-        let help = Said::by(updraft(command.iter().copied().chain(["--help"]))).await.ok().out;
-        for word in words.iter().filter(|word| word.starts_with('-')) {
-            let option = word.split('=').next().unwrap();
-            assert!(help.split([' ', ',', '\n']).any(|known| known == option), "{option} of {words:?}");
-        }
-    }
-}
-
 /// README's first command, with nobody at the dashboard: five devices, a release that falls back, one that does not.
 #[tokio::test]
 async fn the_demo_plays_its_tour_to_the_end() {

@@ -1,18 +1,22 @@
-//! kill -9 of `updraft publish --store s3://… --promote` at each request that it makes: what is in the bucket is whole, and
-//! the same command run again succeeds.
+//! kill -9 of `updraft publish … --promote` at each request to the bucket, straight on it and through a server, and of that
+//! server: what a reader finds in the bucket meanwhile is whole, and the same command run again succeeds.
 //!
 //! `KILLS=all` kills at each request both before the bucket hears it and after the bucket answered; without it one of the
-//! two, by turns (scripts/prove has the time for both).
+//! two, by turns (scripts/prove has the time for both), and through a server only at some requests.
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use e2e::bucket::Bucket;
 use e2e::command::{Said, updraft};
 use e2e::images::Workshop;
+use tokio::process::Child;
 use tokio::task::JoinSet;
 
-use self::toll::{Kill, Toll};
+use self::reader::Reader;
+use self::toll::{Ended, Kill, Toll};
 
+mod reader;
+mod through_server;
 mod toll;
 
 /// Cases at a time.
@@ -91,49 +95,86 @@ impl Shop {
         std::fs::read(path).unwrap()
     }
 
-    /// Kills at the nth request, looks, and runs the command again. False: it had ended before.
-    async fn case(self, request: usize, kill: Kill) -> bool {
-        let product =
-            format!("lamp-{request}-{}", if kill == Kill::Unheard { "unheard" } else { "answered" });
+    /// That it is 1.1.0 everywhere.
+    async fn is_done(&self, product: &str, case: &str) {
+        assert_eq!(self.read(product, case).await, "1.1.0", "{case}");
+        for place in ["production", "releases/v1.1.0"] {
+            let image = self.bucket.get(&format!("{product}/{place}/firmware.bin")).await;
+            assert!(image == Some(self.image("1.1.0")), "{case}: {place}");
+        }
+    }
+
+    /// Kills at the nth request, and runs the command again, with a reader beside it.
+    async fn case(self, request: usize, kill: Kill) -> Case {
+        let product = format!("lamp-{request}-{}", kill.name());
         let case = format!("killed at request {request}, which was {kill:?}");
         self.begin(&product).await;
-        let mut toll = Toll::start(&self.bucket, request, kill).await;
-        let mut command = tokio::process::Command::from(self.publish(&product, toll.port()));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let child = command.spawn().unwrap();
-        let is_killed = toll.end(child, &case).await;
+        let mut toll = Toll::start(&self.bucket).await;
+        toll.arm(request, kill);
+        let reader = Reader::start(&self, &product, &case).await;
+        let mut child = spawn(self.publish(&product, toll.port()));
+        let is_killed = match toll.end(&mut child).await {
+            Ended::Due(_held) => {
+                child.kill().await.expect("it runs still: it waits for the answer");
+                true
+            }
+            Ended::Before(status) => {
+                assert!(status.success(), "{case}: it ended before, by itself: {status}");
+                false
+            }
+        };
         let left_behind = self.read(&product, &case).await;
         assert!(!left_behind.is_empty(), "{case}: production is gone");
         let again = Said::by(self.publish(&product, self.bucket.port())).await;
         assert_eq!(again.code, Some(0), "{case}, then run again: {again:?}");
-        assert_eq!(self.read(&product, &case).await, "1.1.0", "{case}, then run again");
-        let production = self.bucket.get(&format!("{product}/production/firmware.bin")).await;
-        assert!(production == Some(self.image("1.1.0")), "{case}, then run again");
-        is_killed
+        self.is_done(&product, &format!("{case}, then run again")).await;
+        Case { is_killed, reads: reader.stop().await }
     }
+}
+
+/// What came of one case.
+struct Case {
+    /// Else it had ended before.
+    is_killed: bool,
+    reads: usize,
+}
+
+fn spawn(command: std::process::Command) -> Child {
+    let mut command = tokio::process::Command::from(command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+fn is_all() -> bool {
+    std::env::var("KILLS").is_ok_and(|kills| kills == "all")
+}
+
+/// Each of these requests, killed in both ways or in one by turns.
+fn kills(requests: impl Iterator<Item = usize>) -> impl Iterator<Item = (usize, Kill)> {
+    requests.enumerate().flat_map(|(index, request)| {
+        let turn = if index % 2 == 0 { Kill::Answered } else { Kill::Unheard };
+        let kills = if is_all() { vec![Kill::Unheard, Kill::Answered] } else { vec![turn] };
+        kills.into_iter().map(move |kill| (request, kill))
+    })
 }
 
 #[tokio::test]
 async fn a_publisher_killed_at_every_request_leaves_only_whole_images_and_is_run_again() {
-    let all = std::env::var("KILLS").is_ok_and(|kills| kills == "all");
     let workshop = Workshop::open();
     let shop = Shop::open(&workshop).await;
-    let mut cases = (1..REQUESTS_MAX).flat_map(|request| {
-        let turn = if request % 2 == 0 { Kill::Unheard } else { Kill::Answered };
-        let kills = if all { vec![Kill::Unheard, Kill::Answered] } else { vec![turn] };
-        kills.into_iter().map(move |kill| (request, kill))
-    });
-    let (mut running, mut killed, mut is_over) = (JoinSet::new(), 0, false);
+    let mut cases = kills(1..REQUESTS_MAX);
+    let (mut running, mut killed, mut reads, mut is_over) = (JoinSet::new(), 0, 0, false);
     loop {
         while running.len() < TOGETHER && !is_over {
             let (request, kill) = cases.next().expect("a publish ends");
             running.spawn(shop.clone().case(request, kill));
         }
         let Some(ended) = running.join_next().await else { break };
-        let is_killed = ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
-        killed += usize::from(is_killed);
-        is_over |= !is_killed;
+        let case = ended.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()));
+        killed += usize::from(case.is_killed);
+        reads += case.reads;
+        is_over |= !case.is_killed;
     }
-    println!("{killed} kills");
+    println!("{killed} kills, {reads} reads");
     assert!(killed > 10, "a publish with its promotion asks for more than that: {killed}");
 }

@@ -1,6 +1,6 @@
-//! A way to a bucket on which the nth request costs the life of the process that makes it.
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! A way to a bucket on which the nth request costs somebody the life: who makes it, or who had it made.
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -17,57 +17,74 @@ use tokio::task::JoinHandle;
 pub(super) enum Kill {
     /// Nothing: it never gets there.
     Unheard,
-    /// All: it was done, and nobody hears the answer.
+    /// All: it was done, and nobody who is killed hears the answer.
     Answered,
+}
+
+impl Kill {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Unheard => "unheard",
+            Self::Answered => "answered",
+        }
+    }
+}
+
+/// How waiting for a process ended.
+pub(super) enum Ended {
+    /// Now somebody is to be killed: the request is held until this is dropped.
+    #[allow(dead_code, reason = "held, not read")]
+    Due(oneshot::Sender<()>),
+    /// The process makes fewer requests.
+    Before(ExitStatus),
 }
 
 /// A forwarding HTTP server; it ends with its owner.
 pub(super) struct Toll {
     port: u16,
-    kills: mpsc::Receiver<oneshot::Sender<()>>,
+    inner: Arc<Inner>,
+    due: mpsc::Receiver<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
 struct Inner {
     target: u16,
     http: reqwest::Client,
-    asked: AtomicUsize,
-    request: usize,
-    kill: Kill,
-    kills: mpsc::Sender<oneshot::Sender<()>>,
+    /// How many requests are still free, and what then happens; none while it is not wanted.
+    left: Mutex<Option<(usize, Kill)>>,
+    due: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 impl Toll {
-    /// From a free port to the bucket; the requests are counted from 1.
-    pub(super) async fn start(bucket: &Bucket, request: usize, kill: Kill) -> Self {
+    /// From a free port to the bucket, free of charge until [`Toll::arm`].
+    pub(super) async fn start(bucket: &Bucket) -> Self {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let port = listener.local_addr().expect("bound").port();
-        let (sender, kills) = mpsc::channel(1);
-        let asked = AtomicUsize::new(0);
+        let (sender, due) = mpsc::channel(1);
         let (target, http) = (bucket.port(), bucket.http().clone());
-        let inner = Inner { target, http, asked, request, kill, kills: sender };
-        let router = Router::new().fallback(pass).with_state(Arc::new(inner));
+        let inner = Arc::new(Inner { target, http, left: Mutex::new(None), due: sender });
+        let router = Router::new().fallback(pass).with_state(Arc::clone(&inner));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { port, kills, task }
+        Self { port, inner, due, task }
     }
 
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Waits until the process is killed (true), or succeeded because it makes fewer requests.
-    pub(super) async fn end(&mut self, mut child: Child, case: &str) -> bool {
+    /// The requests are counted from 1, from now on.
+    pub(super) fn arm(&self, request: usize, kill: Kill) {
+        *self.inner.left.lock().expect("nobody panicked") = Some((request - 1, kill));
+    }
+
+    /// Waits until somebody is to be killed, or the process ended by itself: then nobody is any more.
+    pub(super) async fn end(&mut self, child: &mut Child) -> Ended {
         tokio::select! {
-            kill = self.kills.recv() => {
-                child.kill().await.expect("it runs still: it waits for the answer");
-                // Only now may the request go on.
-                let _ = kill.expect("the server runs").send(());
-                true
-            }
-            ended = child.wait() => {
-                let status = ended.expect("it was started");
-                assert!(status.success(), "{case}: it ended before, by itself: {status}");
-                false
+            due = self.due.recv() => Ended::Due(due.expect("it serves")),
+            status = child.wait() => {
+                *self.inner.left.lock().expect("nobody panicked") = None;
+                let _ = self.due.try_recv();
+                Ended::Before(status.expect("it was started"))
             }
         }
     }
@@ -80,23 +97,38 @@ impl Drop for Toll {
 }
 
 async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
-    let is_last = inner.asked.fetch_add(1, Ordering::SeqCst) + 1 == inner.request;
-    if is_last && inner.kill == Kill::Unheard {
-        inner.end().await;
+    let kill = inner.count();
+    if kill == Some(Kill::Unheard) {
+        inner.held().await;
         return StatusCode::BAD_GATEWAY.into_response();
     }
     let answer = forward(&inner.http, inner.target, request).await;
-    if is_last {
-        inner.end().await;
+    if kill.is_some() {
+        inner.held().await;
     }
     answer
 }
 
 impl Inner {
-    /// Returns when the process is gone.
-    async fn end(&self) {
+    fn count(&self) -> Option<Kill> {
+        let mut left = self.left.lock().expect("nobody panicked");
+        match left.as_mut()? {
+            (0, kill) => {
+                let kill = *kill;
+                *left = None;
+                Some(kill)
+            }
+            (free, _) => {
+                *free -= 1;
+                None
+            }
+        }
+    }
+
+    /// Returns when whoever is to be killed is gone.
+    async fn held(&self) {
         let (done, gone) = oneshot::channel();
-        if self.kills.send(done).await.is_ok() {
+        if self.due.send(done).await.is_ok() {
             let _ = gone.await;
         }
     }

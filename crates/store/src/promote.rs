@@ -76,9 +76,6 @@ impl Store {
         }
         let higher = self.promote_unless_higher(product, version, channel, Lower::Refused).await?;
         let Some(higher) = higher else { return Ok(()) };
-        if self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion) {
-            return self.promote(product, version, channel).await;
-        }
         let mut command = format!("updraft promote {version} -p {product}");
         if *channel != ChannelName::production() {
             command = format!("{command} --channel {channel}");
@@ -124,6 +121,7 @@ impl Store {
         if let (Lower::Refused, VersionFile::Says(now)) =
             (lower, parse_version(&place.version(), before.clone()))
             && now > *version
+            && !self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion)
         {
             let is_whole = self.make_whole(turn, &place, before, product, &now).await?;
             return Ok(if is_whole { Outcome::Higher(now) } else { Outcome::Again });
@@ -148,6 +146,11 @@ impl Store {
             Ok(release) => release,
             // Another program's, of which the channel has the only copy.
             Err(StoreError::NotFound(_)) => return Ok(true),
+            // Nothing to mend it with, and it is the higher one all the same.
+            Err(error) if error.is_damage() => {
+                tracing::warn!("{} is left as it is: {error}", place.version());
+                return Ok(true);
+            }
             Err(error) => return Err(error),
         };
         if let Read::Found(before) = &before {
@@ -176,7 +179,9 @@ impl Store {
             // It may have been blocked while the image was copied.
             self.refuse_blocked(product, version).await?;
         }
-        if self.point(turn, place, before, release.version).await?.is_none() {
+        let is_pointed = self.point(turn, place, before, release.version.clone()).await?.is_some();
+        // Another job's for the same version, or our own whose answer was lost on its way, is no defeat.
+        if !is_pointed && !self.is_pointed(place, &release.version).await? {
             // Perhaps over what belongs to the version that it points to by now.
             bucket.give_back(turn, firmware).await?;
             bucket.give_back(turn, metadata).await?;
@@ -203,6 +208,11 @@ impl Store {
             Read::Found(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
             Read::TooLong(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
         }
+    }
+
+    async fn is_pointed(&self, place: &Place, version: &Bytes) -> Result<bool, StoreError> {
+        let now = self.bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
+        Ok(matches!(now, Read::Found(now) if now.bytes == *version))
     }
 
     async fn refuse_blocked(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {

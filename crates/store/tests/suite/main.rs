@@ -112,6 +112,8 @@ in_all! {
     races::two_promoters_leave_one_whole_release,
     two_promoters::stopped_anywhere_the_higher_version_ends_in_the_channel_whole,
     two_promoters::a_channel_that_holds_another_image_offers_nothing_until_a_late_job_mends_it,
+    two_promoters::of_two_jobs_of_one_version_neither_undoes_what_the_other_did,
+    two_promoters::a_damaged_higher_release_hides_no_reason_and_hinders_no_permission,
     cuts::a_publish_cut_anywhere_completes_when_run_again,
     cuts::a_publish_cut_anywhere_gives_way_to_other_bytes,
     cuts::a_promote_cut_anywhere_completes_when_run_again,

@@ -260,3 +260,58 @@ pub(crate) async fn a_channel_that_holds_another_image_offers_nothing_until_a_la
     place.store.promote_published(&allowed, &jobs.lower.published, &channel).await.expect("allowed");
     assert_eq!(jobs.whole(place, &channel).await, "1.0.1");
 }
+
+/// One of two jobs is stopped, the other promotes the same version, and the first goes on for a few operations more and is
+/// killed; whether it had ended before.
+async fn try_one_version(place: &Place, jobs: &Jobs, stop: usize, more: usize) -> bool {
+    let channel: ChannelName = format!("s{stop}-{more}").parse().expect("a channel");
+    for (file, released) in FILES.iter().zip(&jobs.deployed.files) {
+        place.put(&format!("esp32s3/{channel}/{file}"), released.clone()).await;
+    }
+    let first = Stopped::new(place, Duration::ZERO).await;
+    first.permits.add_permits(stop);
+    let run = jobs.higher.start(&first, &channel);
+    first.stands_at(stop, &run).await;
+    let has_ended = run.is_finished();
+    // In a folder it is the first one's turn until it is killed.
+    let is_free = place.is_s3() || has_ended;
+    if is_free {
+        jobs.higher.again(place, &channel).await.expect("promoted");
+    }
+    first.permits.add_permits(more);
+    first.stands_at(stop + more, &run).await;
+    first.permits.close();
+    let said = run.await.expect("no panic");
+    if !is_free {
+        jobs.higher.again(place, &channel).await.expect("promoted");
+    }
+    let higher = jobs.higher.version();
+    assert_eq!(jobs.whole(place, &channel).await, higher, "stopped at {stop} and {more} later: {said:?}");
+    has_ended
+}
+
+/// As when a job is run again while its first run goes on: who is told that it is promoted may rely on it.
+pub(crate) async fn of_two_jobs_of_one_version_neither_undoes_what_the_other_did(place: &Place) {
+    let jobs = Jobs::new(place).await;
+    for stop in 0..60 {
+        let ended = join_all((1..5).map(|more| try_one_version(place, &jobs, stop, more))).await;
+        if ended.contains(&true) {
+            assert!(stop > 8, "only {stop} operations: is the gate in place?");
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
+/// The channel points to a release whose image is lost: neither is that what a lower one's job is told, nor does it keep out
+/// one that may go lower.
+pub(crate) async fn a_damaged_higher_release_hides_no_reason_and_hinders_no_permission(place: &Place) {
+    let jobs = Jobs::new(place).await;
+    let channel = ChannelName::production();
+    place.promote("1.0.2").await.expect("promoted");
+    place.put("esp32s3/releases/v1.0.2/firmware.bin", "lost").await;
+    assert_higher_is_told(&jobs.lower.again(place, &channel).await.expect_err("lower"), &channel);
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3","gate":{"allow":["lower-version"]}}"#).await;
+    jobs.lower.again(place, &channel).await.expect("allowed");
+    assert_eq!(jobs.whole(place, &channel).await, "1.0.1");
+}

@@ -69,6 +69,12 @@ impl Shelf {
         let production = ChannelName::production();
         self.channels.iter().find(|(name, _)| *name == production).and_then(|(_, version)| version.as_ref())
     }
+
+    /// The release of a version: of several spellings (`1.0.0+a`, `1.0.0+b`) the one that was asked for, if it is there.
+    pub(crate) fn release(&self, version: &Version) -> Option<&Release> {
+        let same = || self.releases.iter().filter(|release| release.version == *version);
+        same().find(|release| release.version.as_str() == version.as_str()).or_else(|| same().next())
+    }
 }
 
 impl Catalog {

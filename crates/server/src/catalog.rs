@@ -17,8 +17,11 @@ use crate::events::Events;
 pub(crate) const REFRESH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long reading one product may take, with all of its small files.
 const READ_PATIENCE: Duration = Duration::from_mins(5);
-/// How many products are read at a time when all are.
+/// How many products a pass over all of them waits for at a time.
 const READS_AT_ONCE: usize = 4;
+
+/// Why something is not known that nobody has looked at.
+const BEING_READ: &str = "The store is still being read; ask again in a moment.";
 
 /// What is known of all products. Clones are the same catalog.
 #[derive(Debug, Clone)]
@@ -35,6 +38,8 @@ struct Inner {
     turns: Mutex<BTreeMap<ProductName, Arc<tokio::sync::Mutex<()>>>>,
     /// Refreshes that have not begun: who asks meanwhile waits for the same one.
     waiting: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
+    /// Readings that a pass over all of it did not wait for.
+    late: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
     /// Why the bucket, or a product that lies in it, could not be read last.
     troubles: Mutex<BTreeMap<Option<ProductName>, String>>,
     /// When a product that is not known was last looked for.
@@ -69,6 +74,12 @@ impl Shelf {
         let production = ChannelName::production();
         self.channels.iter().find(|(name, _)| *name == production).and_then(|(_, version)| version.as_ref())
     }
+
+    /// The release of a version: of several spellings (`1.0.0+a`, `1.0.0+b`) the one that was asked for, if it is there.
+    pub(crate) fn release(&self, version: &Version) -> Option<&Release> {
+        let same = || self.releases.iter().filter(|release| release.version == *version);
+        same().find(|release| release.version.as_str() == version.as_str()).or_else(|| same().next())
+    }
 }
 
 impl Catalog {
@@ -80,9 +91,8 @@ impl Catalog {
             passing: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             waiting: Mutex::default(),
-            troubles: Mutex::new(
-                [(None, "The store is still being read; ask again in a moment.".to_owned())].into(),
-            ),
+            late: Mutex::default(),
+            troubles: Mutex::new([(None, BEING_READ.to_owned())].into()),
             sought: Mutex::default(),
             expected: Mutex::default(),
         }))
@@ -105,9 +115,10 @@ impl Catalog {
         names.next().filter(|_| names.next().is_none()).cloned()
     }
 
-    /// Reads everything anew. One product that cannot be read keeps what was known of it. Who asks for a single product
-    /// meanwhile waits for none but that one.
-    pub(crate) async fn refresh_all(&self) -> Result<(), StoreError> {
+    /// Reads everything anew. One product that cannot be read keeps what was known of it, and one that takes its time is read
+    /// on beside: it holds up neither the others nor the next pass. Afterwards each product that lies in the bucket has been
+    /// read once, or it is noted why not.
+    pub(crate) async fn refresh_all(&self) -> Result<Refreshed, Arc<StoreError>> {
         let _passing = self.0.passing.lock().await;
         let names = self.0.store.products().await;
         if let Err(error) = &names {
@@ -119,31 +130,53 @@ impl Catalog {
             self.products().into_keys().filter(|known| !names.contains(known)).collect();
         let is_there = |product: &Option<ProductName>| product.as_ref().is_none_or(|p| names.contains(p));
         locked(&self.0.troubles).retain(|product, _| is_there(product));
-        let reading = stream::iter(names.into_iter().chain(gone)).map(async |product| {
-            let turn = self.0.turn(&product);
-            let _turn = turn.lock().await;
-            let read = self.0.read(&product).await;
-            // Noted here only, where the name is one that lies in the bucket: so that there are not any number of them.
-            self.0.note(Some(&product), read.as_ref().err());
-            read.err()
-        });
-        let failure =
-            reading.buffer_unordered(READS_AT_ONCE).fold(None, async |first, next| first.or(next)).await;
-        // Not before: until all has been read once, nobody knows what is not there.
+        locked(&self.0.late).retain(|product, _| names.contains(product) || gone.contains(product));
+        let reading = stream::iter(names.into_iter().chain(gone))
+            .map(async |product| self.pass_by(&product).await)
+            .buffer_unordered(READS_AT_ONCE);
+        let worst = |worst: Result<Refreshed, _>, next: Result<Refreshed, _>| match (worst, next) {
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(Refreshed::Done), Ok(Refreshed::Done)) => Ok(Refreshed::Done),
+            (Ok(_), Ok(_)) => Ok(Refreshed::GoesOn),
+        };
+        let passed = reading.fold(Ok(Refreshed::Done), async |so_far, next| worst(so_far, next)).await;
+        // Not before: until then nobody knows what is not there.
         self.0.note(None, None);
-        failure.map_or(Ok(()), Err)
+        passed
+    }
+
+    /// Reads one product in a pass over all of them, or finds what came of a reading that an earlier pass did not wait for.
+    /// Troubles are noted here only, where the name is one that lies in the bucket: so that there are not any number of them.
+    async fn pass_by(&self, product: &ProductName) -> Result<Refreshed, Arc<StoreError>> {
+        let late = locked(&self.0.late).remove(product);
+        let mut outcome = match late {
+            Some(outcome) if outcome.borrow().as_ref().is_some_and(Result::is_err) => outcome,
+            Some(outcome) if outcome.borrow().is_none() && outcome.has_changed().is_ok() => {
+                locked(&self.0.late).insert(product.clone(), outcome);
+                return Ok(Refreshed::GoesOn);
+            }
+            _ => {
+                // Before it begins, as it takes the note away again.
+                let mut troubles = locked(&self.0.troubles);
+                troubles.entry(Some(product.clone())).or_insert_with(|| BEING_READ.to_owned());
+                drop(troubles);
+                self.begin(product)
+            }
+        };
+        let passed = in_time(&mut outcome).await;
+        match &passed {
+            Ok(Refreshed::Done) => {}
+            Ok(Refreshed::GoesOn) => {
+                locked(&self.0.late).insert(product.clone(), outcome);
+            }
+            Err(error) => self.0.note(Some(product), Some(error)),
+        }
+        passed
     }
 
     /// Reads one product anew, or goes on doing so.
     pub(crate) async fn refresh(&self, product: &ProductName) -> Result<Refreshed, Arc<StoreError>> {
-        let mut outcome = self.begin(product);
-        match timeout(REFRESH_PATIENCE, outcome.wait_for(Option::is_some)).await {
-            Ok(Ok(outcome)) => {
-                outcome.clone().map_or(Ok(Refreshed::GoesOn), |done| done.map(|()| Refreshed::Done))
-            }
-            // The server stops, or it takes longer.
-            Ok(Err(_)) | Err(_) => Ok(Refreshed::GoesOn),
-        }
+        in_time(&mut self.begin(product)).await
     }
 
     /// Begins to read a product, or finds who is about to.
@@ -202,6 +235,17 @@ impl Catalog {
         let troubles = locked(&self.0.troubles);
         let why = troubles.get(&Some(product.clone())).or_else(|| troubles.get(&None));
         why.map_or(Ok(()), |why| Err(why.clone()))
+    }
+}
+
+/// What comes of a reading in the time that somebody waits for it.
+async fn in_time(outcome: &mut watch::Receiver<Outcome>) -> Result<Refreshed, Arc<StoreError>> {
+    match timeout(REFRESH_PATIENCE, outcome.wait_for(Option::is_some)).await {
+        Ok(Ok(outcome)) => {
+            outcome.clone().map_or(Ok(Refreshed::GoesOn), |done| done.map(|()| Refreshed::Done))
+        }
+        // The server stops, or it takes longer.
+        Ok(Err(_)) | Err(_) => Ok(Refreshed::GoesOn),
     }
 }
 

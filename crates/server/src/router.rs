@@ -257,12 +257,13 @@ fn patience(method: &Method, route: &str) -> Duration {
 
 /// What was begun may go on: the store's work ends by itself.
 fn too_long(method: &Method) -> Problem {
-    let sentence = if method.is_safe() {
-        "this took too long and was given up; try again in a minute"
-    } else {
-        "this takes longer than anybody waits here, and it may still be done: look again in a minute before asking again"
-    };
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, sentence)
+    if method.is_safe() {
+        return Problem::later("this took too long and was given up; try again in a minute");
+    }
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "this takes longer than anybody waits here, and it may still be done: look again in a minute before asking again",
+    )
 }
 
 #[cfg(test)]
@@ -284,5 +285,15 @@ mod tests {
     fn what_took_too_long_is_not_said_to_have_failed() {
         let problem = too_long(&Method::PUT);
         assert!(problem.status == 503 && problem.detail.contains("may still be done: look again"));
+    }
+
+    #[test]
+    fn only_what_changes_nothing_is_to_be_asked_again_after_it_took_too_long() {
+        let is_to_come_again =
+            |method| too_long(&method).into_response().headers().contains_key(header::RETRY_AFTER);
+        assert!(is_to_come_again(Method::GET));
+        for method in [Method::PUT, Method::POST, Method::DELETE] {
+            assert!(!is_to_come_again(method.clone()), "{method}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::app::{App, FirstLogin, Parts, random_secret};
 use crate::broker::Embedded;
+use crate::catalog::Refreshed;
 use crate::config::{BrokerConfig, Config};
 use crate::db::{Db, meta};
 use crate::listen::Listener;
@@ -233,9 +234,13 @@ async fn refresh(app: App, stop: CancellationToken) {
             refreshed = app.catalog().refresh_all() => refreshed,
         };
         match refreshed {
-            Ok(()) => {
+            Ok(Refreshed::Done) => {
                 app.note_store(None);
                 told = None;
+            }
+            // Not all of it answered, and that may be one product or everything.
+            Ok(Refreshed::GoesOn) => {
+                app.store_problem().await;
             }
             Err(error) => {
                 let sentence = error.to_string();

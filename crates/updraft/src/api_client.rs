@@ -128,7 +128,7 @@ enum Identity {
 /// What is done when the answer is "later".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Later {
-    /// The same is asked again: asked twice it does what it does once.
+    /// The same is asked again after the time that the answer names. A server names none where the work may go on.
     Wait,
     /// It is said.
     Say,

@@ -146,10 +146,10 @@ impl Http {
     }
 
     /// Asks, and again after the time that an answer of 429 or 503 asks for. Only for what can be asked twice.
-    pub(crate) async fn patiently(
+    pub(crate) async fn patiently<E>(
         &self,
-        mut ask: impl AsyncFnMut() -> Result<Answer, Lost>,
-    ) -> Result<Answer, Lost> {
+        mut ask: impl AsyncFnMut() -> Result<Answer, E>,
+    ) -> Result<Answer, E> {
         for _ in 1..TRIES {
             let answer = ask().await?;
             let Some(pause) = answer.later(Utc::now()).filter(|pause| *pause <= self.limits.later) else {

@@ -80,12 +80,14 @@ impl GitHub {
 
     async fn trade(&self, http: &Http, server: &Url, product: &str) -> anyhow::Result<Traded> {
         let audience = address(server);
-        let id_token = self.id_token(http, &audience).await?;
-        let body = serde_json::json!({"token": id_token, "product": product});
-        // A statement is taken once, and neither 429 nor 503 has taken it.
-        let ask = || http.ask(http.client().post(format!("{audience}/api/v1/login/oidc")).json(&body));
-        let answer = http.patiently(async || ask().await).await;
-        let answer = answer.map_err(|lost| Failure::lost(server, &lost))?;
+        let once = async || {
+            // A statement is taken once, and who was told to come later does not know whether it was.
+            let id_token = self.id_token(http, &audience).await?;
+            let body = serde_json::json!({"token": id_token, "product": product});
+            let request = http.client().post(format!("{audience}/api/v1/login/oidc")).json(&body);
+            anyhow::Ok(http.ask(request).await.map_err(|lost| Failure::lost(server, &lost))?)
+        };
+        let answer = http.patiently(once).await?;
         if let Some(failure) = Failure::redirected(server, &answer) {
             return Err(failure.into());
         }
@@ -178,6 +180,25 @@ mod tests {
         let error = refused.expect_err("never").to_string();
         assert_eq!(error, "The server did not take this job's identity: too many jobs");
         assert_eq!(requests, 3);
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_shown_once_whatever_came_of_it() {
+        let statement = |text: &str| answer("200 OK", "", &format!("{{\"value\":\"{text}\"}}"));
+        let github = Canned::start(&[statement("first"), statement("second")]);
+        let token = answer("200 OK", "", "{\"token\":\"t-1\",\"expires_at\":\"2999-01-01T00:00:00Z\"}");
+        let server = Canned::deciding(move |bodies| match bodies {
+            [_] => problem("503 Service Unavailable", "retry-after: 0\r\n", "this took too long"),
+            [first, second] if first != second => token.clone(),
+            _ => problem("401 Unauthorized", "", "this statement was used here before"),
+        });
+        let job = GitHub {
+            url: github.url.to_string(),
+            token: "t".to_owned(),
+            traded: tokio::sync::Mutex::default(),
+        };
+        let http = Http::new(LIMITS).expect("a client");
+        assert_eq!(job.token(&http, &server.url, "lamp").await.expect("a token"), "t-1");
     }
 
     #[tokio::test]

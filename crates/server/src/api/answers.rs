@@ -72,7 +72,9 @@ fn description(status: &str) -> &'static str {
         "413" => "The body is too large",
         "415" => "The body is not JSON",
         "429" => "Tried too often; `Retry-After` says when to try again",
-        "503" => "Store, issuer or database did not answer in time; what was begun may go on",
+        "503" => {
+            "Store, issuer or database did not answer in time: with `Retry-After`, ask again; without, it may go on"
+        }
         _ => "The server failed; its log says why",
     }
 }

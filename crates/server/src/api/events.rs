@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::sse::{Event as Sse, Sse as Stream};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -37,12 +36,11 @@ pub(crate) async fn stream(
     State(web): State<Web>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Response, Problem> {
-    let permit = web.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many streams of events are open; close one and try again",
-        )
-    })?;
+    let permit = web
+        .streams
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::later("too many streams of events are open; close one and try again"))?;
     let (sender, receiver) = mpsc::channel(16);
     let feed = Feed { app: web.app.clone(), caller, shutdown: web.shutdown.clone(), sender };
     let events = web.app.events();

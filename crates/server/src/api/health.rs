@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use contract::Code;
 use serde::Serialize;
@@ -37,11 +37,7 @@ pub(crate) async fn healthz() -> Json<Health> {
     (status = 200, body = Health), (status = 503, body = Problem)))]
 pub(crate) async fn readyz(State(web): State<Web>) -> Result<Json<Health>, Problem> {
     let problems = web.app.problems().await;
-    if problems.is_empty() {
-        Ok(Json(HEALTHY))
-    } else {
-        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, problems.join("; ")))
-    }
+    if problems.is_empty() { Ok(Json(HEALTHY)) } else { Err(Problem::later(problems.join("; "))) }
 }
 
 /// `GET /metrics`: Prometheus text, version 0.0.4.

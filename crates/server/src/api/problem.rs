@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 use crate::app::AppError;
 
+/// What cannot be answered now may be asked again after so long.
+const LATER_S: u64 = 5;
+
 /// A failure, as RFC 9457 spells it; `detail` is the sentence for a person.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
@@ -21,7 +24,7 @@ pub struct Problem {
     pub status: u16,
     /// What failed, on what, and what to do.
     pub detail: String,
-    /// When to ask again, where it is known: the header `Retry-After`.
+    /// When to ask the same again: the header `Retry-After`. Nobody is to repeat what may go on.
     #[serde(skip)]
     pub(crate) retry_after_s: Option<u64>,
 }
@@ -52,6 +55,11 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
+    /// What was asked is not done and does not go on (503): it may be asked again soon.
+    pub(crate) fn later(detail: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(LATER_S), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
     /// Known, and not allowed (403).
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
@@ -73,8 +81,8 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s.unwrap_or(5)));
+        if let Some(seconds) = retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -92,9 +100,10 @@ impl From<AppError> for Problem {
             AppError::Refused(_) | AppError::Gate { .. } => StatusCode::CONFLICT,
             AppError::Forbidden(_) => StatusCode::FORBIDDEN,
             AppError::Unproven(_) => StatusCode::UNAUTHORIZED,
-            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) | AppError::GoesOn(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
+            AppError::StoreUnavailable(_) | AppError::IssuerUnavailable(_) => {
+                return Self::later(error.to_string());
             }
+            AppError::GoesOn(_) => StatusCode::SERVICE_UNAVAILABLE,
             AppError::Internal(source) => {
                 tracing::error!(error = format!("{source:#}"), "request failed");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
@@ -171,4 +180,23 @@ pub(crate) fn too_large() -> Problem {
 fn quoted(value: &str) -> String {
     let short: String = value.chars().take(80).collect();
     format!("{short:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry_after(problem: impl Into<Problem>) -> Option<String> {
+        let response = problem.into().into_response();
+        let value = response.headers().get(header::RETRY_AFTER)?;
+        Some(value.to_str().expect("text").to_owned())
+    }
+
+    #[test]
+    fn nobody_is_asked_to_repeat_what_may_still_be_done() {
+        assert_eq!(retry_after(AppError::GoesOn("it goes on".to_owned())), None);
+        assert_eq!(retry_after(AppError::StoreUnavailable("silent".to_owned())).as_deref(), Some("5"));
+        assert_eq!(retry_after(AppError::IssuerUnavailable("silent".to_owned())).as_deref(), Some("5"));
+        assert_eq!(retry_after(Problem::too_many(7, "too often")).as_deref(), Some("7"));
+    }
 }

@@ -72,10 +72,9 @@ pub(crate) async fn image_of(web: &Web, request: Request) -> Result<Bytes, Probl
 /// A place among the images that are held at a time, once one is free. More of them wait here, before their bodies are
 /// read.
 async fn turn(uploads: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Problem> {
-    let refused = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why);
     match timeout(patience, Arc::clone(uploads).acquire_owned()).await {
-        Ok(turn) => turn.map_err(|_| refused("the server stops")),
-        Err(_) => Err(refused(
+        Ok(turn) => turn.map_err(|_| Problem::later("the server stops")),
+        Err(_) => Err(Problem::later(
             "as many images are being uploaded already as this server holds; try again in a minute",
         )),
     }

@@ -81,10 +81,7 @@ impl App {
     /// One release.
     pub async fn release(&self, product: &ProductName, version: &Version) -> Result<Release, AppError> {
         let shelf = self.shelf(product).await?;
-        let release = shelf.as_ref().and_then(|shelf| {
-            let release = shelf.releases.iter().find(|release| release.version == *version)?;
-            Some(shown(shelf, release))
-        });
+        let release = shelf.as_ref().and_then(|shelf| Some(shown(shelf, shelf.release(version)?)));
         release.ok_or_else(|| AppError::NotFound(format!("{product} has no release {version}.")))
     }
 
@@ -328,9 +325,11 @@ impl App {
     ) -> Release {
         let shelf = self.catalog().product(product);
         if let Some(shelf) = shelf
-            && let Some(release) = shelf.releases.iter().find(|known| known.version == release.version)
+            && let Some(known) = shelf.release(&release.version)
+            && known.version.as_str() == release.version.as_str()
+            && known.sha256 == release.sha256
         {
-            return shown(&shelf, release);
+            return shown(&shelf, known);
         }
         let channels = promoted.map(|channel| (channel.clone(), Some(release.version.clone())));
         let blocked = Blocked::List(BTreeMap::new());

@@ -42,9 +42,16 @@ impl FromStr for Network {
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| EXPECTED)?;
         let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(all), str::parse).map_err(|_| EXPECTED)?;
+        let bits: u32 = bits.map_or(Ok(all), str::parse).map_err(|_| EXPECTED)?;
         if bits > all {
             return Err("has more bits than an address");
+        }
+        // Addresses are compared as what they are: IPv4 in IPv6 is IPv4.
+        if let IpAddr::V6(v6) = address
+            && let Some(v4) = v6.to_ipv4_mapped()
+        {
+            let bits = bits.checked_sub(96).ok_or("is IPv4 in IPv6, and has at least 96 bits then")?;
+            return Ok(Self { address: v4.into(), bits });
         }
         Ok(Self { address, bits })
     }
@@ -66,6 +73,11 @@ mod tests {
         assert!(has("10.0.0.0/8", "::ffff:10.0.0.1"));
         assert!(has("2001:db8::/32", "2001:db8:1::1") && !has("2001:db8::/32", "2001:db9::1"));
         assert!(has("0.0.0.0/0", "192.0.2.1") && !has("0.0.0.0/0", "::1") && has("::/0", "::1"));
+        assert!(has("::ffff:10.0.0.1", "10.0.0.1") && has("::ffff:10.0.0.1", "::ffff:10.0.0.1"));
+        assert!(has("::ffff:10.0.0.0/104", "10.255.1.2") && !has("::ffff:10.0.0.0/104", "11.0.0.0"));
+        assert!(has("::ffff:0.0.0.0/96", "192.0.2.1") && !has("::ffff:0.0.0.0/96", "::1"));
+        let beyond = "::ffff:0.0.0.0/95".parse::<Network>().expect_err("half of it is not IPv4");
+        assert!(beyond.contains("at least 96"), "{beyond}");
         for wrong in ["", "10", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "proxy", "10.0.0.0/8/8"]
         {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");

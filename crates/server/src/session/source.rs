@@ -29,12 +29,15 @@ fn source(parts: &Parts, proxies: &[Network]) -> IpAddr {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let mut source = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip().to_canonical());
     let lines = parts.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>();
-    let entries = lines.into_iter().rev().flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    let entries = lines.into_iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for entry in entries.take(PROXIES_MAX) {
         if !proxies.iter().any(|proxy| proxy.contains(source)) {
             break;
         }
-        let Some(address) = address(entry.trim()) else { break };
+        // Each by itself: what a client wrote before it must not hide what the proxy has added.
+        let Some(address) = std::str::from_utf8(entry).ok().and_then(|entry| address(entry.trim())) else {
+            break;
+        };
         source = address.to_canonical();
     }
     source
@@ -47,7 +50,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
+    use axum::http::{HeaderValue, Request};
 
     use super::*;
 
@@ -55,12 +58,13 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn from_through(proxies: &[Network], peer: &str, lines: &[&str]) -> IpAddr {
+    fn from_through<L: AsRef<[u8]>>(proxies: &[Network], peer: &str, lines: &[L]) -> IpAddr {
         let mut request = Request::new(());
         let peer: SocketAddr = peer.parse().expect("an address");
         request.extensions_mut().insert(ConnectInfo(peer));
         for line in lines {
-            request.headers_mut().append("x-forwarded-for", line.parse().expect("a header"));
+            let line = HeaderValue::from_bytes(line.as_ref()).expect("a header");
+            request.headers_mut().append("x-forwarded-for", line);
         }
         source(&request.into_parts().0, proxies)
     }
@@ -75,6 +79,17 @@ mod tests {
         assert_eq!(from("[::1]:5", &["10.0.0.1", "2001:db8::1"]), ip("2001:db8::1"));
         assert_eq!(from("[::ffff:127.0.0.1]:5", &["198.51.100.1:4711"]), ip("198.51.100.1"));
         assert_eq!(from("127.0.0.1:5", &["unknown"]), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn nothing_that_a_client_writes_hides_what_the_proxy_adds() {
+        let usual = crate::config::Config::default().http.trusted_proxies;
+        for line in [&b"\xff, 198.51.100.1"[..], b"\xff,198.51.100.1 ", b"\t, 198.51.100.1"] {
+            assert_eq!(from_through(&usual, "127.0.0.1:5", &[line]), ip("198.51.100.1"), "{line:?}");
+        }
+        let two = [&b"10.0.0.1\xff"[..], b"198.51.100.1"];
+        assert_eq!(from_through(&usual, "127.0.0.1:5", &two), ip("198.51.100.1"));
+        assert_eq!(from_through(&usual, "127.0.0.1:5", &[b"198.51.100.1, \xff"]), ip("127.0.0.1"));
     }
 
     #[test]

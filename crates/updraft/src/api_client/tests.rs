@@ -87,6 +87,15 @@ async fn only_what_can_be_asked_twice_is_asked_again() {
 }
 
 #[tokio::test]
+async fn what_goes_on_is_told_and_not_asked_for_again() {
+    let goes_on = problem("503 Service Unavailable", "", "it goes on: look again in a minute");
+    let server = Canned::start(&[goes_on]);
+    let error = client(&server).delete(&["x"]).await.expect_err("it goes on");
+    let error = (error.to_string(), server.heads().len());
+    assert_eq!(error, ("it goes on: look again in a minute".to_owned(), 1));
+}
+
+#[tokio::test]
 async fn a_list_without_an_end_is_given_up() {
     let page = json!({"items": [], "next": "again"}).to_string();
     let server = Canned::start(&[answer("200 OK", JSON, &page)]);

@@ -23,22 +23,26 @@ pub(crate) struct Canned {
 
 impl Canned {
     pub(crate) fn start(answers: &[String]) -> Self {
-        let (answers, heads) = (answers.to_vec(), Arc::<Mutex<Vec<String>>>::default());
+        let answers = answers.to_vec();
+        Self::deciding(move |bodies| answers[(bodies.len() - 1).min(answers.len() - 1)].clone())
+    }
+
+    /// A server that answers by what all the bodies were that came so far.
+    pub(crate) fn deciding(answer: impl Fn(&[Vec<u8>]) -> String + Send + Sync + 'static) -> Self {
+        let (answer, bodies) = (Arc::new(answer), Arc::<Mutex<Vec<Vec<u8>>>>::default());
+        let heads = Arc::<Mutex<Vec<String>>>::default();
         let seen = Arc::clone(&heads);
         let (url, task) = serve(move |mut stream: TcpStream| {
-            let (answers, seen) = (answers.clone(), Arc::clone(&seen));
+            let (answer, bodies, seen) = (Arc::clone(&answer), Arc::clone(&bodies), Arc::clone(&seen));
             async move {
-                let (head, mut left) = read_head(&mut stream).await;
-                let mut piece = vec![0; 64 * 1024];
-                while left > 0 {
-                    left = left.saturating_sub(stream.read(&mut piece).await.expect("it comes"));
-                }
-                let number = {
-                    let mut seen = seen.lock().expect("nobody panicked with it");
-                    seen.push(head);
-                    seen.len() - 1
+                let (head, mut body, left) = read_request(&mut stream).await;
+                (&mut stream).take(left as u64).read_to_end(&mut body).await.expect("it comes");
+                let answer = {
+                    let mut bodies = bodies.lock().expect("nobody panicked with it");
+                    seen.lock().expect("nobody panicked with it").push(head);
+                    bodies.push(body);
+                    answer(&bodies)
                 };
-                let answer = &answers[number.min(answers.len() - 1)];
                 stream.write_all(answer.as_bytes()).await.expect("somebody listens");
                 let _ = stream.shutdown().await;
             }
@@ -106,6 +110,12 @@ fn serve<F: Future<Output = ()> + Send + 'static>(
 
 /// The head, and how much of the body is still to come.
 async fn read_head(stream: &mut TcpStream) -> (String, usize) {
+    let (head, _, left) = read_request(stream).await;
+    (head, left)
+}
+
+/// The head, what came of the body with it, and how much is still to come.
+async fn read_request(stream: &mut TcpStream) -> (String, Vec<u8>, usize) {
     let (mut head, mut piece) = (Vec::new(), [0; 1024]);
     loop {
         let count = stream.read(&mut piece).await.expect("it comes");
@@ -115,7 +125,9 @@ async fn read_head(stream: &mut TcpStream) -> (String, usize) {
         let text = String::from_utf8(head[..end].to_vec()).expect("text").to_lowercase();
         let length =
             text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-        return (text, length.unwrap_or(0).saturating_sub(head.len() - end - 4));
+        let begun = head.split_off(end + 4);
+        let left = length.unwrap_or(0).saturating_sub(begun.len());
+        return (text, begun, left);
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::Path as FilePath;
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use image::{Chip, build::Build};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
@@ -251,6 +253,27 @@ async fn a_product_of_another_program_is_unblocked_and_promoted_at_once() {
     rig::put(&folder.path().join("store/other/releases/v1.0.0"), "1.0.0", "other", json!({}));
     let other = "other".parse().expect("a product");
     app.promote(&other, &version, &contract::ChannelName::production()).await.expect("promoted");
+}
+
+#[tokio::test]
+async fn of_two_spellings_a_publish_is_answered_with_the_one_that_it_is_about() {
+    for (ours, theirs) in [("1.0.0+a", "1.0.0+b"), ("1.0.0+b", "1.0.0+a")] {
+        let (folder, app) = handed("").await;
+        let image = Bytes::from(Build::new(Chip::Esp32S3, ours).bytes());
+        let upload = Upload { version: ours.parse().ok(), ..Upload::default() };
+        let published = app.publish(&product("p"), &upload, image.clone()).await.expect("published").release;
+        // What another publisher was overtaken with lies there still.
+        put(folder.path(), &format!("p/releases/v{theirs}"), theirs);
+        app.refresh(&product("p")).await.expect("read");
+        let again = app.publish(&product("p"), &upload, image).await.expect("the same again");
+        assert_eq!(again.decision, "unchanged");
+        let (version, sha256) = (again.release.version.as_str(), again.release.sha256);
+        assert_eq!((version, sha256), (ours, published.sha256));
+        for asked in [ours, theirs] {
+            let shown = app.release(&product("p"), &asked.parse().expect("a version")).await.expect("known");
+            assert_eq!(shown.version.as_str(), asked);
+        }
+    }
 }
 
 /// What `product.json` says of the smallest slot.

@@ -291,6 +291,46 @@ async fn one_product_is_read_anew_whatever_the_others_take() {
     assert!(matches!(error, AppError::NotFound(_)), "{error}");
 }
 
+/// What another program does to the others has to be shown meanwhile.
+#[tokio::test]
+async fn a_product_that_hangs_holds_up_no_other() {
+    let (_folder, first, held) = held_app().await;
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    let slow = "slow".parse().expect("a product");
+    for product in [&lamp(), &slow] {
+        first.publish(product, &upload, an_image("1.0.0")).await.expect("published");
+    }
+    // Another process, which has read nothing yet.
+    let app = App::new(Parts {
+        config: first.config().clone(),
+        public_url: first.public_url().clone(),
+        db: first.db().clone(),
+        store: first.store().clone(),
+        url_key: [1; 32],
+    });
+    held.hold.send_replace(Hold::Product("slow"));
+    let pass = async || {
+        let pass = tokio::time::timeout(Duration::from_secs(20), app.catalog().refresh_all());
+        pass.await.expect("a pass ends").expect("nothing failed")
+    };
+    pass().await;
+    assert_eq!(app.releases(&lamp()).await.expect("known").len(), 1);
+    let nowhere = app.releases(&"nowhere".parse().expect("a product")).await;
+    assert!(matches!(nowhere, Err(AppError::NotFound(_))), "{nowhere:?}");
+    let said = app.releases(&slow).await.expect_err("it hangs").to_string();
+    assert!(said.contains("still being read"), "{said}");
+    let waiting = held.hold.receiver_count();
+    let by_another =
+        store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
+    app.store().publish(&by_another, an_image("1.1.0"), &|_| {}).await.expect("published");
+    pass().await;
+    assert_eq!(app.releases(&lamp()).await.expect("known").len(), 2);
+    assert_eq!(held.hold.receiver_count(), waiting, "what is being read is not begun again");
+    held.hold.send_replace(Hold::Nothing);
+    rig::until("it is shown", || async { app.releases(&slow).await.is_ok_and(|list| list.len() == 1) }).await;
+    assert_eq!(pass().await, crate::catalog::Refreshed::Done);
+}
+
 #[tokio::test]
 async fn a_product_that_was_published_here_is_never_unknown() {
     let (_folder, app, held) = held_app().await;

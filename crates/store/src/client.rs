@@ -19,11 +19,11 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// Without a byte that moves, up or down.
     pub(crate) silence: Duration,
-    /// So many bytes a second drain what buffers on the way hold of an upload when its last byte is out of sight.
+    /// So many bytes a second drain what buffers on the way hold of uploads whose last bytes are out of sight.
     pub(crate) pace: u32,
     /// In all: an image of 16 MiB may take minutes on a slow line.
     pub(crate) total: Duration,
-    /// After so long no request is sent again.
+    /// After so long no request is sent again, but once more one whose body took longer by itself.
     pub(crate) retries: Duration,
 }
 

@@ -3,10 +3,14 @@
 //! reqwest's own `read_timeout` counts from the beginning of a request to the first byte of its answer, however long the
 //! body takes to go up, and would cut an image on a slow line off. So `object_store` sends through this: time is counted
 //! from the last piece that went up or came down. A piece that went up may still be in a buffer, of the system or of a
-//! proxy; so the larger a body is, the longer is waited for what comes after it.
+//! proxy, behind those of other bodies; so the more is on its way, the longer is waited for what comes after it.
+//!
+//! `object_store` sends a request again until a time that counts from its first try, and a long body may use that time up
+//! by itself. So a try that did is followed by another one here.
 
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,6 +23,8 @@ use object_store::client::{
     HttpResponseBody, HttpService,
 };
 use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::StatusCode;
+use reqwest::header::{IF_MATCH, IF_NONE_MATCH};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use super::Limits;
@@ -46,7 +52,7 @@ impl HttpConnector for Connector {
             .https_only(!allows_http)
             .build()
             .map_err(|error| object_store::Error::Generic { store: "HTTP", source: error.into() })?;
-        Ok(HttpClient::new(Watched { http, limits: self.0 }))
+        Ok(HttpClient::new(Watched { http, limits: self.0, on_the_way: AtomicU64::new(0) }))
     }
 }
 
@@ -67,16 +73,76 @@ impl Moved {
 struct Watched {
     http: reqwest::Client,
     limits: Limits,
+    /// The bytes of all bodies whose requests are not answered yet.
+    on_the_way: AtomicU64,
+}
+
+/// A body's share of what is on the way.
+struct OnTheWay<'a> {
+    all: &'a AtomicU64,
+    bytes: u64,
+    /// The most that was on the way at once while this was: it is as far back in a buffer as that.
+    most: u64,
+}
+
+impl<'a> OnTheWay<'a> {
+    fn new(all: &'a AtomicU64, bytes: u64) -> Self {
+        all.fetch_add(bytes, Ordering::Relaxed);
+        Self { all, bytes, most: bytes }
+    }
+
+    /// How long is waited for something to move.
+    fn patience(&mut self, limits: &Limits) -> Duration {
+        // What is small goes up in one piece, and a store that is silent to it is given up as soon as one that is read from.
+        if self.bytes > PIECE_BYTES as u64 {
+            self.most = self.most.max(self.all.load(Ordering::Relaxed));
+        }
+        limits.silence + Duration::from_millis(self.most.saturating_mul(1000) / u64::from(limits.pace))
+    }
+}
+
+impl Drop for OnTheWay<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 #[async_trait]
 impl HttpService for Watched {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (again, began) = (request.clone(), Instant::now());
+        let tried = self.once(request).await;
+        let took = began.elapsed();
+        let has_used_up_the_retries = took > self.limits.retries && took < self.limits.total;
+        if has_used_up_the_retries && again.body().content_length() > 0 && may_be_sent_again(&again, &tried) {
+            return self.once(again).await;
+        }
+        tried
+    }
+}
+
+/// As `object_store` decides it; it tells nobody which writes are idempotent, but those with a condition are not.
+fn may_be_sent_again(request: &HttpRequest, tried: &Result<HttpResponse, HttpError>) -> bool {
+    let is_conditional = [IF_MATCH, IF_NONE_MATCH].iter().any(|name| request.headers().contains_key(name));
+    match tried {
+        Ok(answer) => {
+            let status = answer.status();
+            status.is_server_error()
+                || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+        }
+        Err(error) => match error.kind() {
+            HttpErrorKind::Connect | HttpErrorKind::Request => true,
+            HttpErrorKind::Timeout | HttpErrorKind::Interrupted => !is_conditional,
+            _ => false,
+        },
+    }
+}
+
+impl Watched {
+    async fn once(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let moved = Arc::new(Moved(Mutex::new(Instant::now())));
         let (parts, body) = request.into_parts();
-        let drain = u32::try_from(body.content_length()).unwrap_or(u32::MAX) / self.limits.pace;
-        let (silence, patience) =
-            (self.limits.silence, self.limits.silence + Duration::from_secs(drain.into()));
+        let mut on_the_way = OnTheWay::new(&self.on_the_way, body.content_length() as u64);
         let url = parts.uri.to_string().parse();
         let url = url.map_err(|error: url::ParseError| HttpError::new(HttpErrorKind::Unknown, error))?;
         let mut request = reqwest::Request::new(parts.method, url);
@@ -88,15 +154,17 @@ impl HttpService for Watched {
         });
         let mut answer = pin!(self.http.execute(request));
         let mut answer = loop {
-            let until = moved.last() + patience;
+            let until = moved.last() + on_the_way.patience(&self.limits);
             match timeout_at(until, &mut answer).await {
                 Ok(answer) => break answer.map_err(explained)?,
-                Err(_) if moved.last() + patience > until => {}
-                Err(_) => return Err(silent(patience)),
+                // Something moved meanwhile, or more bodies came on the way.
+                Err(_) if moved.last() + on_the_way.patience(&self.limits) > until => {}
+                Err(_) => return Err(silent(on_the_way.patience(&self.limits))),
             }
         };
+        drop(on_the_way);
         let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-        let body = Falling { body: answer.into(), silence, waits: None };
+        let body = Falling { body: answer.into(), silence: self.limits.silence, waits: None };
         let mut response = HttpResponse::new(HttpResponseBody::new(body));
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
         Ok(response)

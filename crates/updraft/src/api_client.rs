@@ -179,8 +179,7 @@ impl ApiClient {
         query: &[(&str, &str)],
         is: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let answer = self.ask(path, Later::Wait, || self.request(Method::GET, path, query), None).await?;
-        self.object(&answer, is)
+        self.get_or(Later::Wait, path, query, is).await
     }
 
     /// The same for who asks again anyway, and does not want to wait in here.
@@ -190,7 +189,17 @@ impl ApiClient {
         query: &[(&str, &str)],
         is: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let answer = self.ask(path, Later::Say, || self.request(Method::GET, path, query), None).await?;
+        self.get_or(Later::Say, path, query, is).await
+    }
+
+    async fn get_or(
+        &self,
+        later: Later,
+        path: &[&str],
+        query: &[(&str, &str)],
+        is: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let answer = self.ask(path, later, || self.request(Method::GET, path, query), None).await?;
         self.object(&answer, is)
     }
 

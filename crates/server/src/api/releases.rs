@@ -13,10 +13,7 @@ use super::problem::Problem;
 use super::upload::image_of;
 use crate::app::{AppError, Upload};
 use crate::model::{BlockedList, Channel, Judgement, Page, Product, Published, Release};
-use crate::router::Web;
-
-/// The longest name of a file that is repeated, in bytes.
-const FILE_MAX_BYTES: usize = 1024;
+use crate::router::{FILE_NAME_MAX_BYTES, Web};
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
@@ -81,9 +78,11 @@ pub(crate) struct Question {
 /// What the person calls the image: it stands in the commands that a sentence tells to run.
 fn file_name(name: Option<String>) -> Result<Option<String>, Problem> {
     match &name {
-        Some(text) if text.is_empty() || text.len() > FILE_MAX_BYTES || text.contains(char::is_control) => {
+        Some(text)
+            if text.is_empty() || text.len() > FILE_NAME_MAX_BYTES || text.contains(char::is_control) =>
+        {
             Err(Problem::invalid(format!(
-                "file: a file's name has 1 to {FILE_MAX_BYTES} bytes, and no control characters"
+                "file: a file's name has 1 to {FILE_NAME_MAX_BYTES} bytes, and no control characters"
             )))
         }
         _ => Ok(name),

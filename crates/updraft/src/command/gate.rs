@@ -7,6 +7,7 @@ use std::io::IsTerminal as _;
 use bytes::Bytes;
 use contract::ProductName;
 use serde_json::{Map, Value, json};
+use server::router::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
 use store::{Check, Facts, Finding, Level, Publication, SizeOf, Verdict, judge};
 
 use crate::api_client::{ApiClient, Upload};
@@ -14,9 +15,6 @@ pub(crate) use crate::command::gate::asked::{Asked, PASSED, PUBLISHED};
 use crate::output;
 
 mod asked;
-
-/// The longest name of a file that a server repeats.
-const FILE_MAX_BYTES: usize = 1024;
 
 /// What the two commands print for programs.
 const KEYS: [&str; 12] = [
@@ -67,7 +65,7 @@ pub(crate) fn judgement(product: &ProductName, verdict: &Verdict) -> Value {
 /// The refusal of what cannot even be sent: a server takes no empty file, and none that no flash holds. All else is the
 /// server's to judge, which makes every check.
 pub(crate) fn unsendable(publication: &Publication, image: &Bytes) -> Option<Value> {
-    if (1..=server::router::IMAGE_MAX_BYTES).contains(&image.len()) {
+    if (1..=IMAGE_MAX_BYTES).contains(&image.len()) {
         return None;
     }
     let verdict = judge(image, &image::verify(image), publication, &Facts::default());
@@ -76,7 +74,7 @@ pub(crate) fn unsendable(publication: &Publication, image: &Bytes) -> Option<Val
 
 /// What the server's gate is to call the file, where it takes such a name.
 pub(crate) fn file(publication: &Publication) -> Option<(&'static str, &str)> {
-    let fits = |name: &&str| name.len() <= FILE_MAX_BYTES && !name.contains(char::is_control);
+    let fits = |name: &&str| name.len() <= FILE_NAME_MAX_BYTES && !name.contains(char::is_control);
     publication.file.as_deref().filter(fits).map(|name| ("file", name))
 }
 

@@ -9,11 +9,11 @@ const RUST_FILE_MAX_LINES: usize = 600;
 /// `ARCHITECTURE.md`, "Arrows": who may name whom. What a crate may name, its users may name too.
 const ARROWS: &[(&str, &[&str])] = &[
     ("updraft-contract", &[]),
+    ("updraft-cause", &[]),
     ("updraft-image", &["updraft-contract"]),
-    ("updraft-delta", &[]),
-    ("updraft-agent", &["updraft-contract", "updraft-image", "updraft-delta"]),
-    ("updraft-store", &["updraft-contract", "updraft-image", "updraft-delta"]),
-    ("updraft-fleet", &["updraft-contract"]),
+    ("updraft-agent", &["updraft-contract", "updraft-image"]),
+    ("updraft-store", &["updraft-contract", "updraft-cause", "updraft-image"]),
+    ("updraft-fleet", &["updraft-contract", "updraft-cause"]),
     ("updraft-oidc", &["updraft-contract"]),
     ("updraft-server", &["updraft-fleet", "updraft-oidc", "updraft-store"]),
     ("updraft-virtual-device", &["updraft-agent"]),
@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that must run on a chip.
-const NO_STD: &[&str] = &["contract", "image", "delta", "agent"];
+const NO_STD: &[&str] = &["contract", "image", "agent"];
 
 /// The crates that do nothing by themselves.
 const PURE: &[&str] = &["updraft-fleet", "updraft-oidc"];
@@ -76,7 +76,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
             // A build script, which runs on the host.
             "crates/agent/footprint/build.rs",
         ],
-        "contract, image, delta and agent run without std and without async",
+        "contract, image and agent run without std and without async",
     ),
     (
         &["alloc::"],
@@ -86,11 +86,12 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
             "crates/updraft/",
             "crates/virtual-device/",
             "crates/fleet/",
+            "crates/cause/",
             "crates/oidc/",
             "crates/image/src/build",
             "crates/image/src/signing",
         ],
-        "contract, image, delta and agent run without an allocator",
+        "contract, image and agent run without an allocator",
     ),
 ];
 

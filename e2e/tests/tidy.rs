@@ -15,9 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("updraft-store", &["updraft-contract", "updraft-cause", "updraft-image"]),
     ("updraft-fleet", &["updraft-contract", "updraft-cause"]),
     ("updraft-oidc", &["updraft-contract"]),
-    ("updraft-server", &["updraft-fleet", "updraft-oidc", "updraft-store"]),
+    ("updraft-api", &["updraft-contract", "updraft-fleet"]),
+    ("updraft-server", &["updraft-api", "updraft-fleet", "updraft-oidc", "updraft-store"]),
     ("updraft-virtual-device", &["updraft-agent"]),
-    ("updraft", &["updraft-server", "updraft-store", "updraft-virtual-device"]),
+    ("updraft", &["updraft-api", "updraft-server", "updraft-store", "updraft-virtual-device"]),
     ("updraft-e2e", &["updraft-contract", "updraft-image"]),
 ];
 
@@ -73,6 +74,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
             "crates/virtual-device/",
             "crates/fleet/",
             "crates/oidc/",
+            "crates/api/",
             // A build script, which runs on the host.
             "crates/agent/footprint/build.rs",
         ],
@@ -88,6 +90,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
             "crates/fleet/",
             "crates/cause/",
             "crates/oidc/",
+            "crates/api/",
             "crates/image/src/build",
             "crates/image/src/signing",
         ],

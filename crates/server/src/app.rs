@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
-use serde::{Deserialize, Serialize};
 use store::{Store, StoreError};
 use tokio::sync::{Semaphore, broadcast};
 use url::Url;
@@ -33,7 +32,8 @@ mod slots;
 mod trigger;
 
 pub(crate) use self::oidc::Admission;
-pub use auth::{Auth, FIRST_USER, FirstLogin, TokenInfo};
+pub use api::{Role, TokenInfo};
+pub use auth::{Auth, FIRST_USER, FirstLogin};
 pub(crate) use auth::{digest, random_secret};
 pub use firmware::Upload;
 pub(crate) use firmware::WRITE_PATIENCE;
@@ -126,40 +126,6 @@ pub struct Actor {
     pub role: Role,
     /// The product that it is confined to, whatever the role may.
     pub scope: Option<::oidc::Scope>,
-}
-
-/// What an actor may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Everything.
-    Admin,
-    /// Everything but tokens.
-    Operator,
-    /// Read, publish and promote.
-    Ci,
-    /// Read.
-    Viewer,
-}
-
-impl Role {
-    /// Every role, the mightiest first.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Operator, Self::Ci, Self::Viewer];
-
-    /// The word on the command line and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-            Self::Ci => "ci",
-            Self::Viewer => "viewer",
-        }
-    }
-
-    /// Reads the word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == word)
-    }
 }
 
 /// The running server. Clones are the same server.

@@ -99,7 +99,7 @@ impl Said {
 
     pub(crate) fn failed(error: impl Into<Problem>) -> Self {
         let problem: Problem = error.into();
-        let tone = if problem.status >= 500 { Tone::Bad } else { Tone::Warn };
+        let tone = if problem.status.is_server_error() { Tone::Bad } else { Tone::Warn };
         Self::new(tone, "Not done", sentence(&problem.detail))
     }
 
@@ -300,7 +300,7 @@ impl From<Problem> for PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        error_page(self.0.status(), &sentence(&self.0.detail))
+        error_page(self.0.status, &sentence(&self.0.detail))
     }
 }
 

@@ -24,10 +24,8 @@ use crate::session::{
     knocks::{Knocks, LoginRate},
 };
 
-/// The largest image taken: the flash of the largest chip.
-pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// The longest name of an image's file that is repeated in a sentence, in bytes.
-pub const FILE_NAME_MAX_BYTES: usize = 1024;
+pub use ::api::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
+
 /// The largest of all other bodies.
 const BODY_MAX_BYTES: usize = 64 * 1024;
 /// How long any other request may take until its answer begins.

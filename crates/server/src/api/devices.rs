@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use contract::{DeviceId, ProductName};
-use serde::Deserialize;
-use utoipa::ToSchema;
+use contract::DeviceId;
 
 use super::extract::{Body, OptionalBody, Path, Query};
 use super::problem::Problem;
-use crate::model::{CheckAnswer, Device, DeviceQuery, Page, RegisteredDevice, Update};
+use crate::model::{
+    CheckAnswer, CheckRequest, Device, DeviceChange, DeviceQuery, NewDevice, Page, PageQuery,
+    RegisteredDevice, Update,
+};
 use crate::router::Web;
 
 /// Devices, by id.
@@ -20,7 +21,7 @@ use crate::router::Web;
     ("q" = Option<String>, Query, description = "Id contains this text"),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 100 if not said"),
-), responses((status = 200, body = Page<Device>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+), responses((status = 200, body = Page<Device>), (status = 400, body = api::Problem), (status = 401, body = api::Problem)))]
 pub(crate) async fn list(
     State(web): State<Web>,
     Query(query): Query<DeviceQuery>,
@@ -28,22 +29,10 @@ pub(crate) async fn list(
     Ok(Json(web.app.devices(&query).await?))
 }
 
-/// A device to register.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewDevice {
-    /// Also its MQTT user name.
-    #[schema(value_type = String)]
-    id: DeviceId,
-    /// Left out: the default product, or the only one there is.
-    #[schema(value_type = Option<String>)]
-    product: Option<ProductName>,
-}
-
 /// Registers a device. The answer holds its MQTT password, which is shown once.
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses(
-    (status = 201, body = RegisteredDevice), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 409, body = Problem, description = "It is registered already")))]
+    (status = 201, body = RegisteredDevice), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 409, body = api::Problem, description = "It is registered already")))]
 pub(crate) async fn register(
     State(web): State<Web>,
     Body(new): Body<NewDevice>,
@@ -54,26 +43,15 @@ pub(crate) async fn register(
 
 /// One device.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
-    (status = 200, body = Device), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    (status = 200, body = Device), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn show(State(web): State<Web>, Path(id): Path<DeviceId>) -> Result<Json<Device>, Problem> {
     Ok(Json(web.app.device(&id).await?))
 }
 
-/// What to change; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DeviceChange {
-    /// Another product.
-    #[schema(value_type = Option<String>)]
-    product: Option<ProductName>,
-    /// All its tags from now on.
-    tags: Option<Vec<String>>,
-}
-
 /// Changes a device's product or tags.
 #[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
-    request_body = DeviceChange, responses((status = 200, body = Device), (status = 400, body = Problem),
-    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    request_body = DeviceChange, responses((status = 200, body = Device), (status = 400, body = api::Problem),
+    (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn change(
     State(web): State<Web>,
     Path(id): Path<DeviceId>,
@@ -84,25 +62,17 @@ pub(crate) async fn change(
 
 /// Removes a device, its password, its history and what it left retained.
 #[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn remove(State(web): State<Web>, Path(id): Path<DeviceId>) -> Result<StatusCode, Problem> {
     web.app.remove_device(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How to check.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct CheckRequest {
-    /// Send although the device seems to be offline.
-    force: bool,
-}
-
 /// Decides whether the device gets an update, and triggers it. 200 for every decision.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/check-update", tag = "devices", params(("id" = String, Path)),
     request_body(content = CheckRequest, description = "May be left out"),
-    responses((status = 200, body = CheckAnswer), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
+    responses((status = 200, body = CheckAnswer), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem)))]
 pub(crate) async fn check_update(
     State(web): State<Web>,
     Path(id): Path<DeviceId>,
@@ -113,8 +83,8 @@ pub(crate) async fn check_update(
 
 /// Lets images be offered again that failed twice on this device.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/clear-quarantine", tag = "devices", params(("id" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
+    responses((status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem)))]
 pub(crate) async fn clear_quarantine(
     State(web): State<Web>,
     Path(id): Path<DeviceId>,
@@ -123,23 +93,15 @@ pub(crate) async fn clear_quarantine(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Which part of a list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Part {
-    cursor: Option<String>,
-    limit: Option<u32>,
-}
-
 /// A device's updates, newest first.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/updates", tag = "devices", params(("id" = String, Path),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 50 if not said")),
-    responses((status = 200, body = Page<Update>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = Page<Update>), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn updates(
     State(web): State<Web>,
     Path(id): Path<DeviceId>,
-    Query(part): Query<Part>,
+    Query(part): Query<PageQuery>,
 ) -> Result<Json<Page<Update>>, Problem> {
     let limit = part.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {
@@ -150,8 +112,8 @@ pub(crate) async fn updates(
 
 /// Stops an update. A device that has the image already may still install it.
 #[utoipa::path(post, path = "/api/v1/updates/{n}/cancel", tag = "devices", params(("n" = i64, Path)), responses(
-    (status = 200, body = Update), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem, description = "It has ended already")))]
+    (status = 200, body = Update), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem), (status = 409, body = api::Problem, description = "It has ended already")))]
 pub(crate) async fn cancel(State(web): State<Web>, Path(number): Path<i64>) -> Result<Json<Update>, Problem> {
     Ok(Json(web.app.cancel_update(number).await?))
 }

@@ -53,7 +53,7 @@ pub(crate) async fn short(State(web): State<Web>, Path(token): Path<String>, hea
         Err(AppError::NotFound(sentence)) => plain(StatusCode::NOT_FOUND, &sentence),
         Err(error) => {
             let problem = super::problem::Problem::from(error);
-            plain(problem.status(), &problem.detail)
+            plain(problem.status, &problem.detail)
         }
     }
 }

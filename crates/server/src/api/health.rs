@@ -8,36 +8,27 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::model::Counts;
+use crate::model::{Counts, Health};
 use crate::router::Web;
 
-/// The server works.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Health {
-    /// `ok`.
-    status: &'static str,
-    /// The server's version.
-    version: &'static str,
+fn healthy() -> Json<Health> {
+    Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
-
-const HEALTHY: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
 
 /// The process lives.
 #[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses((status = 200, body = Health)))]
 pub(crate) async fn healthz() -> Json<Health> {
-    Json(HEALTHY)
+    healthy()
 }
 
 /// Database, store and broker answer.
 #[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
-    (status = 200, body = Health), (status = 503, body = Problem)))]
+    (status = 200, body = Health), (status = 503, body = api::Problem)))]
 pub(crate) async fn readyz(State(web): State<Web>) -> Result<Json<Health>, Problem> {
     let problems = web.app.problems().await;
-    if problems.is_empty() { Ok(Json(HEALTHY)) } else { Err(Problem::later(problems.join("; "))) }
+    if problems.is_empty() { Ok(healthy()) } else { Err(Problem::later(problems.join("; "))) }
 }
 
 /// `GET /metrics`: Prometheus text, version 0.0.4.

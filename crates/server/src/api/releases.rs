@@ -2,30 +2,31 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::extract::{Body, OptionalBody, Path, Query};
 use super::problem::Problem;
 use super::upload::image_of;
 use crate::app::{AppError, Upload};
-use crate::model::{BlockedList, Channel, Judgement, Page, Product, Published, Release};
-use crate::router::{FILE_NAME_MAX_BYTES, Web};
+use crate::model::{
+    BlockedList, Blocking, Channel, CheckQuery, FILE_NAME_MAX_BYTES, Judgement, Page, Product, Promotion,
+    Publication, Published, Refusal, Release,
+};
+use crate::router::Web;
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
-    (status = 200, body = Page<Product>), (status = 401, body = Problem)))]
+    (status = 200, body = Page<Product>), (status = 401, body = api::Problem)))]
 pub(crate) async fn products(State(web): State<Web>) -> Result<Json<Page<Product>>, Problem> {
     Ok(Json(Page { items: web.app.products().await?, next: None }))
 }
 
 /// Releases, highest version first.
 #[utoipa::path(get, path = "/api/v1/products/{p}/releases", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = Page<Release>), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = Page<Release>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn list(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
@@ -33,46 +34,19 @@ pub(crate) async fn list(
     Ok(Json(Page { items: web.app.releases(&product).await?, next: None }))
 }
 
-/// How to publish.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Publication {
-    version: Option<Version>,
-    promote: Option<ChannelName>,
-    notes: Option<String>,
-    commit: Option<String>,
-    tag: Option<String>,
-    dirty: Option<bool>,
-    requires: Option<Version>,
-    allow: Option<String>,
-    file: Option<String>,
-}
-
-impl Publication {
-    fn upload(self) -> Result<Upload, Problem> {
-        let text =
-            |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        Ok(Upload {
-            version: self.version,
-            notes: text(self.notes),
-            commit: text(self.commit),
-            tag: text(self.tag),
-            dirty: self.dirty,
-            requires: self.requires,
-            allow: allowed(self.allow.as_deref())?,
-            file: file_name(self.file)?,
-            promote: self.promote,
-        })
-    }
-}
-
-/// How an image is to be judged.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Question {
-    version: Option<Version>,
-    allow: Option<String>,
-    file: Option<String>,
+fn upload(asked: Publication) -> Result<Upload, Problem> {
+    let text = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Ok(Upload {
+        version: asked.version,
+        notes: text(asked.notes),
+        commit: text(asked.commit),
+        tag: text(asked.tag),
+        dirty: asked.dirty,
+        requires: asked.requires,
+        allow: allowed(asked.allow.as_deref())?,
+        file: file_name(asked.file)?,
+        promote: asked.promote,
+    })
 }
 
 /// What the person calls the image: it stands in the commands that a sentence tells to run.
@@ -95,23 +69,6 @@ fn allowed(names: Option<&str>) -> Result<Vec<store::Check>, Problem> {
     names.map(|name| name.parse().map_err(|error| Problem::invalid(format!("allow: {error}")))).collect()
 }
 
-/// Why an image was not published, with all that the gate found.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Refusal {
-    #[serde(flatten)]
-    problem: Problem,
-    #[serde(flatten)]
-    judgement: Judgement,
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = self.problem.status();
-        let kind = [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
-        (status, kind, Json(self)).into_response()
-    }
-}
-
 /// Publishes the image in the body. The same bytes again change nothing; what the gate refuses is not published.
 #[utoipa::path(post, path = "/api/v1/products/{p}/releases", tag = "releases", params(
     ("p" = String, Path),
@@ -125,23 +82,21 @@ impl IntoResponse for Refusal {
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
     ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 408, body = Problem), (status = 409, body = Refusal),
-    (status = 413, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 409, body = Refusal),
+    (status = 413, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn publish(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
     Query(publication): Query<Publication>,
     request: axum::extract::Request,
 ) -> Result<Response, Problem> {
-    let upload = publication.upload()?;
+    let upload = upload(publication)?;
     let image = image_of(&web, request).await?;
     match web.app.publish(&product, &upload, image).await {
         Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
-        Err(AppError::Gate { error, judgement }) => {
-            Ok(Refusal { problem: Problem::from(*error), judgement: *judgement }.into_response())
-        }
+        Err(AppError::Gate { error, judgement }) => Ok(Problem::from(*error).refusing(*judgement)),
         Err(error) => Err(error.into()),
     }
 }
@@ -153,13 +108,13 @@ pub(crate) async fn publish(
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
     ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 200, body = Judgement), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 408, body = Problem), (status = 413, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = Judgement), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 413, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn check(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
-    Query(Question { version, allow, file }): Query<Question>,
+    Query(CheckQuery { version, allow, file }): Query<CheckQuery>,
     request: axum::extract::Request,
 ) -> Result<Json<Judgement>, Problem> {
     let (allow, file) = (allowed(allow.as_deref())?, file_name(file)?);
@@ -171,7 +126,7 @@ pub(crate) async fn check(
 /// One release.
 #[utoipa::path(get, path = "/api/v1/products/{p}/releases/{version}", tag = "releases",
     params(("p" = String, Path), ("version" = String, Path)), responses((status = 200, body = Release),
-    (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 401, body = api::Problem), (status = 404, body = api::Problem), (status = 503, body = api::Problem)))]
 pub(crate) async fn show(
     State(web): State<Web>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -181,8 +136,8 @@ pub(crate) async fn show(
 
 /// Channels, and what they point to.
 #[utoipa::path(get, path = "/api/v1/products/{p}/channels", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = Page<Channel>), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = Page<Channel>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn channels(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
@@ -190,20 +145,11 @@ pub(crate) async fn channels(
     Ok(Json(Page { items: web.app.channels(&product).await?, next: None }))
 }
 
-/// Where a channel shall point.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Promotion {
-    /// A published version.
-    #[schema(value_type = String)]
-    version: Version,
-}
-
 /// Promotes a release into a channel. A blocked one is refused.
 #[utoipa::path(put, path = "/api/v1/products/{p}/channels/{c}", tag = "releases",
     params(("p" = String, Path), ("c" = String, Path)), request_body = Promotion,
-    responses((status = 200, body = Channel), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = Channel), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn promote(
     State(web): State<Web>,
     Path((product, channel)): Path<(ProductName, ChannelName)>,
@@ -214,8 +160,8 @@ pub(crate) async fn promote(
 
 /// The blocked list, and whether it can be read at all.
 #[utoipa::path(get, path = "/api/v1/products/{p}/blocked", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = BlockedList), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = BlockedList), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn blocked(
     State(web): State<Web>,
     Path(product): Path<ProductName>,
@@ -223,19 +169,11 @@ pub(crate) async fn blocked(
     Ok(Json(web.app.blocked(&product).await?))
 }
 
-/// Why a version is blocked.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Blocking {
-    /// Shown wherever the version is refused.
-    reason: String,
-}
-
 /// Blocks a version, published or not: it is never offered again.
 #[utoipa::path(put, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
     params(("p" = String, Path), ("version" = String, Path)), request_body = Blocking,
-    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 204), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn block(
     State(web): State<Web>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -248,8 +186,8 @@ pub(crate) async fn block(
 
 /// Unblocks a version.
 #[utoipa::path(delete, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
-    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn unblock(
     State(web): State<Web>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -260,7 +198,7 @@ pub(crate) async fn unblock(
 
 /// Looks at the bucket now instead of at the next interval, after another program changed it.
 #[utoipa::path(post, path = "/api/v1/products/{p}/refresh", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn refresh(
     State(web): State<Web>,
     Path(product): Path<ProductName>,

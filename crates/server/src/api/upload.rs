@@ -133,7 +133,7 @@ mod tests {
         let uploads = Arc::new(Semaphore::new(1));
         let first = turn(&uploads, Duration::ZERO).await.expect("free");
         let problem = turn(&uploads, Duration::from_millis(10)).await.expect_err("taken");
-        assert_eq!((problem.status, problem.detail.contains("try again")), (503, true));
+        assert_eq!((problem.status.as_u16(), problem.detail.contains("try again")), (503, true));
         drop(first);
         assert!(turn(&uploads, Duration::ZERO).await.is_ok(), "free again");
     }

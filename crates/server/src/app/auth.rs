@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::{Actor, AppError, Role, now_ms, time};
+use super::{Actor, AppError, Role, TokenInfo, now_ms, time};
 use crate::config::Config;
 use crate::db::token::{Given, NewToken, TokenKind, TokenRow};
 use crate::db::{Db, is_duplicate};
@@ -30,25 +30,6 @@ static VERIFIERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore
 pub struct Auth {
     db: Db,
     publishers: Arc<[TrustedPublisher]>,
-}
-
-/// A token, without its secret.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct TokenInfo {
-    /// Its name; several of a publisher's may have the same.
-    pub name: String,
-    /// `api`: somebody made it; `publisher`: a trusted publisher got it.
-    pub kind: &'static str,
-    /// The only product that a publisher's is for.
-    pub product: Option<ProductName>,
-    /// What it may do.
-    pub role: Role,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it ends; null: never.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
-    pub used_at: Option<DateTime<Utc>>,
 }
 
 /// The first user's password, known to nobody else from here on.
@@ -108,7 +89,7 @@ impl Auth {
             .into_iter()
             .map(|token| TokenInfo {
                 name: token.name,
-                kind: token.kind.as_str(),
+                kind: token.kind.as_str().to_owned(),
                 product: token.product,
                 role: token.role,
                 created_at: time(token.created_at),

@@ -16,7 +16,8 @@ use super::{App, AppError};
 use crate::catalog::{Refreshed, Shelf, too_slow};
 use crate::db::device;
 use crate::model::{
-    BlockedList, BlockedVersion, Channel, Finding, Judgement, Product, Published, Release, SizeOf,
+    BlockedList, BlockedVersion, Channel, Finding, GateDecision, Judgement, Level, Product, PublishDecision,
+    Published, Release, SizeOf,
 };
 
 /// The longest reason for blocking a version, in bytes.
@@ -110,7 +111,11 @@ impl App {
         let base = self.public_url().as_str().trim_end_matches('/');
         Ok(Published {
             release: self.release_as_shown(product, &published.release, upload.promote.as_ref()),
-            decision: if published.already_there { "unchanged" } else { "published" },
+            decision: if published.already_there {
+                PublishDecision::Unchanged
+            } else {
+                PublishDecision::Published
+            },
             url: format!("{base}/releases/{product}#release-{}", published.release.version),
             product: product.clone(),
             promoted: upload.promote.clone(),
@@ -377,10 +382,13 @@ fn unknown(product: &ProductName) -> AppError {
 
 /// As the API says it.
 fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
-    let decision = if verdict.is_refused() { "refused" } else { "pass" };
+    let decision = if verdict.is_refused() { GateDecision::Refused } else { GateDecision::Pass };
     let finding = |finding: store::Finding| Finding {
-        check: finding.check.name(),
-        level: finding.check.level().name(),
+        check: finding.check.name().to_owned(),
+        level: match finding.check.level() {
+            store::Level::Refuse => Level::Refuse,
+            store::Level::Warn => Level::Warn,
+        },
         allowed: finding.allowed,
         overrulable: finding.check.is_overrulable(),
         sentence: finding.sentence,
@@ -393,7 +401,7 @@ fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         version: verdict.version,
         size: verdict.size,
         sha256: verdict.sha256,
-        chip: verdict.chip,
+        chip: verdict.chip.map(str::to_owned),
         findings: verdict.findings.into_iter().map(finding).collect(),
         slot_bytes: verdict.slot_bytes,
         trend: verdict.trend.into_iter().map(size).collect(),

@@ -238,7 +238,7 @@ pub(super) fn update(row: UpdateRow) -> Update {
         to: row.to,
         state: row.state,
         reason,
-        code: code.map(Code::as_str),
+        code: code.map(|code| code.as_str().to_owned()),
         bytes: row.bytes.unsigned_abs(),
         phase: row.phase.map(|phase| Phase::as_str(phase).to_owned()),
         done: row.done.unsigned_abs(),

@@ -406,11 +406,12 @@ async fn what_is_published_promoted_and_blocked_here_is_shown_at_once() {
         (&[channel.clone()][..], Some("new"))
     );
     let again = publish(None, image("2.0.0")).await.expect("the same bytes again");
-    assert_eq!(again.decision, "unchanged");
+    assert_eq!(again.decision, api::PublishDecision::Unchanged);
     for (bytes, check) in [(image("2.0.1"), "version-taken"), (b"hello".to_vec(), "not-an-image")] {
         let refused = publish(None, bytes).await.expect_err("refused");
         let AppError::Gate { error, judgement } = refused else { panic!("{refused:?}") };
-        assert_eq!((judgement.decision, judgement.findings[0].check), ("refused", check));
+        assert_eq!(judgement.decision, api::GateDecision::Refused);
+        assert_eq!(judgement.findings[0].check, check);
         assert_eq!(matches!(*error, AppError::Invalid(_)), check == "not-an-image", "{error:?}");
     }
     assert_eq!(rig.decision("d1").await, "offered");

@@ -30,7 +30,7 @@ pub(crate) fn reason(update: &Update) -> Markup {
         @if said.is_some() || update.code.is_some() {
             p.reason {
                 @if let Some(said) = said { (super::sentence(said)) " " }
-                @if let Some(code) = update.code { code.why { (code) } }
+                @if let Some(code) = &update.code { code.why { (code) } }
             }
         }
     }

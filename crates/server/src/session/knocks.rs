@@ -209,14 +209,14 @@ mod tests {
         let admitted = |begin| (0..500).filter(|n| rate.take(Source(stranger(*n)), begin).is_ok()).count();
         assert_eq!(admitted(begin), 40);
         let problem = rate.take(Source(stranger(1000)), begin).expect_err("too many");
-        assert_eq!((problem.status, problem.retry_after_s), (429, Some(1)));
+        assert_eq!((problem.status.as_u16(), problem.retry_after_s), (429, Some(1)));
         assert_eq!(admitted(begin + Duration::from_secs(5)), 10);
         for _ in 0..10 {
             let _ = rate.take(Source(ip("192.0.2.1")), begin + Duration::from_mins(1));
         }
         let problem =
             rate.take(Source(ip("192.0.2.1")), begin + Duration::from_mins(1)).expect_err("too many");
-        assert_eq!((problem.status, problem.retry_after_s), (429, Some(5)));
+        assert_eq!((problem.status.as_u16(), problem.retry_after_s), (429, Some(5)));
         assert!(
             problem.detail.contains("192.0.2.1") && problem.detail.contains("in 5 s"),
             "{}",

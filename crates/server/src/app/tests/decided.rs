@@ -266,7 +266,7 @@ async fn of_two_spellings_a_publish_is_answered_with_the_one_that_it_is_about() 
         put(folder.path(), &format!("p/releases/v{theirs}"), theirs);
         app.refresh(&product("p")).await.expect("read");
         let again = app.publish(&product("p"), &upload, image).await.expect("the same again");
-        assert_eq!(again.decision, "unchanged");
+        assert_eq!(again.decision, api::PublishDecision::Unchanged);
         let (version, sha256) = (again.release.version.as_str(), again.release.sha256);
         assert_eq!((version, sha256), (ours, published.sha256));
         for asked in [ours, theirs] {

@@ -15,8 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("updraft-store", &["updraft-contract", "updraft-cause", "updraft-image"]),
     ("updraft-fleet", &["updraft-contract", "updraft-cause"]),
     ("updraft-oidc", &["updraft-contract"]),
-    ("updraft-api", &["updraft-contract", "updraft-fleet"]),
-    ("updraft-server", &["updraft-api", "updraft-fleet", "updraft-oidc", "updraft-store"]),
+    ("updraft-api", &["updraft-cause", "updraft-contract", "updraft-fleet"]),
+    ("updraft-server", &["updraft-api", "updraft-cause", "updraft-fleet", "updraft-oidc", "updraft-store"]),
     ("updraft-virtual-device", &["updraft-agent"]),
     ("updraft", &["updraft-api", "updraft-server", "updraft-store", "updraft-virtual-device"]),
     ("updraft-e2e", &["updraft-contract", "updraft-image"]),
@@ -73,6 +73,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
             "crates/updraft/",
             "crates/virtual-device/",
             "crates/fleet/",
+            "crates/cause/",
             "crates/oidc/",
             "crates/api/",
             // A build script, which runs on the host.

@@ -1,5 +1,6 @@
 //! One device's attempts, and the answer to a check update.
 
+use cause::Cause;
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, Version};
 use fleet::UpdateState;
@@ -27,6 +28,9 @@ pub struct Update {
     pub reason: Option<String>,
     /// Why, for programs: one of the contract's codes (`wrong_chip`, `crash_loop`, …); null if the device gave none.
     pub code: Option<String>,
+    /// Why, where the server found it out: a code with parameters, of which `reason` is the sentence; null otherwise.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// The artifact's size, in bytes.
     pub bytes: u64,
     /// What the device does now (`download`, `verify`, `restart`), if it says.
@@ -50,6 +54,8 @@ pub struct CheckAnswer {
     pub version: Option<Version>,
     /// One sentence for a person.
     pub reason: String,
+    /// The same for programs: a code with parameters.
+    pub cause: Cause,
     /// The update that was made, or the one in progress.
     pub update: Option<Update>,
 }

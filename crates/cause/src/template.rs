@@ -1,9 +1,8 @@
 //! Sentences with places for parameters.
 
-use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use core::fmt::Write;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::Value;
 
@@ -45,7 +44,7 @@ fn places(part: &str) -> impl Iterator<Item = &str> {
 
 /// The names of a sentence's parameters; `None` if a bracket has no other half.
 #[cfg(test)]
-pub(crate) fn parameters(sentence: &str) -> Option<alloc::vec::Vec<&str>> {
+pub(crate) fn parameters(sentence: &str) -> Option<Vec<&str>> {
     let count = |byte: char| sentence.matches(byte).count();
     (count('{') == count('}') && count('[') == count(']')).then(|| places(sentence).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cause::{Cause, decision as causes};
 use contract::{ChannelName, DeviceId, ProductName};
 use fleet::{Decision, DeviceView, Event, Reach, StoreView, UpdateState};
 use tokio::time::{Instant, timeout};
@@ -35,8 +36,8 @@ impl App {
             let newest = self.newest_update(&device).await?;
             let view = self.view(&device, newest.as_ref(), force).await?;
             // What the device's side decides alone costs no request to the store.
-            let decision = match fleet::decide(&view, &StoreView::Unavailable(String::new())) {
-                Decision::StoreUnavailable { .. } => self.decide(&device, &view).await,
+            let decision = match fleet::decide(&view, &StoreView::Unavailable(causes::STORE_SILENT.cause())) {
+                Decision::StoreUnavailable(_) => self.decide(&device, &view).await,
                 decided => decided,
             };
             let Decision::Offered(artifact) = decision else {
@@ -98,10 +99,7 @@ impl App {
 
     async fn decide(&self, device: &DeviceRow, view: &DeviceView) -> Decision {
         let Some(product) = device.product.clone().or_else(|| self.usual_product()) else {
-            return Decision::NoRelease {
-                why: "The device belongs to no product yet: choose one for it, or set fleet.default_product."
-                    .to_owned(),
-            };
+            return Decision::NoRelease(causes::NO_PRODUCT.cause());
         };
         let asked = Asked {
             store: self.store(),
@@ -111,8 +109,8 @@ impl App {
             damage: self.damage(),
             deadline: Instant::now() + STORE_PATIENCE,
         };
-        timeout(STORE_PATIENCE, asked.decide()).await.unwrap_or_else(|_| Decision::StoreUnavailable {
-            why: format!("The store did not answer within {} seconds.", STORE_PATIENCE.as_secs()),
+        timeout(STORE_PATIENCE, asked.decide()).await.unwrap_or_else(|_| {
+            Decision::StoreUnavailable(causes::STORE_SILENT.with("seconds", STORE_PATIENCE.as_secs()))
         })
     }
 
@@ -153,7 +151,7 @@ impl App {
         let waits = newest.as_ref().is_some_and(|update| update.triggered_at.is_none());
         let mut answer = self.answer(&decision, newest);
         if waits {
-            answer.reason.push_str(" The trigger is sent as soon as store and broker answer.");
+            answer = explained(answer, causes::OFFERED_AND_WAITING);
         }
         Ok(Some(answer))
     }
@@ -171,17 +169,23 @@ impl App {
 
     fn answer(&self, decision: &Decision, newest: Option<UpdateRow>) -> CheckAnswer {
         let shown = matches!(decision, Decision::Offered(_) | Decision::InProgress { .. });
-        let mut reason = decision.sentence();
-        if matches!(decision, Decision::Offline { .. }) && !self.is_linked() {
-            reason.push_str(" The server has no connection to its broker.");
-        }
-        CheckAnswer {
+        let cause = decision.cause();
+        let answer = CheckAnswer {
             decision: decision.as_str().to_owned(),
             version: decision.version().cloned(),
-            reason,
+            reason: cause.sentence(),
+            cause,
             update: newest.filter(|_| shown).map(super::show::update),
-        }
+        };
+        let is_unlinked = matches!(decision, Decision::Offline { .. }) && !self.is_linked();
+        if is_unlinked { explained(answer, causes::OFFLINE_WITHOUT_BROKER) } else { answer }
     }
+}
+
+/// The same answer with more to say: the entry has the parameters of the one that it stands for.
+fn explained(answer: CheckAnswer, entry: cause::Entry) -> CheckAnswer {
+    let cause = Cause { code: entry.code.into(), ..answer.cause };
+    CheckAnswer { reason: cause.sentence(), cause, ..answer }
 }
 
 fn new_update(
@@ -201,7 +205,7 @@ fn new_update(
         sha256: artifact.sha256,
         bytes: i64::try_from(artifact.size)?,
         state: UpdateState::Offered,
-        reason: String::new(),
+        why: None,
         phase: None,
         done: 0,
         forced,

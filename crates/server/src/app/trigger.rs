@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cause::{Cause, update as causes};
 use contract::TopicKind;
-use fleet::{Event, UpdateState};
+use fleet::{Event, UpdateState, Why};
 use futures_util::{StreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -71,11 +72,11 @@ impl App {
         if update.triggered_at.is_some() || !update.state.is_in_flight() {
             return Ok(false);
         }
-        if let Some(why) = timeout(STORE_PATIENCE, self.blocked_reason(&update))
+        if let Some(cause) = timeout(STORE_PATIENCE, self.blocked_since(&update))
             .await
             .context("the store did not answer in time")??
         {
-            self.refuse_trigger(update, &why).await?;
+            self.refuse_trigger(update, cause).await?;
             return Ok(false);
         }
         let url = self.trigger_url(&update).await?;
@@ -93,17 +94,16 @@ impl App {
     }
 
     /// Why the version must not be sent any more, if so.
-    async fn blocked_reason(&self, update: &UpdateRow) -> Result<Option<String>, AppError> {
+    async fn blocked_since(&self, update: &UpdateRow) -> Result<Option<Cause>, AppError> {
+        let blocked = causes::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
         Ok(match self.store().blocked(&update.product).await? {
-            Blocked::List(versions) => {
-                versions.get(&update.to).map(|reason| reason.clone().unwrap_or_default())
-            }
-            Blocked::Unreadable(why) => Some(why),
+            Blocked::List(versions) => versions.get(&update.to).map(|why| blocked.with("why", why.clone())),
+            Blocked::Unreadable(why) => Some(blocked.naming("why", why)),
         })
     }
 
     /// Blocked since: an update that was never sent is cancelled; one that was sent gets no new URL.
-    async fn refuse_trigger(&self, update: UpdateRow, why: &str) -> anyhow::Result<()> {
+    async fn refuse_trigger(&self, update: UpdateRow, cause: Cause) -> anyhow::Result<()> {
         let write = self.db().write().await?;
         let Some(mut now_there) = update::by_id(&write, update.id).await? else {
             return Ok(());
@@ -115,7 +115,7 @@ impl App {
                 to: now_there.to.clone(),
             };
             if let Some(mut change) = fleet::apply(&view, &Event::Cancel) {
-                change.reason = format!("{} was blocked before the trigger was sent: {why}", update.to);
+                change.why = Some(Why::Cause(cause));
                 settle(&mut now_there, change, now_ms());
             }
         } else {

@@ -137,6 +137,7 @@ mod tests {
             state,
             reason: None,
             code: None,
+            cause: None,
             bytes: 1000,
             phase: phase.map(str::to_owned),
             done,

@@ -24,7 +24,7 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         sha256: Some(contract::Sha256([1; 32])),
         bytes: 10,
         state: UpdateState::Offered,
-        reason: String::new(),
+        why: None,
         phase: None,
         done: 0,
         forced: false,
@@ -87,7 +87,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     update.id = write.insert_update(&update).await.expect("inserted");
     update.state = UpdateState::Failed;
     update.phase = Some(contract::Phase::Verify);
-    update.reason = "no".into();
+    update.why = Some(fleet::Why::Device("no".into()));
     update.image_at_fault = true;
     update.finished_at = Some(99);
     write.save_update(&update).await.expect("saved");

@@ -11,7 +11,7 @@ pub(crate) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>
     let Some(change) = fleet::apply(&view, event) else {
         return false;
     };
-    update.image_at_fault = is_image_at_fault(change.state, update.phase, reset, &change.reason);
+    update.image_at_fault = is_image_at_fault(&change, update.phase, reset);
     settle(update, change, now);
     true
 }
@@ -19,7 +19,7 @@ pub(crate) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>
 /// Writes a change into the row.
 pub(crate) fn settle(update: &mut UpdateRow, change: Change, now: i64) {
     update.state = change.state;
-    update.reason = change.reason;
+    update.why = change.why;
     update.heard_at = now;
     update.finished_at = (!change.state.is_in_flight()).then_some(now);
 }

@@ -183,7 +183,7 @@ async fn of_many_damaged_steps_only_the_highest_are_looked_at() {
     let answer = rig.app().check_update(&id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "store_unavailable");
     assert!(
-        answer.reason.contains("4 releases on the way to the target are damaged, 1.4.0"),
+        answer.reason.contains("4 releases on the way to the target are corrupt, 1.4.0"),
         "{}",
         answer.reason
     );

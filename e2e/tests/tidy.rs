@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("updraft-agent", &["updraft-contract", "updraft-image"]),
     ("updraft-store", &["updraft-contract", "updraft-cause", "updraft-image"]),
     ("updraft-fleet", &["updraft-contract", "updraft-cause"]),
-    ("updraft-oidc", &["updraft-contract"]),
+    ("updraft-oidc", &["updraft-cause", "updraft-contract"]),
     ("updraft-api", &["updraft-cause", "updraft-contract", "updraft-fleet"]),
     ("updraft-server", &["updraft-api", "updraft-cause", "updraft-fleet", "updraft-oidc", "updraft-store"]),
     ("updraft-virtual-device", &["updraft-agent"]),

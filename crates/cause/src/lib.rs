@@ -11,6 +11,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 pub mod decision;
+pub mod publisher;
 mod template;
 pub mod update;
 mod value;
@@ -18,10 +19,10 @@ mod value;
 pub use value::Value;
 
 /// Every table: a module of constants, one for each code.
-const TABLES: &[&[Entry]] = &[decision::ALL, update::ALL];
+const TABLES: &[&[Entry]] = &[decision::ALL, publisher::ALL, update::ALL];
 
 /// One code and its sentence. `{name}` in the sentence stands for the parameter of that name; a part in `[ ]` is left out
-/// where a parameter in it is missing or empty.
+/// where a parameter in it is missing or empty, and `[[` stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Stable; `snake_case`.

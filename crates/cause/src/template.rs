@@ -8,13 +8,18 @@ use crate::Value;
 
 type Parameters = BTreeMap<Cow<'static, str>, Value>;
 
-/// Fills a sentence. A parameter that is missing outside of `[ ]` leaves its place empty. What a parameter holds is never
+/// Fills a sentence. `[[` stands for itself. A parameter that is missing outside of `[ ]` leaves its place empty. What a parameter holds is never
 /// read as a place itself.
 pub(crate) fn fill(sentence: &str, parameters: &Parameters) -> String {
     let mut text = String::new();
     let mut rest = sentence;
     while let Some((before, after)) = rest.split_once('[') {
         fill_plain(before, parameters, &mut text);
+        if let Some(behind) = after.strip_prefix('[') {
+            text.push_str("[[");
+            rest = behind;
+            continue;
+        }
         let (part, behind) = after.split_once(']').unwrap_or((after, ""));
         if places(part).all(|name| parameters.get(name).is_some_and(|value| !value.is_empty())) {
             fill_plain(part, parameters, &mut text);
@@ -67,6 +72,12 @@ mod tests {
         );
         assert_eq!(filled(sentence, &[("version", "1.0.0"), ("why", "")]), "1.0.0 is blocked.");
         assert_eq!(filled(sentence, &[("version", "1.0.0")]), "1.0.0 is blocked.");
+    }
+
+    #[test]
+    fn doubled_brackets_stand_for_themselves() {
+        let sentence = "No [[trusted_publisher]] names {a}[ of {b}].";
+        assert_eq!(filled(sentence, &[("a", "x")]), "No [[trusted_publisher]] names x.");
     }
 
     #[test]

@@ -82,9 +82,9 @@ impl App {
 impl From<Refusal> for AppError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unproven(why) => Self::Unproven(why),
-            Refusal::Untrusted(why) => Self::Forbidden(why),
-            Refusal::Ambiguous(why) => Self::Invalid(why),
+            Refusal::Unproven(why) => Self::Unproven(why.sentence()),
+            Refusal::Untrusted(why) => Self::Forbidden(why.sentence()),
+            Refusal::Ambiguous(why) => Self::Invalid(why.sentence()),
         }
     }
 }

@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("updraft-store", &["updraft-contract", "updraft-cause", "updraft-image"]),
     ("updraft-fleet", &["updraft-contract", "updraft-cause"]),
     ("updraft-oidc", &["updraft-contract"]),
-    ("updraft-server", &["updraft-fleet", "updraft-oidc", "updraft-store"]),
+    ("updraft-broker", &["updraft-contract"]),
+    ("updraft-server", &["updraft-broker", "updraft-fleet", "updraft-oidc", "updraft-store"]),
     ("updraft-virtual-device", &["updraft-agent"]),
     ("updraft", &["updraft-server", "updraft-store", "updraft-virtual-device"]),
     ("updraft-e2e", &["updraft-contract", "updraft-image"]),
@@ -61,12 +62,13 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["SystemTime", "Utc::now", "Instant::now", "thread_rng", "tokio::"],
-        &["crates/server/", "crates/store/", "crates/updraft/", "crates/virtual-device/"],
+        &["crates/broker/", "crates/server/", "crates/store/", "crates/updraft/", "crates/virtual-device/"],
         "fleet, oidc and the no_std crates are given times, and do nothing by themselves",
     ),
     (
         &["std::", "async fn", ".await"],
         &[
+            "crates/broker/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",
@@ -81,6 +83,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
     (
         &["alloc::"],
         &[
+            "crates/broker/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",

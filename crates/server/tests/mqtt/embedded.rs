@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use contract::{TopicKind, VersionTopic};
-use updraft_server::broker::Embedded;
 
-use crate::rig::{Desk, Device, Doors, Site, client_on, id, until};
+use crate::rig::{Desk, Device, Site, client_on, id, until};
 
 const VERSIONS: [[&str; 2]; 2] = [["-V", "mqttv311"], ["-V", "mqttv5"]];
 
@@ -305,17 +304,6 @@ async fn stop_ends_every_connection_within_two_seconds() {
     assert_eq!(site.doors.count("a"), 0);
     // The port is free again at once.
     std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let started = Embedded::start(address, VersionTopic::default(), Doors::of(&[])).await;
-    let sentence = started.err().expect("refused").to_string();
-    for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
-        assert!(sentence.contains(word), "{sentence}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use broker::{Admission, Embedded};
 use contract::{DeviceId, TopicKind, VersionTopic};
-use updraft_server::broker::{Doorkeeper, Embedded};
 use updraft_server::mqtt::{BrokerAddress, Handler, LinkState, Message, Mqtt, MqttOptions};
 
 pub(crate) fn id(text: &str) -> DeviceId {
@@ -57,7 +56,7 @@ impl Doors {
 }
 
 #[async_trait::async_trait]
-impl Doorkeeper for Doors {
+impl Admission for Doors {
     async fn admit(&self, user: &str, password: &[u8]) -> bool {
         let known = self.registered.lock().unwrap().iter().any(|device| device == user);
         known && password == format!("secret-{user}").as_bytes()
@@ -121,8 +120,8 @@ impl Site {
 
     pub(crate) async fn with_version_topic(ids: &[&str], version: VersionTopic) -> Self {
         let doors = Doors::of(ids);
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let broker = Embedded::start(any, version.clone(), doors.clone()).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let broker = Embedded::start(listener, version.clone(), doors.clone()).unwrap();
         let desk = Arc::new(Desk::default());
         let mqtt = client_on(&broker, "server", version, desk.clone()).await;
         let port = broker.local_addr().port();
@@ -140,10 +139,7 @@ impl Site {
 
 pub(crate) async fn client_on(broker: &Embedded, name: &str, version: VersionTopic, desk: Arc<Desk>) -> Mqtt {
     let options = MqttOptions {
-        broker: BrokerAddress::Embedded {
-            address: broker.local_addr(),
-            credentials: broker.internal_credentials(),
-        },
+        broker: BrokerAddress::Embedded { address: broker.local_addr(), credentials: broker.credentials() },
         version_topic: version,
         client_id: name.to_owned(),
         persistent: true,

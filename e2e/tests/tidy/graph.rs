@@ -28,7 +28,7 @@ pub(crate) fn edges(root: &str, read: &dyn Fn(&str) -> Option<String>) -> Edges 
             }
         }
         for path in &module.paths {
-            add(crate_.file_of(at, path), path.last().map_or("", String::as_str));
+            add(crate_.file_of(at, path), &path.join("::"));
         }
     }
     edges
@@ -64,13 +64,15 @@ struct Crate {
 impl Crate {
     /// The file that owns what a path names; none for a module itself and for another crate's things.
     fn file_of(&self, at: &ModulePath, path: &[String]) -> Option<String> {
-        self.resolve(at, self.absolute(at, path)?, FOLLOWED_MAX)
+        self.resolve(at, &self.absolute(at, path)?, FOLLOWED_MAX)
     }
 
     /// The same path from the crate's root, if it begins in this crate.
     fn absolute(&self, at: &ModulePath, path: &[String]) -> Option<Vec<String>> {
         let first = path.first()?.as_str();
         let module = &self.modules[at];
+        let is_alias =
+            |name: &str| module.imports.iter().any(|import| import.name == name && import.path != path);
         let mut from = at.clone();
         let mut taken = 1;
         match first {
@@ -82,16 +84,14 @@ impl Crate {
             }
             name if module.children.contains(name) => taken = 0,
             // An alias is looked up in this module.
-            name if module.imports.iter().any(|import| import.name == name && import.path != path) => {
-                taken = 0
-            }
+            name if is_alias(name) => taken = 0,
             _ => return None,
         }
         from.extend_from_slice(&path[taken..]);
         Some(from)
     }
 
-    fn resolve(&self, asker: &ModulePath, path: Vec<String>, left: usize) -> Option<String> {
+    fn resolve(&self, asker: &ModulePath, path: &[String], left: usize) -> Option<String> {
         let left = left.checked_sub(1)?;
         let mut at = Vec::new();
         for (index, word) in path.iter().enumerate() {
@@ -110,7 +110,7 @@ impl Crate {
                         && let Some(mut target) = self.absolute(&at, &import.path)
                     {
                         target.extend_from_slice(&path[index + 1..]);
-                        return self.resolve(&at, target, left);
+                        return self.resolve(&at, &target, left);
                     }
                     if import.name == "*"
                         && let Some(mut target) = self.absolute(&at, &import.path)

@@ -1,4 +1,4 @@
-//! The rules of this house that a machine can check: who may depend on whom, what must never be where, how
+//! The rules of this project that a machine can check: who may depend on whom, what must never be where, how
 //! large a file may grow. A function's length is checked by clippy (`clippy.toml`).
 
 mod circles;

@@ -153,7 +153,7 @@ impl Tree<'_> {
                 continue;
             }
             // `a::{self}` is `a`.
-            if !(token.is("self") && !path.is_empty()) {
+            if !token.is("self") || path.is_empty() {
                 path.push(token.text.clone());
             }
             at += 1;

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use broker::Embedded;
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use store::{Store, StoreError};
 use tokio::sync::{Semaphore, broadcast};
 use url::Url;
 
-use crate::broker::Embedded;
 use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::db::Db;

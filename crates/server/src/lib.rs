@@ -2,7 +2,6 @@
 
 pub mod api;
 pub mod app;
-pub mod broker;
 mod catalog;
 pub mod config;
 pub mod dashboard;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use broker::Credentials;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
@@ -23,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::broker::Credentials;
 use publish::Publisher;
 
 /// Messages that a broker may have sent us and not yet seen acknowledged.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use broker::Embedded;
 use store::Store;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,11 +13,10 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::app::{App, FirstLogin, Parts, random_secret};
-use crate::broker::Embedded;
 use crate::catalog::Refreshed;
 use crate::config::{BrokerConfig, Config};
 use crate::db::{Db, meta};
-use crate::listen::Listener;
+use crate::listen;
 use crate::mqtt::{BrokerAddress, Mqtt, MqttOptions};
 use crate::tick;
 
@@ -26,9 +26,6 @@ pub const LOGIN_LINK_LIFETIME: Duration = Duration::from_mins(15);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Of that, for requests that are being answered.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
-
-const LISTENER: Listener =
-    Listener { who: "the server", key: "http.listen", variable: "UPDRAFT_HTTP__LISTEN=127.0.0.1:8081" };
 
 /// What is chosen at the start and not in the configuration.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,7 +52,7 @@ pub struct Running {
 pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = LISTENER.bind(config.http.listen).await?;
+    let listener = listen::HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
     // First, as opening brings the tables up to date: not beneath a server that runs.
@@ -194,10 +191,10 @@ async fn connect(app: &App, client_id: String) -> anyhow::Result<Option<SocketAd
     let version_topic = settings.version_topic.clone();
     let (broker, address) = match &settings.url {
         BrokerConfig::Embedded => {
-            let embedded =
-                Embedded::start(settings.listen, version_topic.clone(), Arc::new(app.clone())).await?;
+            let listener = listen::MQTT.bind(settings.listen).await?;
+            let embedded = Embedded::start(listener, version_topic.clone(), Arc::new(app.clone()))?;
             let address = embedded.local_addr();
-            let broker = BrokerAddress::Embedded { address, credentials: embedded.internal_credentials() };
+            let broker = BrokerAddress::Embedded { address, credentials: embedded.credentials() };
             app.set_embedded(embedded);
             (broker, Some(address))
         }

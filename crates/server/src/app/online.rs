@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use broker::Admission;
 use contract::{DeviceId, Presence};
 use sea_orm::DbErr;
 
 use super::auth::{digest, is_equal};
 use super::{App, now_ms};
-use crate::broker::Doorkeeper;
 use crate::db::device::{DeviceRow, Heard};
 
 /// A device that connected this long ago has subscribed.
@@ -115,7 +115,7 @@ impl App {
 }
 
 #[async_trait]
-impl Doorkeeper for App {
+impl Admission for App {
     /// Registered devices only: the user name is the device's id.
     async fn admit(&self, user: &str, password: &[u8]) -> bool {
         let Ok(device) = user.parse::<DeviceId>() else {

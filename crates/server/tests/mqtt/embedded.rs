@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use contract::{TopicKind, VersionTopic};
-use updraft_server::broker::Embedded;
 
-use crate::rig::{Desk, Device, Doors, Site, client_on, id, until};
+use crate::rig::{Device, Recorder, Site, client_on, id, until};
 
 const VERSIONS: [[&str; 2]; 2] = [["-V", "mqttv311"], ["-V", "mqttv5"]];
 
@@ -19,7 +18,7 @@ async fn a_message_of_a_device_arrives_and_a_trigger_reaches_it_in_both_protocol
         listener.payload("http://127.0.0.1/firmware").await;
         device.publish("version", "1.2.0").await;
         let line = format!("Version {} 1.2.0", device.id);
-        until("the version", || site.desk.has(&line)).await;
+        until("the version", || site.recorder.has(&line)).await;
     }
     site.broker.stop().await;
 }
@@ -57,8 +56,8 @@ async fn nobody_is_let_in_without_the_right_password() {
         assert!(!anonymous.output().unwrap().status.success());
     }
     site.device("a").publish("version", "2.0.0").await;
-    until("the good one", || !site.desk.lines().is_empty()).await;
-    assert_eq!(site.desk.lines(), ["Version a 2.0.0"]);
+    until("the good one", || !site.recorder.lines().is_empty()).await;
+    assert_eq!(site.recorder.lines(), ["Version a 2.0.0"]);
     assert_eq!(site.doors.count("nobody"), 0);
 }
 
@@ -76,9 +75,9 @@ async fn what_a_device_says_for_another_reaches_nobody() {
         }
     }
     site.device("b").publish("version", "1.0.0").await;
-    until("the good one", || !site.desk.lines().is_empty()).await;
+    until("the good one", || !site.recorder.lines().is_empty()).await;
     other.payload("1.0.0").await;
-    assert_eq!(site.desk.lines(), ["Version b 1.0.0"]);
+    assert_eq!(site.recorder.lines(), ["Version b 1.0.0"]);
     assert_eq!(other.messages().len(), 1);
     assert_eq!(site.mqtt.ignored(), 0);
 }
@@ -152,20 +151,20 @@ async fn a_last_will_on_anothers_topic_is_refused_and_an_own_one_is_delivered() 
         ];
         let mut listener = device.listen("devices/a/ota", &will).await;
         listener.kill();
-        until("the will", || site.desk.has("Presence a offline")).await;
-        site.desk.seen.lock().unwrap().clear();
+        until("the will", || site.recorder.has("Presence a offline")).await;
+        site.recorder.seen.lock().unwrap().clear();
     }
-    assert!(site.desk.lines().is_empty());
+    assert!(site.recorder.lines().is_empty());
     // Retained: a client that comes later hears it too.
-    let desk = std::sync::Arc::new(Desk::default());
-    let late = client_on(&site.broker, "late", VersionTopic::default(), desk.clone()).await;
-    until("the retained will", || desk.has("Presence a offline")).await;
-    assert!(desk.seen.lock().unwrap()[0].retained);
+    let recorder = std::sync::Arc::new(Recorder::default());
+    let late = client_on(&site.broker, "late", VersionTopic::default(), recorder.clone()).await;
+    until("the retained will", || recorder.has("Presence a offline")).await;
+    assert!(recorder.seen.lock().unwrap()[0].retained);
     // And once cleared, nobody does.
     late.clear_retained(&id("a")).await.unwrap();
-    let desk = std::sync::Arc::new(Desk::default());
-    client_on(&site.broker, "later", VersionTopic::default(), desk.clone()).await;
-    assert!(desk.lines().is_empty());
+    let recorder = std::sync::Arc::new(Recorder::default());
+    client_on(&site.broker, "later", VersionTopic::default(), recorder.clone()).await;
+    assert!(recorder.lines().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,11 +272,11 @@ async fn events_are_not_retained_and_reports_are() {
         let output = site.device("a").try_publish(&["-r", "-q", "1", "-t", &topic, "-m", payload]).await;
         assert!(output.status.success());
     }
-    until("all three", || site.desk.lines().len() == 3).await;
-    let desk = std::sync::Arc::new(Desk::default());
-    client_on(&site.broker, "late", VersionTopic::default(), desk.clone()).await;
-    until("the retained ones", || desk.lines().len() >= 2).await;
-    let mut late = desk.lines();
+    until("all three", || site.recorder.lines().len() == 3).await;
+    let recorder = std::sync::Arc::new(Recorder::default());
+    client_on(&site.broker, "late", VersionTopic::default(), recorder.clone()).await;
+    until("the retained ones", || recorder.lines().len() >= 2).await;
+    let mut late = recorder.lines();
     late.sort();
     assert_eq!(late, ["Presence a online", "Version a 1.0.0"]);
 }
@@ -289,8 +288,8 @@ async fn a_fleet_may_have_its_own_version_topic() {
     for topic in ["plant/b/fw", "plant/a/fw"] {
         device.try_publish(&["-q", "1", "-t", topic, "-m", "1.0.0"]).await;
     }
-    until("the version", || !site.desk.lines().is_empty()).await;
-    assert_eq!(site.desk.lines(), ["Version a 1.0.0"]);
+    until("the version", || !site.recorder.lines().is_empty()).await;
+    assert_eq!(site.recorder.lines(), ["Version a 1.0.0"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,17 +304,6 @@ async fn stop_ends_every_connection_within_two_seconds() {
     assert_eq!(site.doors.count("a"), 0);
     // The port is free again at once.
     std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let started = Embedded::start(address, VersionTopic::default(), Doors::of(&[])).await;
-    let sentence = started.err().expect("refused").to_string();
-    for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
-        assert!(sentence.contains(word), "{sentence}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

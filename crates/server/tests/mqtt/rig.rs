@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use broker::{Admission, Embedded};
 use contract::{DeviceId, TopicKind, VersionTopic};
-use updraft_server::broker::{Doorkeeper, Embedded};
 use updraft_server::mqtt::{BrokerAddress, Handler, LinkState, Message, Mqtt, MqttOptions};
 
 pub(crate) fn id(text: &str) -> DeviceId {
@@ -57,7 +56,7 @@ impl Doors {
 }
 
 #[async_trait::async_trait]
-impl Doorkeeper for Doors {
+impl Admission for Doors {
     async fn admit(&self, user: &str, password: &[u8]) -> bool {
         let known = self.registered.lock().unwrap().iter().any(|device| device == user);
         known && password == format!("secret-{user}").as_bytes()
@@ -72,14 +71,14 @@ impl Doorkeeper for Doors {
 
 /// Keeps what it is given; fails as often as it is told to.
 #[derive(Default)]
-pub(crate) struct Desk {
+pub(crate) struct Recorder {
     pub(crate) seen: Mutex<Vec<Message>>,
     pub(crate) failures: AtomicI64,
     pub(crate) pause: Mutex<Duration>,
 }
 
 #[async_trait::async_trait]
-impl Handler for Desk {
+impl Handler for Recorder {
     async fn messages(&self, batch: &[Message]) -> anyhow::Result<()> {
         assert!(!batch.is_empty() && batch.len() <= 1000, "a batch of {}", batch.len());
         let pause = *self.pause.lock().unwrap();
@@ -90,7 +89,7 @@ impl Handler for Desk {
     }
 }
 
-impl Desk {
+impl Recorder {
     /// What was handled, as "kind device payload".
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |message: &Message| {
@@ -110,7 +109,7 @@ pub(crate) struct Site {
     pub(crate) doors: Arc<Doors>,
     pub(crate) broker: Embedded,
     pub(crate) mqtt: Mqtt,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) port: u16,
 }
 
@@ -121,12 +120,12 @@ impl Site {
 
     pub(crate) async fn with_version_topic(ids: &[&str], version: VersionTopic) -> Self {
         let doors = Doors::of(ids);
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let broker = Embedded::start(any, version.clone(), doors.clone()).await.unwrap();
-        let desk = Arc::new(Desk::default());
-        let mqtt = client_on(&broker, "server", version, desk.clone()).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let broker = Embedded::start(listener, version.clone(), doors.clone()).unwrap();
+        let recorder = Arc::new(Recorder::default());
+        let mqtt = client_on(&broker, "server", version, recorder.clone()).await;
         let port = broker.local_addr().port();
-        Self { doors, broker, mqtt, desk, port }
+        Self { doors, broker, mqtt, recorder, port }
     }
 
     pub(crate) fn device(&self, id: &str) -> Device {
@@ -138,17 +137,19 @@ impl Site {
     }
 }
 
-pub(crate) async fn client_on(broker: &Embedded, name: &str, version: VersionTopic, desk: Arc<Desk>) -> Mqtt {
+pub(crate) async fn client_on(
+    broker: &Embedded,
+    name: &str,
+    version: VersionTopic,
+    recorder: Arc<Recorder>,
+) -> Mqtt {
     let options = MqttOptions {
-        broker: BrokerAddress::Embedded {
-            address: broker.local_addr(),
-            credentials: broker.internal_credentials(),
-        },
+        broker: BrokerAddress::Embedded { address: broker.local_addr(), credentials: broker.credentials() },
         version_topic: version,
         client_id: name.to_owned(),
         persistent: true,
     };
-    let mqtt = Mqtt::start(&options, desk).unwrap();
+    let mqtt = Mqtt::start(&options, recorder).unwrap();
     up(&mqtt).await;
     mqtt
 }

@@ -1,6 +1,6 @@
 //! What `check update` decides.
 
-crate::table! {
+crate::entry::table! {
     /// The device never said what it runs.
     UNKNOWN_VERSION "unknown_version" "The device has not reported a version yet. It does when it connects.";
     /// An update is on its way. `to`

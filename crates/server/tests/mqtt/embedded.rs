@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use contract::{TopicKind, VersionTopic};
 use updraft_server::broker::Embedded;
 
-use crate::rig::{Desk, Device, Doors, Site, client_on, id, until};
+use crate::rig::{Admissions, Device, Recorder, Site, client_on, id, until};
 
 const VERSIONS: [[&str; 2]; 2] = [["-V", "mqttv311"], ["-V", "mqttv5"]];
 
@@ -19,7 +19,7 @@ async fn a_message_of_a_device_arrives_and_a_trigger_reaches_it_in_both_protocol
         listener.payload("http://127.0.0.1/firmware").await;
         device.publish("version", "1.2.0").await;
         let line = format!("Version {} 1.2.0", device.id);
-        until("the version", || site.desk.has(&line)).await;
+        until("the version", || site.recorder.has(&line)).await;
     }
     site.broker.stop().await;
 }
@@ -57,9 +57,9 @@ async fn nobody_is_let_in_without_the_right_password() {
         assert!(!anonymous.output().unwrap().status.success());
     }
     site.device("a").publish("version", "2.0.0").await;
-    until("the good one", || !site.desk.lines().is_empty()).await;
-    assert_eq!(site.desk.lines(), ["Version a 2.0.0"]);
-    assert_eq!(site.doors.count("nobody"), 0);
+    until("the good one", || !site.recorder.lines().is_empty()).await;
+    assert_eq!(site.recorder.lines(), ["Version a 2.0.0"]);
+    assert_eq!(site.admissions.count("nobody"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,9 +76,9 @@ async fn what_a_device_says_for_another_reaches_nobody() {
         }
     }
     site.device("b").publish("version", "1.0.0").await;
-    until("the good one", || !site.desk.lines().is_empty()).await;
+    until("the good one", || !site.recorder.lines().is_empty()).await;
     other.payload("1.0.0").await;
-    assert_eq!(site.desk.lines(), ["Version b 1.0.0"]);
+    assert_eq!(site.recorder.lines(), ["Version b 1.0.0"]);
     assert_eq!(other.messages().len(), 1);
     assert_eq!(site.mqtt.ignored(), 0);
 }
@@ -152,20 +152,20 @@ async fn a_last_will_on_anothers_topic_is_refused_and_an_own_one_is_delivered() 
         ];
         let mut listener = device.listen("devices/a/ota", &will).await;
         listener.kill();
-        until("the will", || site.desk.has("Presence a offline")).await;
-        site.desk.seen.lock().unwrap().clear();
+        until("the will", || site.recorder.has("Presence a offline")).await;
+        site.recorder.seen.lock().unwrap().clear();
     }
-    assert!(site.desk.lines().is_empty());
+    assert!(site.recorder.lines().is_empty());
     // Retained: a client that comes later hears it too.
-    let desk = std::sync::Arc::new(Desk::default());
-    let late = client_on(&site.broker, "late", VersionTopic::default(), desk.clone()).await;
-    until("the retained will", || desk.has("Presence a offline")).await;
-    assert!(desk.seen.lock().unwrap()[0].retained);
+    let recorder = std::sync::Arc::new(Recorder::default());
+    let late = client_on(&site.broker, "late", VersionTopic::default(), recorder.clone()).await;
+    until("the retained will", || recorder.has("Presence a offline")).await;
+    assert!(recorder.seen.lock().unwrap()[0].retained);
     // And once cleared, nobody does.
-    late.clear_retained(&id("a")).await.unwrap();
-    let desk = std::sync::Arc::new(Desk::default());
-    client_on(&site.broker, "later", VersionTopic::default(), desk.clone()).await;
-    assert!(desk.lines().is_empty());
+    late.publisher().clear_retained(&id("a")).await.unwrap();
+    let recorder = std::sync::Arc::new(Recorder::default());
+    client_on(&site.broker, "later", VersionTopic::default(), recorder.clone()).await;
+    assert!(recorder.lines().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +180,7 @@ async fn two_devices_with_the_same_client_id_both_stay_and_both_hear() {
         a.payload("one").await;
         b.payload("two").await;
         assert!(a.alive() && b.alive());
-        assert_eq!((site.doors.count("a"), site.doors.count("b")), (1, 1));
+        assert_eq!((site.admissions.count("a"), site.admissions.count("b")), (1, 1));
     }
     // And without any client id.
     let mut a = site.device("a").listen("devices/a/ota", &["-V", "mqttv5"]).await;
@@ -201,7 +201,7 @@ async fn nobody_takes_over_anothers_session() {
         options.extend_from_slice(expiry);
         let mut a = site.device("a").listen("devices/a/ota", &options).await;
         a.end();
-        until("a is gone", || site.doors.count("a") == 0).await;
+        until("a is gone", || site.admissions.count("a") == 0).await;
         site.send("a", "kept-for-a").await;
         let mut b = site.device("b").listen("devices/b/ota", &options).await;
         site.send("b", "for-b").await;
@@ -213,7 +213,7 @@ async fn nobody_takes_over_anothers_session() {
         assert!(b.alive());
         a.end();
         b.end();
-        until("both are gone", || site.doors.count("a") + site.doors.count("b") == 0).await;
+        until("both are gone", || site.admissions.count("a") + site.admissions.count("b") == 0).await;
     }
 }
 
@@ -221,15 +221,15 @@ async fn nobody_takes_over_anothers_session() {
 async fn a_device_counts_as_connected_while_one_of_its_connections_lives() {
     let site = Site::with(&["a"]).await;
     let mut one = site.device("a").listen("devices/a/ota", &["-i", "one"]).await;
-    assert_eq!(site.doors.count("a"), 1);
+    assert_eq!(site.admissions.count("a"), 1);
     let mut two = site.device("a").listen("devices/a/ota", &["-i", "two"]).await;
     one.kill();
     // The same client id takes the connection over, and the device was never away.
     let mut again = site.device("a").listen("devices/a/ota", &["-i", "two"]).await;
-    assert_eq!(site.doors.count("a"), 1);
+    assert_eq!(site.admissions.count("a"), 1);
     two.kill();
     again.end();
-    until("all are gone", || site.doors.count("a") == 0).await;
+    until("all are gone", || site.admissions.count("a") == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,16 +249,16 @@ async fn a_removed_device_is_thrown_out_and_its_queue_forgotten() {
     ];
     let mut old = site.device("a").listen("devices/a/ota", &options).await;
     old.end();
-    until("gone", || site.doors.count("a") == 0).await;
+    until("gone", || site.admissions.count("a") == 0).await;
     site.send("a", "old").await;
     let mut live = site.device("a").listen("devices/a/ota/control", &["-i", "live", "-V", "mqttv5"]).await;
-    site.doors.registered.lock().unwrap().clear();
+    site.admissions.registered.lock().unwrap().clear();
     site.broker.disconnect_device(&id("a")).await;
-    assert_eq!(site.doors.count("a"), 0);
+    assert_eq!(site.admissions.count("a"), 0);
     let refused = site.device("a").try_publish(&["-q", "1", "-t", "devices/a/version", "-m", "1.0.0"]).await;
     assert!(!refused.status.success());
     live.kill();
-    site.doors.registered.lock().unwrap().push("a".to_owned());
+    site.admissions.registered.lock().unwrap().push("a".to_owned());
     let mut again = site.device("a").listen("devices/a/ota", &options).await;
     site.send("a", "new").await;
     again.payload("new").await;
@@ -273,11 +273,11 @@ async fn events_are_not_retained_and_reports_are() {
         let output = site.device("a").try_publish(&["-r", "-q", "1", "-t", &topic, "-m", payload]).await;
         assert!(output.status.success());
     }
-    until("all three", || site.desk.lines().len() == 3).await;
-    let desk = std::sync::Arc::new(Desk::default());
-    client_on(&site.broker, "late", VersionTopic::default(), desk.clone()).await;
-    until("the retained ones", || desk.lines().len() >= 2).await;
-    let mut late = desk.lines();
+    until("all three", || site.recorder.lines().len() == 3).await;
+    let recorder = std::sync::Arc::new(Recorder::default());
+    client_on(&site.broker, "late", VersionTopic::default(), recorder.clone()).await;
+    until("the retained ones", || recorder.lines().len() >= 2).await;
+    let mut late = recorder.lines();
     late.sort();
     assert_eq!(late, ["Presence a online", "Version a 1.0.0"]);
 }
@@ -289,8 +289,8 @@ async fn a_fleet_may_have_its_own_version_topic() {
     for topic in ["plant/b/fw", "plant/a/fw"] {
         device.try_publish(&["-q", "1", "-t", topic, "-m", "1.0.0"]).await;
     }
-    until("the version", || !site.desk.lines().is_empty()).await;
-    assert_eq!(site.desk.lines(), ["Version a 1.0.0"]);
+    until("the version", || !site.recorder.lines().is_empty()).await;
+    assert_eq!(site.recorder.lines(), ["Version a 1.0.0"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,7 +302,7 @@ async fn stop_ends_every_connection_within_two_seconds() {
     site.mqtt.stop().await;
     site.broker.stop().await;
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    assert_eq!(site.doors.count("a"), 0);
+    assert_eq!(site.admissions.count("a"), 0);
     // The port is free again at once.
     std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap();
 }
@@ -311,7 +311,7 @@ async fn stop_ends_every_connection_within_two_seconds() {
 async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let started = Embedded::start(address, VersionTopic::default(), Doors::of(&[])).await;
+    let started = Embedded::start(address, VersionTopic::default(), Admissions::of(&[])).await;
     let sentence = started.err().expect("refused").to_string();
     for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
         assert!(sentence.contains(word), "{sentence}");
@@ -323,9 +323,9 @@ async fn a_trigger_expires_while_its_device_is_away() {
     let site = Site::with(&["a"]).await;
     let options = ["-V", "mqttv5", "-c", "-i", "esp32", "-x", "600"];
     site.device("a").listen("devices/a/ota", &options).await.end();
-    until("gone", || site.doors.count("a") == 0).await;
+    until("gone", || site.admissions.count("a") == 0).await;
     let short = Some(Duration::from_secs(1));
-    site.mqtt.publish(TopicKind::Trigger, &id("a"), b"short", short).await.unwrap();
+    site.mqtt.publisher().publish(TopicKind::Trigger, &id("a"), b"short", short).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let mut back = site.device("a").listen("devices/a/ota", &options).await;
     site.send("a", "fresh").await;

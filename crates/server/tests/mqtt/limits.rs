@@ -17,12 +17,12 @@ fn numbered(count: usize) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_20000_messages_arrives_whole_and_in_order() {
     let site = Site::with(&["a", "b"]).await;
-    *site.desk.pause.lock().unwrap() = Duration::from_millis(20);
+    *site.recorder.pause.lock().unwrap() = Duration::from_millis(20);
     for (device, qos) in [("a", "1"), ("b", "0")] {
-        site.desk.seen.lock().unwrap().clear();
+        site.recorder.seen.lock().unwrap().clear();
         site.device(device).publish_lines("ota/progress", qos, numbered(20_000)).await;
-        until("20,000 messages", || site.desk.seen.lock().unwrap().len() >= 20_000).await;
-        let lines = site.desk.lines();
+        until("20,000 messages", || site.recorder.seen.lock().unwrap().len() >= 20_000).await;
+        let lines = site.recorder.lines();
         assert_eq!(lines.len(), 20_000);
         for (n, line) in lines.iter().enumerate() {
             assert!(line.contains(&format!("\"done\":{n},")), "{n}: {line}");
@@ -33,10 +33,10 @@ async fn a_burst_of_20000_messages_arrives_whole_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_handler_loses_nothing_and_the_order_stays() {
     let site = Site::with(&["a"]).await;
-    site.desk.failures.store(3, std::sync::atomic::Ordering::SeqCst);
+    site.recorder.failures.store(3, std::sync::atomic::Ordering::SeqCst);
     site.device("a").publish_lines("ota/progress", "1", numbered(3000)).await;
-    until("3,000 messages", || site.desk.seen.lock().unwrap().len() >= 3000).await;
-    let lines = site.desk.lines();
+    until("3,000 messages", || site.recorder.seen.lock().unwrap().len() >= 3000).await;
+    let lines = site.recorder.lines();
     assert!(lines.iter().enumerate().all(|(n, line)| line.contains(&format!("\"done\":{n},"))));
 }
 
@@ -49,10 +49,10 @@ async fn a_packet_too_long_ends_its_connection_and_nothing_else() {
     let longer_than_the_contract = "y".repeat(5000);
     site.device("a").publish("ota/progress", &longer_than_the_contract).await;
     site.device("a").publish("version", "1.0.0").await;
-    until("the good one", || site.desk.lines().len() >= 2).await;
+    until("the good one", || site.recorder.lines().len() >= 2).await;
     // Nobody reads more of it, and it cannot be read so: that is told to whoever looks after the device.
     let cut = format!("Progress a {}", "y".repeat(4096));
-    assert_eq!(site.desk.lines(), [cut.as_str(), "Version a 1.0.0"]);
+    assert_eq!(site.recorder.lines(), [cut.as_str(), "Version a 1.0.0"]);
     assert_eq!(site.mqtt.ignored(), 0);
     site.send("b", "still-here").await;
     other.payload("still-here").await;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use contract::{DeviceId, TopicKind, VersionTopic};
 use updraft_server::broker::{Doorkeeper, Embedded};
-use updraft_server::mqtt::{BrokerAddress, Handler, LinkState, Message, Mqtt, MqttOptions};
+use updraft_server::mqtt::{BrokerAddress, Connection, Handler, LinkState, Message, Mqtt, MqttOptions};
 
 pub(crate) fn id(text: &str) -> DeviceId {
     text.parse().unwrap()
@@ -35,12 +35,12 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Lets in who is on the list with the password `secret-{id}`; counts who is there.
 #[derive(Default)]
-pub(crate) struct Doors {
+pub(crate) struct Admissions {
     pub(crate) registered: Mutex<Vec<String>>,
     pub(crate) connected: Mutex<BTreeMap<String, AtomicI64>>,
 }
 
-impl Doors {
+impl Admissions {
     pub(crate) fn of(ids: &[&str]) -> Arc<Self> {
         let registered = Mutex::new(ids.iter().map(ToString::to_string).collect());
         Arc::new(Self { registered, connected: Mutex::default() })
@@ -57,7 +57,7 @@ impl Doors {
 }
 
 #[async_trait::async_trait]
-impl Doorkeeper for Doors {
+impl Doorkeeper for Admissions {
     async fn admit(&self, user: &str, password: &[u8]) -> bool {
         let known = self.registered.lock().unwrap().iter().any(|device| device == user);
         known && password == format!("secret-{user}").as_bytes()
@@ -72,14 +72,14 @@ impl Doorkeeper for Doors {
 
 /// Keeps what it is given; fails as often as it is told to.
 #[derive(Default)]
-pub(crate) struct Desk {
+pub(crate) struct Recorder {
     pub(crate) seen: Mutex<Vec<Message>>,
     pub(crate) failures: AtomicI64,
     pub(crate) pause: Mutex<Duration>,
 }
 
 #[async_trait::async_trait]
-impl Handler for Desk {
+impl Handler for Recorder {
     async fn messages(&self, batch: &[Message]) -> anyhow::Result<()> {
         assert!(!batch.is_empty() && batch.len() <= 1000, "a batch of {}", batch.len());
         let pause = *self.pause.lock().unwrap();
@@ -90,7 +90,7 @@ impl Handler for Desk {
     }
 }
 
-impl Desk {
+impl Recorder {
     /// What was handled, as "kind device payload".
     pub(crate) fn lines(&self) -> Vec<String> {
         let line = |message: &Message| {
@@ -107,10 +107,10 @@ impl Desk {
 
 /// An embedded broker with the server's client on it.
 pub(crate) struct Site {
-    pub(crate) doors: Arc<Doors>,
+    pub(crate) admissions: Arc<Admissions>,
     pub(crate) broker: Embedded,
     pub(crate) mqtt: Mqtt,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) port: u16,
 }
 
@@ -120,13 +120,13 @@ impl Site {
     }
 
     pub(crate) async fn with_version_topic(ids: &[&str], version: VersionTopic) -> Self {
-        let doors = Doors::of(ids);
+        let admissions = Admissions::of(ids);
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let broker = Embedded::start(any, version.clone(), doors.clone()).await.unwrap();
-        let desk = Arc::new(Desk::default());
-        let mqtt = client_on(&broker, "server", version, desk.clone()).await;
+        let broker = Embedded::start(any, version.clone(), admissions.clone()).await.unwrap();
+        let recorder = Arc::new(Recorder::default());
+        let mqtt = client_on(&broker, "server", version, recorder.clone()).await;
         let port = broker.local_addr().port();
-        Self { doors, broker, mqtt, desk, port }
+        Self { admissions, broker, mqtt, recorder, port }
     }
 
     pub(crate) fn device(&self, id: &str) -> Device {
@@ -134,11 +134,20 @@ impl Site {
     }
 
     pub(crate) async fn send(&self, device: &str, payload: &str) {
-        self.mqtt.publish(TopicKind::Trigger, &id(device), payload.as_bytes(), None).await.unwrap();
+        self.mqtt
+            .publisher()
+            .publish(TopicKind::Trigger, &id(device), payload.as_bytes(), None)
+            .await
+            .unwrap();
     }
 }
 
-pub(crate) async fn client_on(broker: &Embedded, name: &str, version: VersionTopic, desk: Arc<Desk>) -> Mqtt {
+pub(crate) async fn client_on(
+    broker: &Embedded,
+    name: &str,
+    version: VersionTopic,
+    recorder: Arc<Recorder>,
+) -> Mqtt {
     let options = MqttOptions {
         broker: BrokerAddress::Embedded {
             address: broker.local_addr(),
@@ -148,9 +157,14 @@ pub(crate) async fn client_on(broker: &Embedded, name: &str, version: VersionTop
         client_id: name.to_owned(),
         persistent: true,
     };
-    let mqtt = Mqtt::start(&options, desk).unwrap();
+    let mqtt = receive(options, recorder);
     up(&mqtt).await;
     mqtt
+}
+
+/// A client of a broker, whose messages this handler takes.
+pub(crate) fn receive(options: MqttOptions, handler: Arc<Recorder>) -> Mqtt {
+    Connection::open(options).unwrap().receive(handler).unwrap()
 }
 
 pub(crate) async fn up(mqtt: &Mqtt) {

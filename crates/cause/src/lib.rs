@@ -3,28 +3,26 @@
 //! Whoever decides makes a cause from an [`Entry`] of one of the tables below. Whoever shows it asks for
 //! [`Cause::sentence`], which says what is the case and names no button and no flag; what to do about it is added by each
 //! surface (the command line names flags, the dashboard names buttons).
-#![no_std]
 
-extern crate alloc;
-
-use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use core::fmt::Display;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
 pub mod decision;
+pub mod publisher;
 mod template;
+pub mod update;
 mod value;
 
 pub use value::Value;
 
 /// Every table: a module of constants, one for each code.
-const TABLES: &[&[Entry]] = &[decision::ALL];
+const TABLES: &[&[Entry]] = &[decision::ALL, publisher::ALL, update::ALL];
 
 /// One code and its sentence. `{name}` in the sentence stands for the parameter of that name; a part in `[ ]` is left out
-/// where a parameter in it is missing or empty.
+/// where a parameter in it is missing or empty, and `[[` stands for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Stable; `snake_case`.
@@ -51,11 +49,14 @@ impl Entry {
 
 /// Why something happened: a code and what it speaks of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Cause {
     /// One of the tables' codes, or one that only a newer program knows.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub code: Cow<'static, str>,
     /// By name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Value>))]
     pub parameters: BTreeMap<Cow<'static, str>, Value>,
 }
 
@@ -70,7 +71,7 @@ impl Cause {
     /// The same with one parameter more, as it is displayed.
     #[must_use]
     pub fn naming(self, name: &'static str, value: impl Display) -> Self {
-        self.with(name, alloc::format!("{value}"))
+        self.with(name, format!("{value}"))
     }
 
     /// Whether it has this entry's code.
@@ -80,7 +81,7 @@ impl Cause {
 
     /// A parameter as text; empty if it is missing.
     pub fn text(&self, name: &str) -> String {
-        self.parameters.get(name).map(|value| alloc::format!("{value}")).unwrap_or_default()
+        self.parameters.get(name).map(|value| format!("{value}")).unwrap_or_default()
     }
 
     /// The sentence of its code: what is the case. `None` for a code that only a newer program knows.
@@ -96,7 +97,7 @@ impl Cause {
 }
 
 impl Display for Cause {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(&self.sentence())
     }
 }
@@ -112,8 +113,7 @@ pub(crate) use table;
 
 #[cfg(test)]
 mod tests {
-    use alloc::collections::BTreeSet;
-    use alloc::string::ToString;
+    use std::collections::BTreeSet;
 
     use super::*;
 

@@ -1,21 +1,25 @@
 //! Sentences with places for parameters.
 
-use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use core::fmt::Write;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use crate::Value;
 
 type Parameters = BTreeMap<Cow<'static, str>, Value>;
 
-/// Fills a sentence. A parameter that is missing outside of `[ ]` leaves its place empty. What a parameter holds is never
+/// Fills a sentence. `[[` stands for itself. A parameter that is missing outside of `[ ]` leaves its place empty. What a parameter holds is never
 /// read as a place itself.
 pub(crate) fn fill(sentence: &str, parameters: &Parameters) -> String {
     let mut text = String::new();
     let mut rest = sentence;
     while let Some((before, after)) = rest.split_once('[') {
         fill_plain(before, parameters, &mut text);
+        if let Some(behind) = after.strip_prefix('[') {
+            text.push_str("[[");
+            rest = behind;
+            continue;
+        }
         let (part, behind) = after.split_once(']').unwrap_or((after, ""));
         if places(part).all(|name| parameters.get(name).is_some_and(|value| !value.is_empty())) {
             fill_plain(part, parameters, &mut text);
@@ -45,7 +49,7 @@ fn places(part: &str) -> impl Iterator<Item = &str> {
 
 /// The names of a sentence's parameters; `None` if a bracket has no other half.
 #[cfg(test)]
-pub(crate) fn parameters(sentence: &str) -> Option<alloc::vec::Vec<&str>> {
+pub(crate) fn parameters(sentence: &str) -> Option<Vec<&str>> {
     let count = |byte: char| sentence.matches(byte).count();
     (count('{') == count('}') && count('[') == count(']')).then(|| places(sentence).collect())
 }
@@ -68,6 +72,12 @@ mod tests {
         );
         assert_eq!(filled(sentence, &[("version", "1.0.0"), ("why", "")]), "1.0.0 is blocked.");
         assert_eq!(filled(sentence, &[("version", "1.0.0")]), "1.0.0 is blocked.");
+    }
+
+    #[test]
+    fn doubled_brackets_stand_for_themselves() {
+        let sentence = "No [[trusted_publisher]] names {a}[ of {b}].";
+        assert_eq!(filled(sentence, &[("a", "x")]), "No [[trusted_publisher]] names x.");
     }
 
     #[test]

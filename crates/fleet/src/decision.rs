@@ -1,11 +1,10 @@
 //! Check update: exactly one of twelve answers for one device, first match wins.
 
-use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
-use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use cause::{Cause, decision as causes};
 use contract::{ChannelName, Sha256, Version};
 
 /// What is known of the device that asks.
@@ -59,14 +58,18 @@ pub enum Blocked {
     /// Versions and why; precedence decides, build metadata does not.
     Versions(BTreeMap<Version, Option<String>>),
     /// The file was read but is not a blocked list: everything is blocked.
-    Unreadable(String),
+    Unreadable(Cause),
 }
 
 impl Blocked {
-    fn reason(&self, version: &Version) -> Option<&str> {
+    /// Why the version is not offered, if it is not.
+    fn cause(&self, version: &Version) -> Option<Cause> {
         match self {
-            Self::Versions(versions) => versions.get(version).map(|reason| reason.as_deref().unwrap_or("")),
-            Self::Unreadable(why) => Some(why),
+            Self::Versions(versions) => {
+                let why = versions.get(version)?;
+                Some(causes::BLOCKED.naming("version", version).with("why", why.clone()))
+            }
+            Self::Unreadable(why) => Some(why.clone()),
         }
     }
 }
@@ -93,8 +96,8 @@ pub struct ChannelView {
 pub enum StoreView {
     /// It answered.
     Channel(ChannelView),
-    /// It did not, or what it holds contradicts itself; the sentence says which.
-    Unavailable(String),
+    /// It did not, or what it holds contradicts itself.
+    Unavailable(Cause),
 }
 
 /// The answer to a check update.
@@ -108,21 +111,15 @@ pub enum Decision {
         to: Version,
     },
     /// The store did not answer, or contradicts itself.
-    StoreUnavailable {
-        /// What happened.
-        why: String,
-    },
+    StoreUnavailable(Cause),
     /// The channel points to nothing that this device may have.
-    NoRelease {
-        /// What is missing.
-        why: String,
-    },
+    NoRelease(Cause),
     /// The version, or every version, is blocked.
     Blocked {
         /// The version that would have been offered.
         version: Version,
-        /// Why.
-        why: String,
+        /// Whether it is this version, or the list cannot be read.
+        cause: Cause,
     },
     /// The device runs what the channel points to.
     UpToDate {
@@ -174,8 +171,8 @@ impl Decision {
         match self {
             Self::UnknownVersion => "unknown_version",
             Self::InProgress { .. } => "in_progress",
-            Self::StoreUnavailable { .. } => "store_unavailable",
-            Self::NoRelease { .. } => "no_release",
+            Self::StoreUnavailable(_) => "store_unavailable",
+            Self::NoRelease(_) => "no_release",
             Self::Blocked { .. } => "blocked",
             Self::UpToDate { .. } => "up_to_date",
             Self::NewerThanChannel { .. } => "newer_than_channel",
@@ -190,7 +187,7 @@ impl Decision {
     /// The version it is about, if any.
     pub fn version(&self) -> Option<&Version> {
         match self {
-            Self::UnknownVersion | Self::StoreUnavailable { .. } | Self::NoRelease { .. } => None,
+            Self::UnknownVersion | Self::StoreUnavailable(_) | Self::NoRelease(_) => None,
             Self::InProgress { to: version }
             | Self::Blocked { version, .. }
             | Self::UpToDate { version }
@@ -203,33 +200,29 @@ impl Decision {
         }
     }
 
-    /// One sentence for a person.
-    pub fn sentence(&self) -> String {
+    /// Why it is so, with what it speaks of.
+    pub fn cause(&self) -> Cause {
         match self {
-            Self::UnknownVersion => {
-                "The device has not reported a version yet. It does when it connects.".to_owned()
+            Self::UnknownVersion => causes::UNKNOWN_VERSION.cause(),
+            Self::InProgress { to } => causes::IN_PROGRESS.naming("to", to),
+            Self::StoreUnavailable(cause) | Self::NoRelease(cause) | Self::Blocked { cause, .. } => {
+                cause.clone()
             }
-            Self::InProgress { to } => format!("An update to {to} is already on its way."),
-            Self::StoreUnavailable { why } | Self::NoRelease { why } => why.clone(),
-            Self::Blocked { version, why } if why.is_empty() => format!("{version} is blocked."),
-            Self::Blocked { version, why } => format!("{version} is blocked: {why}"),
-            Self::UpToDate { version } => format!("The device already runs {version}."),
+            Self::UpToDate { version } => causes::UP_TO_DATE.naming("version", version),
             Self::NewerThanChannel { running, version } => {
-                format!("The device runs {running}, which is newer than {version}.")
+                causes::NEWER_THAN_CHANNEL.naming("running", running).naming("version", version)
             }
             Self::WrongChip { version, image, device } => {
-                format!("{version} is built for {image}, and the device is an {device}.")
+                let cause = causes::WRONG_CHIP.naming("version", version);
+                cause.with("image", image.as_str()).with("device", device.as_str())
             }
-            Self::TooLarge { version, size, slot_bytes } => {
-                format!("{version} has {size} bytes, and the device's smallest slot has {slot_bytes}.")
-            }
-            Self::Quarantined { version } => {
-                format!("{version} failed twice on this device. Clear its quarantine to try again.")
-            }
-            Self::Offline { version } => {
-                format!("The device is offline, so the trigger for {version} was not sent.")
-            }
-            Self::Offered(artifact) => format!("{} was offered to the device.", artifact.version),
+            Self::TooLarge { version, size, slot_bytes } => causes::TOO_LARGE
+                .naming("version", version)
+                .with("size", *size)
+                .with("slot_bytes", *slot_bytes),
+            Self::Quarantined { version } => causes::QUARANTINED.naming("version", version),
+            Self::Offline { version } => causes::OFFLINE.naming("version", version),
+            Self::Offered(artifact) => causes::OFFERED.naming("version", &artifact.version),
         }
     }
 }
@@ -244,27 +237,27 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
     }
     let view = match store {
         StoreView::Channel(view) => view,
-        StoreView::Unavailable(why) => return Decision::StoreUnavailable { why: why.clone() },
+        StoreView::Unavailable(why) => return Decision::StoreUnavailable(why.clone()),
     };
     let Some(target) = &view.target else {
-        return Decision::NoRelease { why: format!("Nothing has been promoted to {} yet.", view.channel) };
+        return Decision::NoRelease(causes::NOT_PROMOTED.naming("channel", &view.channel));
     };
     if let Blocked::Unreadable(why) = &view.blocked {
-        return Decision::Blocked { version: target.version.clone(), why: why.clone() };
+        return Decision::Blocked { version: target.version.clone(), cause: why.clone() };
     }
     if target.version == *running {
         return Decision::UpToDate { version: target.version.clone() };
     }
     // Whoever runs a blocked version is to leave it, downwards too.
-    if target.version < *running && view.blocked.reason(running).is_none() {
+    if target.version < *running && view.blocked.cause(running).is_none() {
         return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
     }
-    if let Some(why) = view.blocked.reason(&target.version) {
-        return Decision::Blocked { version: target.version.clone(), why: why.to_owned() };
+    if let Some(cause) = view.blocked.cause(&target.version) {
+        return Decision::Blocked { version: target.version.clone(), cause };
     }
     match direct_or_intermediate(device, running, target, view) {
         Ok(artifact) => offer(device, artifact),
-        Err(why) => Decision::NoRelease { why },
+        Err(why) => Decision::NoRelease(why),
     }
 }
 
@@ -274,7 +267,7 @@ fn direct_or_intermediate<'a>(
     running: &Version,
     target: &'a Artifact,
     view: &'a ChannelView,
-) -> Result<&'a Artifact, String> {
+) -> Result<&'a Artifact, Cause> {
     let reachable = |artifact: &Artifact| artifact.requires.as_ref().is_none_or(|lowest| lowest <= running);
     if reachable(target) {
         return Ok(target);
@@ -283,14 +276,13 @@ fn direct_or_intermediate<'a>(
         .iter()
         .filter(|step| step.version > *running && step.version < target.version)
         .filter(|step| !step.version.is_prerelease() || target.version.is_prerelease())
-        .filter(|step| reachable(step) && view.blocked.reason(&step.version).is_none())
+        .filter(|step| reachable(step) && view.blocked.cause(&step.version).is_none())
         .filter(|step| misfit(device, step).is_none())
         .max_by(|a, b| a.version.cmp(&b.version))
-        .ok_or_else(|| format!(
-                "{} can only be reached from {} on, the device runs {running}, and no release between them is allowed.",
-                target.version,
-                target.requires.as_ref().map_or("", Version::as_str),
-            ))
+        .ok_or_else(|| {
+            let cause = causes::NO_STEP_BETWEEN.naming("version", &target.version).naming("running", running);
+            cause.with("requires", target.requires.as_ref().map(Version::as_str))
+        })
 }
 
 fn offer(device: &DeviceView, artifact: &Artifact) -> Decision {

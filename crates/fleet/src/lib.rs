@@ -12,4 +12,4 @@ mod update;
 
 pub use decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, Reach, StoreView, decide};
 pub use fault::is_image_at_fault;
-pub use update::{Change, Event, ReportView, UpdateState, UpdateView, apply};
+pub use update::{Change, Event, ReportView, UpdateState, UpdateView, Why, apply};

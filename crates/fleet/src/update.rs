@@ -3,9 +3,9 @@
 //! What a device reports as running is always the truth, so three of the ends can be revised by it.
 
 use alloc::borrow::ToOwned;
-use alloc::format;
 use alloc::string::String;
 
+use cause::{Cause, update as causes};
 use contract::{Code, LastOutcome, Outcome, Phase, Reason, Status, Version};
 use serde::{Deserialize, Serialize};
 
@@ -117,8 +117,17 @@ pub enum Event {
 pub struct Change {
     /// The new state.
     pub state: UpdateState,
-    /// Why, in words; empty where the state says it all.
-    pub reason: String,
+    /// Why; `None` where the state says it all.
+    pub why: Option<Why>,
+}
+
+/// Why an update ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The server found it out.
+    Cause(Cause),
+    /// The device's own words, with its code at the end where it gave one.
+    Device(String),
 }
 
 /// Applies one event to the device's newest update; `None` changes nothing. Applying it twice is as applying it once.
@@ -140,7 +149,7 @@ pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
         // It restarted into something; what that is, its report tells.
         Event::Status(_) if in_flight => to(UpdateState::Restarting),
         Event::Report(report) => return reported(update, report),
-        Event::Silence if in_flight => because(UpdateState::TimedOut, silence(update.state)),
+        Event::Silence if in_flight => because(UpdateState::TimedOut, Why::Cause(silence(update.state))),
         Event::Cancel if in_flight => to(UpdateState::Cancelled),
         Event::Progress(_) | Event::PlainStatus(_) | Event::Status(_) | Event::Silence | Event::Cancel => {
             return None;
@@ -177,7 +186,8 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
     fallen_back(update, report).or_else(|| {
         let back_again = update.from.as_ref() == Some(&report.version);
         back_again
-            .then(|| because(UpdateState::RolledBack, format!("the device reports {} again", report.version)))
+            .then(|| Why::Cause(causes::OLD_VERSION_AGAIN.naming("version", &report.version)))
+            .map(|why| because(UpdateState::RolledBack, why))
     })
 }
 
@@ -187,7 +197,7 @@ fn fallen_back(update: &UpdateView, report: &ReportView) -> Option<Change> {
     let news = report.news.as_ref()?;
     let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
     let given_up = news.result == Outcome::Failed && news.to.as_ref() == Some(&update.to) && has_run(reason);
-    given_up.then(|| because(UpdateState::RolledBack, reason.to_owned()))
+    given_up.then(|| because(UpdateState::RolledBack, Why::Device(reason.to_owned())))
 }
 
 /// Only a confirmed image has a crash loop: one that is told before the restart is of the image that ran until then, and
@@ -209,24 +219,25 @@ fn failed(state: UpdateState, reason: &str) -> Change {
     let restarted = state == UpdateState::Restarting && verdict_of(reason).is_none();
     let rolled_back = restarted || has_run(reason);
     let state = if rolled_back { UpdateState::RolledBack } else { UpdateState::Failed };
-    because(state, if reason.is_empty() { "the device gave no reason".to_owned() } else { reason.to_owned() })
+    let unsaid = || Why::Cause(causes::NO_REASON.cause());
+    because(state, if reason.is_empty() { unsaid() } else { Why::Device(reason.to_owned()) })
 }
 
-fn silence(state: UpdateState) -> String {
-    let doing = match state {
-        UpdateState::Downloading => "during the download",
-        UpdateState::Restarting => "after the restart",
-        _ => "after the trigger was sent",
-    };
-    format!("nothing was heard of the device {doing}")
+fn silence(state: UpdateState) -> Cause {
+    match state {
+        UpdateState::Downloading => causes::SILENT_IN_DOWNLOAD,
+        UpdateState::Restarting => causes::SILENT_AFTER_RESTART,
+        _ => causes::SILENT_AFTER_TRIGGER,
+    }
+    .cause()
 }
 
 fn to(state: UpdateState) -> Change {
-    Change { state, reason: String::new() }
+    Change { state, why: None }
 }
 
-fn because(state: UpdateState, reason: String) -> Change {
-    Change { state, reason }
+fn because(state: UpdateState, why: Why) -> Change {
+    Change { state, why: Some(why) }
 }
 
 fn changed(update: &UpdateView, change: Change) -> Option<Change> {

@@ -1,5 +1,6 @@
 //! For whom a statement was made, and when it holds.
 
+use cause::publisher as causes;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -46,51 +47,38 @@ impl Claims {
         if audiences.iter().any(|audience| audience == server) {
             return Ok(());
         }
-        let said = match audiences.first() {
-            Some(first) => format!("is for the audience (aud) {}", shown(first)),
-            None => "names no audience (aud)".to_owned(),
+        let cause = match audiences.first() {
+            Some(first) => causes::OTHER_AUDIENCE.with("audience", shown(first)),
+            None => causes::NO_AUDIENCE.cause(),
         };
-        Err(Refusal::Unproven(format!(
-            "The token {said}, and this server takes tokens for {server} only: give that address as --server. It is the \
-             server's http.public_url."
-        )))
+        Err(Refusal::Unproven(cause.with("server", server)))
     }
 
     /// Whether it holds now.
     pub fn hold_at(&self, now: DateTime<Utc>) -> Result<(), Refusal> {
         let at = now.timestamp();
-        let refuse = |why: String| Err(Refusal::Unproven(why));
+        let refuse = |cause| Err(Refusal::Unproven(cause));
         let Some(end) = seconds(self.exp.as_ref()) else {
-            return refuse("The token has no time of expiry (exp).".to_owned());
+            return refuse(causes::NO_EXPIRY.cause());
         };
         let Some(issued) = seconds(self.iat.as_ref()) else {
-            return refuse("The token does not say when it was issued (iat).".to_owned());
+            return refuse(causes::NO_ISSUE_TIME.cause());
         };
-        let clock = |s| format!("{}, and it is {} here", time(s), time(at));
+        let clock = |entry: cause::Entry, s| entry.with("at", time(s)).with("now", time(at));
         if end.saturating_add(LEEWAY_S) <= at {
-            return refuse(format!(
-                "The token has expired: it ended (exp) at {}. Ask the CI system for a new one.",
-                clock(end)
-            ));
+            return refuse(clock(causes::TOKEN_EXPIRED, end));
         }
         let begins = if self.nbf.is_some() { seconds(self.nbf.as_ref()) } else { Some(issued) };
         let Some(begins) = begins else {
-            return refuse("The token's begin (nbf) cannot be read.".to_owned());
+            return refuse(causes::BEGIN_UNREADABLE.cause());
         };
         let begins = begins.max(issued);
         if begins.saturating_sub(LEEWAY_S) > at {
-            return refuse(format!(
-                "The token is not yet valid: it begins (nbf, iat) at {}. One of the two clocks is wrong.",
-                clock(begins)
-            ));
+            return refuse(clock(causes::NOT_YET_VALID, begins));
         }
         if issued.saturating_add(AGE_MAX_S + LEEWAY_S) <= at {
-            return refuse(format!(
-                "The token is too old: it was issued (iat) at {}, and at most {} minutes are taken. Ask the CI system for \
-                 a new one.",
-                clock(issued),
-                AGE_MAX_S / 60
-            ));
+            let minutes = AGE_MAX_S.unsigned_abs() / 60;
+            return refuse(clock(causes::TOKEN_TOO_OLD, issued).with("minutes", minutes));
         }
         Ok(())
     }

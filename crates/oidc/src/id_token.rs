@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cause::publisher as causes;
 use serde::Deserialize;
 
 use crate::{Algorithm, Claims, Key, Refusal, shown};
@@ -33,23 +34,21 @@ impl<'a> IdToken<'a> {
     /// Takes a token apart.
     pub fn read(token: &'a str) -> Result<Self, Refusal> {
         if token.len() > TOKEN_MAX_BYTES {
-            let sentence =
-                format!("The token has {} bytes, and at most {TOKEN_MAX_BYTES} are read.", token.len());
-            return Err(Refusal::Unproven(sentence));
+            let cause = causes::TOKEN_TOO_LONG.with("size", token.len()).with("most", TOKEN_MAX_BYTES);
+            return Err(Refusal::Unproven(cause));
         }
         let parts = token.rsplit_once('.').and_then(|(signed, signature)| {
             let (header, claims) = signed.split_once('.')?;
             (!claims.contains('.')).then_some((signed, header, claims, signature))
         });
-        let (signed, header, claims, signature) =
-            parts.ok_or_else(|| malformed("it does not have three parts with dots between"))?;
+        let (signed, header, claims, signature) = parts.ok_or_else(|| malformed(causes::TOKEN_PARTS))?;
         let header = decode(header).and_then(|bytes| serde_json::from_slice::<Header>(&bytes).ok());
-        let header = header.ok_or_else(|| malformed("its header cannot be read"))?;
+        let header = header.ok_or_else(|| malformed(causes::TOKEN_HEADER))?;
         let algorithm = algorithm(&header)?;
-        let key_id = header.kid.ok_or_else(|| malformed("its header names no key (kid)"))?;
+        let key_id = header.kid.ok_or_else(|| malformed(causes::TOKEN_WITHOUT_KEY))?;
         let claims = decode(claims).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let claims = claims.ok_or_else(|| malformed("its claims cannot be read"))?;
-        let signature = decode(signature).ok_or_else(|| malformed("its signature cannot be read"))?;
+        let claims = claims.ok_or_else(|| malformed(causes::TOKEN_CLAIMS))?;
+        let signature = decode(signature).ok_or_else(|| malformed(causes::TOKEN_SIGNATURE))?;
         Ok(Self { signed, claims, algorithm, key_id, signature })
     }
 
@@ -78,34 +77,25 @@ impl<'a> IdToken<'a> {
         if key.has_signed(self.algorithm, self.signed.as_bytes(), &self.signature) {
             return Ok(self.claims);
         }
-        Err(Refusal::Unproven(format!(
-            "The token's signature is wrong: it was not made with the key {} of {}, or the token was changed afterwards.",
-            shown(&self.key_id),
-            shown(self.issuer())
-        )))
+        let cause = causes::WRONG_SIGNATURE.with("key", shown(&self.key_id));
+        Err(Refusal::Unproven(cause.with("issuer", shown(self.issuer()))))
     }
 }
 
 fn algorithm(header: &Header) -> Result<Algorithm, Refusal> {
     if header.crit.is_some() {
-        return Err(malformed("its header demands an extension (crit), and none is known here"));
+        return Err(malformed(causes::TOKEN_CRITICAL));
     }
     match header.alg.as_str() {
         "RS256" => Ok(Algorithm::Rs256),
         "ES256" => Ok(Algorithm::Es256),
-        none if none.eq_ignore_ascii_case("none") => Err(Refusal::Unproven(
-            "The token is unsigned (alg is none), and only what the issuer signed with RS256 or ES256 is taken."
-                .to_owned(),
-        )),
-        other => Err(Refusal::Unproven(format!(
-            "The token is signed with {}, and only RS256 and ES256 are taken.",
-            shown(other)
-        ))),
+        none if none.eq_ignore_ascii_case("none") => Err(Refusal::Unproven(causes::TOKEN_UNSIGNED.cause())),
+        other => Err(Refusal::Unproven(causes::TOKEN_ALGORITHM.with("algorithm", shown(other)))),
     }
 }
 
-fn malformed(why: &str) -> Refusal {
-    Refusal::Unproven(format!("This is not an OIDC token: {why}."))
+fn malformed(entry: cause::Entry) -> Refusal {
+    Refusal::Unproven(entry.cause())
 }
 
 /// Strict: no padding, no foreign letters, no bits left over.

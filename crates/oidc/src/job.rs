@@ -1,5 +1,6 @@
 //! The job that a statement is about, and whether that is enough for one of the configuration's entries.
 
+use cause::publisher as causes;
 use contract::ProductName;
 use serde::{Deserialize, Serialize};
 
@@ -82,10 +83,8 @@ impl Job {
         };
         let named: Vec<_> = publishers.iter().filter(same).collect();
         if named.is_empty() {
-            return Err(Refusal::Untrusted(format!(
-                "The token is of a job in the repository {}, which no [[trusted_publisher]] of this server names.",
-                shown(repository)
-            )));
+            let cause = causes::UNKNOWN_REPOSITORY.with("repository", shown(repository));
+            return Err(Refusal::Untrusted(cause));
         }
         let (fit, misfits): (Vec<_>, Vec<_>) = named
             .into_iter()
@@ -95,16 +94,13 @@ impl Job {
             let mut reasons: Vec<String> = misfits.into_iter().filter_map(|(_, misfit)| misfit).collect();
             reasons.dedup();
             reasons.truncate(5);
-            return Err(Refusal::Untrusted(format!(
-                "{} may not publish with this job: {}.",
-                shown(repository),
-                reasons.join("; ")
-            )));
+            let cause = causes::JOB_NOT_TRUSTED.with("repository", shown(repository));
+            return Err(Refusal::Untrusted(cause.with("reasons", reasons.join("; "))));
         }
         Ok(fit.into_iter().map(|(entry, _)| entry).collect())
     }
 
-    /// Which of the entries' products is meant.
+    /// The one of the entries' products that is asked for.
     fn product<'a>(
         &self,
         fit: &[&'a TrustedPublisher],
@@ -113,20 +109,16 @@ impl Job {
         let mut products: Vec<&ProductName> = fit.iter().map(|entry| &entry.product).collect();
         products.sort_unstable();
         products.dedup();
-        let listed = || products.iter().map(|product| product.as_str()).collect::<Vec<_>>().join(", ");
-        let repository = shown(self.repository());
+        let listed = |entry: cause::Entry| {
+            let products: Vec<String> = products.iter().map(ToString::to_string).collect();
+            entry.with("repository", shown(self.repository())).with("products", products)
+        };
         match (asked, products.as_slice()) {
             (Some(asked), all) => all.iter().find(|product| **product == asked).copied().ok_or_else(|| {
-                Refusal::Untrusted(format!(
-                    "{repository} is trusted with {}, and not with {asked}.",
-                    listed()
-                ))
+                Refusal::Untrusted(listed(causes::PRODUCT_NOT_TRUSTED).naming("asked", asked))
             }),
             (None, [only]) => Ok(only),
-            (None, _) => Err(Refusal::Ambiguous(format!(
-                "{repository} is trusted with several products: say which of {} is meant (\"product\").",
-                listed()
-            ))),
+            (None, _) => Err(Refusal::Ambiguous(listed(causes::PRODUCT_NOT_NAMED))),
         }
     }
 

@@ -4,6 +4,8 @@
 //! Pure: it asks nobody and keeps nothing, so the time and the keys are values, and all of it can be fuzzed. Claims
 //! come out of [`IdToken::verify`] only: there is no way to the scope of a statement that nobody signed.
 
+use cause::Cause;
+
 mod claims;
 mod id_token;
 mod issuer;
@@ -25,13 +27,13 @@ pub use shown::shown;
 pub enum Refusal {
     /// It proves nothing: malformed, not signed as it must be, for somebody else, or not valid now.
     #[error("{0}")]
-    Unproven(String),
+    Unproven(Cause),
     /// It is true, and who it is about is not trusted with this.
     #[error("{0}")]
-    Untrusted(String),
+    Untrusted(Cause),
     /// It is good for several products, and none was named.
     #[error("{0}")]
-    Ambiguous(String),
+    Ambiguous(Cause),
 }
 
 #[cfg(test)]

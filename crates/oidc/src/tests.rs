@@ -226,7 +226,7 @@ fn what_is_no_signed_token_is_refused_with_its_own_sentence() {
         ("a.b".to_owned(), "three parts"),
         ("a.b.c.d".to_owned(), "three parts"),
         ("e30.e30.".to_owned(), "header cannot be read"),
-        ("x".repeat(TOKEN_MAX_BYTES + 1), "at most 16384 are read"),
+        ("x".repeat(TOKEN_MAX_BYTES + 1), "at most 16,384 are read"),
         (token(json!({"alg": "none", "kid": "k"})), "unsigned"),
         (token(json!({"alg": "NoNe", "kid": "k"})), "unsigned"),
         (token(json!({"alg": "HS256", "kid": "k"})), "\"HS256\", and only RS256 and ES256"),

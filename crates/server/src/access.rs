@@ -13,12 +13,11 @@ mod sessions;
 mod source;
 mod tokens;
 
-pub use crate::db::role::Role;
 pub use actor::Actor;
+pub use api::Role;
 pub(crate) use limiter::{LoginLimiter, RateLimiter, TooMany};
 pub(crate) use publishers::{Admission, Publishers};
 pub(crate) use secret::{digest, is_equal, random_password, random_secret};
 pub use service::Access;
 pub use sessions::{FIRST_USER, FirstLogin};
 pub(crate) use source::source;
-pub use tokens::TokenInfo;

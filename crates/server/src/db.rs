@@ -12,7 +12,6 @@ pub(crate) mod device_list;
 mod device_write;
 pub(crate) mod meta;
 mod open;
-pub(crate) mod role;
 mod schema;
 #[cfg(test)]
 mod tests;

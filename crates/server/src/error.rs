@@ -4,7 +4,7 @@ use oidc::Refusal;
 use sea_orm::DbErr;
 use store::StoreError;
 
-use crate::model::Judgement;
+use api::Judgement;
 
 /// Why something was not done. The sentence is for the person who asked.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +80,9 @@ impl From<StoreError> for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unproven(why) => Self::Unproven(why),
-            Refusal::Untrusted(why) => Self::Forbidden(why),
-            Refusal::Ambiguous(why) => Self::Invalid(why),
+            Refusal::Unproven(why) => Self::Unproven(why.sentence()),
+            Refusal::Untrusted(why) => Self::Forbidden(why.sentence()),
+            Refusal::Ambiguous(why) => Self::Invalid(why.sentence()),
         }
     }
 }

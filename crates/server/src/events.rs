@@ -3,7 +3,7 @@
 use contract::{DeviceId, ProductName};
 use tokio::sync::broadcast;
 
-use crate::model::Event;
+use api::Event;
 
 /// At most so many wait for a slow watcher; it hears that it missed some, and shows everything again.
 const CAPACITY: usize = 1024;

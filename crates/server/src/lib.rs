@@ -1,7 +1,6 @@
 //! The Updraft server: it decides who may have which firmware, tells devices over MQTT, and shows what happened.
 
 pub mod access;
-pub mod broker;
 mod clock;
 pub mod config;
 mod db;
@@ -10,7 +9,6 @@ pub mod error;
 pub mod events;
 pub mod health;
 mod listen;
-pub mod model;
 pub mod mqtt;
 pub mod releases;
 pub mod run;

@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+pub(crate) const HTTP: Listener =
+    Listener { who: "the server", key: "http.listen", variable: "UPDRAFT_HTTP__LISTEN=127.0.0.1:8081" };
+pub(crate) const MQTT: Listener =
+    Listener { who: "the MQTT broker", key: "mqtt.listen", variable: "UPDRAFT_MQTT__LISTEN=127.0.0.1:1884" };
+
 /// Whose address it is, and how to choose another.
 pub(crate) struct Listener {
     /// "the server", "the MQTT broker".
-    pub(crate) who: &'static str,
+    who: &'static str,
     /// The configuration's key.
-    pub(crate) key: &'static str,
+    key: &'static str,
     /// The same as a variable of the environment, with an example.
-    pub(crate) variable: &'static str,
+    variable: &'static str,
 }
 
 impl Listener {
@@ -33,5 +38,20 @@ impl Listener {
                 self.variable
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let sentence = MQTT.bind(address).await.expect_err("refused").to_string();
+        for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
+            assert!(sentence.contains(word), "{sentence}");
+        }
     }
 }

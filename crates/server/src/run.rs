@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use broker::Embedded;
 use store::Store;
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
@@ -15,12 +16,11 @@ use url::Url;
 mod keys;
 
 use crate::access::{Access, FirstLogin};
-use crate::broker::Embedded;
 use crate::config::{BrokerConfig, Config, MqttConfig};
 use crate::db::Db;
 use crate::devices::{Broker, Presence};
 use crate::events::Events;
-use crate::listen::Listener;
+use crate::listen;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
 use crate::tick;
@@ -32,9 +32,6 @@ pub const LOGIN_LINK_LIFETIME: Duration = Duration::from_mins(15);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Of that, for requests that are being answered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-
-const LISTENER: Listener =
-    Listener { who: "the server", key: "http.listen", variable: "UPDRAFT_HTTP__LISTEN=127.0.0.1:8081" };
 
 /// What is chosen at the start and not in the configuration.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,7 +62,7 @@ pub struct Running {
 pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = LISTENER.bind(config.http.listen).await?;
+    let listener = listen::HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
     // First, as opening brings the tables up to date: not beneath a server that runs.
@@ -223,9 +220,9 @@ async fn start_broker(
     match &settings.url {
         BrokerConfig::Embedded => {
             let version_topic = settings.version_topic.clone();
-            let embedded =
-                Embedded::start(settings.listen, version_topic, Arc::new(presence.clone())).await?;
-            let (address, credentials) = (embedded.local_addr(), embedded.internal_credentials());
+            let listener = listen::MQTT.bind(settings.listen).await?;
+            let embedded = Embedded::start(listener, version_topic, Arc::new(presence.clone()))?;
+            let (address, credentials) = (embedded.local_addr(), embedded.credentials());
             Ok((Some(embedded), BrokerAddress::Embedded { address, credentials }))
         }
         BrokerConfig::External(url) => {

@@ -22,6 +22,6 @@ mod source;
 mod state;
 mod upload;
 
-pub use limits::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
+pub use ::api::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
 pub(crate) use router::router;
 pub(crate) use state::Web;

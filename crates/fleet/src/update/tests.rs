@@ -1,5 +1,7 @@
 extern crate std;
 use UpdateState::*;
+use alloc::format;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -100,7 +102,7 @@ fn news_of_a_failure_ends_the_update_that_it_is_about() {
 fn a_failure_keeps_its_reason_and_says_whether_the_new_image_ran() {
     let failed = Event::PlainStatus(status("FAILED checksum does not match"));
     let change = apply(&update(Downloading), &failed).expect("changes");
-    assert_eq!((change.state, change.reason.as_str()), (Failed, "checksum does not match"));
+    assert_eq!(change, because(Failed, Why::Device("checksum does not match".to_owned())));
     assert_eq!(after(Restarting, &failed), RolledBack);
     let told = Event::Status(status("FAILED rolled back: the image crashed"));
     assert_eq!(after(Offered, &told), RolledBack);
@@ -117,7 +119,8 @@ fn a_code_says_whether_the_new_image_ran_whatever_state_and_words_say() {
     ] {
         for state in [Offered, Downloading, Restarting] {
             let change = apply(&update(state), &Event::Status(status(text))).expect("changes");
-            assert_eq!((change.state, &*format!("FAILED {}", change.reason)), (end, text), "{state:?}");
+            let words = text.trim_start_matches("FAILED ").to_owned();
+            assert_eq!(change, because(end, Why::Device(words)), "{state:?}");
         }
     }
     assert_eq!(after(Restarting, &Event::Status(status("FAILED odd [gremlins]"))), RolledBack);
@@ -135,7 +138,7 @@ fn a_crash_loop_takes_success_back_with_its_reason() {
     for running in ["1.0.0", "0.9.0"] {
         let event = fallen_to(running, Some("1.1.0"), words, false);
         let change = apply(&update(Succeeded), &event).expect("changes");
-        assert_eq!((change.state, change.reason.as_str()), (RolledBack, words), "it runs {running} now");
+        assert_eq!(change, because(RolledBack, Why::Device(words.to_owned())), "it runs {running} now");
         assert_eq!(apply(&update(RolledBack), &event), None, "told at the next connect");
     }
 }
@@ -164,6 +167,23 @@ fn success_is_not_taken_back_by_what_is_kept_or_is_of_another_version_or_never_r
     ] {
         assert_eq!(after(Succeeded, &event), Succeeded, "{event:?}");
     }
+}
+
+#[test]
+fn what_the_server_finds_out_has_a_code() {
+    for (state, event, code) in [
+        (Offered, Event::Silence, "silent_after_trigger"),
+        (Downloading, Event::Silence, "silent_in_download"),
+        (Restarting, Event::Silence, "silent_after_restart"),
+        (Succeeded, report("1.0.0", None), "old_version_again"),
+        (Downloading, Event::PlainStatus(status("FAILED")), "no_reason"),
+    ] {
+        let Some(Why::Cause(cause)) = apply(&update(state), &event).and_then(|change| change.why) else {
+            panic!("{state:?} has no cause after {event:?}");
+        };
+        assert_eq!(cause.code, code);
+    }
+    assert_eq!(apply(&update(Offered), &Event::Cancel).expect("changes").why, None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use oidc::Scope;
 
-use crate::db::role::Role;
+use api::Role;
 
 /// Who asks: the name for the log, and what they may do.
 #[derive(Debug, Clone)]

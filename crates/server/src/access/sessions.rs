@@ -6,9 +6,9 @@ use super::password;
 use super::secret::{digest, later, random_secret};
 use super::service::Access;
 use crate::clock::now_ms;
-use crate::db::role::Role;
 use crate::db::token::{NewToken, TokenKind};
 use crate::error::Error;
+use api::Role;
 
 /// The user that the first start makes.
 pub const FIRST_USER: &str = "admin";

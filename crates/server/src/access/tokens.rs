@@ -10,28 +10,9 @@ use super::secret::{digest, later, random_secret};
 use super::service::Access;
 use crate::clock::{now_ms, time};
 use crate::db::is_duplicate;
-use crate::db::role::Role;
 use crate::db::token::{Given, NewToken, TokenKind};
 use crate::error::Error;
-
-/// A token, without its secret.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct TokenInfo {
-    /// Its name; several of a publisher's may have the same.
-    pub name: String,
-    /// `api`: somebody made it; `publisher`: a trusted publisher got it.
-    pub kind: &'static str,
-    /// The only product that a publisher's is for.
-    pub product: Option<ProductName>,
-    /// What it may do.
-    pub role: Role,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it ends; null: never.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// When it was last used, to the minute.
-    pub used_at: Option<DateTime<Utc>>,
-}
+use api::{Role, TokenInfo};
 
 impl Access {
     /// Makes an API token and answers its secret. A name that is taken: Refused.
@@ -72,7 +53,7 @@ impl Access {
             .into_iter()
             .map(|token| TokenInfo {
                 name: token.name,
-                kind: token.kind.as_str(),
+                kind: token.kind.as_str().to_owned(),
                 product: token.product,
                 role: token.role,
                 created_at: time(token.created_at),

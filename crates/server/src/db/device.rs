@@ -5,7 +5,7 @@ use sea_orm::{DbErr, QueryResult};
 
 use super::column::{corrupt, digest, from_json, parsed};
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, tuples};
-use crate::model::DeviceReport;
+use api::DeviceReport;
 
 /// A device as the table has it.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use super::connection::{Db, Query, Write};
 /// Each is applied once, in order, in one transaction with all that are missing. None takes away what the version before
 /// reads. `{serial}` is a number that is never given twice, `{slot_of_report}` a number out of a JSON column, `{;}` ends a
 /// statement within a trigger.
-const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, COUNTS, JOBS, NOBODY];
+const MIGRATIONS: &[&str] = &[FLOOR, PUBLISHERS, SLOTS, COUNTS, JOBS, NOBODY, CAUSES];
 
 const FLOOR: &str = "
 CREATE TABLE devices (
@@ -159,6 +159,12 @@ DELETE FROM device_counts WHERE devices = 0;
 CREATE TRIGGER device_counts_nobody AFTER UPDATE OF devices ON device_counts WHEN NEW.devices = 0 BEGIN
     DELETE FROM device_counts WHERE product = NEW.product AND state = NEW.state{;}
 END;
+";
+
+/// Why an update ended, where the server found it out: as JSON. `reason` holds what a device said, and the sentences of the
+/// versions before.
+const CAUSES: &str = "
+ALTER TABLE updates ADD COLUMN cause TEXT;
 ";
 
 /// Brings the tables up to date. A database of a newer version is refused and left alone.

@@ -32,7 +32,7 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         sha256: Some(contract::Sha256([1; 32])),
         bytes: 10,
         state: UpdateState::Offered,
-        reason: String::new(),
+        why: None,
         phase: None,
         done: 0,
         forced: false,
@@ -76,7 +76,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     row.product = Some("p".parse().expect("a product"));
     row.version = Some("1.0.0-rc.1+b".parse().expect("a version"));
     row.sha256 = Some(contract::Sha256([9; 32]));
-    row.report = Some(crate::model::DeviceReport {
+    row.report = Some(api::DeviceReport {
         chip: Some("esp32".into()),
         lacks: vec!["signatures".into()],
         ..Default::default()
@@ -95,7 +95,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     update.id = write.insert_update(&update).await.expect("inserted");
     update.state = UpdateState::Failed;
     update.phase = Some(contract::Phase::Verify);
-    update.reason = "no".into();
+    update.why = Some(fleet::Why::Device("no".into()));
     update.image_at_fault = true;
     update.finished_at = Some(99);
     write.save_update(&update).await.expect("saved");
@@ -186,7 +186,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     };
     assert_eq!(smallest().await, None);
     let row = |id: &str, product: &str, slot_bytes| {
-        let report = crate::model::DeviceReport { slot_bytes, ..Default::default() };
+        let report = api::DeviceReport { slot_bytes, ..Default::default() };
         let product = Some(product.parse().expect("a product"));
         DeviceRow { product, report: Some(report), ..DeviceRow::new(id.parse().expect("an id"), 1) }
     };
@@ -360,7 +360,7 @@ fn placeholders_are_numbered_for_postgresql() {
 fn a_report_stored_before_there_were_lacks_is_still_read() {
     let stored =
         r#"{"chip":"esp32","slot":null,"state":null,"slot_bytes":null,"rollback":null,"reset":null}"#;
-    let report: crate::model::DeviceReport = serde_json::from_str(stored).expect("a report");
+    let report: api::DeviceReport = serde_json::from_str(stored).expect("a report");
     assert!(report.lacks.is_empty());
 }
 
@@ -393,7 +393,7 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     let new = |secret_sha256| token::NewToken {
         name: "octo/blinky@refs/heads/main run 1",
         secret_sha256,
-        role: role::Role::Ci,
+        role: api::Role::Ci,
         kind: token::TokenKind::Publisher,
         parent: None,
         expires_at: Some(100),

@@ -6,7 +6,7 @@ use sea_orm::{DbErr, QueryResult};
 
 use super::column::corrupt;
 use super::connection::{Db, Query, Write};
-use super::role::Role;
+use api::Role;
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Updates: one row an attempt.
 
 use contract::{DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
-use fleet::UpdateState;
+use fleet::{UpdateState, Why};
 use sea_orm::{DbErr, QueryResult, Value};
 
 use super::column::{corrupt, digest, from_json, json, parsed};
@@ -21,7 +21,7 @@ pub(crate) struct UpdateRow {
     pub(crate) sha256: Option<Sha256>,
     pub(crate) bytes: i64,
     pub(crate) state: UpdateState,
-    pub(crate) reason: String,
+    pub(crate) why: Option<Why>,
     pub(crate) phase: Option<Phase>,
     pub(crate) done: i64,
     /// To be sent despite silence.
@@ -39,7 +39,7 @@ pub(crate) struct UpdateRow {
     pub(crate) finished_at: Option<i64>,
 }
 
-const COLUMNS: &str = "id, device, product, from_version, to_version, object_key, sha256, bytes, state, reason, \
+const COLUMNS: &str = "id, device, product, from_version, to_version, object_key, sha256, bytes, state, reason, cause, \
     phase, done, forced, outcome_before, url_requests, image_at_fault, created_at, heard_at, triggered_at, finished_at";
 
 const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
@@ -156,11 +156,17 @@ impl Write {
 
     /// Writes what changes in an update's life.
     pub(crate) async fn save_update(&self, update: &UpdateRow) -> Result<(), DbErr> {
-        let sql = "UPDATE updates SET state = ?, reason = ?, phase = ?, done = ?, url_requests = ?, \
+        let sql = "UPDATE updates SET state = ?, reason = ?, cause = ?, phase = ?, done = ?, url_requests = ?, \
                    image_at_fault = ?, heard_at = ?, triggered_at = ?, finished_at = ? WHERE id = ?";
+        let (said, cause) = match &update.why {
+            None => ("", None),
+            Some(Why::Device(said)) => (said.as_str(), None),
+            Some(Why::Cause(cause)) => ("", json(Some(cause))?),
+        };
         let values = vec![
             update.state.as_str().into(),
-            update.reason.as_str().into(),
+            said.into(),
+            cause.into(),
             update.phase.map(Phase::as_str).into(),
             update.done.into(),
             update.url_requests.into(),
@@ -204,6 +210,8 @@ impl Write {
 fn read(row: &QueryResult) -> Result<UpdateRow, DbErr> {
     let state: String = row.try_get("", "state")?;
     let phase: Option<String> = row.try_get("", "phase")?;
+    let said: String = row.try_get("", "reason")?;
+    let said = (!said.is_empty()).then_some(Why::Device(said));
     Ok(UpdateRow {
         id: row.try_get("", "id")?,
         device: parsed(row, "device")?.ok_or_else(|| corrupt("device", "it is missing"))?,
@@ -214,7 +222,7 @@ fn read(row: &QueryResult) -> Result<UpdateRow, DbErr> {
         sha256: digest(row)?,
         bytes: row.try_get("", "bytes")?,
         state: UpdateState::from_word(&state).ok_or_else(|| corrupt("state", &state))?,
-        reason: row.try_get("", "reason")?,
+        why: from_json(row, "cause")?.map(Why::Cause).or(said),
         phase: phase.map(|word| read_phase(&word).ok_or_else(|| corrupt("phase", &word))).transpose()?,
         done: row.try_get("", "done")?,
         forced: row.try_get::<i64>("", "forced")? != 0,

@@ -13,7 +13,7 @@ use crate::db::device::{self, DeviceRow};
 use crate::db::device_list::{self, DeviceFilter};
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
-use crate::model::{Device, DeviceQuery, Page, Unreadable};
+use api::{Device, DeviceQuery, Page, Unreadable};
 
 /// What `state` in a query narrows a list to.
 #[derive(Debug, Clone, Copy)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use broker::Admission;
 use contract::{DeviceId, Presence as Said};
 use sea_orm::DbErr;
 
 use super::connections::Connections;
 use crate::access::{digest, is_equal};
-use crate::broker::Doorkeeper;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
@@ -106,7 +106,7 @@ impl Presence {
 }
 
 #[async_trait]
-impl Doorkeeper for Presence {
+impl Admission for Presence {
     /// Registered devices only: the user name is the device's id.
     async fn admit(&self, user: &str, password: &[u8]) -> bool {
         let Ok(device) = user.parse::<DeviceId>() else {

@@ -7,7 +7,7 @@ use crate::access::{digest, random_password};
 use crate::clock::now_ms;
 use crate::db::device;
 use crate::error::Error;
-use crate::model::{Device, RegisteredDevice};
+use api::{Device, RegisteredDevice};
 
 /// At most so many tags a device, and bytes a tag.
 const TAGS_MAX: usize = 32;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use broker::Embedded;
 use contract::DeviceId;
 use tokio::sync::RwLock;
 
 use super::counted::Counted;
 use super::presence::Presence;
-use crate::broker::Embedded;
 use crate::db::Db;
 use crate::db::device::{self, DeviceRow};
 use crate::error::Error;

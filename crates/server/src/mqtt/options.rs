@@ -1,9 +1,8 @@
 //! Which broker, and as whom.
 
+use broker::Credentials;
 use contract::VersionTopic;
 use url::Url;
-
-use crate::broker::Credentials;
 
 /// Messages that a broker may have sent us and not yet seen acknowledged.
 pub(super) const RECEIVE_MAXIMUM: u16 = 2000;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::detached::{WRITE_TIMEOUT, detached};
 use super::service::{PROMOTIONS_MAX, Releases};
 use crate::error::Error;
-use crate::model::Channel;
+use api::Channel;
 
 impl Releases {
     /// Points a channel to a release. An image is copied for it, and so many at a time.

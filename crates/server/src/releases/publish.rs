@@ -12,7 +12,7 @@ use super::shown::shown;
 use super::snapshot::Snapshot;
 use super::upload::Upload;
 use crate::error::Error;
-use crate::model::{Judgement, Published, Release};
+use api::{Judgement, PublishDecision, Published, Release};
 
 impl Releases {
     /// Publishes an image and, if asked, promotes it.
@@ -40,7 +40,11 @@ impl Releases {
         let base = self.0.public_url.as_str().trim_end_matches('/');
         Ok(Published {
             release: self.release_as_shown(product, &published.release, upload.promote.as_ref()),
-            decision: if published.already_there { "unchanged" } else { "published" },
+            decision: if published.already_there {
+                PublishDecision::Unchanged
+            } else {
+                PublishDecision::Published
+            },
             url: format!("{base}/releases/{product}#release-{}", published.release.version),
             product: product.clone(),
             promoted: upload.promote.clone(),

@@ -9,7 +9,7 @@ use super::service::Releases;
 use super::shown::shown;
 use crate::db::device_count;
 use crate::error::Error;
-use crate::model::{BlockedList, BlockedVersion, Channel, Product, Release};
+use api::{BlockedList, BlockedVersion, Channel, Product, Release};
 
 impl Releases {
     /// Every product that the store holds or a device belongs to.

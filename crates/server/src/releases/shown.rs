@@ -3,7 +3,7 @@
 use store::Blocked;
 
 use super::snapshot::Snapshot;
-use crate::model::Release;
+use api::Release;
 
 /// A release of a product of which this is known.
 pub(super) fn shown(snapshot: &Snapshot, release: &store::Release) -> Release {

@@ -189,7 +189,7 @@ async fn of_many_corrupt_steps_only_the_highest_are_looked_at() {
     let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "store_unavailable");
     assert!(
-        answer.reason.contains("4 releases on the way to the target are damaged, 1.4.0"),
+        answer.reason.contains("4 releases on the way to the target are corrupt, 1.4.0"),
         "{}",
         answer.reason
     );
@@ -271,7 +271,7 @@ async fn of_two_spellings_a_publish_is_answered_with_the_one_that_it_is_about() 
         put(folder.path(), &format!("p/releases/v{theirs}"), theirs);
         app.releases.refresh(&product("p")).await.expect("read");
         let again = app.releases.publish(&product("p"), &upload, image).await.expect("the same again");
-        assert_eq!(again.decision, "unchanged");
+        assert_eq!(again.decision, api::PublishDecision::Unchanged);
         let (version, sha256) = (again.release.version.as_str(), again.release.sha256);
         assert_eq!((version, sha256), (ours, published.sha256));
         for asked in [ours, theirs] {

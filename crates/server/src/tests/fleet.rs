@@ -9,8 +9,8 @@ use serde_json::json;
 use super::ready;
 use super::rig::{self, id};
 use crate::error::Error;
-use crate::model::{DeviceQuery, Event};
 use crate::releases::Upload;
+use api::{DeviceQuery, Event};
 
 #[tokio::test]
 async fn a_removed_device_is_gone_and_leaves_nothing_behind() {
@@ -120,11 +120,12 @@ async fn what_is_published_promoted_and_blocked_here_is_shown_at_once() {
         (&[channel.clone()][..], Some("new"))
     );
     let again = publish(None, image("2.0.0")).await.expect("the same bytes again");
-    assert_eq!(again.decision, "unchanged");
+    assert_eq!(again.decision, api::PublishDecision::Unchanged);
     for (bytes, check) in [(image("2.0.1"), "version-taken"), (b"hello".to_vec(), "not-an-image")] {
         let refused = publish(None, bytes).await.expect_err("refused");
         let Error::Gate { error, judgement } = refused else { panic!("{refused:?}") };
-        assert_eq!((judgement.decision, judgement.findings[0].check), ("refused", check));
+        assert_eq!(judgement.decision, api::GateDecision::Refused);
+        assert_eq!(judgement.findings[0].check, check);
         assert_eq!(matches!(*error, Error::Invalid(_)), check == "not-an-image", "{error:?}");
     }
     assert_eq!(rig.decision("d1").await, "offered");

@@ -123,7 +123,7 @@ async fn a_crash_loop_after_success_is_a_roll_back_and_the_second_one_quarantine
         device.say(TopicKind::Version, FALLEN).await;
         rig.until_state("d1", UpdateState::RolledBack).await;
         let update = rig.show("d1").await.update.expect("made");
-        assert_eq!(update.code, Some("crash_loop"));
+        assert_eq!(update.code.as_deref(), Some("crash_loop"));
         assert_eq!(update.reason.as_deref(), Some("rolled back: it crashed 5 times after it was confirmed"));
         // It says so again at each connect.
         device.say(TopicKind::Version, FALLEN).await;

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::config::Config;
-use crate::model::{Device, UpdateState};
 use crate::run::{Running, StartOptions, start};
 use crate::services::Services;
+use api::{Device, UpdateState};
 
 pub(super) fn id(text: &str) -> DeviceId {
     text.parse().expect("an id")

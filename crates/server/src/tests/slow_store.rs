@@ -28,7 +28,7 @@ use super::*;
 use crate::error::Error;
 use crate::releases::{PROMOTIONS_MAX, Refreshed, Upload, detached};
 use crate::web::Web;
-use crate::web::api::{publication::Publication, releases};
+use crate::web::api::releases;
 use crate::web::limits::UPLOADS_MAX;
 use crate::web::own::{Own, Permitted};
 
@@ -164,7 +164,7 @@ fn an_image(version: &str) -> Bytes {
 
 /// What the API does with an upload.
 async fn upload(web: Web, version: String) -> u16 {
-    let query: Publication =
+    let query: api::Publication =
         serde_json::from_value(json!({ "version": version, "allow": "lower-version" })).expect("a query");
     let answer = releases::publish(
         State(FromRef::from_ref(&web)),

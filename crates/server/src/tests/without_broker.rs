@@ -19,9 +19,9 @@ use crate::db::Db;
 use crate::devices::Presence;
 use crate::error::Error;
 use crate::events::Events;
-use crate::model::DeviceQuery;
 use crate::mqtt::{BrokerAddress, Connection, Handler, Message, MqttOptions};
 use crate::services::{Parts, Services};
+use api::DeviceQuery;
 
 /// Services on a folder of their own.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use crate::clock::now_ms;
 use crate::db::update;
 use crate::devices::update as shown;
 use crate::error::Error;
-use crate::model::Update;
+use api::Update;
 
 impl Updates {
     /// Stops an update that is in flight. The device may go on; what it reports stays the truth.

@@ -1,5 +1,6 @@
 //! Check update: a snapshot of device and store, and the decision.
 
+use cause::decision as causes;
 use contract::{ChannelName, DeviceId};
 use fleet::{Decision, DeviceView, Reach, StoreView};
 use tokio::time::{Instant, timeout};
@@ -10,8 +11,8 @@ use crate::clock::now_ms;
 use crate::db::device::DeviceRow;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
-use crate::model::CheckAnswer;
 use crate::releases::STORE_TIMEOUT;
+use api::CheckAnswer;
 
 /// Maximum attempts: the device may report something else between the decision and the offer.
 const ATTEMPTS: u32 = 3;
@@ -25,8 +26,8 @@ impl Updates {
             let newest = self.newest_update(&device).await?;
             let view = self.view(&device, newest.as_ref(), force).await?;
             // What the device's side decides alone costs no request to the store.
-            let decision = match fleet::decide(&view, &StoreView::Unavailable(String::new())) {
-                Decision::StoreUnavailable { .. } => self.decide(&device, &view).await,
+            let decision = match fleet::decide(&view, &StoreView::Unavailable(causes::STORE_SILENT.cause())) {
+                Decision::StoreUnavailable(_) => self.decide(&device, &view).await,
                 decided => decided,
             };
             let Decision::Offered(artifact) = decision else {
@@ -63,10 +64,7 @@ impl Updates {
 
     async fn decide(&self, device: &DeviceRow, view: &DeviceView) -> Decision {
         let Some(product) = device.product.clone().or_else(|| self.0.releases.default_product()) else {
-            return Decision::NoRelease {
-                why: "The device belongs to no product yet: choose one for it, or set fleet.default_product."
-                    .to_owned(),
-            };
+            return Decision::NoRelease(causes::NO_PRODUCT.cause());
         };
         let questions = Questions {
             store: self.0.releases.store(),
@@ -76,8 +74,8 @@ impl Updates {
             corrupt: &self.0.corrupt,
             deadline: Instant::now() + STORE_TIMEOUT,
         };
-        timeout(STORE_TIMEOUT, questions.decide()).await.unwrap_or_else(|_| Decision::StoreUnavailable {
-            why: format!("The store did not answer within {} seconds.", STORE_TIMEOUT.as_secs()),
+        timeout(STORE_TIMEOUT, questions.decide()).await.unwrap_or_else(|_| {
+            Decision::StoreUnavailable(causes::STORE_SILENT.with("seconds", STORE_TIMEOUT.as_secs()))
         })
     }
 }

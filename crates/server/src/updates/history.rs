@@ -8,7 +8,7 @@ use super::service::Updates;
 use crate::db::update;
 use crate::devices::{code_of, update as shown};
 use crate::error::Error;
-use crate::model::{Page, Update};
+use api::{Page, Update};
 
 impl Updates {
     /// A device's updates, newest first.

@@ -1,16 +1,17 @@
 //! Making an update and sending its trigger, once that was decided.
 
+use cause::decision as causes;
 use contract::{DeviceId, ProductName};
 use fleet::{Decision, UpdateState};
 
-use super::service::Updates;
+use super::service::{Updates, explained};
 use crate::clock::now_ms;
 use crate::db::device::{self, DeviceRow};
 use crate::db::is_duplicate;
 use crate::db::update::{self, UpdateRow};
 use crate::devices::unknown;
 use crate::error::Error;
-use crate::model::CheckAnswer;
+use api::CheckAnswer;
 
 impl Updates {
     /// Makes the update and sends the trigger; `None` if what was decided upon is no longer so.
@@ -49,7 +50,7 @@ impl Updates {
         let waits = newest.as_ref().is_some_and(|update| update.triggered_at.is_none());
         let mut answer = self.answer(&decision, newest);
         if waits {
-            answer.reason.push_str(" The trigger is sent as soon as store and broker answer.");
+            answer = explained(answer, causes::OFFERED_AND_WAITING);
         }
         Ok(Some(answer))
     }
@@ -83,7 +84,7 @@ fn new_update(
         sha256: artifact.sha256,
         bytes: i64::try_from(artifact.size)?,
         state: UpdateState::Offered,
-        reason: String::new(),
+        why: None,
         phase: None,
         done: 0,
         forced,

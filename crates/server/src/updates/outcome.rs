@@ -14,7 +14,7 @@ pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
 /// whether the state changed.
 pub(super) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>, now: i64) -> bool {
     let Some(change) = change(update, event) else { return false };
-    update.image_at_fault = is_image_at_fault(change.state, update.phase, reset, &change.reason);
+    update.image_at_fault = is_image_at_fault(&change, update.phase, reset);
     write(update, change, now);
     true
 }
@@ -22,7 +22,7 @@ pub(super) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>
 /// Writes a change into the row.
 pub(super) fn write(update: &mut UpdateRow, change: Change, now: i64) {
     update.state = change.state;
-    update.reason = change.reason;
+    update.why = change.why;
     update.heard_at = now;
     update.finished_at = (!change.state.is_in_flight()).then_some(now);
 }

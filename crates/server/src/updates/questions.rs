@@ -3,8 +3,10 @@
 //! before it listed, and only the highest that may be offered is looked at whole.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
+use cause::{Cause, decision as causes};
 use contract::{ChannelName, ProductName, Sha256, Version};
 use fleet::{Blocked, ChannelView, Decision, DeviceView, StoreView};
 use store::{Artifact, Release, Store, StoreError};
@@ -47,7 +49,7 @@ impl Questions<'_> {
             Err(decision) => return decision,
         };
         if let Some(why) = target.as_ref().and_then(|target| self.corrupt.of(target)) {
-            return Decision::StoreUnavailable { why };
+            return Decision::StoreUnavailable(why);
         }
         let mut looked = Looked { artifacts: target.into_iter().collect(), ..Looked::default() };
         loop {
@@ -80,7 +82,7 @@ impl Questions<'_> {
                     let why = other_bytes(artifact, said, real);
                     self.corrupt.note(artifact, &why);
                     if view.target.as_ref().is_some_and(|target| target.version == *chosen) {
-                        return Decision::StoreUnavailable { why };
+                        return Decision::StoreUnavailable(why);
                     }
                     pass_over(&mut view, chosen, &why);
                 }
@@ -115,14 +117,12 @@ impl Questions<'_> {
         let Some(version) = version else { return Ok((view, None)) };
         view.blocked = match blocked.map_err(|error| unavailable(&error))? {
             store::Blocked::List(versions) => Blocked::Versions(versions),
-            store::Blocked::Unreadable(why) => Blocked::Unreadable(why),
+            store::Blocked::Unreadable(why) => Blocked::Unreadable(causes::STORE_SAYS.naming("said", why)),
         };
         let target = self.store.artifact(self.product, &self.channel, &version).await;
-        let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| Decision::NoRelease {
-            why: format!(
-                "{}'s {} says {version}, and there is no firmware.bin of it.",
-                self.product, self.channel
-            ),
+        let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| {
+            let cause = causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel);
+            Decision::NoRelease(cause.naming("version", &version))
         })?;
         let running = self.device.version.as_ref();
         if let Some(running) = running
@@ -145,12 +145,8 @@ impl Questions<'_> {
     ) -> Result<(), Decision> {
         looked.steps += 1;
         if looked.steps > STEPS_MAX {
-            return Err(Decision::StoreUnavailable {
-                why: format!(
-                    "{STEPS_MAX} releases on the way to the target are damaged, {version} is the next; the log says what is \
-                     wrong with them."
-                ),
-            });
+            let cause = causes::STEPS_CORRUPT.with("count", STEPS_MAX).naming("version", version);
+            return Err(Decision::StoreUnavailable(cause));
         }
         match self.store.artifact(self.product, &self.channel, version).await {
             Ok(Some(artifact)) => {
@@ -163,29 +159,26 @@ impl Questions<'_> {
                 }
                 looked.artifacts.push(artifact);
             }
-            Ok(None) => pass_over(view, version, "it has gone"),
-            Err(error) if error.is_damage() => pass_over(view, version, &error.to_string()),
+            Ok(None) => pass_over(view, version, &"it has gone"),
+            Err(error) if error.is_damage() => pass_over(view, version, &error),
             Err(error) => return Err(unavailable(&error)),
         }
         Ok(())
     }
 }
 
-fn pass_over(view: &mut ChannelView, version: &Version, why: &str) {
+fn pass_over(view: &mut ChannelView, version: &Version, why: &dyn Display) {
     tracing::warn!(release = %version, "a release on the way is passed over: {why}");
     view.releases.retain(|known| known.version != *version);
 }
 
-fn other_bytes(artifact: &Artifact, said: Sha256, real: Sha256) -> String {
-    let Artifact { key, version, .. } = artifact;
-    format!(
-        "{key} is not the image that was published as {version}: its sha256 is {real}, and it should be {said}. Publish the \
-         image with {said} as {version} again, which repairs it, or put it back; {version} is not offered until then."
-    )
+fn other_bytes(artifact: &Artifact, said: Sha256, real: Sha256) -> Cause {
+    let cause = causes::OTHER_BYTES.naming("key", &artifact.key).naming("version", &artifact.version);
+    cause.naming("sha256", real).naming("expected", said)
 }
 
 fn unavailable(error: &StoreError) -> Decision {
-    Decision::StoreUnavailable { why: error.to_string() }
+    Decision::StoreUnavailable(causes::STORE_SAYS.naming("said", error))
 }
 
 fn offerable(artifact: &Artifact) -> fleet::Artifact {

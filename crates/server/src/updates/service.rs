@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use cause::{Cause, decision as causes};
 use fleet::Decision;
 
 use super::corrupt::CorruptImages;
@@ -13,9 +14,9 @@ use crate::db::update::{self, UpdateRow};
 use crate::devices::{Devices, update as shown};
 use crate::error::Error;
 use crate::events::Events;
-use crate::model::CheckAnswer;
 use crate::mqtt::{Link, LinkState, Publisher};
 use crate::releases::Releases;
+use api::CheckAnswer;
 
 /// Updates: decided, offered, triggered, ended. Clones are the same service.
 #[derive(Clone)]
@@ -78,15 +79,21 @@ impl Updates {
 
     pub(super) fn answer(&self, decision: &Decision, newest: Option<UpdateRow>) -> CheckAnswer {
         let is_named = matches!(decision, Decision::Offered(_) | Decision::InProgress { .. });
-        let mut reason = decision.sentence();
-        if matches!(decision, Decision::Offline { .. }) && !self.is_linked() {
-            reason.push_str(" The server has no connection to its broker.");
-        }
-        CheckAnswer {
+        let cause = decision.cause();
+        let answer = CheckAnswer {
             decision: decision.as_str().to_owned(),
             version: decision.version().cloned(),
-            reason,
+            reason: cause.sentence(),
+            cause,
             update: newest.filter(|_| is_named).map(shown),
-        }
+        };
+        let is_unlinked = matches!(decision, Decision::Offline { .. }) && !self.is_linked();
+        if is_unlinked { explained(answer, causes::OFFLINE_WITHOUT_BROKER) } else { answer }
     }
+}
+
+/// The same answer with more to say: the entry has the parameters of the one that it stands for.
+pub(super) fn explained(answer: CheckAnswer, entry: cause::Entry) -> CheckAnswer {
+    let cause = Cause { code: entry.code.into(), ..answer.cause };
+    CheckAnswer { reason: cause.sentence(), cause, ..answer }
 }

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
+use cause::{Cause, update as causes};
 use contract::TopicKind;
-use fleet::{Event, UpdateState};
+use fleet::{Event, UpdateState, Why};
 use store::Blocked;
 use tokio::time::timeout;
 
@@ -58,11 +59,11 @@ impl Updates {
         if update.triggered_at.is_some() || !update.state.is_in_flight() {
             return Ok(false);
         }
-        if let Some(why) = timeout(STORE_TIMEOUT, self.blocked_reason(&update))
+        if let Some(cause) = timeout(STORE_TIMEOUT, self.blocked_since(&update))
             .await
             .context("the store did not answer in time")??
         {
-            self.refuse_trigger(update, &why).await?;
+            self.refuse_trigger(update, cause).await?;
             return Ok(false);
         }
         let url = self.0.urls.of(&update).await?;
@@ -82,24 +83,23 @@ impl Updates {
     }
 
     /// Why the version must not be sent any more, if so.
-    async fn blocked_reason(&self, update: &UpdateRow) -> Result<Option<String>, Error> {
+    async fn blocked_since(&self, update: &UpdateRow) -> Result<Option<Cause>, Error> {
+        let blocked = causes::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
         Ok(match self.0.releases.store().blocked(&update.product).await? {
-            Blocked::List(versions) => {
-                versions.get(&update.to).map(|reason| reason.clone().unwrap_or_default())
-            }
-            Blocked::Unreadable(why) => Some(why),
+            Blocked::List(versions) => versions.get(&update.to).map(|why| blocked.with("why", why.clone())),
+            Blocked::Unreadable(why) => Some(blocked.naming("why", why)),
         })
     }
 
     /// Blocked since: an update that was never sent is cancelled; one that was sent gets no new URL.
-    async fn refuse_trigger(&self, update: UpdateRow, why: &str) -> anyhow::Result<()> {
+    async fn refuse_trigger(&self, update: UpdateRow, cause: Cause) -> anyhow::Result<()> {
         let write = self.0.db.write().await?;
         let Some(mut present) = update::by_id(&write, update.id).await? else {
             return Ok(());
         };
         if present.url_requests == 0 && present.state == UpdateState::Offered {
             if let Some(mut change) = change(&present, &Event::Cancel) {
-                change.reason = format!("{} was blocked before the trigger was sent: {why}", update.to);
+                change.why = Some(Why::Cause(cause));
                 record(&mut present, change, now_ms());
             }
         } else {

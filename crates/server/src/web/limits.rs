@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::IMAGE_MAX_BYTES;
 use axum::extract::{MatchedPath, Request};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
@@ -12,10 +13,6 @@ use tokio::sync::Semaphore;
 use super::problem::Problem;
 use crate::releases::WRITE_TIMEOUT;
 
-/// The largest image taken: the flash of the largest chip.
-pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
-/// The longest name of an image's file that is repeated in a sentence, in bytes.
-pub const FILE_NAME_MAX_BYTES: usize = 1024;
 /// The largest of all other bodies.
 pub(super) const BODY_MAX_BYTES: usize = 64 * 1024;
 /// At most so many streams of events at a time.

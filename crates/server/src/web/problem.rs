@@ -4,8 +4,6 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::access::TooMany;
 use crate::error::Error;
@@ -13,29 +11,20 @@ use crate::error::Error;
 /// What cannot be answered now may be asked again after so long.
 const LATER_S: u64 = 5;
 
-/// A failure, as RFC 9457 spells it; `detail` is the sentence for a person.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+/// A failure on its way out.
+#[derive(Debug, Clone)]
 pub(crate) struct Problem {
-    /// Always `about:blank`: the status says the kind.
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    /// The status in words.
-    pub(crate) title: &'static str,
-    /// The HTTP status.
-    pub(crate) status: u16,
+    pub(crate) status: StatusCode,
     /// What failed, on what, and what to do.
     pub(crate) detail: String,
     /// When to ask the same again: the header `Retry-After`. Nobody is to repeat what may go on.
-    #[serde(skip)]
     pub(crate) retry_after_s: Option<u64>,
 }
 
 impl Problem {
     /// A problem with this status and sentence.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let title = status.canonical_reason().unwrap_or("Error");
-        let (status, detail) = (status.as_u16(), detail.into());
-        Self { kind: "about:blank", title, status, detail, retry_after_s: None }
+        Self { status, detail: detail.into(), retry_after_s: None }
     }
 
     /// What was asked is malformed (400).
@@ -66,26 +55,40 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// The status as a type.
-    pub(crate) fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    /// The document.
+    fn document(&self) -> api::Problem {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        api::Problem {
+            kind: "about:blank".to_owned(),
+            title: title.to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail.clone(),
+        }
+    }
+
+    /// The answer to a publish that the gate refuses, with all that it found.
+    pub(crate) fn refusing(&self, judgement: api::Judgement) -> Response {
+        self.answer(api::Refusal { problem: self.document(), judgement })
+    }
+
+    fn answer(&self, document: impl serde::Serialize) -> Response {
+        let mut response = (self.status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, retry_after_s) = (self.status(), self.retry_after_s);
-        let mut response = (status, Json(self)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(seconds) = retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        self.answer(self.document())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::IMAGE_MAX_BYTES;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,7 @@ use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::{IMAGE_MAX_BYTES, PACE, PLACE_TIMEOUT, Pace, Uploads};
+use super::limits::{PACE, PLACE_TIMEOUT, Pace, Uploads};
 use super::problem::{Problem, too_large};
 
 /// An image in memory, with its place among those that are.
@@ -108,7 +109,7 @@ mod tests {
         let uploads = Arc::new(Semaphore::new(1));
         let first = place(&uploads, Duration::ZERO).await.expect("free");
         let problem = place(&uploads, Duration::from_millis(10)).await.expect_err("taken");
-        assert_eq!((problem.status, problem.detail.contains("try again")), (503, true));
+        assert_eq!((problem.status.as_u16(), problem.detail.contains("try again")), (503, true));
         drop(first);
         assert!(place(&uploads, Duration::ZERO).await.is_ok(), "free again");
     }

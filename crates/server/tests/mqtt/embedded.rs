@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use contract::{TopicKind, VersionTopic};
-use updraft_server::broker::Embedded;
 
-use crate::rig::{Admissions, Device, Recorder, Site, client_on, id, until};
+use crate::rig::{Device, Recorder, Site, client_on, id, until};
 
 const VERSIONS: [[&str; 2]; 2] = [["-V", "mqttv311"], ["-V", "mqttv5"]];
 
@@ -59,7 +58,7 @@ async fn nobody_is_let_in_without_the_right_password() {
     site.device("a").publish("version", "2.0.0").await;
     until("the good one", || !site.recorder.lines().is_empty()).await;
     assert_eq!(site.recorder.lines(), ["Version a 2.0.0"]);
-    assert_eq!(site.admissions.count("nobody"), 0);
+    assert_eq!(site.doors.count("nobody"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +179,7 @@ async fn two_devices_with_the_same_client_id_both_stay_and_both_hear() {
         a.payload("one").await;
         b.payload("two").await;
         assert!(a.alive() && b.alive());
-        assert_eq!((site.admissions.count("a"), site.admissions.count("b")), (1, 1));
+        assert_eq!((site.doors.count("a"), site.doors.count("b")), (1, 1));
     }
     // And without any client id.
     let mut a = site.device("a").listen("devices/a/ota", &["-V", "mqttv5"]).await;
@@ -201,7 +200,7 @@ async fn nobody_takes_over_anothers_session() {
         options.extend_from_slice(expiry);
         let mut a = site.device("a").listen("devices/a/ota", &options).await;
         a.end();
-        until("a is gone", || site.admissions.count("a") == 0).await;
+        until("a is gone", || site.doors.count("a") == 0).await;
         site.send("a", "kept-for-a").await;
         let mut b = site.device("b").listen("devices/b/ota", &options).await;
         site.send("b", "for-b").await;
@@ -213,7 +212,7 @@ async fn nobody_takes_over_anothers_session() {
         assert!(b.alive());
         a.end();
         b.end();
-        until("both are gone", || site.admissions.count("a") + site.admissions.count("b") == 0).await;
+        until("both are gone", || site.doors.count("a") + site.doors.count("b") == 0).await;
     }
 }
 
@@ -221,15 +220,15 @@ async fn nobody_takes_over_anothers_session() {
 async fn a_device_counts_as_connected_while_one_of_its_connections_lives() {
     let site = Site::with(&["a"]).await;
     let mut one = site.device("a").listen("devices/a/ota", &["-i", "one"]).await;
-    assert_eq!(site.admissions.count("a"), 1);
+    assert_eq!(site.doors.count("a"), 1);
     let mut two = site.device("a").listen("devices/a/ota", &["-i", "two"]).await;
     one.kill();
     // The same client id takes the connection over, and the device was never away.
     let mut again = site.device("a").listen("devices/a/ota", &["-i", "two"]).await;
-    assert_eq!(site.admissions.count("a"), 1);
+    assert_eq!(site.doors.count("a"), 1);
     two.kill();
     again.end();
-    until("all are gone", || site.admissions.count("a") == 0).await;
+    until("all are gone", || site.doors.count("a") == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,16 +248,16 @@ async fn a_removed_device_is_thrown_out_and_its_queue_forgotten() {
     ];
     let mut old = site.device("a").listen("devices/a/ota", &options).await;
     old.end();
-    until("gone", || site.admissions.count("a") == 0).await;
+    until("gone", || site.doors.count("a") == 0).await;
     site.send("a", "old").await;
     let mut live = site.device("a").listen("devices/a/ota/control", &["-i", "live", "-V", "mqttv5"]).await;
-    site.admissions.registered.lock().unwrap().clear();
+    site.doors.registered.lock().unwrap().clear();
     site.broker.disconnect_device(&id("a")).await;
-    assert_eq!(site.admissions.count("a"), 0);
+    assert_eq!(site.doors.count("a"), 0);
     let refused = site.device("a").try_publish(&["-q", "1", "-t", "devices/a/version", "-m", "1.0.0"]).await;
     assert!(!refused.status.success());
     live.kill();
-    site.admissions.registered.lock().unwrap().push("a".to_owned());
+    site.doors.registered.lock().unwrap().push("a".to_owned());
     let mut again = site.device("a").listen("devices/a/ota", &options).await;
     site.send("a", "new").await;
     again.payload("new").await;
@@ -302,20 +301,9 @@ async fn stop_ends_every_connection_within_two_seconds() {
     site.mqtt.stop().await;
     site.broker.stop().await;
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    assert_eq!(site.admissions.count("a"), 0);
+    assert_eq!(site.doors.count("a"), 0);
     // The port is free again at once.
     std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let started = Embedded::start(address, VersionTopic::default(), Admissions::of(&[])).await;
-    let sentence = started.err().expect("refused").to_string();
-    for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
-        assert!(sentence.contains(word), "{sentence}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -323,7 +311,7 @@ async fn a_trigger_expires_while_its_device_is_away() {
     let site = Site::with(&["a"]).await;
     let options = ["-V", "mqttv5", "-c", "-i", "esp32", "-x", "600"];
     site.device("a").listen("devices/a/ota", &options).await.end();
-    until("gone", || site.admissions.count("a") == 0).await;
+    until("gone", || site.doors.count("a") == 0).await;
     let short = Some(Duration::from_secs(1));
     site.mqtt.publisher().publish(TopicKind::Trigger, &id("a"), b"short", short).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2100)).await;

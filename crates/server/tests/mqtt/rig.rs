@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use broker::{Admission, Embedded};
 use contract::{DeviceId, TopicKind, VersionTopic};
-use updraft_server::broker::{Doorkeeper, Embedded};
 use updraft_server::mqtt::{BrokerAddress, Connection, Handler, LinkState, Message, Mqtt, MqttOptions};
 
 pub(crate) fn id(text: &str) -> DeviceId {
@@ -35,12 +34,12 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Lets in who is on the list with the password `secret-{id}`; counts who is there.
 #[derive(Default)]
-pub(crate) struct Admissions {
+pub(crate) struct Doors {
     pub(crate) registered: Mutex<Vec<String>>,
     pub(crate) connected: Mutex<BTreeMap<String, AtomicI64>>,
 }
 
-impl Admissions {
+impl Doors {
     pub(crate) fn of(ids: &[&str]) -> Arc<Self> {
         let registered = Mutex::new(ids.iter().map(ToString::to_string).collect());
         Arc::new(Self { registered, connected: Mutex::default() })
@@ -57,7 +56,7 @@ impl Admissions {
 }
 
 #[async_trait::async_trait]
-impl Doorkeeper for Admissions {
+impl Admission for Doors {
     async fn admit(&self, user: &str, password: &[u8]) -> bool {
         let known = self.registered.lock().unwrap().iter().any(|device| device == user);
         known && password == format!("secret-{user}").as_bytes()
@@ -107,7 +106,7 @@ impl Recorder {
 
 /// An embedded broker with the server's client on it.
 pub(crate) struct Site {
-    pub(crate) admissions: Arc<Admissions>,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) broker: Embedded,
     pub(crate) mqtt: Mqtt,
     pub(crate) recorder: Arc<Recorder>,
@@ -120,13 +119,13 @@ impl Site {
     }
 
     pub(crate) async fn with_version_topic(ids: &[&str], version: VersionTopic) -> Self {
-        let admissions = Admissions::of(ids);
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let broker = Embedded::start(any, version.clone(), admissions.clone()).await.unwrap();
+        let doors = Doors::of(ids);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let broker = Embedded::start(listener, version.clone(), doors.clone()).unwrap();
         let recorder = Arc::new(Recorder::default());
         let mqtt = client_on(&broker, "server", version, recorder.clone()).await;
         let port = broker.local_addr().port();
-        Self { admissions, broker, mqtt, recorder, port }
+        Self { doors, broker, mqtt, recorder, port }
     }
 
     pub(crate) fn device(&self, id: &str) -> Device {
@@ -149,10 +148,7 @@ pub(crate) async fn client_on(
     recorder: Arc<Recorder>,
 ) -> Mqtt {
     let options = MqttOptions {
-        broker: BrokerAddress::Embedded {
-            address: broker.local_addr(),
-            credentials: broker.internal_credentials(),
-        },
+        broker: BrokerAddress::Embedded { address: broker.local_addr(), credentials: broker.credentials() },
         version_topic: version,
         client_id: name.to_owned(),
         persistent: true,

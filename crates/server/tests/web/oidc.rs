@@ -412,7 +412,7 @@ async fn what_the_issuer_did_not_sign_is_refused_with_its_sentence() {
         (Issuer::sign_as(&header("ES256", &kid), &claims, true), "has no such key"),
         (format!("{}.{signature}", unsigned(&header("RS256", &kid), &changed)), "signature is wrong"),
         (format!("{signed}."), "signature is wrong"),
-        (format!("{}.{}", good, "x".repeat(17_000)), "at most 16384"),
+        (format!("{}.{}", good, "x".repeat(17_000)), "at most 16,384"),
         ("garbage".to_owned(), "three parts"),
         (String::new(), "three parts"),
     ] {

@@ -43,7 +43,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 pub(crate) fn log_to_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         // Of every packet that it refuses the broker library says so, and who connects decides how many those are.
-        format!("warn,mqtt5=error,updraft={level},updraft_server={level},updraft_store={level}").into()
+        let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
+        format!("warn,mqtt5=error,{}", ours.map(|name| format!("{name}={level}")).join(",")).into()
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

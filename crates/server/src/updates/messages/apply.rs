@@ -11,9 +11,9 @@ use super::redact::redact;
 use crate::access::digest;
 use crate::db::device::DeviceRow;
 use crate::db::update::UpdateRow;
-use crate::model::DeviceReport;
 use crate::mqtt::Message;
 use crate::updates::outcome::advance;
+use api::DeviceReport;
 
 /// At most so often an update's URL is signed again.
 const URL_REQUESTS_MAX: i64 = 5;

@@ -3,14 +3,12 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use contract::{DeviceId, ProductName};
-use serde::Deserialize;
-use utoipa::ToSchema;
+use contract::DeviceId;
 
 use crate::devices::Devices;
-use crate::model::{Device, DeviceQuery, Page, RegisteredDevice};
 use crate::web::extract::{Body, Path, Query};
 use crate::web::problem::Problem;
+use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
 
 /// Devices, by id.
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(
@@ -20,7 +18,7 @@ use crate::web::problem::Problem;
     ("q" = Option<String>, Query, description = "Id contains this text"),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 100 if not said"),
-), responses((status = 200, body = Page<Device>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+), responses((status = 200, body = Page<Device>), (status = 400, body = api::Problem), (status = 401, body = api::Problem)))]
 pub(crate) async fn list(
     State(devices): State<Devices>,
     Query(query): Query<DeviceQuery>,
@@ -28,22 +26,10 @@ pub(crate) async fn list(
     Ok(Json(devices.list(&query).await?))
 }
 
-/// A device to register.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewDevice {
-    /// Also its MQTT user name.
-    #[schema(value_type = String)]
-    id: DeviceId,
-    /// Left out: the default product, or the only one there is.
-    #[schema(value_type = Option<String>)]
-    product: Option<ProductName>,
-}
-
 /// Registers a device. The answer holds its MQTT password, which is shown once.
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses(
-    (status = 201, body = RegisteredDevice), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 409, body = Problem, description = "It is registered already")))]
+    (status = 201, body = RegisteredDevice), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 409, body = api::Problem, description = "It is registered already")))]
 pub(crate) async fn register(
     State(devices): State<Devices>,
     Body(new): Body<NewDevice>,
@@ -54,7 +40,7 @@ pub(crate) async fn register(
 
 /// One device.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
-    (status = 200, body = Device), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    (status = 200, body = Device), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn show(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,
@@ -62,21 +48,10 @@ pub(crate) async fn show(
     Ok(Json(devices.show(&id).await?))
 }
 
-/// What to change; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DeviceChange {
-    /// Another product.
-    #[schema(value_type = Option<String>)]
-    product: Option<ProductName>,
-    /// All its tags from now on.
-    tags: Option<Vec<String>>,
-}
-
 /// Changes a device's product or tags.
 #[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
-    request_body = DeviceChange, responses((status = 200, body = Device), (status = 400, body = Problem),
-    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    request_body = DeviceChange, responses((status = 200, body = Device), (status = 400, body = api::Problem),
+    (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn change(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,
@@ -87,7 +62,7 @@ pub(crate) async fn change(
 
 /// Removes a device, its password, its history and what it left retained.
 #[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn remove(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::pace::{APART, Pace};
 use crate::access::Access;
 use crate::events::Events;
-use crate::model::Event;
 use crate::web::caller::Caller;
 use crate::web::limits::Streams;
 use crate::web::problem::Problem;
+use api::Event;
 
 /// A comment this often keeps proxies from closing the stream; the credentials are looked at again then.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -28,8 +28,8 @@ const REMEMBERED_MAX: usize = 4096;
 
 /// Events `device`, `product`, `health`, and `resync` (look at everything again). Comments every 15 s.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
-    (status = 200, body = Event, content_type = "text/event-stream"), (status = 401, body = Problem),
-    (status = 503, body = Problem, description = "Too many streams")))]
+    (status = 200, body = Event, content_type = "text/event-stream"), (status = 401, body = api::Problem),
+    (status = 503, body = api::Problem, description = "Too many streams")))]
 pub(crate) async fn stream(
     State(streams): State<Streams>,
     State(access): State<Access>,

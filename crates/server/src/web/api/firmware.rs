@@ -59,7 +59,7 @@ pub(crate) async fn short(
         Err(Error::NotFound(sentence)) => plain(StatusCode::NOT_FOUND, &sentence),
         Err(error) => {
             let problem = Problem::from(error);
-            plain(problem.status(), &problem.detail)
+            plain(problem.status, &problem.detail)
         }
     }
 }

@@ -8,8 +8,6 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use contract::Code;
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::devices::{Counts, Devices};
 use crate::health::Health;
@@ -17,30 +15,22 @@ use crate::updates::{Messages, Updates};
 use crate::web::limits::{STREAMS_MAX, Streams};
 use crate::web::problem::Problem;
 
-/// The server works.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Health)]
-pub(crate) struct Works {
-    /// `ok`.
-    status: &'static str,
-    /// The server's version.
-    version: &'static str,
+fn works() -> Json<api::Health> {
+    Json(api::Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
-const WORKS: Works = Works { status: "ok", version: env!("CARGO_PKG_VERSION") };
-
 /// The process lives.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Works)))]
-pub(crate) async fn healthz() -> Json<Works> {
-    Json(WORKS)
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = api::Health)))]
+pub(crate) async fn healthz() -> Json<api::Health> {
+    works()
 }
 
 /// Database, store and broker answer.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
-    (status = 200, body = Works), (status = 503, body = Problem)))]
-pub(crate) async fn readyz(State(health): State<Health>) -> Result<Json<Works>, Problem> {
+    (status = 200, body = api::Health), (status = 503, body = api::Problem)))]
+pub(crate) async fn readyz(State(health): State<Health>) -> Result<Json<api::Health>, Problem> {
     let problems = health.problems().await;
-    if problems.is_empty() { Ok(Json(WORKS)) } else { Err(Problem::later(problems.join("; "))) }
+    if problems.is_empty() { Ok(works()) } else { Err(Problem::later(problems.join("; "))) }
 }
 
 /// `GET /metrics`: Prometheus text, version 0.0.4.
@@ -115,7 +105,7 @@ fn exposition(figures: &Figures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::UpdateState;
+    use api::UpdateState;
 
     #[test]
     fn metrics_are_prometheus_text() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::Event;
+use api::Event;
 
 /// The least time between two events about the same thing.
 pub(super) const APART: Duration = Duration::from_millis(250);

@@ -5,30 +5,31 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
-use serde::Deserialize;
-use utoipa::ToSchema;
 
-use super::publication::{Publication, Question, Refusal};
+use super::publication::{question, upload};
 use crate::error::Error;
-use crate::model::{BlockedList, Channel, Judgement, Page, Product, Published, Release};
 use crate::releases::Releases;
 use crate::web::extract::{Body, OptionalBody, Path};
 use crate::web::limits::Uploads;
 use crate::web::own::{Own, Permitted};
 use crate::web::problem::Problem;
 use crate::web::upload::image_of;
+use api::{
+    BlockedList, Blocking, Channel, CheckQuery, Judgement, Page, Product, Promotion, Publication, Published,
+    Refusal, Release,
+};
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
-    (status = 200, body = Page<Product>), (status = 401, body = Problem)))]
+    (status = 200, body = Page<Product>), (status = 401, body = api::Problem)))]
 pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Page<Product>>, Problem> {
     Ok(Json(Page { items: releases.products().await?, next: None }))
 }
 
 /// Releases, highest version first.
 #[utoipa::path(get, path = "/api/v1/products/{p}/releases", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = Page<Release>), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = Page<Release>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn list(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
@@ -49,10 +50,10 @@ pub(crate) async fn list(
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
     ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 408, body = Problem), (status = 409, body = Refusal),
-    (status = 413, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 409, body = Refusal),
+    (status = 413, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn publish(
     State(releases): State<Releases>,
     State(uploads): State<Uploads>,
@@ -60,13 +61,11 @@ pub(crate) async fn publish(
     Permitted(publication): Permitted<Publication>,
     request: axum::extract::Request,
 ) -> Result<Response, Problem> {
-    let upload = publication.upload()?;
+    let upload = upload(publication)?;
     let image = image_of(&uploads, request).await?;
     match releases.publish(&product, &upload, image).await {
         Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
-        Err(Error::Gate { error, judgement }) => {
-            Ok(Refusal { problem: Problem::from(*error), judgement: *judgement }.into_response())
-        }
+        Err(Error::Gate { error, judgement }) => Ok(Problem::from(*error).refusing(*judgement)),
         Err(error) => Err(error.into()),
     }
 }
@@ -78,17 +77,17 @@ pub(crate) async fn publish(
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
     ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 200, body = Judgement), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 408, body = Problem), (status = 413, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = Judgement), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 413, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn check(
     State(releases): State<Releases>,
     State(uploads): State<Uploads>,
     Own(product): Own<ProductName>,
-    Permitted(question): Permitted<Question>,
+    Permitted(asked): Permitted<CheckQuery>,
     request: axum::extract::Request,
 ) -> Result<Json<Judgement>, Problem> {
-    let upload = question.upload()?;
+    let upload = question(asked)?;
     let image = image_of(&uploads, request).await?;
     Ok(Json(releases.judge(&product, &upload, image).await?))
 }
@@ -96,7 +95,7 @@ pub(crate) async fn check(
 /// One release.
 #[utoipa::path(get, path = "/api/v1/products/{p}/releases/{version}", tag = "releases",
     params(("p" = String, Path), ("version" = String, Path)), responses((status = 200, body = Release),
-    (status = 401, body = Problem), (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 401, body = api::Problem), (status = 404, body = api::Problem), (status = 503, body = api::Problem)))]
 pub(crate) async fn show(
     State(releases): State<Releases>,
     Own((product, version)): Own<(ProductName, Version)>,
@@ -106,8 +105,8 @@ pub(crate) async fn show(
 
 /// Channels, and what they point to.
 #[utoipa::path(get, path = "/api/v1/products/{p}/channels", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = Page<Channel>), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = Page<Channel>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn channels(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
@@ -115,20 +114,11 @@ pub(crate) async fn channels(
     Ok(Json(Page { items: releases.channels(&product).await?, next: None }))
 }
 
-/// Where a channel shall point.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Promotion {
-    /// A published version.
-    #[schema(value_type = String)]
-    version: Version,
-}
-
 /// Promotes a release into a channel. A blocked one is refused.
 #[utoipa::path(put, path = "/api/v1/products/{p}/channels/{c}", tag = "releases",
     params(("p" = String, Path), ("c" = String, Path)), request_body = Promotion,
-    responses((status = 200, body = Channel), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = Channel), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn promote(
     State(releases): State<Releases>,
     Own((product, channel)): Own<(ProductName, ChannelName)>,
@@ -139,8 +129,8 @@ pub(crate) async fn promote(
 
 /// The blocked list, and whether it can be read at all.
 #[utoipa::path(get, path = "/api/v1/products/{p}/blocked", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = BlockedList), (status = 401, body = Problem), (status = 404, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 200, body = BlockedList), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
 pub(crate) async fn blocked(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
@@ -148,19 +138,11 @@ pub(crate) async fn blocked(
     Ok(Json(releases.blocked(&product).await?))
 }
 
-/// Why a version is blocked.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Blocking {
-    /// Shown wherever the version is refused.
-    reason: String,
-}
-
 /// Blocks a version, published or not: it is never offered again.
 #[utoipa::path(put, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
     params(("p" = String, Path), ("version" = String, Path)), request_body = Blocking,
-    responses((status = 204), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 204), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn block(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -173,8 +155,8 @@ pub(crate) async fn block(
 
 /// Unblocks a version.
 #[utoipa::path(delete, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
-    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn unblock(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -185,7 +167,7 @@ pub(crate) async fn unblock(
 
 /// Looks at the bucket now instead of at the next interval, after another program changed it.
 #[utoipa::path(post, path = "/api/v1/products/{p}/refresh", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn refresh(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,

@@ -4,27 +4,17 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use contract::DeviceId;
-use serde::Deserialize;
-use utoipa::ToSchema;
 
-use crate::model::{CheckAnswer, Page, Update};
 use crate::updates::Updates;
 use crate::web::extract::{OptionalBody, Path, Query};
 use crate::web::problem::Problem;
-
-/// How to check.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct CheckRequest {
-    /// Send although the device seems to be offline.
-    force: bool,
-}
+use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
 
 /// Decides whether the device gets an update, and triggers it. 200 for every decision.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/check-update", tag = "devices", params(("id" = String, Path)),
     request_body(content = CheckRequest, description = "May be left out"),
-    responses((status = 200, body = CheckAnswer), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
+    responses((status = 200, body = CheckAnswer), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem)))]
 pub(crate) async fn check(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
@@ -35,8 +25,8 @@ pub(crate) async fn check(
 
 /// Lets images be offered again that failed twice on this device.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/clear-quarantine", tag = "devices", params(("id" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem)))]
+    responses((status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem)))]
 pub(crate) async fn clear_quarantine(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
@@ -45,23 +35,15 @@ pub(crate) async fn clear_quarantine(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Which part of a list.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Part {
-    cursor: Option<String>,
-    limit: Option<u32>,
-}
-
 /// A device's updates, newest first.
 #[utoipa::path(get, path = "/api/v1/devices/{id}/updates", tag = "devices", params(("id" = String, Path),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 50 if not said")),
-    responses((status = 200, body = Page<Update>), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = Page<Update>), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
 pub(crate) async fn list(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
-    Query(part): Query<Part>,
+    Query(part): Query<PageQuery>,
 ) -> Result<Json<Page<Update>>, Problem> {
     let limit = part.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {
@@ -72,8 +54,8 @@ pub(crate) async fn list(
 
 /// Stops an update. A device that has the image already may still install it.
 #[utoipa::path(post, path = "/api/v1/updates/{n}/cancel", tag = "devices", params(("n" = i64, Path)), responses(
-    (status = 200, body = Update), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem, description = "It has ended already")))]
+    (status = 200, body = Update), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem), (status = 409, body = api::Problem, description = "It has ended already")))]
 pub(crate) async fn cancel(
     State(updates): State<Updates>,
     Path(number): Path<i64>,

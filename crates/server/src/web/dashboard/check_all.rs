@@ -15,9 +15,9 @@ use super::tone::Tone;
 use super::visit::Visit;
 use super::{icon, words};
 use crate::error::Error;
-use crate::model::{Device, Page};
 use crate::updates::Updates;
 use crate::web::problem::Problem;
+use api::{Device, Page};
 
 /// As many devices are checked without asking.
 const UNASKED: usize = 10;

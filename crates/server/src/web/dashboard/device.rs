@@ -11,11 +11,11 @@ use super::document::PageError;
 use super::visit::{Section, Visit};
 use super::{icon, progress, words};
 use crate::devices::Devices;
-use crate::model::{Device, Page, Update, UpdateState};
 use crate::releases::Releases;
 use crate::updates::Updates;
 use crate::web::extract::Path;
 use crate::web::right::Right;
+use api::{Device, Page, Update, UpdateState};
 
 /// At most so many updates are shown.
 const HISTORY: u32 = 50;

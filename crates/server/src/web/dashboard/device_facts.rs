@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::words;
-use crate::model::Device;
 use crate::releases::SLOT_SIZES;
+use api::Device;
 
 pub(super) fn facts(device: &Device) -> Markup {
     let report = device.report.clone().unwrap_or_default();

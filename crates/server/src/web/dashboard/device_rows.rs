@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use super::filter::Filter;
 use super::visit::Visit;
 use super::{icon, progress, words};
-use crate::model::{Device, Product};
 use crate::web::right::Right;
+use api::{Device, Product};
 
 pub(super) fn table(visit: &Visit, filter: &Filter, devices: &[Device], products: &[Product]) -> Markup {
     let production: HashMap<_, _> = products.iter().map(|p| (&p.name, p.production.as_ref())).collect();

@@ -13,9 +13,9 @@ use super::register::add_dialog;
 use super::visit::{Section, Visit};
 use super::{icon, words};
 use crate::devices::{Counts, Devices};
-use crate::model::{Device, Page, Product, UpdateState};
 use crate::releases::Releases;
 use crate::web::right::Right;
+use api::{Device, Page, Product, UpdateState};
 
 /// `GET /`.
 pub(crate) async fn page(

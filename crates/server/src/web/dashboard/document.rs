@@ -46,7 +46,7 @@ impl From<Problem> for PageError {
 
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
-        error_page(self.0.status(), &sentence(&self.0.detail))
+        error_page(self.0.status, &sentence(&self.0.detail))
     }
 }
 

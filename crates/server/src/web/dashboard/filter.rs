@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::icon;
-use crate::model::{DeviceQuery, Product};
 use crate::web::problem::Problem;
+use api::{DeviceQuery, Product};
 
 /// Rows a page.
 pub(super) const ROWS: u32 = 50;

@@ -88,7 +88,7 @@ fn local(next: Option<&str>) -> &str {
 
 fn refused(problem: &Problem, next: &str) -> Response {
     let said = Said::new(Tone::Warn, "Not logged in", sentence(&problem.detail));
-    let mut response = (problem.status(), form(Some(&said), next)).into_response();
+    let mut response = (problem.status, form(Some(&said), next)).into_response();
     if let Some(wait_s) = problem.retry_after_s {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
     }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::words;
-use crate::model::{Update, UpdateState};
+use api::{Update, UpdateState};
 
 /// The five steps of an update that goes well.
 const STEPS: [&str; 5] = ["Offered", "Downloading", "Verifying", "Restarting", "Confirmed"];
@@ -137,6 +137,7 @@ mod tests {
             state,
             reason: None,
             code: None,
+            cause: None,
             bytes: 1000,
             phase: phase.map(str::to_owned),
             done,

@@ -14,9 +14,9 @@ use super::said::Said;
 use super::visit::{Section, Visit};
 use crate::config::{BrokerConfig, MqttConfig};
 use crate::devices::Devices;
-use crate::model::{Product, RegisteredDevice};
 use crate::web::cookies::Cookies;
 use crate::web::problem::Problem;
+use api::{Product, RegisteredDevice};
 
 pub(super) fn add_dialog(products: &[Product]) -> Markup {
     html! {

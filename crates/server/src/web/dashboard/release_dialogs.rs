@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::icon;
 use super::parts::copyable;
 use super::sentence::sentence;
-use crate::model::BlockedVersion;
+use api::BlockedVersion;
 
 /// The form that publishes an image. It needs the script, since the API takes the image as it is; the command
 /// line stands beside it for those without.

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 use super::tone::Tone;
 use super::visit::Visit;
 use super::{icon, words};
-use crate::model::{BlockedVersion, Release};
 use crate::web::right::Right;
+use api::{BlockedVersion, Release};
 
 /// Whether production points to it.
 pub(super) fn in_production(release: &Release) -> bool {

@@ -15,10 +15,10 @@ use super::tone::Tone;
 use super::visit::{Section, Visit};
 use super::{icon, words};
 use crate::error::Error;
-use crate::model::{BlockedList, Product, Release};
 use crate::releases::Releases;
 use crate::web::extract::Path;
 use crate::web::right::Right;
+use api::{BlockedList, Product, Release};
 
 /// Which of the pages without a product.
 #[derive(Default, Deserialize)]

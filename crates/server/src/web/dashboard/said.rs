@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::sentence::sentence;
 use super::tone::Tone;
 use crate::error::Error;
-use crate::model::Update;
 use crate::web::problem::Problem;
+use api::Update;
 
 /// An answer to something a person did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Said {
 
     pub(crate) fn failed(error: impl Into<Problem>) -> Self {
         let problem: Problem = error.into();
-        let tone = if problem.status >= 500 { Tone::Bad } else { Tone::Warn };
+        let tone = if problem.status.is_server_error() { Tone::Bad } else { Tone::Warn };
         Self::new(tone, "Not done", sentence(&problem.detail))
     }
 

@@ -16,13 +16,13 @@ use super::sentence::sentence;
 use super::{icon, parts};
 use crate::access::Role;
 use crate::health::Health;
-use crate::model::Device;
 use crate::web::caller::Caller;
 use crate::web::cookies::{Cookies, cookie};
 use crate::web::fragment::FRAGMENT;
 use crate::web::problem::Problem;
 use crate::web::right::Right;
 use crate::web::state::Web;
+use api::Device;
 
 /// Tells the script to go to another page.
 const GO: HeaderName = HeaderName::from_static("x-updraft-go");

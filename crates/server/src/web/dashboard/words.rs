@@ -7,7 +7,7 @@ pub(crate) use store::grouped;
 
 use super::sentence::sentence;
 use super::tone::Tone;
-use crate::model::{Update, UpdateState};
+use api::{Update, UpdateState};
 
 /// A state's word and tone.
 pub(crate) fn state(state: UpdateState) -> (&'static str, Tone) {
@@ -31,7 +31,7 @@ pub(crate) fn reason(update: &Update) -> Markup {
         @if said.is_some() || update.code.is_some() {
             p.reason {
                 @if let Some(said) = said { (sentence(said)) " " }
-                @if let Some(code) = update.code { code.why { (code) } }
+                @if let Some(code) = &update.code { code.why { (code) } }
             }
         }
     }

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use api::{Device, DeviceQuery};
 use contract::{ChannelName, DeviceId};
 use fleet::UpdateState;
-use server::model::{Device, DeviceQuery};
 use server::services::Services;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedReceiver;

@@ -25,7 +25,7 @@ fn offered(plain: bool) -> Subject {
         sha256: Some(contract::Sha256([7; 32])),
         bytes: 100,
         state: UpdateState::Offered,
-        reason: String::new(),
+        why: None,
         phase: None,
         done: 0,
         forced: false,
@@ -65,7 +65,10 @@ impl Subject {
     }
 
     fn reason(&self) -> &str {
-        &self.update.as_ref().expect("an update").reason
+        match &self.update.as_ref().expect("an update").why {
+            Some(fleet::Why::Device(said)) => said,
+            other => panic!("the device said why: {other:?}"),
+        }
     }
 
     fn runs(&self) -> &str {

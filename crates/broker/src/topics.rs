@@ -1,10 +1,10 @@
-//! Who may say and hear what on the embedded broker. Pure; anything not named here is refused.
+//! Who may publish and subscribe to which topics. Pure; anything not named here is refused.
 
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 
 /// Who a connection belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Identity {
+pub(crate) enum Identity {
     /// The server's own client.
     Server,
     /// A registered device.
@@ -12,8 +12,8 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// A device speaks on its own topics only; the server on every topic of the contract.
-    pub(super) fn may_publish(&self, topic: &str, version: &VersionTopic) -> bool {
+    /// A device publishes on its own topics only; the server on every topic of the contract.
+    pub(crate) fn may_publish(&self, topic: &str, version: &VersionTopic) -> bool {
         let Some(topic) = Topic::parse(topic, version) else { return false };
         match self {
             Self::Server => true,
@@ -21,13 +21,13 @@ impl Identity {
         }
     }
 
-    /// A device hears its own trigger and control topics, by name or by a wildcard inside its own
+    /// A device subscribes to its own trigger and control topics, by name or by a wildcard inside its own
     /// `devices/{id}/`; nothing else, and neither `$share` nor `$SYS`.
-    pub(super) fn may_subscribe(&self, filter: &str, version: &VersionTopic) -> bool {
+    pub(crate) fn may_subscribe(&self, filter: &str, version: &VersionTopic) -> bool {
         match self {
             Self::Server => {
-                let own_word = |kind| contract::filter(kind, version).as_str() == filter;
-                TopicKind::FROM_DEVICE.into_iter().chain(TopicKind::FROM_SERVER).any(own_word)
+                let of_contract = |kind| contract::filter(kind, version).as_str() == filter;
+                TopicKind::FROM_DEVICE.into_iter().chain(TopicKind::FROM_SERVER).any(of_contract)
                     || Topic::parse(filter, version).is_some()
             }
             Self::Device(id) => {
@@ -43,7 +43,7 @@ impl Identity {
 
 /// Whether a message on this topic may be retained: only what says how a device is, never an event,
 /// which would come again with every new subscription.
-pub(super) fn may_be_retained(topic: &str, version: &VersionTopic) -> bool {
+pub(crate) fn may_be_retained(topic: &str, version: &VersionTopic) -> bool {
     Topic::parse(topic, version)
         .is_some_and(|topic| matches!(topic.kind, TopicKind::Version | TopicKind::Presence))
 }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_speaks_only_for_itself() {
+    fn a_device_publishes_only_for_itself() {
         let version = VersionTopic::default();
         for good in ["ota/status", "version", "presence", "ota/progress", "ota/request"] {
             assert!(device("a").may_publish(&format!("devices/a/{good}"), &version), "{good}");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_hears_only_its_own() {
+    fn a_device_subscribes_only_to_its_own() {
         let version = VersionTopic::default();
         let good = [
             "devices/a/ota",

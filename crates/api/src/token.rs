@@ -1,8 +1,10 @@
-//! What somebody may do, as users and tokens have it.
+//! Access tokens, and what they may do.
 
+use chrono::{DateTime, Utc};
+use contract::ProductName;
 use serde::{Deserialize, Serialize};
 
-/// What an actor may do.
+/// What a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -17,7 +19,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role, the one with the most rights first.
+    /// Every role, the mightiest first.
     pub const ALL: [Self; 4] = [Self::Admin, Self::Operator, Self::Ci, Self::Viewer];
 
     /// The word on the command line and in the database.
@@ -34,4 +36,23 @@ impl Role {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == word)
     }
+}
+
+/// A token, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// Its name; several of a publisher's may have the same.
+    pub name: String,
+    /// `api`: somebody made it; `publisher`: a trusted publisher got it.
+    pub kind: String,
+    /// The only product that a publisher's is for.
+    pub product: Option<ProductName>,
+    /// What it may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends; null: never.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was last used, to the minute.
+    pub used_at: Option<DateTime<Utc>>,
 }

@@ -1,71 +1,67 @@
-//! The door: reads a connection's first packet, and gives its session a name that nobody else can use.
+//! The handshake: reads a connection's first packet, and gives its session a name that nobody else can use.
 //!
 //! The broker library keys sessions by client id, and by that alone: whoever connects with another's client
-//! id would throw the other out. So the client id is replaced, before the library sees it, by one made of the
+//! id would end the other's connection. So the client id is replaced, before the library sees it, by one made of the
 //! user name and a hash of what the client sent. What comes after the first packet passes through untouched.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
-use bytes::{Buf, BytesMut};
-use mqtt5::broker::transport::WebSocketTransport;
+use bytes::BytesMut;
+use contract::VersionTopic;
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::transport::packet_io::{decode_buffered_packet, encode_packet_to_buffer};
 use mqtt5::{Packet, Properties, PropertyId};
 use sha2::{Digest, Sha256};
-use std::net::SocketAddr;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 
-use super::acl::{self, Identity};
-use super::{Credentials, MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES};
-use contract::VersionTopic;
+use crate::credentials::Credentials;
+use crate::limits::{MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES};
+use crate::topics::{self, Identity};
 
 /// The first byte of every CONNECT.
 const CONNECT: u8 = 0x10;
 
-/// Who stands at the door, and the packet as the library shall see it.
-pub(super) struct Arrival {
-    /// Who it says it is; nobody is let in without one. Not yet proven.
-    pub(super) identity: Option<Identity>,
+/// Who connects, and the first packet as the library shall see it.
+pub(crate) struct Handshake {
+    /// Who it says it is; nobody is admitted without one. Not yet proven.
+    pub(crate) identity: Option<Identity>,
     /// The name of its session; empty if the library shall make one up.
-    pub(super) session: String,
+    pub(crate) session: String,
     /// Whether the session outlives the connection.
-    pub(super) lasting: bool,
+    pub(crate) lasting: bool,
     /// Whether its keep-alive was none, or longer than allowed.
-    pub(super) keep_alive_bounded: bool,
+    pub(crate) keep_alive_bounded: bool,
     /// The first packet, rewritten, and whatever came behind it.
-    pub(super) bytes: BytesMut,
+    pub(crate) bytes: BytesMut,
 }
 
-/// Reads until the first packet is whole. `None` if it is not a CONNECT of MQTT 3.1.1 or 5, longer than
-/// [`MAX_PACKET_BYTES`], or the client went away. The caller bounds the time.
-pub(super) async fn arrival(
-    stream: &mut TcpStream,
-    own: &Credentials,
-    version: &VersionTopic,
-) -> Option<Arrival> {
-    let mut read = BytesMut::with_capacity(512);
-    let connect = loop {
-        if read.first().is_some_and(|byte| *byte != CONNECT) {
+impl Handshake {
+    /// Reads until the first packet is whole. `None` if it is not a CONNECT of MQTT 3.1.1 or 5, longer than
+    /// [`MAX_PACKET_BYTES`], or the client went away. The caller bounds the time.
+    pub(crate) async fn read(
+        stream: &mut TcpStream,
+        own: &Credentials,
+        version: &VersionTopic,
+    ) -> Option<Self> {
+        let mut bytes = BytesMut::with_capacity(512);
+        let connect = loop {
+            if bytes.first().is_some_and(|byte| *byte != CONNECT) {
+                return None;
+            }
+            match decode_buffered_packet(&mut bytes, 5, MAX_PACKET_BYTES) {
+                Ok(Some(Packet::Connect(connect))) => break *connect,
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return None,
+            }
+            if bytes.len() > MAX_PACKET_BYTES || stream.read_buf(&mut bytes).await.ok()? == 0 {
+                return None;
+            }
+        };
+        // Anything but these two is refused by the library too; here it must not slip through unnamed.
+        if !matches!(connect.protocol_version, 4 | 5) {
             return None;
         }
-        match decode_buffered_packet(&mut read, 5, MAX_PACKET_BYTES) {
-            Ok(Some(Packet::Connect(connect))) => break *connect,
-            Ok(None) => {}
-            Ok(Some(_)) | Err(_) => return None,
-        }
-        if read.len() > MAX_PACKET_BYTES || stream.read_buf(&mut read).await.ok()? == 0 {
-            return None;
-        }
-    };
-    // Anything but these two is refused by the library too; here it must not slip through unnamed.
-    if !matches!(connect.protocol_version, 4 | 5) {
-        return None;
+        rewrite(connect, &bytes, own, version)
     }
-    rewrite(connect, &read, own, version)
 }
 
 fn rewrite(
@@ -73,7 +69,7 @@ fn rewrite(
     behind: &[u8],
     own: &Credentials,
     version: &VersionTopic,
-) -> Option<Arrival> {
+) -> Option<Handshake> {
     let identity = match connect.username.as_deref() {
         Some(user) if user == own.user => Some(Identity::Server),
         Some(user) => user.parse().ok().map(Identity::Device),
@@ -91,7 +87,7 @@ fn rewrite(
         connect.client_id = session_name(identity.as_ref(), &connect.client_id);
     }
     if let Some(will) = &mut connect.will
-        && !acl::may_be_retained(&will.topic, version)
+        && !topics::may_be_retained(&will.topic, version)
     {
         will.retain = false;
     }
@@ -104,7 +100,7 @@ fn rewrite(
     let mut bytes = BytesMut::with_capacity(512);
     encode_packet_to_buffer(&Packet::Connect(Box::new(connect)), &mut bytes).ok()?;
     bytes.extend_from_slice(behind);
-    Some(Arrival { identity, session, lasting, keep_alive_bounded, bytes })
+    Some(Handshake { identity, session, lasting, keep_alive_bounded, bytes })
 }
 
 /// The library can only add a second value of a property, which no packet may carry.
@@ -127,91 +123,30 @@ fn session_name(identity: Option<&Identity>, client_id: &str) -> String {
     }
 }
 
-/// A connection as the library sees it: first the rewritten packet, then the socket; it ends when the
-/// socket does, or when the house closes it.
-pub(super) struct Wire {
-    first: BytesMut,
-    stream: TcpStream,
-    close: Option<oneshot::Receiver<()>>,
-}
-
-impl Wire {
-    /// `close` ends the connection when its sender speaks or is dropped.
-    pub(super) fn new(first: BytesMut, stream: TcpStream, close: oneshot::Receiver<()>) -> Self {
-        Self { first, stream, close: Some(close) }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let wire = self.get_mut();
-        if let Some(close) = &mut wire.close
-            && Pin::new(close).poll(cx).is_ready()
-        {
-            wire.close = None;
-        }
-        if wire.close.is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        if !wire.first.is_empty() {
-            let length = wire.first.len().min(buf.remaining());
-            buf.put_slice(&wire.first[..length]);
-            wire.first.advance(length);
-            if wire.first.is_empty() {
-                wire.first = BytesMut::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        ready!(Pin::new(&mut wire.stream).poll_read(cx, buf))?;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
-
-/// The one variant of the library's transport that takes a stream of ours. Nothing here speaks WebSocket.
-impl WebSocketTransport for Wire {
-    fn peer_addr(&self) -> mqtt5::Result<SocketAddr> {
-        Ok(self.stream.peer_addr()?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn rewritten(change: impl FnOnce(&mut ConnectPacket)) -> (Arrival, ConnectPacket) {
+    fn rewritten(change: impl FnOnce(&mut ConnectPacket)) -> (Handshake, ConnectPacket) {
         let mut connect = ConnectPacket::new(mqtt5::ConnectOptions::new("esp32").protocol_options);
         connect.username = Some("a".to_owned());
         change(&mut connect);
         let own = Credentials { user: "~server".to_owned(), password: String::new() };
-        let mut arrival = rewrite(connect, b"behind", &own, &VersionTopic::default()).expect("rewritten");
-        let mut bytes = arrival.bytes.clone();
+        let mut handshake = rewrite(connect, b"behind", &own, &VersionTopic::default()).expect("rewritten");
+        let mut bytes = handshake.bytes.clone();
         let read = decode_buffered_packet(&mut bytes, 5, MAX_PACKET_BYTES).expect("whole").expect("a packet");
         let Packet::Connect(seen) = read else { panic!("not a CONNECT") };
         assert_eq!(&bytes[..], b"behind");
-        arrival.bytes.clear();
-        (arrival, *seen)
+        handshake.bytes.clear();
+        (handshake, *seen)
     }
 
     #[test]
     fn keep_alive_is_bounded_and_an_allowed_one_stays() {
         for (asked, granted) in [(0, MAX_KEEP_ALIVE_S), (u16::MAX, MAX_KEEP_ALIVE_S), (60, 60)] {
-            let (arrival, seen) = rewritten(|connect| connect.keep_alive = asked);
+            let (handshake, seen) = rewritten(|connect| connect.keep_alive = asked);
             assert_eq!(seen.keep_alive, granted);
-            assert_eq!(arrival.keep_alive_bounded, asked != granted);
+            assert_eq!(handshake.keep_alive_bounded, asked != granted);
         }
     }
 
@@ -229,14 +164,14 @@ mod tests {
 
     #[test]
     fn a_session_without_a_name_does_not_outlive_its_connection() {
-        let (arrival, seen) = rewritten(|connect| {
+        let (handshake, seen) = rewritten(|connect| {
             connect.client_id.clear();
             connect.properties.set_session_expiry_interval(3600);
         });
-        assert!(!arrival.lasting && seen.client_id.is_empty());
+        assert!(!handshake.lasting && seen.client_id.is_empty());
         assert_eq!(seen.properties.get_session_expiry_interval(), None);
-        let (arrival, _) = rewritten(|connect| connect.properties.set_session_expiry_interval(3600));
-        assert!(arrival.lasting);
+        let (handshake, _) = rewritten(|connect| connect.properties.set_session_expiry_interval(3600));
+        assert!(handshake.lasting);
     }
 
     #[test]

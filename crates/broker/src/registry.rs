@@ -1,4 +1,4 @@
-//! Who is connected, and which sessions a device has: bounded per device, and told to the doorkeeper.
+//! The connection registry: who is connected, and which sessions a device has. Bounded per device; [`Admission`] is told.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,18 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use contract::DeviceId;
 use tokio::sync::{Notify, oneshot};
 
-use super::Doorkeeper;
+use crate::admission::Admission;
+use crate::limits::{MAX_CONNECTIONS, MAX_SESSIONS};
 
-/// Live connections of one device; one more closes the oldest, so that a device which lost its old
-/// connections to a dead network is never locked out.
-const MAX_CONNECTIONS: usize = 8;
-/// Sessions of one device that outlive their connections; one more forgets the oldest.
-const MAX_SESSIONS: usize = 16;
-
-pub(super) struct Census {
+pub(crate) struct Registry {
     state: Mutex<State>,
     left: Notify,
-    doorkeeper: Arc<dyn Doorkeeper>,
+    admission: Arc<dyn Admission>,
 }
 
 #[derive(Default)]
@@ -40,18 +35,18 @@ struct Connection {
     close: Option<oneshot::Sender<()>>,
 }
 
-/// A device's place among the connected; give it back with [`Census::leave`].
-pub(super) struct Seat {
+/// One registered connection; give it back with [`Registry::unregister`].
+pub(crate) struct Registration {
     device: DeviceId,
     number: u64,
 }
 
-/// A removal came between the admission and the entry; ask again.
-pub(super) struct Stale(pub(super) oneshot::Sender<()>);
+/// A removal came between the admission and the registration; ask again.
+pub(crate) struct Stale(pub(crate) oneshot::Sender<()>);
 
-impl Census {
-    pub(super) fn new(doorkeeper: Arc<dyn Doorkeeper>) -> Self {
-        Self { state: Mutex::default(), left: Notify::new(), doorkeeper }
+impl Registry {
+    pub(crate) fn new(admission: Arc<dyn Admission>) -> Self {
+        Self { state: Mutex::default(), left: Notify::new(), admission }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -59,20 +54,20 @@ impl Census {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Read before the password is checked, and handed to [`Census::enter`].
-    pub(super) fn removals(&self) -> u64 {
+    /// Read before the password is checked, and handed to [`Registry::register`].
+    pub(crate) fn removals(&self) -> u64 {
         self.state().removals
     }
 
-    /// Counts a connection whose password was right. The second value is a session to be forgotten.
-    pub(super) fn enter(
+    /// Registers a connection whose password was right. The second value is a session to be forgotten.
+    pub(crate) fn register(
         &self,
         device: &DeviceId,
         session: &str,
         lasting: bool,
         removals: u64,
         close: oneshot::Sender<()>,
-    ) -> Result<(Seat, Option<String>), Stale> {
+    ) -> Result<(Registration, Option<String>), Stale> {
         let mut state = self.state();
         if state.removals != removals {
             return Err(Stale(close));
@@ -87,30 +82,30 @@ impl Census {
         }
         let forgotten = if lasting { known.remember(session) } else { None };
         if known.connections.len() == 1 {
-            // Under the lock, so that "connected" and "disconnected" are told in the order they happened.
-            self.doorkeeper.connected(device.clone());
+            // Under the lock, so that "connected" and "disconnected" are called in the order they happened.
+            self.admission.connected(device.clone());
         }
-        Ok((Seat { device: device.clone(), number }, forgotten))
+        Ok((Registration { device: device.clone(), number }, forgotten))
     }
 
-    pub(super) fn leave(&self, seat: &Seat) {
+    pub(crate) fn unregister(&self, registration: &Registration) {
         let mut state = self.state();
-        if let Some(known) = state.devices.get_mut(&seat.device) {
+        if let Some(known) = state.devices.get_mut(&registration.device) {
             let before = known.connections.len();
-            known.connections.retain(|connection| connection.number != seat.number);
+            known.connections.retain(|connection| connection.number != registration.number);
             if before > 0 && known.connections.is_empty() {
-                self.doorkeeper.disconnected(seat.device.clone());
+                self.admission.disconnected(registration.device.clone());
             }
             if known.connections.is_empty() && known.sessions.is_empty() {
-                state.devices.remove(&seat.device);
+                state.devices.remove(&registration.device);
             }
         }
         drop(state);
         self.left.notify_waiters();
     }
 
-    /// Closes every connection of a device; what was its sessions is to be forgotten by the caller.
-    pub(super) fn remove(&self, device: &DeviceId) -> Vec<String> {
+    /// Closes every connection of a device; the caller forgets the sessions that are returned.
+    pub(crate) fn remove(&self, device: &DeviceId) -> Vec<String> {
         let mut state = self.state();
         state.removals += 1;
         let Some(known) = state.devices.get_mut(device) else { return Vec::new() };
@@ -126,7 +121,7 @@ impl Census {
     }
 
     /// Returns once the device has no connection left.
-    pub(super) async fn gone(&self, device: &DeviceId) {
+    pub(crate) async fn gone(&self, device: &DeviceId) {
         loop {
             let left = self.left.notified();
             tokio::pin!(left);
@@ -140,8 +135,8 @@ impl Census {
         }
     }
 
-    /// Sessions on the list, for the sweep.
-    pub(super) fn sessions(&self) -> Vec<(DeviceId, String)> {
+    /// All sessions, for the sweep.
+    pub(crate) fn sessions(&self) -> Vec<(DeviceId, String)> {
         let state = self.state();
         let of = |(id, known): (&DeviceId, &Device)| {
             known.sessions.iter().map(|session| (id.clone(), session.clone())).collect::<Vec<_>>()
@@ -149,8 +144,8 @@ impl Census {
         state.devices.iter().flat_map(of).collect()
     }
 
-    /// Takes a session that expired off the list.
-    pub(super) fn expired(&self, device: &DeviceId, session: &str) {
+    /// Removes a session that expired.
+    pub(crate) fn expired(&self, device: &DeviceId, session: &str) {
         let mut state = self.state();
         let Some(known) = state.devices.get_mut(device) else { return };
         if known.connections.iter().any(|connection| connection.session == session) {
@@ -187,7 +182,7 @@ mod tests {
     struct Count(AtomicI64);
 
     #[async_trait::async_trait]
-    impl Doorkeeper for Count {
+    impl Admission for Count {
         async fn admit(&self, _: &str, _: &[u8]) -> bool {
             true
         }
@@ -206,35 +201,36 @@ mod tests {
     #[test]
     fn a_device_is_connected_while_one_of_its_connections_lives() {
         let count = Arc::new(Count::default());
-        let census = Census::new(count.clone());
-        let enter = |session: &str| {
+        let registry = Registry::new(count.clone());
+        let register = |session: &str| {
             let (close, closed) = oneshot::channel();
-            let entered = census.enter(&id(), session, false, 0, close).map_err(|_| "stale").expect("in");
-            (entered.0, closed)
+            let registered =
+                registry.register(&id(), session, false, 0, close).map_err(|_| "stale").expect("in");
+            (registered.0, closed)
         };
-        let (first, _one) = enter("x");
-        let (second, _two) = enter("x");
+        let (first, _one) = register("x");
+        let (second, _two) = register("x");
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        census.leave(&first);
+        registry.unregister(&first);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        census.leave(&second);
-        census.leave(&second);
+        registry.unregister(&second);
+        registry.unregister(&second);
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
-        assert!(census.state().devices.is_empty());
+        assert!(registry.state().devices.is_empty());
     }
 
     #[test]
     fn connections_and_sessions_of_a_device_are_bounded() {
-        let census = Census::new(Arc::new(Count::default()));
+        let registry = Registry::new(Arc::new(Count::default()));
         let mut closed = Vec::new();
         let mut forgotten = 0;
-        let mut seats = Vec::new();
+        let mut registrations = Vec::new();
         for n in 0..40 {
             let (close, receiver) = oneshot::channel();
-            let (seat, old) =
-                census.enter(&id(), &format!("s{n}"), true, 0, close).map_err(|_| "stale").expect("in");
+            let (registration, old) =
+                registry.register(&id(), &format!("s{n}"), true, 0, close).map_err(|_| "stale").expect("in");
             closed.push(receiver);
-            seats.push(seat);
+            registrations.push(registration);
             forgotten += usize::from(old.is_some());
             let over = closed.len().saturating_sub(MAX_CONNECTIONS);
             for (age, receiver) in closed.iter_mut().enumerate() {
@@ -242,19 +238,19 @@ mod tests {
                 assert_eq!(ended, age < over, "connection {age} after {n}");
             }
             if over > 0 {
-                census.leave(&seats[over - 1]);
+                registry.unregister(&registrations[over - 1]);
             }
         }
-        assert_eq!(census.sessions().len(), MAX_SESSIONS);
+        assert_eq!(registry.sessions().len(), MAX_SESSIONS);
         assert_eq!(forgotten, 40 - MAX_SESSIONS);
     }
 
     #[test]
     fn an_admission_older_than_a_removal_is_void() {
-        let census = Census::new(Arc::new(Count::default()));
-        let before = census.removals();
-        census.remove(&id());
+        let registry = Registry::new(Arc::new(Count::default()));
+        let before = registry.removals();
+        registry.remove(&id());
         let (close, _closed) = oneshot::channel();
-        assert!(census.enter(&id(), "x", false, before, close).is_err());
+        assert!(registry.register(&id(), "x", false, before, close).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! What an idle device costs on the embedded broker: memory, and how fast devices connect.
 //!
-//! `cargo run --release -p updraft-server --example idle_connections -- 2000`
+//! `cargo run --release -p updraft-broker --example idle_connections -- 2000`
 //!
 //! Starts the broker in this process and the devices in another (this program again), each subscribed to its
 //! trigger, and prints what this process grew by. Needs one open file per device in each process (`ulimit -n`).
@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract::DeviceId;
-use updraft_server::broker::{Doorkeeper, Embedded};
+use updraft_broker::{Admission, Embedded};
 
 struct Open;
 
 #[async_trait::async_trait]
-impl Doorkeeper for Open {
+impl Admission for Open {
     async fn admit(&self, _: &str, _: &[u8]) -> bool {
         true
     }
@@ -36,8 +36,8 @@ fn main() {
 
 #[tokio::main]
 async fn broker(count: usize) {
-    let any = "127.0.0.1:0".parse().unwrap();
-    let broker = Embedded::start(any, contract::VersionTopic::default(), Arc::new(Open)).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broker = Embedded::start(listener, contract::VersionTopic::default(), Arc::new(Open)).unwrap();
     let before = resident_kib();
     let mut others = Command::new(std::env::current_exe().unwrap())
         .args(["devices", &broker.local_addr().to_string(), &count.to_string()])
@@ -45,9 +45,9 @@ async fn broker(count: usize) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
-    BufReader::new(others.stdout.take().unwrap()).read_line(&mut said).unwrap();
-    let seconds: f64 = said.trim().parse().unwrap();
+    let mut line = String::new();
+    BufReader::new(others.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let seconds: f64 = line.trim().parse().unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let after = resident_kib();
     println!("{count} devices connected and subscribed, one after the other, in {seconds:.2} s");
@@ -70,11 +70,12 @@ fn resident_kib() -> f64 {
 
 fn devices(address: &str, count: usize) {
     let start = Instant::now();
-    let held: Vec<TcpStream> = (0..count).map(|n| device(address, &format!("device-{n:06}"))).collect();
+    let connections: Vec<TcpStream> =
+        (0..count).map(|n| device(address, &format!("device-{n:06}"))).collect();
     println!("{}", start.elapsed().as_secs_f64());
     // Until the broker's process lets go.
     let _ = std::io::stdin().read(&mut [0]);
-    drop(held);
+    drop(connections);
 }
 
 /// Connects with MQTT 3.1.1 and subscribes, in raw packets.

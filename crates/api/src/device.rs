@@ -1,0 +1,141 @@
+//! Devices: what is known of them, and how they are registered, changed and listed.
+
+use chrono::{DateTime, Utc};
+use contract::{DeviceId, ProductName, Sha256, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::Update;
+
+/// A device as it is known to the fleet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Device {
+    /// `[A-Za-z0-9][A-Za-z0-9._:-]{0,63}`.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub id: DeviceId,
+    /// The product it belongs to; null until one is known.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub product: Option<ProductName>,
+    /// The version it last reported; null if it never did.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub version: Option<Version>,
+    /// The running image's digest as last reported.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub sha256: Option<Sha256>,
+    /// Whether it can be reached now.
+    pub online: bool,
+    /// When it was last heard.
+    pub last_seen: Option<DateTime<Utc>>,
+    /// Words to select by.
+    pub tags: Vec<String>,
+    /// Its newest update.
+    pub update: Option<Update>,
+    /// Whether it was registered (has an MQTT password), or became known by its report.
+    pub registered: bool,
+    /// When it was first known.
+    pub created_at: DateTime<Utc>,
+    /// What else its JSON report said; null for a device that reports a bare version.
+    pub report: Option<DeviceReport>,
+    /// The protections that it says it does without: `signatures` (takes unsigned images), `record`, `crash_loops`,
+    /// `updates`; more may follow.
+    pub lacks: Vec<String>,
+    /// Messages from it that could not be read.
+    pub unreadable: Option<Unreadable>,
+}
+
+/// The rest of a JSON report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceReport {
+    /// Chip name.
+    pub chip: Option<String>,
+    /// Running slot.
+    pub slot: Option<String>,
+    /// ESP-IDF image state.
+    pub state: Option<String>,
+    /// Smallest slot, bytes.
+    pub slot_bytes: Option<u32>,
+    /// Whether the bootloader can roll back.
+    pub rollback: Option<bool>,
+    /// Reason of the last reset.
+    pub reset: Option<String>,
+    /// What else it takes.
+    #[serde(default)]
+    pub accepts: Vec<String>,
+    /// The protections that it does without.
+    #[serde(default)]
+    pub lacks: Vec<String>,
+}
+
+/// Messages from a device that could not be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Unreadable {
+    /// How many since the device became known.
+    pub count: u64,
+    /// What was wrong with the last one.
+    pub last: String,
+    /// When it came.
+    pub last_at: DateTime<Utc>,
+}
+
+/// A device's MQTT credentials, shown once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RegisteredDevice {
+    /// Its id.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub id: DeviceId,
+    /// Its product.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub product: Option<ProductName>,
+    /// Equal to the id.
+    pub mqtt_username: String,
+    /// Never stored in the clear.
+    pub mqtt_password: String,
+}
+
+/// What a list of devices is narrowed to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceQuery {
+    /// Of this product.
+    pub product: Option<ProductName>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// `online`, `offline`, or an update state (of the newest update).
+    pub state: Option<String>,
+    /// Id contains this text.
+    pub q: Option<String>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Items a page, 1 to 500; 100 if not said.
+    pub limit: Option<u32>,
+}
+
+/// A device to register.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewDevice {
+    /// Also its MQTT user name.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub id: DeviceId,
+    /// Left out: the default product, or the only one there is.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub product: Option<ProductName>,
+}
+
+/// What to change; what is left out stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DeviceChange {
+    /// Another product.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product: Option<ProductName>,
+    /// All its tags from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}

@@ -1,0 +1,25 @@
+//! What happened, for those who watch.
+
+use contract::{DeviceId, ProductName};
+use serde::{Deserialize, Serialize};
+
+/// What happened, for those who watch. Carries ids only: watchers ask again for what they show.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A device or its newest update changed, or it was removed.
+    Device {
+        /// Which.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        device: DeviceId,
+    },
+    /// Releases, channels or the blocked list of a product changed.
+    Product {
+        /// Which.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        product: ProductName,
+    },
+    /// The store became unreachable or reachable again, or the broker did.
+    Health,
+}

@@ -1,0 +1,35 @@
+//! What goes over HTTP between a server and its clients: each request and each answer, once, for both sides.
+//!
+//! Fields may be added to an answer, never changed; a client takes answers with fields that it does not know. A request
+//! with a field that the server does not know is refused.
+
+mod device;
+mod event;
+mod gate;
+mod health;
+mod login;
+mod page;
+mod problem;
+mod release;
+mod token;
+mod update;
+
+pub use device::{Device, DeviceChange, DeviceQuery, DeviceReport, NewDevice, RegisteredDevice, Unreadable};
+pub use event::Event;
+pub use fleet::UpdateState;
+pub use gate::{CheckQuery, Finding, GateDecision, Judgement, Level, Refusal, SizeOf};
+pub use health::Health;
+pub use login::{Login, OidcLogin, PublisherToken, Session};
+pub use page::{Page, PageQuery};
+pub use problem::Problem;
+pub use release::{
+    BlockedList, BlockedVersion, Blocking, Channel, Product, Promotion, Publication, PublishDecision,
+    Published, Release,
+};
+pub use token::{Role, TokenInfo};
+pub use update::{CheckAnswer, CheckRequest, Update};
+
+/// The largest image taken, in bytes: the flash of the largest chip.
+pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// The longest name of an image's file that is repeated in a sentence, in bytes.
+pub const FILE_NAME_MAX_BYTES: usize = 1024;

@@ -1,0 +1,18 @@
+//! Failures, as RFC 9457 spells them.
+
+use serde::{Deserialize, Serialize};
+
+/// A failure; `detail` is the sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// Always `about:blank`: the status says the kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What failed, on what, and what to do.
+    pub detail: String,
+}

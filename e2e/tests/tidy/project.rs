@@ -1,0 +1,44 @@
+//! The files of the project.
+
+use std::path::Path;
+use std::process::Command;
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("e2e/ is in the workspace")
+}
+
+/// All files of the project, relative to its root: tracked ones, and new ones that are not ignored.
+pub(crate) fn files() -> Vec<String> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .expect("git ls-files runs (install git)");
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let there = |file: &&str| root().join(file).is_file();
+    let files: Vec<String> = listed.lines().filter(there).map(str::to_owned).collect();
+    assert!(files.len() > 10, "git lists no files in {}", root().display());
+    files
+}
+
+/// The file's text; empty for one that is not text.
+pub(crate) fn read(path: &Path) -> String {
+    String::from_utf8(std::fs::read(path).unwrap_or_default()).unwrap_or_default()
+}
+
+pub(crate) fn is_rust(file: &str) -> bool {
+    has_extension(file, "rs")
+}
+
+pub(crate) fn has_extension(file: &str, wanted: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension == wanted)
+}
+
+pub(crate) fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.contains("/tests/") || file.contains("/examples/")
+}
+
+/// Fails with all sentences, if there are any.
+pub(crate) fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}

@@ -3,14 +3,14 @@
 use contract::{DeviceId, ProductName};
 use tokio::sync::broadcast;
 
-use crate::model::Event;
+use api::Event;
 
-/// So many may wait for a slow watcher; it is told that it missed some, and shows everything anew.
+/// At most so many wait for a slow watcher; it hears that it missed some, and shows everything again.
 const CAPACITY: usize = 1024;
 
-/// Where events are told.
+/// Where events are sent. Clones are the same.
 #[derive(Debug, Clone)]
-pub(crate) struct Events {
+pub struct Events {
     sender: broadcast::Sender<Event>,
 }
 
@@ -19,23 +19,24 @@ impl Events {
         Self { sender: broadcast::channel(CAPACITY).0 }
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+    /// What happens from now on. A receiver that lags shows everything again.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.sender.subscribe()
     }
 
     pub(crate) fn device(&self, device: &DeviceId) {
-        self.tell(Event::Device { device: device.clone() });
+        self.send(Event::Device { device: device.clone() });
     }
 
     pub(crate) fn product(&self, product: &ProductName) {
-        self.tell(Event::Product { product: product.clone() });
+        self.send(Event::Product { product: product.clone() });
     }
 
     pub(crate) fn health(&self) {
-        self.tell(Event::Health);
+        self.send(Event::Health);
     }
 
-    fn tell(&self, event: Event) {
+    fn send(&self, event: Event) {
         // Nobody listening is no error.
         let _ = self.sender.send(event);
     }

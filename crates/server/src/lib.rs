@@ -1,16 +1,20 @@
 //! The Updraft server: it decides who may have which firmware, tells devices over MQTT, and shows what happened.
 
-pub mod api;
-pub mod app;
-mod catalog;
+pub mod access;
+mod clock;
 pub mod config;
-pub mod dashboard;
-pub mod db;
-mod events;
+mod db;
+pub mod devices;
+pub mod error;
+pub mod events;
+pub mod health;
 mod listen;
-pub mod model;
 pub mod mqtt;
-pub mod router;
+pub mod releases;
 pub mod run;
-pub mod session;
+pub mod services;
+#[cfg(test)]
+mod tests;
 mod tick;
+pub mod updates;
+pub mod web;

@@ -1,9 +1,9 @@
 //! Single values that outlive the process: keys for signing, when the server was last alive, what it
-//! told the store.
+//! wrote into the store.
 
 use sea_orm::DbErr;
 
-use super::{Db, Query, Write};
+use super::connection::{Db, Query, Write};
 
 /// Signs local URLs and short ones.
 pub(crate) const URL_KEY: &str = "url_key";
@@ -11,8 +11,8 @@ pub(crate) const URL_KEY: &str = "url_key";
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// When the server was last alive with its broker, in milliseconds.
 pub(crate) const ALIVE_AT: &str = "alive_at";
-/// Which slots a product's `product.json` was told of; the product's name follows.
-pub(crate) const TAUGHT_SLOTS: &str = "taught_slots ";
+/// The slots that were written into a product's `product.json`; the product's name follows.
+pub(crate) const RECORDED_SLOTS: &str = "taught_slots ";
 
 impl Db {
     /// A value, if it was ever set.

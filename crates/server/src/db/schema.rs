@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend};
 
-use super::{Db, Query, Write};
+use super::connection::{Db, Query, Write};
 
 /// Each is applied once, in order, in one transaction with all that are missing. None takes away what the version before
 /// reads. `{serial}` is a number that is never given twice, `{slot_of_report}` a number out of a JSON column, `{;}` ends a

@@ -1,9 +1,17 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use contract::DeviceId;
 use fleet::UpdateState;
+use sea_orm::DbBackend;
 
-use super::device::DeviceRow;
+use super::connection::{Query, statement};
+use super::device::{self, DeviceRow};
+use super::device_count;
+use super::open::{connect, create_private};
 use super::update::UpdateRow;
 use super::*;
+use crate::config::Secret;
 
 async fn open(folder: &Path) -> Db {
     Db::open(&url(folder)).await.expect("opens")
@@ -68,7 +76,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     row.product = Some("p".parse().expect("a product"));
     row.version = Some("1.0.0-rc.1+b".parse().expect("a version"));
     row.sha256 = Some(contract::Sha256([9; 32]));
-    row.report = Some(crate::model::DeviceReport {
+    row.report = Some(api::DeviceReport {
         chip: Some("esp32".into()),
         lacks: vec!["signatures".into()],
         ..Default::default()
@@ -157,7 +165,7 @@ async fn looking_for_silent_and_untriggered_updates_and_for_slots_uses_their_ind
     for (sql, index) in [
         (update::SILENT, "updates_silent"),
         (update::UNTRIGGERED, "updates_untriggered"),
-        (device::SMALLEST_SLOT, "devices_slot"),
+        (device_count::SMALLEST_SLOT, "devices_slot"),
     ] {
         let rows = db.rows(&format!("EXPLAIN QUERY PLAN {sql}"), vec![1_i64.into(), 1_i64.into()]).await;
         let plan: Vec<String> =
@@ -173,12 +181,12 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     let db = open(folder.path()).await;
     let product: contract::ProductName = "p".parse().expect("a product");
     let smallest = async || {
-        let found = device::smallest_slot(&db, &product, &(65_536..=16_777_216)).await.expect("read");
+        let found = device_count::smallest_slot(&db, &product, &(65_536..=16_777_216)).await.expect("read");
         found.map(|(device, bytes)| (device.as_str().to_owned(), bytes))
     };
     assert_eq!(smallest().await, None);
     let row = |id: &str, product: &str, slot_bytes| {
-        let report = crate::model::DeviceReport { slot_bytes, ..Default::default() };
+        let report = api::DeviceReport { slot_bytes, ..Default::default() };
         let product = Some(product.parse().expect("a product"));
         DeviceRow { product, report: Some(report), ..DeviceRow::new(id.parse().expect("an id"), 1) }
     };
@@ -209,12 +217,12 @@ async fn kept_and_counted(db: &Db) -> (Vec<String>, Vec<String>) {
     let products = [None, Some("p"), Some("q")].map(|product| product.map(|p| p.parse().expect("a product")));
     let mut kept = Vec::new();
     for product in &products {
-        let count = device::count(db, product.as_ref()).await.expect("counted");
+        let count = device_count::count(db, product.as_ref()).await.expect("counted");
         let mut states = update::newest_states(db, product.as_ref()).await.expect("counted");
         states.sort_by_key(|(state, _)| state.as_str());
         kept.push(format!("{count} {states:?}"));
     }
-    kept.push(format!("{:?}", device::products(db).await.expect("counted")));
+    kept.push(format!("{:?}", device_count::products(db).await.expect("counted")));
     let mut counted = Vec::new();
     let rows = db.rows(
         "SELECT d.product AS product, u.state AS state FROM devices d LEFT JOIN updates u ON u.id = d.update_id",
@@ -224,7 +232,7 @@ async fn kept_and_counted(db: &Db) -> (Vec<String>, Vec<String>) {
         .map(|row| {
             let state: Option<String> = row.try_get("", "state").expect("a text");
             (
-                device::parsed(row, "product").expect("a name"),
+                column::parsed(row, "product").expect("a name"),
                 state.and_then(|word| UpdateState::from_word(&word)),
             )
         })
@@ -301,7 +309,7 @@ async fn the_counts_that_writes_keep_are_those_of_a_scan() {
         assert_eq!(kept, counted, "after {step} steps");
         assert_eq!(counts_of_nobody(&db).await, 0, "after {step} steps");
     }
-    assert!(device::count(&db, None).await.expect("counted") > 0);
+    assert!(device_count::count(&db, None).await.expect("counted") > 0);
 }
 
 /// Rows that count no device.
@@ -352,7 +360,7 @@ fn placeholders_are_numbered_for_postgresql() {
 fn a_report_stored_before_there_were_lacks_is_still_read() {
     let stored =
         r#"{"chip":"esp32","slot":null,"state":null,"slot_bytes":null,"rollback":null,"reset":null}"#;
-    let report: crate::model::DeviceReport = serde_json::from_str(stored).expect("a report");
+    let report: api::DeviceReport = serde_json::from_str(stored).expect("a report");
     assert!(report.lacks.is_empty());
 }
 
@@ -376,7 +384,7 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     let db = Db::open(&url).await.expect("is brought up to date");
     let (kept, counted) = kept_and_counted(&db).await;
     assert_eq!(kept, counted);
-    assert_eq!(device::count(&db, None).await.expect("counted"), 2);
+    assert_eq!(device_count::count(&db, None).await.expect("counted"), 2);
     let token = db.token("aa", 2).await.expect("read").expect("there");
     assert_eq!((token.name.as_str(), token.product), ("laptop", None));
     let product = "lamp".parse().expect("a product");
@@ -385,7 +393,7 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     let new = |secret_sha256| token::NewToken {
         name: "octo/blinky@refs/heads/main run 1",
         secret_sha256,
-        role: crate::app::Role::Ci,
+        role: api::Role::Ci,
         kind: token::TokenKind::Publisher,
         parent: None,
         expires_at: Some(100),
@@ -403,10 +411,10 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     assert!(write.remove_expired(100).await.expect("swept") >= 1);
     let sql =
         "UPDATE tokens SET kind = 'publisher', product = 'lamp', secret_sha256 = ? WHERE name = 'laptop'";
-    write.execute(sql, vec![crate::app::digest("secret").into()]).await.expect("set");
+    write.execute(sql, vec![crate::access::digest("secret").into()]).await.expect("set");
     write.commit().await.expect("committed");
-    assert!(db.token(&crate::app::digest("secret"), 2).await.expect("read").expect("there").job.is_none());
-    let known = crate::app::Auth::new(db.clone(), &[]).authenticate("secret").await.expect("read");
+    assert!(db.token(&crate::access::digest("secret"), 2).await.expect("read").expect("there").job.is_none());
+    let known = crate::access::Access::new(db.clone(), &[]).authenticate("secret").await.expect("read");
     assert!(known.is_none(), "a publisher's token without a job would have no limits");
 }
 

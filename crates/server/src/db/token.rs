@@ -1,12 +1,12 @@
-//! Users, and whatever opens the door: API tokens, sessions and login links. Only digests of secrets are here.
+//! Users, and what authenticates: API tokens, sessions and login links. Only digests of secrets are here.
 
 use contract::ProductName;
 use oidc::Job;
 use sea_orm::{DbErr, QueryResult};
 
-use super::device::corrupt;
-use super::{Db, Query, Write};
-use crate::app::Role;
+use super::column::corrupt;
+use super::connection::{Db, Query, Write};
+use api::Role;
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use rumqttc::{Broker, MqttOptions as Connection, Transport};
 use url::{Url, form_urlencoded};
 
-use super::{BrokerAddress, RECEIVE_MAXIMUM};
+use super::options::{BrokerAddress, RECEIVE_MAXIMUM};
 
 /// Seconds between pings.
 const KEEP_ALIVE_S: u16 = 30;

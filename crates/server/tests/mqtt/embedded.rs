@@ -161,7 +161,7 @@ async fn a_last_will_on_anothers_topic_is_refused_and_an_own_one_is_delivered() 
     until("the retained will", || recorder.has("Presence a offline")).await;
     assert!(recorder.seen.lock().unwrap()[0].retained);
     // And once cleared, nobody does.
-    late.clear_retained(&id("a")).await.unwrap();
+    late.publisher().clear_retained(&id("a")).await.unwrap();
     let recorder = std::sync::Arc::new(Recorder::default());
     client_on(&site.broker, "later", VersionTopic::default(), recorder.clone()).await;
     assert!(recorder.lines().is_empty());
@@ -313,7 +313,7 @@ async fn a_trigger_expires_while_its_device_is_away() {
     site.device("a").listen("devices/a/ota", &options).await.end();
     until("gone", || site.doors.count("a") == 0).await;
     let short = Some(Duration::from_secs(1));
-    site.mqtt.publish(TopicKind::Trigger, &id("a"), b"short", short).await.unwrap();
+    site.mqtt.publisher().publish(TopicKind::Trigger, &id("a"), b"short", short).await.unwrap();
     tokio::time::sleep(Duration::from_millis(2100)).await;
     let mut back = site.device("a").listen("devices/a/ota", &options).await;
     site.send("a", "fresh").await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use contract::{TopicKind, VersionTopic};
 use updraft_server::mqtt::{BrokerAddress, LinkState, Mqtt, MqttOptions};
 
-use crate::rig::{Device, Recorder, id, program, until, up};
+use crate::rig::{Device, Recorder, id, program, receive, until, up};
 
 struct Mosquitto {
     child: Child,
@@ -66,7 +66,7 @@ impl Mosquitto {
     }
 
     async fn start(&self, recorder: &Arc<Recorder>) -> Mqtt {
-        let mqtt = Mqtt::start(&self.options(), recorder.clone()).unwrap();
+        let mqtt = receive(self.options(), recorder.clone());
         up(&mqtt).await;
         mqtt
     }
@@ -111,7 +111,7 @@ async fn messages_sent_while_the_server_is_down_come_after_the_restart_exactly_o
     assert!(recorder.has("Status a SUCCESS"));
     // A process that found its old session can publish.
     let mut listener = mosquitto.device().listen("devices/a/ota", &[]).await;
-    second.publish(TopicKind::Trigger, &id("a"), b"go", None).await.unwrap();
+    second.publisher().publish(TopicKind::Trigger, &id("a"), b"go", None).await.unwrap();
     listener.payload("go").await;
     second.stop().await;
 
@@ -148,7 +148,7 @@ async fn up_is_said_only_after_the_backlog_was_handled() {
     mosquitto.device().publish_lines("ota/progress", "1", lines(2000)).await;
     let recorder = Arc::new(Recorder::default());
     *recorder.pause.lock().unwrap() = Duration::from_millis(20);
-    let mqtt = Mqtt::start(&mosquitto.options(), recorder.clone()).unwrap();
+    let mqtt = receive(mosquitto.options(), recorder.clone());
     let mut link = mqtt.link();
     link.wait_for(|state| *state == LinkState::CatchingUp).await.unwrap();
     assert!(recorder.lines().len() < 2000);
@@ -172,14 +172,14 @@ async fn a_killed_broker_is_found_again_and_nothing_acknowledged_is_lost() {
     assert!(matches!(down, LinkState::Down { reason, .. } if !reason.is_empty()));
     // Not connected: the answer is an error within 5 s, and the message does not come later.
     let start = Instant::now();
-    let error = mqtt.publish(TopicKind::Trigger, &id("a"), b"stale", None).await.unwrap_err();
+    let error = mqtt.publisher().publish(TopicKind::Trigger, &id("a"), b"stale", None).await.unwrap_err();
     assert!(error.to_string().contains("connect"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(6));
 
     mosquitto.restart().await;
     let mut listener = mosquitto.device().listen("devices/a/ota", &[]).await;
     up(&mqtt).await;
-    mqtt.publish(TopicKind::Trigger, &id("a"), b"fresh", None).await.unwrap();
+    mqtt.publisher().publish(TopicKind::Trigger, &id("a"), b"fresh", None).await.unwrap();
     listener.payload("fresh").await;
     assert_eq!(listener.messages().len(), 1, "{:?}", listener.heard);
     mosquitto.device().publish("version", "2.0.0").await;
@@ -223,7 +223,7 @@ async fn a_refusing_broker_is_named_as_the_reason() {
     let mut options = mosquitto.options();
     let url = format!("mqtt://server:wrong@127.0.0.1:{}", mosquitto.port).parse().unwrap();
     options.broker = BrokerAddress::External(url);
-    let mqtt = Mqtt::start(&options, Arc::new(Recorder::default())).unwrap();
+    let mqtt = receive(options, Arc::new(Recorder::default()));
     let mut link = mqtt.link();
     let refused =
         |state: &LinkState| matches!(state, LinkState::Down { reason, .. } if reason.contains("refuses us"));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use broker::{Admission, Embedded};
 use contract::{DeviceId, TopicKind, VersionTopic};
-use updraft_server::mqtt::{BrokerAddress, Handler, LinkState, Message, Mqtt, MqttOptions};
+use updraft_server::mqtt::{BrokerAddress, Connection, Handler, LinkState, Message, Mqtt, MqttOptions};
 
 pub(crate) fn id(text: &str) -> DeviceId {
     text.parse().unwrap()
@@ -133,7 +133,11 @@ impl Site {
     }
 
     pub(crate) async fn send(&self, device: &str, payload: &str) {
-        self.mqtt.publish(TopicKind::Trigger, &id(device), payload.as_bytes(), None).await.unwrap();
+        self.mqtt
+            .publisher()
+            .publish(TopicKind::Trigger, &id(device), payload.as_bytes(), None)
+            .await
+            .unwrap();
     }
 }
 
@@ -149,9 +153,14 @@ pub(crate) async fn client_on(
         client_id: name.to_owned(),
         persistent: true,
     };
-    let mqtt = Mqtt::start(&options, recorder).unwrap();
+    let mqtt = receive(options, recorder);
     up(&mqtt).await;
     mqtt
+}
+
+/// A client of a broker, whose messages this handler takes.
+pub(crate) fn receive(options: MqttOptions, handler: Arc<Recorder>) -> Mqtt {
+    Connection::open(options).unwrap().receive(handler).unwrap()
 }
 
 pub(crate) async fn up(mqtt: &Mqtt) {

@@ -2,13 +2,13 @@ use std::collections::{HashMap, HashSet};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use updraft_server::app::Role;
+use updraft_server::access::Role;
 
-use super::house::{House, cookie, image, problem};
+use super::test_server::{TestServer, cookie, image, problem};
 
 /// Every path of the document, with something in place of its parameters.
-pub(crate) async fn operations(house: &House) -> Vec<(Method, String)> {
-    let document: Value = house.nobody().get("/api/openapi.json").await.json().await.unwrap();
+pub(crate) async fn operations(server: &TestServer) -> Vec<(Method, String)> {
+    let document: Value = server.nobody().get("/api/openapi.json").await.json().await.unwrap();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         assert!(path.starts_with("/api/v1/") || path == "/healthz" || path == "/readyz", "{path}");
@@ -29,10 +29,10 @@ pub(crate) async fn operations(house: &House) -> Vec<(Method, String)> {
 }
 
 /// What the document says that each operation may answer, by method and path as [`operations`] fills it.
-async fn documented(house: &House) -> HashMap<(String, String), HashSet<u16>> {
-    let document: Value = house.nobody().get("/api/openapi.json").await.json().await.unwrap();
+async fn documented(server: &TestServer) -> HashMap<(String, String), HashSet<u16>> {
+    let document: Value = server.nobody().get("/api/openapi.json").await.json().await.unwrap();
     let mut documented = HashMap::new();
-    let mut operations = operations(house).await.into_iter();
+    let mut operations = operations(server).await.into_iter();
     for item in document["paths"].as_object().unwrap().values() {
         for operation in item.as_object().unwrap().values().filter(|value| value["responses"].is_object()) {
             let responses = operation["responses"].as_object().unwrap();
@@ -57,8 +57,8 @@ async fn documented(house: &House) -> HashMap<(String, String), HashSet<u16>> {
 /// Asks for everything in every way that is refused, and in some that is not.
 #[tokio::test]
 async fn every_answer_is_in_the_document() {
-    let house = House::open().await;
-    let documented = documented(&house).await;
+    let server = TestServer::open().await;
+    let documented = documented(&server).await;
     for ((method, path), statuses) in documented.iter().filter(|((_, path), _)| path != "/healthz") {
         assert!(statuses.contains(&503), "{method} {path} may take too long");
         assert!(
@@ -66,8 +66,8 @@ async fn every_answer_is_in_the_document() {
             "{method} {path} can be tried too often"
         );
     }
-    let (admin, viewer) = (house.actor(Role::Admin).await, house.actor(Role::Viewer).await);
-    let (nobody, unknown) = (house.nobody(), house.somebody("unknown"));
+    let (admin, viewer) = (server.actor(Role::Admin).await, server.actor(Role::Viewer).await);
+    let (nobody, unknown) = (server.nobody(), server.somebody("unknown"));
     assert_eq!(admin.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
     let json = "application/json";
     let mut seen = HashSet::new();
@@ -91,8 +91,8 @@ async fn every_answer_is_in_the_document() {
         (&admin, json, json!({"version": "1.0.0"}).to_string()),
     ] {
         if body.contains("no store") {
-            let store = house.folder.path().join("store");
-            std::fs::rename(&store, house.folder.path().join("elsewhere")).unwrap();
+            let store = server.folder.path().join("store");
+            std::fs::rename(&store, server.folder.path().join("elsewhere")).unwrap();
         }
         for ((method, path), statuses) in &documented {
             for path in [
@@ -121,10 +121,10 @@ pub(crate) fn is_open(path: &str) -> bool {
 
 #[tokio::test]
 async fn every_path_without_credentials_is_401_before_anything_is_read() {
-    let house = House::open().await;
-    for (method, path) in operations(&house).await.into_iter().filter(|(_, path)| !is_open(path)) {
+    let server = TestServer::open().await;
+    for (method, path) in operations(&server).await.into_iter().filter(|(_, path)| !is_open(path)) {
         for bearer in [None, Some("Bearer nobody"), Some("Basic YTpi")] {
-            let mut request = house.nobody().request(method.clone(), &path).body("{ not json");
+            let mut request = server.nobody().request(method.clone(), &path).body("{ not json");
             if let Some(bearer) = bearer {
                 request = request.header("authorization", bearer);
             }
@@ -134,16 +134,16 @@ async fn every_path_without_credentials_is_401_before_anything_is_read() {
         }
     }
     for path in ["/api/v1/nothing", "/api/v1/devices/%00", "/metrics"] {
-        problem(house.nobody().get(path).await, StatusCode::UNAUTHORIZED).await;
+        problem(server.nobody().get(path).await, StatusCode::UNAUTHORIZED).await;
     }
 }
 
 #[tokio::test]
 async fn roles_may_what_they_may_and_nothing_else() {
-    let house = House::open().await;
-    let (admin, operator) = (house.actor(Role::Admin).await, house.actor(Role::Operator).await);
-    let (ci, viewer) = (house.actor(Role::Ci).await, house.actor(Role::Viewer).await);
-    for (method, path) in operations(&house).await {
+    let server = TestServer::open().await;
+    let (admin, operator) = (server.actor(Role::Admin).await, server.actor(Role::Operator).await);
+    let (ci, viewer) = (server.actor(Role::Ci).await, server.actor(Role::Viewer).await);
+    for (method, path) in operations(&server).await {
         // Logging out with an API token would revoke nothing, and a stream does not end.
         if is_open(&path) || path == "/api/v1/events" || path == "/api/v1/logout" {
             continue;
@@ -173,8 +173,8 @@ async fn roles_may_what_they_may_and_nothing_else() {
 
 #[tokio::test]
 async fn every_failure_is_a_problem_document() {
-    let house = House::open().await;
-    let admin = house.actor(Role::Admin).await;
+    let server = TestServer::open().await;
+    let admin = server.actor(Role::Admin).await;
     let long = "a".repeat(70_000);
     let unknown = problem(admin.get("/api/v1/devices/nobody").await, StatusCode::NOT_FOUND).await;
     assert!(unknown.contains("nobody"), "{unknown}");
@@ -226,8 +226,8 @@ async fn every_failure_is_a_problem_document() {
 
 #[tokio::test]
 async fn a_device_is_registered_changed_checked_and_removed() {
-    let house = House::open().await;
-    let operator = house.actor(Role::Operator).await;
+    let server = TestServer::open().await;
+    let operator = server.actor(Role::Operator).await;
     assert_eq!(operator.publish("version=1.0.0&promote=production", image("1.0.0")).await.status(), 201);
     let answer =
         operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1", "product": "lamp"})).await;
@@ -261,8 +261,8 @@ async fn a_device_is_registered_changed_checked_and_removed() {
 
 #[tokio::test]
 async fn an_image_is_published_promoted_and_blocked() {
-    let house = House::open().await;
-    let operator = house.actor(Role::Operator).await;
+    let server = TestServer::open().await;
+    let operator = server.actor(Role::Operator).await;
     let bytes = image("1.0.0");
     let answer =
         operator.publish("version=1.0.0&promote=production&notes=First%20light", bytes.clone()).await;
@@ -297,8 +297,8 @@ async fn an_image_is_published_promoted_and_blocked() {
 
 #[tokio::test]
 async fn the_gate_says_all_that_it_found_and_gives_way_where_it_may() {
-    let house = House::open().await;
-    let ci = house.actor(Role::Ci).await;
+    let server = TestServer::open().await;
+    let ci = server.actor(Role::Ci).await;
     let check = async |query: &str, image: Vec<u8>| {
         let path = format!("/api/v1/products/lamp/releases/check?{query}");
         ci.request(Method::POST, &path).body(image).send().await.unwrap()
@@ -339,8 +339,8 @@ async fn the_gate_says_all_that_it_found_and_gives_way_where_it_may() {
 
 #[tokio::test]
 async fn what_is_no_image_is_refused_with_a_sentence() {
-    let house = House::open().await;
-    let ci = house.actor(Role::Ci).await;
+    let server = TestServer::open().await;
+    let ci = server.actor(Role::Ci).await;
     let sentence =
         problem(ci.publish("version=1.0.0", b"<html>".to_vec()).await, StatusCode::BAD_REQUEST).await;
     assert!(sentence.contains("image"), "{sentence}");
@@ -358,11 +358,11 @@ async fn what_is_no_image_is_refused_with_a_sentence() {
 
 #[tokio::test]
 async fn the_cookie_counts_from_pages_of_this_server_only() {
-    let house = House::open().await;
-    let cookie = house.session().await;
+    let server = TestServer::open().await;
+    let cookie = server.session().await;
     assert!(cookie.starts_with("updraft="), "{cookie}");
     let post = |header: Option<(&'static str, String)>| {
-        let mut request = house
+        let mut request = server
             .nobody()
             .request(Method::POST, "/api/v1/devices")
             .header("cookie", &cookie)
@@ -381,9 +381,9 @@ async fn the_cookie_counts_from_pages_of_this_server_only() {
     ] {
         problem(post(refused).await.unwrap(), StatusCode::FORBIDDEN).await;
     }
-    assert_eq!(post(Some(("origin", house.base.clone()))).await.unwrap().status(), 201);
+    assert_eq!(post(Some(("origin", server.base.clone()))).await.unwrap().status(), 201);
     assert_eq!(post(Some(("sec-fetch-site", "same-origin".into()))).await.unwrap().status(), 409);
-    let read = house
+    let read = server
         .nobody()
         .request(Method::GET, "/api/v1/devices")
         .header("cookie", &cookie)
@@ -395,29 +395,29 @@ async fn the_cookie_counts_from_pages_of_this_server_only() {
 
 #[tokio::test]
 async fn log_in_gives_a_session_log_out_ends_it_and_guessing_is_slow() {
-    let house = House::open().await;
-    let first = house.running.first_login().unwrap();
+    let server = TestServer::open().await;
+    let first = server.running.first_login().unwrap();
     let credentials = json!({"name": first.user, "password": first.password});
-    let answer = house.nobody().json(Method::POST, "/api/v1/login", &credentials).await;
+    let answer = server.nobody().json(Method::POST, "/api/v1/login", &credentials).await;
     assert_eq!(answer.status(), 200);
     let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && !set.contains("Secure"), "{set}");
     let session = cookie(&answer);
     let token = answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
-    let with = |method, path: &str| house.nobody().request(method, path).bearer_auth(&token).send();
+    let with = |method, path: &str| server.nobody().request(method, path).bearer_auth(&token).send();
     assert_eq!(with(Method::GET, "/api/v1/devices").await.unwrap().status(), 200);
     assert_eq!(with(Method::POST, "/api/v1/logout").await.unwrap().status(), 204);
     assert_eq!(with(Method::GET, "/api/v1/devices").await.unwrap().status(), 401);
-    let page = house.nobody().request(Method::GET, "/").header("cookie", session).send().await.unwrap();
+    let page = server.nobody().request(Method::GET, "/").header("cookie", session).send().await.unwrap();
     assert_eq!((page.status().as_u16(), &page.headers()["location"]), (303, &"/login".parse().unwrap()));
-    let foreign = house
+    let foreign = server
         .nobody()
         .request(Method::POST, "/api/v1/login")
         .header("origin", "https://evil.example")
         .json(&credentials);
     problem(foreign.send().await.unwrap(), StatusCode::FORBIDDEN).await;
     let guess = json!({"name": first.user, "password": "guess"});
-    let nobody = house.nobody();
+    let nobody = server.nobody();
     let guesses = (0..14).map(|_| nobody.json(Method::POST, "/api/v1/login", &guess));
     let answers = futures_util::future::join_all(guesses).await;
     let (slowed, answered): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status() == 429);
@@ -434,10 +434,10 @@ async fn log_in_gives_a_session_log_out_ends_it_and_guessing_is_slow() {
 
 #[tokio::test]
 async fn who_guesses_passwords_behind_a_proxy_locks_out_nobody_else() {
-    let house = House::open().await;
-    let first = house.running.first_login().unwrap();
+    let server = TestServer::open().await;
+    let first = server.running.first_login().unwrap();
     let login = async |from: &str, password: &str| {
-        let request = house.nobody().request(Method::POST, "/api/v1/login").header("x-forwarded-for", from);
+        let request = server.nobody().request(Method::POST, "/api/v1/login").header("x-forwarded-for", from);
         request.json(&json!({"name": first.user, "password": password})).send().await.unwrap()
     };
     let mut guesses = 0;
@@ -448,7 +448,7 @@ async fn who_guesses_passwords_behind_a_proxy_locks_out_nobody_else() {
     assert!(guesses >= 10, "{guesses}");
     assert_eq!(login("198.51.100.1", &first.password).await.status(), 429);
     assert_eq!(login("198.51.100.2", &first.password).await.status(), 200);
-    let page = house.nobody().request(Method::POST, "/login").header("x-forwarded-for", "198.51.100.1");
+    let page = server.nobody().request(Method::POST, "/login").header("x-forwarded-for", "198.51.100.1");
     let page = page.header("content-type", "application/x-www-form-urlencoded");
     let page = page.body("name=admin&password=guess").send().await.unwrap();
     assert_eq!((page.status().as_u16(), page.headers().contains_key("retry-after")), (429, true));
@@ -456,9 +456,9 @@ async fn who_guesses_passwords_behind_a_proxy_locks_out_nobody_else() {
 
 #[tokio::test]
 async fn behind_https_the_cookie_is_bound_to_the_host() {
-    let house = House::open_with("public_url = \"https://updraft.example\"").await;
-    let first = house.running.first_login().unwrap();
-    let answer = house
+    let server = TestServer::open_with("public_url = \"https://updraft.example\"").await;
+    let first = server.running.first_login().unwrap();
+    let answer = server
         .nobody()
         .json(Method::POST, "/api/v1/login", &json!({"name": first.user, "password": first.password}))
         .await;
@@ -471,20 +471,20 @@ async fn behind_https_the_cookie_is_bound_to_the_host() {
 
 #[tokio::test]
 async fn health_and_metrics_say_how_the_house_stands() {
-    let house = House::open().await;
-    assert_eq!(house.nobody().get("/healthz").await.status(), 200);
-    let viewer = house.actor(Role::Viewer).await;
+    let server = TestServer::open().await;
+    assert_eq!(server.nobody().get("/healthz").await.status(), 200);
+    let viewer = server.actor(Role::Viewer).await;
     let metrics = viewer.get("/metrics").await;
     assert!(metrics.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     let text = metrics.text().await.unwrap();
     assert!(text.contains("updraft_devices 0\n") && text.contains("updraft_problems 0\n"), "{text}");
-    std::fs::rename(house.folder.path().join("store"), house.folder.path().join("elsewhere")).unwrap();
-    house
+    std::fs::rename(server.folder.path().join("store"), server.folder.path().join("elsewhere")).unwrap();
+    server
         .until("/readyz says that the store is gone", async || {
-            house.nobody().get("/readyz").await.status() == 503
+            server.nobody().get("/readyz").await.status() == 503
         })
         .await;
-    let sentence = problem(house.nobody().get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE).await;
+    let sentence = problem(server.nobody().get("/readyz").await, StatusCode::SERVICE_UNAVAILABLE).await;
     assert!(sentence.contains("store"), "{sentence}");
-    assert_eq!(house.nobody().get("/healthz").await.status(), 200);
+    assert_eq!(server.nobody().get("/healthz").await.status(), 200);
 }

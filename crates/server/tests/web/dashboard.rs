@@ -1,10 +1,10 @@
 use reqwest::{Method, Response};
-use updraft_server::app::Role;
+use updraft_server::access::Role;
 
-use super::house::{House, image};
+use super::test_server::{TestServer, image};
 
 struct Browser<'a> {
-    house: &'a House,
+    server: &'a TestServer,
     cookie: String,
 }
 
@@ -17,7 +17,7 @@ impl Browser<'_> {
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         let mut request = self
-            .house
+            .server
             .nobody()
             .request(Method::GET, path)
             .header("cookie", &self.cookie)
@@ -30,7 +30,7 @@ impl Browser<'_> {
 
     async fn submit(&self, path: &str, body: &str, fragment: bool) -> Response {
         let mut request = self
-            .house
+            .server
             .nobody()
             .request(Method::POST, path)
             .header("cookie", &self.cookie)
@@ -43,26 +43,26 @@ impl Browser<'_> {
     }
 }
 
-async fn browser(house: &House) -> Browser<'_> {
-    Browser { house, cookie: house.session().await }
+async fn browser(server: &TestServer) -> Browser<'_> {
+    Browser { server, cookie: server.session().await }
 }
 
 #[tokio::test]
 async fn pages_lead_to_the_log_in_and_back() {
-    let house = House::open().await;
+    let server = TestServer::open().await;
     for (path, to) in [("/", "/login"), ("/releases?new=1", "/login?next=%2Freleases%3Fnew%3D1")] {
-        let answer = house.nobody().get(path).await;
+        let answer = server.nobody().get(path).await;
         assert_eq!((answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()), (303, to));
     }
-    let login = house.nobody().get("/login").await;
+    let login = server.nobody().get("/login").await;
     assert_eq!(login.status(), 200);
     assert!(login.text().await.unwrap().contains("Password or token"));
-    let bad_link = house.nobody().get("/login?key=guess").await;
+    let bad_link = server.nobody().get("/login?key=guess").await;
     assert_eq!(bad_link.status(), 401);
     assert!(!bad_link.text().await.unwrap().contains("guess"));
-    let first = house.running.first_login().unwrap();
+    let first = server.running.first_login().unwrap();
     let body = format!("name={}&password={}&next=%2Freleases", first.user, first.password);
-    let enter = house
+    let enter = server
         .nobody()
         .request(Method::POST, "/login")
         .header("content-type", "application/x-www-form-urlencoded")
@@ -76,8 +76,8 @@ async fn pages_lead_to_the_log_in_and_back() {
 
 #[tokio::test]
 async fn every_page_forbids_inline_scripts_and_has_none() {
-    let house = House::open().await;
-    let browser = browser(&house).await;
+    let server = TestServer::open().await;
+    let browser = browser(&server).await;
     for path in ["/", "/releases", "/login", "/devices/nobody", "/nothing"] {
         let answer = browser.get(path, &[]).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
@@ -99,16 +99,16 @@ async fn every_page_forbids_inline_scripts_and_has_none() {
 
 #[tokio::test]
 async fn assets_are_kept_by_browsers_under_names_that_change_with_them() {
-    let house = House::open().await;
-    let html = house.nobody().get("/login").await.text().await.unwrap();
+    let server = TestServer::open().await;
+    let html = server.nobody().get("/login").await.text().await.unwrap();
     for ending in [".css", ".js", ".svg"] {
         let end = html.find(ending).unwrap() + ending.len();
         let begin = html[..end].rfind("/assets/").unwrap();
-        let answer = house.nobody().get(&html[begin..end]).await;
+        let answer = server.nobody().get(&html[begin..end]).await;
         assert_eq!(answer.status(), 200);
         assert!(answer.headers()["cache-control"].to_str().unwrap().contains("immutable"));
         let etag = answer.headers()["etag"].clone();
-        let again = house
+        let again = server
             .nobody()
             .request(Method::GET, &html[begin..end])
             .header("if-none-match", etag)
@@ -117,21 +117,21 @@ async fn assets_are_kept_by_browsers_under_names_that_change_with_them() {
             .unwrap();
         assert_eq!(again.status(), 304);
     }
-    assert_eq!(house.nobody().get("/assets/updraft-0.css").await.status(), 404);
+    assert_eq!(server.nobody().get("/assets/updraft-0.css").await.status(), 404);
 }
 
 #[tokio::test]
 async fn an_empty_house_says_what_to_do_next() {
-    let house = House::open().await;
-    let browser = browser(&house).await;
+    let server = TestServer::open().await;
+    let browser = browser(&server).await;
     assert!(browser.page("/").await.contains("updraft device add"));
     assert!(browser.page("/releases").await.contains("updraft publish"));
 }
 
 #[tokio::test]
 async fn a_device_is_added_checked_and_removed_with_plain_forms() {
-    let house = House::open().await;
-    let browser = browser(&house).await;
+    let server = TestServer::open().await;
+    let browser = browser(&server).await;
     let added = browser.submit("/devices", "id=d1&product=lamp", false).await;
     assert_eq!(added.status(), 200);
     let added = added.text().await.unwrap();
@@ -147,7 +147,7 @@ async fn a_device_is_added_checked_and_removed_with_plain_forms() {
         (checked.status().as_u16(), checked.headers()["location"].to_str().unwrap()),
         (303, "/devices/d1")
     );
-    let flash = super::house::cookie(&checked);
+    let flash = super::test_server::cookie(&checked);
     let shown = browser.get("/devices/d1", &[("cookie", &flash)]).await.text().await.unwrap();
     assert!(shown.contains("Version not known yet"), "{shown}");
     let removed = browser.submit("/devices/d1/remove", "", false).await;
@@ -157,8 +157,8 @@ async fn a_device_is_added_checked_and_removed_with_plain_forms() {
 
 #[tokio::test]
 async fn the_script_gets_answers_and_fragments_without_the_frame() {
-    let house = House::open().await;
-    let browser = browser(&house).await;
+    let server = TestServer::open().await;
+    let browser = browser(&server).await;
     browser.submit("/devices", "id=d1&product=lamp", false).await;
     let answer = browser.submit("/devices/d1/check", "", true).await;
     assert_eq!(answer.status(), 200);
@@ -171,15 +171,15 @@ async fn the_script_gets_answers_and_fragments_without_the_frame() {
     let gone = browser.submit("/devices/d1/remove", "", true).await;
     assert_eq!(gone.headers()["x-updraft-go"], "/");
     let nobody =
-        house.nobody().request(Method::GET, "/").header("x-updraft-fragment", "1").send().await.unwrap();
+        server.nobody().request(Method::GET, "/").header("x-updraft-fragment", "1").send().await.unwrap();
     assert_eq!(nobody.status(), 401, "so that the script goes to the log in");
 }
 
 #[tokio::test]
 async fn releases_are_promoted_blocked_and_unblocked_with_forms() {
-    let house = House::open().await;
-    let browser = browser(&house).await;
-    let ci = house.actor(Role::Ci).await;
+    let server = TestServer::open().await;
+    let browser = browser(&server).await;
+    let ci = server.actor(Role::Ci).await;
     for version in ["1.0.0", "1.1.0"] {
         assert_eq!(
             ci.publish(&format!("version={version}&notes=%3Cb%3Ebold%3C/b%3E"), image(version))
@@ -232,10 +232,10 @@ async fn releases_are_promoted_blocked_and_unblocked_with_forms() {
 
 #[tokio::test]
 async fn an_unreadable_blocked_list_is_on_top_of_the_page() {
-    let house = House::open().await;
-    let browser = browser(&house).await;
-    assert_eq!(house.actor(Role::Ci).await.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
-    let folder = house.folder.path().join("store/lamp/rollback");
+    let server = TestServer::open().await;
+    let browser = browser(&server).await;
+    assert_eq!(server.actor(Role::Ci).await.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
+    let folder = server.folder.path().join("store/lamp/rollback");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("blocked_versions.json"), "1.1.0").unwrap();
     browser.submit("/releases/lamp/refresh", "", true).await;
@@ -244,9 +244,9 @@ async fn an_unreadable_blocked_list_is_on_top_of_the_page() {
 
 #[tokio::test]
 async fn a_viewer_sees_and_cannot_change() {
-    let house = House::open().await;
-    house.session().await;
-    let viewer = house.actor(Role::Viewer).await;
+    let server = TestServer::open().await;
+    server.session().await;
+    let viewer = server.actor(Role::Viewer).await;
     let page = viewer.get("/").await.text().await.unwrap();
     assert!(page.contains("Viewer") && !page.contains("Add device"));
     let post = viewer
@@ -258,15 +258,15 @@ async fn a_viewer_sees_and_cannot_change() {
 
 #[tokio::test]
 async fn an_announcement_goes_with_the_update_that_it_announced() {
-    let house = House::open().await;
-    let ci = house.actor(Role::Ci).await;
+    let server = TestServer::open().await;
+    let ci = server.actor(Role::Ci).await;
     assert_eq!(ci.publish("version=1.1.0&promote=production", image("1.1.0")).await.status(), 201);
-    let app = house.running.app();
+    let services = server.running.services();
     let id = "d1".parse().unwrap();
-    let registered = app.register_device(&id, Some(&"lamp".parse().unwrap())).await.unwrap();
-    let browser = browser(&house).await;
+    let registered = services.devices.register(&id, Some(&"lamp".parse().unwrap())).await.unwrap();
+    let browser = browser(&server).await;
     assert!(!browser.page("/devices/d1").await.contains("data-ended"));
-    let port = house.running.mqtt_addr().unwrap().port().to_string();
+    let port = server.running.mqtt_addr().unwrap().port().to_string();
     let login = ["-h", "127.0.0.1", "-p", &port, "-u", "d1", "-P", &registered.mqtt_password];
     let said = tokio::process::Command::new("mosquitto_pub")
         .args(login)
@@ -275,14 +275,16 @@ async fn an_announcement_goes_with_the_update_that_it_announced() {
         .await
         .expect("install mosquitto-clients");
     assert!(said.success());
-    house.until("the version is known", async || app.device(&id).await.unwrap().version.is_some()).await;
+    server
+        .until("the version is known", async || services.devices.show(&id).await.unwrap().version.is_some())
+        .await;
 
     let offered = browser.submit("/devices/d1/check", "force=true", true).await.text().await.unwrap();
     assert!(offered.contains("Update offered"), "{offered}");
-    let update = app.device(&id).await.unwrap().update.unwrap().id;
+    let update = services.devices.show(&id).await.unwrap().update.unwrap().id;
     assert!(offered.contains(&format!("data-update=\"{update}\"")), "{offered}");
     assert!(!browser.page("/devices/d1").await.contains("data-ended"));
-    app.cancel_update(update).await.unwrap();
+    services.updates.cancel(update).await.unwrap();
     for path in ["/devices/d1", "/"] {
         assert!(browser.page(path).await.contains(&format!("data-ended=\"{update}\"")), "{path}");
     }

@@ -1,19 +1,19 @@
 use reqwest::Method;
 use serde_json::json;
-use updraft_server::app::Role;
+use updraft_server::access::Role;
 
-use super::house::House;
+use super::test_server::TestServer;
 
 #[tokio::test]
 async fn a_watcher_hears_of_a_device_that_comes_and_goes() {
-    let house = House::open().await;
-    let operator = house.actor(Role::Operator).await;
+    let server = TestServer::open().await;
+    let operator = server.actor(Role::Operator).await;
     let mut stream = operator.get("/api/v1/events").await;
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1", "product": "lamp"})).await;
     let mut heard = String::new();
     while !heard.contains("event: device") {
-        let chunk = tokio::time::timeout(super::house::PATIENCE, stream.chunk()).await.unwrap().unwrap();
+        let chunk = tokio::time::timeout(super::test_server::TIMEOUT, stream.chunk()).await.unwrap().unwrap();
         heard.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
     }
     assert!(heard.contains("data: {\"type\":\"device\",\"device\":\"d1\"}"), "{heard}");
@@ -21,10 +21,10 @@ async fn a_watcher_hears_of_a_device_that_comes_and_goes() {
 
 #[tokio::test]
 async fn streams_end_when_the_server_stops() {
-    let house = House::open().await;
-    let viewer = house.actor(Role::Viewer).await;
+    let server = TestServer::open().await;
+    let viewer = server.actor(Role::Viewer).await;
     let mut stream = viewer.get("/api/v1/events").await;
-    let House { running, .. } = house;
+    let TestServer { running, .. } = server;
     running.stop().await.unwrap();
     while let Ok(Some(_)) = stream.chunk().await {}
 }

@@ -1,22 +1,22 @@
 use std::time::Duration;
 
 use reqwest::{Method, Response};
-use updraft_server::app::Role;
+use updraft_server::access::Role;
 
-use super::house::{House, image};
+use super::test_server::{TestServer, image};
 
 const KEY: &str = "lamp/releases/v1.0.0/firmware.bin";
 
-async fn published(house: &House) -> (Vec<u8>, String) {
+async fn published(server: &TestServer) -> (Vec<u8>, String) {
     let bytes = image("1.0.0");
-    let ci = house.actor(Role::Ci).await;
+    let ci = server.actor(Role::Ci).await;
     assert_eq!(ci.publish("version=1.0.0", bytes.clone()).await.status(), 201);
-    let url = house.running.app().store().sign(KEY, Duration::from_mins(5)).await.unwrap();
+    let url = server.running.services().releases.store().sign(KEY, Duration::from_mins(5)).await.unwrap();
     (bytes, format!("{}?{}", url.path(), url.query().unwrap()))
 }
 
-async fn get(house: &House, path: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = house.nobody().request(Method::GET, path);
+async fn get(server: &TestServer, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = server.nobody().request(Method::GET, path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -29,10 +29,10 @@ fn header(answer: &Response, name: &str) -> String {
 
 #[tokio::test]
 async fn a_signed_url_serves_the_file_and_parts_of_it() {
-    let house = House::open().await;
-    let (bytes, path) = published(&house).await;
+    let server = TestServer::open().await;
+    let (bytes, path) = published(&server).await;
     let size = bytes.len();
-    let whole = get(&house, &path, &[]).await;
+    let whole = get(&server, &path, &[]).await;
     assert_eq!((whole.status().as_u16(), header(&whole, "accept-ranges").as_str()), (200, "bytes"));
     assert_eq!(header(&whole, "content-length"), size.to_string());
     assert_eq!(header(&whole, "updraft-version"), "1.0.0");
@@ -40,7 +40,7 @@ async fn a_signed_url_serves_the_file_and_parts_of_it() {
     assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag} is strong");
     assert_eq!(whole.bytes().await.unwrap(), bytes);
 
-    let head = house.nobody().request(Method::HEAD, &path).send().await.unwrap();
+    let head = server.nobody().request(Method::HEAD, &path).send().await.unwrap();
     assert_eq!(
         (head.status().as_u16(), header(&head, "content-length"), header(&head, "etag")),
         (200, size.to_string(), etag.clone())
@@ -54,7 +54,7 @@ async fn a_signed_url_serves_the_file_and_parts_of_it() {
         ("bytes=-99999999", 0, size),
         ("bytes=5-99999999", 5, size),
     ] {
-        let part = get(&house, &path, &[("range", range)]).await;
+        let part = get(&server, &path, &[("range", range)]).await;
         assert_eq!(
             (part.status().as_u16(), header(&part, "content-range")),
             (206, format!("bytes {from}-{}/{size}", to - 1)),
@@ -64,7 +64,7 @@ async fn a_signed_url_serves_the_file_and_parts_of_it() {
         assert_eq!(header(&part, "etag"), etag);
         assert_eq!(part.bytes().await.unwrap(), bytes[from..to], "{range}");
     }
-    let beyond = get(&house, &path, &[("range", &format!("bytes={size}-"))]).await;
+    let beyond = get(&server, &path, &[("range", &format!("bytes={size}-"))]).await;
     assert_eq!(
         (beyond.status().as_u16(), header(&beyond, "content-range")),
         (416, format!("bytes */{size}"))
@@ -77,14 +77,14 @@ async fn a_signed_url_serves_the_file_and_parts_of_it() {
         (vec![("range", "bytes=0-9,20-29")], 200),
         (vec![("range", "bytes=9-1")], 200),
     ] {
-        assert_eq!(get(&house, &path, &headers).await.status(), status, "{headers:?}");
+        assert_eq!(get(&server, &path, &headers).await.status(), status, "{headers:?}");
     }
 }
 
 #[tokio::test]
 async fn what_was_not_signed_here_is_refused_in_plain_words() {
-    let house = House::open().await;
-    let (_, path) = published(&house).await;
+    let server = TestServer::open().await;
+    let (_, path) = published(&server).await;
     let (file, query) = path.split_once('?').unwrap();
     let flipped = if path.ends_with('0') { "1" } else { "0" };
     for tampered in [
@@ -97,13 +97,13 @@ async fn what_was_not_signed_here_is_refused_in_plain_words() {
         format!("/firmware/lamp/%00?{query}"),
         "/d/nothing".to_owned(),
     ] {
-        let answer = get(&house, &tampered, &[]).await;
+        let answer = get(&server, &tampered, &[]).await;
         assert_eq!(answer.status(), 403, "{tampered}");
         assert!(header(&answer, "content-type").starts_with("text/plain"));
         let sentence = answer.text().await.unwrap();
         assert!(sentence.ends_with(".\n") && !sentence.contains("signature="), "{sentence}");
     }
-    let store = house.running.app().store();
+    let store = server.running.services().releases.store();
     let field = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap();
     let (expires, signature) = (field("expires="), field("signature="));
     let end: i64 = expires.parse().unwrap();
@@ -113,11 +113,11 @@ async fn what_was_not_signed_here_is_refused_in_plain_words() {
 
 #[tokio::test]
 async fn a_public_url_with_a_path_works_with_and_without_a_proxy_that_takes_it_off() {
-    let house = House::open_with("public_url = \"http://127.0.0.1:9/ota/eu\"").await;
-    let (bytes, path) = published(&house).await;
+    let server = TestServer::open_with("public_url = \"http://127.0.0.1:9/ota/eu\"").await;
+    let (bytes, path) = published(&server).await;
     assert!(path.starts_with("/ota/eu/firmware/lamp/"), "{path}");
     for path in [path.as_str(), path.strip_prefix("/ota/eu").unwrap()] {
-        assert_eq!(get(&house, path, &[]).await.bytes().await.unwrap(), bytes, "{path}");
+        assert_eq!(get(&server, path, &[]).await.bytes().await.unwrap(), bytes, "{path}");
     }
     for (path, status) in [
         ("/ota/eu/healthz", 200),
@@ -126,8 +126,8 @@ async fn a_public_url_with_a_path_works_with_and_without_a_proxy_that_takes_it_o
         ("/ota/europe/healthz", 303),
         ("/ota/eu/ota/eu/api/v1/devices", 303),
     ] {
-        assert_eq!(get(&house, path, &[]).await.status(), status, "{path}");
+        assert_eq!(get(&server, path, &[]).await.status(), status, "{path}");
     }
-    let house = House::open_with("public_url = \"http://127.0.0.1:9/api\"").await;
-    assert_eq!(get(&house, "/api/v1/devices", &[]).await.status(), 401);
+    let server = TestServer::open_with("public_url = \"http://127.0.0.1:9/api\"").await;
+    assert_eq!(get(&server, "/api/v1/devices", &[]).await.status(), 401);
 }

@@ -5,8 +5,8 @@ mod api;
 mod dashboard;
 mod events;
 mod firmware;
-mod house;
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
 #[path = "../../../../e2e/tests/road/issuer.rs"]
 mod issuer;
 mod oidc;
+mod test_server;

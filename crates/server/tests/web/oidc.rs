@@ -2,15 +2,15 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use updraft_server::app::Role;
+use updraft_server::access::Role;
 
 use super::api::{is_open, operations};
-use super::house::{House, Somebody, image, problem};
 use super::issuer::{Issuer, Trouble, now, unsigned};
+use super::test_server::{Somebody, TestServer, image, problem};
 
 /// A server that trusts octo/blinky's main with lamp.
-async fn house(issuer: &Issuer, more: &str) -> House {
-    House::open_with_end(&entry(issuer.url(), more)).await
+async fn server(issuer: &Issuer, more: &str) -> TestServer {
+    TestServer::open_with_end(&entry(issuer.url(), more)).await
 }
 
 fn entry(issuer: &str, more: &str) -> String {
@@ -20,36 +20,36 @@ fn entry(issuer: &str, more: &str) -> String {
     )
 }
 
-async fn admit(house: &House, token: &str) -> reqwest::Response {
-    house.nobody().json(Method::POST, "/api/v1/login/oidc", &json!({ "token": token })).await
+async fn admit(server: &TestServer, token: &str) -> reqwest::Response {
+    server.nobody().json(Method::POST, "/api/v1/login/oidc", &json!({ "token": token })).await
 }
 
-async fn refused(house: &House, token: &str, status: StatusCode) -> String {
-    problem(admit(house, token).await, status).await
+async fn refused(server: &TestServer, token: &str, status: StatusCode) -> String {
+    problem(admit(server, token).await, status).await
 }
 
-async fn publisher<'a>(house: &'a House, issuer: &Issuer) -> Somebody<'a> {
-    let answer = admit(house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await;
+async fn publisher<'a>(server: &'a TestServer, issuer: &Issuer) -> Somebody<'a> {
+    let answer = admit(server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await;
     assert_eq!(answer.status(), 200);
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["product"], "lamp");
-    house.somebody(answer["token"].as_str().unwrap())
+    server.somebody(answer["token"].as_str().unwrap())
 }
 
 #[tokio::test]
 async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
     let issuer = Issuer::start().await;
     for (more, may_promote) in [("", false), ("may_promote = true", true)] {
-        let house = house(&issuer, more).await;
-        let token = issuer.sign(&issuer.claims(&house.base, &json!({})));
-        let answer = admit(&house, &token).await;
+        let server = server(&issuer, more).await;
+        let token = issuer.sign(&issuer.claims(&server.base, &json!({})));
+        let answer = admit(&server, &token).await;
         assert_eq!(answer.status(), 200);
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(answer["may_promote"], may_promote);
         let ends = answer["expires_at"].as_str().unwrap();
         let ends = chrono::DateTime::parse_from_rfc3339(ends).unwrap().timestamp();
         assert!((1790..=1800).contains(&(ends - now())), "half an hour");
-        let publisher = house.somebody(answer["token"].as_str().unwrap());
+        let publisher = server.somebody(answer["token"].as_str().unwrap());
         assert_eq!(publisher.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
         for promotion in ["version=1.0.0&promote=beta", "version=1.0.0&pr%6Fmote=beta"] {
             let answer = publisher.publish(promotion, image("1.0.0")).await;
@@ -77,8 +77,8 @@ async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
 #[tokio::test]
 async fn a_publishers_token_opens_its_list_and_nothing_else() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "may_promote = true").await;
-    let publisher = publisher(&house, &issuer).await;
+    let server = server(&issuer, "may_promote = true").await;
+    let publisher = publisher(&server, &issuer).await;
     let list = [
         (Method::GET, "/api/v1/products/lamp/releases"),
         (Method::POST, "/api/v1/products/lamp/releases"),
@@ -94,7 +94,7 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
         request.body("[").send().await.unwrap()
     };
     let mut opened = 0;
-    for (method, path) in operations(&house).await.into_iter().filter(|(_, path)| !is_open(path)) {
+    for (method, path) in operations(&server).await.into_iter().filter(|(_, path)| !is_open(path)) {
         let answer = ask(&method, &path).await;
         if list.contains(&(method.clone(), path.as_str())) {
             assert_ne!(answer.status(), 403, "{method} {path}");
@@ -130,12 +130,13 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
 #[tokio::test]
 async fn a_publishers_token_opens_the_same_below_a_path() {
     let issuer = Issuer::start().await;
-    let house = House::configured("public_url = \"http://127.0.0.1:9/ota\"", &entry(issuer.url(), "")).await;
+    let server =
+        TestServer::configured("public_url = \"http://127.0.0.1:9/ota\"", &entry(issuer.url(), "")).await;
     let token = issuer.sign(&issuer.claims("http://127.0.0.1:9/ota", &json!({})));
     let answer =
-        house.nobody().json(Method::POST, "/ota/api/v1/login/oidc", &json!({ "token": token })).await;
+        server.nobody().json(Method::POST, "/ota/api/v1/login/oidc", &json!({ "token": token })).await;
     let answer: Value = answer.json().await.unwrap();
-    let publisher = house.somebody(answer["token"].as_str().unwrap());
+    let publisher = server.somebody(answer["token"].as_str().unwrap());
     let publish = async |path: &str| {
         publisher.request(Method::POST, path).body(image("1.0.0")).send().await.unwrap().status().as_u16()
     };
@@ -156,26 +157,27 @@ async fn a_publishers_token_opens_the_same_below_a_path() {
 #[tokio::test]
 async fn a_publishers_token_is_no_password() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "").await;
+    let server = server(&issuer, "").await;
     let token: Value =
-        admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
+        admit(&server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await.json().await.unwrap();
     let login = json!({"name": "admin", "password": token["token"]});
-    problem(house.nobody().json(Method::POST, "/api/v1/login", &login).await, StatusCode::UNAUTHORIZED).await;
+    problem(server.nobody().json(Method::POST, "/api/v1/login", &login).await, StatusCode::UNAUTHORIZED)
+        .await;
 }
 
 #[tokio::test]
 async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "allow = [\"lower-version\"]").await;
-    let answer = admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await;
+    let server = server(&issuer, "allow = [\"lower-version\"]").await;
+    let answer = admit(&server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await;
     let answer: Value = answer.json().await.unwrap();
     assert_eq!(answer["allow"], json!(["lower-version"]));
-    let publisher = house.somebody(answer["token"].as_str().unwrap());
+    let publisher = server.somebody(answer["token"].as_str().unwrap());
     let check = async |query: &str, version: &str| {
         let path = format!("/api/v1/products/lamp/releases/check?{query}");
         publisher.request(Method::POST, &path).body(image(version)).send().await.unwrap()
     };
-    let operator = house.actor(Role::Operator).await;
+    let operator = server.actor(Role::Operator).await;
     assert_eq!(operator.publish("version=2.0.0&promote=production", image("2.0.0")).await.status(), 201);
     let lower = publisher.publish("version=1.0.0", image("1.0.0")).await;
     assert!(problem(lower, StatusCode::CONFLICT).await.contains("--allow lower-version overrules this"));
@@ -206,25 +208,25 @@ async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
 #[tokio::test]
 async fn a_token_of_a_publisher_is_worth_what_the_configuration_of_now_says() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "may_promote = true\nallow = [\"lower-version\"]").await;
+    let server = server(&issuer, "may_promote = true\nallow = [\"lower-version\"]").await;
     let token: Value =
-        admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
+        admit(&server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await.json().await.unwrap();
     let token = token["token"].as_str().unwrap();
-    assert_eq!(house.somebody(token).publish("version=2.0.0", image("2.0.0")).await.status(), 201);
-    let promote = async |house: &House| {
+    assert_eq!(server.somebody(token).publish("version=2.0.0", image("2.0.0")).await.status(), 201);
+    let promote = async |server: &TestServer| {
         let version = json!({"version": "2.0.0"});
-        house.somebody(token).json(Method::PUT, "/api/v1/products/lamp/channels/production", &version).await
+        server.somebody(token).json(Method::PUT, "/api/v1/products/lamp/channels/production", &version).await
     };
 
-    let house = house.restarted_with_end(&entry(issuer.url(), "")).await;
-    let refused = problem(promote(&house).await, StatusCode::FORBIDDEN).await;
+    let server = server.restarted_with_end(&entry(issuer.url(), "")).await;
+    let refused = problem(promote(&server).await, StatusCode::FORBIDDEN).await;
     assert!(refused.contains("does not say may_promote"), "{refused}");
-    let refused = house.somebody(token).publish("version=1.0.0&allow=lower-version", image("1.0.0")).await;
+    let refused = server.somebody(token).publish("version=1.0.0&allow=lower-version", image("1.0.0")).await;
     assert!(problem(refused, StatusCode::FORBIDDEN).await.contains("does not list it in allow"));
-    assert_eq!(house.somebody(token).get("/api/v1/products/lamp/releases").await.status(), 200);
+    assert_eq!(server.somebody(token).get("/api/v1/products/lamp/releases").await.status(), 200);
 
     let other = entry(issuer.url(), "").replace("refs/heads/main", "refs/heads/other");
-    let mut house = house;
+    let mut server = server;
     for (sections, words) in [
         (String::new(), "no [[trusted_publisher]]"),
         (other, "ref is \"refs/heads/main\""),
@@ -234,31 +236,31 @@ async fn a_token_of_a_publisher_is_worth_what_the_configuration_of_now_says() {
         ),
         (entry("https://elsewhere.example", ""), "no [[trusted_publisher]]"),
     ] {
-        house = house.restarted_with_end(&sections).await;
-        let answer = house.somebody(token).get("/api/v1/products/lamp/releases").await;
+        server = server.restarted_with_end(&sections).await;
+        let answer = server.somebody(token).get("/api/v1/products/lamp/releases").await;
         let sentence = problem(answer, StatusCode::UNAUTHORIZED).await;
         assert!(sentence.starts_with("This token has ended, since the server's configuration"), "{sentence}");
         assert!(sentence.contains(words), "{sentence}");
-        assert_eq!(house.somebody(token).get("/healthz").await.status(), 200, "what is open stays open");
+        assert_eq!(server.somebody(token).get("/healthz").await.status(), 200, "what is open stays open");
     }
 }
 
 #[tokio::test]
 async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "").await;
-    let statements = [(); 2].map(|()| issuer.sign(&issuer.claims(&house.base, &json!({}))));
+    let server = server(&issuer, "").await;
+    let statements = [(); 2].map(|()| issuer.sign(&issuer.claims(&server.base, &json!({}))));
     let mut tokens = Vec::new();
     for statement in &statements {
-        let token: Value = admit(&house, statement).await.json().await.unwrap();
+        let token: Value = admit(&server, statement).await.json().await.unwrap();
         tokens.push(token["token"].as_str().unwrap().to_owned());
     }
-    let other = issuer.sign(&issuer.claims(&house.base, &json!({"run_id": "124"})));
-    let other: Value = admit(&house, &other).await.json().await.unwrap();
-    let other = house.somebody(other["token"].as_str().unwrap());
+    let other = issuer.sign(&issuer.claims(&server.base, &json!({"run_id": "124"})));
+    let other: Value = admit(&server, &other).await.json().await.unwrap();
+    let other = server.somebody(other["token"].as_str().unwrap());
     assert_eq!(other.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
     // As `updraft token` does, beside the running server.
-    let auth = house.running.app().auth();
+    let auth = &server.running.services().access;
     auth.create_token("laptop", Role::Viewer, None).await.unwrap();
     let listed = serde_json::to_value(auth.tokens().await.unwrap()).unwrap();
     let name = "octo/blinky@refs/heads/main run 123";
@@ -280,10 +282,10 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     assert!(!listed.to_string().contains(&tokens[0]));
     assert_eq!(auth.revoke_token(name).await.unwrap(), 2);
     for token in &tokens {
-        let answer = house.somebody(token).get("/api/v1/products/lamp/releases").await;
+        let answer = server.somebody(token).get("/api/v1/products/lamp/releases").await;
         problem(answer, StatusCode::UNAUTHORIZED).await;
     }
-    let again = refused(&house, &statements[0], StatusCode::UNAUTHORIZED).await;
+    let again = refused(&server, &statements[0], StatusCode::UNAUTHORIZED).await;
     assert!(again.contains("used here before"), "its statement is no good for another: {again}");
     assert_eq!(other.get("/api/v1/products/lamp/releases").await.status(), 200, "the others stay");
     assert_eq!(auth.tokens().await.unwrap().len(), 2);
@@ -295,10 +297,10 @@ async fn an_issuer_whose_name_ends_in_a_slash_is_one_of_its_own() {
     let issuer = Issuer::start().await;
     issuer.end_in_a_slash();
     let slash = format!("{}/", issuer.url());
-    let house = House::open_with_end(&entry(&slash, "")).await;
-    let sign = |iss: &str| issuer.sign(&issuer.claims(&house.base, &json!({ "iss": iss })));
-    assert_eq!(admit(&house, &sign(&slash)).await.status(), 200);
-    let sentence = refused(&house, &sign(issuer.url()), StatusCode::UNAUTHORIZED).await;
+    let server = TestServer::open_with_end(&entry(&slash, "")).await;
+    let sign = |iss: &str| issuer.sign(&issuer.claims(&server.base, &json!({ "iss": iss })));
+    assert_eq!(admit(&server, &sign(&slash)).await.status(), 200);
+    let sentence = refused(&server, &sign(issuer.url()), StatusCode::UNAUTHORIZED).await;
     assert!(
         sentence.contains(&format!("names \"{slash}\"")) && sentence.contains("letter for letter"),
         "{sentence}"
@@ -308,9 +310,9 @@ async fn an_issuer_whose_name_ends_in_a_slash_is_one_of_its_own() {
 #[tokio::test]
 async fn who_tries_without_end_is_told_to_wait_and_others_are_not() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "").await;
+    let server = server(&issuer, "").await;
     let knock = async |from: &str| {
-        let request = house.nobody().request(Method::POST, "/api/v1/login/oidc");
+        let request = server.nobody().request(Method::POST, "/api/v1/login/oidc");
         request.header("x-forwarded-for", from).json(&json!({"token": "x"})).send().await.unwrap()
     };
     let mut admitted = 0;
@@ -328,15 +330,15 @@ async fn who_tries_without_end_is_told_to_wait_and_others_are_not() {
     let sentence = problem(answer, StatusCode::TOO_MANY_REQUESTS).await;
     assert!(sentence.contains("198.51.100.1 has tried to log in more than 60 times"), "{sentence}");
     assert_eq!(knock("198.51.100.2").await.status(), 401, "another address");
-    let good = issuer.sign(&issuer.claims(&house.base, &json!({})));
-    assert_eq!(admit(&house, &good).await.status(), 200, "and this machine's own");
+    let good = issuer.sign(&issuer.claims(&server.base, &json!({})));
+    assert_eq!(admit(&server, &good).await.status(), 200, "and this machine's own");
 }
 
 #[tokio::test]
 async fn each_wrong_claim_is_refused_with_its_sentence() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "").await;
-    let sign = |more: Value| issuer.sign(&issuer.claims(&house.base, &more));
+    let server = server(&issuer, "").await;
+    let sign = |more: Value| issuer.sign(&issuer.claims(&server.base, &more));
     let (unproven, forbidden) = (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN);
     for (claims, status, words) in [
         (json!({"repository": "mallory/fork"}), forbidden, "repository \"mallory/fork\", which no"),
@@ -354,44 +356,44 @@ async fn each_wrong_claim_is_refused_with_its_sentence() {
         (json!({"iss": "https://token.actions.githubusercontent.com"}), unproven, "issuer (iss) is"),
         (json!({"iss": format!("{}/", issuer.url())}), unproven, "issuer (iss) is"),
     ] {
-        let sentence = refused(&house, &sign(claims), status).await;
+        let sentence = refused(&server, &sign(claims), status).await;
         assert!(sentence.contains(words), "{words}: {sentence}");
         assert!(words.contains("fork") || !sentence.contains("mallory"), "{sentence}");
     }
-    let stranger = refused(&house, &sign(json!({"repository": "mallory/fork"})), forbidden).await;
+    let stranger = refused(&server, &sign(json!({"repository": "mallory/fork"})), forbidden).await;
     assert!(!stranger.contains("octo"), "a stranger does not hear who is trusted: {stranger}");
     let body = json!({"token": sign(json!({})), "product": "heater"});
-    let other = house.nobody().json(Method::POST, "/api/v1/login/oidc", &body).await;
+    let other = server.nobody().json(Method::POST, "/api/v1/login/oidc", &body).await;
     assert!(problem(other, forbidden).await.contains("not with heater"));
 }
 
 #[tokio::test]
 async fn an_environment_is_what_lets_in_where_it_is_asked_for() {
     let issuer = Issuer::start().await;
-    let house = House::open_with_end(&format!(
+    let server = TestServer::open_with_end(&format!(
         "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/blinky\"\nenvironment = \"release\"\nproduct = \"lamp\"\n",
         issuer.url()
     ))
     .await;
-    let sign = |more: Value| issuer.sign(&issuer.claims(&house.base, &more));
-    let none = refused(&house, &sign(json!({})), StatusCode::FORBIDDEN).await;
+    let sign = |more: Value| issuer.sign(&issuer.claims(&server.base, &more));
+    let none = refused(&server, &sign(json!({})), StatusCode::FORBIDDEN).await;
     assert!(none.contains("has no environment") && none.contains("expects \"release\""), "{none}");
-    let wrong = refused(&house, &sign(json!({"environment": "staging"})), StatusCode::FORBIDDEN).await;
+    let wrong = refused(&server, &sign(json!({"environment": "staging"})), StatusCode::FORBIDDEN).await;
     assert!(wrong.contains("environment is \"staging\""), "{wrong}");
-    let right = admit(&house, &sign(json!({"environment": "release", "ref": "refs/tags/v1.0.0"}))).await;
+    let right = admit(&server, &sign(json!({"environment": "release", "ref": "refs/tags/v1.0.0"}))).await;
     assert_eq!(right.status(), 200);
 }
 
 #[tokio::test]
 async fn what_the_issuer_did_not_sign_is_refused_with_its_sentence() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "").await;
-    let claims = issuer.claims(&house.base, &json!({}));
+    let server = server(&issuer, "").await;
+    let claims = issuer.claims(&server.base, &json!({}));
     let kid = Issuer::first_kid();
     let header = |alg: &str, kid: &str| json!({"alg": alg, "kid": kid});
     let good = issuer.sign(&claims);
     let (signed, signature) = good.rsplit_once('.').unwrap();
-    let changed = issuer.claims(&house.base, &json!({"repository": "octo/blinky", "run_id": "999"}));
+    let changed = issuer.claims(&server.base, &json!({"repository": "octo/blinky", "run_id": "999"}));
     let hmac = {
         use base64::Engine;
         use hmac::{KeyInit, Mac};
@@ -414,33 +416,33 @@ async fn what_the_issuer_did_not_sign_is_refused_with_its_sentence() {
         ("garbage".to_owned(), "three parts"),
         (String::new(), "three parts"),
     ] {
-        let sentence = refused(&house, &token, StatusCode::UNAUTHORIZED).await;
+        let sentence = refused(&server, &token, StatusCode::UNAUTHORIZED).await;
         assert!(sentence.contains(words), "{words}: {sentence}");
     }
-    assert_eq!(admit(&house, &good).await.status(), 200, "the good one is still good");
-    let again = refused(&house, &good, StatusCode::UNAUTHORIZED).await;
+    assert_eq!(admit(&server, &good).await.status(), 200, "the good one is still good");
+    let again = refused(&server, &good, StatusCode::UNAUTHORIZED).await;
     assert!(again.contains("used here before"), "{again}");
     let huge = json!({"token": "x".repeat(70_000)});
-    let huge = house.nobody().json(Method::POST, "/api/v1/login/oidc", &huge).await;
+    let huge = server.nobody().json(Method::POST, "/api/v1/login/oidc", &huge).await;
     problem(huge, StatusCode::PAYLOAD_TOO_LARGE).await;
 }
 
 #[tokio::test]
 async fn a_new_key_is_picked_up_and_strangers_cannot_have_it_asked_for_without_end() {
     let issuer = Issuer::start().await;
-    let house = house(&issuer, "").await;
-    let sign = || issuer.sign(&issuer.claims(&house.base, &json!({})));
+    let server = server(&issuer, "").await;
+    let sign = || issuer.sign(&issuer.claims(&server.base, &json!({})));
     let before = sign();
-    assert_eq!(admit(&house, &sign()).await.status(), 200);
-    assert_eq!(admit(&house, &sign()).await.status(), 200);
+    assert_eq!(admit(&server, &sign()).await.status(), 200);
+    assert_eq!(admit(&server, &sign()).await.status(), 200);
     assert_eq!(issuer.key_fetches(), 1, "kept");
     issuer.rotate();
-    assert_eq!(admit(&house, &sign()).await.status(), 200, "the new key");
+    assert_eq!(admit(&server, &sign()).await.status(), 200, "the new key");
     assert_eq!(issuer.key_fetches(), 2);
-    let gone = refused(&house, &before, StatusCode::UNAUTHORIZED).await;
+    let gone = refused(&server, &before, StatusCode::UNAUTHORIZED).await;
     assert!(gone.contains("has no such key"), "{gone}");
     for _ in 0..5 {
-        refused(&house, &before, StatusCode::UNAUTHORIZED).await;
+        refused(&server, &before, StatusCode::UNAUTHORIZED).await;
     }
     assert_eq!(issuer.key_fetches(), 2, "once a minute");
 }
@@ -457,25 +459,25 @@ async fn an_issuer_in_trouble_lets_nobody_in_and_says_so() {
         (Trouble::OtherName, "of another issuer, \"https://other.example\""),
         (Trouble::PlainKeys, "only https is asked"),
     ] {
-        let house = house(&issuer, "").await;
+        let server = server(&issuer, "").await;
         issuer.set_trouble(trouble);
-        let token = issuer.sign(&issuer.claims(&house.base, &json!({})));
-        let sentence = refused(&house, &token, StatusCode::SERVICE_UNAVAILABLE).await;
+        let token = issuer.sign(&issuer.claims(&server.base, &json!({})));
+        let sentence = refused(&server, &token, StatusCode::SERVICE_UNAVAILABLE).await;
         assert!(sentence.contains(words), "{trouble:?}: {sentence}");
     }
     issuer.set_trouble(Trouble::None);
-    let house = house(&issuer, "").await;
-    let sign = || issuer.sign(&issuer.claims(&house.base, &json!({})));
-    assert_eq!(admit(&house, &sign()).await.status(), 200);
+    let server = server(&issuer, "").await;
+    let sign = || issuer.sign(&issuer.claims(&server.base, &json!({})));
+    assert_eq!(admit(&server, &sign()).await.status(), 200);
     issuer.set_trouble(Trouble::Down);
-    assert_eq!(admit(&house, &sign()).await.status(), 200, "the keys that are known do");
+    assert_eq!(admit(&server, &sign()).await.status(), 200, "the keys that are known do");
 }
 
 #[tokio::test]
 async fn a_server_that_trusts_nobody_says_so() {
-    let house = House::open().await;
-    let sentence = refused(&house, "x.y.z", StatusCode::FORBIDDEN).await;
+    let server = TestServer::open().await;
+    let sentence = refused(&server, "x.y.z", StatusCode::FORBIDDEN).await;
     assert!(sentence.contains("no [[trusted_publisher]]"), "{sentence}");
-    let viewer = house.actor(Role::Viewer).await;
+    let viewer = server.actor(Role::Viewer).await;
     assert_eq!(viewer.get("/api/v1/devices").await.status(), 200, "tokens without a scope are as before");
 }

@@ -14,8 +14,9 @@ use image::build::Build;
 use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
 use image::{Behaviour, Chip};
-use server::app::{App, Role, Upload};
+use server::access::Role;
 use server::config::{Config, Secret};
+use server::releases::{Releases, Upload};
 use server::run::{Running, StartOptions, start};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -55,12 +56,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let running =
         start(config(&args, folder.path()), StartOptions { login_link: Some(LINK_LIFETIME) }).await?;
-    let app = running.app().clone();
+    let services = running.services().clone();
     let key = SigningKey::generate(Scheme::EcdsaP256).context("making the demo's key")?;
-    publish(&app, &key).await?;
+    publish(&services.releases, &key).await?;
     let devices = Devices::start(&running, &key).await?;
     welcome(&running).await?;
-    let mut tour = Tour::new(app, args.play);
+    let mut tour = Tour::new(services, args.play);
     let played = tokio::select! {
         played = tour.guide(devices.notices) => played,
         stopped = stopped() => stopped.map(|()| ExitCode::SUCCESS),
@@ -108,7 +109,7 @@ fn image_of(text: &str, behaviour: Behaviour, key: &SigningKey) -> anyhow::Resul
 }
 
 /// Three releases, of which the one in production crashes at boot.
-async fn publish(app: &App, key: &SigningKey) -> anyhow::Result<()> {
+async fn publish(releases: &Releases, key: &SigningKey) -> anyhow::Result<()> {
     for (text, behaviour, notes) in [
         (tour::OLD, Behaviour::Healthy, "Where everybody begins."),
         (
@@ -121,9 +122,9 @@ async fn publish(app: &App, key: &SigningKey) -> anyhow::Result<()> {
         let image = image_of(text, behaviour, key)?;
         let upload =
             Upload { version: Some(version(text)), notes: Some(notes.to_owned()), ..Upload::default() };
-        app.publish(&product(), &upload, image).await?;
+        releases.publish(&product(), &upload, image).await?;
     }
-    app.promote(&product(), &version(tour::BAD), &ChannelName::production()).await?;
+    releases.promote(&product(), &version(tour::BAD), &ChannelName::production()).await?;
     Ok(())
 }
 
@@ -143,7 +144,7 @@ impl Devices {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         for name in DEVICES {
             let id: DeviceId = name.parse().context("the demo's device ids are valid")?;
-            let registered = running.app().register_device(&id, Some(&product())).await?;
+            let registered = running.services().devices.register(&id, Some(&product())).await?;
             let mut options = Options::new(id, broker.clone(), firmware.clone());
             options.password = Some(registered.mqtt_password);
             options.product = Some(product());
@@ -162,7 +163,7 @@ impl Devices {
 }
 
 async fn welcome(running: &Running) -> anyhow::Result<()> {
-    let token = running.app().auth().create_token("demo", Role::Operator, None).await?;
+    let token = running.services().access.create_token("demo", Role::Operator, None).await?;
     let broker = running.mqtt_addr().unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
     let link = running.login_link().context("the demo asked for a login link")?;
     println!(
@@ -177,7 +178,7 @@ async fn welcome(running: &Running) -> anyhow::Result<()> {
         tour::BAD,
         tour::GOOD
     );
-    let server = running.app().public_url().as_str().trim_end_matches('/');
+    let server = running.public_url().as_str().trim_end_matches('/');
     // As it was called: after `cargo run` there is no `updraft` on the path.
     let updraft = std::env::args().next().unwrap_or_else(|| "updraft".into());
     println!("  Terminal   export UPDRAFT_SERVER={server} UPDRAFT_TOKEN={token}");

@@ -7,7 +7,7 @@ use std::io::IsTerminal as _;
 use bytes::Bytes;
 use contract::ProductName;
 use serde_json::{Map, Value, json};
-use server::router::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
+use server::web::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
 use store::{Check, Facts, Finding, Level, Publication, SizeOf, Verdict, judge};
 
 use crate::api_client::{ApiClient, Upload};

@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr("info");
     let config = Config::load(args.config.as_deref())?;
     let running = start(config, StartOptions::default()).await?;
-    println!("Updraft serves {}", running.app().public_url().as_str().trim_end_matches('/'));
+    println!("Updraft serves {}", running.public_url().as_str().trim_end_matches('/'));
     match running.mqtt_addr() {
         Some(address) => println!("MQTT broker   mqtt://{address}"),
         None => println!("MQTT broker   as configured (mqtt.url)"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use serde_json::json;
-use server::app::{Auth, Role};
+use server::access::{Access, Role};
 use server::config::Config;
 
 use crate::output;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let lifetime = days.map(|days| Duration::from_secs(days * 86_400));
             let config = Config::load(of.config.as_deref())?;
             let is_new = !is_there(&config);
-            let token = Auth::open(&config).await?.create_token(&name, role, lifetime).await?;
+            let token = Access::open(&config).await?.create_token(&name, role, lifetime).await?;
             if of.json {
                 output::json(&json!({"token": token, "name": name, "role": role.as_str()}));
             } else {
@@ -120,14 +120,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The database that a server has made.
-async fn open(of: &Of) -> anyhow::Result<Auth> {
+async fn open(of: &Of) -> anyhow::Result<Access> {
     let config = Config::load(of.config.as_deref())?;
     anyhow::ensure!(
         is_there(&config),
         "There is no {} here. Go to the server's folder, or name its configuration with --config.",
         database(&config)
     );
-    Auth::open(&config).await
+    Access::open(&config).await
 }
 
 /// The file of the database, as the server finds it.

@@ -10,9 +10,11 @@ use contract::{ChannelName, DeviceId, ProductName, Version};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use image::Chip;
 use image::build::Build;
-use server::app::{App, Upload};
+
 use server::config::{Config, Secret};
+use server::releases::Upload;
 use server::run::{Running, StartOptions, start};
+use server::services::Services;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -41,19 +43,19 @@ pub(crate) struct Args {
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let running = start(config(folder.path()), StartOptions::default()).await?;
-    let app = running.app();
+    let services = running.services();
     let devices = devices(args.devices)?;
-    publish(app, OLD).await?;
-    promote(app, OLD).await?;
+    publish(services, OLD).await?;
+    promote(services, OLD).await?;
     report(&running, &devices).await?;
     let time = args.options.time();
     let bare = presign::bare(time).await?;
-    let up_to_date = rate(time, async || decide(app, &devices, "up_to_date").await).await?;
-    publish(app, NEW).await?;
-    promote(app, NEW).await?;
+    let up_to_date = rate(time, async || decide(services, &devices, "up_to_date").await).await?;
+    publish(services, NEW).await?;
+    promote(services, NEW).await?;
     let offered = rate(time, async || {
-        let decided = decide(app, &devices, "offered").await?;
-        cancel(app, &devices).await?;
+        let decided = decide(services, &devices, "offered").await?;
+        cancel(services, &devices).await?;
         anyhow::Ok(decided)
     })
     .await?;
@@ -93,14 +95,14 @@ fn image_of(text: &str) -> Vec<u8> {
     Build { size_bytes: 64 * 1024, ..Build::new(Chip::Esp32S3, text) }.bytes()
 }
 
-async fn publish(app: &App, text: &str) -> anyhow::Result<()> {
+async fn publish(services: &Services, text: &str) -> anyhow::Result<()> {
     let upload = Upload { version: Some(version(text)), ..Upload::default() };
-    app.publish(&product(), &upload, image_of(text).into()).await?;
+    services.releases.publish(&product(), &upload, image_of(text).into()).await?;
     Ok(())
 }
 
-async fn promote(app: &App, text: &str) -> anyhow::Result<()> {
-    app.promote(&product(), &version(text), &ChannelName::production()).await?;
+async fn promote(services: &Services, text: &str) -> anyhow::Result<()> {
+    services.releases.promote(&product(), &version(text), &ChannelName::production()).await?;
     Ok(())
 }
 
@@ -111,7 +113,7 @@ async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
     let firmware: Arc<[u8]> = image_of(OLD).into();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     for id in devices {
-        let registered = running.app().register_device(id, Some(&product())).await?;
+        let registered = running.services().devices.register(id, Some(&product())).await?;
         let mut options = DeviceOptions::new(id.clone(), broker.clone(), firmware.clone());
         options.password = Some(registered.mqtt_password);
         tasks.spawn(virtual_device::run(options, stop.clone(), Observer::default()));
@@ -119,7 +121,7 @@ async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
     tasks.close();
     let reported = tokio::time::timeout(PATIENCE, async {
         for id in devices {
-            while running.app().device(id).await?.version.is_none() {
+            while running.services().devices.show(id).await?.version.is_none() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -132,18 +134,18 @@ async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
 }
 
 /// Asks once for each device, and makes sure of the answer: a wrong one would be fast.
-async fn decide(app: &App, devices: &[DeviceId], expected: &str) -> anyhow::Result<u32> {
-    let answers = stream::iter(devices).map(async |id| app.check_update(id, true).await);
+async fn decide(services: &Services, devices: &[DeviceId], expected: &str) -> anyhow::Result<u32> {
+    let answers = stream::iter(devices).map(async |id| services.updates.check(id, true).await);
     let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).try_collect().await?;
     let other = answers.iter().find(|answer| answer.decision != expected);
     ensure!(other.is_none(), "the decision is not {expected}: {other:?}");
     Ok(u32::try_from(answers.len())?)
 }
 
-async fn cancel(app: &App, devices: &[DeviceId]) -> anyhow::Result<()> {
+async fn cancel(services: &Services, devices: &[DeviceId]) -> anyhow::Result<()> {
     for id in devices {
-        if let Some(update) = app.device(id).await?.update {
-            app.cancel_update(update.id).await?;
+        if let Some(update) = services.devices.show(id).await?.update {
+            services.updates.cancel(update.id).await?;
         }
     }
     Ok(())

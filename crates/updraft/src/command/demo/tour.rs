@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use api::{Device, DeviceQuery};
 use contract::{ChannelName, DeviceId};
 use fleet::UpdateState;
-use server::app::App;
-use server::model::{Device, DeviceQuery};
+use server::services::Services;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout_at};
@@ -62,14 +62,14 @@ impl Step {
 
 /// One guided run.
 pub(super) struct Tour {
-    app: App,
+    services: Services,
     plays: bool,
     step: Option<Step>,
 }
 
 impl Tour {
-    pub(super) fn new(app: App, plays: bool) -> Self {
-        Self { app, plays, step: None }
+    pub(super) fn new(services: Services, plays: bool) -> Self {
+        Self { services, plays, step: None }
     }
 
     /// Narrates until the end of a played tour, or for ever.
@@ -77,7 +77,7 @@ impl Tour {
         &mut self,
         mut notices: UnboundedReceiver<(DeviceId, Notice)>,
     ) -> anyhow::Result<ExitCode> {
-        let mut events = self.app.events();
+        let mut events = self.services.events.subscribe();
         let mut deadline = Instant::now() + STEP_PATIENCE;
         loop {
             if self.look().await? {
@@ -125,7 +125,7 @@ impl Tour {
     }
 
     async fn current(&self) -> anyhow::Result<Step> {
-        let devices = self.app.devices(&DeviceQuery::default()).await?.items;
+        let devices = self.services.devices.list(&DeviceQuery::default()).await?.items;
         let has_the_good_one = |device: &Device| {
             let update = device.update.as_ref();
             update.is_some_and(|update| update.to == version(GOOD) && update.state == UpdateState::Succeeded)
@@ -136,11 +136,11 @@ impl Tour {
         if devices.iter().all(has_the_good_one) {
             return Ok(Step::Done);
         }
-        let channels = self.app.channels(&product()).await?;
+        let channels = self.services.releases.channels(&product()).await?;
         if channels.iter().any(|channel| channel.version.as_ref() == Some(&version(GOOD))) {
             return Ok(Step::UpdateAll);
         }
-        let blocked = self.app.blocked(&product()).await?;
+        let blocked = self.services.releases.blocked(&product()).await?;
         if blocked.items.iter().any(|blocked| blocked.version == version(BAD)) {
             return Ok(Step::Promote);
         }
@@ -159,10 +159,13 @@ impl Tour {
             Some(Step::Try) => self.check(DEVICES[0]).await,
             Some(Step::Block) => {
                 let reason = format!("{} fell back to {OLD}: it crashes at boot", DEVICES[0]);
-                Ok(self.app.block(&product(), &version(BAD), &reason).await?)
+                Ok(self.services.releases.block(&product(), &version(BAD), &reason).await?)
             }
             Some(Step::Promote) => {
-                self.app.promote(&product(), &version(GOOD), &ChannelName::production()).await?;
+                self.services
+                    .releases
+                    .promote(&product(), &version(GOOD), &ChannelName::production())
+                    .await?;
                 Ok(())
             }
             Some(Step::UpdateAll) => {
@@ -176,7 +179,7 @@ impl Tour {
     }
 
     async fn check(&self, device: &str) -> anyhow::Result<()> {
-        let answer = self.app.check_update(&device.parse()?, false).await?;
+        let answer = self.services.updates.check(&device.parse()?, false).await?;
         println!("      {device:<14} {}", answer.reason);
         Ok(())
     }

@@ -1,0 +1,224 @@
+//! How often one address may try to log in. Many may come from one address, and nobody must be able to use up
+//! what is theirs, so each address has an allowance of its own.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// Addresses that are remembered; an address is forgotten when it has its whole allowance again.
+const SOURCES_MAX: usize = 4096;
+
+/// What an address may.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    /// Attempts at once.
+    burst: f64,
+    /// Attempts that come back each second.
+    per_second: f64,
+}
+
+/// For jobs of a CI system, of which many may come from one address.
+const PUBLISHERS: Allowance = Allowance { burst: 60.0, per_second: 1.0 };
+/// For passwords and login links.
+const PEOPLE: Allowance = Allowance { burst: 10.0, per_second: 0.2 };
+/// For the passwords of all addresses together, so that argon2 cannot eat the processor. More than one address may use.
+const ALL_PEOPLE: Allowance = Allowance { burst: 40.0, per_second: 2.0 };
+
+/// What was left, and when.
+#[derive(Debug, Clone, Copy)]
+struct Bucket(f64, Instant);
+
+impl Allowance {
+    fn left(self, bucket: Option<&Bucket>, now: Instant) -> f64 {
+        bucket.map_or(self.burst, |Bucket(left, then)| {
+            (left + now.saturating_duration_since(*then).as_secs_f64() * self.per_second).min(self.burst)
+        })
+    }
+
+    /// One attempt less. On failure: after how many seconds there is one again.
+    fn take(self, bucket: Option<&Bucket>, now: Instant) -> Result<Bucket, u64> {
+        let left = self.left(bucket, now);
+        if left < 1.0 {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 5")]
+            return Err(((1.0 - left) / self.per_second).ceil().max(1.0) as u64);
+        }
+        Ok(Bucket(left - 1.0, now))
+    }
+}
+
+/// No attempt is left now.
+#[derive(Debug)]
+pub(crate) struct TooMany {
+    /// After how many seconds there is one again.
+    pub(crate) wait_s: u64,
+    /// For the person who tried.
+    pub(crate) sentence: String,
+}
+
+/// The allowance of each address.
+#[derive(Debug)]
+pub(crate) struct RateLimiter {
+    each: Allowance,
+    sources: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+impl RateLimiter {
+    /// For trusted publishers.
+    pub(crate) fn of_publishers() -> Self {
+        Self::new(PUBLISHERS)
+    }
+
+    /// Takes one attempt of a trusted publisher.
+    pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
+        self.attempt(source, now).map_err(|wait_s| {
+            let burst = self.each.burst;
+            TooMany {
+                wait_s,
+                sentence: format!(
+                    "{source} has tried to log in more than {burst} times within a minute; try again in {wait_s} s"
+                ),
+            }
+        })
+    }
+
+    fn new(each: Allowance) -> Self {
+        Self { each, sources: Mutex::default() }
+    }
+
+    /// Takes one attempt. On failure: after how many seconds there is one again.
+    fn attempt(&self, source: IpAddr, now: Instant) -> Result<(), u64> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut source = network(source);
+        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
+            sources.retain(|_, bucket| self.each.left(Some(bucket), now) < self.each.burst);
+            if sources.len() >= SOURCES_MAX {
+                // Whoever comes while so many others do shares one allowance.
+                source = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            }
+        }
+        let bucket = self.each.take(sources.get(&source), now)?;
+        sources.insert(source, bucket);
+        Ok(())
+    }
+}
+
+/// How fast passwords and login links may be tried: by each address, so that one that guesses locks out nobody else, and by
+/// all together.
+#[derive(Debug)]
+pub(crate) struct LoginLimiter {
+    sources: RateLimiter,
+    all: Mutex<Option<Bucket>>,
+}
+
+impl LoginLimiter {
+    /// Nobody has tried yet.
+    pub(crate) fn new() -> Self {
+        Self { sources: RateLimiter::new(PEOPLE), all: Mutex::default() }
+    }
+
+    /// Takes one attempt.
+    pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
+        self.sources.attempt(source, now).map_err(|wait_s| {
+            let sentence = format!("{source} has tried to log in too often; try again in {wait_s} s");
+            TooMany { wait_s, sentence }
+        })?;
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = ALL_PEOPLE.take(all.as_ref(), now).map_err(|wait_s| TooMany {
+            wait_s,
+            sentence: format!("too many are logging in at once; try again in {wait_s} s"),
+        })?;
+        *all = Some(bucket);
+        Ok(())
+    }
+}
+
+/// Whom attempts are counted for: an address of IPv4, or the 64 bits that somebody with IPv6 cannot choose.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + number))
+    }
+
+    #[test]
+    fn each_address_has_sixty_attempts_and_gets_one_back_each_second() {
+        let (limiter, begin) = (RateLimiter::of_publishers(), Instant::now());
+        for _ in 0..60 {
+            limiter.take(ip("192.0.2.1"), begin).expect("allowed");
+        }
+        assert_eq!(limiter.attempt(ip("192.0.2.1"), begin), Err(1));
+        assert_eq!(limiter.attempt(ip("::ffff:192.0.2.1"), begin), Err(1), "the same address");
+        limiter.take(ip("192.0.2.2"), begin).expect("another address");
+        limiter.take(ip("192.0.2.1"), begin + Duration::from_secs(1)).expect("one came back");
+        limiter.take(ip("192.0.2.1"), begin + Duration::from_secs(1)).expect_err("and no second one");
+        for low in 0..60_u16 {
+            limiter
+                .take(IpAddr::V6(Ipv6Addr::new(0x2001, 0xDB8, 1, 2, 0, 0, 0, low)), begin)
+                .expect("allowed");
+        }
+        limiter.take(ip("2001:db8:1:2:ffff::1"), begin).expect_err("one network");
+        limiter.take(ip("2001:db8:1:3::1"), begin).expect("another network");
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_no_more_memory_and_nothing_from_those_who_were_there() {
+        let (limiter, begin) = (RateLimiter::of_publishers(), Instant::now());
+        let remembered = || limiter.sources.lock().expect("nobody panicked").len();
+        limiter.take(ip("192.0.2.1"), begin).expect("allowed");
+        let admitted = (0..5_000).filter(|number| limiter.take(address(*number), begin).is_ok()).count();
+        assert!((SOURCES_MAX..SOURCES_MAX + 61).contains(&admitted), "{admitted}");
+        assert!(remembered() <= SOURCES_MAX + 1);
+        for _ in 0..59 {
+            limiter.take(ip("192.0.2.1"), begin).expect("its own allowance");
+        }
+        limiter.take(address(30_000), begin + Duration::from_secs(60)).expect("as if it were the first");
+        assert_eq!(remembered(), 1, "those who have all of theirs are forgotten");
+    }
+
+    #[test]
+    fn an_address_that_guesses_without_end_leaves_enough_for_others() {
+        let (rate, begin) = (LoginLimiter::new(), Instant::now());
+        for second in 0..600 {
+            let now = begin + Duration::from_secs(second);
+            for _ in 0..50 {
+                let _ = rate.take(ip("192.0.2.1"), now);
+            }
+            assert!(second % 30 > 0 || rate.take(ip("192.0.2.2"), now).is_ok(), "after {second} s");
+        }
+    }
+
+    #[test]
+    fn all_together_have_a_bound_and_are_told_when_to_come_back() {
+        let (rate, begin) = (LoginLimiter::new(), Instant::now());
+        let admitted = |begin| (0..500).filter(|n| rate.take(address(*n), begin).is_ok()).count();
+        assert_eq!(admitted(begin), 40);
+        let refused = rate.take(address(1000), begin).expect_err("too many");
+        assert_eq!(refused.wait_s, 1);
+        assert_eq!(admitted(begin + Duration::from_secs(5)), 10);
+        for _ in 0..10 {
+            let _ = rate.take(ip("192.0.2.1"), begin + Duration::from_mins(1));
+        }
+        let refused = rate.take(ip("192.0.2.1"), begin + Duration::from_mins(1)).expect_err("too many");
+        assert_eq!(refused.wait_s, 5);
+        assert!(
+            refused.sentence.contains("192.0.2.1") && refused.sentence.contains("in 5 s"),
+            "{}",
+            refused.sentence
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! Who can be reached, and who may connect to the embedded broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use broker::Admission;
+use contract::{DeviceId, Presence as Said};
+use sea_orm::DbErr;
+
+use super::connections::Connections;
+use crate::access::{digest, is_equal};
+use crate::config::Config;
+use crate::db::Db;
+use crate::db::device::DeviceRow;
+use crate::db::device_list::Heard;
+use crate::events::Events;
+
+/// A device that connected this long ago has subscribed.
+const SUBSCRIBED_MS: i64 = 1_000;
+
+/// Which devices are there. Clones know the same.
+#[derive(Clone)]
+pub(crate) struct Presence(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    events: Events,
+    connections: Connections,
+    is_embedded: bool,
+    offline_after_s: u32,
+}
+
+impl Presence {
+    pub(crate) fn new(config: &Config, db: Db, events: Events) -> Self {
+        Self(Arc::new(Inner {
+            db,
+            events,
+            connections: Connections::default(),
+            is_embedded: config.embedded_broker(),
+            offline_after_s: config.mqtt.offline_after_s,
+        }))
+    }
+}
+
+impl Presence {
+    /// Whether a trigger would reach the device now.
+    pub(crate) fn is_online(&self, device: &DeviceRow, now: i64) -> bool {
+        if self.0.is_embedded {
+            return self.0.connections.since(&device.id).is_some();
+        }
+        match device.presence {
+            Some(presence) => presence == Said::Online,
+            None => device.last_seen.is_some_and(|seen| seen >= self.heard_limit(now)),
+        }
+    }
+
+    /// Whether it has been there long enough to have subscribed: what is sent to it while it connects is lost.
+    pub(crate) fn is_subscribed(&self, device: &DeviceRow, now: i64) -> bool {
+        let since = self.0.connections.since(&device.id);
+        self.is_online(device, now) && since.is_none_or(|since| now - since >= SUBSCRIBED_MS)
+    }
+
+    /// How long until a device that has just connected to the embedded broker has subscribed.
+    pub(crate) fn subscribes_in(&self, device: &DeviceId, now: i64) -> Duration {
+        let left = self
+            .0
+            .connections
+            .since(device)
+            .map_or(0, |since| (since + SUBSCRIBED_MS - now).min(SUBSCRIBED_MS));
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    /// On an external broker, a device without presence is online if it was heard since.
+    pub(crate) fn heard_limit(&self, now: i64) -> i64 {
+        now - i64::from(self.0.offline_after_s) * 1000
+    }
+
+    /// The condition in the database that says who is online; `None` where the connections say it.
+    pub(crate) fn heard(&self, online: bool, now: i64) -> Option<Heard> {
+        let limit = self.heard_limit(now);
+        let heard = if online { Heard::Since(limit) } else { Heard::NotSince(limit) };
+        (!self.0.is_embedded).then_some(heard)
+    }
+
+    /// How many devices are connected to the embedded broker.
+    pub(super) fn connected_count(&self) -> u64 {
+        self.0.connections.count() as u64
+    }
+
+    /// Devices connected to the embedded broker after an id, in order.
+    pub(super) fn connected_after(&self, device: Option<&str>, limit: usize) -> Vec<DeviceId> {
+        self.0.connections.after(device, limit)
+    }
+
+    /// Writes when devices came and went. Losing some of it costs nothing but a time on a page.
+    pub(crate) async fn write_seen(&self) -> Result<(), DbErr> {
+        let seen = self.0.connections.take_seen();
+        for seen in seen.chunks(1000) {
+            let write = self.0.db.write().await?;
+            write.set_last_seen(seen).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Admission for Presence {
+    /// Registered devices only: the user name is the device's id.
+    async fn admit(&self, user: &str, password: &[u8]) -> bool {
+        let Ok(device) = user.parse::<DeviceId>() else {
+            return false;
+        };
+        match self.0.db.device_password(&device).await {
+            Ok(Some(kept)) => is_equal(&kept, &digest(password)),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::error!(device = %device, %error, "cannot check a device's password");
+                false
+            }
+        }
+    }
+
+    fn connected(&self, device: DeviceId) {
+        self.0.connections.connected(&device);
+        self.0.events.device(&device);
+    }
+
+    fn disconnected(&self, device: DeviceId) {
+        self.0.connections.disconnected(&device);
+        self.0.events.device(&device);
+    }
+}

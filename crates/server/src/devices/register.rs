@@ -1,0 +1,81 @@
+//! Registering and changing devices.
+
+use contract::{DeviceId, ProductName};
+
+use super::service::{Devices, unknown};
+use crate::access::{digest, random_password};
+use crate::clock::now_ms;
+use crate::db::device;
+use crate::error::Error;
+use api::{Device, RegisteredDevice};
+
+/// At most so many tags a device, and bytes a tag.
+const TAGS_MAX: usize = 32;
+const TAG_MAX_BYTES: usize = 64;
+
+impl Devices {
+    /// Registers a device and answers its MQTT password, which is shown this once. `product` None:
+    /// `fleet.default_product`, or the only product there is, else Invalid. Registered already: Refused.
+    pub async fn register(
+        &self,
+        id: &DeviceId,
+        product: Option<&ProductName>,
+    ) -> Result<RegisteredDevice, Error> {
+        let product = product.cloned().or_else(|| self.0.releases.default_product()).ok_or_else(|| {
+            Error::Invalid(
+                "Name the device's product: there is no fleet.default_product, and not exactly one product."
+                    .to_owned(),
+            )
+        })?;
+        let password = random_password()?;
+        let write = self.0.db.write().await?;
+        if !write.register_device(id, &product, &digest(&password), now_ms()).await? {
+            return Err(Error::Refused(format!("There is a device {id} already.")));
+        }
+        write.commit().await?;
+        self.0.events.device(id);
+        Ok(RegisteredDevice {
+            id: id.clone(),
+            product: Some(product),
+            mqtt_username: id.as_str().to_owned(),
+            mqtt_password: password,
+        })
+    }
+
+    /// Changes a device's product, its tags, or both.
+    pub async fn change(
+        &self,
+        id: &DeviceId,
+        product: Option<&ProductName>,
+        tags: Option<&[String]>,
+    ) -> Result<Device, Error> {
+        let tags = tags.map(checked).transpose()?;
+        let write = self.0.db.write().await?;
+        if device::by_id(&write, id).await?.is_none() {
+            return Err(unknown(id));
+        }
+        if let Some(product) = product {
+            write.set_product(id, product).await?;
+        }
+        if let Some(tags) = tags {
+            write.set_tags(id, &tags).await?;
+        }
+        write.commit().await?;
+        self.0.events.device(id);
+        self.show(id).await
+    }
+}
+
+/// Tags without white space around them, each once.
+fn checked(tags: &[String]) -> Result<Vec<String>, Error> {
+    let mut checked: Vec<String> = tags.iter().map(|tag| tag.trim().to_owned()).collect();
+    checked.sort_unstable();
+    checked.dedup();
+    let bad = |tag: &String| tag.is_empty() || tag.len() > TAG_MAX_BYTES || tag.chars().any(char::is_control);
+    if checked.len() > TAGS_MAX || checked.iter().any(bad) {
+        return Err(Error::Invalid(format!(
+            "A device has at most {TAGS_MAX} tags, each of 1 to {TAG_MAX_BYTES} bytes."
+        )));
+    }
+    Ok(checked)
+}

@@ -1,0 +1,63 @@
+//! The service's state, and one device's row.
+
+use std::sync::Arc;
+
+use broker::Embedded;
+use contract::DeviceId;
+use tokio::sync::RwLock;
+
+use super::counted::Counted;
+use super::presence::Presence;
+use crate::db::Db;
+use crate::db::device::{self, DeviceRow};
+use crate::error::Error;
+use crate::events::Events;
+use crate::mqtt::Publisher;
+use crate::releases::Releases;
+
+/// The broker in this process, until it is stopped; `None` where another one is configured.
+pub(crate) type Broker = Arc<RwLock<Option<Embedded>>>;
+
+/// Devices: registered, changed, removed, shown. Clones are the same service.
+#[derive(Clone)]
+pub struct Devices(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) db: Db,
+    pub(super) events: Events,
+    pub(super) presence: Presence,
+    pub(super) publisher: Publisher,
+    pub(super) broker: Broker,
+    pub(super) releases: Releases,
+    /// Locked while it is counted, so that many who look at once count once.
+    pub(super) counted: tokio::sync::Mutex<Counted>,
+}
+
+impl Devices {
+    pub(crate) fn new(
+        db: Db,
+        events: Events,
+        presence: Presence,
+        publisher: Publisher,
+        broker: Broker,
+        releases: Releases,
+    ) -> Self {
+        let counted = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { db, events, presence, publisher, broker, releases, counted }))
+    }
+
+    /// Who can be reached.
+    pub(crate) fn presence(&self) -> &Presence {
+        &self.0.presence
+    }
+
+    /// A device as the database has it; NotFound.
+    pub(crate) async fn row(&self, id: &DeviceId) -> Result<DeviceRow, Error> {
+        device::by_id(&self.0.db, id).await?.ok_or_else(|| unknown(id))
+    }
+}
+
+/// There is no such device.
+pub(crate) fn unknown(id: &DeviceId) -> Error {
+    Error::NotFound(format!("There is no device {id}."))
+}

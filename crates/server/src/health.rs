@@ -1,0 +1,46 @@
+//! What does not answer, and since when.
+
+use std::fmt::Display;
+
+use chrono::{DateTime, Utc};
+
+use crate::clock::time;
+use crate::db::Db;
+use crate::mqtt::{Link, LinkState};
+use crate::releases::StoreHealth;
+
+/// Store, broker and database. Clones look at the same.
+#[derive(Clone)]
+pub struct Health {
+    db: Db,
+    store: StoreHealth,
+    link: Link,
+}
+
+impl Health {
+    pub(crate) fn new(db: Db, store: StoreHealth, link: Link) -> Self {
+        Self { db, store, link }
+    }
+
+    /// One sentence for each thing that does not answer, with since when.
+    pub async fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some((since, what)) = self.store.problem().await {
+            problems.push(format!("The store has not answered since {}: {what}", clock(time(since))));
+        }
+        let link = self.link.borrow().clone();
+        if let LinkState::Down { since, reason } = link {
+            problems.push(format!("The broker has not answered since {}: {reason}", clock(since)));
+        }
+        if let Err(error) = self.db.alive().await {
+            problems.push("The database does not answer; the log says why.".to_owned());
+            tracing::error!(%error, "the database does not answer");
+        }
+        problems
+    }
+}
+
+/// A time as a person reads it.
+fn clock(time: DateTime<Utc>) -> impl Display {
+    time.format("%Y-%m-%d %H:%M:%S UTC")
+}

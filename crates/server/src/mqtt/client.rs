@@ -1,0 +1,109 @@
+//! The client, in two steps: first it publishes, then somebody takes what it receives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::link::{self, Link, LinkState};
+use super::message::Handler;
+use super::options::MqttOptions;
+use super::publisher::Publisher;
+use super::receiver::{self, Receiving};
+
+/// A client that publishes and does not receive yet.
+pub struct Connection {
+    options: MqttOptions,
+    publisher: Publisher,
+    state: watch::Sender<LinkState>,
+    link: Link,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Connection {
+    /// Connects for publishing, and keeps connecting for ever. Fails only if the address is unusable. Call it within a
+    /// runtime.
+    pub fn open(options: MqttOptions) -> anyhow::Result<Self> {
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let publisher = Publisher::start(&options, &stopping, &tasks)?;
+        let (state, link) = link::channel();
+        Ok(Self { options, publisher, state, link, stopping, tasks })
+    }
+
+    /// Publishes, and may be cloned.
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// How the receiving connection is, and every change of it.
+    pub fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// Disconnects: from now on nothing is published.
+    #[cfg(test)]
+    pub(crate) async fn close(self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Connects for receiving too: `handler` takes what devices send.
+    pub fn receive(self, handler: Arc<dyn Handler>) -> anyhow::Result<Mqtt> {
+        let Self { options, publisher, state, link, stopping, tasks } = self;
+        let ignored = Arc::new(AtomicU64::new(0));
+        let receiving = Receiving {
+            handler,
+            publisher: publisher.clone(),
+            link: state,
+            ignored: Arc::clone(&ignored),
+            stopping: stopping.clone(),
+        };
+        let receiver = receiver::start(&options, receiving, &tasks)?;
+        tasks.close();
+        Ok(Mqtt { publisher, receiver, link, ignored, stopping, tasks })
+    }
+}
+
+/// The running client; it lives until [`Mqtt::stop`].
+pub struct Mqtt {
+    publisher: Publisher,
+    receiver: rumqttc::AsyncClient,
+    link: Link,
+    ignored: Arc<AtomicU64>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Mqtt {
+    /// Publishes, and may be cloned.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// How the receiving connection is, and every change of it.
+    pub fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// How many messages were ignored: not of the contract, or more at QoS 0 than could be handled.
+    pub fn ignored(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
+    }
+
+    /// Disconnects, within 2 s; a batch in the handler's hands is finished first if it can be. The broker goes on
+    /// keeping messages if the session is persistent.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        let timeout = Duration::from_millis(1500);
+        if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
+            tracing::warn!("the MQTT client did not end within 1.5 s");
+        }
+        // The loops are gone, and with them the sockets.
+        let _ = self.receiver.try_disconnect_now();
+    }
+}

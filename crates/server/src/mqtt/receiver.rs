@@ -1,0 +1,257 @@
+//! The receiving connection: the loop that keeps it up, listens, and ends it in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use chrono::Utc;
+use contract::{TopicKind, VersionTopic};
+use rumqttc::{
+    AckMode, AsyncClient, ConnectionError, Event, EventLoop, Incoming, Outgoing, QoS, SubscribeFilterInput,
+    SubscribeReasonCode,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::address;
+use super::batcher::Batcher;
+use super::epoch::{Arrived, BATCH, Epoch};
+use super::link::LinkState;
+use super::marker::Marker;
+use super::message::Handler;
+use super::offline::Offline;
+use super::options::{MqttOptions, RECEIVE_MAXIMUM};
+use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
+use super::session::NothingInFlight;
+
+/// How long the broker keeps messages for us.
+const SESSION_EXPIRY_S: u32 = 30 * 24 * 3600;
+/// Messages read and not yet in a batch. More than may be unacknowledged, so that only QoS 0 can fill it.
+const INBOX: usize = 4 * RECEIVE_MAXIMUM as usize;
+/// A full inbox holds the connection up for so long before a message at QoS 0 is dropped.
+const HOLD_UP: Duration = Duration::from_secs(10);
+/// rumqttc's request channel: acknowledgements of everything unacknowledged must fit, or both ends wait for ever.
+const REQUESTS: usize = 2 * RECEIVE_MAXIMUM as usize;
+/// How long the last acknowledgements may take when we are to stop.
+const LAST_ACKS: Duration = Duration::from_secs(1);
+
+/// What the receiving side works with.
+pub(super) struct Receiving {
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) publisher: Publisher,
+    pub(super) link: watch::Sender<LinkState>,
+    pub(super) ignored: Arc<AtomicU64>,
+    pub(super) stopping: CancellationToken,
+}
+
+/// Connects, and keeps connecting for ever.
+pub(super) fn start(
+    options: &MqttOptions,
+    with: Receiving,
+    tasks: &TaskTracker,
+) -> anyhow::Result<AsyncClient> {
+    let mut connection = address::connection(&options.broker, &options.client_id)?;
+    connection.set_ack_mode(AckMode::Manual);
+    // A whole batch of acknowledgements in one write.
+    connection.set_max_request_batch(BATCH);
+    connection.set_clean_start(!options.persistent);
+    if options.persistent {
+        connection.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
+        connection.set_session_store(NothingInFlight { expiry_s: SESSION_EXPIRY_S });
+    }
+    let built = AsyncClient::builder(connection).capacity(REQUESTS).try_build();
+    let (client, events) = built.context("the MQTT client's options are unusable")?;
+    let (inbox, messages) = mpsc::channel(INBOX);
+    let epoch = Arc::new(Epoch::default());
+    let marker = Marker::new(&options.client_id, &options.version_topic)?;
+    let batcher_gone = CancellationToken::new();
+    let receiver = Receiver {
+        client: client.clone(),
+        inbox,
+        link: with.link.clone(),
+        epoch: Arc::clone(&epoch),
+        filters: filters(&options.version_topic, &marker),
+        ignored: Arc::clone(&with.ignored),
+        stopping: with.stopping.clone(),
+        batcher_gone: batcher_gone.clone(),
+    };
+    tasks.spawn(receiver.run(events));
+    let batcher = Batcher {
+        handler: with.handler,
+        publisher: with.publisher,
+        ignored: with.ignored,
+        stopping: with.stopping,
+        client: client.clone(),
+        link: with.link,
+        epoch,
+        marker,
+        version: options.version_topic.clone(),
+    };
+    tasks.spawn(async move {
+        let _gone = batcher_gone.drop_guard();
+        batcher.run(messages).await;
+    });
+    Ok(client)
+}
+
+fn filters(version: &VersionTopic, marker: &Marker) -> Vec<String> {
+    let of_devices =
+        TopicKind::FROM_DEVICE.into_iter().map(|kind| contract::filter(kind, version).to_string());
+    of_devices.chain([marker.topic.clone()]).collect()
+}
+
+/// Polls rumqttc's event loop; never waits for the handler, or pings would stop.
+struct Receiver {
+    client: AsyncClient,
+    inbox: mpsc::Sender<Arrived>,
+    link: watch::Sender<LinkState>,
+    epoch: Arc<Epoch>,
+    filters: Vec<String>,
+    ignored: Arc<AtomicU64>,
+    stopping: CancellationToken,
+    /// The batcher has ended: nothing more will be acknowledged.
+    batcher_gone: CancellationToken,
+}
+
+impl Receiver {
+    async fn run(self, mut events: EventLoop) {
+        let mut pause = MIN_BACK_OFF;
+        let mut offline = Offline::NotYet;
+        loop {
+            offline = self.go_offline(offline);
+            if matches!(offline, Offline::Gone) {
+                return;
+            }
+            let event = tokio::select! {
+                () = self.stopping.cancelled(), if matches!(offline, Offline::NotYet) => {
+                    offline = Offline::Waiting(Instant::now() + LAST_ACKS);
+                    continue;
+                }
+                () = self.batcher_gone.cancelled(), if matches!(offline, Offline::Waiting(_)) && !self.batcher_gone.is_cancelled() => continue,
+                () = offline.deadline() => continue,
+                event = events.poll() => event,
+            };
+            match event {
+                Ok(Event::Incoming(Incoming::UnsubAck(_))) => offline = self.disconnect(),
+                Ok(Event::Incoming(packet)) => {
+                    if let Incoming::ConnAck(_) = packet {
+                        pause = MIN_BACK_OFF;
+                        // From here on the loop remembers by itself, and need not save with every packet.
+                        events.options.clear_session_store();
+                    }
+                    if self.take(packet).await.is_none() && matches!(offline, Offline::NotYet) {
+                        return;
+                    }
+                }
+                Ok(Event::Outgoing(Outgoing::PubAck(_))) => self.epoch.acknowledged(),
+                Ok(_) => {}
+                Err(_) if !matches!(offline, Offline::NotYet) => return,
+                Err(error) => {
+                    self.down(&error);
+                    tokio::select! {
+                        () = self.stopping.cancelled() => return,
+                        () = sleep(pause) => pause = (pause * 2).min(MAX_BACK_OFF),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Disconnects once the batcher has ended and the broker has read its last acknowledgements, or their time
+    /// is up. That the broker has read them is known from its answer to something sent behind them; without it a
+    /// successor that connects at once would have the unread ones thrown away with this connection.
+    fn go_offline(&self, offline: Offline) -> Offline {
+        let (Offline::Waiting(until) | Offline::Asked(until)) = offline else { return offline };
+        if matches!(*self.link.borrow(), LinkState::Down { .. }) {
+            return Offline::Gone;
+        }
+        let all_sent = self.batcher_gone.is_cancelled() && self.epoch.unsent.load(Ordering::SeqCst) == 0;
+        if Instant::now() >= until {
+            return self.disconnect();
+        }
+        if all_sent && matches!(offline, Offline::Waiting(_)) {
+            // The next start subscribes to the marker again.
+            let asked = self.filters.last().map(|marker| self.client.try_unsubscribe(marker));
+            return if matches!(asked, Some(Ok(()))) { Offline::Asked(until) } else { self.disconnect() };
+        }
+        offline
+    }
+
+    fn disconnect(&self) -> Offline {
+        match self.client.try_disconnect_with_timeout(Duration::from_millis(300)) {
+            Ok(()) => Offline::Requested,
+            Err(_) => Offline::Gone,
+        }
+    }
+
+    /// `None` once the batcher has ended.
+    async fn take(&self, packet: Incoming) -> Option<()> {
+        match packet {
+            Incoming::ConnAck(answer) => {
+                let number = self.epoch.connection.fetch_add(1, Ordering::SeqCst) + 1;
+                self.epoch.unsent.store(0, Ordering::SeqCst);
+                if answer.session_present {
+                    self.epoch.again_before.store(number, Ordering::SeqCst);
+                }
+                self.link.send_replace(LinkState::CatchingUp);
+                tracing::info!(mqtt.session_present = answer.session_present, "connected to the MQTT broker");
+                let filters =
+                    self.filters.iter().map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
+                // Each time: a broker may remember the session and forget subscriptions in it.
+                if let Err(error) = self.client.try_subscribe_many(filters) {
+                    tracing::error!(%error, "the MQTT subscriptions could not be sent");
+                }
+            }
+            Incoming::SubAck(answer) => {
+                for (filter, code) in self.filters.iter().zip(&answer.return_codes) {
+                    if !matches!(code, SubscribeReasonCode::Success(_)) {
+                        tracing::error!(
+                            mqtt.filter = %filter, ?code,
+                            "the MQTT broker refuses a subscription; allow this user to read the topic, or nothing is \
+                             heard from devices"
+                        );
+                    }
+                }
+                let connection = self.epoch.connection.load(Ordering::SeqCst);
+                self.inbox.send(Arrived { connection, publish: None }).await.ok()?;
+            }
+            Incoming::Publish(publish) => {
+                let connection = self.epoch.connection.load(Ordering::SeqCst);
+                let may_drop = publish.qos == QoS::AtMostOnce;
+                match self.inbox.try_send(Arrived { connection, publish: Some(publish) }) {
+                    Ok(()) => {}
+                    Err(mpsc::error::TrySendError::Closed(_)) => return None,
+                    Err(mpsc::error::TrySendError::Full(message)) if may_drop => {
+                        if timeout(HOLD_UP, self.inbox.send(message)).await.is_err() {
+                            self.ignored.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    Err(mpsc::error::TrySendError::Full(message)) => self.inbox.send(message).await.ok()?,
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn down(&self, error: &ConnectionError) {
+        let reason = match error {
+            ConnectionError::ConnectionRefused(code) => format!("the broker refuses us: {code:?}"),
+            other => other.to_string(),
+        };
+        self.link.send_modify(|state| {
+            if let LinkState::Down { reason: before, .. } = state {
+                if *before != reason {
+                    tracing::warn!(%reason, "still not connected to the MQTT broker");
+                }
+                *before = reason;
+            } else {
+                tracing::warn!(%reason, "the connection to the MQTT broker was lost");
+                *state = LinkState::Down { since: Utc::now(), reason };
+            }
+        });
+    }
+}

@@ -1,0 +1,114 @@
+//! The service's state, and what is known of one product.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::ProductName;
+use store::{Slot, Store};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use url::Url;
+
+use super::health::STORE_TIMEOUT;
+use super::mirror::Mirror;
+use super::slot_sizes::SLOT_SIZES;
+use super::snapshot::Snapshot;
+use crate::config::Config;
+use crate::db::{Db, device_count};
+use crate::error::Error;
+use crate::events::Events;
+
+/// At most so many releases are copied into channels at a time: each is kept in memory meanwhile.
+pub(crate) const PROMOTIONS_MAX: usize = 2;
+
+/// Releases, channels and blocked versions. Clones are the same service.
+#[derive(Clone)]
+pub struct Releases(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) db: Db,
+    pub(super) store: Store,
+    pub(super) mirror: Mirror,
+    pub(super) promotions: Arc<Semaphore>,
+    pub(super) public_url: Url,
+    refresh: Duration,
+    default_product: Option<ProductName>,
+}
+
+impl Releases {
+    pub(crate) fn new(config: &Config, public_url: Url, db: Db, store: Store, events: Events) -> Self {
+        Self(Arc::new(Inner {
+            db,
+            mirror: Mirror::new(store.clone(), events),
+            store,
+            promotions: Arc::new(Semaphore::new(PROMOTIONS_MAX)),
+            public_url,
+            refresh: Duration::from_secs(config.store.refresh_s.into()),
+            default_product: config.fleet.default_product.clone(),
+        }))
+    }
+
+    /// What the store has, as it was last read.
+    pub(crate) fn mirror(&self) -> &Mirror {
+        &self.0.mirror
+    }
+
+    /// The bucket.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// How many more releases may be copied now.
+    #[cfg(test)]
+    pub(crate) fn promotions_free(&self) -> usize {
+        self.0.promotions.available_permits()
+    }
+
+    /// For devices whose product nobody names: the configured one, or the only one there is.
+    pub(crate) fn default_product(&self) -> Option<ProductName> {
+        self.0.default_product.clone().or_else(|| self.0.mirror.only_product())
+    }
+
+    /// The smallest slot that the product's devices report, of those that can be one.
+    pub(super) async fn smallest_slot(&self, product: &ProductName) -> Result<Option<Slot>, Error> {
+        let smallest = device_count::smallest_slot(&self.0.db, product, &SLOT_SIZES).await?;
+        Ok(smallest.map(|(device, bytes)| Slot { bytes, device: Some(device.as_str().to_owned()) }))
+    }
+
+    /// Refuses names that neither the store nor a device has. Asks the store where nobody here knows it: for those who may
+    /// change what it holds, and may have it looked at.
+    pub(super) async fn require_product(&self, product: &ProductName) -> Result<(), Error> {
+        let is_known = self.0.mirror.product(product).is_some()
+            || self.0.mirror.is_expected(product)
+            || device_count::count(&self.0.db, Some(product)).await? > 0
+            || timeout(STORE_TIMEOUT, self.0.store.product_exists(product)).await.map_err(|_| {
+                Error::StoreUnavailable(format!(
+                    "The store did not tell within {} seconds whether there is a product {product}; try again.",
+                    STORE_TIMEOUT.as_secs()
+                ))
+            })??;
+        if is_known { Ok(()) } else { Err(unknown(product)) }
+    }
+
+    /// What is known of a product; `None` if only devices speak of it so far. A name that is not known is looked for in the
+    /// store once in a while, whoever asks.
+    pub(super) async fn snapshot(&self, product: &ProductName) -> Result<Option<Arc<Snapshot>>, Error> {
+        if let Some(snapshot) = self.0.mirror.product(product) {
+            return Ok(Some(snapshot));
+        }
+        // Published a moment ago by somebody else, maybe.
+        let looked = self.0.mirror.look_for(product, self.0.refresh).await;
+        if let Some(snapshot) = self.0.mirror.product(product) {
+            return Ok(Some(snapshot));
+        }
+        looked.map_err(Error::StoreUnavailable)?;
+        if device_count::count(&self.0.db, Some(product)).await? == 0 {
+            return Err(unknown(product));
+        }
+        Ok(None)
+    }
+}
+
+fn unknown(product: &ProductName) -> Error {
+    Error::NotFound(format!("There is no product {product}."))
+}

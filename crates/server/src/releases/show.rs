@@ -1,0 +1,72 @@
+//! Products, releases, channels and the blocked list, as they are shown.
+
+use std::collections::BTreeMap;
+
+use contract::{ProductName, Version};
+use store::Blocked;
+
+use super::service::Releases;
+use super::shown::shown;
+use crate::db::device_count;
+use crate::error::Error;
+use api::{BlockedList, BlockedVersion, Channel, Product, Release};
+
+impl Releases {
+    /// Every product that the store holds or a device belongs to.
+    pub async fn products(&self) -> Result<Vec<Product>, Error> {
+        let mut products: BTreeMap<ProductName, Product> = self
+            .0
+            .mirror
+            .products()
+            .into_iter()
+            .map(|(name, snapshot)| {
+                let production = snapshot.production().cloned();
+                (name.clone(), Product { name, devices: 0, production })
+            })
+            .collect();
+        for (name, devices) in device_count::products(&self.0.db).await? {
+            products.entry(name.clone()).or_insert(Product { name, devices: 0, production: None }).devices =
+                devices;
+        }
+        Ok(products.into_values().collect())
+    }
+
+    /// Highest version first. Unknown product: NotFound.
+    pub async fn list(&self, product: &ProductName) -> Result<Vec<Release>, Error> {
+        let snapshot = self.snapshot(product).await?;
+        Ok(snapshot
+            .iter()
+            .flat_map(|snapshot| snapshot.releases.iter().map(|release| shown(snapshot, release)))
+            .collect())
+    }
+
+    /// One release.
+    pub async fn show(&self, product: &ProductName, version: &Version) -> Result<Release, Error> {
+        let snapshot = self.snapshot(product).await?;
+        let release =
+            snapshot.as_ref().and_then(|snapshot| Some(shown(snapshot, snapshot.release(version)?)));
+        release.ok_or_else(|| Error::NotFound(format!("{product} has no release {version}.")))
+    }
+
+    /// The channels of a product.
+    pub async fn channels(&self, product: &ProductName) -> Result<Vec<Channel>, Error> {
+        let snapshot = self.snapshot(product).await?;
+        let channels = snapshot.iter().flat_map(|snapshot| snapshot.channels.iter().cloned());
+        Ok(channels.map(|(name, version)| Channel { name, version }).collect())
+    }
+
+    /// The versions of a product that are never offered.
+    pub async fn blocked(&self, product: &ProductName) -> Result<BlockedList, Error> {
+        let snapshot = self.snapshot(product).await?;
+        let (items, unreadable) = match snapshot.map(|snapshot| snapshot.blocked.clone()) {
+            None => (Vec::new(), None),
+            Some(Blocked::Unreadable(why)) => (Vec::new(), Some(why)),
+            Some(Blocked::List(versions)) => {
+                let items =
+                    versions.into_iter().rev().map(|(version, reason)| BlockedVersion { version, reason });
+                (items.collect(), None)
+            }
+        };
+        Ok(BlockedList { items, unreadable, next: None })
+    }
+}

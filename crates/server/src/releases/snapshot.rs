@@ -1,0 +1,39 @@
+//! What the store has of one product, as it was last read.
+
+use contract::{ChannelName, ProductName, Version};
+use store::{Blocked, Release, Store, StoreError};
+
+/// What is known of one product.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Highest version first.
+    pub(crate) releases: Vec<Release>,
+    pub(crate) channels: Vec<(ChannelName, Option<Version>)>,
+    pub(crate) blocked: Blocked,
+}
+
+impl Snapshot {
+    /// Reads it; `None` if there is no such product.
+    pub(super) async fn read(store: &Store, product: &ProductName) -> Result<Option<Self>, StoreError> {
+        if !store.product_exists(product).await? {
+            return Ok(None);
+        }
+        let mut releases = store.releases(product).await?;
+        releases.sort_by(|a, b| b.version.cmp(&a.version));
+        let channels = store.channels(product).await?;
+        let blocked = store.blocked(product).await?;
+        Ok(Some(Self { releases, channels, blocked }))
+    }
+
+    /// What production points to.
+    pub(crate) fn production(&self) -> Option<&Version> {
+        let production = ChannelName::production();
+        self.channels.iter().find(|(name, _)| *name == production).and_then(|(_, version)| version.as_ref())
+    }
+
+    /// The release of a version: of several spellings (`1.0.0+a`, `1.0.0+b`) the one that was asked for, if it is there.
+    pub(crate) fn release(&self, version: &Version) -> Option<&Release> {
+        let same = || self.releases.iter().filter(|release| release.version == *version);
+        same().find(|release| release.version.as_str() == version.as_str()).or_else(|| same().next())
+    }
+}

@@ -1,0 +1,87 @@
+//! The services, beside each other, and how they are made of one another. Nothing works with all of them but what wires them
+//! and the composition in the router's state.
+
+use store::Store;
+use url::Url;
+
+use crate::access::{Access, Publishers};
+use crate::config::Config;
+use crate::db::Db;
+use crate::devices::{Broker, Devices, Presence};
+use crate::events::Events;
+use crate::health::Health;
+use crate::mqtt::{Link, Publisher};
+use crate::releases::{Releases, StoreHealth};
+use crate::updates::{self, Messages, Updates, Urls};
+
+/// What the server can do, whoever asks.
+#[derive(Clone)]
+pub struct Services {
+    /// Users, tokens, sessions.
+    pub access: Access,
+    pub(crate) publishers: Publishers,
+    /// Devices.
+    pub devices: Devices,
+    /// What devices are offered.
+    pub updates: Updates,
+    pub(crate) messages: Messages,
+    /// Releases, channels, blocked versions.
+    pub releases: Releases,
+    pub(crate) store_health: StoreHealth,
+    /// What does not answer.
+    pub health: Health,
+    /// What happens.
+    pub events: Events,
+}
+
+/// What they are made of.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) public_url: Url,
+    pub(crate) db: Db,
+    pub(crate) store: Store,
+    /// Signs URLs.
+    pub(crate) url_key: [u8; 32],
+    pub(crate) access: Access,
+    pub(crate) presence: Presence,
+    pub(crate) events: Events,
+    pub(crate) broker: Broker,
+    pub(crate) publisher: Publisher,
+    pub(crate) link: Link,
+}
+
+impl Services {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            config,
+            public_url,
+            db,
+            store,
+            url_key,
+            access,
+            presence,
+            events,
+            broker,
+            publisher,
+            link,
+        } = parts;
+        let releases = Releases::new(&config, public_url.clone(), db.clone(), store.clone(), events.clone());
+        let devices =
+            Devices::new(db.clone(), events.clone(), presence, publisher.clone(), broker, releases.clone());
+        let updates = Updates::new(updates::Parts {
+            db: db.clone(),
+            events: events.clone(),
+            publisher,
+            link: link.clone(),
+            devices: devices.clone(),
+            releases: releases.clone(),
+            urls: Urls::new(&config.store, store.clone(), &public_url, url_key),
+            update_timeout_s: config.fleet.update_timeout_s,
+        });
+        let messages = Messages::new(&config, db.clone(), events.clone(), updates.clone(), releases.clone());
+        let store_health = StoreHealth::new(store, events.clone());
+        let health = Health::new(db, store_health.clone(), link);
+        let publishers = Publishers::new(access.clone(), &public_url);
+        Self { access, publishers, devices, updates, messages, releases, store_health, health, events }
+    }
+}

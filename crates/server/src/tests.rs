@@ -1,0 +1,33 @@
+//! The services end to end: real database, real store folder, real embedded broker.
+
+mod access;
+mod decisions;
+mod external;
+mod fleet;
+mod offers;
+mod reported;
+mod rig;
+mod silence;
+mod slow_store;
+mod without_broker;
+
+use contract::TopicKind;
+use serde_json::json;
+
+use crate::mqtt::Message;
+use rig::{Rig, id};
+
+fn message(device: &str, kind: TopicKind, payload: &str) -> Message {
+    Message { kind, device: id(device), payload: payload.to_owned().into(), retained: false }
+}
+
+/// A device of product `p` that runs 1.0.0 and is connected, with 1.1.0 in production.
+async fn ready() -> (Rig, rig::Actor) {
+    let rig = Rig::start().await;
+    rig.release("p", "1.0.0", json!({}));
+    rig.deploy("p", "1.1.0", json!({}));
+    let device = rig.device("d1", "p").await;
+    device.say(TopicKind::Version, "1.0.0").await;
+    rig.until_version("d1", "1.0.0").await;
+    (rig, device)
+}

@@ -1,0 +1,78 @@
+//! Who is let in, and how a server starts.
+
+use std::time::Duration;
+
+use super::rig::{Rig, config};
+use crate::access::{Access, Role};
+use crate::error::Error;
+use crate::run::{StartOptions, start};
+
+#[tokio::test]
+async fn tokens_links_and_sessions_open_the_door_and_end() {
+    let rig = Rig::start().await;
+    let app = rig.services();
+    let hour = Duration::from_hours(1);
+    let first = rig.running.first_login().expect("the first start").clone();
+    assert!(!format!("{first:?}").contains(&first.password));
+    let session = app.access.login(&first.user, &first.password, hour).await.expect("asked").expect("let in");
+    assert_eq!(app.access.authenticate(&session).await.expect("asked").expect("known").role, Role::Admin);
+    app.access.logout(&session).await.expect("ended");
+    assert!(app.access.authenticate(&session).await.expect("asked").is_none());
+    assert!(app.access.login(&first.user, "wrong", hour).await.expect("asked").is_none());
+    assert!(app.access.login("nobody", &first.password, hour).await.expect("asked").is_none());
+    let link = rig.running.login_link().expect("made").query_pairs().next().expect("a key").1.into_owned();
+    assert!(app.access.authenticate(&link).await.expect("asked").is_none(), "a link is no token");
+    assert!(app.access.login_with_link(&link, hour).await.expect("asked").is_some());
+    // As `updraft token new` does, beside the running server.
+    let beside = Access::open(&config(rig.folder.path(), "")).await.expect("opens");
+    let token = beside.create_token("ci", Role::Ci, None).await.expect("made");
+    assert!(matches!(beside.create_token("ci", Role::Ci, None).await, Err(Error::Refused(_))));
+    assert_eq!(app.access.authenticate(&token).await.expect("asked").expect("known").name, "ci");
+    let session = app.access.login("any", &token, hour).await.expect("asked").expect("let in");
+    assert_eq!(beside.tokens().await.expect("listed").len(), 1);
+    beside.revoke_token("ci").await.expect("revoked");
+    assert!(app.access.authenticate(&token).await.expect("asked").is_none());
+    assert!(app.access.authenticate(&session).await.expect("asked").is_none(), "it ended with its token");
+    let short = beside.create_token("short", Role::Viewer, Some(Duration::ZERO)).await.expect("made");
+    assert!(app.access.authenticate(&short).await.expect("asked").is_none());
+    let rig = rig.restart().await;
+    assert!(rig.running.first_login().is_none() && rig.running.login_link().is_none());
+}
+
+#[tokio::test]
+async fn a_port_in_use_says_which_and_how_to_change_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = taken.local_addr().expect("an address");
+    for (section, key) in [("http", "UPDRAFT_HTTP__LISTEN"), ("mqtt", "UPDRAFT_MQTT__LISTEN")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config(folder.path(), "");
+        match section {
+            "http" => config.http.listen = address,
+            _ => config.mqtt.listen = address,
+        }
+        let refusal = match start(config, StartOptions::default()).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => format!("{error:#}"),
+        };
+        for part in [&address.to_string(), key, &format!("{section}.listen")] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_database_is_refused() {
+    let rig = Rig::start().await;
+    let refusal = match start(config(rig.folder.path(), ""), StartOptions::default()).await {
+        Ok(_) => panic!("it started"),
+        Err(error) => format!("{error:#}"),
+    };
+    assert!(refusal.contains("another Updraft server") && refusal.contains("database.url"), "{refusal}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode =
+            std::fs::metadata(rig.folder.path().join("updraft.db")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others on this machine can read the database");
+    }
+}

@@ -1,0 +1,59 @@
+//! When an update times out, and when the clock of silence stands still.
+
+use fleet::UpdateState;
+
+use super::ready;
+use super::rig::id;
+use crate::clock::now_ms;
+use crate::db::update;
+use crate::tick::Tick;
+
+#[tokio::test]
+async fn silence_times_out_and_the_clock_stands_still_while_the_server_is_down() {
+    let (rig, _device) = ready().await;
+    assert_eq!(rig.decision("d1").await, "offered");
+    let made = rig.show("d1").await.update.expect("made");
+    let begun = update::by_id(&rig.running.db, made.id).await.expect("read").expect("there").heard_at;
+    let mut tick = Tick::new(rig.services());
+    tick.tick(begun + 1_000, true).await.expect("ticks");
+    // The link is down for an hour: nobody is late for it.
+    for minute in 1..60 {
+        tick.tick(begun + minute * 60_000, false).await.expect("ticks");
+    }
+    tick.tick(begun + 3_601_000, true).await.expect("ticks");
+    assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    // The process dies, and another starts an hour later: the heartbeat is in the database.
+    let mut next = Tick::new(rig.services());
+    next.tick(begun + 7_201_000, true).await.expect("ticks");
+    assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    let mut at = begun + 7_201_000;
+    while at < begun + 7_201_000 + 880_000 {
+        at += 10_000;
+        next.tick(at, true).await.expect("ticks");
+    }
+    assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    for _ in 0..3 {
+        at += 10_000;
+        next.tick(at, true).await.expect("ticks");
+    }
+    let update = rig.show("d1").await.update.expect("made");
+    assert_eq!(update.state, UpdateState::TimedOut);
+    assert!(update.reason.expect("a reason").contains("nothing was heard"));
+}
+
+#[tokio::test]
+async fn what_was_offered_while_the_clock_stood_still_is_not_late() {
+    let (rig, _device) = ready().await;
+    let mut tick = Tick::new(rig.services());
+    let begun = now_ms() - 7_200_000;
+    tick.tick(begun, true).await.expect("ticks");
+    // The link goes down for two hours, and in the middle of it something is offered by force.
+    let made = rig.services().updates.check(&id("d1"), true).await.expect("decides").update.expect("made").id;
+    let write = rig.running.db.write().await.expect("writes");
+    let mut row = update::by_id(&write, made).await.expect("read").expect("there");
+    row.heard_at = begun + 3_600_000;
+    write.save_update(&row).await.expect("saved");
+    write.commit().await.expect("committed");
+    tick.tick(begun + 7_200_000, true).await.expect("ticks");
+    assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+}

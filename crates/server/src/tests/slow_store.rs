@@ -1,0 +1,352 @@
+//! A bucket that can be made to wait, and what becomes of those who wait for it and of those who leave.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::{FromRef, State};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use image::{Chip, build::Build};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use store::Store;
+
+use super::without_broker::{Handed, handed};
+use super::*;
+use crate::error::Error;
+use crate::releases::{PROMOTIONS_MAX, Refreshed, Upload, detached};
+use crate::web::Web;
+use crate::web::api::releases;
+use crate::web::limits::UPLOADS_MAX;
+use crate::web::own::{Own, Permitted};
+
+/// What waits until it is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Nothing,
+    /// Images on their way into the bucket.
+    Images,
+    /// Every write.
+    Writes,
+    /// Every listing, from the first `version.txt` on.
+    Listings,
+    /// Every listing of this product.
+    Product(&'static str),
+}
+
+/// A bucket in memory.
+#[derive(Debug)]
+struct SlowStore {
+    objects: InMemory,
+    hold: watch::Sender<Hold>,
+    is_published: AtomicBool,
+    /// Images that came.
+    images: AtomicUsize,
+    /// Writes that came while all were bucket.
+    writes: AtomicUsize,
+}
+
+impl SlowStore {
+    async fn wait(&self, what: Hold) {
+        self.hold.subscribe().wait_for(|hold| *hold != what).await.expect("the sender is here");
+    }
+
+    async fn wait_to_list(&self) {
+        if self.is_published.load(Ordering::Relaxed) {
+            self.wait(Hold::Listings).await;
+        }
+    }
+}
+
+impl fmt::Display for SlowStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a bucket that waits")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for SlowStore {
+    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if to.as_ref().ends_with("/firmware.bin") {
+            self.images.fetch_add(1, Ordering::Relaxed);
+            self.wait(Hold::Images).await;
+        }
+        if *self.hold.borrow() == Hold::Writes {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            self.wait(Hold::Writes).await;
+        }
+        // What it keeps is a copy, as on the other end of a line.
+        let kept = Bytes::copy_from_slice(&payload.iter().flatten().copied().collect::<Vec<u8>>());
+        drop(payload);
+        let put = self.objects.put_opts(to, kept.into(), options).await;
+        if to.as_ref().ends_with("/version.txt") {
+            self.is_published.store(true, Ordering::Relaxed);
+        }
+        put
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(to, options).await
+    }
+
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        self.objects.get_opts(from, options).await
+    }
+
+    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.objects.delete_stream(all)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.wait_to_list().await;
+        let hold = *self.hold.borrow();
+        if let (Hold::Product(held), Some(of)) = (hold, prefix)
+            && of.parts().next().is_some_and(|product| product.as_ref() == held)
+        {
+            self.wait(hold).await;
+        }
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
+}
+
+/// Services on such a bucket, which is S3 to it: there writers do not wait for each other.
+async fn slow_app() -> (tempfile::TempDir, Handed, Arc<SlowStore>) {
+    let slow = Arc::new(SlowStore {
+        objects: InMemory::new(),
+        hold: watch::Sender::new(Hold::Nothing),
+        is_published: AtomicBool::default(),
+        images: AtomicUsize::default(),
+        writes: AtomicUsize::default(),
+    });
+    let between = Arc::clone(&slow);
+    let (folder, app) = handed("").await;
+    let store = Store::open("s3://bucket?region=eu-central-1", store::Options::default());
+    let store = store.await.expect("opens").through(move |_| between);
+    let app = app.again(app.config.clone(), store).await;
+    (folder, app, slow)
+}
+
+fn lamp() -> contract::ProductName {
+    "lamp".parse().expect("a product")
+}
+
+fn version(text: &str) -> contract::Version {
+    text.parse().expect("a version")
+}
+
+fn an_image(version: &str) -> Bytes {
+    Build::new(Chip::Esp32S3, version).bytes().into()
+}
+
+/// What the API does with an upload.
+async fn upload(web: Web, version: String) -> u16 {
+    let query: api::Publication =
+        serde_json::from_value(json!({ "version": version, "allow": "lower-version" })).expect("a query");
+    let answer = releases::publish(
+        State(FromRef::from_ref(&web)),
+        State(FromRef::from_ref(&web)),
+        Own(lamp()),
+        Permitted(query),
+        axum::extract::Request::new(an_image(&version).into()),
+    );
+    answer.await.into_response().status().as_u16()
+}
+
+#[tokio::test]
+async fn an_image_keeps_its_place_for_as_long_as_anybody_has_it() {
+    let (_folder, app, bucket) = slow_app().await;
+    let web = Web::new(app.deref().clone(), &app.config, &app.public_url, CancellationToken::new());
+    bucket.hold.send_replace(Hold::Images);
+    let places = || web.uploads.0.available_permits();
+    let mut clients: Vec<_> =
+        (0..UPLOADS_MAX).map(|n| tokio::spawn(upload(web.clone(), format!("1.{n}.0")))).collect();
+    rig::until("as many images as may be are on their way", || async {
+        bucket.images.load(Ordering::Relaxed) == UPLOADS_MAX
+    })
+    .await;
+    for client in clients.drain(..) {
+        client.abort();
+        assert!(client.await.expect_err("it left").is_cancelled());
+    }
+    assert_eq!(places(), 0, "who sent them has left, and the store has them still");
+    let late: Vec<_> =
+        (0..UPLOADS_MAX).map(|n| tokio::spawn(upload(web.clone(), format!("2.{n}.0")))).collect();
+    bucket.hold.send_replace(Hold::Nothing);
+    for client in late {
+        assert_eq!(client.await.expect("answered"), 201);
+    }
+    rig::until("all places are free again", || async { places() == UPLOADS_MAX }).await;
+}
+
+#[tokio::test]
+async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
+    let (_folder, app, bucket) = slow_app().await;
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    app.releases.publish(&lamp(), &upload, an_image("1.0.0")).await.expect("published");
+    let (production, product) = (contract::ChannelName::production(), lamp());
+    bucket.hold.send_replace(Hold::Writes);
+    let soon = || tokio::time::Instant::now() + Duration::from_millis(50);
+    let (promoting, version) = (app.clone(), version("1.0.0"));
+    let answer = detached(soon(), "promoting 1.0.0".to_owned(), async move {
+        promoting.releases.promote(&lamp(), &version, &contract::ChannelName::production()).await
+    });
+    let error = answer.await.expect_err("it is not known yet");
+    assert!(matches!(error, Error::GoesOn(_)), "{error:?}");
+    assert!(error.to_string().contains("over promoting 1.0.0. It goes on: look again"), "{error}");
+    // Who asks and leaves has it done too.
+    let blocking = app.clone();
+    let block = tokio::spawn(async move {
+        blocking.releases.block(&lamp(), &"0.9.0".parse().expect("a version"), "it loops").await
+    });
+    rig::until("both are being written", || async { bucket.writes.load(Ordering::Relaxed) == 2 }).await;
+    block.abort();
+    assert!(block.await.expect_err("it left").is_cancelled());
+    bucket.hold.send_replace(Hold::Nothing);
+    rig::until("it is promoted", || async {
+        app.releases.store().channel(&product, &production).await.expect("answers").is_some()
+    })
+    .await;
+    rig::until("it is blocked, and shown", || async {
+        !app.releases.blocked(&product).await.expect("read").items.is_empty()
+    })
+    .await;
+}
+
+/// Each has an image in memory.
+#[tokio::test]
+async fn releases_are_promoted_a_few_at_a_time_whoever_leaves() {
+    let (_folder, app, bucket) = slow_app().await;
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        let upload = Upload { version: version.parse().ok(), ..Upload::default() };
+        app.releases.publish(&lamp(), &upload, an_image(version)).await.expect("published");
+    }
+    let published = bucket.images.load(Ordering::Relaxed);
+    bucket.hold.send_replace(Hold::Images);
+    let promote = |version: &'static str| {
+        let app = app.clone();
+        tokio::spawn(async move {
+            app.releases
+                .promote(&lamp(), &version.parse().expect("a version"), &"beta".parse().expect("a name"))
+                .await
+        })
+    };
+    let hasty = [promote("1.0.0"), promote("1.1.0")];
+    rig::until("two are being copied", || async { bucket.images.load(Ordering::Relaxed) == published + 2 })
+        .await;
+    for client in hasty {
+        client.abort();
+        assert!(client.await.expect_err("it left").is_cancelled());
+    }
+    assert_eq!(app.releases.promotions_free(), 0, "they are being copied still");
+    let late = promote("1.2.0");
+    bucket.hold.send_replace(Hold::Nothing);
+    late.await.expect("ends").expect("promoted");
+    rig::until("all are done", || async { app.releases.promotions_free() == PROMOTIONS_MAX }).await;
+}
+
+/// What tells the server of a change has to be answered, whatever else is being read just then.
+#[tokio::test]
+async fn one_product_is_read_anew_whatever_the_others_take() {
+    let (_folder, app, bucket) = slow_app().await;
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    let slow = "slow".parse().expect("a product");
+    for product in [&lamp(), &slow] {
+        app.releases.publish(product, &upload, an_image("1.0.0")).await.expect("published");
+    }
+    bucket.hold.send_replace(Hold::Product("slow"));
+    let all = app.clone();
+    let all = tokio::spawn(async move { all.releases.mirror().refresh_all().await });
+    rig::until("the other one is being read", || async { bucket.hold.receiver_count() == 1 }).await;
+    let by_another =
+        store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
+    app.releases.store().publish(&by_another, an_image("1.1.0"), &|_| {}).await.expect("published");
+    app.releases.refresh(&lamp()).await.expect("at once");
+    let shown = app.releases.list(&lamp()).await.expect("known");
+    assert_eq!(shown.first().map(|release| &release.version), Some(&version("1.1.0")));
+    let error = app.releases.refresh(&slow).await.expect_err("this one takes its time");
+    assert!(matches!(error, Error::GoesOn(_)), "{error}");
+    bucket.hold.send_replace(Hold::Nothing);
+    all.await.expect("ends").expect("all is read");
+    app.releases.refresh(&slow).await.expect("now it answers");
+    let error = app.releases.refresh(&"lmap".parse().expect("a product")).await.expect_err("misspelt");
+    assert!(matches!(error, Error::NotFound(_)), "{error}");
+}
+
+/// What another program does to the others has to be shown meanwhile.
+#[tokio::test]
+async fn a_product_that_hangs_holds_up_no_other() {
+    let (_folder, first, bucket) = slow_app().await;
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    let slow = "slow".parse().expect("a product");
+    for product in [&lamp(), &slow] {
+        first.releases.publish(product, &upload, an_image("1.0.0")).await.expect("published");
+    }
+    // Another process, which has read nothing yet.
+    let app = first.again(first.config.clone(), first.releases.store().clone()).await;
+    bucket.hold.send_replace(Hold::Product("slow"));
+    let pass = async || {
+        let pass = tokio::time::timeout(Duration::from_secs(20), app.releases.mirror().refresh_all());
+        pass.await.expect("a pass ends").expect("nothing failed")
+    };
+    pass().await;
+    assert_eq!(app.releases.list(&lamp()).await.expect("known").len(), 1);
+    let nowhere = app.releases.list(&"nowhere".parse().expect("a product")).await;
+    assert!(matches!(nowhere, Err(Error::NotFound(_))), "{nowhere:?}");
+    let said = app.releases.list(&slow).await.expect_err("it hangs").to_string();
+    assert!(said.contains("still being read"), "{said}");
+    let waiting = bucket.hold.receiver_count();
+    let by_another =
+        store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
+    app.releases.store().publish(&by_another, an_image("1.1.0"), &|_| {}).await.expect("published");
+    pass().await;
+    assert_eq!(app.releases.list(&lamp()).await.expect("known").len(), 2);
+    assert_eq!(bucket.hold.receiver_count(), waiting, "what is being read is not begun again");
+    bucket.hold.send_replace(Hold::Nothing);
+    rig::until("it is shown", || async { app.releases.list(&slow).await.is_ok_and(|list| list.len() == 1) })
+        .await;
+    assert_eq!(pass().await, Refreshed::Done);
+}
+
+#[tokio::test]
+async fn a_product_that_was_published_here_is_never_unknown() {
+    let (_folder, app, bucket) = slow_app().await;
+    app.releases.mirror().refresh_all().await.expect("nothing there");
+    bucket.hold.send_replace(Hold::Listings);
+    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
+    app.releases.publish(&lamp(), &upload, an_image("1.0.0")).await.expect("published");
+    for _ in 0..2 {
+        let error = app.releases.list(&lamp()).await.expect_err("the bucket does not tell");
+        assert!(matches!(error, Error::StoreUnavailable(_)), "{error}");
+    }
+    app.releases.block(&lamp(), &version("1.0.0"), "it loops").await.expect("whatever the bucket tells");
+    bucket.hold.send_replace(Hold::Nothing);
+    rig::until("it is shown", || async {
+        app.releases.list(&lamp()).await.is_ok_and(|list| list.len() == 1)
+    })
+    .await;
+    assert!(app.releases.show(&lamp(), &version("1.0.0")).await.expect("known").blocked);
+}

@@ -1,0 +1,222 @@
+//! What one message says of a device and of its newest update. No clock, no database: rows in, rows out.
+
+use contract::{
+    InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Status,
+    TopicKind,
+};
+use fleet::{Event, ReportView, UpdateState};
+
+use super::read::read_report;
+use super::redact::redact;
+use crate::access::digest;
+use crate::db::device::DeviceRow;
+use crate::db::update::UpdateRow;
+use crate::mqtt::Message;
+use crate::updates::outcome::advance;
+use api::DeviceReport;
+
+/// At most so often an update's URL is signed again.
+const URL_REQUESTS_MAX: i64 = 5;
+
+/// A device and its newest update while messages are applied to them.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) device: DeviceRow,
+    pub(crate) update: Option<UpdateRow>,
+    pub(crate) device_changed: bool,
+    pub(crate) update_changed: bool,
+    /// The URL is to be signed and sent (again).
+    pub(crate) wants_trigger: bool,
+    /// What was wrong with the last message that could not be read.
+    pub(crate) unreadable: Option<InvalidPayload>,
+}
+
+impl Subject {
+    pub(crate) fn new(device: DeviceRow) -> Self {
+        Self {
+            device,
+            update: None,
+            device_changed: false,
+            update_changed: false,
+            wants_trigger: false,
+            unreadable: None,
+        }
+    }
+
+    /// Applies one message. What cannot be read is counted and changes nothing else.
+    pub(crate) fn apply(&mut self, message: &Message, usual: Option<&ProductName>, now: i64) {
+        let payload = &message.payload[..];
+        let retains = matches!(message.kind, TopicKind::Version | TopicKind::Presence);
+        // Only these two may be retained: of the others, a kept one is of an attempt that is over. An empty
+        // payload is how a retained one is cleared.
+        if (message.retained && !retains) || (retains && payload.is_empty()) {
+            return;
+        }
+        let read = match message.kind {
+            TopicKind::Version => {
+                read_report(payload).map(|(report, json)| self.report(report, json, message, usual, now))
+            }
+            TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
+            TopicKind::Presence => Presence::parse(payload).map(|presence| self.presence(presence)),
+            TopicKind::Progress => serde_json::from_slice(payload)
+                .map(|progress| self.progress(progress, now))
+                .map_err(|_| InvalidPayload::Progress),
+            TopicKind::Request => Request::parse(payload).map(|Request::UrlExpired| self.url_expired(now)),
+            TopicKind::Trigger | TopicKind::Control => return,
+        };
+        self.device_changed = true;
+        match read {
+            // The last will is the broker's word, and a retained message an old one.
+            Ok(()) if message.retained || (message.kind == TopicKind::Presence && self.is_gone()) => {}
+            Ok(()) => self.device.last_seen = Some(now),
+            Err(error) => {
+                self.device.unreadable_count += 1;
+                self.device.unreadable_last = Some(error.to_string());
+                self.device.unreadable_at = Some(now);
+                self.unreadable = Some(error);
+            }
+        }
+    }
+
+    fn report(
+        &mut self,
+        report: Report,
+        json: bool,
+        message: &Message,
+        usual: Option<&ProductName>,
+        now: i64,
+    ) {
+        let seen = digest(&message.payload);
+        let known = self.device.report_digest.as_deref() == Some(seen.as_str());
+        self.device.report_digest = Some(seen);
+        self.choose_product(report.product.as_ref(), usual);
+        if message.retained && (known || self.is_taken_back_by(&report)) {
+            return;
+        }
+        let last = report.last.clone().map(without_urls);
+        self.device.last_outcome.clone_from(&last);
+        self.running(&report, json);
+        // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
+        // or ran its target, since: the second failure of an image is told in the words of the first.
+        let news = last.filter(|last| {
+            self.update.as_ref().is_none_or(|update| {
+                let ran = matches!(update.state, UpdateState::Restarting | UpdateState::Succeeded);
+                let restarted = ran && !message.retained;
+                update.outcome_before.as_ref() != Some(last) || (restarted && last.to.is_some())
+            })
+        });
+        let view = ReportView {
+            version: report.version,
+            state: report.state.map(|state| state.as_str().to_owned()),
+            retained: message.retained,
+            news,
+        };
+        let reset = report.reset.as_deref();
+        self.advance(&Event::Report(view), reset, now);
+    }
+
+    /// The broker kept what ran before an update that has succeeded since.
+    fn is_taken_back_by(&self, report: &Report) -> bool {
+        self.update.as_ref().is_some_and(|update| {
+            update.state == UpdateState::Succeeded && update.from.as_ref() == Some(&report.version)
+        })
+    }
+
+    fn choose_product(&mut self, reported: Option<&ProductName>, usual: Option<&ProductName>) {
+        if self.device.product_is_set {
+            return;
+        }
+        if let Some(product) = reported {
+            self.device.product = Some(product.clone());
+        } else if self.device.product.is_none() {
+            self.device.product = usual.cloned();
+        }
+    }
+
+    fn running(&mut self, report: &Report, json: bool) {
+        let same = self.device.version.as_ref() == Some(&report.version);
+        // A bare version says nothing of the bytes: what is known of them holds as long as it stays.
+        self.device.sha256 = report.sha256.or(self.device.sha256.filter(|_| same && !json));
+        self.device.version = Some(report.version.clone());
+        self.device.report = json.then(|| DeviceReport {
+            chip: report.chip.as_ref().map(|text| text.as_str().to_owned()),
+            slot: report.slot.as_ref().map(|text| text.as_str().to_owned()),
+            state: report.state.as_ref().map(|text| text.as_str().to_owned()),
+            slot_bytes: report.slot_bytes,
+            rollback: report.rollback,
+            reset: report.reset.as_ref().map(|text| text.as_str().to_owned()),
+            accepts: report.accepts.iter().map(|text| text.as_str().to_owned()).collect(),
+            lacks: report.lacks.iter().map(|text| text.as_str().to_owned()).collect(),
+        });
+    }
+
+    fn status(&mut self, status: &Status, now: i64) {
+        let plain = self.device.report.is_none();
+        let status = Status { outcome: status.outcome, reason: redacted(&status.reason) };
+        // A device that nobody told the version of its image names it by its hash, which only the target has.
+        let proven = self.update.as_ref().and_then(|update| update.sha256).is_some_and(|sha256| {
+            status.reason.as_str().strip_prefix("sha256 ") == Some(sha256.to_hex().as_str())
+        });
+        let believed = (plain || proven) && status.outcome == Outcome::Success;
+        let event = if plain || proven { Event::PlainStatus(status) } else { Event::Status(status) };
+        let changed = self.advance(&event, None, now);
+        if let Some(update) = self.update.as_ref().filter(|_| changed && believed) {
+            self.device.version = Some(update.to.clone());
+            self.device.sha256 = update.sha256;
+        }
+    }
+
+    fn presence(&mut self, presence: Presence) {
+        self.device.presence = Some(presence);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.device.presence == Some(Presence::Offline)
+    }
+
+    fn progress(&mut self, progress: Progress, now: i64) {
+        if let Some(update) = self.update.as_mut().filter(|update| update.state.is_in_flight()) {
+            update.phase = Some(progress.phase);
+            update.done = i64::from(progress.done);
+            update.heard_at = now;
+            self.update_changed = true;
+            self.advance(&Event::Progress(progress.phase), None, now);
+        }
+    }
+
+    /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed.
+    fn url_expired(&mut self, now: i64) {
+        let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
+        let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
+            tracing::info!(device = %self.device.id, "a request for a new URL was refused: nothing is in flight, or it asked too often");
+            return;
+        };
+        update.url_requests += 1;
+        update.triggered_at = None;
+        update.heard_at = now;
+        self.update_changed = true;
+        self.wants_trigger = true;
+    }
+
+    /// Tells the newest update; answers whether that changed its state.
+    fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
+        let changed = self.update.as_mut().is_some_and(|update| advance(update, event, reset, now));
+        self.update_changed |= changed;
+        changed
+    }
+}
+
+fn without_urls(last: LastOutcome) -> LastOutcome {
+    LastOutcome { reason: last.reason.as_ref().map(redacted), ..last }
+}
+
+/// What stands for a URL may be longer than it was: the words give way, never the code.
+fn redacted(reason: &Reason) -> Reason {
+    match reason.code() {
+        Some(code) => Reason::new(&redact(reason.words())).coded(code),
+        None => Reason::new(&redact(reason.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Taking a batch: it is applied in memory and written in one transaction. What follows from it is done after the commit,
+//! and done again by the tick if the process dies in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use contract::{DeviceId, TopicKind};
+
+use super::apply::Subject;
+use super::read::read_report;
+use super::rows::{load, save};
+use super::unknown::UnknownDevices;
+use crate::clock::now_ms;
+use crate::config::{Admit, Config};
+use crate::db::device::DeviceRow;
+use crate::db::{Db, Write, device_count};
+use crate::events::Events;
+use crate::mqtt::{Handler, Message};
+use crate::releases::Releases;
+use crate::updates::service::Updates;
+
+/// Messages from devices. Clones are the same service.
+#[derive(Clone)]
+pub(crate) struct Messages(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    events: Events,
+    updates: Updates,
+    releases: Releases,
+    unknown: UnknownDevices,
+    /// At most so many devices are known; 0 where nobody becomes known by a report.
+    room_max: u64,
+    taken: AtomicU64,
+}
+
+impl Messages {
+    pub(crate) fn new(config: &Config, db: Db, events: Events, updates: Updates, releases: Releases) -> Self {
+        let is_closed = config.embedded_broker() || config.fleet.admit == Admit::Registered;
+        let room_max = if is_closed { 0 } else { config.fleet.max_devices.into() };
+        let (unknown, taken) = (UnknownDevices::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { db, events, updates, releases, unknown, room_max, taken }))
+    }
+
+    /// How many messages were taken since the start.
+    pub(crate) fn taken(&self) -> u64 {
+        self.0.taken.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Handler for Messages {
+    /// Answers after the commit.
+    async fn messages(&self, batch: &[Message]) -> anyhow::Result<()> {
+        self.take(batch, now_ms()).await
+    }
+}
+
+impl Messages {
+    /// Takes a batch at a time.
+    pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
+        let write = self.0.db.write().await?;
+        let mut subjects = load(&write, batch).await?;
+        let mut room = self.room(&write, batch, &subjects).await?;
+        let product = self.0.releases.default_product();
+        for message in batch {
+            if !subjects.contains_key(&message.device) {
+                match self.admit_reported(message, room, now) {
+                    Some(subject) => {
+                        room -= 1;
+                        subjects.insert(message.device.clone(), subject);
+                    }
+                    None => continue,
+                }
+            }
+            if let Some(subject) = subjects.get_mut(&message.device) {
+                subject.apply(message, product.as_ref(), now);
+            }
+        }
+        save(&write, &subjects).await?;
+        write.commit().await?;
+        self.0.taken.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.follow_up(subjects);
+        Ok(())
+    }
+
+    /// How many devices may still become known by their report.
+    async fn room(
+        &self,
+        write: &Write,
+        batch: &[Message],
+        subjects: &HashMap<DeviceId, Subject>,
+    ) -> anyhow::Result<u64> {
+        let asked = batch
+            .iter()
+            .any(|message| message.kind == TopicKind::Version && !subjects.contains_key(&message.device));
+        if self.0.room_max == 0 || !asked {
+            return Ok(0);
+        }
+        Ok(self.0.room_max.saturating_sub(device_count::count(write, None).await?))
+    }
+
+    /// A device that nobody registered becomes known by its first valid report, where the fleet allows it.
+    fn admit_reported(&self, message: &Message, room: u64, now: i64) -> Option<Subject> {
+        let unknown = &self.0.unknown;
+        if message.kind == TopicKind::Presence {
+            unknown.note_presence(&message.device, &message.payload);
+        }
+        if message.kind != TopicKind::Version || message.payload.is_empty() {
+            return None;
+        }
+        let readable = read_report(&message.payload);
+        if room == 0 || readable.is_err() {
+            if unknown.may_log(&message.device) {
+                let why = readable.err().map_or(
+                    "it is not registered, or there is no room for it",
+                    |_| "its report cannot be read",
+                );
+                tracing::warn!(device = %message.device, "a device was not admitted: {why}");
+            }
+            return None;
+        }
+        let mut subject = Subject::new(DeviceRow::new(message.device.clone(), now));
+        subject.device.presence = unknown.take_presence(&message.device);
+        Some(subject)
+    }
+
+    fn follow_up(&self, subjects: HashMap<DeviceId, Subject>) {
+        for (id, subject) in subjects {
+            if let Some(unreadable) = &subject.unreadable
+                && self.0.unknown.may_log(&id)
+            {
+                tracing::warn!(device = %id, count = subject.device.unreadable_count, "a message cannot be read: {unreadable}");
+            }
+            if subject.device_changed || subject.update_changed {
+                self.0.events.device(&id);
+            }
+            if subject.wants_trigger
+                && let Some(update) = subject.update
+            {
+                let updates = self.0.updates.clone();
+                tokio::spawn(async move { updates.send_trigger(update.id).await });
+            }
+        }
+    }
+}

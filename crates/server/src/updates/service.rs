@@ -1,0 +1,99 @@
+//! The service's state, and how a decision is answered.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use cause::{Cause, decision as causes};
+use fleet::Decision;
+
+use super::corrupt::CorruptImages;
+use super::urls::Urls;
+use crate::db::Db;
+use crate::db::device::DeviceRow;
+use crate::db::update::{self, UpdateRow};
+use crate::devices::{Devices, update as shown};
+use crate::error::Error;
+use crate::events::Events;
+use crate::mqtt::{Link, LinkState, Publisher};
+use crate::releases::Releases;
+use api::CheckAnswer;
+
+/// Updates: decided, offered, triggered, ended. Clones are the same service.
+#[derive(Clone)]
+pub struct Updates(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) db: Db,
+    pub(super) events: Events,
+    pub(super) publisher: Publisher,
+    pub(super) link: Link,
+    pub(super) devices: Devices,
+    pub(super) releases: Releases,
+    pub(super) urls: Urls,
+    pub(super) update_timeout_s: u32,
+    /// What earlier decisions found.
+    pub(super) corrupt: CorruptImages,
+    /// Updates whose trigger is being sent.
+    pub(super) sending: Mutex<HashSet<i64>>,
+}
+
+/// What it is made of.
+pub(crate) struct Parts {
+    pub(crate) db: Db,
+    pub(crate) events: Events,
+    pub(crate) publisher: Publisher,
+    pub(crate) link: Link,
+    pub(crate) devices: Devices,
+    pub(crate) releases: Releases,
+    pub(crate) urls: Urls,
+    pub(crate) update_timeout_s: u32,
+}
+
+impl Updates {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { db, events, publisher, link, devices, releases, urls, update_timeout_s } = parts;
+        Self(Arc::new(Inner {
+            db,
+            events,
+            publisher,
+            link,
+            devices,
+            releases,
+            urls,
+            update_timeout_s,
+            corrupt: CorruptImages::default(),
+            sending: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        !matches!(*self.0.link.borrow(), LinkState::Down { .. })
+    }
+
+    pub(super) async fn newest_update(&self, device: &DeviceRow) -> Result<Option<UpdateRow>, Error> {
+        match device.update_id {
+            Some(id) => Ok(update::by_id(&self.0.db, id).await?),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn answer(&self, decision: &Decision, newest: Option<UpdateRow>) -> CheckAnswer {
+        let is_named = matches!(decision, Decision::Offered(_) | Decision::InProgress { .. });
+        let cause = decision.cause();
+        let answer = CheckAnswer {
+            decision: decision.as_str().to_owned(),
+            version: decision.version().cloned(),
+            reason: cause.sentence(),
+            cause,
+            update: newest.filter(|_| is_named).map(shown),
+        };
+        let is_unlinked = matches!(decision, Decision::Offline { .. }) && !self.is_linked();
+        if is_unlinked { explained(answer, causes::OFFLINE_WITHOUT_BROKER) } else { answer }
+    }
+}
+
+/// The same answer with more to say: the entry has the parameters of the one that it stands for.
+pub(super) fn explained(answer: CheckAnswer, entry: cause::Entry) -> CheckAnswer {
+    let cause = Cause { code: entry.code.into(), ..answer.cause };
+    CheckAnswer { reason: cause.sentence(), cause, ..answer }
+}

@@ -1,0 +1,114 @@
+//! Sending the trigger: signing the URL, and telling the device. Can be killed anywhere and done again.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use cause::{Cause, update as causes};
+use contract::TopicKind;
+use fleet::{Event, UpdateState, Why};
+use store::Blocked;
+use tokio::time::timeout;
+
+use super::outcome::{change, write as record};
+use super::service::Updates;
+use crate::clock::now_ms;
+use crate::db::update::{self, UpdateRow};
+use crate::error::Error;
+use crate::releases::STORE_TIMEOUT;
+
+/// Keeps an update's number while its trigger is being sent.
+struct Sending<'a> {
+    all: &'a Mutex<HashSet<i64>>,
+    id: i64,
+}
+
+impl<'a> Sending<'a> {
+    fn begin(all: &'a Mutex<HashSet<i64>>, id: i64) -> Option<Self> {
+        let begun = all.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        begun.then_some(Self { all, id })
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+impl Updates {
+    /// Sends an update's trigger if it is still to be sent. Answers whether it was sent; what fails is logged
+    /// and done again by the tick.
+    pub(crate) async fn send_trigger(&self, id: i64) -> bool {
+        let Some(_sending) = Sending::begin(&self.0.sending, id) else {
+            return false;
+        };
+        match self.try_send_trigger(id).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                tracing::warn!(update = id, "a trigger was not sent, and will be sent again: {error:#}");
+                false
+            }
+        }
+    }
+
+    async fn try_send_trigger(&self, id: i64) -> anyhow::Result<bool> {
+        let Some(update) = update::by_id(&self.0.db, id).await? else {
+            return Ok(false);
+        };
+        if update.triggered_at.is_some() || !update.state.is_in_flight() {
+            return Ok(false);
+        }
+        if let Some(cause) = timeout(STORE_TIMEOUT, self.blocked_since(&update))
+            .await
+            .context("the store did not answer in time")??
+        {
+            self.refuse_trigger(update, cause).await?;
+            return Ok(false);
+        }
+        let url = self.0.urls.of(&update).await?;
+        let lifetime = Some(self.0.urls.lifetime());
+        self.0
+            .publisher
+            .publish(TopicKind::Trigger, &update.device, url.as_bytes(), lifetime)
+            .await
+            .context("the broker did not take it")?;
+        // Killed here, it is sent twice, which a device must take.
+        let write = self.0.db.write().await?;
+        write.set_triggered(id, update.url_requests, now_ms()).await?;
+        write.commit().await?;
+        tracing::info!(device = %update.device, update = id, version = %update.to, "the trigger was sent");
+        self.0.events.device(&update.device);
+        Ok(true)
+    }
+
+    /// Why the version must not be sent any more, if so.
+    async fn blocked_since(&self, update: &UpdateRow) -> Result<Option<Cause>, Error> {
+        let blocked = causes::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
+        Ok(match self.0.releases.store().blocked(&update.product).await? {
+            Blocked::List(versions) => versions.get(&update.to).map(|why| blocked.with("why", why.clone())),
+            Blocked::Unreadable(why) => Some(blocked.naming("why", why)),
+        })
+    }
+
+    /// Blocked since: an update that was never sent is cancelled; one that was sent gets no new URL.
+    async fn refuse_trigger(&self, update: UpdateRow, cause: Cause) -> anyhow::Result<()> {
+        let write = self.0.db.write().await?;
+        let Some(mut present) = update::by_id(&write, update.id).await? else {
+            return Ok(());
+        };
+        if present.url_requests == 0 && present.state == UpdateState::Offered {
+            if let Some(mut change) = change(&present, &Event::Cancel) {
+                change.why = Some(Why::Cause(cause));
+                record(&mut present, change, now_ms());
+            }
+        } else {
+            present.triggered_at = Some(now_ms());
+        }
+        write.save_update(&present).await?;
+        write.commit().await?;
+        tracing::info!(device = %update.device, update = update.id, "no URL was signed, since the version is blocked");
+        self.0.events.device(&update.device);
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! `/api/v1/devices`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use contract::DeviceId;
+
+use crate::devices::Devices;
+use crate::web::extract::{Body, Path, Query};
+use crate::web::problem::Problem;
+use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
+
+/// Devices, by id.
+#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(
+    ("product" = Option<String>, Query, description = "Of this product"),
+    ("tag" = Option<String>, Query, description = "With this tag"),
+    ("state" = Option<String>, Query, description = "`online`, `offline`, or the state of the newest update"),
+    ("q" = Option<String>, Query, description = "Id contains this text"),
+    ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 100 if not said"),
+), responses((status = 200, body = Page<Device>), (status = 400, body = api::Problem), (status = 401, body = api::Problem)))]
+pub(crate) async fn list(
+    State(devices): State<Devices>,
+    Query(query): Query<DeviceQuery>,
+) -> Result<Json<Page<Device>>, Problem> {
+    Ok(Json(devices.list(&query).await?))
+}
+
+/// Registers a device. The answer holds its MQTT password, which is shown once.
+#[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses(
+    (status = 201, body = RegisteredDevice), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 409, body = api::Problem, description = "It is registered already")))]
+pub(crate) async fn register(
+    State(devices): State<Devices>,
+    Body(new): Body<NewDevice>,
+) -> Result<(StatusCode, Json<RegisteredDevice>), Problem> {
+    let registered = devices.register(&new.id, new.product.as_ref()).await?;
+    Ok((StatusCode::CREATED, Json(registered)))
+}
+
+/// One device.
+#[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
+    (status = 200, body = Device), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
+pub(crate) async fn show(
+    State(devices): State<Devices>,
+    Path(id): Path<DeviceId>,
+) -> Result<Json<Device>, Problem> {
+    Ok(Json(devices.show(&id).await?))
+}
+
+/// Changes a device's product or tags.
+#[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
+    request_body = DeviceChange, responses((status = 200, body = Device), (status = 400, body = api::Problem),
+    (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
+pub(crate) async fn change(
+    State(devices): State<Devices>,
+    Path(id): Path<DeviceId>,
+    Body(change): Body<DeviceChange>,
+) -> Result<Json<Device>, Problem> {
+    Ok(Json(devices.change(&id, change.product.as_ref(), change.tags.as_deref()).await?))
+}
+
+/// Removes a device, its password, its history and what it left retained.
+#[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
+    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
+pub(crate) async fn remove(
+    State(devices): State<Devices>,
+    Path(id): Path<DeviceId>,
+) -> Result<StatusCode, Problem> {
+    devices.remove(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

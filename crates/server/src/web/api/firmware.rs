@@ -1,0 +1,233 @@
+//! `/firmware/…` and `/d/…`: images for devices, whose only credentials are in the URL.
+//!
+//! Answers are plain text where they are not an image, since no device reads problem documents. The file is
+//! streamed, never held; a range is answered with 206 exactly when it is a single one that fits the file.
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use store::{Refused, Store, StoreError};
+
+use super::ranges::{Asked, asked};
+use crate::error::Error;
+use crate::releases::Releases;
+use crate::updates::Updates;
+use crate::web::problem::Problem;
+
+/// Tells a device what a URL that names no version leads to.
+const VERSION: header::HeaderName = header::HeaderName::from_static("updraft-version");
+
+/// What a signed URL carries.
+#[derive(Deserialize)]
+pub(crate) struct Signature {
+    #[serde(default)]
+    expires: String,
+    #[serde(default)]
+    signature: String,
+}
+
+/// `GET /firmware/{path}?expires=…&signature=…`.
+pub(crate) async fn signed(
+    State(releases): State<Releases>,
+    Path(path): Path<String>,
+    query: Result<Query<Signature>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Query(signature)) = query else {
+        return plain(StatusCode::FORBIDDEN, "This URL is not signed.");
+    };
+    let now = chrono::Utc::now().timestamp();
+    match releases.store().verify_local(&path, &signature.expires, &signature.signature, now) {
+        Ok(()) => serve(releases.store(), &path, &headers).await,
+        Err(refused) => refusal(refused),
+    }
+}
+
+/// `GET /d/{token}`: the same bytes for clients with a small buffer, without a redirect.
+pub(crate) async fn short(
+    State(updates): State<Updates>,
+    State(releases): State<Releases>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match updates.resolve_short(&token).await {
+        Ok(key) => serve(releases.store(), &key, &headers).await,
+        Err(Error::Forbidden(sentence)) => plain(StatusCode::FORBIDDEN, &sentence),
+        Err(Error::NotFound(sentence)) => plain(StatusCode::NOT_FOUND, &sentence),
+        Err(error) => {
+            let problem = Problem::from(error);
+            plain(problem.status, &problem.detail)
+        }
+    }
+}
+
+fn refusal(refused: Refused) -> Response {
+    let sentence = match refused {
+        Refused::Expired => "This URL has expired. Ask for a new one.",
+        Refused::Tampered => "This URL is not one that was signed here, or it was changed.",
+    };
+    plain(StatusCode::FORBIDDEN, sentence)
+}
+
+async fn serve(store: &Store, key: &str, headers: &HeaderMap) -> Response {
+    let whole = match store.object(key, None).await {
+        Ok(object) => object,
+        Err(error) => return failure(&error),
+    };
+    let (size, etag) = (whole.size, whole.etag.clone());
+    if matches_any(headers, header::IF_NONE_MATCH, &etag) {
+        return with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag);
+    }
+    let range = match asked(headers, size, &etag) {
+        Asked::Whole => None,
+        Asked::Part(range) => Some(range),
+        Asked::Beyond => {
+            let mut response =
+                plain(StatusCode::RANGE_NOT_SATISFIABLE, "The range lies beyond the end of the file.");
+            insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
+            return with_etag(response, &etag);
+        }
+    };
+    let (status, object, length) = match &range {
+        None => (StatusCode::OK, whole, size),
+        Some(range) => {
+            drop(whole);
+            match store.object(key, Some(range.clone())).await {
+                // Replaced between the two looks: the offsets would be of another file.
+                Ok(part) if part.etag != etag => {
+                    return plain(StatusCode::CONFLICT, "The file was just replaced. Begin again.");
+                }
+                Ok(part) => (StatusCode::PARTIAL_CONTENT, part, range.end - range.start),
+                Err(error) => return failure(&error),
+            }
+        }
+    };
+    let mut response = (status, Body::from_stream(object.stream)).into_response();
+    insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
+    insert(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    insert(&mut response, header::ACCEPT_RANGES, "bytes");
+    // Said of releases only, which never change: a channel may be promoted while it is read.
+    if let Some(version) = store::release_of(key) {
+        insert(&mut response, VERSION, version.as_str());
+    }
+    if let Some(range) = range {
+        insert(
+            &mut response,
+            header::CONTENT_RANGE,
+            &format!("bytes {}-{}/{size}", range.start, range.end - 1),
+        );
+    }
+    with_etag(response, &etag)
+}
+
+fn matches_any(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == "*" || tag == etag)
+}
+
+fn failure(error: &StoreError) -> Response {
+    match error {
+        StoreError::NotFound(sentence) => plain(StatusCode::NOT_FOUND, sentence),
+        StoreError::Invalid(sentence) | StoreError::Refused(sentence) => {
+            plain(StatusCode::BAD_REQUEST, sentence)
+        }
+        StoreError::Unavailable { .. } => {
+            tracing::warn!(error = %error, "an image could not be served");
+            plain(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer. Try again later.")
+        }
+    }
+}
+
+fn plain(status: StatusCode, sentence: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
+}
+
+fn with_etag(mut response: Response, etag: &str) -> Response {
+    insert(&mut response, header::ETAG, etag);
+    response
+}
+
+fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a bucket, and ends when its standard input does, which is when this process ends.
+    const MOTO: &str = "
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
+server.start()
+import boto3
+address = 'http://%s:%d' % server.get_host_and_port()
+boto3.client('s3', region_name='us-east-1', endpoint_url=address, aws_access_key_id='t', aws_secret_access_key='t').create_bucket(Bucket='bucket')
+print(address, flush=True)
+sys.stdin.read()
+";
+
+    #[tokio::test]
+    async fn the_tail_of_an_image_in_a_bucket_is_served_too() {
+        use std::io::BufRead;
+        use std::process::{Command, Stdio};
+
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut moto = Command::new("python3")
+            .args(["-c", MOTO])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is needed for this test: install Python 3");
+        let mut address = String::new();
+        let stdout = moto.stdout.take().expect("piped");
+        std::io::BufReader::new(stdout).read_line(&mut address).expect("readable");
+        assert!(
+            address.starts_with("http"),
+            "moto is needed for this test: pip install 'moto[server,s3]' boto3"
+        );
+        let environment =
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|key| (key.to_owned(), "t".to_owned()));
+        let options = store::Options { environment: environment.into(), ..store::Options::default() };
+        let bucket = format!("s3://bucket?region=us-east-1&endpoint={}&path_style=true", address.trim());
+        let store = Store::open(&bucket, options).await.expect("opens");
+        let image = image::build::Build::new(image::Chip::Esp32S3, "1.0.0").bytes();
+        let publication = store::Publication {
+            version: Some("1.0.0".parse().expect("a version")),
+            ..store::Publication::new("p".parse().expect("a product"))
+        };
+        store.publish(&publication, image.clone().into(), &|_| {}).await.expect("published");
+        for (range, from) in [("bytes=-32", image.len() - 32), ("bytes=-99999999", 0), ("bytes=0-", 0)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, range.parse().expect("a header"));
+            let answer = serve(&store, "p/releases/v1.0.0/firmware.bin", &headers).await;
+            assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT, "{range}");
+            let expected = format!("bytes {from}-{}/{}", image.len() - 1, image.len());
+            assert_eq!(answer.headers()[header::CONTENT_RANGE], expected.as_str());
+            let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.expect("a body");
+            assert!(body == image[from..], "{range}");
+        }
+        drop(moto.stdin.take());
+        moto.wait().expect("ends");
+    }
+
+    #[test]
+    fn expired_and_tampered_urls_are_403_in_plain_words() {
+        for refused in [Refused::Expired, Refused::Tampered] {
+            let response = refusal(refused);
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        }
+    }
+}

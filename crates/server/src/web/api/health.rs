@@ -1,0 +1,123 @@
+//! Whether the server lives, whether it can work, and its figures.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use contract::Code;
+
+use crate::devices::{Counts, Devices};
+use crate::health::Health;
+use crate::updates::{Messages, Updates};
+use crate::web::limits::{STREAMS_MAX, Streams};
+use crate::web::problem::Problem;
+
+fn works() -> Json<api::Health> {
+    Json(api::Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+}
+
+/// The process lives.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = api::Health)))]
+pub(crate) async fn healthz() -> Json<api::Health> {
+    works()
+}
+
+/// Database, store and broker answer.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses(
+    (status = 200, body = api::Health), (status = 503, body = api::Problem)))]
+pub(crate) async fn readyz(State(health): State<Health>) -> Result<Json<api::Health>, Problem> {
+    let problems = health.problems().await;
+    if problems.is_empty() { Ok(works()) } else { Err(Problem::later(problems.join("; "))) }
+}
+
+/// `GET /metrics`: Prometheus text, version 0.0.4.
+pub(crate) async fn metrics(
+    State(devices): State<Devices>,
+    State(updates): State<Updates>,
+    State(messages): State<Messages>,
+    State(health): State<Health>,
+    State(streams): State<Streams>,
+) -> Result<Response, Problem> {
+    let figures = Figures {
+        counts: devices.counts(None).await?,
+        codes: updates.newest_codes().await?,
+        messages: messages.taken(),
+        problems: health.problems().await.len(),
+        streams: STREAMS_MAX.saturating_sub(streams.0.available_permits()),
+    };
+    let text = exposition(&figures);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// What is measured.
+struct Figures {
+    counts: Counts,
+    codes: HashMap<Code, u64>,
+    messages: u64,
+    problems: usize,
+    streams: usize,
+}
+
+fn exposition(figures: &Figures) -> String {
+    let Figures { counts, codes, messages, problems, streams } = figures;
+    let mut text = String::new();
+    let mut line = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in values {
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    };
+    let plain = |value: u64| vec![(String::new(), value)];
+    line("updraft_devices", "gauge", "Devices known.", &plain(counts.devices));
+    line("updraft_devices_online", "gauge", "Devices that can be reached now.", &plain(counts.online));
+    let newest: Vec<_> = counts
+        .newest
+        .iter()
+        .map(|(state, count)| (format!("{{state=\"{}\"}}", state.as_str()), *count))
+        .collect();
+    line(
+        "updraft_devices_by_newest_update",
+        "gauge",
+        "Devices by the state of their newest update.",
+        &newest,
+    );
+    // In the contract's order, and only the contract's: a device cannot make a label.
+    let coded: Vec<_> = Code::ALL
+        .iter()
+        .filter_map(|code| Some((format!("{{code=\"{code}\"}}"), *codes.get(code)?)))
+        .collect();
+    line(
+        "updraft_devices_by_newest_update_code",
+        "gauge",
+        "Devices whose newest update failed or was rolled back, by the code that the device gave.",
+        &coded,
+    );
+    line("updraft_messages_total", "counter", "Messages taken from devices.", &plain(*messages));
+    line("updraft_problems", "gauge", "Things that do not answer: store, broker.", &plain(*problems as u64));
+    line("updraft_event_streams", "gauge", "Open streams of events.", &plain(*streams as u64));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::UpdateState;
+
+    #[test]
+    fn metrics_are_prometheus_text() {
+        let counts = Counts { devices: 3, online: 2, newest: [(UpdateState::RolledBack, 1)].into() };
+        let codes = [(Code::CrashLoop, 2), (Code::WrongChip, 1)].into();
+        let text = exposition(&Figures { counts, codes, messages: 9, problems: 0, streams: 0 });
+        assert!(text.contains("# TYPE updraft_devices gauge\nupdraft_devices 3\n"));
+        assert!(text.contains("updraft_devices_by_newest_update{state=\"rolled_back\"} 1\n"));
+        assert!(text.contains(
+            "updraft_devices_by_newest_update_code{code=\"wrong_chip\"} 1\n\
+             updraft_devices_by_newest_update_code{code=\"crash_loop\"} 2\n"
+        ));
+        assert!(text.ends_with("updraft_event_streams 0\n"));
+    }
+}

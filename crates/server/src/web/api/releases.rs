@@ -1,0 +1,177 @@
+//! `/api/v1/products`: releases, channels and the blocked list.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use contract::{ChannelName, ProductName, Version};
+
+use super::publication::{question, upload};
+use crate::error::Error;
+use crate::releases::Releases;
+use crate::web::extract::{Body, OptionalBody, Path};
+use crate::web::limits::Uploads;
+use crate::web::own::{Own, Permitted};
+use crate::web::problem::Problem;
+use crate::web::upload::image_of;
+use api::{
+    BlockedList, Blocking, Channel, CheckQuery, Judgement, Page, Product, Promotion, Publication, Published,
+    Refusal, Release,
+};
+
+/// Products, by name.
+#[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
+    (status = 200, body = Page<Product>), (status = 401, body = api::Problem)))]
+pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Page<Product>>, Problem> {
+    Ok(Json(Page { items: releases.products().await?, next: None }))
+}
+
+/// Releases, highest version first.
+#[utoipa::path(get, path = "/api/v1/products/{p}/releases", tag = "releases", params(("p" = String, Path)), responses(
+    (status = 200, body = Page<Release>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
+pub(crate) async fn list(
+    State(releases): State<Releases>,
+    Own(product): Own<ProductName>,
+) -> Result<Json<Page<Release>>, Problem> {
+    Ok(Json(Page { items: releases.list(&product).await?, next: None }))
+}
+
+/// Publishes the image in the body. The same bytes again change nothing; what the gate refuses is not published.
+#[utoipa::path(post, path = "/api/v1/products/{p}/releases", tag = "releases", params(
+    ("p" = String, Path),
+    ("version" = Option<String>, Query, description = "SemVer; may be left out if the image says its own"),
+    ("promote" = Option<String>, Query, description = "Also point this channel to it"),
+    ("notes" = Option<String>, Query, description = "Release notes"),
+    ("commit" = Option<String>, Query, description = "Git commit it was built from"),
+    ("tag" = Option<String>, Query, description = "Git tag at that commit"),
+    ("dirty" = Option<bool>, Query, description = "Whether what was built differed from that commit"),
+    ("requires" = Option<String>, Query, description = "The lowest version that may update to this one directly"),
+    ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
+    ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
+), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 409, body = Refusal),
+    (status = 413, body = api::Problem),
+    (status = 503, body = api::Problem)))]
+pub(crate) async fn publish(
+    State(releases): State<Releases>,
+    State(uploads): State<Uploads>,
+    Own(product): Own<ProductName>,
+    Permitted(publication): Permitted<Publication>,
+    request: axum::extract::Request,
+) -> Result<Response, Problem> {
+    let upload = upload(publication)?;
+    let image = image_of(&uploads, request).await?;
+    match releases.publish(&product, &upload, image).await {
+        Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
+        Err(Error::Gate { error, judgement }) => Ok(Problem::from(*error).refusing(*judgement)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the gate says of the image in the body. Nothing is published, and 200 also means `refused`.
+#[utoipa::path(post, path = "/api/v1/products/{p}/releases/check", tag = "releases", params(
+    ("p" = String, Path),
+    ("version" = Option<String>, Query, description = "SemVer; may be left out if the image says its own"),
+    ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
+    ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
+), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    (status = 200, body = Judgement), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 413, body = api::Problem),
+    (status = 503, body = api::Problem)))]
+pub(crate) async fn check(
+    State(releases): State<Releases>,
+    State(uploads): State<Uploads>,
+    Own(product): Own<ProductName>,
+    Permitted(asked): Permitted<CheckQuery>,
+    request: axum::extract::Request,
+) -> Result<Json<Judgement>, Problem> {
+    let upload = question(asked)?;
+    let image = image_of(&uploads, request).await?;
+    Ok(Json(releases.judge(&product, &upload, image).await?))
+}
+
+/// One release.
+#[utoipa::path(get, path = "/api/v1/products/{p}/releases/{version}", tag = "releases",
+    params(("p" = String, Path), ("version" = String, Path)), responses((status = 200, body = Release),
+    (status = 401, body = api::Problem), (status = 404, body = api::Problem), (status = 503, body = api::Problem)))]
+pub(crate) async fn show(
+    State(releases): State<Releases>,
+    Own((product, version)): Own<(ProductName, Version)>,
+) -> Result<Json<Release>, Problem> {
+    Ok(Json(releases.show(&product, &version).await?))
+}
+
+/// Channels, and what they point to.
+#[utoipa::path(get, path = "/api/v1/products/{p}/channels", tag = "releases", params(("p" = String, Path)), responses(
+    (status = 200, body = Page<Channel>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
+pub(crate) async fn channels(
+    State(releases): State<Releases>,
+    Own(product): Own<ProductName>,
+) -> Result<Json<Page<Channel>>, Problem> {
+    Ok(Json(Page { items: releases.channels(&product).await?, next: None }))
+}
+
+/// Promotes a release into a channel. A blocked one is refused.
+#[utoipa::path(put, path = "/api/v1/products/{p}/channels/{c}", tag = "releases",
+    params(("p" = String, Path), ("c" = String, Path)), request_body = Promotion,
+    responses((status = 200, body = Channel), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
+pub(crate) async fn promote(
+    State(releases): State<Releases>,
+    Own((product, channel)): Own<(ProductName, ChannelName)>,
+    Body(promotion): Body<Promotion>,
+) -> Result<Json<Channel>, Problem> {
+    Ok(Json(releases.promote(&product, &promotion.version, &channel).await?))
+}
+
+/// The blocked list, and whether it can be read at all.
+#[utoipa::path(get, path = "/api/v1/products/{p}/blocked", tag = "releases", params(("p" = String, Path)), responses(
+    (status = 200, body = BlockedList), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
+    (status = 503, body = api::Problem)))]
+pub(crate) async fn blocked(
+    State(releases): State<Releases>,
+    Own(product): Own<ProductName>,
+) -> Result<Json<BlockedList>, Problem> {
+    Ok(Json(releases.blocked(&product).await?))
+}
+
+/// Blocks a version, published or not: it is never offered again.
+#[utoipa::path(put, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
+    params(("p" = String, Path), ("version" = String, Path)), request_body = Blocking,
+    responses((status = 204), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
+pub(crate) async fn block(
+    State(releases): State<Releases>,
+    Path((product, version)): Path<(ProductName, Version)>,
+    OptionalBody(blocking): OptionalBody<Blocking>,
+) -> Result<StatusCode, Problem> {
+    let reason = blocking.unwrap_or_default().reason;
+    releases.block(&product, &version, reason.trim()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Unblocks a version.
+#[utoipa::path(delete, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
+    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 401, body = api::Problem),
+    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
+pub(crate) async fn unblock(
+    State(releases): State<Releases>,
+    Path((product, version)): Path<(ProductName, Version)>,
+) -> Result<StatusCode, Problem> {
+    releases.unblock(&product, &version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Looks at the bucket now instead of at the next interval, after another program changed it.
+#[utoipa::path(post, path = "/api/v1/products/{p}/refresh", tag = "releases", params(("p" = String, Path)), responses(
+    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
+pub(crate) async fn refresh(
+    State(releases): State<Releases>,
+    Own(product): Own<ProductName>,
+) -> Result<StatusCode, Problem> {
+    releases.refresh(&product).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,64 @@
+//! `/api/v1/updates`, and what devices are offered.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use contract::DeviceId;
+
+use crate::updates::Updates;
+use crate::web::extract::{OptionalBody, Path, Query};
+use crate::web::problem::Problem;
+use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
+
+/// Decides whether the device gets an update, and triggers it. 200 for every decision.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/check-update", tag = "devices", params(("id" = String, Path)),
+    request_body(content = CheckRequest, description = "May be left out"),
+    responses((status = 200, body = CheckAnswer), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem)))]
+pub(crate) async fn check(
+    State(updates): State<Updates>,
+    Path(id): Path<DeviceId>,
+    OptionalBody(request): OptionalBody<CheckRequest>,
+) -> Result<Json<CheckAnswer>, Problem> {
+    Ok(Json(updates.check(&id, request.unwrap_or_default().force).await?))
+}
+
+/// Lets images be offered again that failed twice on this device.
+#[utoipa::path(post, path = "/api/v1/devices/{id}/clear-quarantine", tag = "devices", params(("id" = String, Path)),
+    responses((status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem)))]
+pub(crate) async fn clear_quarantine(
+    State(updates): State<Updates>,
+    Path(id): Path<DeviceId>,
+) -> Result<StatusCode, Problem> {
+    updates.clear_quarantine(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A device's updates, newest first.
+#[utoipa::path(get, path = "/api/v1/devices/{id}/updates", tag = "devices", params(("id" = String, Path),
+    ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 50 if not said")),
+    responses((status = 200, body = Page<Update>), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
+pub(crate) async fn list(
+    State(updates): State<Updates>,
+    Path(id): Path<DeviceId>,
+    Query(part): Query<PageQuery>,
+) -> Result<Json<Page<Update>>, Problem> {
+    let limit = part.limit.unwrap_or(50);
+    if !(1..=500).contains(&limit) {
+        return Err(Problem::invalid("limit is 1 to 500"));
+    }
+    Ok(Json(updates.of_device(&id, part.cursor.as_deref(), limit).await?))
+}
+
+/// Stops an update. A device that has the image already may still install it.
+#[utoipa::path(post, path = "/api/v1/updates/{n}/cancel", tag = "devices", params(("n" = i64, Path)), responses(
+    (status = 200, body = Update), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 404, body = api::Problem), (status = 409, body = api::Problem, description = "It has ended already")))]
+pub(crate) async fn cancel(
+    State(updates): State<Updates>,
+    Path(number): Path<i64>,
+) -> Result<Json<Update>, Problem> {
+    Ok(Json(updates.cancel(number).await?))
+}

@@ -1,0 +1,204 @@
+//! One device: what it runs, what it is offered, and what came of it.
+
+use axum::extract::State;
+use axum::response::Response;
+use contract::{DeviceId, Version};
+use maud::{Markup, html};
+
+use super::device_facts::facts;
+use super::device_rows::presence;
+use super::document::PageError;
+use super::visit::{Section, Visit};
+use super::{icon, progress, words};
+use crate::devices::Devices;
+use crate::releases::Releases;
+use crate::updates::Updates;
+use crate::web::extract::Path;
+use crate::web::right::Right;
+use api::{Device, Page, Update, UpdateState};
+
+/// At most so many updates are shown.
+const HISTORY: u32 = 50;
+
+/// `GET /devices/{id}`.
+pub(crate) async fn page(
+    State(devices): State<Devices>,
+    State(updates): State<Updates>,
+    State(releases): State<Releases>,
+    visit: Visit,
+    Path(id): Path<DeviceId>,
+) -> Result<Response, PageError> {
+    let device = devices.show(&id).await?;
+    let history = updates.of_device(&id, None, HISTORY).await?;
+    let products = releases.products().await.unwrap_or_default();
+    let production =
+        products.into_iter().find(|p| Some(&p.name) == device.product.as_ref()).and_then(|p| p.production);
+    let content = view(&visit, &device, &history, production.as_ref());
+    Ok(visit.page(&id, Section::Devices, content).await)
+}
+
+fn view(visit: &Visit, device: &Device, history: &Page<Update>, production: Option<&Version>) -> Markup {
+    let operates = visit.may(Right::Operate);
+    html! {
+        a.back href="/" { "Devices" }
+        div.head {
+            div {
+                h1.id { (device.id) }
+                p.sub {
+                    (presence(device))
+                    @if let Some(product) = &device.product { a href={ "/releases/" (product) } { (product) } }
+                    @for tag in &device.tags { span.tag { (tag) } }
+                }
+            }
+        }
+        (lacks(device))
+        div.columns {
+            div.wide {
+                (hero(visit, device, production))
+                (history_card(history))
+            }
+            div.narrow {
+                (facts(device))
+                @if let Some(unreadable) = &device.unreadable {
+                    section.card {
+                        h2 { "Unreadable messages" }
+                        p { (words::counted(unreadable.count, "message")) " could not be read and changed nothing. The last came " (words::ago(unreadable.last_at)) ":" }
+                        p.quote { (unreadable.last) }
+                    }
+                }
+                @if operates { (housekeeping(visit, device)) }
+            }
+        }
+        @if operates { (remove_dialog(device)) }
+    }
+}
+
+/// The protections that the device says it does without, one sentence each.
+fn lacks(device: &Device) -> Markup {
+    html! {
+        @if !device.lacks.is_empty() {
+            div.lacks {
+                @for word in &device.lacks {
+                    @let (tone, sentence) = words::lack(word);
+                    p.notice.(tone.class()) { strong { (sentence) } }
+                }
+            }
+        }
+    }
+}
+
+fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup {
+    let moving = device.update.as_ref().filter(|update| progress::in_flight(update));
+    let beside = match (&device.version, production) {
+        (None, _) => ("It has not reported a version yet.", None),
+        (Some(_), None) => ("Nothing is in production.", None),
+        (Some(running), Some(wanted)) if running == wanted => ("This is what production points to.", None),
+        (Some(running), Some(wanted)) if running < wanted => ("is in production.", Some(wanted)),
+        (Some(_), Some(wanted)) => ("is in production; this device runs a newer one.", Some(wanted)),
+    };
+    html! {
+        section.card.hero {
+            div.top {
+                div {
+                    p.eyebrow { "Running" }
+                    p.huge.version { @if let Some(version) = &device.version { (version) } @else { "unknown" } }
+                    p.small { @if let Some(wanted) = beside.1 { span.version.strong { (wanted) } " " } (beside.0) }
+                }
+                @if visit.may(Right::Operate) {
+                    div.actions {
+                        @if let Some(update) = moving {
+                            form method="post" action={ "/updates/" (update.id) "/cancel" } data-answer={ "said-" (device.id) } {
+                                input type="hidden" name="device" value=(device.id);
+                                button type="submit" { "Cancel update" }
+                            }
+                        }
+                        (check_form(device, moving.is_some()))
+                    }
+                }
+            }
+            (visit.said_about_device(device))
+            @if let Some(update) = &device.update {
+                @if progress::in_flight(update) || !matches!(update.state, UpdateState::Cancelled) {
+                    div.update {
+                        p.line {
+                            @let (word, tone) = words::state(update.state);
+                            (words::chip(tone, word))
+                            span { @if let Some(from) = &update.from { span.version { (from) } " → " } span.version.strong { (update.to) } }
+                            span.when { (words::ago(update.finished_at.unwrap_or(update.created_at))) }
+                        }
+                        (progress::steps(update))
+                        (words::reason(update))
+                    }
+                }
+                p.hidden aria-live="polite" { (progress::spoken(update)) }
+            }
+        }
+    }
+}
+
+fn check_form(device: &Device, moving: bool) -> Markup {
+    html! {
+        form.check method="post" action={ "/devices/" (device.id) "/check" } data-answer={ "said-" (device.id) } {
+            button.primary type="submit" disabled[moving] { (icon::again()) "Check update" }
+            @if !device.online && !moving {
+                button type="submit" name="force" value="true" title="Sends the trigger although the device seems to be offline" { "Send anyway" }
+            }
+        }
+    }
+}
+
+fn history_card(history: &Page<Update>) -> Markup {
+    html! {
+        section.card.flush {
+            div.cardhead { h2 { "History" } @if !history.items.is_empty() { span.small { (words::counted(history.items.len() as u64, "update")) @if history.next.is_some() { " and more" } } } }
+            @if history.items.is_empty() {
+                p.none { "No update was ever offered to this device. Check update asks whether there is one." }
+            } @else {
+                ol.history {
+                    @for update in &history.items {
+                        @let (word, tone) = words::state(update.state);
+                        li id={ "update-" (update.id) } {
+                            div.line {
+                                (words::chip(tone, word))
+                                span { @if let Some(from) = &update.from { span.version { (from) } " → " } span.version.strong { (update.to) } }
+                                span.when {
+                                    (words::ago(update.created_at))
+                                    @if let Some(end) = update.finished_at { " · took " (words::duration(update.created_at, end)) }
+                                    " · " (words::size(update.bytes))
+                                }
+                            }
+                            (words::reason(update))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn housekeeping(visit: &Visit, device: &Device) -> Markup {
+    html! {
+        section.card {
+            h2 { "Housekeeping" }
+            p.small { "An image that failed twice on this device is in quarantine and not offered to it again." }
+            form method="post" action={ "/devices/" (device.id) "/clear-quarantine" } data-answer="said-quarantine" {
+                button.wide type="submit" { "Clear quarantine" }
+            }
+            (visit.said_about("quarantine"))
+            button.wide.danger type="button" data-open="remove-device" { "Remove device…" }
+        }
+    }
+}
+
+fn remove_dialog(device: &Device) -> Markup {
+    html! {
+        dialog #remove-device aria-labelledby="remove-title" {
+            form.stack method="post" action={ "/devices/" (device.id) "/remove" } data-answer="said-remove" {
+                div.title { h2 #remove-title { "Remove " (device.id) "?" } button.ghost.icon type="button" data-close aria-label="Close" { (icon::close()) } }
+                p.lead { "Its MQTT password stops working and its history is deleted. The firmware on the device stays as it is." }
+                div #said-remove data-keep aria-live="polite" {}
+                div.buttons { button type="button" data-close { "Keep it" } button.danger.solid type="submit" { "Remove device" } }
+            }
+        }
+    }
+}

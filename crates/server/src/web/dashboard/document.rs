@@ -1,0 +1,75 @@
+//! A whole document, and the page that says what went wrong.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::{DOCTYPE, Markup, html};
+
+use super::sentence::sentence;
+use super::{assets, icon};
+use crate::error::Error;
+use crate::web::problem::Problem;
+
+/// A whole document around a body.
+pub(crate) fn document(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Updraft" }
+                link rel="icon" type="image/svg+xml" href=(assets::icon_path());
+                link rel="stylesheet" href=(assets::style_path());
+                // In the head and not deferred: the theme is set before anything is drawn.
+                script src=(assets::script_path()) {}
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// Why a page cannot be shown.
+pub(crate) struct PageError(Problem);
+
+impl From<Error> for PageError {
+    fn from(error: Error) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<Problem> for PageError {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        error_page(self.0.status, &sentence(&self.0.detail))
+    }
+}
+
+/// A filter that cannot be read is the visitor's slip, not a page that does not exist.
+impl From<axum::extract::rejection::QueryRejection> for PageError {
+    fn from(_: axum::extract::rejection::QueryRejection) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "this address is malformed").into()
+    }
+}
+
+/// A page that says what went wrong, and the way back.
+pub(crate) fn error_page(status: StatusCode, text: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = html! {
+        main.alone {
+            div.card.plain {
+                (icon::logo())
+                p.eyebrow { (status.as_u16()) }
+                h1 { (title) }
+                p.lead { (text) }
+                a.button href="/" { "Back to the devices" }
+            }
+        }
+    };
+    (status, document(title, &body)).into_response()
+}

@@ -1,0 +1,178 @@
+//! A product's releases: what is in production, what else is published, what must never be offered.
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use contract::{ProductName, Version};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::document::PageError;
+use super::parts::empty;
+use super::release_dialogs::{block_dialog, unblock_dialog, upload_card};
+use super::release_list::{in_production, list, others_blocked};
+use super::sentence::sentence;
+use super::tone::Tone;
+use super::visit::{Section, Visit};
+use super::{icon, words};
+use crate::error::Error;
+use crate::releases::Releases;
+use crate::web::extract::Path;
+use crate::web::right::Right;
+use api::{BlockedList, Product, Release};
+
+/// Which of the pages without a product.
+#[derive(Default, Deserialize)]
+pub(crate) struct Which {
+    #[serde(default)]
+    new: String,
+}
+
+/// `GET /releases`: the first product's page, or how to begin one.
+pub(crate) async fn first(
+    State(releases): State<Releases>,
+    visit: Visit,
+    Query(which): Query<Which>,
+) -> Result<Response, PageError> {
+    let products = releases.products().await?;
+    if let (Some(product), true) = (products.first(), which.new.is_empty()) {
+        return Ok(Redirect::to(&format!("/releases/{}", product.name)).into_response());
+    }
+    let content = html! {
+        div.head { h1 { "Releases" } }
+        (tabs(&products, None, visit.may(Right::Release)))
+        (empty(
+            &icon::package(),
+            if products.is_empty() { "No products yet" } else { "A new product" },
+            "A product begins with its first published image. Upload one here, or from your build with the command below.",
+            Some("updraft publish firmware.bin --product esp32s3 --version 1.0.0 --promote"),
+        ))
+        @if visit.may(Right::Release) { div.centered { (upload_card(None)) } }
+    };
+    Ok(visit.page("Releases", Section::Releases, content).await)
+}
+
+/// `GET /releases/{product}`.
+pub(crate) async fn page(
+    State(service): State<Releases>,
+    visit: Visit,
+    Path(product): Path<ProductName>,
+) -> Result<Response, PageError> {
+    let products = service.products().await.unwrap_or_default();
+    let (releases, blocked) = match (service.list(&product).await, service.blocked(&product).await) {
+        (Ok(releases), Ok(blocked)) => (releases, blocked),
+        (Err(Error::StoreUnavailable(why)), _) | (_, Err(Error::StoreUnavailable(why))) => {
+            let content = html! {
+                div.head { h1 { "Releases" } }
+                (tabs(&products, Some(&product), visit.may(Right::Release)))
+                div.notice.bad role="alert" { strong { "The store does not answer" } span { (sentence(&why)) " Devices keep what they run; nothing is offered meanwhile." } }
+            };
+            return Ok(visit.page("Releases", Section::Releases, content).await);
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+    };
+    let content = view(&visit, &product, &products, &releases, &blocked);
+    Ok(visit.page(&format!("{product} releases"), Section::Releases, content).await)
+}
+
+fn view(
+    visit: &Visit,
+    product: &ProductName,
+    products: &[Product],
+    releases: &[Release],
+    blocked: &BlockedList,
+) -> Markup {
+    let known = products.iter().find(|p| p.name == *product);
+    let others =
+        blocked.items.iter().filter(|b| !releases.iter().any(|r| r.version == b.version)).collect::<Vec<_>>();
+    let (releasing, operates) = (visit.may(Right::Release), visit.may(Right::Operate));
+    html! {
+        div.head {
+            div { h1 { "Releases" } p.sub { (product) @if let Some(known) = known { " · " (words::counted(known.devices, "device")) } } }
+            @if releasing {
+                form method="post" action={ "/releases/" (product) "/refresh" } data-answer="said-releases" {
+                    button type="submit" title="Looks at the bucket now" { (icon::again()) "Look again" }
+                }
+            }
+        }
+        (tabs(products, Some(product), releasing))
+        @if let Some(why) = &blocked.unreadable {
+            div.notice.bad role="alert" {
+                strong { "Every version is blocked" }
+                span { "The blocked list cannot be read, so nothing is offered until it can: " (sentence(why)) }
+                span.small { "Repair " code { (product) "/rollback/blocked_versions.json" } " in the bucket, then look again." }
+            }
+        }
+        (visit.said_about("releases"))
+        div.columns {
+            div.wide {
+                (production(releases, known, blocked))
+                @if releases.is_empty() {
+                    section.card { (empty(&icon::package(), "Nothing published yet", "Upload an image, or publish it from your build:", Some(&format!("updraft publish firmware.bin --product {product} --version 1.0.0 --promote")))) }
+                } @else { (list(visit, product, releases, blocked.unreadable.is_none())) }
+            }
+            div.narrow {
+                @if releasing { (upload_card(Some(product))) }
+                @if !others.is_empty() || operates { (others_blocked(&others, operates)) }
+            }
+        }
+        @if operates {
+            @for release in releases.iter().filter(|release| !release.blocked) { (block_dialog(product, Some(&release.version), in_production(release))) }
+            (block_dialog(product, None, false))
+            @for item in &blocked.items {
+                (unblock_dialog(product, item, in_production_at(releases, known) == Some(&item.version)))
+            }
+        }
+    }
+}
+
+fn tabs(products: &[Product], here: Option<&ProductName>, releasing: bool) -> Markup {
+    html! {
+        @if !products.is_empty() {
+            nav.tabs aria-label="Products" {
+                @for product in products {
+                    a href={ "/releases/" (product.name) } aria-current=[(Some(&product.name) == here).then_some("page")] { (product.name) }
+                }
+                @if releasing { a.quiet href="/releases?new=1" aria-current=[here.is_none().then_some("page")] { (icon::plus()) "New product" } }
+            }
+        }
+    }
+}
+
+/// The version that production points to, published or not.
+fn in_production_at<'a>(releases: &'a [Release], known: Option<&'a Product>) -> Option<&'a Version> {
+    let release = releases.iter().find(|release| in_production(release));
+    release.map(|release| &release.version).or_else(|| known.and_then(|p| p.production.as_ref()))
+}
+
+fn production(releases: &[Release], known: Option<&Product>, blocked: &BlockedList) -> Markup {
+    let release = releases.iter().find(|release| in_production(release));
+    let version = in_production_at(releases, known);
+    // Where the list cannot be read, the page says so above: another version would not help.
+    let blocked = blocked.items.iter().find(|item| Some(&item.version) == version);
+    let is_blocked = blocked.is_some() || release.is_some_and(|release| release.blocked);
+    html! {
+        section.card.hero {
+            p.eyebrow { "In production" }
+            @if let Some(version) = version {
+                p.huge.version { (version) }
+                p.line {
+                    @if is_blocked { (words::chip(Tone::Bad, "Blocked")) }
+                    @if let Some(release) = release {
+                        (words::size(release.size))
+                        @if let Some(chip) = &release.chip { span { (chip) } }
+                        @if let Some(time) = release.published_at { span { "published " (words::ago(time)) } }
+                        @else if let Some(time) = release.built_at { span { "built " (words::ago(time)) } }
+                    } @else { span.small { "Not among the published releases: it was put into the bucket by hand." } }
+                }
+                @if let Some(blocked) = blocked {
+                    @if let Some(reason) = &blocked.reason { p.reason { (sentence(reason)) } }
+                    p.reason { strong { "Nothing is offered until another version is promoted." } }
+                }
+                @if let Some(notes) = release.and_then(|release| release.notes.as_ref()) { p.notes { (notes) } }
+            } @else {
+                p.huge.none { "Nothing" }
+                p.small { "Devices are offered what production points to. Promote a release to begin." }
+            }
+        }
+    }
+}

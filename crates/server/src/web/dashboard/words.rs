@@ -1,0 +1,203 @@
+//! States, decisions, sizes and times in words.
+
+use chrono::{DateTime, Utc};
+use contract::Lack;
+use maud::{Markup, html};
+pub(crate) use store::grouped;
+
+use super::sentence::sentence;
+use super::tone::Tone;
+use api::{Update, UpdateState};
+
+/// A state's word and tone.
+pub(crate) fn state(state: UpdateState) -> (&'static str, Tone) {
+    match state {
+        UpdateState::Offered => ("Offered", Tone::Info),
+        UpdateState::Downloading => ("Downloading", Tone::Info),
+        UpdateState::Restarting => ("Restarting", Tone::Info),
+        UpdateState::Succeeded => ("Succeeded", Tone::Good),
+        UpdateState::Failed => ("Failed", Tone::Bad),
+        UpdateState::RolledBack => ("Rolled back", Tone::Bad),
+        UpdateState::TimedOut => ("Timed out", Tone::Warn),
+        UpdateState::Cancelled => ("Cancelled", Tone::Quiet),
+    }
+}
+
+/// Why an update ended as it did, and the code behind it. The badge above it says already that it was rolled back.
+pub(crate) fn reason(update: &Update) -> Markup {
+    let doubled = if update.state == UpdateState::RolledBack { "rolled back: " } else { "" };
+    let said = update.reason.as_deref().map(|said| said.strip_prefix(doubled).unwrap_or(said));
+    html! {
+        @if said.is_some() || update.code.is_some() {
+            p.reason {
+                @if let Some(said) = said { (sentence(said)) " " }
+                @if let Some(code) = &update.code { code.why { (code) } }
+            }
+        }
+    }
+}
+
+/// What it means that a device does without a protection, and how loudly to say it.
+pub(crate) fn lack(word: &str) -> (Tone, String) {
+    let (tone, text) = match Lack::ALL.into_iter().find(|lack| lack.as_str() == word) {
+        Some(Lack::Signatures) => {
+            (Tone::Bad, "Takes unsigned images: no trusted keys are compiled into its firmware.")
+        }
+        Some(Lack::Record) => (
+            Tone::Warn,
+            "Keeps no record: it forgets at each restart which images failed and how its last update ended.",
+        ),
+        Some(Lack::CrashLoops) => (
+            Tone::Warn,
+            "Does not see crash loops: an image that crashes again and again after it was confirmed stays.",
+        ),
+        Some(Lack::Updates) => (
+            Tone::Bad,
+            "Refuses every update: its flash is encrypted, and its firmware cannot write through that.",
+        ),
+        None => {
+            return (
+                Tone::Warn,
+                format!("Does without a protection that this server does not know: {word}."),
+            );
+        }
+    };
+    (tone, text.to_owned())
+}
+
+/// Whether a device takes images that nobody signed.
+pub(crate) fn takes_unsigned(lacks: &[String]) -> bool {
+    lacks.iter().any(|word| word == Lack::Signatures.as_str())
+}
+
+/// A coloured word.
+pub(crate) fn chip(tone: Tone, text: &str) -> Markup {
+    html! { span class={ "chip " (tone.class()) } { (text) } }
+}
+
+/// A decision as a headline; the sentence that explains it comes with the answer.
+pub(crate) fn decision(word: &str) -> (&'static str, Tone) {
+    match word {
+        "offered" => ("Update offered", Tone::Good),
+        "up_to_date" => ("Up to date", Tone::Good),
+        "in_progress" => ("Already updating", Tone::Info),
+        "newer_than_channel" => ("Newer than production", Tone::Info),
+        "unknown_version" => ("Version not known yet", Tone::Warn),
+        "store_unavailable" => ("Store not available", Tone::Bad),
+        "no_release" => ("Nothing in production", Tone::Warn),
+        "blocked" => ("Blocked", Tone::Bad),
+        "wrong_chip" => ("Wrong chip", Tone::Bad),
+        "too_large" => ("Image too large", Tone::Bad),
+        "quarantined" => ("In quarantine", Tone::Warn),
+        "offline" => ("Device is offline", Tone::Warn),
+        _ => ("Answered", Tone::Info),
+    }
+}
+
+/// Decisions as counted in a summary: "3 offered, 1 up to date".
+pub(crate) fn decision_counted(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+/// A size as people say it; the exact one is in the title.
+pub(crate) fn size(bytes: u64) -> Markup {
+    html! { span.number title={ (grouped(bytes)) " bytes" } { (size_text(bytes)) } }
+}
+
+/// `1.43 MB`, `312 KB`, `17 bytes`.
+#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(crate) fn size_text(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
+        _ => format!("{:.2} MB", bytes as f64 / 1e6),
+    }
+}
+
+/// How long ago, with the exact time in the title.
+pub(crate) fn ago(time: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)) title=(time.format("%Y-%m-%d %H:%M:%S UTC")) {
+            (ago_text(Utc::now().signed_duration_since(time).num_seconds(), time))
+        }
+    }
+}
+
+fn ago_text(seconds: i64, time: DateTime<Utc>) -> String {
+    match seconds {
+        ..10 => "just now".to_owned(),
+        10..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        86_400..172_800 => "yesterday".to_owned(),
+        172_800..2_592_000 => format!("{} days ago", seconds / 86_400),
+        _ => time.format("%-d %b %Y").to_string(),
+    }
+}
+
+/// `2.4 s`, `1 min 20 s`, `3 h 5 min`.
+#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub(crate) fn duration(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    let ms = to.signed_duration_since(from).num_milliseconds().max(0);
+    match ms / 1000 {
+        0..60 => format!("{:.1} s", ms as f64 / 1e3),
+        seconds @ 60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+/// "1 device", "5 devices".
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_times_and_counts_read_well() {
+        assert_eq!(size_text(999), "999 bytes");
+        assert_eq!(size_text(1_430_528), "1.43 MB");
+        assert_eq!(grouped(1_430_528), "1,430,528");
+        assert_eq!(grouped(12), "12");
+        let t = |s: &str| s.parse::<DateTime<Utc>>().expect("a time");
+        assert_eq!(duration(t("2026-01-01T00:00:00Z"), t("2026-01-01T00:01:20Z")), "1 min 20 s");
+        assert_eq!(duration(t("2026-01-01T00:00:00Z"), t("2026-01-01T00:00:02.4Z")), "2.4 s");
+        assert_eq!(ago_text(59, t("2026-01-01T00:00:00Z")), "59 s ago");
+        assert_eq!(counted(1, "device"), "1 device");
+    }
+
+    #[test]
+    fn every_lack_has_its_own_sentence_and_unsigned_images_the_loudest() {
+        let said: std::collections::HashSet<_> = Lack::ALL.map(|known| lack(known.as_str()).1).into();
+        assert_eq!(said.len(), Lack::ALL.len());
+        assert!(said.iter().all(|text| text.ends_with('.') && !text.contains("does not know")));
+        assert_eq!(lack("signatures").0.class(), Tone::Bad.class());
+        assert!(lack("gravity").1.ends_with("does not know: gravity."));
+        assert!(
+            takes_unsigned(&["record".into(), "signatures".into()]) && !takes_unsigned(&["record".into()])
+        );
+    }
+
+    #[test]
+    fn every_decision_has_its_own_headline() {
+        let words = [
+            "unknown_version",
+            "in_progress",
+            "store_unavailable",
+            "no_release",
+            "blocked",
+            "up_to_date",
+            "newer_than_channel",
+            "wrong_chip",
+            "too_large",
+            "quarantined",
+            "offline",
+            "offered",
+        ];
+        let titles: std::collections::HashSet<_> = words.iter().map(|word| decision(word).0).collect();
+        assert_eq!(titles.len(), words.len());
+        assert!(!titles.contains("Answered"));
+    }
+}

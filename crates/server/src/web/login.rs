@@ -1,0 +1,60 @@
+//! The one way in by password or link, for the API and for the pages.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{FromRef, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+
+use super::cookies::{Cookies, SESSION_LIFETIME};
+use super::problem::Problem;
+use super::source::Source;
+use super::state::Web;
+use crate::access::{Access, LoginLimiter};
+
+/// Somebody at one address who wants a session.
+pub(crate) struct Login {
+    access: Access,
+    cookies: Cookies,
+    limiter: Arc<LoginLimiter>,
+    source: Source,
+}
+
+impl FromRequestParts<Web> for Login {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Self::Rejection> {
+        let source = Source::from_request_parts(parts, web).await?;
+        let (access, cookies) = (Access::from_ref(web), Cookies::from_ref(web));
+        Ok(Self { access, cookies, limiter: Arc::from_ref(web), source })
+    }
+}
+
+impl Login {
+    /// The secret of a session for a name and a password.
+    pub(crate) async fn with_password(
+        &self,
+        headers: &HeaderMap,
+        name: &str,
+        password: &str,
+    ) -> Result<String, Problem> {
+        // A foreign page must not log its visitor in as somebody else; programs send neither header.
+        let from_a_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+        if from_a_page && !self.cookies.same_origin(headers) {
+            return Err(Problem::forbidden("this login came from another site"));
+        }
+        self.limiter.take(self.source.0, Instant::now())?;
+        let found = self.access.login(name.trim(), password, SESSION_LIFETIME).await?;
+        found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this name and password do not fit"))
+    }
+
+    /// The secret of a session for a login link's.
+    pub(crate) async fn with_link(&self, key: &str) -> Result<String, Problem> {
+        self.limiter.take(self.source.0, Instant::now())?;
+        self.access.login_with_link(key, SESSION_LIFETIME).await?.ok_or_else(|| {
+            let why = "this login link is not known here, or has expired";
+            Problem::new(StatusCode::UNAUTHORIZED, why)
+        })
+    }
+}

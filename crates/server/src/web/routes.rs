@@ -1,0 +1,73 @@
+//! How routes are added: each with the right that it asks, so that there is none without.
+
+use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get};
+use axum::{Json, Router};
+use utoipa::OpenApi;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use super::api::{Document, complete};
+use super::fallback::{method_not_allowed, not_found};
+use super::guard::guard;
+use super::limits::BODY_MAX_BYTES;
+use super::right::Right;
+use super::state::Web;
+
+/// Routes to which others are added.
+pub(super) struct Routes {
+    web: Web,
+    api: OpenApiRouter<Web>,
+    pages: Router<Web>,
+}
+
+impl Routes {
+    pub(super) fn new(web: Web) -> Self {
+        Self { web, api: OpenApiRouter::with_openapi(Document::openapi()), pages: Router::new() }
+    }
+
+    /// A path of the API, which is in its document.
+    pub(super) fn api(
+        mut self,
+        right: Right,
+        (schemas, mut paths, methods): UtoipaMethodRouter<Web>,
+    ) -> Self {
+        let operations = paths.paths.values_mut().flat_map(|item| {
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]
+        });
+        for operation in operations.flatten().filter(|_| right == Right::Public) {
+            operation.security = Some(vec![SecurityRequirement::default()]);
+        }
+        let methods = self.guarded(right, methods);
+        self.api = self.api.routes((schemas, paths, methods));
+        self
+    }
+
+    /// Any other path.
+    pub(super) fn page(mut self, right: Right, path: &str, methods: MethodRouter<Web>) -> Self {
+        let methods = self.guarded(right, methods);
+        self.pages = self.pages.route(path, methods);
+        self
+    }
+
+    fn guarded(&self, right: Right, methods: MethodRouter<Web>) -> MethodRouter<Web> {
+        let methods = methods.route_layer(from_fn_with_state((self.web.clone(), right), guard));
+        // Whoever has credentials or not, there is nothing else on a public path.
+        if right == Right::Public { methods.fallback(method_not_allowed) } else { methods }
+    }
+
+    /// All of them, with the API's document and what is answered on every other path.
+    pub(super) fn finish(self) -> Router<Web> {
+        let (api, mut document) = self.api.split_for_parts();
+        complete(&mut document);
+        let document = get(async move || Json(document.clone()));
+        let guard = from_fn_with_state((self.web, Right::Read), guard);
+        api.merge(self.pages)
+            .route("/api/openapi.json", document.fallback(method_not_allowed))
+            .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+            .fallback(not_found.layer(guard.clone()))
+            .method_not_allowed_fallback(method_not_allowed.layer(guard))
+    }
+}

@@ -4,42 +4,21 @@
 //! contract says. It may be filled by other programs at the same time: everything that is read is bounded and checked,
 //! nothing that was published is ever overwritten, and `version.txt` is the commit point of releases and channels.
 
-mod artifact;
-mod blocked;
-mod bucket;
-mod catalog;
-mod claim;
-mod client;
-mod commit;
-mod conditions;
-mod credentials;
-mod error;
-mod gate;
-mod layout;
-mod listing;
-mod location;
-mod metadata;
-mod parts;
-mod product;
-mod promote;
-mod publish;
-mod put;
-mod settle;
-mod signed;
-mod signers;
+mod objects;
+mod releases;
 mod store;
 
-pub use artifact::Artifact;
-pub use blocked::Blocked;
-pub use catalog::Release;
-pub use error::StoreError;
-pub use gate::{
+pub use objects::explain::StoreError;
+pub use objects::signed::Refused;
+pub use releases::artifact::Artifact;
+pub use releases::blocked::Blocked;
+pub use releases::catalog::Release;
+pub use releases::gate::{
     Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, grouped, judge,
 };
-pub use layout::release_of;
-pub use product::{GateSettings, ProductFile};
-pub use publish::{Attempt, NOTES_MAX_BYTES, Publication, Published};
-pub use signed::Refused;
+pub use releases::layout::release_of;
+pub use releases::product::{GateSettings, ProductFile};
+pub use releases::publisher::{Attempt, NOTES_MAX_BYTES, Publication, Published};
 pub use store::{Object, Options, Store};
 
 /// The digest by which an image is known.

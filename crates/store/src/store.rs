@@ -14,13 +14,14 @@ use object_store::signer::{Method, Signer};
 use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use url::Url;
 
-use crate::bucket::{Backing, Bucket, path};
-use crate::client::{Limits, client};
-use crate::commit::UNFINISHED_PATIENCE;
-use crate::error::{Action, explain};
-use crate::layout;
-use crate::location::Location;
-use crate::{Refused, StoreError, signed};
+use crate::objects::bucket::{Backing, Bucket, path};
+use crate::objects::client::{Limits, client};
+use crate::objects::explain::{Action, explain};
+use crate::objects::location::Location;
+use crate::objects::signed;
+use crate::releases::commit::UNFINISHED_PATIENCE;
+use crate::releases::layout;
+use crate::{Refused, StoreError};
 
 /// What opening a store needs besides its URL.
 #[derive(Clone)]

@@ -1,0 +1,107 @@
+//! Making an object be certain bytes while others may be writing it too, and making sure that it stayed so.
+//!
+//! S3 can compare and write one object, not three. So one that lost gives back what it had replaced, if that is still as
+//! it left it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use object_store::Attributes;
+
+use crate::StoreError;
+use crate::objects::bucket::{Bucket, Read, Tag};
+use crate::objects::put::{Condition, Turn, Write};
+use crate::releases::publisher::aside;
+
+/// How often a write that lost against another is tried again.
+pub(crate) const ROUNDS_MAX: u32 = 20;
+
+/// What is compared on the spot: metadata takes microseconds.
+const COMPARED_AT_ONCE: usize = 64 * 1024;
+
+/// An object that is what it should be, or was a moment ago.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    key: String,
+    bytes: Bytes,
+    tag: Tag,
+    /// What had to give way.
+    replaced: Option<Bytes>,
+}
+
+impl Settled {
+    pub(crate) fn new(key: String, bytes: Bytes, tag: Tag, replaced: Option<Bytes>) -> Self {
+        Self { key, bytes, tag, replaced }
+    }
+
+    pub(crate) fn tag(&self) -> &Tag {
+        &self.tag
+    }
+}
+
+impl Bucket {
+    /// Makes the object at `key` be `bytes`; writes nothing if it is.
+    pub(crate) async fn settle(
+        &self,
+        turn: &Turn,
+        key: String,
+        bytes: Bytes,
+        limit: u64,
+    ) -> Result<Settled, StoreError> {
+        let put = async |condition: Condition<'_>| {
+            let write = Write { key: &key, bytes: bytes.clone(), condition, progress: &|_| () };
+            self.put(turn, write, Attributes::new()).await
+        };
+        for _ in 0..ROUNDS_MAX {
+            let (tag, replaced) = match self.read(&key, limit).await? {
+                Read::Missing => (put(Condition::Absent).await?, None),
+                Read::Found(found) if same(&found.bytes, &bytes).await? => (Some(found.tag), None),
+                Read::Found(found) => (put(Condition::Same(&found.tag)).await?, Some(found.bytes)),
+                // Nothing that we or a device could use, so nothing to give back.
+                Read::TooLong(found) => (put(Condition::Same(&found.tag)).await?, None),
+            };
+            if let Some(tag) = tag {
+                return Ok(Settled { key, bytes, tag, replaced });
+            }
+            pause().await;
+        }
+        Err(StoreError::damaged(format!("{key} is being written by another program; run this again later")))
+    }
+
+    /// Reads an object back and compares.
+    pub(crate) async fn reads_back(&self, settled: &Settled) -> Result<bool, StoreError> {
+        let read = self.read(&settled.key, settled.bytes.len() as u64).await?;
+        match read {
+            Read::Found(found) => same(&found.bytes, &settled.bytes).await,
+            Read::Missing | Read::TooLong(_) => Ok(false),
+        }
+    }
+
+    /// Whether nobody has written the object since.
+    pub(crate) async fn stands(&self, settled: &Settled) -> Result<bool, StoreError> {
+        Ok(self.find(&settled.key).await?.is_some_and(|found| found.tag == settled.tag))
+    }
+
+    /// Puts back what was replaced, unless somebody else has written meanwhile.
+    pub(crate) async fn give_back(&self, turn: &Turn, settled: Settled) -> Result<(), StoreError> {
+        if let Some(before) = settled.replaced {
+            self.replace(turn, &settled.key, &settled.tag, before).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether two objects are the same bytes. Images are compared beside those who are being served.
+pub(crate) async fn same(left: &Bytes, right: &Bytes) -> Result<bool, StoreError> {
+    if left.len() != right.len() || left.len() <= COMPARED_AT_ONCE {
+        return Ok(left == right);
+    }
+    let (left, right) = (left.clone(), right.clone());
+    aside(move || left == right).await
+}
+
+/// Waits a moment whose length differs from writer to writer, so that two do not meet again and again.
+pub(crate) async fn pause() {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
+    tokio::time::sleep(Duration::from_millis(u64::from(nanos / 1000 % 97) + 5)).await;
+}

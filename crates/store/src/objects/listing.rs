@@ -1,0 +1,3 @@
+//! What lies in a bucket, by its keys.
+
+pub(crate) mod tolerant;

@@ -1,0 +1,62 @@
+//! Who signed an image, and whether its product asks for that.
+//!
+//! A signature that is not good is never published: it would be refused by every device that looks, and says that
+//! something went wrong on the way here. Whether an image must be signed at all, `product.json` says.
+
+use contract::{ProductName, Sha256};
+use image::signature::SignatureSector;
+
+use crate::releases::gate::Check;
+
+/// The digests of the keys whose signatures are good; none for an image that is not signed. Refuses one with
+/// signatures of which none is good. For an image that was verified: its blocks are for it.
+pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, String> {
+    let sector = summary.signed_digest.and_then(|_| SignatureSector::of_file(image));
+    let Some(sector) = sector else { return Ok(Vec::new()) };
+    let mut signers = Vec::new();
+    let mut first_error = None;
+    for (place, block) in sector.blocks() {
+        match block.and_then(|block| block.verify().map(|()| block.key_digest())) {
+            Ok(key) => signers.push(Sha256(key)),
+            Err(error) => first_error = first_error.or(Some((place, error))),
+        }
+    }
+    match first_error {
+        Some((place, error)) if signers.is_empty() => Err(format!(
+            "no signature of the image is good (signature block {}: {error}); sign the image again, as it was built",
+            place + 1
+        )),
+        _ => Ok(signers),
+    }
+}
+
+/// What an image lacks that no key signed that the product trusts. A product that trusts none takes any.
+pub(crate) fn lacking(
+    product: &ProductName,
+    trusted: &[Sha256],
+    signers: &[Sha256],
+) -> Option<(Check, String)> {
+    if trusted.is_empty() || signers.iter().any(|key| trusted.contains(key)) {
+        return None;
+    }
+    let wanted = format!("{product} trusts {} (trusted_keys in its product.json)", keys(trusted));
+    Some(match signers {
+        [] => (
+            Check::Unsigned,
+            format!("the image is not signed, and {wanted}; sign it with `updraft image sign`"),
+        ),
+        _ => (
+            Check::UntrustedKey,
+            format!(
+                "the image is signed by {}, and {wanted}; sign it with a trusted key (`updraft image sign --append`), \
+                 or add the new key to trusted_keys first",
+                keys(signers)
+            ),
+        ),
+    })
+}
+
+fn keys(digests: &[Sha256]) -> String {
+    let list: Vec<String> = digests.iter().map(ToString::to_string).collect();
+    format!("the key{} {}", if list.len() == 1 { "" } else { "s" }, list.join(", "))
+}

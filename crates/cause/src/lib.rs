@@ -18,7 +18,7 @@ pub mod decision;
 mod template;
 mod value;
 
-pub use value::Value;
+pub use value::{Value, grouped};
 
 /// Every table: a module of constants, one for each code.
 const TABLES: &[&[Entry]] = &[decision::ALL];

@@ -4,25 +4,26 @@
 //! contract says. It may be filled by other programs at the same time: everything that is read is bounded and checked,
 //! nothing that was published is ever overwritten, and `version.txt` is the commit point of releases and channels.
 
+mod error;
 mod objects;
 mod releases;
 mod store;
+mod tasks;
 
-pub use objects::explain::StoreError;
+pub use cause::grouped;
+pub use error::StoreError;
 pub use objects::signed::Refused;
 pub use releases::artifact::Artifact;
 pub use releases::blocked::Blocked;
-pub use releases::catalog::Release;
-pub use releases::gate::{
-    Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, grouped, judge,
-};
+pub use releases::download::Object;
+pub use releases::gate::check::{Check, Level, NotAllowable};
+pub use releases::gate::facts::{Facts, Production, Slot, Taken};
+pub use releases::gate::judge::judge;
+pub use releases::gate::settings::GateSettings;
+pub use releases::gate::verdict::{Finding, SizeOf, Verdict};
 pub use releases::layout::release_of;
-pub use releases::product::{GateSettings, ProductFile};
-pub use releases::publisher::{Attempt, NOTES_MAX_BYTES, Publication, Published};
-pub use store::{Object, Options, Store};
-
-/// The digest by which an image is known.
-fn sha256(bytes: &[u8]) -> contract::Sha256 {
-    use sha2::Digest;
-    contract::Sha256(sha2::Sha256::digest(bytes).into())
-}
+pub use releases::product::ProductFile;
+pub use releases::publication::{NOTES_MAX_BYTES, Publication};
+pub use releases::publisher::{Attempt, Published};
+pub use releases::release::Release;
+pub use store::{Options, Store};

@@ -2,13 +2,20 @@
 //! release is.
 
 pub(crate) mod bucket;
+mod cache;
 pub(crate) mod client;
-pub(crate) mod conditions;
-pub(crate) mod credentials;
+mod conditions;
+mod credentials;
+pub(crate) mod digest;
 pub(crate) mod ensure;
 pub(crate) mod explain;
 pub(crate) mod listing;
 pub(crate) mod location;
-pub(crate) mod parts;
-pub(crate) mod put;
+pub(crate) mod object;
+mod parts;
+mod put;
+mod read;
+pub(crate) mod settings;
 pub(crate) mod signed;
+pub(crate) mod write;
+pub(crate) mod write_lock;

@@ -2,14 +2,18 @@
 
 pub(crate) mod artifact;
 pub(crate) mod blocked;
-pub(crate) mod catalog;
-pub(crate) mod claim;
-pub(crate) mod commit;
-pub(crate) mod facts;
+mod catalog;
+mod claim;
+mod commit;
+pub(crate) mod download;
 pub(crate) mod gate;
+mod intended;
+mod known;
 pub(crate) mod layout;
-pub(crate) mod listing;
-pub(crate) mod metadata;
+mod listing;
+mod metadata;
 pub(crate) mod product;
-pub(crate) mod promoter;
+mod promoter;
+pub(crate) mod publication;
 pub(crate) mod publisher;
+pub(crate) mod release;

@@ -11,9 +11,10 @@
 use bytes::Bytes;
 use object_store::{ObjectStore, PutMode, PutOptions, UpdateVersion};
 
-use crate::StoreError;
-use crate::objects::bucket::{Backing, Bucket, path};
+use crate::error::StoreError;
+use crate::objects::bucket::{Backing, Bucket, Conditions};
 use crate::objects::explain::{Action, explain};
+use crate::objects::object::path;
 
 /// Where it is tried out. It stays there, as Updraft deletes nothing.
 pub(crate) const PROBE: &str = "updraft-probe";
@@ -21,17 +22,6 @@ const PROBE_TEXT: &str =
     "Updraft found out here whether this bucket keeps conditional writes. It may be deleted.\n";
 /// An ETag that no object has.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
-
-/// Whether a write can depend on what is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Conditions {
-    /// The server compares and writes in one step.
-    Kept,
-    /// It writes in any case, or refuses to write at all if there is a condition.
-    Ignored,
-    /// We may not write where that is found out, so it counts as ignored: that is safe, only slower.
-    Unknown,
-}
 
 /// How one conditional write was answered that must not take place.
 enum Probed {

@@ -12,12 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector};
-use object_store::{ClientOptions, CredentialProvider, Error, Result};
+use object_store::{ClientOptions, CredentialProvider, Result};
 
 use self::container::{Container, Token};
-use crate::StoreError;
-use crate::objects::client;
-use crate::objects::explain::NO_CREDENTIALS;
+use crate::error::StoreError;
+use crate::objects::explain::{NO_CREDENTIALS, failed};
+use crate::objects::settings::{Limits, retry, settings};
 
 mod container;
 
@@ -55,9 +55,9 @@ pub(crate) fn provider(
 fn instance(
     environment: &BTreeMap<String, String>,
 ) -> std::result::Result<AwsCredentialProvider, StoreError> {
-    let mut builder = client::settings(environment)
+    let mut builder = settings(environment)
         .with_bucket_name("none")
-        .with_retry(client::retry(client::Limits::default()))
+        .with_retry(retry(Limits::default()))
         .with_http_connector(Direct);
     if let Some(endpoint) = metadata_endpoint(environment) {
         builder = builder.with_metadata_endpoint(endpoint);
@@ -100,8 +100,4 @@ impl CredentialProvider for Nobody {
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
         Err(failed(format!("{NO_CREDENTIALS}, and AWS_EC2_METADATA_DISABLED is set")))
     }
-}
-
-fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Generic { store: "S3", source: source.into() }
 }

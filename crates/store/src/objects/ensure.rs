@@ -3,18 +3,15 @@
 //! S3 can compare and write one object, not three. So one that lost gives back what it had replaced, if that is still as
 //! it left it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use object_store::Attributes;
 
-use crate::StoreError;
-use crate::objects::bucket::{Bucket, Read, Tag};
-use crate::objects::put::{Condition, Turn, Write};
-use crate::releases::publisher::aside;
-
-/// How often a write that lost against another is tried again.
-pub(crate) const ROUNDS_MAX: u32 = 20;
+use crate::error::StoreError;
+use crate::objects::bucket::Bucket;
+use crate::objects::object::{Read, Tag};
+use crate::objects::write::{Condition, Write};
+use crate::objects::write_lock::WriteLock;
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause};
 
 /// What is compared on the spot: metadata takes microseconds.
 const COMPARED_AT_ONCE: usize = 64 * 1024;
@@ -43,14 +40,14 @@ impl Bucket {
     /// Makes the object at `key` be `bytes`; writes nothing if it is.
     pub(crate) async fn settle(
         &self,
-        turn: &Turn,
+        lock: &WriteLock,
         key: String,
         bytes: Bytes,
         limit: u64,
     ) -> Result<Settled, StoreError> {
         let put = async |condition: Condition<'_>| {
             let write = Write { key: &key, bytes: bytes.clone(), condition, progress: &|_| () };
-            self.put(turn, write, Attributes::new()).await
+            self.put(lock, write, Attributes::new()).await
         };
         for _ in 0..ROUNDS_MAX {
             let (tag, replaced) = match self.read(&key, limit).await? {
@@ -83,9 +80,9 @@ impl Bucket {
     }
 
     /// Puts back what was replaced, unless somebody else has written meanwhile.
-    pub(crate) async fn give_back(&self, turn: &Turn, settled: Settled) -> Result<(), StoreError> {
+    pub(crate) async fn give_back(&self, lock: &WriteLock, settled: Settled) -> Result<(), StoreError> {
         if let Some(before) = settled.replaced {
-            self.replace(turn, &settled.key, &settled.tag, before).await?;
+            self.replace(lock, &settled.key, &settled.tag, before).await?;
         }
         Ok(())
     }
@@ -97,11 +94,5 @@ pub(crate) async fn same(left: &Bytes, right: &Bytes) -> Result<bool, StoreError
         return Ok(left == right);
     }
     let (left, right) = (left.clone(), right.clone());
-    aside(move || left == right).await
-}
-
-/// Waits a moment whose length differs from writer to writer, so that two do not meet again and again.
-pub(crate) async fn pause() {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos());
-    tokio::time::sleep(Duration::from_millis(u64::from(nanos / 1000 % 97) + 5)).await;
+    off_the_async_threads(move || left == right).await
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]

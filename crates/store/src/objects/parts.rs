@@ -17,9 +17,11 @@ use quick_xml::escape::escape;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 
-use crate::objects::bucket::{Bucket, Tag};
-use crate::objects::client::Limits;
-use crate::objects::put::{Condition, Write};
+use crate::objects::bucket::Bucket;
+use crate::objects::explain::failed;
+use crate::objects::object::Tag;
+use crate::objects::settings::Limits;
+use crate::objects::write::{Condition, Write};
 
 /// The size of a part; S3 takes none smaller but the last. An image has at most four.
 pub(crate) const PART_BYTES: usize = 5 * 1024 * 1024;
@@ -143,7 +145,7 @@ async fn complete_once(
     });
     let mut options = SignedUrlOptions::new().with_query([("uploadId", id)]);
     if let Some((name, value)) = &condition {
-        let value = value.parse().map_err(failed::<reqwest::header::InvalidHeaderValue>)?;
+        let value = value.parse().map_err(|error: reqwest::header::InvalidHeaderValue| failed(error))?;
         options = options.with_signed_header(name.clone(), value);
     }
     let url = s3.signed_url_opts(Method::POST, to, Duration::from_mins(5), &options).await?;
@@ -203,10 +205,6 @@ fn body(parts: &[PartId]) -> String {
     }
     body.push_str("</CompleteMultipartUpload>");
     body
-}
-
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(source: E) -> Error {
-    Error::Generic { store: "S3", source: source.into() }
 }
 
 #[cfg(test)]

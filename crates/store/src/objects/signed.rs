@@ -5,7 +5,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// The shortest and the longest life of a signed URL, in seconds.
 const LIFETIME_S: std::ops::RangeInclusive<u64> = 60..=3600;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use contract::{ChannelName, ProductName, Sha256, Version};
 
-use crate::objects::bucket::{Found, Tag};
-use crate::releases::catalog::{Complete, Described, VersionFile, no_image};
+use crate::error::StoreError;
+use crate::objects::object::{Found, Tag};
 use crate::releases::layout::Place;
-use crate::{Store, StoreError};
+use crate::releases::release::{Complete, Described, VersionFile, no_image};
+use crate::store::Store;
 
 /// How long a check update waits for a channel's image to be read; the reading goes on.
 const COMPARING_PATIENCE: Duration = Duration::from_secs(1);

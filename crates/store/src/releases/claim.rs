@@ -8,20 +8,23 @@
 //! commit, and who takes one over looks for a commit after that: of two, one at least sees the other. Who finds then that
 //! another spelling is claimed waits until that is made good, and has lost, or takes the claim back, and has won.
 //!
-//! Only a bucket with conditional writes has claims. A folder needs none: there writers take turns.
+//! Only a bucket with conditional writes has claims. A folder needs none: there one writer at a time holds a lock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::{ProductName, Sha256, Version};
 use serde_json::{Value, json};
 
-use crate::objects::bucket::{Read, Tag};
-use crate::objects::put::Turn;
-use crate::releases::catalog::Complete;
-use crate::releases::commit::LOOK_EVERY;
+use crate::error::StoreError;
+use crate::objects::object::{Read, Tag};
+use crate::objects::write_lock::WriteLock;
 use crate::releases::layout::{self, JSON_MAX_BYTES, Place};
-use crate::{Store, StoreError};
+use crate::releases::release::Complete;
+use crate::store::Store;
+
+/// How often what is waited for is looked at.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A claim that was ours a moment ago.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ impl Store {
     /// Claims a version for an image. `None`: somebody else has published it, or is about to; look at everything again.
     pub(crate) async fn claim(
         &self,
-        turn: &Turn,
+        lock: &WriteLock,
         product: &ProductName,
         version: &Version,
         image: Sha256,
@@ -53,7 +56,7 @@ impl Store {
         let mut text = json!({ "version": version, "sha256": image }).to_string();
         text.push('\n');
         let bytes = Bytes::from(text);
-        if let Some(tag) = self.bucket.create(turn, &key, bytes.clone()).await? {
+        if let Some(tag) = self.bucket.create(lock, &key, bytes.clone()).await? {
             return Ok(Some(Held { key, tag }));
         }
         let (tag, other) = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
@@ -64,14 +67,14 @@ impl Store {
             Read::Missing => return Ok(None),
         };
         let began = Instant::now();
-        while began.elapsed() < self.patience {
-            tokio::time::sleep(LOOK_EVERY.min(self.patience)).await;
+        while began.elapsed() < self.unfinished_timeout {
+            tokio::time::sleep(LOOK_EVERY.min(self.unfinished_timeout)).await;
             let now = self.bucket.find(&key).await?;
             if now.is_none_or(|now| now.tag != tag) || self.is_committed(product, other.as_ref()).await? {
                 return Ok(None);
             }
         }
-        if self.bucket.replace(turn, &key, &tag, bytes).await?.is_some() {
+        if self.bucket.replace(lock, &key, &tag, bytes).await?.is_some() {
             tracing::info!(store.key = key, "a claim that was not made good was taken over");
         }
         // Who had it may have replaced the image, or made it good just before: everything is looked at again.

@@ -3,6 +3,8 @@
 
 use contract::{ChannelName, ProductName, Version};
 
+use crate::objects::digest::IMAGE_MAX_BYTES;
+
 /// The image.
 pub(crate) const FIRMWARE: &str = "firmware.bin";
 /// The commit point: without it a release does not exist yet.
@@ -15,7 +17,7 @@ pub(crate) const VERSION_MAX_BYTES: u64 = 1024;
 /// The most that is read of any JSON file.
 pub(crate) const JSON_MAX_BYTES: u64 = 1024 * 1024;
 /// The most that is read of an image.
-pub(crate) const FIRMWARE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+pub(crate) const FIRMWARE_MAX_BYTES: u64 = IMAGE_MAX_BYTES;
 
 /// A release or a channel: the folder that holds an image, its version and its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,19 +1,13 @@
-//! What lies in the store: products, channels and releases, by their names. Whatever else lies there is passed over.
+//! The releases that lie in the store, by their names. Whatever else lies there is passed over.
 
 use std::collections::BTreeMap;
 
-use contract::{ProductName, Version};
-use futures_util::{StreamExt, TryStreamExt};
-use object_store::path::Path;
-
-use crate::StoreError;
-use crate::objects::bucket::{Backing, Bucket, Found, found, path};
-use crate::objects::explain::{Action, explain};
-use crate::objects::listing::tolerant::{self, Depth};
+use crate::error::StoreError;
+use crate::objects::bucket::{Backing, Bucket};
+use crate::objects::listing::{folders, objects};
+use crate::objects::object::Found;
 use crate::releases::layout::{self, FIRMWARE, METADATA, VERSION};
-
-/// The most objects or names that are looked at in one listing; a bucket that has more is not ours to walk.
-pub(crate) const LISTED_MAX: usize = 200_000;
+use contract::{ProductName, Version};
 
 /// Which files of a release are there.
 #[derive(Debug, Default)]
@@ -21,59 +15,6 @@ pub(crate) struct Files {
     pub(crate) firmware: Option<Found>,
     pub(crate) version: Option<Found>,
     pub(crate) metadata: Option<Found>,
-}
-
-/// The names of the folders right below a folder ("" is the top), in no order.
-pub(crate) async fn folders(bucket: &Bucket, folder: &str) -> Result<Vec<String>, StoreError> {
-    match &bucket.backing {
-        // Not through the object store: it gives up at the first file name that is not UTF-8.
-        Backing::Folder(root) => local_folders(bucket, &root.join(folder), folder).await,
-        Backing::S3 { s3, .. } => {
-            let prefix = path(folder)?;
-            let prefix = (!folder.is_empty()).then_some(&prefix);
-            match bucket.objects.list_with_delimiter(prefix).await {
-                Ok(list) => {
-                    let names = list.common_prefixes.iter().filter_map(|path| path.filename());
-                    Ok(names.map(str::to_owned).take(LISTED_MAX).collect())
-                }
-                Err(object_store::Error::InvalidPath { .. }) => {
-                    tolerant::list(s3.as_ref(), folder, Depth::Folders)
-                        .await
-                        .map(|listing| listing.folders)
-                        .map_err(|error| explain(&bucket.name(), Action::List, folder, error))
-                }
-                Err(error) => Err(explain(&bucket.name(), Action::List, folder, error)),
-            }
-        }
-    }
-}
-
-async fn local_folders(
-    bucket: &Bucket,
-    path: &std::path::Path,
-    folder: &str,
-) -> Result<Vec<String>, StoreError> {
-    let unavailable = |error| {
-        let error = object_store::Error::Generic { store: "folder", source: Box::new(error) };
-        explain(&bucket.name(), Action::List, folder, error)
-    };
-    let mut entries = match tokio::fs::read_dir(path).await {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !folder.is_empty() => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(unavailable(error)),
-    };
-    let mut names = Vec::new();
-    while let Some(entry) = entries.next_entry().await.map_err(unavailable)? {
-        if let Ok(name) = entry.file_name().into_string()
-            && names.len() < LISTED_MAX
-            && entry.path().is_dir()
-        {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }
 
 /// The releases of a product and which of their files are there, complete or not.
@@ -109,18 +50,7 @@ pub(crate) async fn releases(
                 }
             }
         }
-        Backing::S3 { s3, .. } => match flat(bucket, &folder, &mut note).await {
-            Ok(()) => {}
-            Err(object_store::Error::InvalidPath { .. }) => {
-                tolerant::list(s3.as_ref(), &folder, Depth::All)
-                    .await
-                    .map_err(|error| explain(&bucket.name(), Action::List, &folder, error))?
-                    .objects
-                    .into_iter()
-                    .for_each(&mut note);
-            }
-            Err(error) => return Err(explain(&bucket.name(), Action::List, &folder, error)),
-        },
+        Backing::S3 { s3, .. } => objects(bucket, s3, &folder, &mut note).await?,
     }
     Ok(releases)
 }
@@ -149,19 +79,4 @@ pub(crate) async fn sizes(bucket: &Bucket, product: &ProductName) -> Result<Vec<
     }
     sizes.sort_by(|(left, _), (right, _)| right.cmp(left).then_with(|| right.as_str().cmp(left.as_str())));
     Ok(sizes)
-}
-
-/// Tells of every object below a folder. None is kept: most may be nothing of ours.
-async fn flat(bucket: &Bucket, folder: &str, note: &mut impl FnMut(Found)) -> object_store::Result<()> {
-    let prefix = Path::parse(folder)?;
-    let mut objects = bucket.objects.list(Some(&prefix)).take(LISTED_MAX);
-    let mut seen = 0;
-    while let Some(meta) = objects.try_next().await? {
-        note(found(&meta));
-        seen += 1;
-    }
-    if seen == LISTED_MAX {
-        tracing::warn!(store.key = folder, "there are so many objects that not all were looked at");
-    }
-    Ok(())
 }

@@ -9,7 +9,7 @@ use image::{AppDescriptor, Summary};
 use serde_json::{Map, Value, json};
 
 use crate::objects::explain::first_line;
-use crate::releases::publisher::{NOTES_MAX_BYTES, Publication};
+use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
 
 /// A commit or a tag that is longer is none.
 const SHORT_MAX_BYTES: usize = 1024;

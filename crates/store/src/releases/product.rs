@@ -4,17 +4,16 @@
 use contract::{ProductName, Sha256};
 use serde_json::{Map, Value};
 
-use crate::objects::bucket::{Fetched, Read};
-use crate::objects::ensure::{ROUNDS_MAX, pause};
+use crate::error::StoreError;
 use crate::objects::explain::first_line;
-use crate::objects::put::{Turn, to_its_end};
-use crate::releases::gate::Check;
+use crate::objects::object::{Fetched, Read};
+use crate::objects::write_lock::WriteLock;
+use crate::releases::gate::settings::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
-use crate::{Store, StoreError};
+use crate::store::Store;
+use crate::tasks::{ROUNDS_MAX, pause, run_detached};
 
 const SLOT_BYTES: &str = "slot_bytes";
-/// The share of the smallest slot from which on the gate warns, in percent.
-const WARN_PERCENT: u8 = 90;
 
 /// What is known of a product.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,21 +26,6 @@ pub struct ProductFile {
     pub trusted_keys: Vec<Sha256>,
     /// How the gate judges its images.
     pub gate: GateSettings,
-}
-
-/// The gate's settings for a product.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateSettings {
-    /// Checks that are overruled for every image.
-    pub allow: Vec<Check>,
-    /// From how many percent of the smallest slot on an image is warned about; 1 to 100.
-    pub warn_percent: u8,
-}
-
-impl Default for GateSettings {
-    fn default() -> Self {
-        Self { allow: Vec::new(), warn_percent: WARN_PERCENT }
-    }
 }
 
 impl ProductFile {
@@ -80,33 +64,6 @@ impl ProductFile {
     }
 }
 
-impl GateSettings {
-    fn parse(value: &Value) -> Result<Self, String> {
-        let map = value.as_object().ok_or("gate is not an object")?;
-        let mut settings = Self::default();
-        for (key, value) in map {
-            match key.as_str() {
-                "allow" => {
-                    let names = value.as_array().ok_or("gate.allow is not an array of names")?;
-                    let names =
-                        names.iter().map(|name| name.as_str().ok_or("gate.allow is not an array of names"));
-                    for name in names {
-                        settings.allow.push(name?.parse().map_err(|error| format!("gate.allow: {error}"))?);
-                    }
-                }
-                "warn_percent" => {
-                    let percent = value.as_u64().and_then(|percent| u8::try_from(percent).ok());
-                    settings.warn_percent = percent
-                        .filter(|percent| (1..=100).contains(percent))
-                        .ok_or_else(|| format!("gate.warn_percent is {value}, not a number from 1 to 100"))?;
-                }
-                other => return Err(format!("gate has no {other:?}, only allow and warn_percent")),
-            }
-        }
-        Ok(settings)
-    }
-}
-
 impl Store {
     /// What `product.json` says, and nothing else.
     pub(crate) async fn product_json(&self, product: &ProductName) -> Result<ProductFile, StoreError> {
@@ -131,9 +88,9 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let key = layout::product(product);
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn(&key).await?;
+            let lock = self.bucket.write_lock(&key).await?;
             let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
-            let learn = to_its_end(async move { store.write_slot(turn, &key, smallest, &before).await });
+            let learn = run_detached(async move { store.write_slot(lock, &key, smallest, &before).await });
             if let Some(is_written) = learn.await? {
                 return Ok(is_written);
             }
@@ -145,7 +102,7 @@ impl Store {
     /// One attempt; `None` if somebody else has written in between.
     async fn write_slot(
         &self,
-        turn: Turn,
+        lock: WriteLock,
         key: &str,
         smallest: u32,
         before: &[u32],
@@ -169,8 +126,8 @@ impl Store {
         let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
         text.push(b'\n');
         let written = match &found {
-            None => self.bucket.create(&turn, key, text.into()).await?,
-            Some(Fetched { tag, .. }) => self.bucket.replace(&turn, key, tag, text.into()).await?,
+            None => self.bucket.create(&lock, key, text.into()).await?,
+            Some(Fetched { tag, .. }) => self.bucket.replace(&lock, key, tag, text.into()).await?,
         };
         Ok(written.map(|_| true))
     }
@@ -184,6 +141,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Check;
 
     #[test]
     fn a_product_file_with_wrong_types_is_an_error() {

@@ -3,16 +3,19 @@
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
 
-use crate::objects::bucket::{Read, Tag};
-use crate::objects::ensure::{ROUNDS_MAX, pause};
-use crate::objects::put::{Turn, to_its_end};
+use crate::error::StoreError;
+use crate::objects::digest::sha256;
+use crate::objects::object::{Read, Tag};
+use crate::objects::write_lock::WriteLock;
 use crate::releases::blocked::Blocked;
-use crate::releases::catalog::{Complete, VersionFile, parse_version};
-use crate::releases::gate::Check;
+use crate::releases::gate::check::Check;
 use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::releases::metadata::Metadata;
-use crate::releases::publisher::{Publication, Published, aside};
-use crate::{Store, StoreError};
+use crate::releases::publication::Publication;
+use crate::releases::publisher::Published;
+use crate::releases::release::{Complete, VersionFile, parse_version};
+use crate::store::Store;
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
 
 /// A release as it is copied.
 struct Copied {
@@ -98,9 +101,9 @@ impl Store {
         let (product, version, channel) = (product.clone(), version.clone(), channel.clone());
         let promotion = Promotion { product, version, channel, lower };
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn(&place.version()).await?;
+            let lock = self.bucket.write_lock(&place.version()).await?;
             let (store, attempted) = (self.clone(), promotion.clone());
-            match to_its_end(async move { store.promote_once(&turn, &attempted).await }).await? {
+            match run_detached(async move { store.promote_once(&lock, &attempted).await }).await? {
                 Outcome::Done => return Ok(None),
                 Outcome::Higher(now) => return Ok(Some(now)),
                 Outcome::Again => pause().await,
@@ -112,9 +115,9 @@ impl Store {
         )))
     }
 
-    /// One attempt, by whoever has the turn. What the channel points to is read before anything is written, and the commit
+    /// One attempt, by whoever holds the lock. What the channel points to is read before anything is written, and the commit
     /// is for exactly that: who loses in between looks again before it writes again.
-    async fn promote_once(&self, turn: &Turn, promotion: &Promotion) -> Result<Outcome, StoreError> {
+    async fn promote_once(&self, lock: &WriteLock, promotion: &Promotion) -> Result<Outcome, StoreError> {
         let Promotion { product, version, channel, lower } = promotion;
         let place = Place::channel(product, channel);
         let before = self.bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
@@ -123,12 +126,12 @@ impl Store {
             && now > *version
             && !self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion)
         {
-            let is_whole = self.make_whole(turn, &place, before, product, &now).await?;
+            let is_whole = self.make_whole(lock, &place, before, product, &now).await?;
             return Ok(if is_whole { Outcome::Higher(now) } else { Outcome::Again });
         }
         self.refuse_blocked(product, version).await?;
         let release = self.copied(product, version).await?;
-        let is_done = self.copy_into(turn, &place, before, release, Some(promotion)).await?;
+        let is_done = self.copy_into(lock, &place, before, release, Some(promotion)).await?;
         Ok(if is_done { Outcome::Done } else { Outcome::Again })
     }
 
@@ -136,7 +139,7 @@ impl Store {
     /// its own image there before it lost, or been killed. False if somebody else wrote meanwhile.
     async fn make_whole(
         &self,
-        turn: &Turn,
+        lock: &WriteLock,
         place: &Place,
         before: Read,
         product: &ProductName,
@@ -156,22 +159,22 @@ impl Store {
         if let Read::Found(before) = &before {
             release.version = before.bytes.clone();
         }
-        self.copy_into(turn, place, before, release, None).await
+        self.copy_into(lock, place, before, release, None).await
     }
 
     /// Copies a release and points the channel at it; false if somebody else wrote to the channel meanwhile. `promotion` is
     /// what must still be allowed then; none, where the channel points there already.
     async fn copy_into(
         &self,
-        turn: &Turn,
+        lock: &WriteLock,
         place: &Place,
         before: Read,
         release: Copied,
         promotion: Option<&Promotion>,
     ) -> Result<bool, StoreError> {
         let bucket = &self.bucket;
-        let firmware = bucket.settle(turn, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
-        let metadata = bucket.settle(turn, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
+        let firmware = bucket.settle(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
+        let metadata = bucket.settle(lock, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
         if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
             return Ok(false);
         }
@@ -179,12 +182,12 @@ impl Store {
             // It may have been blocked while the image was copied.
             self.refuse_blocked(product, version).await?;
         }
-        let is_pointed = self.point(turn, place, before, release.version.clone()).await?.is_some();
+        let is_pointed = self.point(lock, place, before, release.version.clone()).await?.is_some();
         // Another job's for the same version, or our own whose answer was lost on its way, is no defeat.
         if !is_pointed && !self.is_pointed(place, &release.version).await? {
             // Perhaps over what belongs to the version that it points to by now.
-            bucket.give_back(turn, firmware).await?;
-            bucket.give_back(turn, metadata).await?;
+            bucket.give_back(lock, firmware).await?;
+            bucket.give_back(lock, metadata).await?;
             return Ok(false);
         }
         Ok(bucket.stands(&firmware).await? && bucket.stands(&metadata).await?)
@@ -192,21 +195,21 @@ impl Store {
 
     async fn point(
         &self,
-        turn: &Turn,
+        lock: &WriteLock,
         place: &Place,
         before: Read,
         version: Bytes,
     ) -> Result<Option<Tag>, StoreError> {
         let key = place.version();
         match before {
-            Read::Missing => self.bucket.create(turn, &key, version).await,
+            Read::Missing => self.bucket.create(lock, &key, version).await,
             // Nothing to write, so nothing that fails if somebody else has written since: it is looked at again.
             Read::Found(before) if before.bytes == version => {
                 let now = self.bucket.find(&key).await?;
                 Ok(now.map(|now| now.tag).filter(|tag| *tag == before.tag))
             }
-            Read::Found(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
-            Read::TooLong(before) => self.bucket.replace(turn, &key, &before.tag, version).await,
+            Read::Found(before) => self.bucket.replace(lock, &key, &before.tag, version).await,
+            Read::TooLong(before) => self.bucket.replace(lock, &key, &before.tag, version).await,
         }
     }
 
@@ -241,7 +244,7 @@ impl Store {
             )));
         };
         let image = firmware.bytes.clone();
-        let digest = aside(move || crate::sha256(&image)).await?;
+        let digest = off_the_async_threads(move || sha256(&image)).await?;
         if let Some(published) = mark.filter(|published| *published != digest) {
             return Err(StoreError::damaged(format!(
                 "{} is not the image that {spelled} was published with (sha256 {published}), so it cannot be promoted; \

@@ -1,71 +1,25 @@
 //! Publishing: a gate, then `firmware.bin`, `metadata.json`, a look at both, and `version.txt`, which is the commit.
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use contract::{ProductName, Version};
+use chrono::Utc;
 use image::{ImageError, Summary};
 use tokio::sync::mpsc;
 
-use crate::objects::ensure::{ROUNDS_MAX, pause};
-use crate::objects::put::{Turn, to_its_end};
-use crate::releases::catalog::Release;
+use crate::error::StoreError;
+use crate::objects::write_lock::WriteLock;
 use crate::releases::commit::{Outcome, Work};
-use crate::releases::gate::{Check, Facts, Slot, Soundness, Verdict, judge_sound};
+use crate::releases::gate::facts::Facts;
+use crate::releases::gate::judge::{Soundness, judge_sound};
+use crate::releases::gate::verdict::Verdict;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::releases::metadata::Metadata;
-use crate::{Store, StoreError};
-
-/// The most that the notes of a release may have, in bytes of UTF-8: percent-encoded they still fit into a request line.
-pub const NOTES_MAX_BYTES: usize = 16 * 1024;
+use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
+use crate::releases::release::Release;
+use crate::store::Store;
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
 
 /// How often progress is told before anybody listens; an image has a few parts.
 const TOLD_MAX: usize = 32;
-
-/// What is to be published, besides the image itself.
-#[derive(Debug, Clone)]
-pub struct Publication {
-    /// For which product.
-    pub product: ProductName,
-    /// As which version; `None` takes the image's own, if it has one.
-    pub version: Option<Version>,
-    /// Checks of the gate that a person overrules.
-    pub allow: Vec<Check>,
-    /// What the person calls the file, for a command that works on it.
-    pub file: Option<String>,
-    /// What is new.
-    pub notes: Option<String>,
-    /// Git commit.
-    pub commit: Option<String>,
-    /// Git tag at that commit.
-    pub tag: Option<String>,
-    /// Whether what was built differed from that commit.
-    pub dirty: Option<bool>,
-    /// When the image was built; `None` is what its own descriptor says, if it does.
-    pub built_at: Option<DateTime<Utc>>,
-    /// The lowest version that may update to this one directly.
-    pub requires: Option<Version>,
-    /// The smallest slot of the product's devices, where a server knows them.
-    pub slot: Option<Slot>,
-}
-
-impl Publication {
-    /// An image of a product, of which nothing else is said.
-    pub fn new(product: ProductName) -> Self {
-        Self {
-            product,
-            version: None,
-            allow: Vec::new(),
-            file: None,
-            notes: None,
-            commit: None,
-            tag: None,
-            dirty: None,
-            built_at: None,
-            requires: None,
-            slot: None,
-        }
-    }
-}
 
 /// What came of publishing.
 #[derive(Debug, Clone)]
@@ -101,7 +55,7 @@ impl Store {
     ) -> Result<(Verdict, Result<Summary, ImageError>), StoreError> {
         let (asked, bytes) = (publication.clone(), image.clone());
         // Of what is known without the store only the version is needed: it says which release to look for.
-        let (soundness, alone) = aside(move || {
+        let (soundness, alone) = off_the_async_threads(move || {
             let soundness = Soundness::of(&bytes, asked.file.as_deref());
             let alone = judge_sound(&bytes, &soundness, &asked, &Facts::default());
             (soundness, alone)
@@ -111,8 +65,10 @@ impl Store {
         match self.facts(&publication.product, alone.version.as_ref(), image, slot).await {
             Ok(facts) => {
                 let (asked, bytes) = (publication.clone(), image.clone());
-                aside(move || (judge_sound(&bytes, &soundness, &asked, &facts), soundness.into_parsed()))
-                    .await
+                off_the_async_threads(move || {
+                    (judge_sound(&bytes, &soundness, &asked, &facts), soundness.into_parsed())
+                })
+                .await
             }
             // What is wrong with the image is wrong whatever the store holds.
             Err(_) if alone.is_refused() => Ok((alone, soundness.into_parsed())),
@@ -167,8 +123,8 @@ impl Store {
             return Err(StoreError::Invalid("metadata.json would exceed 1 MiB".to_owned()));
         }
         for _ in 0..ROUNDS_MAX {
-            let turn = self.bucket.turn(&layout::releases(product)).await?;
-            match self.attempt_to_its_end(turn, work.clone(), progress).await? {
+            let lock = self.bucket.write_lock(&layout::releases(product)).await?;
+            match self.attempt_detached(lock, work.clone(), progress).await? {
                 Outcome::Done(release) => return Ok(Attempt::done(release, false, verdict)),
                 Outcome::AlreadyThere(release) => return Ok(Attempt::done(release, true, verdict)),
                 Outcome::Taken(sentence) => return Ok(Attempt::Refused(Box::new(verdict.taken(sentence)))),
@@ -181,18 +137,18 @@ impl Store {
     }
 
     /// One attempt, which goes on if whoever asked goes away.
-    async fn attempt_to_its_end(
+    async fn attempt_detached(
         &self,
-        turn: Turn,
+        lock: WriteLock,
         work: Work,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Outcome, StoreError> {
         let (tell, mut told) = mpsc::channel(TOLD_MAX);
         let store = self.clone();
-        let attempt = to_its_end(async move {
+        let attempt = run_detached(async move {
             // Nobody may be left to be told.
             let tell = move |bytes| tell.try_send(bytes).unwrap_or(());
-            store.attempt_once(&turn, &work, &tell).await
+            store.attempt_once(&lock, &work, &tell).await
         });
         tokio::pin!(attempt);
         loop {
@@ -214,14 +170,6 @@ impl Attempt {
     fn done(release: Release, already_there: bool, verdict: Verdict) -> Self {
         Self::Published(Box::new(Published { release, already_there, verdict }))
     }
-}
-
-/// Does what takes long beside those who are being served.
-pub(crate) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| StoreError::damaged("judging the image broke off; run this again"))
 }
 
 /// The gate finds that there is no version before anybody else asks for it.

@@ -18,7 +18,7 @@ const CLAIM: &str = "esp32s3/_claims/v1.0.0";
 
 /// As long as anybody waits, however slow this machine is.
 async fn patient(place: &Place) -> Store {
-    place.again().await.patient(Duration::from_secs(20))
+    place.again().await.with_unfinished_timeout(Duration::from_secs(20))
 }
 
 pub(crate) async fn of_two_spellings_published_at_once_one_wins(place: &Place) {
@@ -67,7 +67,7 @@ async fn a_claim_that_nobody_made_good_is_taken_over_after_a_while() {
     ] {
         let place = Place::moto().await;
         place.put(CLAIM, left).await;
-        let patient = place.again().await.patient(Duration::from_millis(600));
+        let patient = place.again().await.with_unfinished_timeout(Duration::from_millis(600));
         let began = std::time::Instant::now();
         publish(&patient, "1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
         assert!(
@@ -87,7 +87,7 @@ async fn who_loses_to_a_publisher_that_is_only_slow_is_refused_with_a_finding() 
     let digest = Sha256(sha2::Sha256::digest(&other).into());
     place.put(CLAIM, format!("{{\"version\":\"1.0.0+slow\",\"sha256\":\"{digest}\"}}")).await;
     place.put("esp32s3/releases/v1.0.0+slow/firmware.bin", other).await;
-    let store = place.again().await.patient(Duration::from_secs(20));
+    let store = place.again().await.with_unfinished_timeout(Duration::from_secs(20));
     let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
     let run = tokio::spawn(async move { store.attempt(&publication, mine, &|_| ()).await });
     tokio::time::sleep(Duration::from_millis(700)).await;
@@ -193,7 +193,7 @@ async fn standing(
         }
         Rule::Pass
     });
-    let store = Place::behind(&front.url, bucket).await.again().await.patient(patience);
+    let store = Place::behind(&front.url, bucket).await.again().await.with_unfinished_timeout(patience);
     let run = tokio::spawn(async move {
         publish(&store, &format!("1.0.0+g{number}"), &s3_image("1.0.0", number)).await
     });

@@ -123,7 +123,7 @@ impl Place {
 /// Does not wait long for what was left unfinished, as here nobody comes back to it.
 async fn open(url: &str, options: &Options) -> Store {
     let store = Store::open(url, options.clone()).await.expect("the store opens");
-    store.patient(Duration::from_millis(50))
+    store.with_unfinished_timeout(Duration::from_millis(50))
 }
 
 pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Result<Published, StoreError> {

@@ -90,7 +90,7 @@ impl Stopped {
     pub(crate) async fn new(place: &Place, patience: Duration) -> Self {
         let (permits, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicI64::new(0)));
         let gate = (Arc::clone(&permits), Arc::clone(&asked));
-        let store = place.again().await.patient(patience).through(|objects| {
+        let store = place.again().await.with_unfinished_timeout(patience).through(|objects| {
             Arc::new(Gate { objects, permits: gate.0, asked: gate.1 }) as Arc<dyn ObjectStore>
         });
         // Whether the server has conditions is found out before.

@@ -172,7 +172,7 @@ async fn a_publisher_that_is_only_slow_is_waited_for() {
         first.stands_at(stop, &first_run).await;
         let is_done = first_run.is_finished();
         let began = place.get(&firmware).await.is_some();
-        let second = place.again().await.patient(Duration::from_secs(30));
+        let second = place.again().await.with_unfinished_timeout(Duration::from_secs(30));
         let other = images[1].clone();
         let text = version.clone();
         let second_run = tokio::spawn(async move { publish(&second, &text, &other).await.map(drop) });

@@ -27,7 +27,8 @@ use reqwest::StatusCode;
 use reqwest::header::{IF_MATCH, IF_NONE_MATCH};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
-use super::Limits;
+use crate::objects::explain::io_kind;
+use crate::objects::settings::Limits;
 
 /// A body goes up in such pieces, of which hyper takes 16 before the first is on its way.
 const PIECE_BYTES: usize = 16 * 1024;
@@ -259,7 +260,7 @@ fn explained(error: reqwest::Error) -> HttpError {
     } else if error.is_decode() {
         HttpErrorKind::Decode
     } else {
-        match crate::objects::explain::io_kind(&error) {
+        match io_kind(&error) {
             Some(ErrorKind::TimedOut) => HttpErrorKind::Timeout,
             Some(
                 ErrorKind::ConnectionAborted

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
@@ -16,7 +16,7 @@ use super::*;
 use crate::objects::bucket::{Backing, Bucket};
 use crate::objects::explain::{Action, explain};
 use crate::objects::location::Location;
-use crate::objects::put::{Condition, Write};
+use crate::objects::write::{Condition, Write};
 
 const SILENCE: Duration = Duration::from_millis(400);
 

@@ -16,9 +16,8 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use url::{Host, Url};
 
-use super::failed;
-use crate::StoreError;
-use crate::objects::explain::CONTAINER;
+use crate::error::StoreError;
+use crate::objects::explain::{CONTAINER, failed};
 
 /// Where ECS's agent listens in every container.
 const ECS_AGENT: &str = "http://169.254.170.2";
@@ -53,8 +52,8 @@ struct Agent {
     address: Url,
     token: Token,
     known: std::sync::Mutex<Known>,
-    /// Whose turn it is to ask.
-    turn: Arc<Mutex<()>>,
+    /// Held by the one that asks.
+    asking: Arc<Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -128,8 +127,8 @@ impl Container {
         let http = client.build().map_err(|error| {
             StoreError::Invalid(format!("{CONTAINER} cannot be asked for over HTTP: {}", error.without_url()))
         })?;
-        let (known, turn) = (std::sync::Mutex::default(), Arc::default());
-        Ok(Self { agent: Arc::new(Agent { http, address, token, known, turn }) })
+        let (known, asking) = (std::sync::Mutex::default(), Arc::default());
+        Ok(Self { agent: Arc::new(Agent { http, address, token, known, asking }) })
     }
 }
 
@@ -147,20 +146,20 @@ impl CredentialProvider for Container {
         let agent = &self.agent;
         if let Some((credential, until)) = agent.valid() {
             if Utc::now() >= until - MARGIN {
-                agent.refresh_aside();
+                agent.refresh_detached();
             }
             return Ok(credential);
         }
         let since = Instant::now();
-        let turn = Arc::clone(&agent.turn).lock_owned().await;
-        // Who waited for somebody else's turn shares what came of it.
+        let asking = Arc::clone(&agent.asking).lock_owned().await;
+        // Who waited while another one asked shares what came of it.
         if let Some((credential, _)) = agent.valid() {
             return Ok(credential);
         }
         if let Some(why) = agent.failed_since(since) {
             return Err(failed(why));
         }
-        agent.refresh(&turn).await.map_err(failed)
+        agent.refresh(&asking).await.map_err(failed)
     }
 }
 
@@ -179,21 +178,21 @@ impl Agent {
     }
 
     /// Asks for new credentials while the caller goes on with the old ones, unless that is under way or just failed.
-    fn refresh_aside(self: &Arc<Self>) {
-        let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() else { return };
+    fn refresh_detached(self: &Arc<Self>) {
+        let Ok(asking) = Arc::clone(&self.asking).try_lock_owned() else { return };
         let is_paused = self.known().failure.as_ref().is_some_and(|(when, _)| when.elapsed() < PAUSE);
         if is_paused {
             return;
         }
         let agent = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = agent.refresh(&turn).await {
+            if let Err(error) = agent.refresh(&asking).await {
                 tracing::warn!(error, "new credentials of the container's role cannot be had yet");
             }
         });
     }
 
-    /// Asks for new credentials, whose turn it is, and keeps them.
+    /// Asks for new credentials, as the one that may, and keeps them.
     async fn refresh(&self, _turn: &OwnedMutexGuard<()>) -> std::result::Result<Arc<AwsCredential>, String> {
         let mut attempt = 1;
         let given = loop {

@@ -1,6 +1,7 @@
 use super::*;
-use crate::objects::client::{Limits, client};
+use crate::objects::client::client;
 use crate::objects::location::Location;
+use crate::objects::settings::Limits;
 
 fn sentence(action: Action, source: impl Into<Box<dyn StdError + Send + Sync>>) -> String {
     let error = object_store::Error::Generic { store: "test", source: source.into() };

@@ -5,14 +5,17 @@
 
 use std::time::Duration;
 
+use object_store::Result;
 use object_store::path::Path;
 use object_store::signer::{Method, SignedUrlOptions, Signer};
-use object_store::{Error, Result};
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use crate::objects::bucket::{Found, listed};
-use crate::releases::listing::LISTED_MAX;
+use crate::objects::explain::failed;
+use crate::objects::object::{Found, listed};
+
+/// The most objects or names that are looked at in one listing; a bucket that has more is not ours to walk.
+pub(crate) const LISTED_MAX: usize = 200_000;
 
 /// The most that is read of one page; a page of 1,000 keys of 1,024 bytes, percent-encoded, fits.
 const PAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -115,10 +118,6 @@ async fn page(http: &reqwest::Client, url: url::Url) -> Result<Page> {
 /// Undoes `encoding-type=url`.
 fn decode(text: &str) -> String {
     form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(key, _)| key.into_owned())
-}
-
-fn failed(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Generic { store: "S3", source: source.into() }
 }
 
 #[cfg(test)]

@@ -2,8 +2,13 @@
 
 use contract::{Sha256, Version};
 
-use super::{Check, Facts, Found, Look, Production, SizeOf, Taken, grouped, sound};
-use crate::releases::gate::signers;
+use cause::grouped;
+
+use crate::releases::gate::check::Check;
+use crate::releases::gate::facts::{Facts, Production, Taken};
+use crate::releases::gate::look::{Found, Look};
+use crate::releases::gate::verdict::SizeOf;
+use crate::releases::gate::{signers, sound};
 
 /// What ESP-IDF writes into a descriptor where a project says no version.
 const NO_VERSION: &str = "1";

@@ -6,7 +6,7 @@
 use contract::{ProductName, Sha256};
 use image::signature::SignatureSector;
 
-use crate::releases::gate::Check;
+use crate::releases::gate::check::Check;
 
 /// The digests of the keys whose signatures are good; none for an image that is not signed. Refuses one with
 /// signatures of which none is good. For an image that was verified: its blocks are for it.

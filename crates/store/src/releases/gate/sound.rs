@@ -2,8 +2,11 @@
 
 use image::{ImageError, Prefix};
 
-use super::merged::Merged;
-use super::{Check, grouped};
+use cause::grouped;
+
+use crate::releases::gate::check::Check;
+use crate::releases::gate::facts::Slot;
+use crate::releases::gate::merged::Merged;
 
 /// Which check a fault belongs to, and the sentence. `file` is what the person calls the image.
 pub(super) fn refusal(bytes: &[u8], error: &ImageError, file: Option<&str>) -> (Check, String) {
@@ -83,7 +86,7 @@ pub(super) fn prefix(bytes: &[u8], error: &ImageError) -> Option<Prefix> {
 }
 
 /// An image that no slot of the product can hold.
-pub(super) fn too_large(size: u64, product: &str, slot: &super::Slot) -> String {
+pub(super) fn too_large(size: u64, product: &str, slot: &Slot) -> String {
     let whose = match &slot.device {
         Some(device) => format!("the device {device} reports it"),
         None => "slot_bytes in its product.json".to_owned(),

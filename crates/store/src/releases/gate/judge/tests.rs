@@ -5,6 +5,7 @@ use image::build::Build;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{GateSettings, Production, Slot};
 
 fn asked(version: Option<&str>) -> Publication {
     let version = version.map(|version| version.parse().expect("a version"));

@@ -4,84 +4,23 @@
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Sha256, Version};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use image::{AppDescriptor, Header};
 
-use crate::objects::bucket::{Found, Read};
-use crate::releases::catalog::{Complete, VersionFile};
+use crate::error::StoreError;
+use crate::objects::digest::sha256;
+use crate::objects::object::{Found, Read};
+use crate::releases::gate::facts::{Facts, Production, Slot, Taken};
 use crate::releases::layout::{JSON_MAX_BYTES, Place};
 use crate::releases::listing;
 use crate::releases::metadata::Metadata;
-use crate::releases::product::GateSettings;
-use crate::releases::publisher::aside;
-use crate::{Store, StoreError};
+use crate::releases::release::{Complete, VersionFile};
+use crate::store::Store;
+use crate::tasks::off_the_async_threads;
 
 /// So many releases of the same size are compared with the image, the highest first: what is published twice by a slip
 /// was built last.
 const TWINS_MAX: usize = 8;
 /// So many releases are asked for their chip where nothing else says it.
 const CHIPS_MAX: usize = 16;
-
-/// The smallest slot that an image of the product must fit into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
-    /// Its size.
-    pub bytes: u32,
-    /// The device that reports it; `None` if `product.json` says it.
-    pub device: Option<String>,
-}
-
-/// What production runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Production {
-    /// Its version.
-    pub version: Version,
-    /// The header of its image, if it can be read.
-    pub header: Option<Header>,
-    /// The descriptor of its image, if it has one.
-    pub descriptor: Option<AppDescriptor>,
-}
-
-/// Whether the version is there already.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Taken {
-    /// It is not.
-    #[default]
-    Free,
-    /// These very bytes are published as it, spelled like this.
-    SameBytes(Version),
-    /// Other bytes are published as it.
-    OtherBytes(Version),
-    /// Other bytes are published as it, and another spelling of it too, which came too late.
-    Overtaken {
-        /// The spelling that counts.
-        by: Version,
-        /// The other one.
-        overtaken: Version,
-    },
-    /// Another program put other bytes into production as it.
-    ByProduction(Version),
-}
-
-/// What is known of the product. The default knows nothing: what is then found lies in the image itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The chip of its images; `None` until there is one.
-    pub chip: Option<String>,
-    /// Its smallest slot, where somebody said so.
-    pub slot: Option<Slot>,
-    /// The keys whose signatures count; none takes any image.
-    pub trusted_keys: Vec<Sha256>,
-    /// How the gate is set.
-    pub settings: GateSettings,
-    /// What production runs, if anything.
-    pub production: Option<Production>,
-    /// The releases and their bytes, highest version first.
-    pub sizes: Vec<(Version, u64)>,
-    /// Other versions under which these very bytes are published.
-    pub twins: Vec<Version>,
-    /// Whether the version is there already.
-    pub taken: Taken,
-}
 
 /// What production points to, and the object it lies in, if there is one.
 struct Deployed {
@@ -129,7 +68,8 @@ impl Store {
         let slot = [written, reported].into_iter().flatten().min_by_key(|slot| slot.bytes);
         let by_hand = deployed.filter(|deployed| deployed.by_hand);
         let bytes = image.clone();
-        let image = Image { size: bytes.len() as u64, sha256: aside(move || crate::sha256(&bytes)).await? };
+        let image =
+            Image { size: bytes.len() as u64, sha256: off_the_async_threads(move || sha256(&bytes)).await? };
         let known = Known { sizes: &sizes, by_hand: by_hand.as_ref() };
         Ok(Facts {
             chip,
@@ -225,7 +165,7 @@ impl Store {
             // A release that is this image's and was damaged is repaired by publishing it again.
             let is_ours = match self.bucket.find(&place.firmware()).await? {
                 Some(firmware) => mark == Some(image.sha256) || self.is_image(&firmware, image).await?,
-                None => match self.lost_image(&place, &spelled, mark).await? {
+                None => match self.intended(&place, &spelled, mark).await?.image() {
                     Some(lost) => lost == image.sha256,
                     // Nobody knows, which the publish itself says.
                     None => return Ok(Taken::Free),

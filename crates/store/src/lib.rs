@@ -9,6 +9,8 @@ mod objects;
 mod releases;
 mod store;
 mod tasks;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use cause::grouped;
 pub use error::StoreError;

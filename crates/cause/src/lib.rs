@@ -15,16 +15,18 @@ use core::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 pub mod decision;
+pub mod gate;
+pub mod store;
 mod template;
 mod value;
 
 pub use value::{Value, grouped};
 
 /// Every table: a module of constants, one for each code.
-const TABLES: &[&[Entry]] = &[decision::ALL];
+const TABLES: &[&[Entry]] = &[decision::ALL, gate::ALL, store::ALL];
 
 /// One code and its sentence. `{name}` in the sentence stands for the parameter of that name; a part in `[ ]` is left out
-/// where a parameter in it is missing or empty.
+/// where a parameter in it is missing or empty. `{name?}` shows nothing, and its part depends on it all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// Stable; `snake_case`.
@@ -103,7 +105,7 @@ impl Display for Cause {
 
 /// Makes a table: a constant for each code, and `ALL` of them.
 macro_rules! table {
-    ($($(#[$doc:meta])* $name:ident $code:literal $sentence:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident $code:literal $sentence:expr;)*) => {
         $($(#[$doc])* pub const $name: $crate::Entry = $crate::Entry { code: $code, sentence: $sentence };)*
         pub(crate) const ALL: &[$crate::Entry] = &[$($name),*];
     };

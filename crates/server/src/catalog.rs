@@ -267,15 +267,9 @@ impl Inner {
     }
 
     async fn read(&self, product: &ProductName) -> Result<(), StoreError> {
-        let shelf = timeout(READ_PATIENCE, self.shelf(product)).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable {
-                sentence: format!(
-                    "the store did not tell what it holds of {product} within {} minutes",
-                    READ_PATIENCE.as_secs() / 60
-                ),
-                source: Some("it takes too long".into()),
-            })
-        });
+        let shelf = timeout(READ_PATIENCE, self.shelf(product))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::too_slow(product, READ_PATIENCE.as_secs() / 60)));
         self.put(product, shelf?);
         locked(&self.expected).remove(product);
         self.note(Some(product), None);

@@ -2,23 +2,26 @@
 
 use std::error::Error as StdError;
 
-/// Why something was not done. Callers act on the kind; people read the sentence.
+use cause::Cause;
+use contract::ProductName;
+
+/// Why something was not done. Callers act on the kind; people read the sentence of the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no such product, release or channel.
     #[error("{0}")]
-    NotFound(String),
+    NotFound(Cause),
     /// What was given is not acceptable, whatever the store holds: a bad image, version or URL.
     #[error("{0}")]
-    Invalid(String),
+    Invalid(Cause),
     /// Well-formed, and refused because of what the store holds; nothing was changed.
     #[error("{0}")]
-    Refused(String),
+    Refused(Cause),
     /// The store did not answer, or holds something that cannot be read.
-    #[error("{sentence}")]
+    #[error("{cause}")]
     Unavailable {
         /// What failed, on what, and what to do.
-        sentence: String,
+        cause: Cause,
         /// What the storage said, if it said something.
         #[source]
         source: Option<Box<dyn StdError + Send + Sync>>,
@@ -26,13 +29,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::NotFound(cause) | Self::Invalid(cause) | Self::Refused(cause) => cause,
+            Self::Unavailable { cause, .. } => cause,
+        }
+    }
+
     /// Whether the store answers, and only what it holds cannot be used: asking again changes nothing.
-    pub fn is_damage(&self) -> bool {
+    pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Unavailable { source: None, .. })
     }
 
-    /// The store answers, but what it holds is damaged.
-    pub(crate) fn damaged(sentence: impl Into<String>) -> Self {
-        Self::Unavailable { sentence: sentence.into(), source: None }
+    /// For who gives up reading a product after some minutes.
+    pub fn too_slow(product: &ProductName, minutes: u64) -> Self {
+        let cause = cause::store::TOO_SLOW.naming("product", product).with("minutes", minutes);
+        Self::Unavailable { cause, source: Some("it takes too long".into()) }
+    }
+
+    /// The store answers, but what it holds is corrupt.
+    pub(crate) fn corrupt(cause: Cause) -> Self {
+        Self::Unavailable { cause, source: None }
     }
 }

@@ -1,5 +1,6 @@
 //! The store itself: how it is opened.
 
+use cause::Cause;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -126,8 +127,8 @@ impl Store {
         matches!(self.bucket.backing, Backing::Folder(_))
     }
 
-    /// One sentence on what this store does not promise, once a write has found that out; `None` if there is nothing.
-    pub fn warning(&self) -> Option<String> {
+    /// What this store does not promise, once a write has found that out; `None` if there is nothing.
+    pub fn warning(&self) -> Option<Cause> {
         self.bucket.warning()
     }
 

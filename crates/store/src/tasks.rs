@@ -1,5 +1,6 @@
 //! Work that goes on elsewhere than where it was asked for.
 
+use cause::store as causes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::Instrument;
@@ -15,9 +16,7 @@ pub(crate) async fn run_detached<T: Send + 'static>(
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::damaged(
-                "the program was ended while it wrote to the store; run the same command again",
-            )),
+            Err(_) => Err(StoreError::corrupt(causes::ENDED.cause())),
         },
     }
 }
@@ -27,7 +26,7 @@ pub(crate) async fn off_the_async_threads<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| StoreError::damaged("judging the image broke off; run this again"))
+    done.map_err(|_| StoreError::corrupt(causes::BROKE_OFF.cause()))
 }
 
 /// How often a write that lost against another is tried again.

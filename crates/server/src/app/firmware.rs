@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
-use store::{Attempt, Blocked, Check, Publication, StoreError, Verdict};
+use store::{Attempt, Blocked, Check, Publication, Verdict};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -96,8 +96,8 @@ impl App {
         let mut published = match self.store().attempt(&publication, image, &|_| {}).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
-                let no_reason = || StoreError::Refused("the gate refuses it".to_owned());
-                let error = Box::new(verdict.error().unwrap_or_else(no_reason).into());
+                let no_reason = || AppError::Refused("the gate refuses it".to_owned());
+                let error = Box::new(verdict.error().map_or_else(no_reason, AppError::from));
                 return Err(AppError::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
             }
         };
@@ -180,7 +180,7 @@ impl App {
         let shelf = self.shelf(product).await?;
         let (items, unreadable) = match shelf.map(|shelf| shelf.blocked.clone()) {
             None => (Vec::new(), None),
-            Some(Blocked::Unreadable(why)) => (Vec::new(), Some(why)),
+            Some(Blocked::Unreadable(cause)) => (Vec::new(), Some(cause.sentence())),
             Some(Blocked::List(versions)) => {
                 let items =
                     versions.into_iter().rev().map(|(version, reason)| BlockedVersion { version, reason });
@@ -383,12 +383,12 @@ fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         level: finding.check.level().name(),
         allowed: finding.allowed,
         overrulable: finding.check.is_overrulable(),
-        sentence: finding.sentence,
+        sentence: finding.cause.sentence(),
     };
     let size = |store::SizeOf { version, size }| SizeOf { version, size };
     Judgement {
         decision,
-        refusal: verdict.refusal(),
+        refusal: verdict.refusal().map(|cause| cause.sentence()),
         product: product.clone(),
         version: verdict.version,
         size: verdict.size,
@@ -403,7 +403,7 @@ fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
 fn shown(shelf: &Shelf, release: &store::Release) -> Release {
     let reason = match &shelf.blocked {
         Blocked::List(versions) => versions.get(&release.version).cloned(),
-        Blocked::Unreadable(why) => Some(Some(why.clone())),
+        Blocked::Unreadable(cause) => Some(Some(cause.sentence())),
     };
     let channels = shelf
         .channels

@@ -98,7 +98,7 @@ impl App {
             Blocked::List(versions) => {
                 versions.get(&update.to).map(|reason| reason.clone().unwrap_or_default())
             }
-            Blocked::Unreadable(why) => Some(why),
+            Blocked::Unreadable(cause) => Some(cause.sentence()),
         })
     }
 

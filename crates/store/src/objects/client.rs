@@ -1,5 +1,6 @@
 //! The client of S3.
 
+use cause::store as causes;
 use std::collections::BTreeMap;
 
 use object_store::ClientOptions;
@@ -41,11 +42,11 @@ pub(crate) fn client(
     }
     builder.build().map_err(|error| {
         let text = error.to_string();
-        StoreError::Invalid(if text.contains("access key") || text.contains("AccessKey") {
-            "half of the AWS credentials is missing; set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-                .to_owned()
+        let is_half = text.contains("access key") || text.contains("AccessKey");
+        StoreError::Invalid(if is_half {
+            causes::HALF_OF_THE_CREDENTIALS.cause()
         } else {
-            format!("the bucket {} cannot be used: {text}", location.bucket)
+            causes::BUCKET_UNUSABLE.naming("bucket", &location.bucket).with("why", text)
         })
     })
 }

@@ -9,6 +9,7 @@
 //! written last, and only beside an image that was read back.
 
 use bytes::Bytes;
+use cause::{Cause, store as causes};
 use object_store::{ObjectStore, PutMode, PutOptions, UpdateVersion};
 
 use crate::error::StoreError;
@@ -69,24 +70,17 @@ impl Bucket {
     }
 
     /// What was found out; `None` before the first write.
-    pub(crate) fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<Cause> {
         self.warning_of(*self.known_conditions.get()?)
     }
 
-    fn warning_of(&self, found: Conditions) -> Option<String> {
-        const UNDONE: &str =
-            "so two programs that write to it at the same moment can undo each other's change";
-        let bucket = self.name();
-        match found {
-            Conditions::Kept => None,
-            Conditions::Ignored => Some(format!(
-                "{bucket} does not keep conditional writes (If-None-Match, If-Match), {UNDONE}: let only one write at a time"
-            )),
-            Conditions::Unknown => Some(format!(
-                "permission denied to find out whether {bucket} keeps conditional writes (If-None-Match, If-Match), \
-                 {UNDONE}: the policy has to allow s3:PutObject on {PROBE} in {bucket}, or let only one write at a time"
-            )),
-        }
+    fn warning_of(&self, found: Conditions) -> Option<Cause> {
+        let cause = match found {
+            Conditions::Kept => return None,
+            Conditions::Ignored => causes::NO_CONDITIONS.cause(),
+            Conditions::Unknown => causes::CONDITIONS_UNKNOWN.naming("probe", PROBE),
+        };
+        Some(cause.naming("place", self.name()))
     }
 
     async fn probe(&self) -> Result<Conditions, StoreError> {

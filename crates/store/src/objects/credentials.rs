@@ -5,6 +5,7 @@
 //! the token in a file, while either may come with either, or with a token in the environment. So those are asked
 //! by [`container`]. Nor does it ask the metadata service past a proxy, so that it gets a client of its own for that.
 
+use cause::store as causes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,9 +63,9 @@ fn instance(
     if let Some(endpoint) = metadata_endpoint(environment) {
         builder = builder.with_metadata_endpoint(endpoint);
     }
-    let asked = builder.build().map_err(|error| {
-        StoreError::Invalid(format!("the instance metadata service cannot be asked: {error}"))
-    })?;
+    let asked = builder
+        .build()
+        .map_err(|error| StoreError::Invalid(causes::METADATA_SERVICE.naming("why", error)))?;
     Ok(Arc::clone(asked.credentials()))
 }
 

@@ -1,5 +1,6 @@
 //! Digests of objects, read out of their bytes and remembered.
 
+use cause::store as causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,9 +34,11 @@ impl Bucket {
         }
         let key = digest_key(found);
         if found.size > IMAGE_MAX_BYTES {
-            return Err(StoreError::damaged(format!("{} is too large to be an image", found.key)));
+            return Err(StoreError::corrupt(
+                causes::IMAGE_TOO_LONG.naming("key", &found.key).with("size", found.size),
+            ));
         }
-        let replaced = || StoreError::damaged(format!("{} was replaced while it was read", found.key));
+        let replaced = || StoreError::corrupt(causes::REPLACED.naming("key", &found.key));
         let result = self.open(&found.key, GetOptions::default()).await?.ok_or_else(replaced)?;
         if tag(&result.meta) != found.tag {
             return Err(replaced());

@@ -4,6 +4,7 @@
 //! it left it.
 
 use bytes::Bytes;
+use cause::store as causes;
 use object_store::Attributes;
 
 use crate::error::StoreError;
@@ -62,7 +63,7 @@ impl Bucket {
             }
             pause().await;
         }
-        Err(StoreError::damaged(format!("{key} is being written by another program; run this again later")))
+        Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
     }
 
     /// Reads an object back and compares.

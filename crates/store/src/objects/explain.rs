@@ -1,5 +1,6 @@
 //! What an error of the storage means.
 
+use cause::{Cause, store as causes};
 use std::error::Error as StdError;
 use std::io;
 
@@ -32,87 +33,61 @@ impl Action {
     }
 }
 
-/// Turns an error of the storage into a sentence. `place` names the bucket or folder.
+/// Finds out what an error of the storage means. `place` names the bucket or folder.
 #[expect(clippy::needless_pass_by_value, reason = "nothing else is done with an error that was explained")]
 pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_store::Error) -> StoreError {
     let text = chain(&error);
-    let advice = io_kind(&error)
-        .and_then(|kind| io_advice(kind, place))
-        .or_else(|| credentials_advice(&text))
-        .or_else(|| tls_advice(&text))
-        .or_else(|| s3_advice(&text, action));
-    let what =
-        format!("cannot {} {} in {place}", action.verb(), if key.is_empty() { "anything" } else { key });
     let said = said(&text);
-    StoreError::Unavailable {
-        sentence: match advice {
-            Some(advice) => format!("{what}: {advice}"),
-            None => format!("{what}: {said}"),
-        },
-        source: Some(said.into()),
-    }
+    let cause = io_kind(&error)
+        .and_then(io_cause)
+        .or_else(|| credentials_cause(&text))
+        .or_else(|| tls_cause(&text))
+        .or_else(|| s3_cause(&text, action))
+        .unwrap_or_else(|| causes::STORAGE_FAILED.with("said", said.as_str()));
+    let key = if key.is_empty() { "anything" } else { key };
+    let cause = cause.with("action", action.verb()).with("key", key).with("place", place);
+    StoreError::Unavailable { cause, source: Some(said.into()) }
 }
 
-fn io_advice(kind: io::ErrorKind, place: &str) -> Option<String> {
+fn io_cause(kind: io::ErrorKind) -> Option<Cause> {
     Some(match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk is full; make room and run this again".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("permission denied; give the user that runs this access to {place}")
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => causes::DISK_FULL.cause(),
+        io::ErrorKind::PermissionDenied => causes::ACCESS_DENIED.cause(),
+        io::ErrorKind::ReadOnlyFilesystem => causes::READ_ONLY.cause(),
         _ => return None,
     })
 }
 
 /// What S3's error codes mean to the person who set the store up. The codes are listed in the "Error responses" page of
 /// the Amazon S3 API reference; compatible servers use the same ones.
-fn s3_advice(text: &str, action: Action) -> Option<String> {
+fn s3_cause(text: &str, action: Action) -> Option<Cause> {
     let has = |part: &str| text.contains(part);
+    let has_any = |parts: &[&str]| parts.iter().any(|part| has(part));
     Some(if has("NoSuchBucket") {
-        "there is no such bucket; create it, or correct its name or region in the store's URL".to_owned()
-    } else if ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"]
-        .into_iter()
-        .any(has)
-    {
-        "S3 does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
-            .to_owned()
+        causes::NO_SUCH_BUCKET.cause()
+    } else if has_any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"]) {
+        causes::CREDENTIALS_REFUSED.cause()
     } else if has("ExpiredToken") {
-        "the session token has expired; get new credentials".to_owned()
+        causes::TOKEN_EXPIRED.cause()
     } else if has("RequestTimeTooSkewed") {
-        "this machine's clock is wrong; set it (S3 tolerates 15 minutes)".to_owned()
-    } else if [
+        causes::CLOCK_WRONG.cause()
+    } else if has_any(&[
         "AuthorizationHeaderMalformed",
         "PermanentRedirect",
         "IllegalLocationConstraintException",
         "without LOCATION",
-    ]
-    .into_iter()
-    .any(has)
-    {
-        match region(text) {
-            Some(region) => {
-                format!("the bucket is in another region; put ?region={region} into the store's URL")
-            }
-            None => "the bucket is in another region; give the right one as ?region= in the store's URL"
-                .to_owned(),
-        }
+    ]) {
+        let region = region(text);
+        causes::OTHER_REGION.with("unknown", region.is_none().then_some("yes")).with("region", region)
     } else if has("AccessDenied") && has("kms:") {
-        "permission denied by the bucket's KMS key; allow kms:Decrypt on it to read, and kms:GenerateDataKey to write"
-            .to_owned()
+        causes::KEY_DENIED.cause()
     } else if has("AccessDenied") || has("403 Forbidden") {
-        let besides = match action {
-            Action::Read => {
-                " (and s3:ListBucket on the bucket, without which S3 answers like this for a key that does not exist)"
-            }
-            Action::Write | Action::List => "",
-        };
-        format!("permission denied; the policy has to allow {} there{besides}", action.permission())
+        let besides = (action == Action::Read).then_some("s3:ListBucket");
+        causes::PERMISSION_DENIED.with("permission", action.permission()).with("besides", besides)
     } else if has("SlowDown") || has("503 Service Unavailable") {
-        "the store is asked too much at the moment; try again".to_owned()
-    } else if has("error sending request") || has("Connect") || has("connect") || has("timed out") {
-        "the store does not answer; check its endpoint and the network".to_owned()
+        causes::BUSY.cause()
+    } else if has_any(&["error sending request", "Connect", "connect", "timed out"]) {
+        causes::SILENT.cause()
     } else {
         return None;
     })
@@ -130,55 +105,39 @@ fn region(text: &str) -> Option<&str> {
         .filter(|name| name.contains('-'))
 }
 
-/// What to do if the two sides do not come to speak the same: the store is there, and the network is not to blame.
-fn tls_advice(text: &str) -> Option<String> {
+/// The two sides do not come to speak the same: the store is there, and the network is not to blame.
+fn tls_cause(text: &str) -> Option<Cause> {
     let has = |part: &str| text.contains(part);
-    Some(if has("invalid peer certificate") {
-        let what = text.split("invalid peer certificate: ").nth(1).map_or("", first_line);
-        format!(
-            "the store answers, but its certificate is not trusted ({what}); for a company's own authority set \
-             SSL_CERT_FILE to a file of certificates (PEM) that has it, else check the host in endpoint= and this \
-             machine's clock"
-        )
+    Some(if let Some((_, what)) = text.split_once("invalid peer certificate") {
+        causes::CERTIFICATE.with("said", what.strip_prefix(": ").map(first_line))
     } else if has("corrupt message of type InvalidContentType") {
-        "the store answers without TLS; write http:// in endpoint=, or give the port that speaks https"
-            .to_owned()
+        causes::WITHOUT_TLS.cause()
     } else if has("HTTP request to an HTTPS server")
         || has("HTTP request was sent to HTTPS")
         || has("invalid HTTP version")
     {
-        "what answers there does not speak plain HTTP, but https perhaps; write https:// in endpoint="
-            .to_owned()
+        causes::WITH_TLS.cause()
     } else {
         return None;
     })
 }
 
-/// What to do if the request that failed was one for credentials: to STS, to a container's agent, or to the instance
-/// metadata service, which is all that is left when the environment has nothing.
-fn credentials_advice(text: &str) -> Option<String> {
+/// The request that failed was one for credentials: to STS, to a container's agent, or to the instance metadata service,
+/// which is all that is left when the environment has nothing.
+fn credentials_cause(text: &str) -> Option<Cause> {
     let has = |part: &str| text.contains(part);
     Some(if has("token file") {
-        "the file of the web identity or container token cannot be read; check AWS_WEB_IDENTITY_TOKEN_FILE or \
-         AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
-            .to_owned()
+        causes::TOKEN_FILE.cause()
     } else if has("POST REDACTED") || has("AssumeRoleWithWebIdentity") {
-        let code = element(text, "Code").map_or(String::new(), |code| format!(" ({code})"));
-        format!(
-            "AWS's security token service gives no credentials for the role{code}; check AWS_ROLE_ARN, and that the \
-             role's trust policy names who runs here"
-        )
+        causes::ROLE_REFUSED.with("code", element(text, "Code"))
     } else if has(CONTAINER) {
-        "the container's agent gives no credentials; check AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or …_FULL_URI, and \
-         that the task or pod has a role"
-            .to_owned()
+        causes::AGENT_FAILED.cause()
     } else if has("latest/api/token")
         || has("latest/meta-data")
         || has("`AccessKeyId`")
         || has(NO_CREDENTIALS)
     {
-        "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them"
-            .to_owned()
+        causes::NO_CREDENTIALS.cause()
     } else {
         return None;
     })

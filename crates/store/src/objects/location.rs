@@ -1,5 +1,6 @@
 //! Store URLs: `file:PATH` and `s3://bucket?region=…&endpoint=…&path_style=…`.
 
+use cause::{Cause, store as causes};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -28,64 +29,65 @@ pub(crate) struct S3Location {
     pub(crate) path_style: bool,
 }
 
-const EXPECTED: &str = "a store is file:PATH or s3://bucket?region=REGION&endpoint=URL&path_style=true";
-
 impl Location {
     /// Reads a store URL. Nothing in it is secret: credentials in it are refused.
     pub(crate) fn parse(text: &str) -> Result<Self, StoreError> {
-        let invalid =
-            |why: String| StoreError::Invalid(format!("{why}; {EXPECTED}", why = why.trim_end_matches('.')));
         if let Some(path) = text.strip_prefix("file:") {
             let folder = if path.starts_with("//") {
-                let url = Url::parse(text).map_err(|error| invalid(format!("{text:?}: {error}")))?;
-                url.to_file_path()
-                    .map_err(|()| invalid(format!("{text:?} names no folder of this machine")))?
+                let elsewhere = || invalid(causes::URL_OF_ANOTHER_MACHINE.naming("url", format!("{text:?}")));
+                url(text)?.to_file_path().map_err(|()| elsewhere())?
             } else {
                 PathBuf::from(path)
             };
             if folder.as_os_str().is_empty() {
-                return Err(invalid("the store's folder has no name".to_owned()));
+                return Err(invalid(causes::URL_WITHOUT_FOLDER.cause()));
             }
             return Ok(Self::Folder(folder));
         }
         if !text.starts_with("s3://") {
-            return Err(invalid(format!("{:?} is not a store", text.split('?').next().unwrap_or(""))));
+            let beginning = text.split('?').next().unwrap_or("");
+            return Err(invalid(causes::URL_OF_NO_STORE.naming("url", format!("{beginning:?}"))));
         }
-        let url =
-            Url::parse(text).map_err(|error| invalid(format!("the store's URL is malformed: {error}")))?;
+        let url = url(text)?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(invalid(
-                "credentials do not belong into the store's URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-                    .to_owned(),
-            ));
+            return Err(invalid(causes::URL_WITH_CREDENTIALS.cause()));
         }
         S3Location::parse(&url).map(Self::S3).map_err(invalid)
     }
 }
 
+fn url(text: &str) -> Result<Url, StoreError> {
+    Url::parse(text).map_err(|error| invalid(causes::URL_MALFORMED.naming("why", error)))
+}
+
+fn invalid(cause: Cause) -> StoreError {
+    StoreError::Invalid(cause)
+}
+
 impl S3Location {
-    fn parse(url: &Url) -> Result<Self, String> {
-        let bucket =
-            url.host_str().filter(|host| !host.is_empty()).ok_or("the store's URL names no bucket")?;
+    fn parse(url: &Url) -> Result<Self, Cause> {
+        let bucket = url.host_str().filter(|host| !host.is_empty());
+        let bucket = bucket.ok_or_else(|| causes::URL_WITHOUT_BUCKET.cause())?;
         if !matches!(url.path(), "" | "/") {
-            return Err(format!("{} has a path after the bucket, but products lie at its top", url.path()));
+            return Err(causes::URL_WITH_PATH.naming("path", url.path()));
         }
         let (mut region, mut endpoint, mut path_style) = (None, None, None);
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
                 "region" if !value.is_empty() => region = Some(value.into_owned()),
                 "endpoint" => {
-                    let url: Url = value.parse().map_err(|error| format!("endpoint {value:?}: {error}"))?;
+                    let cause = causes::URL_ENDPOINT.naming("endpoint", format!("{value:?}"));
+                    let url: Url = value.parse().map_err(|error| cause.clone().naming("why", error))?;
                     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-                        return Err(format!("endpoint {value:?} is not an http or https URL"));
+                        return Err(cause);
                     }
                     endpoint = Some(url);
                 }
                 "path_style" => {
-                    let text = value.as_ref();
-                    path_style = Some(text.parse::<bool>().map_err(|_| "path_style is true or false")?);
+                    let style = value.parse::<bool>();
+                    path_style = Some(style.map_err(|_| causes::URL_PATH_STYLE.cause())?);
                 }
-                other => return Err(format!("the store's URL has an unknown or empty parameter {other:?}")),
+                other => return Err(causes::URL_PARAMETER.naming("name", format!("{other:?}"))),
             }
         }
         // Amazon serves buckets as host names, except where a dot in the name would break the certificate;
@@ -100,7 +102,7 @@ impl S3Location {
         let mut named = named.filter_map(|name| environment.get_key_value(name));
         let Some((name, text)) = named.next().filter(|_| self.endpoint.is_none()) else { return Ok(self) };
         let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| StoreError::Invalid(format!("{name} is not an http or https URL")))?;
+        let url = url.ok_or_else(|| invalid(causes::ENDPOINT_VARIABLE.with("name", name.as_str())))?;
         Ok(Self { endpoint: Some(url), path_style: true, ..self })
     }
 

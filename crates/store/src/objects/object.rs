@@ -1,5 +1,6 @@
 //! One object: its key, its tag, and what a read of it gives.
 
+use cause::store as causes;
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -53,8 +54,9 @@ pub(crate) fn mark_of(result: &GetResult) -> Option<String> {
 
 /// A key of the layout as the storage wants it.
 pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
-    Path::parse(key)
-        .map_err(|error| StoreError::Invalid(format!("{key:?} is not a key of the store: {error}")))
+    Path::parse(key).map_err(|error| {
+        StoreError::Invalid(causes::KEY_MALFORMED.naming("key", format!("{key:?}")).naming("why", error))
+    })
 }
 
 pub(crate) fn found(meta: &ObjectMeta) -> Found {

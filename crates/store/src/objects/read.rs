@@ -1,6 +1,7 @@
 //! Reading: bounded, and what has not changed is not sent again.
 
 use bytes::{Bytes, BytesMut};
+use cause::store as causes;
 use futures_util::TryStreamExt;
 use object_store::{GetOptions, GetRange, GetResult};
 
@@ -93,9 +94,7 @@ impl Bucket {
         {
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > limit {
-                return Err(StoreError::damaged(format!(
-                    "{key} grew beyond {limit} bytes while it was read"
-                )));
+                return Err(StoreError::corrupt(causes::GREW.naming("key", key).with("limit", limit)));
             }
         }
         Ok(bytes.freeze())
@@ -150,10 +149,7 @@ impl Bucket {
         match error {
             object_store::Error::NotFound { .. } if !gone => Ok(()),
             object_store::Error::NotFound { .. } if matches!(self.backing, Backing::Folder(_)) => {
-                Err(StoreError::damaged(format!(
-                    "{} is gone; put it back, or correct the store's URL",
-                    self.name()
-                )))
+                Err(StoreError::corrupt(causes::FOLDER_GONE.naming("place", self.name())))
             }
             error => Err(explain(&self.name(), Action::Read, key, error)),
         }

@@ -1,5 +1,6 @@
 //! Signed URLs of the folder store (section 2 of the contract): `…/firmware/{key}?expires=…&signature=…`.
 
+use cause::store as causes;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -27,11 +28,8 @@ pub(crate) fn check_lifetime(lifetime: Duration) -> Result<(), StoreError> {
     {
         return Ok(());
     }
-    Err(StoreError::Invalid(format!(
-        "a signed URL lives {} to {} seconds, not {lifetime:?}",
-        LIFETIME_S.start(),
-        LIFETIME_S.end()
-    )))
+    let cause = causes::LIFETIME.with("shortest", *LIFETIME_S.start()).with("longest", *LIFETIME_S.end());
+    Err(StoreError::Invalid(cause.naming("lifetime", format!("{lifetime:?}"))))
 }
 
 /// The signature of a key until `expires` (Unix seconds), as 64 hexadecimal digits.

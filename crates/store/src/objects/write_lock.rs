@@ -1,6 +1,7 @@
 //! The right to write. In a folder, writers of all processes wait for each other by a lock on a file, and whoever holds
 //! it compares and replaces. On S3 everybody may write, and conditional writes decide.
 
+use cause::store as causes;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,11 +75,8 @@ impl Bucket {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 Err(std::fs::TryLockError::WouldBlock) => {
-                    return Err(StoreError::damaged(format!(
-                        "another program has been writing to {} for {} seconds; wait for it or end it, then run this again",
-                        self.name(),
-                        LOCK_TIMEOUT.as_secs()
-                    )));
+                    let cause = causes::LOCKED.naming("place", self.name());
+                    return Err(StoreError::corrupt(cause.with("seconds", LOCK_TIMEOUT.as_secs())));
                 }
                 Err(std::fs::TryLockError::Error(error)) => return Err(unavailable(error)),
             }

@@ -1,5 +1,6 @@
 //! Which object a version is fetched from, and whether what is said of it can be so.
 
+use cause::store as causes;
 use std::time::Duration;
 
 use contract::{ChannelName, ProductName, Sha256, Version};
@@ -60,10 +61,12 @@ impl Store {
             (Some((release, _)), Some((deployed, _))) if self.differ(&release, &deployed).await => {
                 // Perhaps somebody promotes at this moment, and the channel's image is already the next one.
                 match self.version_file(&place).await? {
-                    VersionFile::Says(now) if now == *version => Err(StoreError::damaged(format!(
-                        "{} and {} both claim to be {version} and differ; nothing is offered until {channel} is promoted again",
-                        release.firmware.key, deployed.firmware.key
-                    ))),
+                    VersionFile::Says(now) if now == *version => {
+                        let cause =
+                            causes::CHANNEL_DIFFERS.naming("version", version).naming("channel", channel);
+                        let cause = cause.with("release", release.firmware.key);
+                        Err(StoreError::corrupt(cause.with("deployed", deployed.firmware.key)))
+                    }
                     _ => release.artifact(version).map(Some),
                 }
             }
@@ -115,7 +118,7 @@ impl Store {
     /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. A whole image is read
     /// the first time.
     pub async fn digest(&self, key: &str) -> Result<Sha256, StoreError> {
-        let gone = || StoreError::NotFound(format!("there is no {key}"));
+        let gone = || StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key));
         let found = self.bucket.find(key).await?.ok_or_else(gone)?;
         self.bucket.digest(&found).await
     }
@@ -136,21 +139,17 @@ impl Described {
         if let Some((marked, said)) = self.mark.zip(self.metadata.sha256())
             && marked != said
         {
-            return Err(StoreError::damaged(format!(
-                "{} was published with the sha256 {marked}, and the metadata beside it gives {said}; publish the image \
-                 with {marked} as {version} again, which repairs both",
-                self.firmware.key
-            )));
+            let cause =
+                causes::METADATA_CONTRADICTS.with("key", self.firmware.key).naming("version", version);
+            return Err(StoreError::corrupt(cause.naming("published", marked).naming("said", said)));
         }
         Ok(self)
     }
 
     fn artifact(self, version: &Version) -> Result<Artifact, StoreError> {
         let requires = self.metadata.requires().map_err(|what| {
-            StoreError::damaged(format!(
-                "the metadata beside {} requires \"{what}\", which is no version; repair it",
-                self.firmware.key
-            ))
+            let cause = causes::REQUIRES_NO_VERSION.with("key", self.firmware.key.as_str());
+            StoreError::corrupt(cause.with("requires", what))
         })?;
         Ok(Artifact {
             version: version.clone(),

@@ -3,6 +3,7 @@
 //! A list that cannot be read as exactly its shape blocks everything, so parsing is strict where it matters: a key
 //! given twice, or a "version" that is none, makes the whole list unreadable. Keys that we do not know survive a write.
 
+use cause::{Cause, store as causes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,19 +32,19 @@ const SETTLING: Duration = Duration::from_millis(400);
 pub enum Blocked {
     /// These versions, each with its reason if one was given.
     List(BTreeMap<Version, Option<String>>),
-    /// The list is there and cannot be read, so everything is blocked; the sentence says why.
-    Unreadable(String),
+    /// The list is there and cannot be read, so everything is blocked, and why.
+    Unreadable(Cause),
 }
 
 impl Blocked {
-    /// Why `version` must not be offered, as a sentence; `None` if it may.
-    pub fn refusal(&self, version: &Version) -> Option<String> {
+    /// Why `version` must not be offered; `None` if it may.
+    pub fn cause(&self, version: &Version) -> Option<Cause> {
         match self {
-            Self::Unreadable(why) => Some(why.clone()),
-            Self::List(list) => list.get(version).map(|reason| match reason {
-                Some(reason) => format!("version {version} is blocked: {reason}"),
-                None => format!("version {version} is blocked"),
-            }),
+            Self::Unreadable(cause) => Some(cause.clone()),
+            Self::List(list) => {
+                let reason = list.get(version)?.clone();
+                Some(causes::BLOCKED.naming("version", version).with("why", reason))
+            }
         }
     }
 }
@@ -93,7 +94,7 @@ impl Store {
             if file.unblock(&version) {
                 return Ok(true);
             }
-            Err(StoreError::NotFound(format!("version {version} of {of} is not blocked")))
+            Err(StoreError::NotFound(causes::NOT_BLOCKED.naming("version", &version).naming("product", &of)))
         };
         self.change_blocked(product, Arc::new(unblock)).await
     }
@@ -120,9 +121,7 @@ impl Store {
             }
             tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
         }
-        Err(StoreError::damaged(format!(
-            "{key} was changed by others each of the {SWAPS_MAX} times this was tried; run it again later"
-        )))
+        Err(StoreError::corrupt(causes::LIST_CHANGED.with("key", key).with("attempts", SWAPS_MAX)))
     }
 
     async fn swap_blocked(
@@ -147,7 +146,7 @@ impl Store {
         }
         let bytes = file.to_bytes();
         if bytes.len() as u64 > JSON_MAX_BYTES {
-            return Err(StoreError::Refused(format!("{key} would grow beyond 1 MiB; give a shorter reason")));
+            return Err(StoreError::Refused(causes::LIST_TOO_LONG.with("key", key)));
         }
         let tag = match &before {
             None => self.bucket.create(&lock, key, bytes.into()).await?,
@@ -161,9 +160,8 @@ impl Store {
     }
 }
 
-fn unreadable(key: &str, why: &str) -> String {
-    let why = first_line(why);
-    format!("every version is blocked, because {key} cannot be read ({why}); repair or remove that file")
+fn unreadable(key: &str, why: &str) -> Cause {
+    causes::LIST_UNREADABLE.with("key", key).with("why", first_line(why))
 }
 
 fn too_long(size: u64) -> String {

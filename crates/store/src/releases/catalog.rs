@@ -75,7 +75,7 @@ impl Store {
         match self.version_file(&Place::channel(product, channel)).await? {
             VersionFile::Missing => Ok(None),
             VersionFile::Says(version) => Ok(Some(version)),
-            VersionFile::Unreadable(why) => Err(StoreError::damaged(why)),
+            VersionFile::Unreadable(cause) => Err(StoreError::corrupt(cause)),
         }
     }
 
@@ -107,10 +107,10 @@ impl Store {
         releases.try_collect().await.map(highest_first)
     }
 
-    /// A release of a listing; a damaged one hides no other.
+    /// A release of a listing; a corrupt one hides no other.
     async fn sound_release(&self, version: Version, files: Files) -> Result<Option<Release>, StoreError> {
         match self.listed_release(version.clone(), files).await {
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_corrupt() => {
                 tracing::warn!(release = %version, "a release is passed over: {error}");
                 Ok(None)
             }

@@ -28,13 +28,13 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A claim that was ours a moment ago.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Claim {
     key: String,
     tag: Tag,
 }
 
 /// What is published of one precedence.
-pub(crate) struct Standing {
+pub(crate) struct Existing {
     /// The release that counts.
     pub(crate) release: Complete,
     /// Another spelling, whose `version.txt` came after the claim had been taken over and made good by the one that counts.
@@ -51,17 +51,17 @@ impl Store {
         product: &ProductName,
         version: &Version,
         image: Sha256,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Option<Claim>, StoreError> {
         let key = layout::claim(product, version);
         let mut text = json!({ "version": version, "sha256": image }).to_string();
         text.push('\n');
         let bytes = Bytes::from(text);
         if let Some(tag) = self.bucket.create(lock, &key, bytes.clone()).await? {
-            return Ok(Some(Held { key, tag }));
+            return Ok(Some(Claim { key, tag }));
         }
         let (tag, other) = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
             // Ours from a run that was killed, or of an answer that was lost.
-            Read::Found(found) if found.bytes == bytes => return Ok(Some(Held { key, tag: found.tag })),
+            Read::Found(found) if found.bytes == bytes => return Ok(Some(Claim { key, tag: found.tag })),
             Read::Found(found) => (found.tag, said(&found.bytes).filter(|other| other == version)),
             Read::TooLong(found) => (found.tag, None),
             Read::Missing => return Ok(None),
@@ -91,17 +91,17 @@ impl Store {
     }
 
     /// Whether a claim is still ours.
-    pub(crate) async fn is_held(&self, held: &Held) -> Result<bool, StoreError> {
-        Ok(self.bucket.find(&held.key).await?.is_some_and(|found| found.tag == held.tag))
+    pub(crate) async fn is_still_ours(&self, claim: &Claim) -> Result<bool, StoreError> {
+        Ok(self.bucket.find(&claim.key).await?.is_some_and(|found| found.tag == claim.tag))
     }
 
     /// What is published of a precedence. Of two spellings the one that is claimed counts, so that whoever asks is told
     /// the same, however often: its publisher saw after its commit that the claim was its own.
-    pub(crate) async fn standing(
+    pub(crate) async fn existing(
         &self,
         product: &ProductName,
         version: &Version,
-    ) -> Result<Option<Standing>, StoreError> {
+    ) -> Result<Option<Existing>, StoreError> {
         let Some(release) = self.find_complete(product, version).await? else { return Ok(None) };
         let mut claimed = None;
         if !self.is_local()
@@ -112,11 +112,11 @@ impl Store {
         }
         let is_other = |claimed: &Version| claimed == version && claimed.as_str() != release.version.as_str();
         let Some(claimed) = claimed.filter(is_other) else {
-            return Ok(Some(Standing { release, overtaken: None, is_contested: false }));
+            return Ok(Some(Existing { release, overtaken: None, is_contested: false }));
         };
         Ok(Some(match self.complete(Place::release(product, &claimed), &claimed).await? {
-            Some(other) => Standing { release: other, overtaken: Some(release.version), is_contested: false },
-            None => Standing { release, overtaken: None, is_contested: true },
+            Some(other) => Existing { release: other, overtaken: Some(release.version), is_contested: false },
+            None => Existing { release, overtaken: None, is_contested: true },
         }))
     }
 }

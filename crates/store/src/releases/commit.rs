@@ -9,6 +9,7 @@
 //!
 //! A folder needs none of this: there one writer at a time holds a lock.
 
+use cause::{Cause, gate, store as causes};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::objects::object::{Found, Read, Tag};
 use crate::objects::write::{Condition, Progress, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::claim::LOOK_EVERY;
-use crate::releases::gate::compare::taken_sentence;
+use crate::releases::gate::compare::taken;
 use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::releases::metadata::Metadata;
 use crate::releases::release::{Complete, Described, Release};
@@ -46,8 +47,8 @@ pub(crate) enum Outcome {
     Done(Release),
     /// It had been published before.
     AlreadyThere(Release),
-    /// The version has other bytes; the sentence says so.
-    Taken(String),
+    /// The version has other bytes; and why that is so.
+    Taken(Cause),
     /// Somebody else came in between; it is to be tried again.
     Again,
 }
@@ -166,10 +167,10 @@ impl Store {
 
     async fn create_version(&self, lock: &WriteLock, work: &Work, image: Sha256) -> Result<bool, StoreError> {
         let (key, version) = (work.place().version(), &work.version);
-        let mut held = None;
+        let mut claim = None;
         if !self.is_local() && lock.is_conditional() {
-            held = self.claim(lock, &work.product, version, image).await?;
-            if held.is_none() {
+            claim = self.claim(lock, &work.product, version, image).await?;
+            if claim.is_none() {
                 return Ok(false);
             }
         }
@@ -177,9 +178,9 @@ impl Store {
         if self.bucket.create_marked(lock, &key, text.into(), &mark).await?.is_none() {
             return Ok(false);
         }
-        let Some(held) = held else { return Ok(true) };
+        let Some(claim) = claim else { return Ok(true) };
         // Who took it over may have replaced the image, or be about to publish another spelling: that is looked at again.
-        self.is_held(&held).await
+        self.is_still_ours(&claim).await
     }
 
     /// Whether there is a `version.txt`, and for which image it was made if it says so.
@@ -192,10 +193,10 @@ impl Store {
     /// damaged, what is damaged or missing is written again.
     async fn published(&self, lock: &WriteLock, work: &Work) -> Result<Option<Outcome>, StoreError> {
         let Work { product, version, image, metadata, .. } = work;
-        let Some(standing) = self.standing(product, version).await? else { return Ok(None) };
-        let Complete { place, version: spelled, mark } = standing.release;
+        let Some(existing) = self.existing(product, version).await? else { return Ok(None) };
+        let Complete { place, version: spelled, mark } = existing.release;
         let ours = work.sha256;
-        if standing.is_contested && lock.is_conditional() {
+        if existing.is_contested && lock.is_conditional() {
             self.claim(lock, product, &spelled, mark.unwrap_or(ours)).await?;
             return Ok(Some(Outcome::Again));
         }
@@ -212,15 +213,11 @@ impl Store {
             Read::TooLong(_) => (false, intended.marked == Some(ours)),
         };
         if let (true, false, Some(winner)) = (is_same, is_ours, intended.marked) {
-            return Ok(Some(Outcome::Taken(format!(
-                "version {spelled} of {product} is already published with other bytes (sha256 {winner}), which this \
-                 image replaced when it was published at the same time: publish those bytes again, which repairs it, \
-                 and this image under a higher version"
-            ))));
+            let cause = gate::TAKEN_AND_REPLACED.naming("version", spelled).naming("product", product);
+            return Ok(Some(Outcome::Taken(cause.naming("sha256", winner))));
         }
         if !is_ours {
-            let sentence = taken_sentence(product, &spelled, standing.overtaken.as_ref());
-            return Ok(Some(Outcome::Taken(sentence)));
+            return Ok(Some(Outcome::Taken(taken(product, &spelled, existing.overtaken.as_ref()))));
         }
         if !is_same {
             tracing::warn!(
@@ -240,9 +237,10 @@ impl Store {
 }
 
 fn gone(place: &Place, version: &Version) -> StoreError {
-    StoreError::damaged(format!(
-        "{} has gone, and nothing says which image it was; restore it, or remove {} and publish {version} again",
-        place.firmware(),
-        place.version()
-    ))
+    StoreError::corrupt(
+        causes::IMAGE_LOST
+            .with("key", place.firmware())
+            .with("version_txt", place.version())
+            .naming("version", version),
+    )
 }

@@ -1,5 +1,6 @@
 //! Images on their way out: signed URLs, and the bytes of what may be fetched.
 
+use cause::store as causes;
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -55,15 +56,12 @@ impl Store {
 
     fn sign_local(&self, key: &str, expires: i64) -> Result<Url, StoreError> {
         let (Some(base), Some(SigningKey(signing_key))) = (&self.public_url, &self.signing_key) else {
-            return Err(StoreError::Invalid(
-                "a folder store signs URLs only in a server that has a public_url and a signing key"
-                    .to_owned(),
-            ));
+            return Err(StoreError::Invalid(causes::CANNOT_SIGN.cause()));
         };
         let base = base.as_str().trim_end_matches('/');
         let signature = signed::signature(signing_key, key, expires);
         Url::parse(&format!("{base}/firmware/{key}?expires={expires}&signature={signature}"))
-            .map_err(|error| StoreError::Invalid(format!("public_url cannot carry a path: {error}")))
+            .map_err(|error| StoreError::Invalid(causes::PUBLIC_URL.naming("why", error)))
     }
 
     /// Checks a signed URL of the folder store: what stands after `/firmware/`, and the two parameters.
@@ -86,7 +84,7 @@ impl Store {
     /// beyond it is cut. Keys that are not those of images are `NotFound`.
     pub async fn object(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, StoreError> {
         servable(key)?;
-        let none = || StoreError::NotFound(format!("there is no {key}"));
+        let none = || StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key));
         // One request, so that size and bytes are of the same object; only for a range that is not in it is more asked.
         let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
         let is_empty = range.as_ref().is_some_and(Range::is_empty);
@@ -100,9 +98,12 @@ impl Store {
                 let range = range.unwrap_or_default();
                 match refused {
                     Some(Err(error)) if range.start < size => Err(error),
-                    _ => Err(StoreError::Invalid(format!(
-                        "{key} has {size} bytes; bytes {range:?} are not in it"
-                    ))),
+                    _ => Err(StoreError::Invalid(
+                        causes::RANGE
+                            .with("key", key)
+                            .with("size", size)
+                            .naming("range", format!("{range:?}")),
+                    )),
                 }
             }
         }
@@ -126,5 +127,5 @@ fn servable(key: &str) -> Result<(), StoreError> {
     if layout::is_servable(key) {
         return Ok(());
     }
-    Err(StoreError::NotFound(format!("{key:?} is not the image of a release or of a channel")))
+    Err(StoreError::NotFound(causes::NOT_AN_IMAGES_KEY.naming("key", format!("{key:?}"))))
 }

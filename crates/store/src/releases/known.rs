@@ -160,8 +160,8 @@ impl Store {
         // A release that has lost its image is not among them.
         if is_listed || self.bucket.find(&key).await?.is_some() {
             // Looked up as a publish does it, which also sees what contradicts itself.
-            let Some(standing) = self.standing(product, version).await? else { return Ok(Taken::Free) };
-            let Complete { place, version: spelled, mark } = standing.release;
+            let Some(existing) = self.existing(product, version).await? else { return Ok(Taken::Free) };
+            let Complete { place, version: spelled, mark } = existing.release;
             // A release that is this image's and was damaged is repaired by publishing it again.
             let is_ours = match self.bucket.find(&place.firmware()).await? {
                 Some(firmware) => mark == Some(image.sha256) || self.is_image(&firmware, image).await?,
@@ -171,7 +171,7 @@ impl Store {
                     None => return Ok(Taken::Free),
                 },
             };
-            return Ok(match standing.overtaken {
+            return Ok(match existing.overtaken {
                 _ if is_ours => Taken::SameBytes(spelled),
                 None => Taken::OtherBytes(spelled),
                 Some(overtaken) => Taken::Overtaken { by: spelled, overtaken },

@@ -1,6 +1,7 @@
 //! `product.json`: what is settled for a product. It is our own file, and what it limits must not be lost to a slip of
 //! the pen, so that wrong types and unknown settings of the gate are errors; keys that are not ours survive a write.
 
+use cause::store as causes;
 use contract::{ProductName, Sha256};
 use serde_json::{Map, Value};
 
@@ -96,7 +97,7 @@ impl Store {
             }
             pause().await;
         }
-        Err(StoreError::damaged(format!("{key} is being written by another program")))
+        Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
     }
 
     /// One attempt; `None` if somebody else has written in between.
@@ -133,8 +134,8 @@ impl Store {
     }
 
     fn unreadable(&self, key: &str, why: &str) -> StoreError {
-        let (place, why) = (self.bucket.name(), first_line(why));
-        StoreError::damaged(format!("{key} in {place} cannot be read ({why}); repair that file"))
+        let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", first_line(why));
+        StoreError::corrupt(cause.with("place", self.bucket.name()))
     }
 }
 

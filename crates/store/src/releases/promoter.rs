@@ -1,13 +1,13 @@
 //! Promoting: a release is copied into a channel, `version.txt` last, which is the commit.
 
 use bytes::Bytes;
+use cause::store as causes;
 use contract::{ChannelName, ProductName, Version};
 
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
 use crate::objects::object::{Read, Tag};
 use crate::objects::write_lock::WriteLock;
-use crate::releases::blocked::Blocked;
 use crate::releases::gate::check::Check;
 use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::releases::metadata::Metadata;
@@ -79,14 +79,8 @@ impl Store {
         }
         let higher = self.promote_unless_higher(product, version, channel, Lower::Refused).await?;
         let Some(higher) = higher else { return Ok(()) };
-        let mut command = format!("updraft promote {version} -p {product}");
-        if *channel != ChannelName::production() {
-            command = format!("{command} --channel {channel}");
-        }
-        Err(StoreError::Refused(format!(
-            "{version} of {product} is published, and {channel} points to {higher}, which is higher, so it is not \
-             promoted; `{command}` does it, or --allow lower-version"
-        )))
+        let cause = causes::CHANNEL_IS_HIGHER.naming("version", version).naming("product", product);
+        Err(StoreError::Refused(cause.naming("channel", channel).naming("higher", higher)))
     }
 
     /// The higher version that the channel was left at, if it was.
@@ -110,9 +104,8 @@ impl Store {
             }
         }
         let Promotion { product, channel, .. } = promotion;
-        Err(StoreError::damaged(format!(
-            "somebody else is promoting to {channel} of {product} at the same time; run this again"
-        )))
+        let cause = causes::PROMOTED_BY_ANOTHER.naming("channel", channel).naming("product", product);
+        Err(StoreError::corrupt(cause))
     }
 
     /// One attempt, by whoever holds the lock. What the channel points to is read before anything is written, and the commit
@@ -150,7 +143,7 @@ impl Store {
             // Another program's, of which the channel has the only copy.
             Err(StoreError::NotFound(_)) => return Ok(true),
             // Nothing to mend it with, and it is the higher one all the same.
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_corrupt() => {
                 tracing::warn!("{} is left as it is: {error}", place.version());
                 return Ok(true);
             }
@@ -219,49 +212,35 @@ impl Store {
     }
 
     async fn refuse_blocked(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
-        let blocked = self.blocked(product).await?;
-        let Some(why) = blocked.refusal(version) else { return Ok(()) };
-        let advice = match blocked {
-            Blocked::List(_) => "; unblock it first",
-            // Nothing can be unblocked while the list cannot be read.
-            Blocked::Unreadable(_) => "",
-        };
-        Err(StoreError::Refused(format!("{why}; it cannot be promoted{advice}")))
+        match self.blocked(product).await?.cause(version) {
+            Some(cause) => Err(StoreError::Refused(cause.with("promotion", "refused"))),
+            None => Ok(()),
+        }
     }
 
     async fn copied(&self, product: &ProductName, version: &Version) -> Result<Copied, StoreError> {
         let found = self.find_complete(product, version).await?;
         let Some(Complete { place, version: spelled, mark }) = found else {
-            return Err(StoreError::NotFound(format!(
-                "{product} has no release {version}; publish it first, or see `updraft releases -p {product}`"
-            )));
+            let cause = causes::NO_RELEASE.naming("product", product).naming("version", version);
+            return Err(StoreError::NotFound(cause));
         };
         let Read::Found(firmware) = self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? else {
-            return Err(StoreError::damaged(format!(
-                "{} is missing or larger than 16 MiB, so it cannot be promoted; publish the image of {spelled} again, \
-                 which puts it back",
-                place.firmware()
-            )));
+            let cause = causes::PROMOTION_WITHOUT_IMAGE.with("key", place.firmware());
+            return Err(StoreError::corrupt(cause.naming("version", spelled)));
         };
         let image = firmware.bytes.clone();
         let digest = off_the_async_threads(move || sha256(&image)).await?;
         if let Some(published) = mark.filter(|published| *published != digest) {
-            return Err(StoreError::damaged(format!(
-                "{} is not the image that {spelled} was published with (sha256 {published}), so it cannot be promoted; \
-                 publish that image as {spelled} again, which puts it back",
-                place.firmware()
-            )));
+            let cause = causes::PROMOTION_OF_ANOTHER_IMAGE.with("key", place.firmware());
+            return Err(StoreError::corrupt(cause.naming("version", spelled).naming("published", published)));
         }
         let metadata = match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
             Read::Found(found) => {
                 let metadata = Metadata::parse(&found.bytes);
                 if metadata.sha256().is_some_and(|said| said != digest) {
-                    return Err(StoreError::damaged(format!(
-                        "{} is not the image whose sha256 {} gives, so it cannot be promoted; restore the one that is \
-                         wrong, or publish the image of {spelled} again",
-                        place.firmware(),
-                        place.metadata()
-                    )));
+                    let cause = causes::PROMOTION_AGAINST_METADATA.with("key", place.firmware());
+                    let cause = cause.with("metadata", place.metadata());
+                    return Err(StoreError::corrupt(cause.naming("version", spelled)));
                 }
                 found.bytes
             }

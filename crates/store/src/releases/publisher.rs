@@ -1,6 +1,7 @@
 //! Publishing: a gate, then `firmware.bin`, `metadata.json`, a look at both, and `version.txt`, which is the commit.
 
 use bytes::Bytes;
+use cause::store as causes;
 use chrono::Utc;
 use image::{ImageError, Summary};
 use tokio::sync::mpsc;
@@ -99,10 +100,8 @@ impl Store {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Attempt, StoreError> {
         if publication.notes.as_ref().is_some_and(|notes| notes.len() > NOTES_MAX_BYTES) {
-            return Err(StoreError::Invalid(format!(
-                "the notes are longer than {} KiB; say the most important things there, and link to the rest",
-                NOTES_MAX_BYTES / 1024
-            )));
+            let cause = causes::NOTES_TOO_LONG.with("kib", NOTES_MAX_BYTES / 1024);
+            return Err(StoreError::Invalid(cause));
         }
         let (verdict, parsed) = self.verdict(publication, &image).await?;
         let (false, Ok(summary), Some(version)) = (verdict.is_refused(), parsed, verdict.version.clone())
@@ -120,20 +119,19 @@ impl Store {
             chip: verdict.chip,
         };
         if work.metadata.len() as u64 > JSON_MAX_BYTES {
-            return Err(StoreError::Invalid("metadata.json would exceed 1 MiB".to_owned()));
+            return Err(StoreError::Invalid(causes::METADATA_TOO_LONG.cause()));
         }
         for _ in 0..ROUNDS_MAX {
             let lock = self.bucket.write_lock(&layout::releases(product)).await?;
             match self.attempt_detached(lock, work.clone(), progress).await? {
                 Outcome::Done(release) => return Ok(Attempt::done(release, false, verdict)),
                 Outcome::AlreadyThere(release) => return Ok(Attempt::done(release, true, verdict)),
-                Outcome::Taken(sentence) => return Ok(Attempt::Refused(Box::new(verdict.taken(sentence)))),
+                Outcome::Taken(cause) => return Ok(Attempt::Refused(Box::new(verdict.taken(cause)))),
                 Outcome::Again => pause().await,
             }
         }
-        Err(StoreError::damaged(format!(
-            "somebody else is publishing {version} of {product} at the same time; run this again"
-        )))
+        let cause = causes::PUBLISHED_BY_ANOTHER.naming("version", version).naming("product", product);
+        Err(StoreError::corrupt(cause))
     }
 
     /// One attempt, which goes on if whoever asked goes away.
@@ -174,5 +172,5 @@ impl Attempt {
 
 /// The gate finds that there is no version before anybody else asks for it.
 fn no_version() -> StoreError {
-    StoreError::Invalid("say which version it is with --version".to_owned())
+    StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes"))
 }

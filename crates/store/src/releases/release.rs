@@ -1,5 +1,6 @@
 //! One release: its image, what is known of it, and what its `version.txt` says.
 
+use cause::{Cause, store as causes};
 use chrono::{DateTime, Utc};
 use contract::{ProductName, Sha256, Version};
 
@@ -40,7 +41,7 @@ pub struct Release {
 /// What a `version.txt` says.
 pub(crate) enum VersionFile {
     Missing,
-    Unreadable(String),
+    Unreadable(Cause),
     Says(Version),
 }
 
@@ -144,10 +145,10 @@ impl Store {
             VersionFile::Says(says) if says == *version => {
                 Ok(Some(Complete { place, version: version.clone(), mark }))
             }
-            VersionFile::Says(says) => {
-                Err(StoreError::damaged(format!("{key} says {says}; repair that file")))
-            }
-            VersionFile::Unreadable(why) => Err(StoreError::damaged(why)),
+            VersionFile::Says(says) => Err(StoreError::corrupt(
+                causes::VERSION_TXT_SAYS_ANOTHER.with("key", key).naming("says", says),
+            )),
+            VersionFile::Unreadable(cause) => Err(StoreError::corrupt(cause)),
         }
     }
 
@@ -168,10 +169,8 @@ impl Store {
         let (firmware, metadata) = tokio::join!(read.0, read.1);
         let Some(firmware) = firmware? else { return Ok(None) };
         if firmware.size > FIRMWARE_MAX_BYTES {
-            return Err(StoreError::damaged(format!(
-                "{} has {} bytes; no ESP32 takes more than 16 MiB",
-                firmware.key, firmware.size
-            )));
+            let cause = causes::IMAGE_TOO_LONG.with("key", firmware.key);
+            return Err(StoreError::corrupt(cause.with("size", firmware.size)));
         }
         self.described(firmware, metadata?, version).await.map(Some)
     }
@@ -199,11 +198,7 @@ impl Store {
 }
 
 pub(crate) fn no_image(place: &Place) -> StoreError {
-    StoreError::damaged(format!(
-        "{} names a version, but there is no {} beside it; publish or promote it again",
-        place.version(),
-        layout::FIRMWARE
-    ))
+    StoreError::corrupt(causes::NO_IMAGE.with("key", place.version()))
 }
 
 /// Which image a `version.txt` was created for, if it says so.
@@ -217,8 +212,9 @@ pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
     let fetched = match read {
         Read::Missing => return VersionFile::Missing,
         Read::TooLong(found) => {
-            let size = found.size;
-            return VersionFile::Unreadable(format!("{key} has {size} bytes, but should hold one version"));
+            return VersionFile::Unreadable(
+                causes::VERSION_TXT_TOO_LONG.with("key", key).with("size", found.size),
+            );
         }
         Read::Found(fetched) => fetched,
     };
@@ -226,5 +222,7 @@ pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
         return VersionFile::Says(version);
     }
     let start = String::from_utf8_lossy(&fetched.bytes[..fetched.bytes.len().min(40)]).into_owned();
-    VersionFile::Unreadable(format!("{key} should hold one version such as 1.2.0, but holds {start:?}"))
+    VersionFile::Unreadable(
+        causes::VERSION_TXT_UNREADABLE.with("key", key).naming("holds", format!("{start:?}")),
+    )
 }

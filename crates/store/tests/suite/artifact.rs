@@ -98,7 +98,7 @@ pub(crate) async fn a_release_that_metadata_contradicts_offers_nothing_until_it_
     }
     place.put(metadata, format!(r#"{{"version":"1.2.0","sha256":"{}"}}"#, "0".repeat(64))).await;
     let error = artifact(place, "1.2.0").await.expect_err("it contradicts itself");
-    assert!(error.is_damage(), "{error:?}");
+    assert!(error.is_corrupt(), "{error:?}");
     let said = error.to_string();
     let sha256 = published.expect("said").to_string();
     assert!(said.contains(&sha256) && said.contains("publish the image with"), "{said}");

@@ -199,6 +199,6 @@ pub(crate) async fn a_change_by_another_program_is_seen_at_once(place: &Place) {
         assert_eq!(other.channel(&product(), &production()).await.expect("read"), Some(v(&text)));
         assert_eq!(other.channel(&product(), &production()).await.expect("read"), Some(v(&text)));
         place.store.block(&product(), &v(&text), "x").await.expect("blocked");
-        assert!(other.blocked(&product()).await.expect("read").refusal(&v(&text)).is_some());
+        assert!(other.blocked(&product()).await.expect("read").cause(&v(&text)).is_some());
     }
 }

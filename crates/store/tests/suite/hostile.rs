@@ -46,7 +46,7 @@ pub(crate) async fn a_damaged_product_hides_no_other_and_a_damaged_release_no_ot
     let store = place.again().await;
     assert_eq!(store.products().await.expect("listed"), [bad.clone(), product()]);
     assert!(matches!(store.product_file(&bad).await, Err(StoreError::Unavailable { .. })));
-    assert!(store.blocked(&bad).await.expect("read").refusal(&v("1.0.0")).is_some());
+    assert!(store.blocked(&bad).await.expect("read").cause(&v("1.0.0")).is_some());
     assert_eq!(store.channels(&bad).await.expect("listed"), [(production(), None)]);
     assert!(store.releases(&bad).await.expect("listed").is_empty());
     assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v("1.0.0")));

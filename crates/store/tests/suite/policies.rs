@@ -242,7 +242,7 @@ async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() 
     let store = &behind.place.store;
     store.releases(&product()).await.expect("`updraft releases` of the product");
     assert!(store.product_exists(&product()).await.expect("read"));
-    assert_eq!(store.blocked(&product()).await.expect("read").refusal(&v("1.0.0")), None);
+    assert_eq!(store.blocked(&product()).await.expect("read").cause(&v("1.0.0")), None);
     assert_eq!(behind.refused(), [""; 0]);
     // Claims are never long, and no upload into a channel failed here.
     let spare = ["_claims", "production"].map(|path| format!("s3:AbortMultipartUpload /esp32s3/{path}/*"));

@@ -181,9 +181,10 @@ async fn judge(
 
 fn assert_higher_is_told(error: &StoreError, channel: &ChannelName) {
     assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
-    let text = error.to_string();
-    let told = format!("1.0.1 of esp32s3 is published, and {channel} points to 1.0.2, which is higher");
-    assert!(text.contains(&told) && text.contains("--allow lower-version"), "{text}");
+    let cause = error.cause();
+    assert!(cause.is(cause::store::CHANNEL_IS_HIGHER), "{cause:?}");
+    let named = ["version", "product", "channel", "higher"].map(|name| cause.text(name));
+    assert_eq!(named, ["1.0.1", "esp32s3", channel.as_str(), "1.0.2"]);
 }
 
 /// Every stop of the second for one of the first; how many there were, and whether the first ended before its own.

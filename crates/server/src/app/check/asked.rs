@@ -115,7 +115,7 @@ impl Asked<'_> {
         let Some(version) = version else { return Ok((view, None)) };
         view.blocked = match blocked.map_err(|error| unavailable(&error))? {
             store::Blocked::List(versions) => Blocked::Versions(versions),
-            store::Blocked::Unreadable(why) => Blocked::Unreadable(why),
+            store::Blocked::Unreadable(cause) => Blocked::Unreadable(cause.sentence()),
         };
         let target = self.store.artifact(self.product, &self.channel, &version).await;
         let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| Decision::NoRelease {
@@ -164,7 +164,7 @@ impl Asked<'_> {
                 looked.artifacts.push(artifact);
             }
             Ok(None) => pass_over(view, version, "it has gone"),
-            Err(error) if error.is_damage() => pass_over(view, version, &error.to_string()),
+            Err(error) if error.is_corrupt() => pass_over(view, version, &error.to_string()),
             Err(error) => return Err(unavailable(&error)),
         }
         Ok(())

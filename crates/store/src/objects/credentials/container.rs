@@ -3,6 +3,7 @@
 //! Nobody waits for the agent while the credentials of before are good: from [`MARGIN`] before their end they are asked
 //! for anew, once at a time, beside whoever uses the old ones. Only when those have ended is the answer waited for.
 
+use cause::store as causes;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,29 +78,23 @@ pub(super) fn address(
     path: Option<&str>,
     whole: Option<&str>,
 ) -> std::result::Result<Option<Url>, StoreError> {
-    let platform = "it is set by the platform that runs the container";
     if let Some(path) = path {
         // Anything else would change the host that it is put behind.
         let address = path.starts_with('/').then(|| format!("{ECS_AGENT}{path}").parse().ok()).flatten();
-        return address.map(Some).ok_or_else(|| {
-            StoreError::Invalid(format!(
-                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is not a path that begins with /; {platform}"
-            ))
-        });
+        return address.map(Some).ok_or_else(|| StoreError::Invalid(causes::RELATIVE_URI.cause()));
     }
     let Some(whole) = whole else { return Ok(None) };
-    let refused =
-        |what: &str| StoreError::Invalid(format!("AWS_CONTAINER_CREDENTIALS_FULL_URI {what}; {platform}"));
-    let address: Url = whole.parse().map_err(|_| refused("is not a URL"))?;
+    let malformed = || StoreError::Invalid(causes::FULL_URI.cause());
+    let address: Url = whole.parse().map_err(|_| malformed())?;
     match (address.scheme(), address.host()) {
         ("https", Some(_)) => Ok(Some(address)),
         ("http", Some(host)) if is_on_this_machine(&host) => Ok(Some(address)),
-        ("http", Some(host)) => Err(refused(&format!(
-            "names {host} over http, where others can read the credentials on their way; http is for localhost, {} \
-             only, any other host needs https",
-            PLAIN_HOSTS.join(", ")
-        ))),
-        _ => Err(refused("is not a URL of http or https")),
+        ("http", Some(host)) => {
+            let hosts: Vec<String> = PLAIN_HOSTS.map(str::to_owned).into();
+            let cause = causes::FULL_URI_IN_CLEAR.naming("host", host).with("hosts", hosts);
+            Err(StoreError::Invalid(cause))
+        }
+        _ => Err(malformed()),
     }
 }
 
@@ -125,7 +120,7 @@ impl Container {
             client = client.no_proxy();
         }
         let http = client.build().map_err(|error| {
-            StoreError::Invalid(format!("{CONTAINER} cannot be asked for over HTTP: {}", error.without_url()))
+            StoreError::Invalid(causes::AGENT_UNUSABLE.naming("why", error.without_url()))
         })?;
         let (known, asking) = (std::sync::Mutex::default(), Arc::default());
         Ok(Self { agent: Arc::new(Agent { http, address, token, known, asking }) })

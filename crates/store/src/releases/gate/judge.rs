@@ -1,6 +1,7 @@
 //! The judgement: a pure function of the bytes, of what is asked and of what is known of the product, which finds
 //! everything at once.
 
+use cause::Cause;
 use contract::{Sha256, Version};
 use image::{ImageError, Summary};
 
@@ -30,7 +31,7 @@ pub fn judge(
 /// What the bytes say of themselves, whatever they are compared with: found out once, since all of them are hashed for it.
 pub(crate) struct Soundness {
     parsed: Result<Summary, ImageError>,
-    fault: Option<(Check, String)>,
+    fault: Option<(Check, Cause)>,
 }
 
 impl Soundness {
@@ -63,14 +64,14 @@ pub(crate) fn judge_sound(
         Ok(summary) => {
             match signers::of(bytes, summary) {
                 Ok(good) => signers = good,
-                Err(why) => found.add(Check::Signature, why),
+                Err(cause) => found.add(Check::Signature, cause),
             }
             let (header, descriptor) = (Some(summary.header), summary.descriptor);
             Look { header, descriptor, size: u64::from(summary.total_bytes) }
         }
         Err(error) => {
-            if let Some((check, sentence)) = soundness.fault.clone() {
-                found.add(check, sentence);
+            if let Some((check, cause)) = soundness.fault.clone() {
+                found.add(check, cause);
             }
             let prefix = sound::prefix(bytes, error);
             let header = prefix.as_ref().map(|prefix| prefix.header);

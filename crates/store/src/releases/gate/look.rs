@@ -1,5 +1,6 @@
 //! An image under judgement, and what was found so far.
 
+use cause::Cause;
 use image::{AppDescriptor, Header};
 
 use crate::releases::gate::check::Check;
@@ -28,9 +29,9 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
-    pub(crate) fn add(&mut self, check: Check, sentence: String) {
+    pub(crate) fn add(&mut self, check: Check, cause: Cause) {
         let named = self.asked.allow.contains(&check) || self.settings.allow.contains(&check);
         // Asked again here, so that no caller can hand in what must not be overruled.
-        self.findings.push(Finding { check, allowed: named && check.is_overrulable(), sentence });
+        self.findings.push(Finding { check, allowed: named && check.is_overrulable(), cause });
     }
 }

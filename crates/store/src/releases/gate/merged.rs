@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use cause::{Cause, gate};
 use image::{ImageError, Prefix, Verifier};
 
 /// Where partition tables are put: on one of the sectors from the first to the second.
@@ -44,15 +45,13 @@ impl Merged {
     }
 
     /// What it is, and the command that cuts the application out of it. `file` is what the person calls it.
-    pub(super) fn sentence(&self, bytes: &[u8], file: Option<&str>) -> String {
+    pub(super) fn cause(&self, bytes: &[u8], file: Option<&str>) -> Cause {
         let mut budget = bytes.len();
         let found = self.table.and_then(|table| application(bytes, table, &mut budget));
-        let (offset, length, said) = match found {
-            Some((offset, length)) => (offset, Some(length), ""),
-            None => {
-                let length = length_at(bytes, APP_OFFSET, &mut budget);
-                (APP_OFFSET, length, ", if the application lies where it usually does")
-            }
+        let is_guessed = found.is_none();
+        let (offset, length) = match found {
+            Some((offset, length)) => (offset, Some(length)),
+            None => (APP_OFFSET, length_at(bytes, APP_OFFSET, &mut budget)),
         };
         let file = quoted(file.unwrap_or("merged.bin"));
         // `tail` counts from 1; both programs are on every system that builds for these chips but Windows without a shell.
@@ -60,14 +59,12 @@ impl Merged {
         if let Some(length) = length {
             let _ = write!(command, " | head -c {length}");
         }
-        let table = self.table.map(|table| format!("partition table at 0x{table:x}, ")).unwrap_or_default();
-        let damaged =
-            if self.is_bootloader_damaged { "; what it begins with, the bootloader, is damaged" } else { "" };
-        format!(
-            "this is a merged flash image (bootloader, {table}application), not an application; publish the build's \
-             own firmware.bin, or cut the application out, which lies at 0x{offset:x}{said}: \
-             `{command} > firmware.bin`{damaged}"
-        )
+        gate::MERGED_IMAGE
+            .with("table", self.table.map(|table| format!("0x{table:x}")))
+            .with("offset", format!("0x{offset:x}"))
+            .with("guessed", is_guessed.then_some("yes"))
+            .with("command", command)
+            .with("damaged", self.is_bootloader_damaged.then_some("yes"))
     }
 }
 

@@ -3,6 +3,7 @@
 //! A signature that is not good is never published: it would be refused by every device that looks, and says that
 //! something went wrong on the way here. Whether an image must be signed at all, `product.json` says.
 
+use cause::{Cause, gate};
 use contract::{ProductName, Sha256};
 use image::signature::SignatureSector;
 
@@ -10,7 +11,7 @@ use crate::releases::gate::check::Check;
 
 /// The digests of the keys whose signatures are good; none for an image that is not signed. Refuses one with
 /// signatures of which none is good. For an image that was verified: its blocks are for it.
-pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, String> {
+pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, Cause> {
     let sector = summary.signed_digest.and_then(|_| SignatureSector::of_file(image));
     let Some(sector) = sector else { return Ok(Vec::new()) };
     let mut signers = Vec::new();
@@ -22,10 +23,9 @@ pub(crate) fn of(image: &[u8], summary: &image::Summary) -> Result<Vec<Sha256>, 
         }
     }
     match first_error {
-        Some((place, error)) if signers.is_empty() => Err(format!(
-            "no signature of the image is good (signature block {}: {error}); sign the image again, as it was built",
-            place + 1
-        )),
+        Some((place, error)) if signers.is_empty() => {
+            Err(gate::BAD_SIGNATURE.with("block", place + 1).naming("fault", error))
+        }
         _ => Ok(signers),
     }
 }
@@ -35,28 +35,22 @@ pub(crate) fn lacking(
     product: &ProductName,
     trusted: &[Sha256],
     signers: &[Sha256],
-) -> Option<(Check, String)> {
+) -> Option<(Check, Cause)> {
     if trusted.is_empty() || signers.iter().any(|key| trusted.contains(key)) {
         return None;
     }
-    let wanted = format!("{product} trusts {} (trusted_keys in its product.json)", keys(trusted));
-    Some(match signers {
-        [] => (
-            Check::Unsigned,
-            format!("the image is not signed, and {wanted}; sign it with `updraft image sign`"),
-        ),
-        _ => (
-            Check::UntrustedKey,
-            format!(
-                "the image is signed by {}, and {wanted}; sign it with a trusted key (`updraft image sign --append`), \
-                 or add the new key to trusted_keys first",
-                keys(signers)
-            ),
-        ),
-    })
+    let (check, cause) = if signers.is_empty() {
+        (Check::Unsigned, gate::UNSIGNED.cause())
+    } else {
+        let (several, signers) = keys(signers);
+        let cause = gate::UNTRUSTED_KEY.with("several_signers", several).with("signers", signers);
+        (Check::UntrustedKey, cause)
+    };
+    let (several, trusted) = keys(trusted);
+    Some((check, cause.naming("product", product).with("several", several).with("trusted", trusted)))
 }
 
-fn keys(digests: &[Sha256]) -> String {
-    let list: Vec<String> = digests.iter().map(ToString::to_string).collect();
-    format!("the key{} {}", if list.len() == 1 { "" } else { "s" }, list.join(", "))
+/// Whether there are several, and each.
+fn keys(digests: &[Sha256]) -> (Option<&'static str>, Vec<String>) {
+    ((digests.len() > 1).then_some("yes"), digests.iter().map(ToString::to_string).collect())
 }

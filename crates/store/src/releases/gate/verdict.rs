@@ -1,5 +1,6 @@
 //! What the gate says of an image.
 
+use cause::{Cause, gate};
 use contract::{Sha256, Version};
 
 use crate::error::StoreError;
@@ -12,8 +13,8 @@ pub struct Finding {
     pub check: Check,
     /// Whether a person overruled it: a refusal that does not refuse, a warning that need not be shown.
     pub allowed: bool,
-    /// What was found, why it matters and what to do.
-    pub sentence: String,
+    /// What was found, and why it matters.
+    pub cause: Cause,
 }
 
 impl Finding {
@@ -60,35 +61,26 @@ impl Verdict {
     }
 
     /// The same verdict, but that the version was published with other bytes since it was given.
-    pub(crate) fn taken(mut self, sentence: String) -> Self {
+    pub(crate) fn taken(mut self, cause: Cause) -> Self {
         self.findings.retain(|finding| finding.check != Check::VersionTaken);
-        self.findings.push(Finding { check: Check::VersionTaken, allowed: false, sentence });
+        self.findings.push(Finding { check: Check::VersionTaken, allowed: false, cause });
         self.findings.sort_by_key(|finding| finding.check);
         self
     }
 
-    /// Why it is refused, in one sentence that names every refusal and how it can be overruled; `None` if it is not.
-    pub fn refusal(&self) -> Option<String> {
-        let allow = |finding: &Finding| {
-            let overrulable = finding.check.is_overrulable();
-            if overrulable { format!(" (--allow {} overrules this)", finding.check) } else { String::new() }
-        };
+    /// Why it is refused: what was found first, and the names of the other checks that refuse it; `None` if none does.
+    pub fn refusal(&self) -> Option<Cause> {
         let mut refusals = self.findings.iter().filter(|finding| finding.refuses());
         let first = refusals.next()?;
-        let mut sentence = format!("{}{}", first.sentence, allow(first));
-        let others: Vec<String> = refusals.map(|other| format!("{}{}", other.check, allow(other))).collect();
-        if !others.is_empty() {
-            sentence.push_str("; also refused: ");
-            sentence.push_str(&others.join(", "));
-        }
-        Some(sentence)
+        let others: Vec<String> = refusals.map(|other| other.check.to_string()).collect();
+        Some(gate::REFUSED.naming("why", &first.cause).with("also", others))
     }
 
     /// The refusal as an error: `Invalid` where the image itself is at fault, `Refused` where what the store holds is.
     pub fn error(&self) -> Option<StoreError> {
-        let sentence = self.refusal()?;
+        let cause = self.refusal()?;
         let at_fault = |finding: &Finding| finding.refuses() && finding.check.is_about_the_image();
         let is_at_fault = self.findings.iter().any(at_fault);
-        Some(if is_at_fault { StoreError::Invalid(sentence) } else { StoreError::Refused(sentence) })
+        Some(if is_at_fault { StoreError::Invalid(cause) } else { StoreError::Refused(cause) })
     }
 }

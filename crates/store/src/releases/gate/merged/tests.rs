@@ -39,7 +39,7 @@ fn flash(places: &[usize]) -> Vec<u8> {
 /// What is said of these bytes, which are refused.
 fn said(bytes: &[u8]) -> Option<String> {
     let error = image::verify(bytes).expect_err("refused");
-    Merged::find(bytes, &error).map(|merged| merged.sentence(bytes, Some("merged.bin")))
+    Merged::find(bytes, &error).map(|merged| merged.cause(bytes, Some("merged.bin")).sentence())
 }
 
 #[test]

@@ -21,8 +21,8 @@ crate::table! {
     NOT_AN_IMAGE "not_an_image" "{fault}; publish the firmware.bin that the build for an ESP32 leaves";
     /// A program for RAM, a bootloader. `fault`
     NOT_AN_APPLICATION "not_an_application" "{fault}";
-    /// `table offset guessed command damaged`
-    MERGED_IMAGE "merged_image" "this is a merged flash image (bootloader, [partition table at {table}, ]application), not an application; publish the build's own firmware.bin, or cut the application out, which lies at {offset}[, if the application lies where it usually does{guessed?}]: `{command} > firmware.bin`[; what it begins with, the bootloader, is damaged{damaged?}]";
+    /// `table offset guessed command corrupt`
+    MERGED_IMAGE "merged_image" "this is a merged flash image (bootloader, [partition table at {table}, ]application), not an application; publish the build's own firmware.bin, or cut the application out, which lies at {offset}[, if the application lies where it usually does{guessed?}]: `{command} > firmware.bin`[; what it begins with, the bootloader, is damaged{corrupt?}]";
     /// `size at_least`
     TRUNCATED "truncated_image" "the image is cut short: it has {size} bytes, but its header and segments need at least {at_least}; copy it from the build again, or build it again";
     /// A byte is not what the build wrote. `fault`

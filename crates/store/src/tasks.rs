@@ -7,8 +7,8 @@ use tracing::Instrument;
 
 use crate::error::StoreError;
 
-/// Does what must not be left half done in a task of its own: who asked for it may go away, and what the task holds, the
-/// lock above all, is held until it has ended.
+/// Does what must not be left half done in a task of its own: who asked for it may go away, and what the task has, the
+/// lock above all, it keeps until it has ended.
 pub(crate) async fn run_detached<T: Send + 'static>(
     task: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {

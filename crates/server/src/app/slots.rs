@@ -93,7 +93,7 @@ impl App {
                 lesson.tell(slot.bytes);
                 lesson.remember(self, &product).await?;
             }
-            match self.store().learn_slot(&product, slot.bytes, &lesson.told).await {
+            match self.store().record_slot(&product, slot.bytes, &lesson.told).await {
                 Ok(_) => {
                     let is_sure = lesson.told == [slot.bytes];
                     *lesson = Lesson { smallest: Some(slot.bytes), told: vec![slot.bytes], failed: None };

@@ -37,7 +37,7 @@ pub(crate) struct Bucket {
     pub(crate) cache: Cache,
     /// Images that are being read for their digest, by key.
     pub(crate) readings: Mutex<HashMap<String, watch::Receiver<()>>>,
-    /// Held by this process's one writer of each thing where the server has no conditions.
+    /// Kept locked by this process's one writer of each thing where the server has no conditions.
     pub(crate) writing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) known_conditions: OnceCell<Conditions>,
 }

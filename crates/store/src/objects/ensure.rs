@@ -19,7 +19,7 @@ const COMPARED_AT_ONCE: usize = 64 * 1024;
 
 /// An object that is what it should be, or was a moment ago.
 #[derive(Debug)]
-pub(crate) struct Settled {
+pub(crate) struct Written {
     key: String,
     bytes: Bytes,
     tag: Tag,
@@ -27,7 +27,7 @@ pub(crate) struct Settled {
     replaced: Option<Bytes>,
 }
 
-impl Settled {
+impl Written {
     pub(crate) fn new(key: String, bytes: Bytes, tag: Tag, replaced: Option<Bytes>) -> Self {
         Self { key, bytes, tag, replaced }
     }
@@ -39,13 +39,13 @@ impl Settled {
 
 impl Bucket {
     /// Makes the object at `key` be `bytes`; writes nothing if it is.
-    pub(crate) async fn settle(
+    pub(crate) async fn ensure(
         &self,
         lock: &WriteLock,
         key: String,
         bytes: Bytes,
         limit: u64,
-    ) -> Result<Settled, StoreError> {
+    ) -> Result<Written, StoreError> {
         let put = async |condition: Condition<'_>| {
             let write = Write { key: &key, bytes: bytes.clone(), condition, progress: &|_| () };
             self.put(lock, write, Attributes::new()).await
@@ -59,7 +59,7 @@ impl Bucket {
                 Read::TooLong(found) => (put(Condition::Same(&found.tag)).await?, None),
             };
             if let Some(tag) = tag {
-                return Ok(Settled { key, bytes, tag, replaced });
+                return Ok(Written { key, bytes, tag, replaced });
             }
             pause().await;
         }
@@ -67,23 +67,23 @@ impl Bucket {
     }
 
     /// Reads an object back and compares.
-    pub(crate) async fn reads_back(&self, settled: &Settled) -> Result<bool, StoreError> {
-        let read = self.read(&settled.key, settled.bytes.len() as u64).await?;
+    pub(crate) async fn reads_back(&self, written: &Written) -> Result<bool, StoreError> {
+        let read = self.read(&written.key, written.bytes.len() as u64).await?;
         match read {
-            Read::Found(found) => same(&found.bytes, &settled.bytes).await,
+            Read::Found(found) => same(&found.bytes, &written.bytes).await,
             Read::Missing | Read::TooLong(_) => Ok(false),
         }
     }
 
     /// Whether nobody has written the object since.
-    pub(crate) async fn stands(&self, settled: &Settled) -> Result<bool, StoreError> {
-        Ok(self.find(&settled.key).await?.is_some_and(|found| found.tag == settled.tag))
+    pub(crate) async fn is_unchanged(&self, written: &Written) -> Result<bool, StoreError> {
+        Ok(self.find(&written.key).await?.is_some_and(|found| found.tag == written.tag))
     }
 
     /// Puts back what was replaced, unless somebody else has written meanwhile.
-    pub(crate) async fn give_back(&self, lock: &WriteLock, settled: Settled) -> Result<(), StoreError> {
-        if let Some(before) = settled.replaced {
-            self.replace(lock, &settled.key, &settled.tag, before).await?;
+    pub(crate) async fn put_back(&self, lock: &WriteLock, written: Written) -> Result<(), StoreError> {
+        if let Some(before) = written.replaced {
+            self.replace(lock, &written.key, &written.tag, before).await?;
         }
         Ok(())
     }

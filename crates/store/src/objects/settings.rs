@@ -39,7 +39,7 @@ pub(crate) fn settings(environment: &BTreeMap<String, String>) -> AmazonS3Builde
     let mut builder = AmazonS3Builder::new();
     for (name, value) in environment {
         let is_endpoint = matches!(name.as_str(), "AWS_ENDPOINT_URL" | "AWS_ENDPOINT_URL_S3");
-        // A variable that is set to nothing is meant as none.
+        // A variable that is set to nothing counts as none.
         if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()
             && !is_endpoint
             && !value.is_empty()

@@ -112,10 +112,10 @@ mod tests {
             if other_expires != expires.to_string() {
                 prop_assert_eq!(verify(&KEY, &key, &other_expires, &signed, 0), Err(Refused::Tampered));
             }
-            let mut damaged = signed.into_bytes();
-            damaged[flipped] = if damaged[flipped] == b'0' { b'1' } else { b'0' };
-            let damaged = String::from_utf8(damaged).expect("digits");
-            prop_assert_eq!(verify(&KEY, &key, &expires.to_string(), &damaged, 0), Err(Refused::Tampered));
+            let mut changed = signed.into_bytes();
+            changed[flipped] = if changed[flipped] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).expect("digits");
+            prop_assert_eq!(verify(&KEY, &key, &expires.to_string(), &changed, 0), Err(Refused::Tampered));
         }
 
         #[test]

@@ -12,7 +12,7 @@ use crate::releases::release::{Complete, Described, VersionFile, no_image};
 use crate::store::Store;
 
 /// How long a check update waits for a channel's image to be read; the reading goes on.
-const COMPARING_PATIENCE: Duration = Duration::from_secs(1);
+const COMPARING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The object that a device fetches for a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Store {
         // Most servers tag an object by its content. Where one does not, equal objects have different tags.
         let is_same = left.tag == right.tag && !left.tag.0.is_empty();
         let Some(published) = release.sha256().filter(|_| !is_same) else { return false };
-        let read = async |found| self.bucket.digest_within(found, COMPARING_PATIENCE).await;
+        let read = async |found| self.bucket.digest_within(found, COMPARING_TIMEOUT).await;
         // Where the release itself is not what was published, that is what has to be told, and not that they differ.
         read(right).await.is_some_and(|deployed| deployed != published) && read(left).await == Some(published)
     }
@@ -124,12 +124,12 @@ impl Store {
     }
 
     /// The digest of an artifact's bytes, read out of them, whatever was said of them; `None` if that takes longer than
-    /// `patience` or fails, which is logged. The reading goes on meanwhile, once for all who ask, and what it gave is
+    /// `timeout` or fails, which is logged. The reading goes on meanwhile, once for all who ask, and what it gave is
     /// remembered for as long as the object stays as it is: then nothing is asked for.
-    pub async fn digest_within(&self, artifact: &Artifact, patience: Duration) -> Option<Sha256> {
+    pub async fn digest_within(&self, artifact: &Artifact, timeout: Duration) -> Option<Sha256> {
         let (key, tag) = (artifact.key.clone(), artifact.tag.clone());
         let found = Found { key, size: artifact.size, tag, modified: None };
-        self.bucket.digest_within(&found, patience).await
+        self.bucket.digest_within(&found, timeout).await
     }
 }
 

@@ -25,7 +25,7 @@ mod file;
 const SWAPS_MAX: u32 = 200;
 
 /// How long after a write without conditions it is looked at again.
-const SETTLING: Duration = Duration::from_millis(400);
+const CONFIRMED_AFTER: Duration = Duration::from_millis(400);
 
 /// What a product's blocked list says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Store {
             }
             if written {
                 // Somebody else may be writing over it just now.
-                tokio::time::sleep(SETTLING).await;
+                tokio::time::sleep(CONFIRMED_AFTER).await;
             }
             tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
         }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use contract::{ProductName, Sha256, Version};
 
 use crate::error::StoreError;
-use crate::objects::ensure::{Settled, same};
+use crate::objects::ensure::{Written, same};
 use crate::objects::object::{Found, Read, Tag};
 use crate::objects::write::{Condition, Progress, Write};
 use crate::objects::write_lock::WriteLock;
@@ -77,7 +77,7 @@ impl Store {
         let Some(firmware) = self.lay(lock, work, progress).await? else { return Ok(Outcome::Again) };
         progress(work.image.len() as u64);
         let metadata =
-            self.bucket.settle(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
+            self.bucket.ensure(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
         let described = Described {
             firmware: Found {
                 key: place.firmware(),
@@ -99,12 +99,12 @@ impl Store {
         lock: &WriteLock,
         work: &Work,
         progress: Progress<'_>,
-    ) -> Result<Option<Settled>, StoreError> {
+    ) -> Result<Option<Written>, StoreError> {
         let (place, image) = (work.place(), &work.image);
         let key = place.firmware();
         let (before, replaced) = match self.bucket.read(&key, FIRMWARE_MAX_BYTES).await? {
             Read::Found(found) if same(&found.bytes, image).await? => {
-                return Ok(Some(Settled::new(key, image.clone(), found.tag, None)));
+                return Ok(Some(Written::new(key, image.clone(), found.tag, None)));
             }
             Read::Missing => (None, None),
             Read::Found(found) => (Some(found.tag), Some(found.bytes)),
@@ -119,7 +119,7 @@ impl Store {
         let condition = before.as_ref().map_or(Condition::Absent, Condition::Same);
         let write = Write { key: &key, bytes: image.clone(), condition, progress };
         let written = self.bucket.put(lock, write, object_store::Attributes::new()).await?;
-        Ok(written.map(|tag| Settled::new(key, image.clone(), tag, replaced)))
+        Ok(written.map(|tag| Written::new(key, image.clone(), tag, replaced)))
     }
 
     /// Waits while another publisher may be about to commit what lies there, and sees to it that it does not any more.
@@ -146,8 +146,8 @@ impl Store {
         &self,
         lock: &WriteLock,
         work: &Work,
-        firmware: Settled,
-        metadata: Settled,
+        firmware: Written,
+        metadata: Written,
     ) -> Result<bool, StoreError> {
         let (bucket, place) = (&self.bucket, work.place());
         let ours = work.sha256;
@@ -159,8 +159,8 @@ impl Store {
         if let Some(winner) = self.winner(&place).await?
             && winner != Some(ours)
         {
-            bucket.give_back(lock, firmware).await?;
-            bucket.give_back(lock, metadata).await?;
+            bucket.put_back(lock, firmware).await?;
+            bucket.put_back(lock, metadata).await?;
         }
         Ok(false)
     }
@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// What there is of that precedence already; `None` if there is nothing. Of a release that is this image's and was
-    /// damaged, what is damaged or missing is written again.
+    /// corrupt, what is corrupt or missing is written again.
     async fn published(&self, lock: &WriteLock, work: &Work) -> Result<Option<Outcome>, StoreError> {
         let Work { product, version, image, metadata, .. } = work;
         let Some(existing) = self.existing(product, version).await? else { return Ok(None) };
@@ -224,11 +224,11 @@ impl Store {
                 store.key = place.firmware(),
                 "its image was replaced or removed, and is put back"
             );
-            self.bucket.settle(lock, place.firmware(), image.clone(), FIRMWARE_MAX_BYTES).await?;
+            self.bucket.ensure(lock, place.firmware(), image.clone(), FIRMWARE_MAX_BYTES).await?;
         }
         if intended.marked.is_some() && intended.said.is_some_and(|said| said != ours) {
             tracing::warn!(store.key = place.metadata(), "it spoke of another image, and is put back");
-            self.bucket.settle(lock, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
+            self.bucket.ensure(lock, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
         }
         let described = self.describe(&place, &spelled).await?;
         let described = described.ok_or_else(|| gone(&place, &spelled))?;

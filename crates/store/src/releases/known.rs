@@ -162,7 +162,7 @@ impl Store {
             // Looked up as a publish does it, which also sees what contradicts itself.
             let Some(existing) = self.existing(product, version).await? else { return Ok(Taken::Free) };
             let Complete { place, version: spelled, mark } = existing.release;
-            // A release that is this image's and was damaged is repaired by publishing it again.
+            // A release that is this image's and was corrupted is repaired by publishing it again.
             let is_ours = match self.bucket.find(&place.firmware()).await? {
                 Some(firmware) => mark == Some(image.sha256) || self.is_image(&firmware, image).await?,
                 None => match self.intended(&place, &spelled, mark).await?.image() {

@@ -1,4 +1,4 @@
-//! `product.json`: what is settled for a product. It is our own file, and what it limits must not be lost to a slip of
+//! `product.json`: the settings of a product. It is our own file, and what it limits must not be lost to a slip of
 //! the pen, so that wrong types and unknown settings of the gate are errors; keys that are not ours survive a write.
 
 use cause::store as causes;
@@ -81,7 +81,7 @@ impl Store {
     /// Writes the smallest slot that a product's devices report into its `product.json`, so that who works on the store
     /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is one of
     /// `before`: what the devices had as their smallest until now. Answers whether anything was written.
-    pub async fn learn_slot(
+    pub async fn record_slot(
         &self,
         product: &ProductName,
         smallest: u32,
@@ -91,8 +91,8 @@ impl Store {
         for _ in 0..ROUNDS_MAX {
             let lock = self.bucket.write_lock(&key).await?;
             let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
-            let learn = run_detached(async move { store.write_slot(lock, &key, smallest, &before).await });
-            if let Some(is_written) = learn.await? {
+            let attempt = run_detached(async move { store.write_slot(lock, &key, smallest, &before).await });
+            if let Some(is_written) = attempt.await? {
                 return Ok(is_written);
             }
             pause().await;

@@ -166,8 +166,8 @@ impl Store {
         promotion: Option<&Promotion>,
     ) -> Result<bool, StoreError> {
         let bucket = &self.bucket;
-        let firmware = bucket.settle(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
-        let metadata = bucket.settle(lock, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
+        let firmware = bucket.ensure(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
+        let metadata = bucket.ensure(lock, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
         if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
             return Ok(false);
         }
@@ -179,11 +179,11 @@ impl Store {
         // Another job's for the same version, or our own whose answer was lost on its way, is no defeat.
         if !is_pointed && !self.is_pointed(place, &release.version).await? {
             // Perhaps over what belongs to the version that it points to by now.
-            bucket.give_back(lock, firmware).await?;
-            bucket.give_back(lock, metadata).await?;
+            bucket.put_back(lock, firmware).await?;
+            bucket.put_back(lock, metadata).await?;
             return Ok(false);
         }
-        Ok(bucket.stands(&firmware).await? && bucket.stands(&metadata).await?)
+        Ok(bucket.is_unchanged(&firmware).await? && bucket.is_unchanged(&metadata).await?)
     }
 
     async fn point(

@@ -19,8 +19,8 @@ use crate::releases::release::Release;
 use crate::store::Store;
 use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
 
-/// How often progress is told before anybody listens; an image has a few parts.
-const TOLD_MAX: usize = 32;
+/// At most this many reports of progress wait for whoever listens; an image has a few parts.
+const REPORTS_MAX: usize = 32;
 
 /// What came of publishing.
 #[derive(Debug, Clone)]
@@ -141,20 +141,20 @@ impl Store {
         work: Work,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Outcome, StoreError> {
-        let (tell, mut told) = mpsc::channel(TOLD_MAX);
+        let (report, mut reports) = mpsc::channel(REPORTS_MAX);
         let store = self.clone();
         let attempt = run_detached(async move {
-            // Nobody may be left to be told.
-            let tell = move |bytes| tell.try_send(bytes).unwrap_or(());
-            store.attempt_once(&lock, &work, &tell).await
+            // Nobody may be left who listens.
+            let report = move |bytes| report.try_send(bytes).unwrap_or(());
+            store.attempt_once(&lock, &work, &report).await
         });
         tokio::pin!(attempt);
         loop {
             tokio::select! {
                 biased;
-                Some(bytes) = told.recv() => progress(bytes),
+                Some(bytes) = reports.recv() => progress(bytes),
                 outcome = &mut attempt => {
-                    while let Ok(bytes) = told.try_recv() {
+                    while let Ok(bytes) = reports.try_recv() {
                         progress(bytes);
                     }
                     return outcome;

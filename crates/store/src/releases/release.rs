@@ -99,7 +99,7 @@ impl Store {
         Ok(Some(self.describe_complete(&complete).await?.release(complete.version)))
     }
 
-    /// The image of a release, which is there, or the release is damaged.
+    /// The image of a release, which is there, or the release is corrupt.
     pub(crate) async fn describe_complete(&self, release: &Complete) -> Result<Described, StoreError> {
         let described = self.describe(&release.place, &release.version).await?;
         let described = described.ok_or_else(|| no_image(&release.place))?;

@@ -74,7 +74,7 @@ async fn artifact(place: &Place, version: &str) -> Result<Artifact, StoreError> 
     Ok(artifact.expect("there"))
 }
 
-/// The mark that S3 keeps with a release says what it was created for; a folder's writers take turns, and keep none.
+/// The mark that S3 keeps with a release says what it was created for; a folder's writers wait for each other, and keep none.
 pub(crate) async fn a_release_that_metadata_contradicts_offers_nothing_until_it_is_published_again(
     place: &Place,
 ) {

@@ -1,13 +1,13 @@
 //! Who asked goes away: a request that is dropped, a task that is aborted.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use updraft_store::testing::{Fate, FaultyStore, Kind};
 use updraft_store::{Blocked, Publication, Store};
 
-use crate::place::{Place, product, publish, s3_image, v};
+use crate::place::{Place, product, publish, s3_image, until, v};
 
 /// Writes that have begun, and those that took place.
 struct Writes {
@@ -48,15 +48,15 @@ async fn a_block_that_is_dropped_in_mid_write_undoes_nobody_else_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_is_learnt_and_dropped_in_mid_write_undoes_nobody_else_s() {
+async fn a_slot_that_is_recorded_and_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
     place.put("esp32s3/product.json", r#"{"slot_bytes":3000000}"#).await;
     let (first, writes) = slow(&place).await;
-    let task = tokio::spawn(async move { first.learn_slot(&product(), 2_000_000, &[]).await });
+    let task = tokio::spawn(async move { first.record_slot(&product(), 2_000_000, &[]).await });
     writes.begun.acquire().await.expect("open").forget();
     task.abort();
     let _ = task.await;
-    assert!(place.store.learn_slot(&product(), 1_000_000, &[]).await.expect("undisturbed"));
+    assert!(place.store.record_slot(&product(), 1_000_000, &[]).await.expect("undisturbed"));
     writes.ended.acquire().await.expect("open").forget();
     assert_eq!(place.store.product_file(&product()).await.expect("read").slot_bytes, Some(1_000_000));
 }
@@ -103,10 +103,6 @@ async fn a_publish_to_a_bucket_that_is_dropped_is_finished() {
     writes.begun.acquire().await.expect("open").forget();
     task.abort();
     let _ = task.await;
-    let began = Instant::now();
-    while place.get("esp32s3/releases/v1.0.0/version.txt").await.is_none() {
-        assert!(began.elapsed() < Duration::from_mins(1), "it is not finished");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("it is finished", async || place.get("esp32s3/releases/v1.0.0/version.txt").await.is_some()).await;
     place.promote("1.0.0").await.expect("whole");
 }

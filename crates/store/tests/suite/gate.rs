@@ -354,16 +354,16 @@ pub(crate) async fn an_image_that_another_program_deployed_is_compared_with_too(
     assert_eq!(place.store.channel(&product(), &production()).await.expect("read"), Some(v("2.0.0")));
 }
 
-pub(crate) async fn slots_are_learnt_and_a_person_s_smaller_number_stays(place: &Place) {
-    let learn = async |smallest, before: Option<u32>| {
-        place.store.learn_slot(&product(), smallest, before.as_slice()).await.expect("learnt")
+pub(crate) async fn slots_are_recorded_and_a_person_s_smaller_number_stays(place: &Place) {
+    let record = async |smallest, before: Option<u32>| {
+        place.store.record_slot(&product(), smallest, before.as_slice()).await.expect("recorded")
     };
     let said = async || {
         let file: Value = serde_json::from_str(&place.text("esp32s3/product.json").await).expect("JSON");
         file
     };
-    assert!(learn(2_000_000, None).await);
-    assert!(!learn(2_000_000, None).await, "nothing is written twice");
+    assert!(record(2_000_000, None).await);
+    assert!(!record(2_000_000, None).await, "nothing is written twice");
     let keys = json!([Sha256([7; 32]).to_string()]);
     place
         .put(
@@ -371,16 +371,16 @@ pub(crate) async fn slots_are_learnt_and_a_person_s_smaller_number_stays(place: 
             json!({"slot_bytes": 2_000_000, "trusted_keys": keys, "team": "x"}).to_string(),
         )
         .await;
-    assert!(learn(1_000_000, Some(2_000_000)).await, "a smaller device came");
+    assert!(record(1_000_000, Some(2_000_000)).await, "a smaller device came");
     assert_eq!(said().await, json!({"slot_bytes": 1_000_000, "trusted_keys": keys, "team": "x"}));
-    assert!(learn(1_500_000, Some(1_000_000)).await, "and went");
+    assert!(record(1_500_000, Some(1_000_000)).await, "and went");
     assert_eq!(said().await["slot_bytes"], 1_500_000);
     place.put("esp32s3/product.json", r#"{"slot_bytes":900000}"#).await;
-    assert!(!learn(1_400_000, Some(1_500_000)).await, "a person wants less");
+    assert!(!record(1_400_000, Some(1_500_000)).await, "a person wants less");
     assert_eq!(said().await["slot_bytes"], 900_000);
-    assert!(learn(800_000, Some(1_400_000)).await, "and no device can have more than it has");
+    assert!(record(800_000, Some(1_400_000)).await, "and no device can have more than it has");
     place.put("esp32s3/product.json", "{\"slot_bytes\":").await;
-    let error = place.store.learn_slot(&product(), 1, &[]).await.expect_err("unreadable").to_string();
+    let error = place.store.record_slot(&product(), 1, &[]).await.expect_err("unreadable").to_string();
     assert!(error.ends_with("repair that file"), "{error}");
     let name =
         if place.is_s3() { format!("the bucket {}", place.address().1) } else { "the folder ".to_owned() };

@@ -1,4 +1,4 @@
-//! A bucket in which somebody has put what nobody expects: what is damaged is passed over or told, and hides nothing else.
+//! A bucket in which somebody has put what nobody expects: what is corrupt is passed over or named, and hides nothing else.
 
 use updraft_store::StoreError;
 
@@ -10,7 +10,7 @@ fn deep() -> String {
     format!("{}{}", "[".repeat(DEEP), "]".repeat(DEEP))
 }
 
-pub(crate) async fn a_damaged_product_hides_no_other_and_a_damaged_release_no_other(place: &Place) {
+pub(crate) async fn a_corrupt_product_hides_no_other_and_a_corrupt_release_no_other(place: &Place) {
     let good = s3_image("1.0.0", 1);
     place.publish("1.0.0", &good).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");

@@ -1,14 +1,14 @@
 //! Processes that are stopped before any of their operations, and go on or are killed there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use updraft_store::Store;
 use updraft_store::testing::{Fate, FaultyStore, Kind, Operation};
 
-use crate::place::Place;
+use crate::place::{Place, until};
 
 /// A process whose operations are let through one by one.
 pub(crate) struct Stopped {
@@ -47,10 +47,20 @@ impl Stopped {
     }
 
     /// Waits until it stands before its next operation, or has ended.
-    pub(crate) async fn stands_at(&self, operation: usize, run: &tokio::task::JoinHandle<impl Sized>) {
+    pub(crate) async fn stops_at(&self, operation: usize, run: &tokio::task::JoinHandle<impl Sized>) {
         let operation = i64::try_from(operation).expect("small");
-        while self.asked.load(Ordering::Relaxed) <= operation && !run.is_finished() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let is_there = async || self.asked.load(Ordering::Relaxed) > operation || run.is_finished();
+        until("it comes to its next operation", is_there).await;
     }
+}
+
+/// The same store, and how often it has read or written this key.
+pub(crate) fn counted(store: Store, key: &str) -> (Store, Arc<AtomicUsize>) {
+    let (count, key) = (Arc::new(AtomicUsize::new(0)), key.to_owned());
+    let counted = Arc::clone(&count);
+    let hook = move |operation: Operation| {
+        counted.fetch_add(usize::from(operation.key == key), Ordering::Relaxed);
+        async { Fate::Done }
+    };
+    (store.through(|objects| FaultyStore::before(objects, hook)), count)
 }

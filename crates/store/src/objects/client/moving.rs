@@ -93,7 +93,7 @@ impl<'a> OnTheWay<'a> {
     }
 
     /// How long is waited for something to move.
-    fn patience(&mut self, limits: &Limits) -> Duration {
+    fn timeout(&mut self, limits: &Limits) -> Duration {
         // What is small goes up in one piece, and a store that is silent to it is given up as soon as one that is read from.
         if self.bytes > PIECE_BYTES as u64 {
             self.most = self.most.max(self.all.load(Ordering::Relaxed));
@@ -151,21 +151,21 @@ impl Watched {
         // What comes as plain bytes is small.
         *request.body_mut() = Some(match body.as_bytes() {
             Some(bytes) => bytes.clone().into(),
-            None => reqwest::Body::wrap(Rising { body, rest: Bytes::new(), moved: Arc::clone(&moved) }),
+            None => reqwest::Body::wrap(SentBody { body, rest: Bytes::new(), moved: Arc::clone(&moved) }),
         });
         let mut answer = pin!(self.http.execute(request));
         let mut answer = loop {
-            let until = moved.last() + on_the_way.patience(&self.limits);
+            let until = moved.last() + on_the_way.timeout(&self.limits);
             match timeout_at(until, &mut answer).await {
                 Ok(answer) => break answer.map_err(explained)?,
                 // Something moved meanwhile, or more bodies came on the way.
-                Err(_) if moved.last() + on_the_way.patience(&self.limits) > until => {}
-                Err(_) => return Err(silent(on_the_way.patience(&self.limits))),
+                Err(_) if moved.last() + on_the_way.timeout(&self.limits) > until => {}
+                Err(_) => return Err(silent(on_the_way.timeout(&self.limits))),
             }
         };
         drop(on_the_way);
         let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-        let body = Falling { body: answer.into(), silence: self.limits.silence, waits: None };
+        let body = ReceivedBody { body: answer.into(), silence: self.limits.silence, waits: None };
         let mut response = HttpResponse::new(HttpResponseBody::new(body));
         (*response.status_mut(), *response.headers_mut()) = (status, headers);
         Ok(response)
@@ -173,13 +173,13 @@ impl Watched {
 }
 
 /// A body that goes up in pieces, and notes each.
-struct Rising {
+struct SentBody {
     body: HttpRequestBody,
     rest: Bytes,
     moved: Arc<Moved>,
 }
 
-impl Body for Rising {
+impl Body for SentBody {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -209,13 +209,13 @@ impl Body for Rising {
 }
 
 /// A body that comes down, and ends with an error if nothing comes for too long while it is waited for.
-struct Falling {
+struct ReceivedBody {
     body: reqwest::Body,
     silence: Duration,
     waits: Option<Pin<Box<Sleep>>>,
 }
 
-impl Body for Falling {
+impl Body for ReceivedBody {
     type Data = Bytes;
     type Error = HttpError;
 

@@ -53,7 +53,7 @@ struct Agent {
     address: Url,
     token: Token,
     known: std::sync::Mutex<Known>,
-    /// Held by the one that asks.
+    /// Locked by the one that asks.
     asking: Arc<Mutex<()>>,
 }
 

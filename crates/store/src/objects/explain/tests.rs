@@ -76,7 +76,7 @@ fn all_sentences() -> Vec<String> {
 }
 
 /// Whether a row's words, between which `…` stands for any, are in a text in this order.
-fn is_told(row: &str, text: &str) -> bool {
+fn matches_row(row: &str, text: &str) -> bool {
     let mut rest = text;
     row.split('…').all(|words| match rest.split_once(words.trim()) {
         Some((_, after)) => {
@@ -95,14 +95,15 @@ fn each_sentence_has_its_row_on_the_page_and_each_row_its_sentence() {
         table.lines().skip(2).filter_map(|row| row.strip_prefix("| ")?.split(" | ").next()).collect();
     let sentences = all_sentences();
     for sentence in &sentences {
-        let rows: Vec<&&str> = rows.iter().filter(|row| is_told(row, sentence)).collect();
+        let rows: Vec<&&str> = rows.iter().filter(|row| matches_row(row, sentence)).collect();
         assert_eq!(rows.len(), 1, "{sentence}: {rows:?}");
     }
     // Those that are made where what they speak of is found out.
     let elsewhere = include_str!("../../../../cause/src/store.rs").replace("\\\"", "\"");
     let elsewhere = elsewhere + include_str!("../../../../cause/src/gate.rs");
     for row in rows {
-        let is_known = sentences.iter().any(|sentence| is_told(row, sentence)) || is_told(row, &elsewhere);
+        let is_known =
+            sentences.iter().any(|sentence| matches_row(row, sentence)) || matches_row(row, &elsewhere);
         assert!(is_known, "nothing says {row:?}");
     }
 }

@@ -27,21 +27,21 @@ pub(super) struct Merged {
     /// Where the partition table lies, if there is one.
     table: Option<usize>,
     /// Whether what should be the bootloader is none.
-    is_bootloader_damaged: bool,
+    is_bootloader_corrupt: bool,
 }
 
 impl Merged {
-    /// Whether bytes that are refused as an image are one. Its bootloader may be damaged, in any way: then a partition
+    /// Whether bytes that are refused as an image are one. Its bootloader may be corrupt, in any way: then a partition
     /// table that names an application tells it, or the head of an application where one usually lies.
     pub(super) fn find(bytes: &[u8], error: &ImageError) -> Option<Self> {
         if let ImageError::MergedFlashImage { partition_table } = error {
             let table = usize::try_from(*partition_table).ok();
-            return Some(Self { table, is_bootloader_damaged: false });
+            return Some(Self { table, is_bootloader_corrupt: false });
         }
         let mut places = (TABLE_FIRST..=TABLE_LAST).step_by(SECTOR_BYTES);
         let table = places.find(|place| is_table(bytes, *place));
         let is_merged = table.is_some() || is_app_head(bytes, APP_OFFSET);
-        is_merged.then_some(Self { table, is_bootloader_damaged: true })
+        is_merged.then_some(Self { table, is_bootloader_corrupt: true })
     }
 
     /// What it is, and the command that cuts the application out of it. `file` is what the person calls it.
@@ -64,7 +64,7 @@ impl Merged {
             .with("offset", format!("0x{offset:x}"))
             .with("guessed", is_guessed.then_some("yes"))
             .with("command", command)
-            .with("damaged", self.is_bootloader_damaged.then_some("yes"))
+            .with("corrupt", self.is_bootloader_corrupt.then_some("yes"))
     }
 }
 

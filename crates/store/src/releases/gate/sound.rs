@@ -34,9 +34,9 @@ pub(super) fn refusal(bytes: &[u8], error: &ImageError, file: Option<&str>) -> (
     }
 }
 
-/// Header and descriptor of an image that is damaged further on, so that more can be said of it than that.
+/// Header and descriptor of an image that is corrupt further on, so that more can be said of it than that.
 pub(super) fn prefix(bytes: &[u8], error: &ImageError) -> Option<Prefix> {
-    let damaged = matches!(
+    let is_corrupt = matches!(
         error,
         ImageError::Truncated { .. }
             | ImageError::SegmentLength { .. }
@@ -47,6 +47,6 @@ pub(super) fn prefix(bytes: &[u8], error: &ImageError) -> Option<Prefix> {
             | ImageError::Signature { .. }
     );
     // Nothing is said of a bootloader.
-    let is_told = damaged && Merged::find(bytes, error).is_none();
-    is_told.then(|| Prefix::parse(bytes).ok()).flatten()
+    let is_shown = is_corrupt && Merged::find(bytes, error).is_none();
+    is_shown.then(|| Prefix::parse(bytes).ok()).flatten()
 }

@@ -70,7 +70,7 @@ fn every_refusal_is_found_and_named_in_one_sentence() {
 }
 
 #[test]
-fn a_damaged_image_is_told_what_else_is_wrong_with_it() {
+fn a_corrupt_image_is_told_what_else_is_wrong_with_it() {
     let image = Build::new(Chip::Esp32C3, "1.0.0").bytes();
     let verdict = judged(&image[..image.len() - 64], &asked(Some("1.0.0")), &strict());
     let names: Vec<&str> = verdict.findings.iter().map(|finding| finding.check.name()).collect();
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn any_damage_to_an_image_or_to_a_merged_one_is_judged_without_panic(
+    fn any_corruption_of_an_image_or_of_a_merged_one_is_judged_without_panic(
         at in 0usize..40_000, with in proptest::collection::vec(any::<u8>(), 1..80), cut in 0usize..80_000, merged in any::<bool>(),
         version in proptest::option::of("[1-9][0-9]{0,2}\\.[0-9]\\.[0-9](-[a-z]{1,5})?"),
     ) {

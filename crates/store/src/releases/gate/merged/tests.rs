@@ -85,12 +85,12 @@ fn without_a_table_the_head_of_an_application_tells_it() {
 }
 
 #[test]
-fn a_damaged_application_is_not_taken_for_a_merged_image() {
+fn a_corrupt_application_is_not_taken_for_a_merged_image() {
     let good = app();
     for at in [1, 30, 100, 40_000, good.len() - 1] {
         let mut bytes = good.clone();
         bytes[at] ^= 0x40;
-        assert_eq!(said(&bytes), None, "damaged at {at}");
+        assert_eq!(said(&bytes), None, "corrupt at {at}");
     }
     // Nor for two bytes that happen to stand where a table would.
     for place in (TABLE_FIRST..=TABLE_LAST).step_by(SECTOR_BYTES) {

@@ -7,9 +7,9 @@ use crate::servers::moto;
 
 async fn sentence(url: &str, options: Options) -> String {
     let store = Store::open(url, options).await.expect("opens");
-    let error = store.releases(&product()).await.expect_err("trouble");
+    let error = store.releases(&product()).await.expect_err("it fails");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    let check = store.check().await.expect_err("trouble");
+    let check = store.check().await.expect_err("it fails");
     assert!(matches!(check, StoreError::Unavailable { .. }), "{check:?}");
     error.to_string()
 }

@@ -32,8 +32,10 @@ impl StoreError {
     /// Why.
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::NotFound(cause) | Self::Invalid(cause) | Self::Refused(cause) => cause,
-            Self::Unavailable { cause, .. } => cause,
+            Self::NotFound(cause)
+            | Self::Invalid(cause)
+            | Self::Refused(cause)
+            | Self::Unavailable { cause, .. } => cause,
         }
     }
 

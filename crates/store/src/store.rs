@@ -1,12 +1,12 @@
 //! The store itself: how it is opened.
 
-use cause::Cause;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cause::Cause;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use url::Url;

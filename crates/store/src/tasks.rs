@@ -1,8 +1,8 @@
 //! Work that goes on elsewhere than where it was asked for.
 
-use cause::store as causes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cause::store as causes;
 use tracing::Instrument;
 
 use crate::error::StoreError;

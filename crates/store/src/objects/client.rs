@@ -1,8 +1,8 @@
 //! The client of S3.
 
-use cause::store as causes;
 use std::collections::BTreeMap;
 
+use cause::store as causes;
 use object_store::ClientOptions;
 
 use self::moving::Connector;

@@ -36,15 +36,12 @@ enum Probed {
 impl Bucket {
     /// Finds out once, for a write.
     pub(crate) async fn conditions(&self) -> Result<Conditions, StoreError> {
-        let Backing::S3 { location, .. } = &self.backing else { return Ok(Conditions::Kept) };
-        if location.is_amazon() {
+        if self.is_known_to_keep_them() {
             return Ok(Conditions::Kept);
         }
-        let found = self.known_conditions.get_or_try_init(|| async {
+        let found = self.known_conditions.get_or_try_init(async || {
             let found = self.probe().await?;
-            if let Some(warning) = self.warning_of(found) {
-                tracing::warn!("{warning}");
-            }
+            self.warn_of(found);
             Ok(found)
         });
         found.await.copied()
@@ -53,20 +50,27 @@ impl Bucket {
     /// Finds out before anything is to be written. That we may not write where it is found out is nothing to warn of yet:
     /// perhaps we only read.
     pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
-        let Backing::S3 { location, .. } = &self.backing else { return Ok(()) };
-        if location.is_amazon() || self.known_conditions.initialized() {
+        if self.is_known_to_keep_them() || self.known_conditions.initialized() {
             return Ok(());
         }
-        match self.probe().await? {
-            Conditions::Unknown => {}
-            found if self.known_conditions.set(found).is_ok() => {
-                if let Some(warning) = self.warning_of(found) {
-                    tracing::warn!("{warning}");
-                }
-            }
-            _ => {}
+        let found = self.probe().await?;
+        if found != Conditions::Unknown && self.known_conditions.set(found).is_ok() {
+            self.warn_of(found);
         }
         Ok(())
+    }
+
+    fn is_known_to_keep_them(&self) -> bool {
+        match &self.backing {
+            Backing::Folder(_) => true,
+            Backing::S3 { location, .. } => location.is_amazon(),
+        }
+    }
+
+    fn warn_of(&self, found: Conditions) {
+        if let Some(warning) = self.warning_of(found) {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// What was found out; `None` before the first write.

@@ -5,12 +5,12 @@
 //! the token in a file, while either may come with either, or with a token in the environment. So those are asked
 //! by [`container`]. Nor does it ask the metadata service past a proxy, so that it gets a client of its own for that.
 
-use cause::store as causes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cause::store as causes;
 use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientOptions, CredentialProvider, Result};

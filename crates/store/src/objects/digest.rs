@@ -1,10 +1,10 @@
 //! Digests of objects, read out of their bytes and remembered.
 
-use cause::store as causes;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cause::store as causes;
 use contract::Sha256;
 use futures_util::TryStreamExt;
 use object_store::GetOptions;

@@ -1,8 +1,9 @@
 //! What an error of the storage means.
 
-use cause::{Cause, store as causes};
 use std::error::Error as StdError;
 use std::io;
+
+use cause::{Cause, store as causes};
 
 use crate::error::StoreError;
 

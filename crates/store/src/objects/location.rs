@@ -1,9 +1,9 @@
 //! Store URLs: `file:PATH` and `s3://bucket?region=…&endpoint=…&path_style=…`.
 
-use cause::{Cause, store as causes};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cause::{Cause, store as causes};
 use url::Url;
 
 use crate::error::StoreError;

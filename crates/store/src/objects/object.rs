@@ -1,9 +1,9 @@
 //! One object: its key, its tag, and what a read of it gives.
 
-use cause::store as causes;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use cause::store as causes;
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use object_store::{Attribute, GetResult, ObjectMeta};
@@ -62,11 +62,6 @@ pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
 pub(crate) fn found(meta: &ObjectMeta) -> Found {
     let (key, modified) = (meta.location.to_string(), Some(meta.last_modified));
     Found { key, size: meta.size, tag: tag(meta), modified }
-}
-
-/// An object as a listing tells of it.
-pub(crate) fn listed(key: String, size: u64, etag: String, modified: Option<DateTime<Utc>>) -> Found {
-    Found { key, size, tag: Tag(etag), modified }
 }
 
 pub(crate) fn tag(meta: &ObjectMeta) -> Tag {

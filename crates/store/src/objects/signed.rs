@@ -1,8 +1,8 @@
 //! Signed URLs of the folder store (section 2 of the contract): `…/firmware/{key}?expires=…&signature=…`.
 
-use cause::store as causes;
 use std::time::Duration;
 
+use cause::store as causes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 

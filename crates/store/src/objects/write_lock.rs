@@ -1,11 +1,11 @@
 //! The right to write. In a folder, writers of all processes wait for each other by a lock on a file, and whoever holds
 //! it compares and replaces. On S3 everybody may write, and conditional writes decide.
 
-use cause::store as causes;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cause::store as causes;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::error::StoreError;

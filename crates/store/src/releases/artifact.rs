@@ -1,8 +1,8 @@
 //! Which object a version is fetched from, and whether what is said of it can be so.
 
-use cause::store as causes;
 use std::time::Duration;
 
+use cause::store as causes;
 use contract::{ChannelName, ProductName, Sha256, Version};
 
 use crate::error::StoreError;

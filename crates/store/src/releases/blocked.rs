@@ -3,11 +3,11 @@
 //! A list that cannot be read as exactly its shape blocks everything, so parsing is strict where it matters: a key
 //! given twice, or a "version" that is none, makes the whole list unreadable. Keys that we do not know survive a write.
 
-use cause::{Cause, store as causes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cause::{Cause, store as causes};
 use contract::{ProductName, Version};
 
 use self::file::BlockedFile;

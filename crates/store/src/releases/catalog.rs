@@ -82,12 +82,7 @@ impl Store {
     /// The complete releases, highest version first. One whose image is missing or whose files contradict each other
     /// is passed over.
     pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, StoreError> {
-        let listed = listing::releases(&self.bucket, product).await?;
-        let releases = stream::iter(listed.into_values())
-            .map(|(version, files)| self.sound_release(version, files))
-            .buffer_unordered(READS_AT_ONCE)
-            .try_filter_map(|release| async { Ok(release) });
-        releases.try_collect().await.map(highest_first)
+        self.releases_where(product, |_| true).await
     }
 
     /// The complete releases above one version and below another, highest first, by a listing and their small files, which
@@ -98,13 +93,25 @@ impl Store {
         above: &Version,
         below: &Version,
     ) -> Result<Vec<Release>, StoreError> {
+        self.releases_where(product, |version| version > above && version < below).await
+    }
+
+    async fn releases_where(
+        &self,
+        product: &ProductName,
+        is_wanted: impl Fn(&Version) -> bool,
+    ) -> Result<Vec<Release>, StoreError> {
         let listed = listing::releases(&self.bucket, product).await?;
-        let between = listed.into_values().filter(|(version, _)| version > above && version < below);
-        let releases = stream::iter(between)
+        let wanted = listed.into_values().filter(|(version, _)| is_wanted(version));
+        let releases = stream::iter(wanted)
             .map(|(version, files)| self.sound_release(version, files))
             .buffer_unordered(READS_AT_ONCE)
             .try_filter_map(|release| async { Ok(release) });
-        releases.try_collect().await.map(highest_first)
+        let mut releases: Vec<Release> = releases.try_collect().await?;
+        releases.sort_by(|left, right| {
+            right.version.cmp(&left.version).then_with(|| right.version.as_str().cmp(left.version.as_str()))
+        });
+        Ok(releases)
     }
 
     /// A release of a listing; a corrupt one hides no other.
@@ -139,11 +146,4 @@ impl Store {
         let described = self.described(firmware, metadata, &version).await?;
         Ok(Some(Described { mark, ..described }.release(version)))
     }
-}
-
-fn highest_first(mut releases: Vec<Release>) -> Vec<Release> {
-    releases.sort_by(|left, right| {
-        right.version.cmp(&left.version).then_with(|| right.version.as_str().cmp(left.version.as_str()))
-    });
-    releases
 }

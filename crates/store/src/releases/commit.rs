@@ -9,10 +9,10 @@
 //!
 //! A folder needs none of this: there one writer at a time holds a lock.
 
-use cause::{Cause, gate, store as causes};
 use std::time::Instant;
 
 use bytes::Bytes;
+use cause::{Cause, gate, store as causes};
 use contract::{ProductName, Sha256, Version};
 
 use crate::error::StoreError;

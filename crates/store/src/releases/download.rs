@@ -1,11 +1,11 @@
 //! Images on their way out: signed URLs, and the bytes of what may be fetched.
 
-use cause::store as causes;
 use std::fmt;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use cause::store as causes;
 use futures_util::stream::{BoxStream, StreamExt};
 use object_store::signer::{Method, Signer};
 use object_store::{GetOptions, GetRange, GetResult};

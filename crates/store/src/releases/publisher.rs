@@ -88,7 +88,10 @@ impl Store {
     ) -> Result<Published, StoreError> {
         match self.attempt(publication, image, progress).await? {
             Attempt::Published(published) => Ok(*published),
-            Attempt::Refused(verdict) => Err(verdict.error().unwrap_or_else(no_version)),
+            // The gate finds that there is no version before anybody else asks for it.
+            Attempt::Refused(verdict) => Err(verdict
+                .error()
+                .unwrap_or_else(|| StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes")))),
         }
     }
 
@@ -168,9 +171,4 @@ impl Attempt {
     fn done(release: Release, already_there: bool, verdict: Verdict) -> Self {
         Self::Published(Box::new(Published { release, already_there, verdict }))
     }
-}
-
-/// The gate finds that there is no version before anybody else asks for it.
-fn no_version() -> StoreError {
-    StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes"))
 }

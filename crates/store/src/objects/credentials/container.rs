@@ -3,12 +3,12 @@
 //! Nobody waits for the agent while the credentials of before are good: from [`MARGIN`] before their end they are asked
 //! for anew, once at a time, beside whoever uses the old ones. Only when those have ended is the answer waited for.
 
-use cause::store as causes;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cause::store as causes;
 use chrono::{DateTime, Utc};
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Result};

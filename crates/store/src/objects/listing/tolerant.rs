@@ -12,7 +12,7 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use crate::objects::explain::failed;
-use crate::objects::object::{Found, listed};
+use crate::objects::object::{Found, Tag};
 
 /// The most objects or names that are looked at in one listing; a bucket that has more is not ours to walk.
 pub(crate) const LISTED_MAX: usize = 200_000;
@@ -88,7 +88,8 @@ pub(crate) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Res
         let contents = page.contents.into_iter().filter(|_| depth == Depth::All);
         listing.objects.extend(contents.map(|found| {
             let modified = found.last_modified.and_then(|time| time.parse().ok());
-            listed(decode(&found.key), found.size, found.etag.unwrap_or_default(), modified)
+            let tag = Tag(found.etag.unwrap_or_default());
+            Found { key: decode(&found.key), size: found.size, tag, modified }
         }));
         next = page.next_continuation_token;
         if next.is_none() || seen >= LISTED_MAX {

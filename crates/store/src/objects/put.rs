@@ -1,7 +1,8 @@
 //! Writing: an object is created where there is none, or replaced where it is still the one that was read.
 //!
-//! S3 does the comparing itself (`If-None-Match`, `If-Match`); in a folder, whoever holds the lock does. A bucket whose server has no conditions is looked at
-//! before a write and after it; see [`crate::objects::conditions`] for what that does not promise.
+//! S3 does the comparing itself (`If-None-Match`, `If-Match`); in a folder, whoever holds the lock does. A bucket whose
+//! server has no conditions is looked at before a write and after it; see [`crate::objects::conditions`] for what that
+//! does not promise.
 
 use std::borrow::Cow;
 

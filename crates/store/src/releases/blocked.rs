@@ -1,7 +1,4 @@
-//! `blocked_versions.json`: versions never to be offered, and why.
-//!
-//! A list that cannot be read as exactly its shape blocks everything, so parsing is strict where it matters: a key
-//! given twice, or a "version" that is none, makes the whole list unreadable. Keys that we do not know survive a write.
+//! Versions never to be offered, and why: read afresh, and changed so that no other writer's entry is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,34 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What is looked at before an image becomes a release. The names are stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // docs/gate.md, and the sentences below
-pub enum Check {
-    NotAnImage,
-    MergedImage,
-    Truncated,
-    Checksum,
-    Digest,
-    Layout,
-    Signature,
-    UnknownChip,
-    WrongChip,
-    TooLarge,
-    Unsigned,
-    UntrustedKey,
-    NoVersion,
-    VersionTaken,
-    SecureVersion,
-    LowerVersion,
-    SameBytes,
-    NearlyFull,
-    FlashMode,
-    IdfVersion,
-    Descriptor,
-    VersionMismatch,
-}
-
 /// What a check does that finds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -50,81 +22,72 @@ impl Level {
     }
 }
 
+/// Makes the checks of the table in docs/gate.md.
+macro_rules! checks {
+    ($($check:ident $name:literal $level:ident $is_overrulable:literal;)*) => {
+        /// What is looked at before an image becomes a release. The names are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)] // docs/gate.md, and the sentences in the cause crate
+        pub enum Check {
+            $($check,)*
+        }
+
+        impl Check {
+            /// Every check, in the order in which findings are told: refusals first.
+            pub const ALL: [Self; 22] = [$(Self::$check,)*];
+
+            /// The name on the command line, in the API and in `product.json`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$check => $name,)*
+                }
+            }
+
+            /// What it does.
+            pub const fn level(self) -> Level {
+                match self {
+                    $(Self::$check => Level::$level,)*
+                }
+            }
+
+            /// Whether a person may overrule it (`--allow`). What no device could run, or what a key was made to keep out,
+            /// is refused whoever asks; a warning that is allowed is not shown any more. A slot that is too small is one
+            /// device's word, and that device is not offered the image all the same.
+            pub const fn is_overrulable(self) -> bool {
+                match self {
+                    $(Self::$check => $is_overrulable,)*
+                }
+            }
+        }
+    };
+}
+
+checks! {
+    NotAnImage "not-an-image" Refuse false;
+    MergedImage "merged-image" Refuse false;
+    Truncated "truncated" Refuse false;
+    Checksum "checksum" Refuse false;
+    Digest "digest" Refuse false;
+    Layout "layout" Refuse false;
+    Signature "signature" Refuse false;
+    UnknownChip "unknown-chip" Refuse false;
+    WrongChip "wrong-chip" Refuse false;
+    TooLarge "too-large" Refuse true;
+    Unsigned "unsigned" Refuse false;
+    UntrustedKey "untrusted-key" Refuse false;
+    NoVersion "no-version" Refuse false;
+    VersionTaken "version-taken" Refuse false;
+    SecureVersion "secure-version" Refuse true;
+    LowerVersion "lower-version" Refuse true;
+    SameBytes "same-bytes" Refuse true;
+    NearlyFull "nearly-full" Warn true;
+    FlashMode "flash-mode" Warn true;
+    IdfVersion "idf-version" Warn true;
+    Descriptor "descriptor" Warn true;
+    VersionMismatch "version-mismatch" Warn true;
+}
+
 impl Check {
-    /// Every check, in the order in which findings are told: refusals first.
-    pub const ALL: [Self; 22] = [
-        Self::NotAnImage,
-        Self::MergedImage,
-        Self::Truncated,
-        Self::Checksum,
-        Self::Digest,
-        Self::Layout,
-        Self::Signature,
-        Self::UnknownChip,
-        Self::WrongChip,
-        Self::TooLarge,
-        Self::Unsigned,
-        Self::UntrustedKey,
-        Self::NoVersion,
-        Self::VersionTaken,
-        Self::SecureVersion,
-        Self::LowerVersion,
-        Self::SameBytes,
-        Self::NearlyFull,
-        Self::FlashMode,
-        Self::IdfVersion,
-        Self::Descriptor,
-        Self::VersionMismatch,
-    ];
-
-    /// The name on the command line, in the API and in `product.json`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotAnImage => "not-an-image",
-            Self::MergedImage => "merged-image",
-            Self::Truncated => "truncated",
-            Self::Checksum => "checksum",
-            Self::Digest => "digest",
-            Self::Layout => "layout",
-            Self::Signature => "signature",
-            Self::UnknownChip => "unknown-chip",
-            Self::WrongChip => "wrong-chip",
-            Self::TooLarge => "too-large",
-            Self::Unsigned => "unsigned",
-            Self::UntrustedKey => "untrusted-key",
-            Self::NoVersion => "no-version",
-            Self::VersionTaken => "version-taken",
-            Self::SecureVersion => "secure-version",
-            Self::LowerVersion => "lower-version",
-            Self::SameBytes => "same-bytes",
-            Self::NearlyFull => "nearly-full",
-            Self::FlashMode => "flash-mode",
-            Self::IdfVersion => "idf-version",
-            Self::Descriptor => "descriptor",
-            Self::VersionMismatch => "version-mismatch",
-        }
-    }
-
-    /// What it does.
-    pub const fn level(self) -> Level {
-        match self {
-            Self::NearlyFull
-            | Self::FlashMode
-            | Self::IdfVersion
-            | Self::Descriptor
-            | Self::VersionMismatch => Level::Warn,
-            _ => Level::Refuse,
-        }
-    }
-
-    /// Whether a person may overrule it (`--allow`). What no device could run, or what a key was made to keep out, is
-    /// refused whoever asks; a warning that is allowed is not shown any more. A slot that is too small is one device's word,
-    /// and that device is not offered the image all the same.
-    pub const fn is_overrulable(self) -> bool {
-        matches!(self, Self::TooLarge | Self::SecureVersion | Self::LowerVersion | Self::SameBytes)
-            || matches!(self.level(), Level::Warn)
-    }
-
     /// Whether what was asked for is malformed, whatever the store holds.
     pub(crate) const fn is_about_the_image(self) -> bool {
         matches!(

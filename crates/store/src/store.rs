@@ -19,8 +19,8 @@ use crate::objects::listing;
 use crate::objects::location::Location;
 use crate::objects::settings::Limits;
 
-/// How long another publisher's unfinished release is waited for: a few times what reading an image back and three small
-/// writes take on a slow line.
+/// At most this long another publisher's unfinished release is waited for: a few times what reading an image back and
+/// three small writes take on a slow line.
 const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What opening a store needs besides its URL.

@@ -29,7 +29,7 @@ pub(crate) async fn off_the_async_threads<T: Send + 'static>(
     done.map_err(|_| StoreError::corrupt(causes::BROKE_OFF.cause()))
 }
 
-/// How often a write that lost against another is tried again.
+/// Maximum attempts of a write that loses against another.
 pub(crate) const ROUNDS_MAX: u32 = 20;
 
 /// Waits a moment whose length differs from writer to writer, so that two do not meet again and again.

@@ -18,7 +18,7 @@ use crate::objects::object::{Fetched, Found, tag};
 
 /// What is longer is no image.
 pub(crate) const IMAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// How long an image may take that is read for its digest alone: 16 MiB on a slow line.
+/// At most this long an image is read for its digest alone: 16 MiB on a slow line.
 const READING_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The digest by which an image is known.
@@ -70,7 +70,7 @@ impl Bucket {
             return known;
         }
         let mut read = self.reading(found);
-        // Nobody ever sends: the other end is dropped once it has been read.
+        // Nothing is ever sent: the other end is dropped once it has been read.
         tokio::time::timeout(timeout, read.changed()).await.ok().and_then(|_| self.known_digest(found))
     }
 

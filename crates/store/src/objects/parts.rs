@@ -25,13 +25,13 @@ use crate::objects::write::{Condition, Write};
 
 /// The size of a part; S3 takes none smaller but the last. An image has at most four.
 pub(crate) const PART_BYTES: usize = 5 * 1024 * 1024;
-/// How many parts are on their way at a time.
+/// At most this many parts are on their way at a time.
 const AT_ONCE: usize = 3;
-/// How often the last request is sent.
+/// Maximum attempts of the last request.
 const ATTEMPTS: u32 = 5;
-/// How long S3 may take to put the parts together; meanwhile it sends white space.
+/// At most this long S3 may take to put the parts together; meanwhile it sends white space.
 const COMPLETION_MAX: Duration = Duration::from_mins(1);
-/// The most that is read of an answer.
+/// At most this much is read of an answer.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
 /// What became of the last request.

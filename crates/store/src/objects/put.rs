@@ -17,7 +17,7 @@ use crate::objects::parts::{self, PART_BYTES};
 use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 
-/// How many killed processes are cleaned up after at a time.
+/// At most this many files of killed processes are removed at a time.
 const STAGED_MAX: u32 = 1000;
 /// The largest object that is sent in one request.
 const ONE_PUT_MAX_BYTES: usize = 8 * 1024 * 1024;

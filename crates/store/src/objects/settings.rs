@@ -13,7 +13,7 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// Without a byte that moves, up or down.
     pub(crate) silence: Duration,
-    /// So many bytes a second drain what buffers on the way hold of uploads whose last bytes are out of sight.
+    /// Bytes a second at which buffers on the way drain, once the last byte of an upload is out of sight.
     pub(crate) pace: u32,
     /// In all: an image of 16 MiB may take minutes on a slow line.
     pub(crate) total: Duration,
@@ -50,7 +50,7 @@ pub(crate) fn settings(environment: &BTreeMap<String, String>) -> AmazonS3Builde
     builder
 }
 
-/// How often a request is tried again, and after which time no more.
+/// Maximum attempts of a request, and the time after which none begins.
 pub(crate) fn retry(limits: Limits) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {

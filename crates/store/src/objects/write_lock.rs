@@ -14,7 +14,7 @@ use crate::objects::explain::{Action, explain};
 
 /// The file in a folder store that writers lock.
 pub(crate) const LOCK_FILE: &str = ".updraft.lock";
-/// How long a writer waits for another one. A publish takes a second or two on a slow disk.
+/// At most this long a writer waits for another one. A publish takes a second or two on a slow disk.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// The right to write. In a folder nobody else has it meanwhile; on S3 everybody does, and conditional writes decide.
 pub(crate) struct WriteLock {

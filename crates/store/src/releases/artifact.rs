@@ -11,7 +11,7 @@ use crate::releases::layout::Place;
 use crate::releases::release::{Complete, Described, VersionFile, no_image};
 use crate::store::Store;
 
-/// How long a check update waits for a channel's image to be read; the reading goes on.
+/// At most this long a check update waits for a channel's image to be read; the reading goes on.
 const COMPARING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The object that a device fetches for a version.

@@ -18,7 +18,7 @@ use crate::tasks::run_detached;
 
 mod file;
 
-/// How often a write to the blocked list that lost against another is tried again. Each loss is another writer's win.
+/// Maximum attempts to write the blocked list. Each that is lost is another writer's win.
 const SWAPS_MAX: u32 = 200;
 
 /// How long after a write without conditions it is looked at again.

@@ -13,7 +13,7 @@ use crate::releases::product::ProductFile;
 use crate::releases::release::{Described, Release, VersionFile, marked, parse_version};
 use crate::store::Store;
 
-/// How many small objects are read at a time.
+/// At most this many small objects are read at a time.
 const READS_AT_ONCE: usize = 16;
 
 impl Store {

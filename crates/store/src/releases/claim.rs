@@ -23,7 +23,7 @@ use crate::releases::layout::{self, JSON_MAX_BYTES, Place};
 use crate::releases::release::Complete;
 use crate::store::Store;
 
-/// How often what is waited for is looked at.
+/// The time between two looks at what is waited for.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A claim that was ours a moment ago.

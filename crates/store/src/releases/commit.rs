@@ -3,9 +3,9 @@
 //! `version.txt` is created once, and carries the digest of the image it was created for (as S3's user metadata), so
 //! that everybody knows who won, whatever was written beside it. Who finds another image and no `version.txt` does
 //! not write at once: somebody may be about to commit, and what is unfinished for a moment is left alone for so long.
-//! Then the version is claimed first ([`crate::releases::claim`]), and nobody else commits it. Only a publisher that has claimed it
-//! already and stalls for longer than that, right before its commit, may find its image replaced afterwards: whoever
-//! replaced it gives it back, and if that one is killed, publishing the winner's image again repairs the release.
+//! Then the version is claimed first ([`crate::releases::claim`]), and nobody else commits it. Only a publisher that has
+//! claimed it already and stalls for longer than that, right before its commit, may find its image replaced afterwards:
+//! whoever replaced it gives it back, and if that one is killed, publishing the winner's image again repairs the release.
 //!
 //! A folder needs none of this: there one writer at a time holds a lock.
 

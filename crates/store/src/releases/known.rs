@@ -16,10 +16,10 @@ use crate::releases::release::{Complete, VersionFile};
 use crate::store::Store;
 use crate::tasks::off_the_async_threads;
 
-/// So many releases of the same size are compared with the image, the highest first: what is published twice by a slip
-/// was built last.
+/// At most this many releases of the same size are compared with the image, the highest first: what is published twice by
+/// a slip was built last.
 const TWINS_MAX: usize = 8;
-/// So many releases are asked for their chip where nothing else says it.
+/// At most this many releases are asked for their chip where nothing else says it.
 const CHIPS_MAX: usize = 16;
 
 /// What production points to, and the object it lies in, if there is one.

@@ -12,11 +12,11 @@ pub(crate) const VERSION: &str = "version.txt";
 /// What is known of the image.
 pub(crate) const METADATA: &str = "metadata.json";
 
-/// The most that is read of a `version.txt`.
+/// At most this much is read of a `version.txt`.
 pub(crate) const VERSION_MAX_BYTES: u64 = 1024;
-/// The most that is read of any JSON file.
+/// At most this much is read of any JSON file.
 pub(crate) const JSON_MAX_BYTES: u64 = 1024 * 1024;
-/// The most that is read of an image.
+/// At most this much is read of an image.
 pub(crate) const FIRMWARE_MAX_BYTES: u64 = IMAGE_MAX_BYTES;
 
 /// A release or a channel: the folder that holds an image, its version and its metadata.

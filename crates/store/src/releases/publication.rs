@@ -6,7 +6,8 @@ use contract::{ProductName, Version};
 use crate::releases::gate::check::Check;
 use crate::releases::gate::facts::Slot;
 
-/// The most that the notes of a release may have, in bytes of UTF-8: percent-encoded they still fit into a request line.
+/// At most this many bytes of UTF-8 the notes of a release may have: percent-encoded they still fit into a request
+/// line.
 pub const NOTES_MAX_BYTES: usize = 16 * 1024;
 
 /// What is to be published, besides the image itself.

@@ -24,11 +24,11 @@ use crate::objects::explain::{CONTAINER, failed};
 const ECS_AGENT: &str = "http://169.254.170.2";
 /// Who may be asked without TLS besides loopback: the agents of ECS and EKS, which are on the machine itself.
 const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
-/// So long before their end credentials are asked for anew.
+/// This long before their end credentials are asked for anew.
 const MARGIN: chrono::Duration = chrono::Duration::minutes(5);
-/// How often in a row the agent is asked before it counts as failed.
+/// Maximum attempts in a row before the agent counts as failed.
 const ATTEMPTS: u32 = 3;
-/// How long one answer may take.
+/// At most this long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long an agent that failed is left alone while the credentials of before are good.
 const PAUSE: Duration = Duration::from_secs(10);

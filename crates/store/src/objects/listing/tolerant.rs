@@ -14,10 +14,10 @@ use url::form_urlencoded;
 use crate::objects::explain::failed;
 use crate::objects::object::{Found, Tag};
 
-/// The most objects or names that are looked at in one listing; a bucket that has more is not ours to walk.
+/// At most this many objects or names are looked at in one listing; a bucket that has more is not ours to walk.
 pub(crate) const LISTED_MAX: usize = 200_000;
 
-/// The most that is read of one page; a page of 1,000 keys of 1,024 bytes, percent-encoded, fits.
+/// At most this much is read of one page; a page of 1,000 keys of 1,024 bytes, percent-encoded, fits.
 const PAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// How deep a listing goes.

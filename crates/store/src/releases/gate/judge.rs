@@ -12,7 +12,7 @@ use crate::releases::gate::verdict::{SizeOf, Verdict};
 use crate::releases::gate::{compare, signers, sound};
 use crate::releases::publication::Publication;
 
-/// How many earlier releases a trend shows.
+/// At most this many earlier releases are in a trend.
 const TREND: usize = 5;
 
 /// Judges an image: every check, not only the first that finds something. Never panics, whatever the bytes are.

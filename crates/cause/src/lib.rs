@@ -7,7 +7,9 @@
 mod cause;
 pub mod decision;
 mod entry;
+pub mod gate;
 pub mod publisher;
+pub mod store;
 mod tables;
 mod template;
 pub mod update;
@@ -15,7 +17,7 @@ mod value;
 
 pub use cause::Cause;
 pub use entry::Entry;
-pub use value::Value;
+pub use value::{Value, grouped};
 
 #[cfg(test)]
 mod tests;

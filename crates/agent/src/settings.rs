@@ -132,7 +132,7 @@ pub struct Settings {
     /// How often a fresh URL is asked for in one update.
     pub url_requests: u8,
     /// How long a restart waits for the last message to be acknowledged, in milliseconds.
-    pub farewell_ms: u32,
+    pub last_message_ms: u32,
     /// How long new connection settings have to reach the broker, in milliseconds.
     pub move_ms: u32,
 }
@@ -156,7 +156,7 @@ impl Settings {
             retries: 5,
             url_wait_ms: 60_000,
             url_requests: 5,
-            farewell_ms: 2_000,
+            last_message_ms: 2_000,
             move_ms: 120_000,
         }
     }

@@ -273,21 +273,19 @@ impl Model {
                 assert!(self.is_sound(Running::Slot(selected.slot)), "{selected:?} was not verified whole");
             }
         }
-        let (phase, deadline_ms) = (self.agent.phase(), self.agent.deadline_ms());
+        let (phase, ends_ms) = (self.agent.phase(), self.agent.phase_ends_ms());
         let name = format!("{phase:?}");
         self.phases.insert(name.split(' ').next().unwrap_or_default().to_owned());
         match phase {
-            Phase::Idle | Phase::Restarting | Phase::SelfTest { until_ms: u64::MAX } => {}
-            Phase::AwaitingUrl { until_ms: u64::MAX } => {
+            Phase::Idle | Phase::Restarting => {}
+            Phase::SelfTest { .. } if ends_ms.is_none() => {}
+            Phase::AwaitingUrl { .. } if ends_ms.is_none() => {
                 assert!(!self.connected, "nobody is asked for a URL");
             }
             _ => {
-                let deadline_ms = deadline_ms.unwrap_or_else(|| panic!("{phase:?} has no end"));
-                assert!(
-                    deadline_ms <= self.now_ms + WAIT_MAX_MS,
-                    "{phase:?} at {}: {deadline_ms}",
-                    self.now_ms
-                );
+                let ends_ms = ends_ms.unwrap_or_else(|| panic!("{phase:?} has no end"));
+                assert!(self.agent.deadline_ms().is_some_and(|at_ms| at_ms <= ends_ms), "{phase:?}");
+                assert!(ends_ms <= self.now_ms + WAIT_MAX_MS, "{phase:?} at {}: {ends_ms}", self.now_ms);
             }
         }
         if let Phase::Downloading { fetch, .. } = phase {
@@ -483,8 +481,8 @@ proptest! {
         let rests = match phase {
             Phase::Idle => true,
             // There is nothing else that boots, or nobody to ask.
-            Phase::SelfTest { until_ms } => until_ms == u64::MAX,
-            Phase::AwaitingUrl { until_ms } => until_ms == u64::MAX && !online,
+            Phase::SelfTest { .. } => true,
+            Phase::AwaitingUrl { .. } => !online,
             _ => false,
         };
         prop_assert!(rests, "{phase:?}");

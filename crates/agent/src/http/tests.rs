@@ -5,7 +5,7 @@ use std::{format, vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::ContentRange;
+use crate::event::{ContentRange, Range};
 
 /// All that a response amounts to, however it was split.
 #[derive(Debug, Default, PartialEq, Eq)]

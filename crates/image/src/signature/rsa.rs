@@ -8,7 +8,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{SIGNATURE_BLOCK_BYTES, SignatureError};
+use super::error::SignatureError;
+use super::layout::SIGNATURE_BLOCK_BYTES;
 use crate::u32_at;
 
 /// A number of 3072 bits, the least significant word first.

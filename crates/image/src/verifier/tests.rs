@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::build::Build;
+use crate::signature::SignatureError;
 use crate::{Behaviour, Chip, PREFIX_BYTES, Prefix};
 
 fn small() -> Build {

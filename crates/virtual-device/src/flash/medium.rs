@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::{CAPACITY_BYTES, SECTOR_BYTES};
+use super::geometry::{CAPACITY_BYTES, SECTOR_BYTES};
 
 pub(super) type Sector = [u8; SECTOR_BYTES];
 

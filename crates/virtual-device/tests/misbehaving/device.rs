@@ -12,7 +12,7 @@ use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::{Flash, SECTOR_BYTES};
 use updraft_virtual_device::layout::{provision, slot_bytes};
 use updraft_virtual_device::net::Task;
-use updraft_virtual_device::net::http::{Heard, fetch};
+use updraft_virtual_device::net::http::{FetchEvent, fetch};
 
 use crate::server::{File, Manner, Request, Server, Step};
 use crate::tls::terminate;
@@ -140,7 +140,7 @@ impl Device {
     }
 
     async fn update(&mut self, url: &str) {
-        let mut current: Option<(agent::FetchId, mpsc::Receiver<Heard>, Task)> = None;
+        let mut current: Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, Task)> = None;
         self.handle(Event::Connected);
         self.handle(Event::Trigger(url.as_bytes()));
         loop {
@@ -182,12 +182,12 @@ impl Device {
             tokio::select! {
                 biased;
                 (id, heard) = next(&mut current) => match heard {
-                    Heard::Received(bytes) => self.handle(Event::Received(id, &bytes)),
-                    Heard::Closed => {
+                    FetchEvent::Received(bytes) => self.handle(Event::Received(id, &bytes)),
+                    FetchEvent::Closed => {
                         current = None;
                         self.handle(Event::Closed(id));
                     }
-                    Heard::Lost(why) => {
+                    FetchEvent::Lost(why) => {
                         current = None;
                         self.handle(Event::Lost(id, &why));
                     }
@@ -237,8 +237,8 @@ fn start(flash: &mut Flash, settings: &Settings, now_ms: u64) -> Box<Agent> {
 }
 
 async fn next(
-    current: &mut Option<(agent::FetchId, mpsc::Receiver<Heard>, Task)>,
-) -> (agent::FetchId, Heard) {
+    current: &mut Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, Task)>,
+) -> (agent::FetchId, FetchEvent) {
     match current {
         Some((id, heard, _)) => (*id, heard.recv().await.expect("a last word")),
         None => std::future::pending().await,

@@ -83,7 +83,7 @@ fn a_wake_makes_up_for_one_crash() {
 #[test]
 fn an_image_that_does_not_verify_is_not_gone_back_to() {
     let mut bench = confirmed();
-    bench.flash.damage(SLOTS[0].offset + 5000, 1).expect("in bounds");
+    bench.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("in bounds");
     let mut bench = after(bench, ResetReason::Panic, 12);
     assert!(!bench.restart, "better an image that crashes than none");
     bench.tell(Event::Connected);

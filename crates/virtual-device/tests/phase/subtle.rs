@@ -279,7 +279,7 @@ fn an_image_that_fails_with_nothing_to_go_back_to_can_still_be_updated() {
     let mut s = settings();
     s.check = Check::BrokerAndApplication;
     let mut b = on_trial(s);
-    b.flash.damage(SLOTS[0].offset + 5000, 1).expect("as it was set up");
+    b.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("as it was set up");
     b.tell(Event::Connected);
     b.tell(Event::SelfTest(Err("broken")));
     b.tell(Event::Trigger(URL));
@@ -366,6 +366,6 @@ fn a_refused_image_does_not_stay_bootable() {
     b.finish();
     let there = read_slot(&mut b.flash, SLOTS[1]).expect("as it was set up").is_ok();
     // The running image's own slot rots.
-    b.flash.damage(SLOTS[0].offset + 5000, 1).expect("as it was set up");
+    b.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("as it was set up");
     assert!(!there);
 }

@@ -169,7 +169,7 @@ fn a_damaged_record_never_lets_anything_unsigned_in() {
         let list = [DIGESTS[0]].into_iter().collect();
         Agent::remember(&mut bench.flash, |record| record.trusted = Some(list)).expect("power");
         for at in (UPDRAFT.offset..UPDRAFT.offset + 0x2000).step_by(64) {
-            bench.flash.damage(at, 0x11).expect("in bounds");
+            bench.flash.corrupt(at, 0x11).expect("in bounds");
         }
         let bench = Bench::boot(bench.flash, trusting());
         assert!(bench.agent.record().trusted.is_none());

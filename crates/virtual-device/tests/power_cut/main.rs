@@ -163,7 +163,7 @@ fn a_broken_selected_slot_is_never_marked_valid() {
     for rollback in BOTH {
         let mut world = Kind::new(rollback).world();
         world.run(Some(1), "the first update");
-        world.flash.flash.damage(world.flash.layout.slots()[1].offset + 5000, 1).expect("in bounds");
+        world.flash.flash.corrupt(world.flash.layout.slots()[1].offset + 5000, 1).expect("in bounds");
         let rest = world.run(None, "slot broken");
         assert_eq!(rest.running, Running::Slot(0));
         count += offer("update while otadata selects a broken slot", &world, 0, 1);

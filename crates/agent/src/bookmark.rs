@@ -11,7 +11,7 @@ use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::partition::Partition;
 use crate::port::Port;
 
-/// The longest ETag kept; a longer one is as good as none.
+/// At most so many bytes of an ETag are kept; a longer one counts as none.
 pub(crate) const ETAG_MAX_BYTES: usize = 128;
 /// What lies between two bookmarks, in bytes.
 pub(crate) const STRETCH_BYTES: u32 = 64 * 1024;

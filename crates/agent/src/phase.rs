@@ -88,7 +88,7 @@ pub enum UrlLoss {
 pub struct Agent {
     phase: Phase,
     timers: Timers,
-    /// The last fetch that was begun, and the last one that the port was told of.
+    /// The last fetch that was begun, and the last one that was handed to the port.
     fetches: (FetchId, FetchId),
     /// Connection settings were given up after so many seconds on trial; 0: after several boots.
     returned: Option<u32>,
@@ -243,9 +243,9 @@ impl Agent {
         if core::mem::take(&mut self.cancel_due) {
             return Some(Action::Cancel);
         }
-        let (begun, told) = &mut self.fetches;
-        if matches!(self.phase, Phase::Downloading { .. }) && begun != told {
-            *told = *begun;
+        let (begun, announced) = &mut self.fetches;
+        if matches!(self.phase, Phase::Downloading { .. }) && begun != announced {
+            *announced = *begun;
             let (range, if_range) = self.asked_for();
             return Some(Action::Fetch {
                 id: self.fetches.0,
@@ -305,7 +305,7 @@ impl Agent {
         self.attempt.to.as_ref()
     }
 
-    /// The version that runs: as published if this device was told so, else as the application or the image says.
+    /// The version that runs: as published if the server said so, else as the application or the image says.
     pub fn version(&self) -> Option<&Version> {
         let image = self.image.as_ref();
         let published = image.and_then(|image| self.record.version_of(&image.sha256));

@@ -1,4 +1,4 @@
-//! Reading an image back from flash: the only proof that a slot holds what was meant.
+//! Reading an image back from flash: the only proof that a slot holds what was received.
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
@@ -10,7 +10,7 @@ use crate::flash::{self, Fault, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
 
 const CHUNK_BYTES: usize = 512;
-/// How much one step reads: short enough to leave the network its turn.
+/// How much one step reads: short enough that the network is not kept waiting.
 const STEP_BYTES: u32 = 64 * 1024;
 
 /// An image that lies in a slot and verifies.

@@ -59,7 +59,7 @@ pub struct SignatureBlock<'a> {
 }
 
 impl<'a> SignatureBlock<'a> {
-    /// Reads a block. Refuses a damaged one, and one with anything but zeros where a block has nothing: no byte
+    /// Reads a block. Refuses a corrupt one, and one with anything but zeros where a block has nothing: no byte
     /// of it may be changed unnoticed, also those that neither the signature nor the key's digest covers.
     pub fn parse(bytes: &'a [u8; SIGNATURE_BLOCK_BYTES]) -> Result<Self, SignatureError> {
         if bytes[0] != BLOCK_MAGIC {
@@ -139,7 +139,7 @@ impl<'a> SignatureSector<'a> {
         file.last_chunk().map(Self)
     }
 
-    /// The blocks in order, each with its place (0 to 2). A place that was left erased is passed over; a damaged
+    /// The blocks in order, each with its place (0 to 2). A place that was left erased is passed over; a corrupt
     /// block comes as the error that says so, and the ones after it come too.
     pub fn blocks(
         &self,

@@ -20,7 +20,7 @@ use crate::{
 
 mod trailing;
 
-/// The longest image: the largest flash that a bootloader maps.
+/// At most so many bytes are an image: the largest flash that a bootloader maps.
 pub const IMAGE_MAX_BYTES: u32 = 16 * 1024 * 1024;
 
 const CHECKSUM_SEED: u8 = 0xEF;
@@ -155,7 +155,7 @@ impl Verifier {
                 Stage::End if self.source == Source::Slot => return Ok(()),
                 _ => {}
             }
-            // Each turn takes a byte or moves on to a later stage, so this ends.
+            // Each round takes a byte or moves on to a later stage, so this ends.
             let taken = self.step(bytes);
             bytes = bytes.get(taken..).unwrap_or_default();
         }
@@ -460,7 +460,7 @@ impl Verifier {
     }
 }
 
-/// So many bytes, or all if there are less.
+/// The first `length` bytes, or all if there are fewer.
 #[inline(never)]
 fn beginning(bytes: &[u8], length: u32) -> &[u8] {
     bytes.get(..length as usize).unwrap_or(bytes)

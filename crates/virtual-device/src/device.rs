@@ -17,7 +17,7 @@ use crate::notice::{Notice, Observer};
 use crate::options::Options;
 use crate::session::{End, Session};
 
-/// The longest pause of a device that crashes again and again.
+/// A device that crashes again and again pauses for at most so long.
 const CRASH_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Opens the flash; a new one gets layout and first image. Says which chip this device is.

@@ -52,8 +52,8 @@ impl fmt::Display for Notice {
             Self::NoBootableApp => f.write_str("no slot holds an image that boots; it must be flashed again"),
             Self::Connected => f.write_str("connected"),
             Self::Disconnected(why) => write!(f, "not connected: {why}"),
-            Self::Triggered(Some(version)) => write!(f, "is told to update to {version}"),
-            Self::Triggered(None) => f.write_str("is told to update"),
+            Self::Triggered(Some(version)) => write!(f, "is triggered to update to {version}"),
+            Self::Triggered(None) => f.write_str("is triggered to update"),
             Self::Progress(Progress { phase, done: 0, total }) if *total > 0 => {
                 write!(f, "begins to {} {total} bytes", phase.as_str())
             }
@@ -73,7 +73,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Where notices go; nobody need listen.
+/// Where notices go, if anywhere.
 #[derive(Debug, Clone, Default)]
 pub struct Observer(Option<mpsc::UnboundedSender<(DeviceId, Notice)>>);
 
@@ -86,7 +86,7 @@ impl Observer {
 
     pub(crate) fn tell(&self, id: &DeviceId, notice: Notice) {
         if let Some(sender) = &self.0 {
-            // Whoever stopped listening does not want to know.
+            // The receiver may be gone.
             let _ = sender.send((id.clone(), notice));
         }
     }

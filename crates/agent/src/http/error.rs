@@ -19,7 +19,7 @@ pub enum HttpError {
     LongHead,
     /// A line of the head is none.
     Head,
-    /// The length of the body is told in two ways or in none that can be read.
+    /// The length of the body is given in two ways, or in none that can be read.
     Length,
     /// A transfer coding other than `chunked`.
     Coding,

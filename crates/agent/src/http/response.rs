@@ -7,7 +7,7 @@ use super::error::HttpError;
 use super::field::{Field, LINE_AT};
 use crate::event::{ContentRange, ResponseHead};
 
-/// The longest head, those of interim responses included.
+/// At most so many bytes are heads, those of interim responses included.
 pub const HEAD_MAX_BYTES: usize = 32 * 1024;
 const TRAILER_MAX_BYTES: usize = 8 * 1024;
 const CHUNK_LINE_MAX_BYTES: usize = 256;
@@ -61,15 +61,15 @@ enum State {
     Phrase,
     /// The status line ended.
     FirstField,
-    /// So many bytes of a field's name.
+    /// In the name of a field, of which so many bytes were read.
     Name(u8),
     Value,
     /// A line ended; whether its field did, the next byte tells.
     NextField,
-    /// So many bytes of body to come.
+    /// In the body, of which so many bytes are left.
     Counted(u64),
     UntilClose,
-    /// So many digits of its size.
+    /// In the size of a chunk, of which so many digits were read.
     ChunkSize(u8, u32),
     ChunkExtension(u32),
     Chunk(u32),
@@ -362,7 +362,7 @@ impl Response {
     /// RFC 9112, 6.3, for the response to a GET.
     fn end_head(&mut self) -> Result<Option<Line>, HttpError> {
         match self.status {
-            // RFC 9110, 15.2.2: nobody asked for another protocol.
+            // RFC 9110, 15.2.2: no other protocol was asked for.
             101 => return Err(HttpError::NotHttp),
             100..200 => {
                 *self = Self { lines_bytes: self.lines_bytes, ..Self::new() };

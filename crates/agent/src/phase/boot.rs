@@ -149,10 +149,10 @@ impl Agent {
             }
             fate = Fate::RolledBack(otherwise);
         }
-        self.take_note(port, fate);
+        self.act_on(port, fate);
     }
 
-    fn take_note<P: Port>(&mut self, port: &mut P, fate: Fate) {
+    fn act_on<P: Port>(&mut self, port: &mut P, fate: Fate) {
         match fate {
             Fate::Nothing | Fate::FallBack | Fate::Rearm { .. } => return,
             Fate::Stuck => self.record.attempt = None,
@@ -241,12 +241,12 @@ impl Agent {
             _ => false,
         };
         // Cut before: this boot is as if it had not been. Cut during or after: the next boot tries once less.
-        // Without a record that counts, it could go on for ever.
+        // Without a record that counts, it could be repeated without end.
         intact && self.keeper.store(port, &self.record).is_ok() && self.select(port).is_ok()
     }
 
     fn blame(&mut self) {
-        // A rejected image asked for its restart; a crash shows as one; a power cut is nobody's fault.
+        // A rejected image asked for its restart; a crash is seen in the reset; a power cut says nothing against the image.
         if !self.settings.reset.may_be_power() {
             self.blamed = self.record.attempt.as_ref().map(|attempt| attempt.sha256);
         }

@@ -63,7 +63,7 @@ impl Agent {
             && self.ends_like_running(port)
         {
             if let Some(version) = &self.attempt.to {
-                self.record.learn(running.sha256, version.clone());
+                self.record.remember_version(running.sha256, version.clone());
             }
             // Nothing to download, and nothing to restart for.
             self.succeed(port);
@@ -136,12 +136,13 @@ impl Agent {
             }
             Ok(true) => {
                 let (sha256, is_as_written) = read_back.sha256();
-                let verdict = if is_as_written { self.judge(port, &sha256) } else { refuse!(NotHeld) };
+                let verdict =
+                    if is_as_written { self.judge(port, &sha256) } else { refuse!(ReadBackDiffers) };
                 self.read_back = None;
                 match verdict {
                     Ok(version) => self.choose(port, sha256, version.as_ref()),
                     Err(refusal) => {
-                        // What was refused must not lie there whole: a bootloader asks nobody whom it starts if the running
+                        // What was refused must not lie there whole: a bootloader starts it if the running
                         // image is lost one day. Cut before: it is refused again. Cut during or after: it does not boot.
                         // A fault leaves it as a cut does.
                         let _ = flash::erase(port, self.target_slot().offset);
@@ -218,7 +219,7 @@ impl Agent {
             self.attempt.to = self.record.version_of(&sha256).or(version).cloned();
         }
         if let Some(version) = &self.attempt.to {
-            self.record.learn(sha256, version.clone());
+            self.record.remember_version(sha256, version.clone());
         }
         if self.image.as_ref().is_some_and(|running| running.sha256 == sha256) {
             // Nothing to restart for.

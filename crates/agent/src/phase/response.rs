@@ -16,7 +16,7 @@ use crate::sentences::Says;
 use crate::timers::Timer;
 use crate::verify::{ReadBack, version_of};
 
-/// At most so many redirects from one URL, or the server is leading nowhere.
+/// Maximum redirects from one URL.
 const REDIRECTS_MAX: u8 = 5;
 
 /// Whether a response leads somewhere else.

@@ -14,7 +14,7 @@ const BACK_OFF_MAX_MS: u64 = 60_000;
 const PACE_MIN_BYTES: u32 = 4096;
 
 impl Agent {
-    /// A byte now and then keeps a connection from being silent, and would keep a device busy for ever: in a head, in the
+    /// A byte now and then keeps a connection from being silent, and would keep a device busy without end: in a head, in the
     /// file's end, and in what is passed over, as much as in what is written.
     pub(super) fn judge_pace<P: Port>(&mut self, port: &mut P, bytes: usize, next: Phase) -> Phase {
         let brought = self.attempt.pace_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));

@@ -88,7 +88,7 @@ impl Agent {
     pub(super) fn fall_back<P: Port>(&mut self, port: &mut P) -> bool {
         let Running::Slot(running) = self.running else { return false };
         let Some(sha256) = self.image.as_ref().map(|image| image.sha256) else { return false };
-        // Not to one that was left for the same reason before, or the two would take turns for ever.
+        // Not to one that was left for the same reason before, or the two would alternate without end.
         let Some(slot) = self.another_that_boots(port, true) else { return false };
         let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
         if !already {
@@ -97,7 +97,7 @@ impl Agent {
             let reason = Refusal::new(Says::CrashLoop, &[crashes.into()]).reason("");
             self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
             // Now, not once the broker was reached: an image that crashes before that would never count, and two such
-            // images would take turns for ever.
+            // images would alternate without end.
             // A weak supply says nothing against an image.
             if self.settings.reset != ResetReason::BrownOut {
                 self.record.count_failure(sha256);

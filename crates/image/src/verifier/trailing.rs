@@ -68,7 +68,7 @@ impl Verifier {
             // What an older image left behind in the slot is not this image's signature.
             self.stage = Stage::End;
         } else {
-            // Before the digests are told to differ: some blocks hold one of another kind.
+            // Before the digests are said to differ: some blocks hold one of another kind.
             let error = SignatureBlock::refusal_by_head(head).unwrap_or(SignatureError::OtherDigest);
             self.stage = Stage::Refused(ImageError::Signature { block, error });
         }

@@ -135,7 +135,7 @@ fn shared(sector: &Sector) -> Arc<Sector> {
         return found;
     }
     if pool.len().is_power_of_two() {
-        // Each time the pool doubles, what nobody has any more is dropped from it.
+        // Each time the pool doubles, what no device has any more is dropped from it.
         pool.retain(|_, sector| sector.strong_count() > 0);
     }
     let sector = Arc::new(*sector);

@@ -196,7 +196,7 @@ mod encrypted {
     }
 
     #[test]
-    fn a_damaged_bit_garbles_its_unit_and_no_more() {
+    fn a_flipped_bit_garbles_its_unit_and_no_more() {
         let mut flash = flash(Layout::TwoSlots);
         flash.corrupt(SLOTS[0].offset + 20, 1).expect("in bounds");
         let bytes = contents(&mut flash, SLOTS[0].offset, 64);

@@ -114,7 +114,7 @@ fn tls() -> io::Result<Arc<ClientConfig>> {
         return Ok(config.clone());
     }
     let mut roots = RootCertStore::empty();
-    // One that cannot be read is missed by the servers that it vouches for, and they say so.
+    // One that cannot be read is missing: a connection to a server that needs it fails and says so.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

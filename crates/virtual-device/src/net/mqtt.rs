@@ -79,7 +79,7 @@ impl Link {
             (host.trim_matches(['[', ']']), broker.port().unwrap_or(port)),
         );
         mqtt.set_transport(transport);
-        // The client sets room aside for as many: without a limit, megabytes for each device.
+        // The client allocates room for as many: without a limit, megabytes for each device.
         mqtt.set_outgoing_inflight_upper_limit(INFLIGHT);
         mqtt.set_keep_alive(KEEP_ALIVE_S);
         mqtt.set_clean_start(true);
@@ -164,7 +164,7 @@ async fn carry(
                 }
                 BrokerEvent::Connected
             }
-            // Nothing that a server says is retained: what a broker kept would be obeyed at every connect, for ever.
+            // Nothing that a server says is retained: what a broker kept would be obeyed at every connect.
             Ok(Event::Incoming(Incoming::Publish(publish))) if publish.retain => continue,
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
                 let topic = std::str::from_utf8(&publish.topic).unwrap_or_default();

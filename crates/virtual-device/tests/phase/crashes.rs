@@ -113,7 +113,7 @@ fn switches(mut flash: Flash, boots: u32) -> u32 {
 }
 
 #[test]
-fn two_images_that_both_crash_do_not_take_turns_for_ever() {
+fn two_images_that_both_crash_do_not_alternate_for_ever() {
     // Neither gets as far as the broker.
     let switches = switches(confirmed().flash, 300);
     assert!((1..=4).contains(&switches), "{switches} times another image came to run");

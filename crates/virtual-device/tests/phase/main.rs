@@ -5,6 +5,7 @@
 mod again;
 mod bench;
 mod crashes;
+mod deeds;
 mod invariants;
 mod moves;
 mod subtle;
@@ -218,7 +219,7 @@ fn every_cut_of_a_record_leaves_the_old_one_or_the_new_one() {
     let mut cuts = 0;
     for pair in versions.windows(2) {
         let write = |flash: &mut Flash, version: &contract::Version| {
-            Agent::remember(flash, |record| record.learn([1; 32], version.clone()))
+            Agent::remember(flash, |record| record.remember_version([1; 32], version.clone()))
         };
         write(&mut flash, &pair[0]).expect("power");
         for operation in flash.operations() + 1.. {

@@ -145,7 +145,7 @@ fn a_confirmation_that_fails_spins() {
 }
 
 #[test]
-fn a_connect_before_the_reconnect_settles_the_move() {
+fn a_connect_before_the_reconnect_confirms_no_move() {
     let mut b = Bench::new();
     b.tell(Event::Disconnected);
     let bad = Connection::new(b"mqtt://nowhere").expect("as it was set up");
@@ -223,7 +223,7 @@ fn an_old_entry_says_nothing_of_a_new_image() {
 }
 
 #[test]
-fn damaged_files_do_not_empty_the_quarantine() {
+fn corrupt_files_do_not_empty_the_quarantine() {
     let mut b = Bench::new();
     let sha256 = [7; 32];
     Agent::remember(&mut b.flash, |r| {

@@ -287,6 +287,20 @@ fn an_image_that_fails_with_nothing_to_go_back_to_can_still_be_updated() {
 }
 
 #[test]
+fn a_trigger_that_is_no_url_does_not_end_a_self_test() {
+    let mut s = settings();
+    s.check = Check::BrokerAndApplication;
+    let mut b = on_trial(s);
+    b.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("as it was set up");
+    b.tell(Event::Connected);
+    b.tell(Event::SelfTest(Err("broken")));
+    b.tell(Event::Trigger(b"no URL"));
+    assert!(matches!(b.agent.phase(), Phase::SelfTest { .. }), "{:?}", b.agent.phase());
+    b.tell(Event::SelfTest(Ok(())));
+    assert_eq!(b.agent.phase(), Phase::Idle, "confirmed after all");
+}
+
+#[test]
 fn a_flapping_broker_does_not_use_up_the_requests() {
     let mut b = Bench::new();
     let mut build = Build::new(CHIP, "2.0.0");

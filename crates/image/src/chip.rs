@@ -145,7 +145,6 @@ impl Chip {
     }
 
     /// The ranges an image can load to; where two overlap, the first one names the memory.
-    #[expect(clippy::too_many_lines, reason = "a table")]
     const fn memory_map(self) -> &'static [(u32, u32, Region)] {
         match self {
             Self::Esp32 => ESP32_MEMORY,

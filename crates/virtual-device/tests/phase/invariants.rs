@@ -342,9 +342,8 @@ proptest! {
         let phase = model.agent.phase();
         prop_assert!(model.agent.deadline_ms().is_none(), "{phase:?} goes on");
         let rests = match phase {
-            Phase::Idle => true,
             // There is nothing else that boots, or nobody to ask.
-            Phase::SelfTest { .. } => true,
+            Phase::Idle | Phase::SelfTest { .. } => true,
             Phase::AwaitingUrl { .. } => !online,
             _ => false,
         };

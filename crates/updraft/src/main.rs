@@ -2,9 +2,11 @@
 
 mod api_client;
 mod command;
+mod failure;
 mod http;
 mod oidc;
 mod output;
+mod whole;
 
 use std::process::ExitCode;
 

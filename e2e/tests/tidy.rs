@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("updraft-server", &["updraft-api", "updraft-fleet", "updraft-oidc", "updraft-store"]),
     ("updraft-virtual-device", &["updraft-agent"]),
     ("updraft", &["updraft-api", "updraft-server", "updraft-store", "updraft-virtual-device"]),
-    ("updraft-e2e", &["updraft-contract", "updraft-image"]),
+    ("updraft-e2e", &["updraft-api", "updraft-image"]),
 ];
 
 /// Crates that must run on a chip.

@@ -2,7 +2,7 @@
 //! server: what a reader finds in the bucket meanwhile is whole, and the same command run again succeeds.
 //!
 //! `KILLS=all` kills at each request both before the bucket hears it and after the bucket answered; without it one of the
-//! two, by turns (scripts/prove has the time for both), and through a server only at some requests.
+//! two, alternately (scripts/prove has the time for both), and through a server only at some requests.
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -114,7 +114,7 @@ impl Shop {
         let reader = Reader::start(&self, &product, &case).await;
         let mut child = spawn(self.publish(&product, toll.port()));
         let is_killed = match toll.end(&mut child).await {
-            Ended::Due(_held) => {
+            Ended::Due(_request_waits) => {
                 child.kill().await.expect("it runs still: it waits for the answer");
                 true
             }
@@ -149,11 +149,11 @@ fn is_all() -> bool {
     std::env::var("KILLS").is_ok_and(|kills| kills == "all")
 }
 
-/// Each of these requests, killed in both ways or in one by turns.
+/// Each of these requests, killed in both ways or in one alternately.
 fn kills(requests: impl Iterator<Item = usize>) -> impl Iterator<Item = (usize, Kill)> {
     requests.enumerate().flat_map(|(index, request)| {
-        let turn = if index % 2 == 0 { Kill::Answered } else { Kill::Unheard };
-        let kills = if is_all() { vec![Kill::Unheard, Kill::Answered] } else { vec![turn] };
+        let kill = if index % 2 == 0 { Kill::Answered } else { Kill::Unheard };
+        let kills = if is_all() { vec![Kill::Unheard, Kill::Answered] } else { vec![kill] };
         kills.into_iter().map(move |kill| (request, kill))
     })
 }

@@ -6,7 +6,7 @@ use updraft_server::app::Role;
 
 use super::api::{is_open, operations};
 use super::house::{House, Somebody, image, problem};
-use super::issuer::{Issuer, Trouble, now, unsigned};
+use super::issuer::{Fault, Issuer, now, unsigned};
 
 /// A server that trusts octo/blinky's main with lamp.
 async fn house(issuer: &Issuer, more: &str) -> House {
@@ -449,25 +449,25 @@ async fn a_new_key_is_picked_up_and_strangers_cannot_have_it_asked_for_without_e
 async fn an_issuer_in_trouble_lets_nobody_in_and_says_so() {
     let issuer = Issuer::start().await;
     for (trouble, words) in [
-        (Trouble::Down, "answered 503"),
-        (Trouble::Slow, "did not answer within 5 seconds"),
-        (Trouble::Huge, "longer than 128 KiB"),
-        (Trouble::Garbage, "is not a key set"),
-        (Trouble::Redirect, "answered 302"),
-        (Trouble::OtherName, "of another issuer, \"https://other.example\""),
-        (Trouble::PlainKeys, "only https is asked"),
+        (Fault::Down, "answered 503"),
+        (Fault::Slow, "did not answer within 5 seconds"),
+        (Fault::Huge, "longer than 128 KiB"),
+        (Fault::Garbage, "is not a key set"),
+        (Fault::Redirect, "answered 302"),
+        (Fault::OtherName, "of another issuer, \"https://other.example\""),
+        (Fault::PlainKeys, "only https is asked"),
     ] {
         let house = house(&issuer, "").await;
-        issuer.set_trouble(trouble);
+        issuer.set_fault(trouble);
         let token = issuer.sign(&issuer.claims(&house.base, &json!({})));
         let sentence = refused(&house, &token, StatusCode::SERVICE_UNAVAILABLE).await;
         assert!(sentence.contains(words), "{trouble:?}: {sentence}");
     }
-    issuer.set_trouble(Trouble::None);
+    issuer.set_fault(Fault::None);
     let house = house(&issuer, "").await;
     let sign = || issuer.sign(&issuer.claims(&house.base, &json!({})));
     assert_eq!(admit(&house, &sign()).await.status(), 200);
-    issuer.set_trouble(Trouble::Down);
+    issuer.set_fault(Fault::Down);
     assert_eq!(admit(&house, &sign()).await.status(), 200, "the keys that are known do");
 }
 

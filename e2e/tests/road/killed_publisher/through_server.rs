@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::reader::Reader;
+use super::shop::{Case, REQUESTS_MAX, Shop, is_all, kills, spawn};
 use super::toll::{Ended, Kill, Toll};
-use super::{Case, REQUESTS_MAX, Shop, is_all, kills, spawn};
 
 /// Without `KILLS=all` every fifth of about 45 requests: a server that starts again takes a second.
 const STRIDE: usize = 5;

@@ -1,5 +1,6 @@
 //! Trusted publishers, through the real door with real signatures.
 
+use ::api::{Channel, Page, PublisherToken, TokenInfo};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use updraft_server::app::Role;
@@ -31,9 +32,9 @@ async fn refused(house: &House, token: &str, status: StatusCode) -> String {
 async fn publisher<'a>(house: &'a House, issuer: &Issuer) -> Somebody<'a> {
     let answer = admit(house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await;
     assert_eq!(answer.status(), 200);
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer["product"], "lamp");
-    house.somebody(answer["token"].as_str().unwrap())
+    let answer: PublisherToken = answer.json().await.unwrap();
+    assert_eq!(&*answer.product, "lamp");
+    house.somebody(&answer.token)
 }
 
 #[tokio::test]
@@ -44,12 +45,11 @@ async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
         let token = issuer.sign(&issuer.claims(&house.base, &json!({})));
         let answer = admit(&house, &token).await;
         assert_eq!(answer.status(), 200);
-        let answer: Value = answer.json().await.unwrap();
-        assert_eq!(answer["may_promote"], may_promote);
-        let ends = answer["expires_at"].as_str().unwrap();
-        let ends = chrono::DateTime::parse_from_rfc3339(ends).unwrap().timestamp();
+        let answer: PublisherToken = answer.json().await.unwrap();
+        assert_eq!(answer.may_promote, may_promote);
+        let ends = answer.expires_at.timestamp();
         assert!((1790..=1800).contains(&(ends - now())), "half an hour");
-        let publisher = house.somebody(answer["token"].as_str().unwrap());
+        let publisher = house.somebody(&answer.token);
         assert_eq!(publisher.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
         for promotion in ["version=1.0.0&promote=beta", "version=1.0.0&pr%6Fmote=beta"] {
             let answer = publisher.publish(promotion, image("1.0.0")).await;
@@ -67,8 +67,9 @@ async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
         let promoted =
             publisher.json(Method::PUT, "/api/v1/products/lamp/channels/production", &version).await;
         assert_eq!(promoted.status() == 200, may_promote);
-        let channels: Value = publisher.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
-        assert_eq!(channels["items"].as_array().unwrap().len(), if may_promote { 2 } else { 0 });
+        let channels: Page<Channel> =
+            publisher.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
+        assert_eq!(channels.items.len(), if may_promote { 2 } else { 0 });
         assert_eq!(publisher.get("/api/v1/products/lamp/releases/1.0.0").await.status(), 200);
     }
 }
@@ -134,8 +135,8 @@ async fn a_publishers_token_opens_the_same_below_a_path() {
     let token = issuer.sign(&issuer.claims("http://127.0.0.1:9/ota", &json!({})));
     let answer =
         house.nobody().json(Method::POST, "/ota/api/v1/login/oidc", &json!({ "token": token })).await;
-    let answer: Value = answer.json().await.unwrap();
-    let publisher = house.somebody(answer["token"].as_str().unwrap());
+    let answer: PublisherToken = answer.json().await.unwrap();
+    let publisher = house.somebody(&answer.token);
     let publish = async |path: &str| {
         publisher.request(Method::POST, path).body(image("1.0.0")).send().await.unwrap().status().as_u16()
     };
@@ -157,9 +158,9 @@ async fn a_publishers_token_opens_the_same_below_a_path() {
 async fn a_publishers_token_is_no_password() {
     let issuer = Issuer::start().await;
     let house = house(&issuer, "").await;
-    let token: Value =
+    let token: PublisherToken =
         admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
-    let login = json!({"name": "admin", "password": token["token"]});
+    let login = json!({"name": "admin", "password": token.token});
     problem(house.nobody().json(Method::POST, "/api/v1/login", &login).await, StatusCode::UNAUTHORIZED).await;
 }
 
@@ -168,9 +169,9 @@ async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
     let issuer = Issuer::start().await;
     let house = house(&issuer, "allow = [\"lower-version\"]").await;
     let answer = admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await;
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer["allow"], json!(["lower-version"]));
-    let publisher = house.somebody(answer["token"].as_str().unwrap());
+    let answer: PublisherToken = answer.json().await.unwrap();
+    assert_eq!(answer.allow, ["lower-version"]);
+    let publisher = house.somebody(&answer.token);
     let check = async |query: &str, version: &str| {
         let path = format!("/api/v1/products/lamp/releases/check?{query}");
         publisher.request(Method::POST, &path).body(image(version)).send().await.unwrap()
@@ -207,9 +208,9 @@ async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
 async fn a_token_of_a_publisher_is_worth_what_the_configuration_of_now_says() {
     let issuer = Issuer::start().await;
     let house = house(&issuer, "may_promote = true\nallow = [\"lower-version\"]").await;
-    let token: Value =
+    let token: PublisherToken =
         admit(&house, &issuer.sign(&issuer.claims(&house.base, &json!({})))).await.json().await.unwrap();
-    let token = token["token"].as_str().unwrap();
+    let token = token.token.as_str();
     assert_eq!(house.somebody(token).publish("version=2.0.0", image("2.0.0")).await.status(), 201);
     let promote = async |house: &House| {
         let version = json!({"version": "2.0.0"});
@@ -250,24 +251,22 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     let statements = [(); 2].map(|()| issuer.sign(&issuer.claims(&house.base, &json!({}))));
     let mut tokens = Vec::new();
     for statement in &statements {
-        let token: Value = admit(&house, statement).await.json().await.unwrap();
-        tokens.push(token["token"].as_str().unwrap().to_owned());
+        let token: PublisherToken = admit(&house, statement).await.json().await.unwrap();
+        tokens.push(token.token);
     }
     let other = issuer.sign(&issuer.claims(&house.base, &json!({"run_id": "124"})));
-    let other: Value = admit(&house, &other).await.json().await.unwrap();
-    let other = house.somebody(other["token"].as_str().unwrap());
+    let other: PublisherToken = admit(&house, &other).await.json().await.unwrap();
+    let other = house.somebody(&other.token);
     assert_eq!(other.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
     // As `updraft token` does, beside the running server.
     let auth = house.running.app().auth();
     auth.create_token("laptop", Role::Viewer, None).await.unwrap();
-    let listed = serde_json::to_value(auth.tokens().await.unwrap()).unwrap();
+    let listed = auth.tokens().await.unwrap();
     let name = "octo/blinky@refs/heads/main run 123";
-    let row = |row: &Value| {
-        let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
-        [text("name"), text("kind"), text("product")].join(" | ")
-    };
+    let row =
+        |row: &TokenInfo| format!("{} | {} | {}", row.name, row.kind, row.product.as_deref().unwrap_or("-"));
     assert_eq!(
-        listed.as_array().unwrap().iter().map(row).collect::<Vec<_>>(),
+        listed.iter().map(row).collect::<Vec<_>>(),
         [
             "laptop | api | -".to_owned(),
             format!("{name} | publisher | lamp"),
@@ -276,8 +275,8 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
         ]
     );
     let publisher = &listed[3];
-    assert!(publisher["expires_at"].is_string() && publisher["used_at"].is_string(), "{publisher}");
-    assert!(!listed.to_string().contains(&tokens[0]));
+    assert!(publisher.expires_at.is_some() && publisher.used_at.is_some(), "{publisher:?}");
+    assert!(!json!(listed).to_string().contains(&tokens[0]));
     assert_eq!(auth.revoke_token(name).await.unwrap(), 2);
     for token in &tokens {
         let answer = house.somebody(token).get("/api/v1/products/lamp/releases").await;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use api::{CheckAnswer, CheckRequest, Device, NewDevice, Page, RegisteredDevice, Update, UpdateState};
+use contract::Version;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -92,11 +93,11 @@ impl Server {
 
     /// Makes a token of a role (`admin`, `operator`, `ci`, `viewer`).
     pub async fn new_token(&self, name: &str, role: &str) -> String {
-        let command = self.local(["token", "new", name, "--role", role, "--json"]);
         #[derive(Deserialize)]
         struct Made {
             token: String,
         }
+        let command = self.local(["token", "new", name, "--role", role, "--json"]);
         Said::by(command).await.ok().json::<Made>().token
     }
 
@@ -263,7 +264,7 @@ pub fn runs(device: &Device, version: &str) -> bool {
 }
 
 fn offers(answer: CheckAnswer, version: &str) -> CheckAnswer {
-    let offered = answer.version.as_ref().map(|version| version.as_str());
+    let offered = answer.version.as_ref().map(Version::as_str);
     assert_eq!((answer.decision.as_str(), offered), ("offered", Some(version)), "{answer:?}");
     answer
 }

@@ -63,7 +63,7 @@ pub(crate) struct ApiClient {
 enum Identity {
     Token(String),
     /// Traded for a token of the product that a request is about, when there is one.
-    GitHub(GitHub),
+    GitHub(Box<GitHub>),
 }
 
 /// What is done when the answer is "later".
@@ -83,6 +83,7 @@ pub(crate) struct Upload<'a> {
 
 /// What is read of the OpenAPI document.
 #[derive(Deserialize)]
+#[expect(clippy::zero_sized_map_values, reason = "as the document has it")]
 struct Document {
     paths: BTreeMap<String, IgnoredAny>,
 }
@@ -92,7 +93,7 @@ impl ApiClient {
         // A workflow's secret that does not exist is an empty text.
         let identity = match token.filter(|token| !token.is_empty()) {
             Some(token) => Identity::Token(token.to_owned()),
-            None => Identity::GitHub(GitHub::of_the_environment()?.ok_or_else(no_token)?),
+            None => Identity::GitHub(Box::new(GitHub::of_the_environment()?.ok_or_else(no_token)?)),
         };
         Ok(Self { http: Http::new(LIMITS)?, server: server.clone(), identity })
     }

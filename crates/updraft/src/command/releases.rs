@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use api::Release;
-use contract::ProductName;
+use contract::{ChannelName, ProductName};
 use store::{Blocked, Store};
 
 use crate::command::target::{ProductArg, Target, TargetArgs, require_product};
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn row(release: &Release) -> Vec<String> {
-    let channels: Vec<&str> = release.channels.iter().map(|name| name.as_str()).collect();
+    let channels: Vec<&str> = release.channels.iter().map(ChannelName::as_str).collect();
     let blocked = release.blocked.then(|| release.reason.as_deref().unwrap_or("blocked"));
     vec![
         release.version.to_string(),

@@ -37,7 +37,7 @@ impl Answer {
         let members = json.as_object_mut().expect("a struct is an object");
         match &self.published {
             None if self.judgement.decision == GateDecision::Refused => {
-                members.retain(|_, value| !value.is_null())
+                members.retain(|_, value| !value.is_null());
             }
             None => drop(members.remove("refusal")),
             Some(Receipt { decision, url, promoted }) => {

@@ -48,7 +48,7 @@ pub(super) struct Outcome {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Item {
-    Rollout(Rollout),
+    Rollout(Box<Rollout>),
     /// Nothing that is understood.
     Other(#[allow(dead_code, reason = "ignored")] IgnoredAny),
 }
@@ -164,7 +164,7 @@ impl<'a> Watch<'a> {
             let page: Page<Item> = self.server.get_or(later, &path, &at).await?;
             for item in page.items {
                 if let Item::Rollout(rollout) = item {
-                    with(rollout);
+                    with(*rollout);
                 }
             }
             match page.next {

@@ -86,9 +86,9 @@ impl Said {
         }
     }
 
-    /// What it printed as JSON.
+    /// What it printed with `--json`.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

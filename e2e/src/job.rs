@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::command::{Said, updraft};
@@ -21,7 +22,7 @@ pub struct Job {
 }
 
 /// What came of a job.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub struct Report {
     /// Whether every step succeeded.
     pub ok: bool,
@@ -34,7 +35,19 @@ pub struct Report {
     /// What was added to the PATH of later steps.
     pub paths: Vec<String>,
     /// `level title: text` of each annotation.
+    #[serde(deserialize_with = "lines")]
     pub annotations: Vec<String>,
+}
+
+fn lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Annotation {
+        level: String,
+        title: String,
+        text: String,
+    }
+    let annotations = Vec::<Annotation>::deserialize(deserializer)?.into_iter();
+    Ok(annotations.map(|Annotation { level, title, text }| format!("{level} {title}: {text}")).collect())
 }
 
 impl Job {
@@ -121,7 +134,7 @@ impl Job {
         });
         let mut command = clean(Command::new("python3"));
         command.arg(beside("job.py")).arg(&self.action).arg(request.to_string());
-        Report::from(&Said::by(command).await.ok().json())
+        Said::by(command).await.ok().json()
     }
 }
 
@@ -143,23 +156,6 @@ fn clean(mut command: Command) -> Command {
 }
 
 impl Report {
-    fn from(value: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let outputs = value["outputs"].as_object().cloned().unwrap_or_default();
-        Self {
-            ok: value["ok"] == true,
-            log: text(&value["log"]),
-            outputs: outputs.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
-            summary: text(&value["summary"]),
-            paths: list(&value["paths"]).iter().map(text).collect(),
-            annotations: list(&value["annotations"])
-                .iter()
-                .map(|one| format!("{} {}: {}", text(&one["level"]), text(&one["title"]), text(&one["text"])))
-                .collect(),
-        }
-    }
-
     /// An output; empty if there is none.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).map_or("", String::as_str)

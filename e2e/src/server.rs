@@ -3,8 +3,11 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use api::{CheckAnswer, CheckRequest, Device, NewDevice, Page, RegisteredDevice, Update, UpdateState};
+use contract::Version;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::command::{Said, updraft};
@@ -90,9 +93,12 @@ impl Server {
 
     /// Makes a token of a role (`admin`, `operator`, `ci`, `viewer`).
     pub async fn new_token(&self, name: &str, role: &str) -> String {
+        #[derive(Deserialize)]
+        struct Made {
+            token: String,
+        }
         let command = self.local(["token", "new", name, "--role", role, "--json"]);
-        let said = Said::by(command).await.ok().json();
-        said["token"].as_str().expect("a token").to_owned()
+        Said::by(command).await.ok().json::<Made>().token
     }
 
     /// A command that works on the server's own files: `--config` is added.
@@ -146,33 +152,37 @@ impl Server {
         Endpoint { port: self.mqtt_port, username: username.into(), password: password.into() }
     }
 
-    /// Asks the API as an admin: status and JSON (null without a body).
-    pub async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let mut request = self.http.request(method, self.url(path)).bearer_auth(&self.token);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
+    /// A request as an admin.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, self.url(path)).bearer_auth(&self.token)
+    }
+
+    /// What is answered with this status.
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder, expected: StatusCode) -> T {
         let answer = request.send().await.expect("the server answers");
-        let status = answer.status();
+        let (url, status) = (answer.url().clone(), answer.status());
         let text = answer.text().await.expect("the answer is whole");
-        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+        assert_eq!(status, expected, "{url}: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{url}: {error}: {text}"))
     }
 
     /// Reads something that is there.
-    pub async fn get(&self, path: &str) -> Value {
-        let (status, answer) = self.ask(Method::GET, path, None).await;
-        assert_eq!(status, StatusCode::OK, "GET {path}: {answer}");
-        answer
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+        self.answer(self.request(Method::GET, path), StatusCode::OK).await
+    }
+
+    /// The first page of a list.
+    pub async fn list<T: DeserializeOwned>(&self, path: &str) -> Vec<T> {
+        self.get::<Page<T>>(path).await.items
     }
 
     /// Registers a device; how it reaches the embedded broker.
     pub async fn register(&self, id: &str, product: &str) -> Endpoint {
-        let body = json!({"id": id, "product": product});
-        let (status, answer) = self.ask(Method::POST, "/api/v1/devices", Some(body)).await;
-        assert_eq!(status, StatusCode::CREATED, "{answer}");
-        let field =
-            |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{name} in {answer}")).to_owned();
-        self.broker(&field("mqtt_username"), &field("mqtt_password"))
+        let id = id.parse().expect("a device's id");
+        let device = NewDevice { id, product: Some(product.parse().expect("a product's name")) };
+        let request = self.request(Method::POST, "/api/v1/devices").json(&device);
+        let registered: RegisteredDevice = self.answer(request, StatusCode::CREATED).await;
+        self.broker(&registered.mqtt_username, &registered.mqtt_password)
     }
 
     /// Publishes a file with `updraft publish`, into production too if wished.
@@ -186,77 +196,82 @@ impl Server {
     }
 
     /// A device as the API shows it.
-    pub async fn device(&self, id: &str) -> Value {
+    pub async fn device(&self, id: &str) -> Device {
         self.get(&format!("/api/v1/devices/{id}")).await
     }
 
     /// Waits until the API shows a device that is as wished.
-    pub async fn device_when(&self, id: &str, what: &str, wish: impl Fn(&Value) -> bool) -> Value {
+    pub async fn device_when(&self, id: &str, what: &str, wish: impl Fn(&Device) -> bool) -> Device {
         let path = format!("/api/v1/devices/{id}");
-        let what = format!("{id}: {what}");
         let last = LastShown::default();
-        until(&what, || async {
-            let (_, device) = self.ask(Method::GET, &path, None).await;
-            last.0.replace(device.clone());
-            Some(device).filter(&wish)
+        until(&format!("{id}: {what}"), || async {
+            let answer = self.request(Method::GET, &path).send().await.expect("the server answers");
+            let text = answer.text().await.expect("the answer is whole");
+            let device = serde_json::from_str(&text).ok();
+            last.0.replace(text);
+            device.filter(&wish)
         })
         .await
     }
 
     /// Waits until a device is online and runs this version.
-    pub async fn device_runs(&self, id: &str, version: &str) -> Value {
-        self.device_when(id, &format!("online with {version}"), |device| {
-            device["online"] == true && device["version"] == version
-        })
-        .await
+    pub async fn device_runs(&self, id: &str, version: &str) -> Device {
+        let wish = |device: &Device| device.online && runs(device, version);
+        self.device_when(id, &format!("online with {version}"), wish).await
     }
 
     /// Waits until the newest update of a device is in this state.
-    pub async fn update_is(&self, id: &str, state: &str) -> Value {
-        let wish = |device: &Value| device["update"]["state"] == state;
-        self.device_when(id, &format!("its update is {state}"), wish).await["update"].clone()
+    pub async fn update_is(&self, id: &str, state: UpdateState) -> Update {
+        let wish = |device: &Device| device.update.as_ref().is_some_and(|update| update.state == state);
+        let device = self.device_when(id, &format!("its update is {}", state.as_str()), wish).await;
+        device.update.expect("it was wished")
     }
 
     /// Check update, once.
-    pub async fn check(&self, id: &str) -> Value {
-        let path = format!("/api/v1/devices/{id}/check-update");
-        let (status, answer) = self.ask(Method::POST, &path, Some(json!({}))).await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        answer
+    pub async fn check(&self, id: &str) -> CheckAnswer {
+        self.check_with(id, &CheckRequest::default()).await
+    }
+
+    /// The same, in another way.
+    pub async fn check_with(&self, id: &str, how: &CheckRequest) -> CheckAnswer {
+        let request = self.request(Method::POST, &format!("/api/v1/devices/{id}/check-update"));
+        self.answer(request.json(how), StatusCode::OK).await
     }
 
     /// Check update, which must offer this version.
-    pub async fn offer(&self, id: &str, version: &str) -> Value {
-        let answer = self.check(id).await;
-        assert_eq!(answer["decision"], "offered", "{answer}");
-        assert_eq!(answer["version"], version, "{answer}");
-        answer
+    pub async fn offer(&self, id: &str, version: &str) -> CheckAnswer {
+        offers(self.check(id).await, version)
     }
 
     /// The same for a device that may be between two connections right now.
-    pub async fn offer_soon(&self, id: &str, version: &str) -> Value {
+    pub async fn offer_soon(&self, id: &str, version: &str) -> CheckAnswer {
         let answer = until(&format!("{id} is offered {version}"), || async {
-            Some(self.check(id).await).filter(|answer| answer["decision"] != "offline")
+            Some(self.check(id).await).filter(|answer| answer.decision != "offline")
         })
         .await;
-        assert_eq!(
-            (&answer["decision"], &answer["version"]),
-            (&"offered".into(), &version.into()),
-            "{answer}"
-        );
-        answer
+        offers(answer, version)
     }
 
     /// A device's updates, newest first.
-    pub async fn history(&self, id: &str) -> Vec<Value> {
-        let answer = self.get(&format!("/api/v1/devices/{id}/updates")).await;
-        answer["items"].as_array().cloned().expect("items")
+    pub async fn history(&self, id: &str) -> Vec<Update> {
+        self.list(&format!("/api/v1/devices/{id}/updates")).await
     }
+}
+
+/// Whether a device runs exactly this version.
+pub fn runs(device: &Device, version: &str) -> bool {
+    device.version.as_ref().is_some_and(|running| running.as_str() == version)
+}
+
+fn offers(answer: CheckAnswer, version: &str) -> CheckAnswer {
+    let offered = answer.version.as_ref().map(Version::as_str);
+    assert_eq!((answer.decision.as_str(), offered), ("offered", Some(version)), "{answer:?}");
+    answer
 }
 
 /// What the API showed last, for the one who reads why a test failed.
 #[derive(Default)]
-struct LastShown(RefCell<Value>);
+struct LastShown(RefCell<String>);
 
 impl Drop for LastShown {
     fn drop(&mut self) {

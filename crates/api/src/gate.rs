@@ -1,5 +1,6 @@
 //! What the gate says of an image.
 
+use cause::Cause;
 use contract::{ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ pub struct Finding {
     pub overrulable: bool,
     /// What was found, why it matters and what to do.
     pub sentence: String,
+    /// The same for programs: a code with parameters.
+    pub cause: Cause,
 }
 
 /// A release's size.

@@ -11,6 +11,7 @@ mod login;
 mod page;
 mod problem;
 mod release;
+mod rollout;
 mod token;
 mod update;
 
@@ -26,6 +27,7 @@ pub use release::{
     BlockedList, BlockedVersion, Blocking, Channel, Product, Promotion, Publication, PublishDecision,
     Published, Release,
 };
+pub use rollout::{Rollout, RolloutCounts, RolloutState};
 pub use token::{Role, TokenInfo};
 pub use update::{CheckAnswer, CheckRequest, Update};
 

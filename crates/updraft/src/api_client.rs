@@ -1,86 +1,27 @@
 //! The server's HTTP API, from the command line: JSON with a bearer token, every failure as a sentence, and nothing
 //! believed that an Updraft server would not have answered.
 
+use std::collections::BTreeMap;
+
 use anyhow::anyhow;
+use api::{Page, PageQuery, Refusal};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::http::{Answer, How, Http, LIMITS, Limits, Lost, address};
+use crate::failure::Failure;
+use crate::http::{Answer, How, Http, LIMITS, Lost, address};
 use crate::oidc::GitHub;
 use crate::output::Usage;
 
 /// More pages than any list has.
 const PAGES_MAX: usize = 1000;
-
-/// The sentence of a request that failed, and what tells whether asking again may help.
-#[derive(Debug, thiserror::Error)]
-#[error("{sentence}")]
-pub(crate) struct Failure {
-    /// `None`: nobody answered, or what answered was no Updraft server.
-    pub(crate) status: Option<StatusCode>,
-    pub(crate) sentence: String,
-}
-
-impl Failure {
-    pub(crate) fn unanswered(sentence: impl Into<String>) -> Self {
-        Self { status: None, sentence: sentence.into() }
-    }
-
-    pub(crate) fn answered(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Self { status: Some(status), sentence: sentence.into() }
-    }
-
-    /// Nobody answered who should have.
-    pub(crate) fn lost(server: &Url, lost: &Lost) -> Self {
-        let server = address(server);
-        Self::unanswered(match lost.how {
-            How::Unreachable => {
-                format!(
-                    "The server at {server} does not answer ({lost}). Is it running? --server says where."
-                )
-            }
-            How::Broken => format!(
-                "What is at {server} ended the connection without an answer ({lost}). If that is the server, run the same \
-                 command again; --server says where it is."
-            ),
-            How::Endless => format!("The server at {server} did not answer: {lost}."),
-        })
-    }
-
-    /// Somebody else answered.
-    pub(crate) fn stranger(server: &Url, answer: &Answer, what: &str) -> Self {
-        let (server, status) = (address(server), answer.status);
-        let what = if answer.is_page() { "with a page for browsers" } else { what };
-        Self::unanswered(format!(
-            "What answers at {server} is not an Updraft server: it answered {status} {what}. Put the server's own \
-             address into --server, and see whether a proxy or a login stands before it."
-        ))
-    }
-
-    /// The answer is a redirect.
-    pub(crate) fn redirected(server: &Url, answer: &Answer) -> Option<Self> {
-        let (to, server) = (answer.redirect(server)?, address(server));
-        Some(Self::answered(
-            answer.status,
-            format!(
-                "What answers at {server} redirects to {to}. That is not followed, since the token would go there too: put \
-                 the server's real address into --server."
-            ),
-        ))
-    }
-
-    /// Whether the same request may be answered later.
-    pub(crate) fn may_pass(&self) -> bool {
-        self.status.is_none_or(|status| {
-            status.is_server_error()
-                || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
-        })
-    }
-}
+/// What an answer of the wrong shape, or about something else, came with.
+const SOMETHING_ELSE: &str = "with something else than this request's answer";
 
 /// Which server, and who asks.
 #[derive(Debug, Clone, clap::Args)]
@@ -122,12 +63,12 @@ pub(crate) struct ApiClient {
 enum Identity {
     Token(String),
     /// Traded for a token of the product that a request is about, when there is one.
-    GitHub(GitHub),
+    GitHub(Box<GitHub>),
 }
 
 /// What is done when the answer is "later".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Later {
+pub(crate) enum Later {
     /// The same is asked again after the time that the answer names. A server names none where the work may go on.
     Wait,
     /// It is said.
@@ -140,86 +81,65 @@ pub(crate) struct Upload<'a> {
     pub(crate) bar: &'a ProgressBar,
 }
 
+/// What is read of the OpenAPI document.
+#[derive(Deserialize)]
+#[expect(clippy::zero_sized_map_values, reason = "as the document has it")]
+struct Document {
+    paths: BTreeMap<String, IgnoredAny>,
+}
+
 impl ApiClient {
     pub(crate) fn new(server: &Url, token: Option<&str>) -> anyhow::Result<Self> {
-        Self::with(server, token, LIMITS)
-    }
-
-    fn with(server: &Url, token: Option<&str>, limits: Limits) -> anyhow::Result<Self> {
         // A workflow's secret that does not exist is an empty text.
         let identity = match token.filter(|token| !token.is_empty()) {
             Some(token) => Identity::Token(token.to_owned()),
-            None => Identity::GitHub(GitHub::of_the_environment()?.ok_or_else(no_token)?),
+            None => Identity::GitHub(Box::new(GitHub::of_the_environment()?.ok_or_else(no_token)?)),
         };
-        Ok(Self { http: Http::new(limits)?, server: server.clone(), identity })
+        Ok(Self { http: Http::new(LIMITS)?, server: server.clone(), identity })
     }
 
-    /// The address of an API path, each part escaped.
-    fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+    /// An address on the server, each part escaped.
+    fn url(&self, path: impl IntoIterator<Item = impl AsRef<str>>) -> Url {
         let mut url = self.server.clone();
-        url.path_segments_mut()
-            .expect("was checked to be a base")
-            .pop_if_empty()
-            .extend(["api", "v1"])
-            .extend(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
+        url.path_segments_mut().expect("was checked to be a base").pop_if_empty().push("api").extend(path);
         url
     }
 
-    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
-        self.http.client().request(method, self.url(path, query))
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.http.client().request(method, self.url([&["v1"], path].concat()))
     }
 
-    /// An object for which `is` holds.
-    pub(crate) async fn get(
+    /// What is there.
+    pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        query: &[(&str, &str)],
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        self.get_or(Later::Wait, path, query, is).await
+        query: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        self.get_or(Later::Wait, path, query).await
     }
 
-    /// The same for who asks again anyway, and does not want to wait in here.
-    pub(crate) async fn look(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        self.get_or(Later::Say, path, query, is).await
-    }
-
-    async fn get_or(
+    /// The same for who may ask again anyway, and does not want to wait in here.
+    pub(crate) async fn get_or<T: DeserializeOwned>(
         &self,
         later: Later,
         path: &[&str],
-        query: &[(&str, &str)],
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let answer = self.ask(path, later, || self.request(Method::GET, path, query), None).await?;
-        self.object(&answer, is)
+        query: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let request = || self.request(Method::GET, path).query(query);
+        self.read(&self.ask(path, later, request).await?)
     }
 
     /// Whether the server has this path, such as `/api/v1/products/{}/releases`: `{}` stands for any parameter. Asked of its
     /// own list of paths, since a 404 may also mean that the product is unknown.
     pub(crate) async fn has_path(&self, path: &str) -> anyhow::Result<bool> {
-        let mut url = self.server.clone();
-        url.path_segments_mut()
-            .expect("was checked to be a base")
-            .pop_if_empty()
-            .extend(["api", "openapi.json"]);
-        let answer = self.http.ask(self.http.client().get(url)).await;
+        let answer = self.http.ask(self.http.client().get(self.url(["openapi.json"]))).await;
         let answer = answer.map_err(|lost| Failure::lost(&self.server, &lost))?;
         if let Some(failure) = Failure::redirected(&self.server, &answer) {
             return Err(failure.into());
         }
-        let document: Option<Value> =
+        let document: Option<Document> =
             serde_json::from_slice(&answer.body).ok().filter(|_| answer.status.is_success());
-        let paths = document.as_ref().and_then(|document| document["paths"].as_object());
-        let paths = paths.ok_or_else(|| {
+        let document = document.ok_or_else(|| {
             let server = address(&self.server);
             let sentence = format!("The server at {server} does not say which paths it has.");
             Failure::answered(answer.status, sentence)
@@ -229,28 +149,22 @@ impl ApiClient {
             known.split('/').count() == path.split('/').count()
                 && parts.all(|(part, wanted)| part == wanted || (wanted == "{}" && part.starts_with('{')))
         };
-        Ok(paths.keys().any(is_it))
+        Ok(document.paths.keys().any(is_it))
     }
 
-    /// Every item of a list, page by page, each of which `is` what it should be.
-    pub(crate) async fn list(
+    /// Every item of a list, page by page.
+    pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        query: &[(&str, &str)],
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Vec<Value>> {
-        let is_page = |page: &Value| page["items"].as_array().is_some_and(|items| items.iter().all(&is));
-        let mut items = Vec::new();
-        let mut cursor: Option<String> = None;
+        query: &impl Serialize,
+    ) -> anyhow::Result<Vec<T>> {
+        let (mut items, mut at) = (Vec::new(), PageQuery::default());
         for _ in 0..PAGES_MAX {
-            let mut query = query.to_vec();
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let mut page = self.get(path, &query, is_page).await?;
-            if let Value::Array(more) = page["items"].take() {
-                items.extend(more);
-            }
-            match page["next"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
+            let request = || self.request(Method::GET, path).query(query).query(&at);
+            let page: Page<T> = self.read(&self.ask(path, Later::Wait, request).await?)?;
+            items.extend(page.items);
+            match page.next {
+                Some(next) => at.cursor = Some(next),
                 None => return Ok(items),
             }
         }
@@ -258,55 +172,56 @@ impl ApiClient {
     }
 
     /// Makes something: not asked twice.
-    pub(crate) async fn post(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        body: &Value,
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let request = || self.request(Method::POST, path, &[]).json(body);
-        self.object(&self.ask(path, Later::Say, request, None).await?, is)
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let request = || self.request(Method::POST, path).json(body);
+        self.read(&self.ask(path, Later::Say, request).await?)
     }
 
     /// Sets something, and gets what it is now.
-    pub(crate) async fn put(
+    pub(crate) async fn put<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        body: &Value,
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let request = || self.request(Method::PUT, path, &[]).json(body);
-        self.object(&self.ask(path, Later::Wait, request, None).await?, is)
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let request = || self.request(Method::PUT, path).json(body);
+        self.read(&self.ask(path, Later::Wait, request).await?)
     }
 
     /// Sets something of which nothing is answered.
-    pub(crate) async fn set(&self, path: &[&str], body: &Value) -> anyhow::Result<()> {
-        let request = || self.request(Method::PUT, path, &[]).json(body);
-        self.nothing(&self.ask(path, Later::Wait, request, None).await?)
+    pub(crate) async fn set(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<()> {
+        let request = || self.request(Method::PUT, path).json(body);
+        self.nothing(&self.ask(path, Later::Wait, request).await?)
     }
 
     pub(crate) async fn delete(&self, path: &[&str]) -> anyhow::Result<()> {
-        let request = || self.request(Method::DELETE, path, &[]);
-        self.nothing(&self.ask(path, Later::Wait, request, None).await?)
+        let request = || self.request(Method::DELETE, path);
+        self.nothing(&self.ask(path, Later::Wait, request).await?)
     }
 
     /// Sends an image, of which the gate may think what it will: a refusal is an answer, with all that was found.
-    pub(crate) async fn upload(
+    pub(crate) async fn upload<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        query: &[(&str, &str)],
+        query: &impl Serialize,
         upload: &Upload<'_>,
-        is: impl Fn(&Value) -> bool,
-    ) -> anyhow::Result<Value> {
-        let request = || self.request(Method::POST, path, query);
+    ) -> anyhow::Result<Result<T, Refusal>> {
+        let request = || self.request(Method::POST, path).query(query);
         let answer = self.answer(path, Later::Wait, request, Some(upload)).await?;
         if answer.status.is_client_error()
-            && let Ok(refusal) = serde_json::from_slice::<Value>(&answer.body)
-            && refusal["decision"] == "refused"
+            && let Ok(refusal) = serde_json::from_slice(&answer.body)
         {
-            return if is(&refusal) { Ok(refusal) } else { Err(self.strange(&answer)) };
+            return Ok(Err(refusal));
         }
-        self.object(&self.succeeded(answer)?, is)
+        self.read(&self.succeeded(answer)?).map(Ok)
+    }
+
+    /// Refuses an answer that is not about what was asked.
+    pub(crate) fn require(&self, is_about_it: bool) -> anyhow::Result<()> {
+        if is_about_it { Ok(()) } else { Err(Failure::of_another(&self.server, SOMETHING_ELSE).into()) }
     }
 
     async fn ask(
@@ -314,9 +229,8 @@ impl ApiClient {
         path: &[&str],
         later: Later,
         request: impl Fn() -> RequestBuilder,
-        upload: Option<&Upload<'_>>,
     ) -> anyhow::Result<Answer> {
-        self.succeeded(self.answer(path, later, request, upload).await?)
+        self.succeeded(self.answer(path, later, request, None).await?)
     }
 
     /// What is answered. A job's token may end sooner than its clock says; the next one is traded for.
@@ -359,7 +273,7 @@ impl ApiClient {
             }
         };
         let answer = match later {
-            Later::Wait => self.http.patiently(once).await,
+            Later::Wait => self.http.with_retries(once).await,
             Later::Say => once().await,
         };
         Ok(answer.map_err(|lost| Failure::lost(&self.server, &lost))?)
@@ -403,34 +317,26 @@ impl ApiClient {
             }
             // A proxy says so of a server that is down.
             (_, None) if answer.is_page() && !status.is_server_error() => {
-                let stranger = Failure::stranger(&self.server, &answer, "");
-                return Err(Failure::answered(status, stranger.sentence).into());
+                Failure::not_updraft(&self.server, &answer, "").sentence
             }
             (_, None) => format!("The server at {server} answered {status}."),
         };
         Err(Failure::answered(status, sentence).into())
     }
 
-    /// The object in an answer, if it is one that was to be expected.
-    fn object(&self, answer: &Answer, is: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let object: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        object.filter(|object| object.is_object() && is(object)).ok_or_else(|| self.strange(answer))
+    /// What an answer says, if it has the shape that was to be expected.
+    fn read<T: DeserializeOwned>(&self, answer: &Answer) -> anyhow::Result<T> {
+        serde_json::from_slice(&answer.body).map_err(|_| self.something_else(answer))
     }
 
     /// That there is nothing in an answer, and that it says so.
     fn nothing(&self, answer: &Answer) -> anyhow::Result<()> {
-        if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { Err(self.strange(answer)) }
+        if answer.status == StatusCode::NO_CONTENT { Ok(()) } else { Err(self.something_else(answer)) }
     }
 
-    fn strange(&self, answer: &Answer) -> anyhow::Error {
-        let what = "with something else than this request's answer";
-        Failure::stranger(&self.server, answer, what).into()
+    fn something_else(&self, answer: &Answer) -> anyhow::Error {
+        Failure::not_updraft(&self.server, answer, SOMETHING_ELSE).into()
     }
-}
-
-/// What the server answered, if that is why it failed.
-pub(crate) fn status(error: &anyhow::Error) -> Option<StatusCode> {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>())?.status
 }
 
 fn no_token() -> Usage {

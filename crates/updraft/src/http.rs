@@ -11,7 +11,6 @@ use chrono::{DateTime, Utc};
 use indicatif::ProgressBar;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Body, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use url::Url;
@@ -30,10 +29,11 @@ const TRIES: u32 = 3;
 pub(crate) struct Limits {
     /// From a request without a file to the beginning of its answer. A server gives its own work up after 60 s.
     pub(crate) answer: Duration,
-    /// While a file is sent, without one piece of it taken. A server has a sender wait two minutes for its turn, and tells one
-    /// that is too slow for it.
+    /// While a file is sent, without one piece of it taken. A server has a sender wait two minutes at most, and tells one that is
+    /// too slow for it.
     pub(crate) stalled: Duration,
-    /// From a file's last piece to the beginning of the answer: what is still under way, the turn, and the work on a slow store.
+    /// From a file's last piece to the beginning of the answer: what is still under way, the wait for others, and the work on a slow
+    /// store.
     pub(crate) verdict: Duration,
     /// For all of an answer, once it has begun.
     pub(crate) body: Duration,
@@ -82,11 +82,6 @@ pub(crate) enum How {
     Broken,
     /// It took too long, or was too long.
     Endless,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
 }
 
 impl Http {
@@ -146,7 +141,7 @@ impl Http {
     }
 
     /// Asks, and again after the time that an answer of 429 or 503 asks for. Only for what can be asked twice.
-    pub(crate) async fn patiently<E>(
+    pub(crate) async fn with_retries<E>(
         &self,
         mut ask: impl AsyncFnMut() -> Result<Answer, E>,
     ) -> Result<Answer, E> {
@@ -190,7 +185,7 @@ impl Http {
 impl Answer {
     /// The sentence of an RFC 9457 problem, as the server has it for people.
     pub(crate) fn detail(&self) -> Option<String> {
-        let detail = serde_json::from_slice::<Problem>(&self.body).ok()?.detail;
+        let detail = serde_json::from_slice::<api::Problem>(&self.body).ok()?.detail;
         Some(detail.chars().take(DETAIL_MAX_CHARS).collect()).filter(|detail: &String| !detail.is_empty())
     }
 

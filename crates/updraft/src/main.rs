@@ -3,9 +3,11 @@
 mod advice;
 mod api_client;
 mod command;
+mod failure;
 mod http;
 mod oidc;
 mod output;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -5,12 +5,14 @@
 //! would like: it could name another server, and then use the job's token there.
 
 use anyhow::anyhow;
-use chrono::{DateTime, Utc};
+use api::{OidcLogin, PublisherToken};
+use chrono::Utc;
+use contract::ProductName;
 use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
-use crate::api_client::Failure;
+use crate::failure::Failure;
 use crate::http::{Http, address};
 use crate::output::Usage;
 
@@ -25,16 +27,7 @@ pub(crate) struct GitHub {
     url: String,
     token: String,
     /// The last answer, which holds for a while.
-    traded: tokio::sync::Mutex<Option<Traded>>,
-}
-
-/// A server's token.
-#[derive(Deserialize)]
-struct Traded {
-    token: String,
-    expires_at: DateTime<Utc>,
-    #[serde(skip)]
-    product: String,
+    traded: tokio::sync::Mutex<Option<PublisherToken>>,
 }
 
 #[derive(Deserialize)]
@@ -60,14 +53,15 @@ impl GitHub {
 
     /// A token of this server for this product; the last one, while it holds.
     pub(crate) async fn token(&self, http: &Http, server: &Url, product: &str) -> anyhow::Result<String> {
+        let product: ProductName = product.parse()?;
         let mut traded = self.traded.lock().await;
-        let holds = |traded: &&Traded| {
+        let holds = |traded: &&PublisherToken| {
             traded.product == product && (traded.expires_at - Utc::now()).num_seconds() > SPARE_S
         };
         if let Some(traded) = traded.as_ref().filter(holds) {
             return Ok(traded.token.clone());
         }
-        let fresh = self.trade(http, server, product).await?;
+        let fresh = self.trade(http, server, &product).await?;
         let token = fresh.token.clone();
         *traded = Some(fresh);
         Ok(token)
@@ -78,16 +72,21 @@ impl GitHub {
         *self.traded.lock().await = None;
     }
 
-    async fn trade(&self, http: &Http, server: &Url, product: &str) -> anyhow::Result<Traded> {
+    async fn trade(
+        &self,
+        http: &Http,
+        server: &Url,
+        product: &ProductName,
+    ) -> anyhow::Result<PublisherToken> {
         let audience = address(server);
         let once = async || {
             // A statement is taken once, and who was told to come later does not know whether it was.
             let id_token = self.id_token(http, &audience).await?;
-            let body = serde_json::json!({"token": id_token, "product": product});
+            let body = OidcLogin { token: id_token, product: Some(product.clone()) };
             let request = http.client().post(format!("{audience}/api/v1/login/oidc")).json(&body);
             anyhow::Ok(http.ask(request).await.map_err(|lost| Failure::lost(server, &lost))?)
         };
-        let answer = http.patiently(once).await?;
+        let answer = http.with_retries(once).await?;
         if let Some(failure) = Failure::redirected(server, &answer) {
             return Err(failure.into());
         }
@@ -100,13 +99,12 @@ impl GitHub {
             let sentence = format!("The server at {audience} answered {status} to this job's identity.");
             return Err(Failure::answered(status, sentence).into());
         }
-        let traded: Option<Traded> =
+        let traded: Option<PublisherToken> =
             serde_json::from_slice(&answer.body).ok().filter(|_| status == StatusCode::OK);
-        let Some(mut traded) = traded else {
-            return Err(Failure::stranger(server, &answer, "with no token for this job's identity").into());
-        };
-        product.clone_into(&mut traded.product);
-        Ok(traded)
+        let traded = traded.filter(|traded| traded.product == *product);
+        traded.ok_or_else(|| {
+            Failure::not_updraft(server, &answer, "with no token for this job's identity").into()
+        })
     }
 
     /// GitHub's signed statement about this job, for one audience.
@@ -116,7 +114,7 @@ impl GitHub {
         url.query_pairs_mut().append_pair("audience", audience);
         let request =
             || http.client().get(url.clone()).bearer_auth(&self.token).header("accept", "application/json");
-        let answer = http.patiently(async || http.ask(request()).await).await.map_err(|lost| {
+        let answer = http.with_retries(async || http.ask(request()).await).await.map_err(|lost| {
             Failure::unanswered(format!(
                 "GitHub did not answer when it was asked for this job's identity: {lost}"
             ))
@@ -158,6 +156,17 @@ mod tests {
         }
     }
 
+    fn token() -> String {
+        let token = PublisherToken {
+            token: "t-1".to_owned(),
+            expires_at: Utc::now() + chrono::TimeDelta::days(1),
+            product: "lamp".parse().expect("a name"),
+            may_promote: false,
+            allow: Vec::new(),
+        };
+        answer("200 OK", "", &serde_json::to_string(&token).expect("it can be written"))
+    }
+
     async fn traded(answers: &[String]) -> (anyhow::Result<String>, usize) {
         let github = Canned::start(&[answer("200 OK", "", "{\"value\":\"statement\"}")]);
         let server = Canned::start(answers);
@@ -173,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_is_to_come_later_comes_later() {
         let later = problem("429 Too Many Requests", "retry-after: 0\r\n", "too many jobs");
-        let token = answer("200 OK", "", "{\"token\":\"t-1\",\"expires_at\":\"2999-01-01T00:00:00Z\"}");
+        let token = token();
         let (traded_for, requests) = traded(&[later.clone(), later.clone(), token]).await;
         assert_eq!((traded_for.expect("a token").as_str(), requests), ("t-1", 3));
         let (refused, requests) = traded(&[later]).await;
@@ -186,7 +195,7 @@ mod tests {
     async fn a_statement_is_shown_once_whatever_came_of_it() {
         let statement = |text: &str| answer("200 OK", "", &format!("{{\"value\":\"{text}\"}}"));
         let github = Canned::start(&[statement("first"), statement("second")]);
-        let token = answer("200 OK", "", "{\"token\":\"t-1\",\"expires_at\":\"2999-01-01T00:00:00Z\"}");
+        let token = token();
         let server = Canned::deciding(move |bodies| match bodies {
             [_] => problem("503 Service Unavailable", "retry-after: 0\r\n", "this took too long"),
             [first, second] if first != second => token.clone(),

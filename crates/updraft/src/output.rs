@@ -1,12 +1,12 @@
 //! What a person reads on the terminal: errors on stderr, data on stdout.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use serde_json::Value;
 use store::StoreError;
 
 use crate::advice;
@@ -48,19 +48,14 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
 }
 
-/// Whether a member of a JSON answer is a version.
-pub(crate) fn is_version(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.parse::<contract::Version>().is_ok())
-}
-
 /// Prints data for programs.
 pub(crate) fn json(value: &impl serde::Serialize) {
     println!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
 }
 
 /// Prints a whole list for programs, in the shape of the API's pages.
-pub(crate) fn json_list(items: &[Value]) {
-    json(&serde_json::json!({"items": items, "next": null}));
+pub(crate) fn json_list(items: Vec<impl serde::Serialize>) {
+    json(&api::Page { items, next: None });
 }
 
 /// Prints rows in columns, the first row as their heads.
@@ -84,27 +79,25 @@ pub(crate) fn table(rows: &[Vec<String>]) {
     }
 }
 
-/// A member of a JSON answer as a cell: `-` for null, control characters taken out.
-pub(crate) fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::String(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
-        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
-        other => other.to_string(),
-    }
+/// Somebody else's text on one line: control characters are taken out.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// A number of bytes with its thousands apart.
-pub(crate) fn bytes(value: &Value) -> String {
-    value.as_u64().map_or_else(|| "-".into(), store::grouped)
+/// What may be known, as a cell: `-` if it is not.
+pub(crate) fn cell(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".into(), |value| line(&value.to_string()))
+}
+
+/// An answer to a question, as a cell.
+pub(crate) fn yes(is_so: bool) -> &'static str {
+    if is_so { "yes" } else { "no" }
 }
 
 /// How long ago, in words.
-pub(crate) fn ago(value: &Value) -> String {
-    let Some(then) = value.as_str().and_then(|text| chrono::DateTime::parse_from_rfc3339(text).ok()) else {
-        return "-".into();
-    };
-    let seconds = (chrono::Utc::now() - then.to_utc()).num_seconds().max(0);
+pub(crate) fn ago(then: Option<DateTime<Utc>>) -> String {
+    let Some(then) = then else { return "-".into() };
+    let seconds = (Utc::now() - then).num_seconds().max(0);
     match seconds {
         0..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),

@@ -1,8 +1,9 @@
 //! The commands of the contract, as scripts use them.
+use api::{CheckAnswer, Device, Page, RegisteredDevice, Release, UpdateState};
 use e2e::command::{Said, updraft};
 use e2e::device::VirtualDevice;
 use e2e::images::{Workshop, pair};
-use e2e::server::{Promote, Server};
+use e2e::server::{Promote, Server, runs};
 
 const PRODUCT: &str = "esp32s3";
 
@@ -69,12 +70,11 @@ async fn a_release_lives_on_the_command_line() {
     server.publish(PRODUCT, "1.1.0", &workshop.image("1.1.0"), Promote::No).await;
     let run = |arguments: &[&'static str]| Said::by(server.remote(arguments.iter().copied()));
 
-    let releases = run(&["releases", "-p", PRODUCT, "--json"]).await.ok().json();
-    let items = releases["items"].as_array().unwrap_or_else(|| releases.as_array().unwrap());
-    let versions: Vec<_> = items.iter().map(|release| release["version"].as_str().unwrap()).collect();
+    let items = run(&["releases", "-p", PRODUCT, "--json"]).await.ok().json::<Page<Release>>().items;
+    let versions: Vec<_> = items.iter().map(|release| release.version.as_str()).collect();
     assert_eq!(versions, ["1.1.0", "1.0.0"], "highest first");
-    assert_eq!(items[0]["chip"], "esp32s3");
-    assert_eq!(items[0]["size"], std::fs::metadata(workshop.image("1.1.0")).unwrap().len());
+    assert_eq!(items[0].chip.as_deref(), Some("esp32s3"));
+    assert_eq!(items[0].size, std::fs::metadata(workshop.image("1.1.0")).unwrap().len());
 
     run(&["promote", "1.1.0", "-p", PRODUCT]).await.ok();
     let production = server.folder().join("store/esp32s3/production/version.txt");
@@ -113,7 +113,7 @@ async fn a_release_lives_in_a_store_without_a_server() {
     }
 }
 
-/// Whoever works with a server has it in the environment; a store that is named is meant all the same.
+/// Whoever works with a server has it in the environment; a store that is named is taken all the same.
 #[tokio::test]
 async fn a_named_store_wins_over_the_servers_variable() {
     let workshop = Workshop::open();
@@ -141,8 +141,9 @@ async fn a_device_lives_on_the_command_line() {
     server.publish(PRODUCT, "1.1.0", &workshop.image("1.1.0"), Promote::Production).await;
     let run = |arguments: &[&'static str]| Said::by(server.remote(arguments.iter().copied()));
 
-    let added = run(&["device", "add", "bench", "-p", PRODUCT, "--json"]).await.ok().json();
-    let password = added["mqtt_password"].as_str().unwrap();
+    let added =
+        run(&["device", "add", "bench", "-p", PRODUCT, "--json"]).await.ok().json::<RegisteredDevice>();
+    let password = added.mqtt_password.as_str();
     let broker = server.broker("bench", password);
     let unheard = Said::by(server.remote(["device", "check", "bench", "--wait"])).await;
     assert_eq!(unheard.code, Some(1), "what was not offered cannot succeed: {unheard:?}");
@@ -152,11 +153,11 @@ async fn a_device_lives_on_the_command_line() {
     assert!(listed.out.contains("bench") && listed.out.contains("1.0.0"), "{listed:?}");
     assert!(!listed.out.contains(password));
 
-    let answer = run(&["device", "check", "bench", "--json"]).await.ok().json();
-    assert_eq!(answer["decision"], "offered", "{answer}");
-    server.update_is("bench", "succeeded").await;
-    let shown = run(&["device", "show", "bench", "--json"]).await.ok().json();
-    assert_eq!((&shown["id"], &shown["version"]), (&"bench".into(), &"1.1.0".into()));
+    let answer = run(&["device", "check", "bench", "--json"]).await.ok().json::<CheckAnswer>();
+    assert_eq!(answer.decision, "offered", "{answer:?}");
+    server.update_is("bench", UpdateState::Succeeded).await;
+    let shown = run(&["device", "show", "bench", "--json"]).await.ok().json::<Device>();
+    assert!(&*shown.id == "bench" && runs(&shown, "1.1.0"), "{shown:?}");
     let history = run(&["device", "history", "bench"]).await.ok();
     assert!(history.out.contains("1.0.0") && history.out.contains("1.1.0"), "{history:?}");
 
@@ -196,7 +197,8 @@ async fn an_image_is_inspected() {
     let file = pair.new.display().to_string();
     let said = Said::by(updraft(["image", "inspect", &file])).await.ok();
     assert!(said.out.to_lowercase().contains("esp32-s3") || said.out.contains("esp32s3"), "{said:?}");
-    let said = Said::by(updraft(["image", "inspect", &file, "--json"])).await.ok().json();
+    let said =
+        Said::by(updraft(["image", "inspect", &file, "--json"])).await.ok().json::<serde_json::Value>();
     assert_eq!(said["chip"], "esp32s3", "{said}");
     let readme = e2e::workspace().join("Cargo.toml").display().to_string();
     Said::by(updraft(["image", "inspect", &readme])).await.refused(&["not an esp"]);
@@ -223,11 +225,11 @@ async fn a_key_lives_on_the_command_line() {
     let unsigned = workshop.image("1.0.0").display().to_string();
     let publish = async |image: &str| run(&["publish", image, "-p", PRODUCT, "--store", &store_url]).await;
     publish(&unsigned).await.refused(&["not signed", &digest]);
-    let (strange, both) = (at("strange.bin"), at("both.bin"));
-    run(&["image", "sign", &unsigned, "--key", &new, "-o", &strange]).await.ok();
-    publish(&strange).await.refused(&["signed by the key", &digest]);
-    run(&["image", "verify", &strange, "--key", &old]).await.refused(&["no good signature", &digest]);
-    run(&["image", "sign", &strange, "--key", &old, "-o", &both, "--append"]).await.ok();
+    let (foreign, both) = (at("foreign.bin"), at("both.bin"));
+    run(&["image", "sign", &unsigned, "--key", &new, "-o", &foreign]).await.ok();
+    publish(&foreign).await.refused(&["signed by the key", &digest]);
+    run(&["image", "verify", &foreign, "--key", &old]).await.refused(&["no good signature", &digest]);
+    run(&["image", "sign", &foreign, "--key", &old, "-o", &both, "--append"]).await.ok();
     for key in [&old, &at("old.pub.pem"), &new] {
         run(&["image", "verify", &both, "--key", key]).await.ok();
     }

@@ -1,10 +1,13 @@
 //! The gate as people and programs meet it: the real commands, a real server, a device that reports its slot.
 use std::path::Path;
 
+use api::{Finding, GateDecision, Judgement, Level, PublishDecision};
+use contract::ChannelName;
 use e2e::command::{Said, updraft};
 use e2e::images::Workshop;
 use e2e::server::{Promote, Server};
 use e2e::wait::until;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 const PRODUCT: &str = "esp32s3";
@@ -14,20 +17,18 @@ fn words<'a>(command: &[&'a str], image: &'a Path, version: &'a str) -> Vec<&'a 
     [command, &[image, "-p", PRODUCT, "--version", version]].concat()
 }
 
-fn found(answer: &Value) -> Vec<(&str, &str, bool)> {
-    let findings = answer["findings"].as_array().unwrap_or_else(|| panic!("no findings: {answer}"));
-    let text = |finding: &'_ Value, key: &str| finding[key].as_str().is_some_and(|text| !text.is_empty());
-    assert!(findings.iter().all(|finding| text(finding, "sentence")), "{answer}");
-    findings
-        .iter()
-        .map(|finding| {
-            (
-                finding["check"].as_str().unwrap(),
-                finding["level"].as_str().unwrap(),
-                finding["allowed"] == true,
-            )
-        })
-        .collect()
+/// What `publish --json` prints of a release.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    decision: PublishDecision,
+    url: String,
+    promoted: Option<ChannelName>,
+    findings: Vec<Finding>,
+}
+
+fn found(answer: &Judgement) -> Vec<(&str, Level, bool)> {
+    assert!(answer.findings.iter().all(|finding| !finding.sentence.is_empty()), "{answer:?}");
+    answer.findings.iter().map(|finding| (finding.check.as_str(), finding.level, finding.allowed)).collect()
 }
 
 #[tokio::test]
@@ -51,17 +52,17 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
             assert_eq!(said.code, Some(1), "{said:?}");
             assert!(said.err.contains("production is 1.1.0 already, and 1.0.0 is lower"), "{said:?}");
             assert!(said.err.contains("--allow lower-version"), "{said:?}");
-            let answer = said.json();
-            assert_eq!(answer["decision"], "refused", "{answer}");
-            assert_eq!(found(&answer), [("lower-version", "refuse", false)]);
-            answers.push(answer);
+            let answer: Judgement = said.json();
+            assert_eq!(answer.decision, GateDecision::Refused, "{answer:?}");
+            assert_eq!(found(&answer), [("lower-version", Level::Refuse, false)]);
+            answers.push(said.json::<Value>());
         }
         let said =
             run([&words(&["image", "check"], &lower, "1.0.0")[..], &["--allow", "lower-version", "--json"]]
                 .concat());
-        let answer = said.await.ok().json();
-        assert_eq!(answer["decision"], "pass", "{answer}");
-        assert_eq!(found(&answer), [("lower-version", "refuse", true)]);
+        let answer: Judgement = said.await.ok().json();
+        assert_eq!(answer.decision, GateDecision::Pass, "{answer:?}");
+        assert_eq!(found(&answer), [("lower-version", Level::Refuse, true)]);
         // What the image says of itself is another version: a warning, on stderr, and it would be published.
         let said = run(words(&["image", "check"], &workshop.image("1.2.0"), "1.3.0")).await.ok();
         assert!(said.err.contains("warning: the image calls its version \"1.2.0\""), "{said:?}");
@@ -78,14 +79,15 @@ async fn a_refusal_a_warning_and_what_overrules_them_look_the_same_with_and_with
 
     let command =
         [&words(&["publish"], &lower, "1.0.0")[..], &["--allow", "lower-version", "--json"]].concat();
-    let published = through(command.clone()).await.ok().json();
-    assert_eq!(published["decision"], "published", "{published}");
+    let published: Printed = through(command.clone()).await.ok().json();
+    assert_eq!(published.decision, PublishDecision::Published, "{published:?}");
     let page = server.url("/releases/esp32s3#release-1.0.0");
-    assert_eq!((&published["url"], &published["promoted"]), (&json!(page), &json!(null)));
+    assert_eq!((published.url, published.promoted), (page, None));
     // Again, and nobody asks about lower versions any more.
-    let again = straight([&words(&["publish"], &lower, "1.0.0")[..], &["--json"]].concat()).await.ok().json();
-    assert_eq!((&again["decision"], &again["findings"]), (&json!("unchanged"), &json!([])));
-    assert!(again["url"].as_str().unwrap().ends_with("/esp32s3/releases/v1.0.0/firmware.bin"), "{again}");
+    let again = straight([&words(&["publish"], &lower, "1.0.0")[..], &["--json"]].concat()).await.ok();
+    let again: Printed = again.json();
+    assert!(again.decision == PublishDecision::Unchanged && again.findings.is_empty(), "{again:?}");
+    assert!(again.url.ends_with("/esp32s3/releases/v1.0.0/firmware.bin"), "{again:?}");
 }
 
 /// Also of what is refused for itself; and a file is called by the name that the person gave.
@@ -110,10 +112,10 @@ async fn every_check_is_made_with_and_without_a_server() {
                 through(command.clone()).await,
                 Said::by(updraft([&command[..], &["--store", &store]].concat())).await,
             );
-            assert_eq!((there.code, there.json()), (here.code, here.json()), "{there:?} {here:?}");
+            assert_eq!((there.code, there.json::<Value>()), (here.code, here.json()), "{there:?} {here:?}");
             assert!(there.err.contains(&here.err), "{there:?} {here:?}");
-            let found: Vec<_> = there.json()["findings"].as_array().unwrap().clone();
-            let found: Vec<&str> = found.iter().map(|one| one["check"].as_str().unwrap()).collect();
+            let answer: Judgement = there.json();
+            let found: Vec<&str> = answer.findings.iter().map(|one| one.check.as_str()).collect();
             assert!(checks.iter().all(|check| found.contains(check)), "{found:?}, not {checks:?}");
             let is_named = there.err.contains(&format!("'{}'", file.display()));
             assert_eq!(is_named, checks[0] == "merged-image", "{there:?}");
@@ -167,7 +169,9 @@ async fn the_smallest_slot_that_a_device_reports_counts_at_once_and_reaches_the_
     let report = r#"{"version":"1.0.0","slot_bytes":100000}"#;
     device.publish("devices/small/version", report, &[]).await.ok();
     server
-        .device_when("small", "it reported its slot", |device| device["report"]["slot_bytes"] == 100_000)
+        .device_when("small", "it reported its slot", |device| {
+            device.report.as_ref().is_some_and(|report| report.slot_bytes == Some(100_000))
+        })
         .await;
     let image = workshop.image("1.1.0");
     let said = Said::by(server.remote(words(&["publish"], &image, "1.1.0"))).await;
@@ -227,9 +231,9 @@ async fn what_git_knows_of_the_working_directory_is_published_with_the_image() {
     assert!(clean["published_at"].is_string() && clean["flash_mode"] == "dio", "{clean}");
     std::fs::write(folder.path().join("main.rs"), "fn main() { panic!() }").unwrap();
     assert_eq!(metadata("1.1.0", &[]).await["dirty"], true);
-    let told = metadata("1.2.0", &["--commit", "abc123", "--tag", "v1.2.0"]).await;
+    let named = metadata("1.2.0", &["--commit", "abc123", "--tag", "v1.2.0"]).await;
     assert_eq!(
-        known(&told),
+        known(&named),
         (json!("abc123"), json!("v1.2.0"), json!(null)),
         "of another commit Git says nothing"
     );

@@ -2,7 +2,7 @@
 //! token, and real signatures. It can also be down, slow, garbled, or somebody else.
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Query, State};
@@ -23,7 +23,7 @@ pub(crate) const REQUEST_TOKEN: &str = "the-jobs-own-request-token";
 
 /// What the issuer does when it is asked for its keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trouble {
+pub(crate) enum Fault {
     None,
     /// 503.
     Down,
@@ -54,7 +54,7 @@ struct Inner {
     key: usize,
     /// The keys that are shown.
     shown: Vec<usize>,
-    trouble: Trouble,
+    fault: Fault,
     /// What its name ends in besides.
     slash: &'static str,
     key_fetches: usize,
@@ -89,7 +89,7 @@ impl Issuer {
             url: url.clone(),
             key: 0,
             shown: vec![0],
-            trouble: Trouble::None,
+            fault: Fault::None,
             slash: "",
             key_fetches: 0,
             job: json!({}),
@@ -128,8 +128,8 @@ impl Issuer {
         self.state().audiences.clone()
     }
 
-    pub(crate) fn set_trouble(&self, trouble: Trouble) {
-        self.state().trouble = trouble;
+    pub(crate) fn set_fault(&self, fault: Fault) {
+        self.state().fault = fault;
     }
 
     /// Its discovery document names it with a slash at its end from now on.
@@ -231,17 +231,17 @@ fn sign(header: &Value, claims: &Value, key: usize) -> String {
 type Shared = State<Arc<Mutex<Inner>>>;
 
 async fn discovery(State(state): Shared) -> Response {
-    let (url, name, trouble) = {
+    let (url, name, fault) = {
         let state = state.lock().expect("nobody panicked with it");
-        (state.url.clone(), format!("{}{}", state.url, state.slash), state.trouble)
+        (state.url.clone(), format!("{}{}", state.url, state.slash), state.fault)
     };
-    match trouble {
-        Trouble::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
-        Trouble::OtherName => {
+    match fault {
+        Fault::Down => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Fault::OtherName => {
             axum::Json(json!({"issuer": "https://other.example", "jwks_uri": format!("{url}/jwks")}))
                 .into_response()
         }
-        Trouble::PlainKeys => {
+        Fault::PlainKeys => {
             axum::Json(json!({"issuer": name, "jwks_uri": "http://192.0.2.1/jwks"})).into_response()
         }
         _ => axum::Json(json!({"issuer": name, "jwks_uri": format!("{url}/jwks")})).into_response(),
@@ -250,10 +250,10 @@ async fn discovery(State(state): Shared) -> Response {
 
 async fn jwks(State(state): Shared, headers: HeaderMap) -> Response {
     assert!(!headers.contains_key(header::AUTHORIZATION), "nobody needs to show anything for public keys");
-    let (trouble, shown) = {
+    let (fault, shown) = {
         let mut state = state.lock().expect("nobody panicked with it");
         state.key_fetches += 1;
-        (state.trouble, state.shown.clone())
+        (state.fault, state.shown.clone())
     };
     let key = |key: &usize| {
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -261,14 +261,11 @@ async fn jwks(State(state): Shared, headers: HeaderMap) -> Response {
             "n": number(&KEYS[*key].modulus),
             "e": number(&KEYS[*key].exponent)})
     };
-    match trouble {
-        Trouble::Slow => {
-            tokio::time::sleep(Duration::from_mins(10)).await;
-            StatusCode::OK.into_response()
-        }
-        Trouble::Huge => vec![b' '; 10 * 1024 * 1024].into_response(),
-        Trouble::Garbage => "<html>".into_response(),
-        Trouble::Redirect => (StatusCode::FOUND, [(header::LOCATION, "/jwks")]).into_response(),
+    match fault {
+        Fault::Slow => std::future::pending().await,
+        Fault::Huge => vec![b' '; 10 * 1024 * 1024].into_response(),
+        Fault::Garbage => "<html>".into_response(),
+        Fault::Redirect => (StatusCode::FOUND, [(header::LOCATION, "/jwks")]).into_response(),
         _ => axum::Json(json!({"keys": shown.iter().map(key).collect::<Vec<_>>()})).into_response(),
     }
 }

@@ -19,4 +19,5 @@ mod promise_6_browser;
 mod promise_7_refusals;
 mod publish_wait;
 mod store_on_s3;
+mod wire;
 mod wrong_server;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::issuer::Issuer;
 
-async fn house(issuer: &Issuer, more: &str) -> Server {
+async fn trusting(issuer: &Issuer, more: &str) -> Server {
     let more = format!(
         "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/blinky\"\nref = \"refs/heads/main\"\n\
          product = \"blinky\"\n{more}\n",
@@ -28,7 +28,7 @@ fn in_a_job(issuer: &Issuer, server: &str, arguments: &[&str]) -> Command {
 #[tokio::test]
 async fn a_job_publishes_and_promotes_without_a_secret() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer, "may_promote = true").await;
+    let server = trusting(&issuer, "may_promote = true").await;
     let image = workshop.image("1.0.0").display().to_string();
     let publish = ["publish", &image, "-p", "blinky", "--promote"];
     Said::by(in_a_job(&issuer, &server.url(""), &publish)).await.ok();
@@ -44,9 +44,9 @@ async fn a_job_publishes_and_promotes_without_a_secret() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_not_trusted_hears_why() {
+async fn a_job_that_is_not_trusted_is_told_why() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer, "").await;
+    let server = trusting(&issuer, "").await;
     let image = workshop.image("1.0.0").display().to_string();
     let publish = |more: &[&'static str]| {
         let mut arguments = vec!["publish", image.as_str(), "-p", "blinky"];
@@ -75,7 +75,7 @@ async fn a_job_that_is_not_trusted_hears_why() {
 #[tokio::test]
 async fn a_job_overrules_what_its_entry_lists() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer, "allow = [\"same-bytes\"]").await;
+    let server = trusting(&issuer, "allow = [\"same-bytes\"]").await;
     let image = workshop.image("1.0.0").display().to_string();
     let publish = async |more: &[&'static str]| {
         let mut arguments = vec!["publish", image.as_str(), "-p", "blinky"];
@@ -97,7 +97,7 @@ async fn a_job_overrules_what_its_entry_lists() {
 #[tokio::test]
 async fn the_tokens_of_jobs_are_listed_and_revoked_on_the_server() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer, "").await;
+    let server = trusting(&issuer, "").await;
     let image = workshop.image("1.0.0").display().to_string();
     Said::by(in_a_job(&issuer, &server.url(""), &["publish", &image, "-p", "blinky"])).await.ok();
     let name = "octo/blinky@refs/heads/main run 123";
@@ -114,7 +114,7 @@ async fn the_tokens_of_jobs_are_listed_and_revoked_on_the_server() {
 #[tokio::test]
 async fn a_token_for_one_server_is_worth_nothing_at_another() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer, "").await;
+    let server = trusting(&issuer, "").await;
     let image = workshop.image("1.0.0").display().to_string();
     let elsewhere = server.url("").replace("127.0.0.1", "localhost");
     let said = Said::by(in_a_job(&issuer, &elsewhere, &["publish", &image, "-p", "blinky"])).await;
@@ -123,7 +123,7 @@ async fn a_token_for_one_server_is_worth_nothing_at_another() {
 }
 
 #[tokio::test]
-async fn a_job_without_the_permission_hears_which() {
+async fn a_job_without_the_permission_is_told_which() {
     let mut command = updraft(["releases", "-p", "blinky", "--server", "http://127.0.0.1:9"]);
     command.env("GITHUB_ACTIONS", "true");
     command.env_remove("ACTIONS_ID_TOKEN_REQUEST_URL").env_remove("ACTIONS_ID_TOKEN_REQUEST_TOKEN");

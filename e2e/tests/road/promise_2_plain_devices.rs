@@ -1,9 +1,10 @@
 //! A device of `mosquitto_pub`, `mosquitto_sub` and `curl` that knows only OTA.md is a first-class device.
+use api::UpdateState;
 use e2e::bucket::Bucket;
 use e2e::device::PlainDevice;
 use e2e::images::Workshop;
 use e2e::mosquitto::Mosquitto;
-use e2e::server::{Promote, Server, Setup};
+use e2e::server::{Promote, Server, Setup, runs};
 
 #[tokio::test]
 async fn it_is_updated_on_the_embedded_broker_from_a_folder() {
@@ -18,8 +19,8 @@ async fn it_is_updated_on_the_embedded_broker_from_a_folder() {
     server.publish("esp32s3", "1.1.0", &image, Promote::Production).await;
     server.offer_soon("garden", "1.1.0").await;
 
-    server.update_is("garden", "succeeded").await;
-    server.device_when("garden", "it reports 1.1.0", |device| device["version"] == "1.1.0").await;
+    server.update_is("garden", UpdateState::Succeeded).await;
+    server.device_when("garden", "it reports 1.1.0", |device| runs(device, "1.1.0")).await;
     assert_eq!(std::fs::read(device.firmware()).unwrap(), std::fs::read(image).unwrap());
     assert_eq!(server.history("garden").await.len(), 1);
 }
@@ -41,15 +42,19 @@ async fn it_is_updated_on_mosquitto_from_a_bucket_that_another_program_filled() 
     let triggers = mosquitto.devices().subscribe("watch", "devices/garden/ota", &[], watch.path()).await;
     let device = PlainDevice::start("garden", &mosquitto.devices(), "1.0.0", "1.1.0");
     let shown = server.device_runs("garden", "1.0.0").await;
-    assert_eq!(shown["product"], "esp32s3", "a bare version says no product: it gets the default one");
-    assert_eq!(server.check("garden").await["decision"], "up_to_date");
+    assert_eq!(
+        shown.product.as_deref(),
+        Some("esp32s3"),
+        "a bare version says no product: it gets the default one"
+    );
+    assert_eq!(server.check("garden").await.decision, "up_to_date");
 
     let image = workshop.image("1.1.0");
     bucket.deploy("esp32s3", "1.1.0", &image).await;
     server.offer_soon("garden", "1.1.0").await;
 
-    server.update_is("garden", "succeeded").await;
-    server.device_when("garden", "it reports 1.1.0", |device| device["version"] == "1.1.0").await;
+    server.update_is("garden", UpdateState::Succeeded).await;
+    server.device_when("garden", "it reports 1.1.0", |device| runs(device, "1.1.0")).await;
     assert_eq!(std::fs::read(device.firmware()).unwrap(), std::fs::read(image).unwrap());
     let url = triggers.first("devices/garden/ota").await;
     assert!(

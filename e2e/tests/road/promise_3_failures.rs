@@ -1,17 +1,21 @@
 //! OTA.md, sections 7 and 9: whatever goes wrong, the device runs firmware that works, and people are told.
+use api::{CheckRequest, Device, UpdateState};
 use e2e::device::VirtualDevice;
 use e2e::images::Workshop;
 use e2e::mosquitto::Mosquitto;
 use e2e::process::free_port;
 use e2e::proxy::{Failure, Proxy};
-use e2e::server::{Promote, Server, Setup};
+use e2e::server::{Promote, Server, Setup, runs};
 use e2e::wait::until;
 use e2e::{command::Said, flash};
 use image::Behaviour;
-use reqwest::{Method, StatusCode};
-use serde_json::json;
 
 const PRODUCT: &str = "esp32s3";
+
+/// Of its newest update.
+fn state(device: &Device) -> Option<UpdateState> {
+    device.update.as_ref().map(|update| update.state)
+}
 
 #[tokio::test]
 async fn an_offline_device_is_not_triggered() {
@@ -25,16 +29,16 @@ async fn an_offline_device_is_not_triggered() {
     server.device_runs("attic", "1.0.0").await;
 
     device.cut_power();
-    server.device_when("attic", "offline", |device| device["online"] == false).await;
+    server.device_when("attic", "offline", |device| !device.online).await;
     let answer = server.check("attic").await;
-    assert_eq!(answer["decision"], "offline", "{answer}");
+    assert_eq!(answer.decision, "offline", "{answer:?}");
     assert!(server.history("attic").await.is_empty());
 
     device.power_on();
     server.device_runs("attic", "1.0.0").await;
     assert!(server.history("attic").await.is_empty(), "nothing was kept to be sent later");
     server.offer("attic", "1.1.0").await;
-    server.update_is("attic", "succeeded").await;
+    server.update_is("attic", UpdateState::Succeeded).await;
 }
 
 #[tokio::test]
@@ -52,14 +56,13 @@ async fn on_an_external_broker_a_last_will_means_offline_and_force_sends_all_the
     let triggers = mosquitto.devices().subscribe("watch", "devices/attic/ota", &[], watch.path()).await;
     mosquitto.devices().publish("devices/attic/version", "1.0.0", &[]).await.ok();
     mosquitto.devices().publish("devices/attic/presence", "offline", &["-r"]).await.ok();
-    server.device_when("attic", "known, offline", |d| d["version"] == "1.0.0" && d["online"] == false).await;
+    server.device_when("attic", "known, offline", |d| runs(d, "1.0.0") && !d.online).await;
 
-    assert_eq!(server.check("attic").await["decision"], "offline");
+    assert_eq!(server.check("attic").await.decision, "offline");
     assert!(triggers.payloads("devices/attic/ota").is_empty());
 
-    let path = "/api/v1/devices/attic/check-update";
-    let (status, answer) = server.ask(Method::POST, path, Some(json!({"force": true}))).await;
-    assert_eq!((status, &answer["decision"]), (StatusCode::OK, &"offered".into()), "{answer}");
+    let answer = server.check_with("attic", &CheckRequest { force: true }).await;
+    assert_eq!(answer.decision, "offered", "{answer:?}");
     assert!(triggers.first("devices/attic/ota").await.starts_with("http://"));
     assert_eq!(triggers.payloads("devices/attic/ota").len(), 1);
 }
@@ -82,9 +85,9 @@ async fn network_loss_in_mid_download_fails_and_the_old_firmware_stays() {
     server.device_runs("cellar", "1.0.0").await;
     server.offer("cellar", "1.1.0").await;
 
-    let update = server.update_is("cellar", "failed").await;
+    let update = server.update_is("cellar", UpdateState::Failed).await;
     assert!(network.has_failed());
-    assert!(update["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{update}");
+    assert!(update.reason.as_ref().is_some_and(|reason| !reason.is_empty()), "{update:?}");
     server.device_runs("cellar", "1.0.0").await;
     assert_eq!(flash::slot_with(&device.flash(), &std::fs::read(old).unwrap()), Some(0));
 }
@@ -115,18 +118,17 @@ async fn power_fails_after(bytes: u64) {
     network.heal();
     device.power_on();
     // It may take the download up again by itself, or say that it failed: then it is offered again.
-    let ended = |device: &serde_json::Value| {
-        let state = device["update"]["state"].as_str().unwrap_or_default();
-        ["succeeded", "failed", "timed_out"].contains(&state)
+    let ended = |device: &Device| {
+        matches!(state(device), Some(UpdateState::Succeeded | UpdateState::Failed | UpdateState::TimedOut))
     };
     let shown = server.device_when("shed", "the interrupted update has an end", ended).await;
-    if shown["update"]["state"] != "succeeded" {
-        assert!(shown["update"]["reason"].is_string(), "{shown}");
+    if state(&shown) != Some(UpdateState::Succeeded) {
+        assert!(shown.update.as_ref().is_some_and(|update| update.reason.is_some()), "{shown:?}");
         server.device_runs("shed", "1.0.0").await;
         assert_eq!(flash::slot_with(&device.flash(), &std::fs::read(&old).unwrap()), Some(0));
         server.offer_soon("shed", "1.1.0").await;
     }
-    server.update_is("shed", "succeeded").await;
+    server.update_is("shed", UpdateState::Succeeded).await;
     server.device_runs("shed", "1.1.0").await;
     assert_eq!(flash::slot_with(&device.flash(), &std::fs::read(&new).unwrap()), Some(1));
 }
@@ -166,14 +168,18 @@ async fn power_failure_while_the_new_firmware_is_selected_or_tested_leaves_one_t
 
     device.cut_power();
     device.power_on();
-    let ended = |device: &serde_json::Value| {
-        let state = device["update"]["state"].as_str().unwrap_or_default();
-        let version = if state == "succeeded" { "1.1.0" } else { "1.0.0" };
-        ["succeeded", "failed", "rolled_back"].contains(&state) && device["version"] == version
+    let ended = |device: &Device| match state(device) {
+        Some(UpdateState::Succeeded) => runs(device, "1.1.0"),
+        Some(UpdateState::Failed | UpdateState::RolledBack) => runs(device, "1.0.0"),
+        _ => false,
     };
     let shown = server.device_when("porch", "an end that fits what it runs", ended).await;
-    let runs = if shown["version"] == "1.1.0" { (&new, 1) } else { (&old, 0) };
-    assert_eq!(flash::slot_with(&device.flash(), &std::fs::read(runs.0).unwrap()), Some(runs.1), "{shown}");
+    let expected = if runs(&shown, "1.1.0") { (&new, 1) } else { (&old, 0) };
+    assert_eq!(
+        flash::slot_with(&device.flash(), &std::fs::read(expected.0).unwrap()),
+        Some(expected.1),
+        "{shown:?}"
+    );
 }
 
 async fn a_bad_image_falls_back(behaviour: Behaviour) {
@@ -183,21 +189,21 @@ async fn a_bad_image_falls_back(behaviour: Behaviour) {
     server.publish(PRODUCT, "1.0.0", &old, Promote::No).await;
     server.publish(PRODUCT, "1.1.0", &workshop.behaving("1.1.0", behaviour), Promote::Production).await;
     let broker = server.register("hall", PRODUCT).await;
-    let patience = ["--self-test-s", "5"];
-    let device = VirtualDevice::with("hall", PRODUCT, &broker, &old, "1.0.0", &patience);
+    let options = ["--self-test-s", "5"];
+    let device = VirtualDevice::with("hall", PRODUCT, &broker, &old, "1.0.0", &options);
     server.device_runs("hall", "1.0.0").await;
     server.offer("hall", "1.1.0").await;
 
-    let update = server.update_is("hall", "rolled_back").await;
-    assert!(update["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{update}");
+    let update = server.update_is("hall", UpdateState::RolledBack).await;
+    assert!(update.reason.as_ref().is_some_and(|reason| !reason.is_empty()), "{update:?}");
     server.device_runs("hall", "1.0.0").await;
     assert_eq!(flash::slot_with(&device.flash(), &std::fs::read(old).unwrap()), Some(0));
 
     let reason = "Boot loop after OTA";
     Said::by(server.remote(["block", "1.1.0", "-p", PRODUCT, "--reason", reason])).await.ok();
     let answer = server.check("hall").await;
-    assert_eq!(answer["decision"], "blocked", "{answer}");
-    assert!(answer["reason"].as_str().unwrap().contains(reason), "{answer}");
+    assert_eq!(answer.decision, "blocked", "{answer:?}");
+    assert!(answer.reason.contains(reason), "{answer:?}");
     assert_eq!(server.history("hall").await.len(), 1, "a blocked version is never offered");
 }
 
@@ -230,13 +236,13 @@ async fn an_image_that_failed_twice_after_boot_is_quarantined_on_that_device() {
         server.offer_soon("hall", "1.1.0").await;
         server
             .device_when("hall", "fallen back", |device| {
-                device["update"]["state"] == "rolled_back" && device["online"] == true
+                state(device) == Some(UpdateState::RolledBack) && device.online
             })
             .await;
         assert_eq!(server.history("hall").await.len(), attempt);
     }
     let answer = server.check("hall").await;
-    assert_eq!(answer["decision"], "quarantined", "{answer} after {:?}", server.history("hall").await);
+    assert_eq!(answer.decision, "quarantined", "{answer:?} after {:?}", server.history("hall").await);
     assert_eq!(server.history("hall").await.len(), 2);
 }
 
@@ -250,10 +256,10 @@ async fn a_device_on_a_blocked_version_is_offered_the_channels_lower_one() {
     let broker = server.register("stair", PRODUCT).await;
     let _device = VirtualDevice::start("stair", PRODUCT, &broker, &bad, "1.1.0");
     server.device_runs("stair", "1.1.0").await;
-    assert_eq!(server.check("stair").await["decision"], "newer_than_channel");
+    assert_eq!(server.check("stair").await.decision, "newer_than_channel");
 
     Said::by(server.remote(["block", "1.1.0", "-p", PRODUCT, "--reason", "overheats"])).await.ok();
     server.offer("stair", "1.0.0").await;
-    server.update_is("stair", "succeeded").await;
+    server.update_is("stair", UpdateState::Succeeded).await;
     server.device_runs("stair", "1.0.0").await;
 }

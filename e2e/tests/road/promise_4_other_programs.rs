@@ -2,6 +2,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use api::UpdateState;
 use e2e::bucket::Bucket;
 use e2e::device::VirtualDevice;
 use e2e::images::Workshop;
@@ -29,11 +30,11 @@ async fn a_version_put_into_the_folder_by_hand_is_offered_and_taken() {
     let broker = server.register("lamp", PRODUCT).await;
     let _device = VirtualDevice::start("lamp", PRODUCT, &broker, &old, "1.0.0");
     server.device_runs("lamp", "1.0.0").await;
-    assert_eq!(server.check("lamp").await["decision"], "up_to_date");
+    assert_eq!(server.check("lamp").await.decision, "up_to_date");
 
     put_into_production(&store, "1.1.0", &new);
     server.offer("lamp", "1.1.0").await;
-    server.update_is("lamp", "succeeded").await;
+    server.update_is("lamp", UpdateState::Succeeded).await;
     server.device_runs("lamp", "1.1.0").await;
 }
 
@@ -48,11 +49,11 @@ async fn a_version_put_into_the_bucket_by_a_script_is_offered_and_taken() {
     let broker = server.register("lamp", PRODUCT).await;
     let _device = VirtualDevice::start("lamp", PRODUCT, &broker, &old, "1.0.0");
     server.device_runs("lamp", "1.0.0").await;
-    assert_eq!(server.check("lamp").await["decision"], "up_to_date");
+    assert_eq!(server.check("lamp").await.decision, "up_to_date");
 
     bucket.replace_production(PRODUCT, "1.1.0", &new).await;
     server.offer("lamp", "1.1.0").await;
-    server.update_is("lamp", "succeeded").await;
+    server.update_is("lamp", UpdateState::Succeeded).await;
     server.device_runs("lamp", "1.1.0").await;
 }
 
@@ -60,12 +61,12 @@ async fn a_version_put_into_the_bucket_by_a_script_is_offered_and_taken() {
 async fn url_of_a_trigger(server: &Server, workshop: &Workshop) -> (String, PathBuf) {
     let image = workshop.image("1.1.0");
     server.publish(PRODUCT, "1.1.0", &image, Promote::Production).await;
-    let broker = server.register("ear", PRODUCT).await;
-    let listener = broker.subscribe("ear", "devices/ear/ota", &[], server.folder()).await;
-    broker.publish("devices/ear/version", "1.0.0", &[]).await.ok();
-    server.device_runs("ear", "1.0.0").await;
-    server.offer("ear", "1.1.0").await;
-    (listener.first("devices/ear/ota").await, image)
+    let broker = server.register("listener", PRODUCT).await;
+    let listener = broker.subscribe("listener", "devices/listener/ota", &[], server.folder()).await;
+    broker.publish("devices/listener/version", "1.0.0", &[]).await.ok();
+    server.device_runs("listener", "1.0.0").await;
+    server.offer("listener", "1.1.0").await;
+    (listener.first("devices/listener/ota").await, image)
 }
 
 async fn fetch(url: &str) -> (StatusCode, Vec<u8>) {
@@ -132,12 +133,12 @@ async fn a_blocked_list_that_is_not_json_blocks_everything_and_says_why() {
     for broken in ["1.1.0\n", "{\"blocked_versions\": \"1.1.0\"}", "{\"blocked_versions\": [\"one\"]}", ""] {
         std::fs::write(rollback.join("blocked_versions.json"), broken).unwrap();
         let answer = server.check("lamp").await;
-        assert_eq!(answer["decision"], "blocked", "{broken:?}: {answer}");
-        assert!(answer["reason"].as_str().unwrap().contains("blocked_versions.json"), "{answer}");
+        assert_eq!(answer.decision, "blocked", "{broken:?}: {answer:?}");
+        assert!(answer.reason.contains("blocked_versions.json"), "{answer:?}");
     }
     assert!(server.history("lamp").await.is_empty());
 
     std::fs::remove_file(rollback.join("blocked_versions.json")).unwrap();
     server.offer("lamp", "1.1.0").await;
-    server.update_is("lamp", "succeeded").await;
+    server.update_is("lamp", UpdateState::Succeeded).await;
 }

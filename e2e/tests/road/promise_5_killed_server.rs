@@ -1,11 +1,12 @@
 //! The server is killed (SIGKILL) while an update is under way, and still knows how it ended.
+use api::{Channel, UpdateState};
 use e2e::bucket::Bucket;
 use e2e::device::{PlainDevice, VirtualDevice};
 use e2e::flash;
 use e2e::images::Workshop;
 use e2e::mosquitto::Mosquitto;
 use e2e::proxy::{Failure, Proxy};
-use e2e::server::{Promote, Server, Setup};
+use e2e::server::{Promote, Server, Setup, runs};
 use e2e::wait::until;
 
 const PRODUCT: &str = "esp32s3";
@@ -41,9 +42,9 @@ async fn on_an_external_broker_the_status_sent_meanwhile_completes_the_update() 
     .await;
 
     server.start_again().await;
-    let update = server.update_is("well", "succeeded").await;
-    assert_eq!(update["to"], "1.1.0");
-    server.device_when("well", "it runs 1.1.0", |device| device["version"] == "1.1.0").await;
+    let update = server.update_is("well", UpdateState::Succeeded).await;
+    assert_eq!(update.to.as_str(), "1.1.0");
+    server.device_when("well", "it runs 1.1.0", |device| runs(device, "1.1.0")).await;
     assert_eq!(server.history("well").await.len(), 1, "an update is never made twice");
 }
 
@@ -74,7 +75,7 @@ async fn on_the_embedded_broker_the_devices_next_report_completes_the_update() {
     until("the device has the whole image", || async { flash::slot_with(&device.flash(), &image) }).await;
     server.start_again().await;
 
-    server.update_is("well", "succeeded").await;
+    server.update_is("well", UpdateState::Succeeded).await;
     server.device_runs("well", "1.1.0").await;
     assert_eq!(server.history("well").await.len(), 1, "an update is never made twice");
 }
@@ -88,8 +89,8 @@ async fn nothing_that_was_answered_is_lost_by_a_kill() {
     server.kill();
     server.start_again().await;
 
-    let channels = server.get(&format!("/api/v1/products/{PRODUCT}/channels")).await;
-    assert_eq!(channels["items"][0]["version"], "1.0.0", "{channels}");
+    let channels: Vec<Channel> = server.list(&format!("/api/v1/products/{PRODUCT}/channels")).await;
+    assert_eq!(channels[0].version, "1.0.0".parse().ok(), "{channels:?}");
     broker.publish("devices/well/version", "1.0.0", &[]).await.ok();
-    server.device_when("well", "its password still counts", |device| device["version"] == "1.0.0").await;
+    server.device_when("well", "its password still counts", |device| runs(device, "1.0.0")).await;
 }

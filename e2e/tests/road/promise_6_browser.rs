@@ -11,15 +11,15 @@ async fn a_click_shows_progress_and_the_new_version_without_a_reload() {
     let server = Server::start().await;
     let old = workshop.large("1.0.0");
     server.publish("esp32s3", "1.1.0", &workshop.large("1.1.0"), Promote::Production).await;
-    let broker = server.register("desk", "esp32s3").await;
+    let broker = server.register("office", "esp32s3").await;
     // As slow as a real one, so that progress can be seen.
     let slow = ["--pace", "visible"];
-    let _device = VirtualDevice::with("desk", "esp32s3", &broker, &old, "1.0.0", &slow);
-    server.device_runs("desk", "1.0.0").await;
+    let _device = VirtualDevice::with("office", "esp32s3", &broker, &old, "1.0.0", &slow);
+    server.device_runs("office", "1.0.0").await;
 
     let browser = Browser::start().await;
     browser.sign_in(&server).await;
-    browser.open(&server.url("/devices/desk")).await;
+    browser.open(&server.url("/devices/office")).await;
     browser.shows("1.0.0").await;
     browser.mark().await;
     browser.control("Check update").await.click().await.unwrap();
@@ -39,9 +39,9 @@ async fn a_click_shows_progress_and_the_new_version_without_a_reload() {
 #[tokio::test]
 async fn without_a_login_there_is_nothing_to_see() {
     let server = Server::start().await;
-    server.register("desk", "esp32s3").await;
+    server.register("office", "esp32s3").await;
     let browser = Browser::start().await;
-    browser.open(&server.url("/devices/desk")).await;
+    browser.open(&server.url("/devices/office")).await;
     browser.element("input[type=password]").await;
-    assert!(!browser.text().await.contains("desk"));
+    assert!(!browser.text().await.contains("office"));
 }

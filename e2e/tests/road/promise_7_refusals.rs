@@ -1,11 +1,15 @@
 //! Who one is not, one cannot speak for: devices on the embedded broker, and people on the API.
+use std::collections::BTreeMap;
+
+use api::{Device, NewDevice, UpdateState};
 use e2e::command::{Said, updraft};
 use e2e::device::VirtualDevice;
 use e2e::mqtt::Endpoint;
-use e2e::server::{Promote, Server, http_client};
+use e2e::server::{Promote, Server, http_client, runs};
 use e2e::{flash, images::Workshop};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 async fn two_devices() -> (Server, Endpoint, Endpoint) {
     let server = Server::start().await;
@@ -26,7 +30,7 @@ async fn a_device_with_other_credentials_than_its_own_is_turned_away() {
         wrong("mine", &theirs.password),
         wrong("mine", "guess"),
         wrong("mine", ""),
-        wrong("stranger", &mine.password),
+        wrong("unknown", &mine.password),
         wrong("", ""),
     ] {
         assert_turned_away(&broker.publish("devices/mine/version", "9.9.9", &[]).await);
@@ -43,9 +47,9 @@ async fn a_device_with_other_credentials_than_its_own_is_turned_away() {
         "9.9.9",
     ]);
     assert_turned_away(&Said::by(anonymous).await);
-    assert!(server.device("mine").await["version"].is_null());
+    assert_eq!(server.device("mine").await.version, None);
     mine.publish("devices/mine/version", "1.0.0", &[]).await.ok();
-    server.device_when("mine", "its own are taken", |device| device["version"] == "1.0.0").await;
+    server.device_when("mine", "its own are taken", |device| runs(device, "1.0.0")).await;
 }
 
 #[tokio::test]
@@ -59,9 +63,9 @@ async fn a_device_cannot_speak_on_anothers_topics() {
     }
     // What it says for itself afterwards has arrived; what it said before for another has not.
     mine.publish("devices/mine/version", "1.0.0", &[]).await.ok();
-    server.device_when("mine", "heard", |device| device["version"] == "1.0.0").await;
+    server.device_when("mine", "heard", |device| runs(device, "1.0.0")).await;
     let theirs = server.device("theirs").await;
-    assert!(theirs["version"].is_null() && theirs["last_seen"].is_null(), "{theirs}");
+    assert!(theirs.version.is_none() && theirs.last_seen.is_none(), "{theirs:?}");
 }
 
 #[tokio::test]
@@ -96,10 +100,10 @@ async fn a_device_with_anothers_last_will_is_turned_away() {
         let said = mine.publish("devices/mine/version", "9.9.9", &will).await;
         assert_ne!(said.code, Some(0), "{topic}: {said:?}");
     }
-    assert!(server.device("mine").await["version"].is_null());
+    assert_eq!(server.device("mine").await.version, None);
     let will = ["--will-topic", "devices/mine/presence", "--will-payload", "offline", "--will-retain"];
     mine.publish("devices/mine/version", "1.0.0", &will).await.ok();
-    server.device_when("mine", "its own will is fine", |device| device["version"] == "1.0.0").await;
+    server.device_when("mine", "its own will is fine", |device| runs(device, "1.0.0")).await;
 }
 
 #[tokio::test]
@@ -122,8 +126,8 @@ async fn a_device_that_trusts_keys_runs_only_what_they_signed() {
     let before = device.flash();
 
     server.offer("vault", "1.1.0").await;
-    let update = server.update_is("vault", "failed").await;
-    assert_eq!(update["code"], "unsigned", "{update}");
+    let update = server.update_is("vault", UpdateState::Failed).await;
+    assert_eq!(update.code.as_deref(), Some("unsigned"), "{update:?}");
     assert_eq!(
         flash::otadata(&device.flash()),
         flash::otadata(&before),
@@ -132,9 +136,16 @@ async fn a_device_that_trusts_keys_runs_only_what_they_signed() {
 
     Said::by(server.remote(["promote", "1.2.0", "-p", "esp32s3"])).await.ok();
     server.offer_soon("vault", "1.2.0").await;
-    server.update_is("vault", "succeeded").await;
+    server.update_is("vault", UpdateState::Succeeded).await;
     server.device_runs("vault", "1.2.0").await;
-    assert_eq!(server.get("/api/v1/devices/vault").await["lacks"], json!([]));
+    assert_eq!(server.device("vault").await.lacks, [""; 0]);
+}
+
+/// Its paths, and what can be done on each.
+#[derive(Debug, Deserialize)]
+#[expect(clippy::zero_sized_map_values, reason = "as the document has it")]
+struct Document {
+    paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
 }
 
 #[tokio::test]
@@ -142,12 +153,9 @@ async fn every_path_of_the_api_asks_for_credentials() {
     let server = Server::start().await;
     server.register("mine", "esp32s3").await;
     let http = http_client();
-    let document: serde_json::Value = {
-        let answer = server.get("/api/openapi.json").await;
-        assert!(answer["paths"].as_object().is_some_and(|paths| paths.len() > 8), "{answer}");
-        answer
-    };
-    for (path, operations) in document["paths"].as_object().unwrap() {
+    let document: Document = server.get("/api/openapi.json").await;
+    assert!(document.paths.len() > 8, "{document:?}");
+    for (path, operations) in &document.paths {
         if path.starts_with("/healthz") || path.starts_with("/readyz") || path.starts_with("/api/v1/login") {
             continue;
         }
@@ -155,7 +163,7 @@ async fn every_path_of_the_api_asks_for_credentials() {
             path.starts_with("/api/v1/"),
             "{path}: the document lists absolute paths under /api/v1 and health"
         );
-        for method in operations.as_object().unwrap().keys().filter(|key| key.len() <= 6) {
+        for method in operations.keys().filter(|key| key.len() <= 6) {
             let method: Method = method.to_uppercase().parse().unwrap();
             let concrete = path.replace("{id}", "mine").replace(['{', '}'], "");
             for token in [None, Some("guess")] {
@@ -163,7 +171,7 @@ async fn every_path_of_the_api_asks_for_credentials() {
                 if let Some(token) = token {
                     request = request.bearer_auth(token);
                 }
-                let status = request.json(&json!({})).send().await.unwrap().status();
+                let status = request.json(&BTreeMap::<&str, &str>::new()).send().await.unwrap().status();
                 assert_eq!(status, StatusCode::UNAUTHORIZED, "{method} {path} with {token:?}");
             }
         }
@@ -178,8 +186,9 @@ async fn a_token_that_may_only_read_changes_nothing() {
     let url = server.url("/api/v1/devices");
     let answer = http.get(&url).bearer_auth(&viewer).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    let body = json!({"id": "mine", "product": "esp32s3"});
+    let body = NewDevice { id: "mine".parse().unwrap(), product: "esp32s3".parse().ok() };
     let answer = http.post(&url).bearer_auth(&viewer).json(&body).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
-    assert_eq!(server.get("/api/v1/devices").await["items"], json!([]));
+    let devices: Vec<Device> = server.list("/api/v1/devices").await;
+    assert!(devices.is_empty(), "{devices:?}");
 }

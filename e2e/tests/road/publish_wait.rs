@@ -1,9 +1,11 @@
 //! `updraft publish --wait`: the real command against a server that has rollouts, as the contract says them, and against the
 //! real one, which has none.
+use api::PublishDecision;
 use e2e::command::{Said, updraft};
 use e2e::folder::content;
 use e2e::images::Workshop;
 use e2e::server::{Server, Setup};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use self::rollouts::{Answer, Rollouts, TOKEN, counts, list, rollout};
@@ -12,6 +14,14 @@ use crate::issuer::Issuer;
 pub(crate) mod rollouts;
 
 const HALTED: &str = "2 of 3 attempts failed, and 5 % may";
+
+/// What the command prints for programs.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    decision: PublishDecision,
+    /// As it stands there, null if there was none.
+    rollout: Value,
+}
 
 async fn publish(server: &Rollouts, workshop: &Workshop, more: &[&str]) -> Said {
     let image = workshop.image("1.2.0").display().to_string();
@@ -49,8 +59,9 @@ async fn a_canary_that_is_halted_fails_the_job_with_its_reason() {
         "rollout 5 is paused, step 1: 1 of 3 devices succeeded, 2 waiting.",
         "rollout 5 is halted, step 2: 1 of 3 devices succeeded, 2 failed.",
     ];
-    let told: Vec<_> = lines(&said, "rollout").into_iter().filter(|line| !line.contains("last")).collect();
-    assert_eq!(told, expected, "{said:?}");
+    let lines_said: Vec<_> =
+        lines(&said, "rollout").into_iter().filter(|line| !line.contains("last")).collect();
+    assert_eq!(lines_said, expected, "{said:?}");
     assert!(
         said.err.starts_with("no rollout of lamp 1.2.0 has begun. Waiting for one, for at most 1h."),
         "{said:?}"
@@ -71,17 +82,17 @@ async fn a_canary_that_is_done_succeeds_and_says_so_to_programs() {
     let workshop = Workshop::open();
     let server = Rollouts::start(vec![
         list(&[]),
-        list(&[rollout(1, "1.2.0", &json!({"state": "warming\u{1b}[2Jup", "id": "1"}))]),
+        list(&[rollout(1, "1.2.0", &json!({"state": "warming\u{1b}[2Jup", "counts": {"total": 3}}))]),
         Answer::Json(json!({"items": "none"})),
         Answer::Text("<html>Back soon</html>".to_owned()),
         list(&[rollout(1, "1.2.0", &json!({"state": "done", "counts": counts(3, 0, 0), "more": [1]}))]),
     ])
     .await;
     let said = publish(&server, &workshop, &["--wait", "1m", "--json"]).await.ok();
-    let answer = said.json();
-    assert_eq!(answer["decision"], "published", "{answer}");
+    let answer: Printed = said.json();
+    assert_eq!(answer.decision, PublishDecision::Published, "{answer:?}");
     let expected = json!({"id": 1, "state": "done", "halt_reason": null, "counts": counts(3, 0, 0)});
-    assert_eq!(answer["rollout"], expected);
+    assert_eq!(answer.rollout, expected);
     assert!(
         said.err.contains("rollout 1 is warming [2Jup, step 1: "),
         "it is waited for, and named: {said:?}"
@@ -105,9 +116,8 @@ async fn an_aborted_one_fails_and_so_does_one_without_a_verdict_in_time() {
     ] {
         let server = Rollouts::start(vec![list(&[]), then]).await;
         let said = publish(&server, &workshop, &["--wait=3s", "--json"]).await;
-        let answer = said.json();
-        assert_eq!(answer["decision"], "published", "{answer}");
-        assert!(answer.get("rollout").is_some(), "{answer}");
+        let answer: Printed = said.json();
+        assert_eq!(answer.decision, PublishDecision::Published, "{answer:?}");
         said.refused(&words);
     }
 }
@@ -187,7 +197,7 @@ async fn a_jobs_token_is_traded_anew_while_it_waits() {
             updraft(["publish", &image, "-p", "lamp", "--wait", "--json", "--server", server.url()]);
         job.env("UPDRAFT_TOKEN", "").envs(issuer.job_environment());
         let said = Said::by(job).await.ok();
-        assert_eq!(said.json()["rollout"]["state"], "done", "{said:?}");
+        assert_eq!(said.json::<Printed>().rollout["state"], "done", "{said:?}");
         assert!(server.trades() >= 3, "{} tokens: {said:?}", server.trades());
         assert_eq!(server.uploads(), ["1.2.0"]);
     }

@@ -1,6 +1,7 @@
 //! A server on a bucket: what it asks, and what happens while the bucket does not answer.
 use std::time::Duration;
 
+use api::{Blocking, Release, UpdateState};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method as Verb, header};
@@ -12,7 +13,6 @@ use e2e::proxy::{Failure, Proxy};
 use e2e::server::{Server, Setup};
 use e2e::wait::{until, until_within};
 use reqwest::Method;
-use serde_json::json;
 
 const PRODUCT: &str = "esp32s3";
 
@@ -38,12 +38,13 @@ async fn a_request_asks_for_little_and_lists_no_bucket() {
     let bucket = Bucket::start().await;
     let (server, _device, workshop) = running(&bucket, bucket.url(), 3600).await;
     let blocked = "/api/v1/products/esp32s3/blocked/0.9.0";
-    let (status, answer) = server.ask(Method::PUT, blocked, Some(json!({"reason": "it loops"}))).await;
-    assert!(status.is_success(), "{status}: {answer}");
-    assert_eq!(server.check("lamp").await["decision"], "up_to_date");
+    let blocking = Blocking { reason: "it loops".to_owned() };
+    let answer = server.request(Method::PUT, blocked).json(&blocking).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    assert_eq!(server.check("lamp").await.decision, "up_to_date");
     let asked = async |path: &str| {
         let before = bucket.requests().len();
-        let (status, _) = server.ask(Method::GET, path, None).await;
+        let status = server.request(Method::GET, path).send().await.unwrap().status();
         assert!(status.is_success() || status.is_redirection(), "{path}: {status}");
         // Health asks one key that does not exist, at most every five seconds.
         let mut asked = bucket.requests().split_off(before);
@@ -52,7 +53,7 @@ async fn a_request_asks_for_little_and_lists_no_bucket() {
     };
 
     let before = bucket.requests().len();
-    assert_eq!(server.check("lamp").await["decision"], "up_to_date");
+    assert_eq!(server.check("lamp").await.decision, "up_to_date");
     let mut check = bucket.requests().split_off(before);
     check.retain(|line| !line.contains("updraft-check"));
     // The three files of the release and of the channel, version.txt once more, and the blocked list.
@@ -77,11 +78,14 @@ async fn a_request_asks_for_little_and_lists_no_bucket() {
 
     // Shown is what was read at the start, until the server is told; then it is shown at once.
     bucket.deploy(PRODUCT, "1.1.0", &workshop.image("1.1.0")).await;
-    let shown = async || server.get("/api/v1/products/esp32s3/releases").await["items"][0]["version"].clone();
+    let shown = async || {
+        let releases: Vec<Release> = server.list("/api/v1/products/esp32s3/releases").await;
+        releases[0].version.to_string()
+    };
     assert_eq!(shown().await, "1.0.0");
     let before = bucket.requests().len();
-    let (status, answer) = server.ask(Method::POST, "/api/v1/products/esp32s3/refresh", None).await;
-    assert!(status.is_success(), "{status}: {answer}");
+    let answer = server.request(Method::POST, "/api/v1/products/esp32s3/refresh").send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
     assert_eq!(shown().await, "1.1.0");
     let refreshed = bucket.requests().split_off(before);
     let lists = refreshed.iter().filter(|line| line.contains("list-type"));
@@ -102,7 +106,7 @@ async fn while_the_bucket_does_not_answer_nothing_is_offered_and_then_all_is_wel
 
     network.fail_after(0);
     let answer = server.check("lamp").await;
-    assert_eq!(answer["decision"], "store_unavailable", "{answer}");
+    assert_eq!(answer.decision, "store_unavailable", "{answer:?}");
     let said = async || {
         let ready = e2e::server::http_client().get(server.url("/readyz")).send().await.unwrap();
         (ready.status().as_u16(), ready.text().await.unwrap())
@@ -125,7 +129,7 @@ async fn while_the_bucket_does_not_answer_nothing_is_offered_and_then_all_is_wel
     })
     .await;
     server.offer("lamp", "1.1.0").await;
-    server.update_is("lamp", "succeeded").await;
+    server.update_is("lamp", UpdateState::Succeeded).await;
 }
 
 /// A role's session token makes presigned URLs long; devices with small buffers get the server's own short ones.

@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::{Problem, PublishDecision, Published, Release};
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use contract::Sha256;
 use e2e::command::{Said, updraft};
 use e2e::images::Workshop;
 use e2e::server::Server;
@@ -18,12 +20,12 @@ const PRODUCT: &str = "lamp";
 
 /// A program on loopback that answers everything alike, and remembers what it was shown.
 #[derive(Clone)]
-struct Stranger {
+struct OtherServer {
     url: String,
     shown: Arc<Mutex<Vec<String>>>,
 }
 
-impl Stranger {
+impl OtherServer {
     async fn start(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -59,6 +61,10 @@ fn answer(value: &Value) -> impl Fn() -> Response + Clone + Send + Sync + 'stati
     move || (StatusCode::CREATED, axum::Json(value.clone())).into_response()
 }
 
+fn problem(status: u16, detail: &str) -> Problem {
+    Problem { kind: "about:blank".to_owned(), title: "x".to_owned(), status, detail: detail.to_owned() }
+}
+
 fn commands(image: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["publish", image, "-p", PRODUCT],
@@ -82,16 +88,16 @@ fn commands(image: &str) -> Vec<Vec<&str>> {
 async fn no_command_believes_a_page_an_empty_answer_or_json_of_something_else() {
     let workshop = Workshop::open();
     let image = workshop.image("1.0.0").display().to_string();
-    for stranger in [
-        Stranger::start(page).await,
-        Stranger::start(|| StatusCode::OK.into_response()).await,
-        Stranger::start(answer(&json!({}))).await,
-        Stranger::start(answer(&json!({"items": [{}], "next": null, "status": "ok"}))).await,
+    for other in [
+        OtherServer::start(page).await,
+        OtherServer::start(|| StatusCode::OK.into_response()).await,
+        OtherServer::start(answer(&json!({}))).await,
+        OtherServer::start(answer(&json!({"items": [{}], "next": null, "status": "ok"}))).await,
     ] {
         for command in commands(&image) {
-            let said = stranger.say(&command).await;
+            let said = other.say(&command).await;
             assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{command:?}: {said:?}");
-            said.refused(&[&stranger.url, "is not an Updraft server", "--server"]);
+            said.refused(&[&other.url, "is not an Updraft server", "--server"]);
         }
     }
 }
@@ -100,12 +106,12 @@ async fn no_command_believes_a_page_an_empty_answer_or_json_of_something_else() 
 async fn no_command_follows_a_redirect_and_nobody_else_sees_the_token() {
     let workshop = Workshop::open();
     let image = workshop.image("1.0.0").display().to_string();
-    let portal = Stranger::start(page).await;
+    let portal = OtherServer::start(page).await;
     let to = format!("{}/login?next=other-secret", portal.url);
     for status in [StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT] {
         let to = to.clone();
         let server =
-            Stranger::start(move || (status, [(header::LOCATION, to.clone())]).into_response()).await;
+            OtherServer::start(move || (status, [(header::LOCATION, to.clone())]).into_response()).await;
         for command in commands(&image) {
             let said = server.say(&command).await;
             assert!(said.out.is_empty() && !said.err.contains("other-secret"), "{command:?}: {said:?}");
@@ -115,14 +121,33 @@ async fn no_command_follows_a_redirect_and_nobody_else_sees_the_token() {
     assert_eq!(*portal.shown.lock().unwrap(), Vec::<String>::new(), "nobody came");
 }
 
-/// What a server says of a release that was published, but for what is said.
-fn published(more: &Value) -> Value {
-    let mut answer = json!({"decision": "published", "product": PRODUCT, "version": "1.0.0", "size": 0, "sha256": null,
-        "url": "http://x/", "promoted": null, "findings": [], "trend": []});
-    for (key, value) in more.as_object().unwrap() {
-        answer[key] = value.clone();
+/// What a server says of a release that was published.
+fn published(size: u64, sha256: Sha256) -> Published {
+    let release = Release {
+        version: "1.0.0".parse().unwrap(),
+        size,
+        sha256: Some(sha256),
+        chip: None,
+        blocked: false,
+        reason: None,
+        channels: Vec::new(),
+        notes: None,
+        built_at: None,
+        published_at: None,
+        commit: None,
+        tag: None,
+        dirty: None,
+    };
+    Published {
+        release,
+        decision: PublishDecision::Published,
+        product: PRODUCT.parse().unwrap(),
+        url: "http://x/".to_owned(),
+        promoted: None,
+        findings: Vec::new(),
+        slot_bytes: None,
+        trend: Vec::new(),
     }
-    answer
 }
 
 #[tokio::test]
@@ -131,11 +156,10 @@ async fn a_publish_is_believed_only_if_the_answer_is_about_these_bytes() {
     let image = workshop.image("1.0.0");
     let size = std::fs::metadata(&image).unwrap().len();
     let image = image.display().to_string();
-    let inspected = Said::by(updraft(["image", "inspect", &image, "--json"])).await.ok().json();
-    let sha256 = &inspected["sha256"];
-    let right = json!({"size": size, "sha256": sha256});
+    let inspected = Said::by(updraft(["image", "inspect", &image, "--json"])).await.ok().json::<Value>();
+    let right = json!(published(size, serde_json::from_value(inspected["sha256"].clone()).unwrap()));
     let with = |key: &str, value: Value| {
-        let mut answer = published(&right);
+        let mut answer = right.clone();
         answer[key] = value;
         answer
     };
@@ -150,15 +174,14 @@ async fn a_publish_is_believed_only_if_the_answer_is_about_these_bytes() {
         (with("size", json!(size + 1)), "names a size of"),
         (with("promoted", json!("beta")), "no channel was to be promoted, and it names beta"),
     ] {
-        let said = Stranger::start(answer(&wrong)).await.say(&publish).await;
+        let said = OtherServer::start(answer(&wrong)).await.say(&publish).await;
         assert_eq!(said.out, "", "{wrong}: {said:?}");
         said.refused(&[words]);
     }
-    let right = published(&right);
-    let said = Stranger::start(answer(&right)).await.say(&publish).await.ok();
+    let said = OtherServer::start(answer(&right)).await.say(&publish).await.ok();
     assert!(said.out.contains("lamp 1.0.0 is published"), "{said:?}");
     let promote: Vec<_> = publish.iter().copied().chain(["--promote"]).collect();
-    let said = Stranger::start(answer(&right)).await.say(&promote).await;
+    let said = OtherServer::start(answer(&right)).await.say(&promote).await;
     said.refused(&["production was to be promoted, and it names none"]);
 }
 
@@ -166,9 +189,8 @@ async fn a_publish_is_believed_only_if_the_answer_is_about_these_bytes() {
 async fn a_server_that_is_busy_is_asked_again_and_its_own_sentence_is_the_last_word() {
     let workshop = Workshop::open();
     let image = workshop.image("1.0.0").display().to_string();
-    let busy = Stranger::start(|| {
-        let problem =
-            axum::Json(json!({"title": "x", "detail": "as many images are being uploaded already"}));
+    let busy = OtherServer::start(|| {
+        let problem = axum::Json(problem(503, "as many images are being uploaded already"));
         (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], problem).into_response()
     })
     .await;
@@ -196,7 +218,7 @@ async fn why_a_token_is_not_taken_is_told_although_an_image_was_on_its_way() {
 /// A server has an image wait for up to two minutes before it takes any of it: longer than Linux waits by itself for somebody
 /// who takes nothing.
 #[tokio::test]
-async fn an_image_that_waits_for_its_turn_is_not_cut() {
+async fn an_image_that_waits_is_not_cut() {
     let workshop = Workshop::open();
     let path = workshop.large("1.0.0");
     let socket = TcpSocket::new_v4().unwrap();
@@ -215,7 +237,7 @@ async fn an_image_that_waits_for_its_turn_is_not_cut() {
             assert!(count > 0, "the sender is still there");
             all.extend_from_slice(&piece[..count]);
         }
-        let body = json!({"title": "x", "detail": "taken whole"}).to_string();
+        let body = serde_json::to_string(&problem(409, "taken whole")).unwrap();
         let answer = format!(
             "HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()

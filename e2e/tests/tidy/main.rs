@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("updraft-virtual-device", &["updraft-agent"]),
     ("updraft", &["updraft-api", "updraft-server", "updraft-store", "updraft-virtual-device"]),
-    ("updraft-e2e", &["updraft-contract", "updraft-image"]),
+    ("updraft-e2e", &["updraft-api", "updraft-image"]),
 ];
 
 /// Crates that must run on a chip.

@@ -17,6 +17,7 @@ pub(super) fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         allowed: finding.allowed,
         overrulable: finding.check.is_overrulable(),
         sentence: finding.cause.sentence(),
+        cause: finding.cause,
     };
     let size = |store::SizeOf { version, size }| SizeOf { version, size };
     Judgement {

@@ -1,5 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
+use ::api::{
+    Channel, CheckAnswer, Device, GateDecision, Judgement, Page, Product, PublishDecision, Published,
+    Refusal, RegisteredDevice, Release, Session,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use updraft_server::access::Role;
@@ -232,27 +236,27 @@ async fn a_device_is_registered_changed_checked_and_removed() {
     let answer =
         operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1", "product": "lamp"})).await;
     assert_eq!(answer.status(), 201);
-    let registered: Value = answer.json().await.unwrap();
-    assert_eq!((&registered["id"], &registered["mqtt_username"]), (&json!("d1"), &json!("d1")));
-    assert!(registered["mqtt_password"].as_str().unwrap().len() >= 16);
+    let registered: RegisteredDevice = answer.json().await.unwrap();
+    assert_eq!((&*registered.id, registered.mqtt_username.as_str()), ("d1", "d1"));
+    assert!(registered.mqtt_password.len() >= 16);
     problem(operator.json(Method::POST, "/api/v1/devices", &json!({"id": "d1"})).await, StatusCode::CONFLICT)
         .await;
-    let changed: Value = operator
+    let changed: Device = operator
         .json(Method::PATCH, "/api/v1/devices/d1", &json!({"tags": ["lab"]}))
         .await
         .json()
         .await
         .unwrap();
-    assert_eq!(changed["tags"], json!(["lab"]));
-    let list: Value = operator.get("/api/v1/devices?tag=lab").await.json().await.unwrap();
-    assert_eq!((list["items"].as_array().unwrap().len(), &list["next"]), (1, &Value::Null));
+    assert_eq!(changed.tags, ["lab"]);
+    let list: Page<Device> = operator.get("/api/v1/devices?tag=lab").await.json().await.unwrap();
+    assert_eq!((list.items.len(), list.next), (1, None));
     for body in ["", "{\"force\":true}"] {
         let mut check = operator.request(Method::POST, "/api/v1/devices/d1/check-update");
         if !body.is_empty() {
             check = check.header("content-type", "application/json").body(body);
         }
-        let answer: Value = check.send().await.unwrap().json().await.unwrap();
-        assert_eq!(answer["decision"], "unknown_version", "{answer}");
+        let answer: CheckAnswer = check.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer.decision, "unknown_version", "{answer:?}");
     }
     let removed = operator.request(Method::DELETE, "/api/v1/devices/d1").send().await.unwrap();
     assert_eq!(removed.status(), 204);
@@ -267,9 +271,9 @@ async fn an_image_is_published_promoted_and_blocked() {
     let answer =
         operator.publish("version=1.0.0&promote=production&notes=First%20light", bytes.clone()).await;
     assert_eq!(answer.status(), 201);
-    let release: Value = answer.json().await.unwrap();
-    assert_eq!((&release["version"], &release["size"]), (&json!("1.0.0"), &json!(bytes.len())));
-    assert_eq!((&release["blocked"], &release["notes"]), (&json!(false), &json!("First light")));
+    let release = answer.json::<Published>().await.unwrap().release;
+    assert_eq!((release.version.as_str(), release.size), ("1.0.0", bytes.len() as u64));
+    assert_eq!((release.blocked, release.notes.as_deref()), (false, Some("First light")));
     assert_eq!(
         operator.publish("version=1.0.0", bytes).await.status(),
         201,
@@ -277,22 +281,24 @@ async fn an_image_is_published_promoted_and_blocked() {
     );
     let again = problem(operator.publish("version=1.0.0", image("9.9.9")).await, StatusCode::CONFLICT).await;
     assert!(again.contains("1.0.0"), "{again}");
-    let channels: Value = operator.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
-    assert_eq!(channels["items"], json!([{"name": "production", "version": "1.0.0"}]));
+    let channels: Page<Channel> = operator.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
+    let channels: Vec<_> =
+        channels.items.into_iter().map(|channel| (channel.name, channel.version)).collect();
+    assert_eq!(channels, [("production".parse().unwrap(), "1.0.0".parse().ok())]);
     let block = operator
         .json(Method::PUT, "/api/v1/products/lamp/blocked/1.0.0", &json!({"reason": "too bright"}))
         .await;
     assert_eq!(block.status(), 204);
-    let release: Value = operator.get("/api/v1/products/lamp/releases/1.0.0").await.json().await.unwrap();
-    assert_eq!((&release["blocked"], &release["reason"]), (&json!(true), &json!("too bright")));
+    let release: Release = operator.get("/api/v1/products/lamp/releases/1.0.0").await.json().await.unwrap();
+    assert_eq!((release.blocked, release.reason.as_deref()), (true, Some("too bright")));
     let refused =
         operator.json(Method::PUT, "/api/v1/products/lamp/channels/beta", &json!({"version": "1.0.0"})).await;
     problem(refused, StatusCode::CONFLICT).await;
     let unblock =
         operator.request(Method::DELETE, "/api/v1/products/lamp/blocked/1.0.0").send().await.unwrap();
     assert_eq!(unblock.status(), 204);
-    let products: Value = operator.get("/api/v1/products").await.json().await.unwrap();
-    assert_eq!(products["items"][0]["name"], "lamp");
+    let products: Page<Product> = operator.get("/api/v1/products").await.json().await.unwrap();
+    assert_eq!(&*products.items[0].name, "lamp");
 }
 
 #[tokio::test]
@@ -306,35 +312,31 @@ async fn the_gate_says_all_that_it_found_and_gives_way_where_it_may() {
     assert_eq!(check("", image("2.0.0")).await.status(), 200);
     assert_eq!(ci.get("/api/v1/products/lamp/releases").await.status(), 404, "nothing was begun");
     let query = "promote=production&commit=abc&tag=v2&dirty=true&requires=1.0.0";
-    let published: Value = ci.publish(query, image("2.0.0")).await.json().await.unwrap();
-    assert_eq!((&published["decision"], &published["promoted"]), (&json!("published"), &json!("production")));
-    assert_eq!(
-        (&published["commit"], &published["tag"], &published["dirty"]),
-        (&json!("abc"), &json!("v2"), &json!(true))
-    );
-    assert!(published["url"].as_str().unwrap().ends_with("/releases/lamp#release-2.0.0"), "{published}");
+    let published: Published = ci.publish(query, image("2.0.0")).await.json().await.unwrap();
+    assert_eq!(published.decision, PublishDecision::Published);
+    assert_eq!(published.promoted.as_deref(), Some("production"));
+    let Release { commit, tag, dirty, .. } = &published.release;
+    assert_eq!((commit.as_deref(), tag.as_deref(), *dirty), (Some("abc"), Some("v2"), Some(true)));
+    assert!(published.url.ends_with("/releases/lamp#release-2.0.0"), "{published:?}");
 
-    let judged: Value = check("version=1.0.0", image("1.0.0")).await.json().await.unwrap();
+    let judged: Judgement = check("version=1.0.0", image("1.0.0")).await.json().await.unwrap();
     assert_eq!(
-        (&judged["decision"], &judged["findings"][0]["check"]),
-        (&json!("refused"), &json!("lower-version"))
+        (judged.decision, judged.findings[0].check.as_str()),
+        (GateDecision::Refused, "lower-version")
     );
     let answer = ci.publish("version=1.0.0", image("1.0.0")).await;
     assert_eq!(answer.status(), 409);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
-    let refused: Value = answer.json().await.unwrap();
-    assert_eq!((&refused["status"], &refused["decision"]), (&json!(409), &json!("refused")));
-    assert_eq!((&refused["findings"], &refused["detail"]), (&judged["findings"], &judged["refusal"]));
+    let Refusal { problem: document, judgement: refused } = answer.json().await.unwrap();
+    assert_eq!((document.status, refused.decision), (409, GateDecision::Refused));
+    assert_eq!((refused.findings, Some(document.detail)), (judged.findings, judged.refusal));
     let unknown =
         problem(check("allow=lower-version,rong", image("1.0.0")).await, StatusCode::BAD_REQUEST).await;
     assert!(unknown.contains("no check \"rong\"") && unknown.contains("same-bytes"), "{unknown}");
-    let allowed: Value =
+    let allowed: Published =
         ci.publish("version=1.0.0&allow=lower-version", image("1.0.0")).await.json().await.unwrap();
-    assert_eq!(
-        (&allowed["decision"], &allowed["findings"][0]["allowed"]),
-        (&json!("published"), &json!(true))
-    );
-    assert_eq!(allowed["trend"].as_array().unwrap().len(), 1, "nothing is lower than it: {allowed}");
+    assert_eq!((allowed.decision, allowed.findings[0].allowed), (PublishDecision::Published, true));
+    assert_eq!(allowed.trend.len(), 1, "nothing is lower than it: {allowed:?}");
 }
 
 #[tokio::test]
@@ -403,7 +405,7 @@ async fn log_in_gives_a_session_log_out_ends_it_and_guessing_is_slow() {
     let set = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
     assert!(set.contains("HttpOnly") && set.contains("SameSite=Lax") && !set.contains("Secure"), "{set}");
     let session = cookie(&answer);
-    let token = answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned();
+    let token = answer.json::<Session>().await.unwrap().token;
     let with = |method, path: &str| server.nobody().request(method, path).bearer_auth(&token).send();
     assert_eq!(with(Method::GET, "/api/v1/devices").await.unwrap().status(), 200);
     assert_eq!(with(Method::POST, "/api/v1/logout").await.unwrap().status(), 204);

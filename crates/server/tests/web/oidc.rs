@@ -1,11 +1,12 @@
 //! Trusted publishers, through the real door with real signatures.
 
+use ::api::{Channel, Page, PublisherToken, TokenInfo};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use updraft_server::access::Role;
 
 use super::api::{is_open, operations};
-use super::issuer::{Issuer, Trouble, now, unsigned};
+use super::issuer::{Fault, Issuer, now, unsigned};
 use super::test_server::{Somebody, TestServer, image, problem};
 
 /// A server that trusts octo/blinky's main with lamp.
@@ -31,9 +32,9 @@ async fn refused(server: &TestServer, token: &str, status: StatusCode) -> String
 async fn publisher<'a>(server: &'a TestServer, issuer: &Issuer) -> Somebody<'a> {
     let answer = admit(server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await;
     assert_eq!(answer.status(), 200);
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer["product"], "lamp");
-    server.somebody(answer["token"].as_str().unwrap())
+    let answer: PublisherToken = answer.json().await.unwrap();
+    assert_eq!(&*answer.product, "lamp");
+    server.somebody(&answer.token)
 }
 
 #[tokio::test]
@@ -44,12 +45,11 @@ async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
         let token = issuer.sign(&issuer.claims(&server.base, &json!({})));
         let answer = admit(&server, &token).await;
         assert_eq!(answer.status(), 200);
-        let answer: Value = answer.json().await.unwrap();
-        assert_eq!(answer["may_promote"], may_promote);
-        let ends = answer["expires_at"].as_str().unwrap();
-        let ends = chrono::DateTime::parse_from_rfc3339(ends).unwrap().timestamp();
+        let answer: PublisherToken = answer.json().await.unwrap();
+        assert_eq!(answer.may_promote, may_promote);
+        let ends = answer.expires_at.timestamp();
         assert!((1790..=1800).contains(&(ends - now())), "half an hour");
-        let publisher = server.somebody(answer["token"].as_str().unwrap());
+        let publisher = server.somebody(&answer.token);
         assert_eq!(publisher.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
         for promotion in ["version=1.0.0&promote=beta", "version=1.0.0&pr%6Fmote=beta"] {
             let answer = publisher.publish(promotion, image("1.0.0")).await;
@@ -67,8 +67,9 @@ async fn a_trusted_publisher_publishes_and_promotes_only_where_it_may() {
         let promoted =
             publisher.json(Method::PUT, "/api/v1/products/lamp/channels/production", &version).await;
         assert_eq!(promoted.status() == 200, may_promote);
-        let channels: Value = publisher.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
-        assert_eq!(channels["items"].as_array().unwrap().len(), if may_promote { 2 } else { 0 });
+        let channels: Page<Channel> =
+            publisher.get("/api/v1/products/lamp/channels").await.json().await.unwrap();
+        assert_eq!(channels.items.len(), if may_promote { 2 } else { 0 });
         assert_eq!(publisher.get("/api/v1/products/lamp/releases/1.0.0").await.status(), 200);
     }
 }
@@ -135,8 +136,8 @@ async fn a_publishers_token_opens_the_same_below_a_path() {
     let token = issuer.sign(&issuer.claims("http://127.0.0.1:9/ota", &json!({})));
     let answer =
         server.nobody().json(Method::POST, "/ota/api/v1/login/oidc", &json!({ "token": token })).await;
-    let answer: Value = answer.json().await.unwrap();
-    let publisher = server.somebody(answer["token"].as_str().unwrap());
+    let answer: PublisherToken = answer.json().await.unwrap();
+    let publisher = server.somebody(&answer.token);
     let publish = async |path: &str| {
         publisher.request(Method::POST, path).body(image("1.0.0")).send().await.unwrap().status().as_u16()
     };
@@ -158,9 +159,9 @@ async fn a_publishers_token_opens_the_same_below_a_path() {
 async fn a_publishers_token_is_no_password() {
     let issuer = Issuer::start().await;
     let server = server(&issuer, "").await;
-    let token: Value =
+    let token: PublisherToken =
         admit(&server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await.json().await.unwrap();
-    let login = json!({"name": "admin", "password": token["token"]});
+    let login = json!({"name": "admin", "password": token.token});
     problem(server.nobody().json(Method::POST, "/api/v1/login", &login).await, StatusCode::UNAUTHORIZED)
         .await;
 }
@@ -170,9 +171,9 @@ async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
     let issuer = Issuer::start().await;
     let server = server(&issuer, "allow = [\"lower-version\"]").await;
     let answer = admit(&server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await;
-    let answer: Value = answer.json().await.unwrap();
-    assert_eq!(answer["allow"], json!(["lower-version"]));
-    let publisher = server.somebody(answer["token"].as_str().unwrap());
+    let answer: PublisherToken = answer.json().await.unwrap();
+    assert_eq!(answer.allow, ["lower-version"]);
+    let publisher = server.somebody(&answer.token);
     let check = async |query: &str, version: &str| {
         let path = format!("/api/v1/products/lamp/releases/check?{query}");
         publisher.request(Method::POST, &path).body(image(version)).send().await.unwrap()
@@ -211,9 +212,9 @@ async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
 async fn a_token_of_a_publisher_is_worth_what_the_configuration_of_now_says() {
     let issuer = Issuer::start().await;
     let server = server(&issuer, "may_promote = true\nallow = [\"lower-version\"]").await;
-    let token: Value =
+    let token: PublisherToken =
         admit(&server, &issuer.sign(&issuer.claims(&server.base, &json!({})))).await.json().await.unwrap();
-    let token = token["token"].as_str().unwrap();
+    let token = token.token.as_str();
     assert_eq!(server.somebody(token).publish("version=2.0.0", image("2.0.0")).await.status(), 201);
     let promote = async |server: &TestServer| {
         let version = json!({"version": "2.0.0"});
@@ -254,24 +255,22 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     let statements = [(); 2].map(|()| issuer.sign(&issuer.claims(&server.base, &json!({}))));
     let mut tokens = Vec::new();
     for statement in &statements {
-        let token: Value = admit(&server, statement).await.json().await.unwrap();
-        tokens.push(token["token"].as_str().unwrap().to_owned());
+        let token: PublisherToken = admit(&server, statement).await.json().await.unwrap();
+        tokens.push(token.token);
     }
     let other = issuer.sign(&issuer.claims(&server.base, &json!({"run_id": "124"})));
-    let other: Value = admit(&server, &other).await.json().await.unwrap();
-    let other = server.somebody(other["token"].as_str().unwrap());
+    let other: PublisherToken = admit(&server, &other).await.json().await.unwrap();
+    let other = server.somebody(&other.token);
     assert_eq!(other.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
     // As `updraft token` does, beside the running server.
     let auth = &server.running.services().access;
     auth.create_token("laptop", Role::Viewer, None).await.unwrap();
-    let listed = serde_json::to_value(auth.tokens().await.unwrap()).unwrap();
+    let listed = auth.tokens().await.unwrap();
     let name = "octo/blinky@refs/heads/main run 123";
-    let row = |row: &Value| {
-        let text = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
-        [text("name"), text("kind"), text("product")].join(" | ")
-    };
+    let row =
+        |row: &TokenInfo| format!("{} | {} | {}", row.name, row.kind, row.product.as_deref().unwrap_or("-"));
     assert_eq!(
-        listed.as_array().unwrap().iter().map(row).collect::<Vec<_>>(),
+        listed.iter().map(row).collect::<Vec<_>>(),
         [
             "laptop | api | -".to_owned(),
             format!("{name} | publisher | lamp"),
@@ -280,8 +279,8 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
         ]
     );
     let publisher = &listed[3];
-    assert!(publisher["expires_at"].is_string() && publisher["used_at"].is_string(), "{publisher}");
-    assert!(!listed.to_string().contains(&tokens[0]));
+    assert!(publisher.expires_at.is_some() && publisher.used_at.is_some(), "{publisher:?}");
+    assert!(!json!(listed).to_string().contains(&tokens[0]));
     assert_eq!(auth.revoke_token(name).await.unwrap(), 2);
     for token in &tokens {
         let answer = server.somebody(token).get("/api/v1/products/lamp/releases").await;
@@ -453,25 +452,25 @@ async fn a_new_key_is_picked_up_and_strangers_cannot_have_it_asked_for_without_e
 async fn an_issuer_in_trouble_lets_nobody_in_and_says_so() {
     let issuer = Issuer::start().await;
     for (trouble, words) in [
-        (Trouble::Down, "answered 503"),
-        (Trouble::Slow, "did not answer within 5 seconds"),
-        (Trouble::Huge, "longer than 128 KiB"),
-        (Trouble::Garbage, "is not a key set"),
-        (Trouble::Redirect, "answered 302"),
-        (Trouble::OtherName, "of another issuer, \"https://other.example\""),
-        (Trouble::PlainKeys, "only https is asked"),
+        (Fault::Down, "answered 503"),
+        (Fault::Slow, "did not answer within 5 seconds"),
+        (Fault::Huge, "longer than 128 KiB"),
+        (Fault::Garbage, "is not a key set"),
+        (Fault::Redirect, "answered 302"),
+        (Fault::OtherName, "of another issuer, \"https://other.example\""),
+        (Fault::PlainKeys, "only https is asked"),
     ] {
         let server = server(&issuer, "").await;
-        issuer.set_trouble(trouble);
+        issuer.set_fault(trouble);
         let token = issuer.sign(&issuer.claims(&server.base, &json!({})));
         let sentence = refused(&server, &token, StatusCode::SERVICE_UNAVAILABLE).await;
         assert!(sentence.contains(words), "{trouble:?}: {sentence}");
     }
-    issuer.set_trouble(Trouble::None);
+    issuer.set_fault(Fault::None);
     let server = server(&issuer, "").await;
     let sign = || issuer.sign(&issuer.claims(&server.base, &json!({})));
     assert_eq!(admit(&server, &sign()).await.status(), 200);
-    issuer.set_trouble(Trouble::Down);
+    issuer.set_fault(Fault::Down);
     assert_eq!(admit(&server, &sign()).await.status(), 200, "the keys that are known do");
 }
 

@@ -150,11 +150,9 @@ pub(crate) async fn problem(answer: Response, status: StatusCode) -> String {
     let text = answer.text().await.unwrap();
     assert_eq!(got, status, "{url}: {text}");
     assert_eq!(kind.as_deref(), Some("application/problem+json"), "{url}: {text}");
-    let json: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["type"], "about:blank");
-    assert_eq!(json["status"], status.as_u16());
-    assert!(json["title"].as_str().is_some_and(|title| !title.is_empty()));
-    let detail = json["detail"].as_str().unwrap();
-    assert!(detail.len() > 10, "a sentence: {detail}");
-    detail.to_owned()
+    let problem: ::api::Problem = serde_json::from_str(&text).unwrap();
+    assert_eq!((problem.kind.as_str(), problem.status), ("about:blank", status.as_u16()));
+    assert!(!problem.title.is_empty());
+    assert!(problem.detail.len() > 10, "a sentence: {text}");
+    problem.detail
 }

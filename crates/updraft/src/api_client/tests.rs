@@ -1,4 +1,4 @@
-use serde_json::json;
+use api::{Blocking, Channel, CheckAnswer, Device, Judgement, Promotion};
 
 use super::*;
 use crate::http::tests::{Canned, answer, hasty, problem};
@@ -10,9 +10,13 @@ fn client(server: &Canned) -> ApiClient {
     ApiClient::new(&server.url, Some("s3cr3t")).expect("a client")
 }
 
+fn promotion() -> Promotion {
+    Promotion { version: "1.0.0".parse().expect("a version") }
+}
+
 async fn ask_after(answers: &[String]) -> (String, usize) {
     let server = Canned::start(answers);
-    let error = client(&server).get(&["devices"], &[], |_| true).await.expect_err("no such answer");
+    let error = client(&server).get::<Page<Device>>(&["devices"], &()).await.expect_err("no such answer");
     let address = address(&server.url);
     (error.to_string().replace(&address, "SERVER"), server.heads().len())
 }
@@ -68,9 +72,9 @@ async fn nothing_is_believed_to_be_done_unless_the_answer_says_just_that() {
     ] {
         let server = Canned::start(std::slice::from_ref(&answer));
         let client = client(&server);
-        assert!(client.set(&["x"], &json!({})).await.is_err(), "{answer}");
+        assert!(client.set(&["x"], &Blocking::default()).await.is_err(), "{answer}");
         assert!(client.delete(&["x"]).await.is_err(), "{answer}");
-        assert!(client.put(&["x"], &json!({}), |it| it["name"] == "x").await.is_err(), "{answer}");
+        assert!(client.put::<Channel>(&["x"], &promotion()).await.is_err(), "{answer}");
     }
     let server = Canned::start(&["HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n".to_owned()]);
     client(&server).delete(&["x"]).await.expect("done");
@@ -80,9 +84,9 @@ async fn nothing_is_believed_to_be_done_unless_the_answer_says_just_that() {
 async fn only_what_can_be_asked_twice_is_asked_again() {
     let busy = problem("503 Service Unavailable", "retry-after: 0\r\n", "busy");
     let server = Canned::start(&[busy.clone(), answer("200 OK", JSON, "{\"name\":\"x\"}")]);
-    client(&server).put(&["x"], &json!({}), |it| it["name"] == "x").await.expect("done at last");
+    client(&server).put::<Channel>(&["x"], &promotion()).await.expect("done at last");
     let server = Canned::start(&[busy]);
-    let error = client(&server).post(&["devices"], &json!({}), |_| true).await.expect_err("busy");
+    let error = client(&server).post::<CheckAnswer>(&["x"], &()).await.expect_err("busy");
     assert_eq!((error.to_string().as_str(), server.heads().len()), ("busy", 1));
 }
 
@@ -97,14 +101,14 @@ async fn what_goes_on_is_told_and_not_asked_for_again() {
 
 #[tokio::test]
 async fn a_list_without_an_end_is_given_up() {
-    let page = json!({"items": [], "next": "again"}).to_string();
-    let server = Canned::start(&[answer("200 OK", JSON, &page)]);
-    let error = client(&server).list(&["devices"], &[], |_| true).await.expect_err("no end");
+    let page = r#"{"items": [], "next": "again"}"#;
+    let server = Canned::start(&[answer("200 OK", JSON, page)]);
+    let error = client(&server).list::<Device>(&["devices"], &()).await.expect_err("no end");
     assert!(error.to_string().contains("has no end"), "{error}");
 }
 
 #[tokio::test]
-async fn why_an_image_is_not_taken_is_heard_although_the_answer_was_lost_on_its_way() {
+async fn a_refusal_is_told_although_the_answer_was_lost_on_its_way() {
     let page = answer("200 OK", PAGE, "<html></html>");
     let portal = answer("302 Found", "location: https://portal.example/\r\n", "");
     for (said, words) in [
@@ -119,7 +123,8 @@ async fn why_an_image_is_not_taken_is_heard_although_the_answer_was_lost_on_its_
         let client = ApiClient::new(&url, Some("s3cr3t")).expect("a client");
         let (image, bar) = (Bytes::from(vec![0xE9; 16 << 20]), ProgressBar::hidden());
         let upload = Upload { image: &image, bar: &bar };
-        let error = client.upload(&["x"], &[], &upload, |_| true).await.expect_err("not taken").to_string();
+        let error =
+            client.upload::<Judgement>(&["x"], &(), &upload).await.expect_err("not taken").to_string();
         assert!(error.contains(words), "{error}");
         task.abort();
     }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use contract::{ProductName, Version};
-use serde_json::json;
+use api::{BlockedVersion, Blocking, Channel};
+use contract::{ChannelName, ProductName, Version};
 
 use crate::command::target::{self, Target, TargetArgs, VersionArgs, require_product};
 use crate::output;
@@ -30,9 +30,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.target.open().await?;
     match &target {
         Target::Server(server) => {
-            server
-                .set(&["products", product, "blocked", version.as_str()], &json!({"reason": args.reason}))
-                .await?;
+            let blocking = Blocking { reason: args.reason.clone() };
+            server.set(&["products", product, "blocked", version.as_str()], &blocking).await?;
         }
         Target::Store(store) => {
             require_product(store, product).await?;
@@ -41,7 +40,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     if args.json {
-        output::json(&json!({"version": version, "reason": args.reason}));
+        output::json(&BlockedVersion { version: version.clone(), reason: Some(args.reason) });
     } else {
         println!("{version} of {product} is blocked: {}", args.reason);
         for channel in pointing(&target, product, version).await? {
@@ -54,19 +53,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// The channels that point to the version.
-async fn pointing(target: &Target, product: &ProductName, version: &Version) -> anyhow::Result<Vec<String>> {
-    Ok(match target {
+async fn pointing(
+    target: &Target,
+    product: &ProductName,
+    version: &Version,
+) -> anyhow::Result<Vec<ChannelName>> {
+    let channels = match target {
         Target::Server(server) => {
-            let channels = server
-                .list(&["products", product, "channels"], &[], |channel| channel["name"].is_string())
-                .await?;
-            let here = channels.iter().filter(|channel| channel["version"] == version.as_str());
-            here.map(|channel| output::cell(&channel["name"])).collect()
+            let channels: Vec<Channel> = server.list(&["products", product, "channels"], &()).await?;
+            channels.into_iter().map(|channel| (channel.name, channel.version)).collect()
         }
-        Target::Store(store) => {
-            let channels = store.channels(product).await?;
-            let here = channels.into_iter().filter(|(_, at)| at.as_ref() == Some(version));
-            here.map(|(name, _)| name.to_string()).collect()
-        }
-    })
+        Target::Store(store) => store.channels(product).await?,
+    };
+    let here = channels.into_iter().filter(|(_, at)| at.as_ref() == Some(version));
+    Ok(here.map(|(name, _)| name).collect())
 }

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use api::{
+    CheckAnswer, CheckRequest, Device, DeviceReport, NewDevice, Page, RegisteredDevice, Update, UpdateState,
+};
 use contract::{DeviceId, Lack, ProductName};
-use serde_json::{Value, json};
 
 use crate::api_client::{ApiClient, ServerArgs};
 use crate::output;
+use crate::whole::Whole;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -60,7 +63,7 @@ struct One {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Add { one, product } => add(&one, product.as_ref()).await,
+        Action::Add { one, product } => add(&one, product).await,
         Action::Show(one) => show(&one).await,
         Action::Check { one, force, wait } => check(&one, force, wait).await,
         Action::History(one) => history(&one).await,
@@ -74,65 +77,57 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn add(one: &One, product: Option<&ProductName>) -> anyhow::Result<ExitCode> {
-    let mut body = json!({"id": one.id});
-    if let Some(product) = product {
-        body["product"] = json!(product);
-    }
-    let added = one
-        .server
-        .client()?
-        .post(&["devices"], &body, |added| {
-            added["id"] == one.id.as_str() && added["mqtt_password"].is_string()
-        })
-        .await?;
+async fn add(one: &One, product: Option<ProductName>) -> anyhow::Result<ExitCode> {
+    let client = one.server.client()?;
+    let device = NewDevice { id: one.id.clone(), product };
+    let added: Whole<RegisteredDevice> = client.post(&["devices"], &device).await?;
+    client.require(added.id == one.id)?;
     if one.json {
         output::json(&added);
     } else {
         println!(
             "{} is registered for {}. Its MQTT credentials, shown this once:",
             one.id,
-            output::cell(&added["product"])
+            output::cell(added.product.as_ref())
         );
-        println!("  user name  {}", output::cell(&added["mqtt_username"]));
-        println!("  password   {}", output::cell(&added["mqtt_password"]));
+        println!("  user name  {}", output::line(&added.mqtt_username));
+        println!("  password   {}", output::line(&added.mqtt_password));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn show(one: &One) -> anyhow::Result<ExitCode> {
-    let device = one
-        .server
-        .client()?
-        .get(&["devices", &one.id], &[], |device| device["id"] == one.id.as_str())
-        .await?;
+    let client = one.server.client()?;
+    let device: Whole<Device> = client.get(&["devices", &one.id], &()).await?;
+    client.require(device.id == one.id)?;
     if one.json {
         output::json(&device);
         return Ok(ExitCode::SUCCESS);
     }
-    let report = &device["report"];
+    let none = DeviceReport::default();
+    let report = device.report.as_ref().unwrap_or(&none);
     for (name, value) in [
-        ("device", output::cell(&device["id"])),
-        ("product", output::cell(&device["product"])),
-        ("version", output::cell(&device["version"])),
-        ("online", output::cell(&device["online"])),
-        ("last seen", output::ago(&device["last_seen"])),
-        ("chip", output::cell(&report["chip"])),
-        ("slot", output::cell(&report["slot"])),
-        ("state", output::cell(&report["state"])),
-        ("smallest slot", output::bytes(&report["slot_bytes"])),
-        ("rollback", output::cell(&report["rollback"])),
-        ("sha256", output::cell(&device["sha256"])),
+        ("device", device.id.to_string()),
+        ("product", output::cell(device.product.as_ref())),
+        ("version", output::cell(device.version.as_ref())),
+        ("online", output::yes(device.online).to_owned()),
+        ("last seen", output::ago(device.last_seen)),
+        ("chip", output::cell(report.chip.as_ref())),
+        ("slot", output::cell(report.slot.as_ref())),
+        ("state", output::cell(report.state.as_ref())),
+        ("smallest slot", output::cell(report.slot_bytes.map(|bytes| store::grouped(bytes.into())))),
+        ("rollback", output::cell(report.rollback.map(output::yes))),
+        ("sha256", output::cell(device.sha256)),
     ] {
         if value != "-" {
             println!("{name:<14} {value}");
         }
     }
-    for word in device["lacks"].as_array().into_iter().flatten() {
-        println!("{:<14} {}", "lacks", lack(&output::cell(word)));
+    for word in &device.lacks {
+        println!("{:<14} {}", "lacks", lack(&output::line(word)));
     }
-    if !device["update"].is_null() {
-        println!("{:<14} {}", "last update", sentence(&device["update"]));
+    if let Some(update) = &device.update {
+        println!("{:<14} {}", "last update", sentence(update));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -150,78 +145,63 @@ fn lack(word: &str) -> String {
 }
 
 /// An update in one line.
-fn sentence(update: &Value) -> String {
-    let reason = match &update["reason"] {
-        Value::Null => String::new(),
-        reason => format!(": {}", output::cell(reason)),
-    };
-    let code = update["code"].as_str().map(|code| format!(" [{code}]")).unwrap_or_default();
-    format!(
-        "{} → {} {}{reason}{code}",
-        output::cell(&update["from"]),
-        output::cell(&update["to"]),
-        output::cell(&update["state"])
-    )
+fn sentence(update: &Update) -> String {
+    let reason =
+        update.reason.as_ref().map(|reason| format!(": {}", output::line(reason))).unwrap_or_default();
+    let code = update.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+    format!("{} → {} {}{reason}{code}", output::cell(update.from.as_ref()), update.to, update.state.as_str())
 }
 
 async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
     let client = one.server.client()?;
     let path = ["devices", &one.id, "check-update"];
-    let is_decision = |answer: &Value| answer["decision"].is_string() && answer["reason"].is_string();
-    let mut answer = client.post(&path, &json!({"force": force}), is_decision).await?;
-    let offered = matches!(answer["decision"].as_str(), Some("offered" | "in_progress"));
+    let mut answer: Whole<CheckAnswer> = client.post(&path, &CheckRequest { force }).await?;
     if !one.json {
-        println!("{}: {}", output::cell(&answer["decision"]), output::cell(&answer["reason"]));
+        println!("{}: {}", output::line(&answer.decision), output::line(&answer.reason));
     }
-    let mut code = ExitCode::SUCCESS;
-    if wait && !offered && answer["decision"] != "up_to_date" {
-        code = ExitCode::FAILURE;
-    }
-    if wait && offered {
-        let ended = follow(&client, one, &answer["update"]["id"]).await?;
-        if !one.json {
-            println!("{}", sentence(&ended));
+    let offered = answer.update.as_ref().filter(|_| matches!(&*answer.decision, "offered" | "in_progress"));
+    let is_good = match offered {
+        Some(update) if wait => {
+            let ended = follow(&client, one, update.id).await?;
+            if !one.json {
+                println!("{}", sentence(&ended));
+            }
+            let is_good = ended.state == UpdateState::Succeeded;
+            answer.json["update"] = ended.json;
+            is_good
         }
-        if ended["state"] != "succeeded" {
-            code = ExitCode::FAILURE;
-        }
-        answer["update"] = ended;
-    }
+        _ => !wait || answer.decision == "up_to_date",
+    };
     if one.json {
         output::json(&answer);
     }
-    Ok(code)
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks until the update has ended; the server ends every update, by its own time-out at the latest.
-async fn follow(client: &ApiClient, one: &One, id: &Value) -> anyhow::Result<Value> {
+async fn follow(client: &ApiClient, one: &One, id: i64) -> anyhow::Result<Whole<Update>> {
     let bar = output::progress("offered", 0);
     loop {
-        let page = client.get(&["devices", &one.id, "updates"], &[], |page| page["items"].is_array()).await?;
-        let update =
-            page["items"].as_array().into_iter().flatten().find(|update| update["id"] == *id).cloned();
-        let Some(update) = update else {
+        let page: Page<Whole<Update>> = client.get(&["devices", &one.id, "updates"], &()).await?;
+        let Some(update) = page.items.into_iter().find(|update| update.id == id) else {
             anyhow::bail!("The update is not in the device's history any more.")
         };
-        if !update["finished_at"].is_null() {
+        if update.finished_at.is_some() {
             bar.finish_and_clear();
             return Ok(update);
         }
-        bar.set_length(update["bytes"].as_u64().unwrap_or(0));
-        bar.set_position(update["done"].as_u64().unwrap_or(0));
-        bar.set_message(output::cell(&update["state"]));
+        bar.set_length(update.bytes);
+        bar.set_position(update.done);
+        bar.set_message(update.state.as_str());
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
 
 async fn history(one: &One) -> anyhow::Result<ExitCode> {
-    let updates = one
-        .server
-        .client()?
-        .list(&["devices", &one.id, "updates"], &[], |update| update["state"].is_string())
-        .await?;
+    let updates: Vec<Whole<Update>> =
+        one.server.client()?.list(&["devices", &one.id, "updates"], &()).await?;
     if one.json {
-        output::json_list(&updates);
+        output::json_list(updates);
         return Ok(ExitCode::SUCCESS);
     }
     if updates.is_empty() {
@@ -231,12 +211,12 @@ async fn history(one: &One) -> anyhow::Result<ExitCode> {
     let mut rows = vec![["WHEN", "FROM", "TO", "STATE", "CODE", "REASON"].map(str::to_owned).to_vec()];
     rows.extend(updates.iter().map(|update| {
         vec![
-            output::ago(&update["created_at"]),
-            output::cell(&update["from"]),
-            output::cell(&update["to"]),
-            output::cell(&update["state"]),
-            output::cell(&update["code"]),
-            output::cell(&update["reason"]),
+            output::ago(Some(update.created_at)),
+            output::cell(update.from.as_ref()),
+            update.to.to_string(),
+            update.state.as_str().to_owned(),
+            output::cell(update.code.as_ref()),
+            output::cell(update.reason.as_ref()),
         ]
     }));
     output::table(&rows);
@@ -249,10 +229,11 @@ mod tests {
 
     #[test]
     fn an_update_in_one_line_ends_with_its_code_if_there_is_one() {
-        let mut update =
-            json!({"from": "1.0.0", "to": "1.1.0", "state": "failed", "reason": "too big", "code": null});
+        let update = serde_json::json!({"id": 1, "device": "lamp-1", "from": "1.0.0", "to": "1.1.0", "state": "failed",
+            "reason": "too big", "bytes": 1, "done": 0, "created_at": "2026-01-01T00:00:00Z"});
+        let mut update: Update = serde_json::from_value(update).expect("an update");
         assert_eq!(sentence(&update), "1.0.0 → 1.1.0 failed: too big");
-        update["code"] = json!("too_large");
+        update.code = Some("too_large".to_owned());
         assert_eq!(sentence(&update), "1.0.0 → 1.1.0 failed: too big [too_large]");
     }
 

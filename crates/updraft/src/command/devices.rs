@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use api::{Device, DeviceQuery};
 use contract::ProductName;
-use serde_json::Value;
 
 use crate::api_client::ServerArgs;
 use crate::output;
+use crate::whole::Whole;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -32,14 +33,17 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut query = vec![("limit", "500")];
-    query.extend(args.product.as_ref().map(|product| ("product", product.as_str())));
-    query.extend(args.tag.as_deref().map(|tag| ("tag", tag)));
-    query.extend(args.state.as_deref().map(|state| ("state", state)));
-    query.extend(args.q.as_deref().map(|text| ("q", text)));
-    let devices = args.server.client()?.list(&["devices"], &query, |item| item["id"].is_string()).await?;
+    let query = DeviceQuery {
+        product: args.product,
+        tag: args.tag,
+        state: args.state,
+        q: args.q,
+        cursor: None,
+        limit: Some(500),
+    };
+    let devices: Vec<Whole<Device>> = args.server.client()?.list(&["devices"], &query).await?;
     if args.json {
-        output::json_list(&devices);
+        output::json_list(devices);
         return Ok(ExitCode::SUCCESS);
     }
     if devices.is_empty() {
@@ -50,23 +54,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ["DEVICE", "PRODUCT", "VERSION", "ONLINE", "LAST SEEN", "LAST UPDATE"].map(str::to_owned).to_vec(),
     ];
     rows.extend(devices.iter().map(|device| {
+        let update = device.update.as_ref().map(|update| format!("{} {}", update.to, update.state.as_str()));
         vec![
-            output::cell(&device["id"]),
-            output::cell(&device["product"]),
-            output::cell(&device["version"]),
-            output::cell(&device["online"]),
-            output::ago(&device["last_seen"]),
-            update(&device["update"]),
+            device.id.to_string(),
+            output::cell(device.product.as_ref()),
+            output::cell(device.version.as_ref()),
+            output::yes(device.online).to_owned(),
+            output::ago(device.last_seen),
+            output::cell(update),
         ]
     }));
     output::table(&rows);
     Ok(ExitCode::SUCCESS)
-}
-
-fn update(update: &Value) -> String {
-    if update.is_null() {
-        "-".into()
-    } else {
-        format!("{} {}", output::cell(&update["to"]), output::cell(&update["state"]))
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use api::{Channel, Promotion};
 use contract::ChannelName;
-use serde_json::{Value, json};
 
 use crate::command::target::{self, Target, TargetArgs, VersionArgs};
 use crate::output;
@@ -29,12 +29,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (product, version, channel) = (&args.what.of.product, &args.what.version, &args.channel);
     match args.target.open().await? {
         Target::Server(server) => {
-            let is_it = |answer: &Value| {
-                answer["name"] == channel.as_str()
-                    && answer["version"].as_str().and_then(|is| is.parse().ok()).as_ref() == Some(version)
-            };
             let path = ["products", product, "channels", channel];
-            server.put(&path, &json!({"version": version}), is_it).await?;
+            let now: Channel = server.put(&path, &Promotion { version: version.clone() }).await?;
+            server.require(now.name == *channel && now.version.as_ref() == Some(version))?;
         }
         Target::Store(store) => {
             store.promote(product, version, channel).await?;
@@ -42,7 +39,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     if args.json {
-        output::json(&json!({"name": channel, "version": version}));
+        output::json(&Channel { name: channel.clone(), version: Some(version.clone()) });
     } else {
         println!("{channel} of {product} points to {version} now.");
     }

@@ -4,21 +4,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use api::{PublishDecision, Published};
 use bytes::Bytes;
 use contract::{ChannelName, Version};
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{Attempt, Publication, Store};
 
 use crate::api_client::ApiClient;
-use crate::command::gate::{self, AllowArgs, Asked};
-use crate::command::image;
-use crate::command::publish::rollout::Rollout;
-use crate::command::publish::wait::{Outcome, Patience, Watch};
+use crate::command::gate::{self, AllowArgs, Answer, Asked, Receipt};
+use crate::command::image::file;
+use crate::command::publish::timeout::Timeout;
+use crate::command::publish::wait::{Outcome, Watch};
 use crate::command::target::{self, ProductArg, Target, TargetArgs};
 use crate::output;
 
 mod git;
 mod rollout;
+mod timeout;
 mod wait;
 
 /// Arguments.
@@ -55,7 +57,7 @@ pub(crate) struct Args {
     /// Wait until a rollout of the release has ended, for so long at most (90m; without a duration 1h): exit code 0 only if it
     /// is done. Only through a server, which alone has rollouts
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h", conflicts_with = "store")]
-    wait: Option<Patience>,
+    wait: Option<Timeout>,
     #[command(flatten)]
     target: TargetArgs,
     /// Print data for programs
@@ -66,11 +68,11 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.target.open_or_make().await?;
-    let bytes = Bytes::from(image::read(&args.image)?);
+    let bytes = Bytes::from(file::read(&args.image)?);
     let publication = publication(&args).await;
     let watch = match (&target, args.wait) {
-        (Target::Server(server), Some(patience)) => {
-            Some(Watch::open(server, &args.of.product, patience).await?)
+        (Target::Server(server), Some(timeout)) => {
+            Some(Watch::open(server, &args.of.product, timeout).await?)
         }
         _ => None,
     };
@@ -78,20 +80,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Server(server) => through_server(server, &args, &publication, bytes).await?,
         Target::Store(store) => into_store(store, &args, &publication, bytes).await?,
     };
-    let refusal = gate::refused(&answer);
+    let refusal = gate::refused(&answer.judgement);
     if !args.json {
-        gate::tell(&answer);
+        gate::tell(&answer.judgement);
         if refusal.is_none() {
             say(&args, &target, &answer);
         }
     }
-    let mut object = gate::object(&answer);
+    let mut object = answer.json();
     let waited = match &watch {
         Some(watch) if refusal.is_none() => Some(waited(watch, &answer).await?),
         _ => None,
     };
     if let Some(outcome) = &waited {
-        object["rollout"] = json!(outcome.rollout.as_ref().map(Rollout::json));
+        object["rollout"] = json!(outcome.rollout.as_ref().map(rollout::json));
     }
     if args.json {
         output::json(&object);
@@ -105,28 +107,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn waited(watch: &Watch<'_>, answer: &Value) -> anyhow::Result<Outcome> {
-    let version = answer["version"].as_str().and_then(|version| version.parse().ok());
-    let version: Version = version.context("the server does not say which version it published")?;
-    Ok(watch.outcome(&version, answer["decision"] == "unchanged").await)
+async fn waited(watch: &Watch<'_>, answer: &Answer) -> anyhow::Result<Outcome> {
+    let version = answer.judgement.version.as_ref();
+    let version = version.context("the server does not say which version it published")?;
+    Ok(watch.outcome(version, answer.is_unchanged()).await)
 }
 
-fn say(args: &Args, target: &Target, answer: &Value) {
-    if let Some(line) = gate::trend(answer) {
+fn say(args: &Args, target: &Target, answer: &Answer) {
+    let (Answer { judgement, published: Some(published) }, product) = (answer, &args.of.product) else {
+        return;
+    };
+    if let Some(line) = gate::trend(judgement) {
         println!("{line}");
     }
-    let (product, version) = (&args.of.product, output::cell(&answer["version"]));
+    let version = output::cell(judgement.version.as_ref());
     println!(
         "{product} {version} is published{}: {} bytes, sha256 {}",
-        if answer["decision"] == "unchanged" { " already, with the same content" } else { "" },
-        output::bytes(&answer["size"]),
-        output::cell(&answer["sha256"])
+        if answer.is_unchanged() { " already, with the same content" } else { "" },
+        store::grouped(judgement.size),
+        output::cell(judgement.sha256.as_ref())
     );
-    println!("{}", output::cell(&answer["url"]));
+    println!("{}", output::line(&published.url));
     match &args.promote {
         Some(channel) => println!("{channel} points to {version} now."),
         // What was there before may have been promoted since.
-        None if answer["decision"] == "unchanged" || args.wait.is_some() => {}
+        None if answer.is_unchanged() || args.wait.is_some() => {}
         None => println!(
             "No device is offered it yet: updraft promote {version} -p {product}{}",
             where_to(target)
@@ -167,29 +172,28 @@ async fn through_server(
     args: &Args,
     publication: &Publication,
     image: Bytes,
-) -> anyhow::Result<Value> {
+) -> anyhow::Result<Answer> {
     if let Some(refused) = gate::unsendable(publication, &image) {
-        return Ok(refused);
+        return Ok(refused.into());
     }
-    let allow = gate::names(&publication.allow);
-    let mut query = Vec::new();
-    query.extend(publication.version.as_ref().map(|version| ("version", version.as_str())));
-    query.extend(publication.notes.as_deref().map(|notes| ("notes", notes)));
-    query.extend(publication.commit.as_deref().map(|commit| ("commit", commit)));
-    query.extend(publication.tag.as_deref().map(|tag| ("tag", tag)));
-    query.extend(publication.dirty.map(|dirty| ("dirty", if dirty { "true" } else { "false" })));
-    query.extend(publication.requires.as_ref().map(|requires| ("requires", requires.as_str())));
-    query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
-    query.extend(gate::file(publication));
-    query.extend(args.promote.as_ref().map(|channel| ("promote", channel.as_str())));
+    let query = api::Publication {
+        version: publication.version.clone(),
+        promote: args.promote.clone(),
+        notes: publication.notes.clone(),
+        commit: publication.commit.clone(),
+        tag: publication.tag.clone(),
+        dirty: publication.dirty,
+        requires: publication.requires.clone(),
+        allow: gate::names(&publication.allow),
+        file: gate::file(publication),
+    };
     let asked = Asked {
         product: &publication.product,
         version: publication.version.as_ref(),
         image: &image,
         promote: args.promote.as_ref(),
-        good: gate::PUBLISHED,
     };
-    gate::upload(server, &["products", &args.of.product, "releases"], &query, &asked).await
+    gate::upload::<Published>(server, &["products", &args.of.product, "releases"], &query, &asked).await
 }
 
 async fn into_store(
@@ -197,14 +201,14 @@ async fn into_store(
     args: &Args,
     publication: &Publication,
     image: Bytes,
-) -> anyhow::Result<Value> {
+) -> anyhow::Result<Answer> {
     let bar = output::progress("publishing", image.len() as u64);
-    let told = bar.clone();
-    let result = store.attempt(publication, image, &move |done| told.set_position(done)).await;
+    let shown = bar.clone();
+    let result = store.attempt(publication, image, &move |done| shown.set_position(done)).await;
     bar.finish_and_clear();
     let published = match result? {
         Attempt::Published(published) => published,
-        Attempt::Refused(verdict) => return Ok(gate::judgement(&publication.product, &verdict)),
+        Attempt::Refused(verdict) => return Ok(gate::judgement(&publication.product, &verdict).into()),
     };
     let release = &published.release;
     if let Some(channel) = &args.promote {
@@ -214,11 +218,11 @@ async fn into_store(
         })?;
     }
     target::warn(store);
-    let mut answer = gate::judgement(&publication.product, &published.verdict);
-    answer["decision"] = if published.already_there { "unchanged" } else { "published" }.into();
-    answer["version"] = json!(release.version);
-    answer["sha256"] = json!(release.sha256.or(published.verdict.sha256));
-    answer["url"] = store.address(&publication.product, &release.version).into();
-    answer["promoted"] = json!(args.promote);
-    Ok(answer)
+    let mut judgement = gate::judgement(&publication.product, &published.verdict);
+    judgement.version = Some(release.version.clone());
+    judgement.sha256 = release.sha256.or(published.verdict.sha256);
+    let decision =
+        if published.already_there { PublishDecision::Unchanged } else { PublishDecision::Published };
+    let url = store.address(&publication.product, &release.version);
+    Ok(Answer { judgement, published: Some(Receipt { decision, url, promoted: args.promote.clone() }) })
 }

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use contract::ProductName;
-use serde_json::{Value, json};
+use api::Release;
+use contract::{ChannelName, ProductName};
 use store::{Blocked, Store};
 
 use crate::command::target::{ProductArg, Target, TargetArgs, require_product};
 use crate::output;
+use crate::whole::Whole;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -24,15 +25,12 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let product = &args.of.product;
-    let items = match args.target.open().await? {
-        Target::Server(server) => {
-            let is_release = |item: &Value| output::is_version(&item["version"]) && item["size"].is_u64();
-            server.list(&["products", product, "releases"], &[], is_release).await?
-        }
+    let items: Vec<Whole<Release>> = match args.target.open().await? {
+        Target::Server(server) => server.list(&["products", product, "releases"], &()).await?,
         Target::Store(store) => in_store(&store, product).await?,
     };
     if args.json {
-        output::json_list(&items);
+        output::json_list(items);
         return Ok(ExitCode::SUCCESS);
     }
     if items.is_empty() {
@@ -41,49 +39,53 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut rows =
         vec![["VERSION", "SIZE", "CHIP", "CHANNELS", "BLOCKED", "SHA256"].map(str::to_owned).to_vec()];
-    rows.extend(items.iter().map(row));
+    rows.extend(items.iter().map(|release| row(release)));
     output::table(&rows);
     Ok(ExitCode::SUCCESS)
 }
 
-fn row(release: &Value) -> Vec<String> {
-    let channels: Vec<&str> =
-        release["channels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let blocked = match (release["blocked"].as_bool(), &release["reason"]) {
-        (Some(true), Value::Null) => "blocked".into(),
-        (Some(true), reason) => output::cell(reason),
-        _ => "-".into(),
-    };
+fn row(release: &Release) -> Vec<String> {
+    let channels: Vec<&str> = release.channels.iter().map(ChannelName::as_str).collect();
+    let blocked = release.blocked.then(|| release.reason.as_deref().unwrap_or("blocked"));
     vec![
-        output::cell(&release["version"]),
-        output::bytes(&release["size"]),
-        output::cell(&release["chip"]),
+        release.version.to_string(),
+        store::grouped(release.size),
+        output::cell(release.chip.as_ref()),
         if channels.is_empty() { "-".into() } else { channels.join(", ") },
-        blocked,
-        output::cell(&release["sha256"]).chars().take(12).collect(),
+        output::cell(blocked),
+        output::cell(release.sha256).chars().take(12).collect(),
     ]
 }
 
 /// The same shape that the server answers.
-async fn in_store(store: &Store, product: &ProductName) -> anyhow::Result<Vec<Value>> {
+async fn in_store(store: &Store, product: &ProductName) -> anyhow::Result<Vec<Whole<Release>>> {
     require_product(store, product).await?;
     let channels = store.channels(product).await?;
     let blocked = store.blocked(product).await?;
     let releases = store.releases(product).await?;
-    Ok(releases
-        .into_iter()
-        .map(|release| {
-            let pointing: Vec<_> =
-                channels.iter().filter(|(_, at)| at.as_ref() == Some(&release.version)).map(|(name, _)| name).collect();
-            let reason = match &blocked {
-                Blocked::List(list) => list.get(&release.version).cloned(),
-                Blocked::Unreadable(cause) => Some(Some(cause.sentence())),
-            };
-            json!({
-                "version": release.version, "size": release.size, "sha256": release.sha256, "chip": release.chip,
-                "blocked": reason.is_some(), "reason": reason.flatten(), "channels": pointing, "notes": release.notes,
-                "commit": release.commit, "built_at": release.built_at,
-            })
-        })
-        .collect())
+    let shown = |release: store::Release| {
+        let is_here = |at: &Option<_>| at.as_ref() == Some(&release.version);
+        let pointing = channels.iter().filter(|(_, at)| is_here(at)).map(|(name, _)| name.clone()).collect();
+        let reason = match &blocked {
+            Blocked::List(list) => list.get(&release.version).cloned(),
+            Blocked::Unreadable(cause) => Some(Some(cause.sentence())),
+        };
+        let release = Release {
+            size: release.size,
+            sha256: release.sha256,
+            chip: release.chip,
+            blocked: reason.is_some(),
+            reason: reason.flatten(),
+            channels: pointing,
+            notes: release.notes,
+            built_at: release.built_at,
+            published_at: release.published_at,
+            commit: release.commit,
+            tag: release.tag,
+            dirty: release.dirty,
+            version: release.version,
+        };
+        release.into()
+    };
+    Ok(releases.into_iter().map(shown).collect())
 }

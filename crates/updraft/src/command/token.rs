@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 use serde_json::json;
@@ -86,23 +87,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Action::List(of) => {
-            let tokens = serde_json::to_value(open(&of).await?.tokens().await?)?;
-            let tokens = tokens.as_array().cloned().unwrap_or_default();
+            let tokens = open(&of).await?.tokens().await?;
             if of.json {
-                output::json_list(&tokens);
+                output::json_list(tokens);
                 return Ok(ExitCode::SUCCESS);
             }
             let heads = ["NAME", "KIND", "ROLE", "PRODUCT", "MADE", "LAST USED", "ENDS"];
             let mut rows = vec![heads.map(str::to_owned).to_vec()];
             rows.extend(tokens.iter().map(|token| {
                 vec![
-                    output::cell(&token["name"]),
-                    output::cell(&token["kind"]),
-                    output::cell(&token["role"]),
-                    output::cell(&token["product"]),
-                    output::ago(&token["created_at"]),
-                    output::ago(&token["used_at"]),
-                    output::cell(&token["expires_at"]),
+                    output::line(&token.name),
+                    output::line(&token.kind),
+                    token.role.as_str().to_owned(),
+                    output::cell(token.product.as_ref()),
+                    output::ago(Some(token.created_at)),
+                    output::ago(token.used_at),
+                    output::cell(token.expires_at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
                 ]
             }));
             output::table(&rows);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::api_client::{self, ApiClient, server_url};
 use anyhow::{Context, bail, ensure};
+use api::{NewDevice, RegisteredDevice};
 use clap::ValueEnum;
 use contract::{DeviceId, ProductName, Version};
 use image::build::Build;
@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use virtual_device::{Notice, Observer, Options, Pace, Rollback};
+
+use crate::api_client::{ApiClient, server_url};
+use crate::failure;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -243,18 +246,15 @@ async fn register(
     id: &DeviceId,
     product: Option<&ProductName>,
 ) -> anyhow::Result<String> {
-    let mut body = serde_json::json!({ "id": id });
-    if let Some(product) = product {
-        body["product"] = serde_json::json!(product);
-    }
     let client = ApiClient::new(server, Some(token))?;
-    let registered =
-        client.post(&["devices"], &body, |it| it["id"] == id.as_str() && it["mqtt_password"].is_string());
-    let error = match registered.await {
-        Ok(registered) => return Ok(registered["mqtt_password"].as_str().unwrap_or_default().to_owned()),
+    let device = NewDevice { id: id.clone(), product: product.cloned() };
+    let registered: anyhow::Result<RegisteredDevice> = client.post(&["devices"], &device).await;
+    let registered = registered.and_then(|it| client.require(it.id == *id).map(|()| it));
+    let error = match registered {
+        Ok(registered) => return Ok(registered.mqtt_password),
         Err(error) => error,
     };
-    let next = match api_client::status(&error) {
+    let next = match failure::status(&error) {
         Some(StatusCode::CONFLICT) => {
             " If it was registered before, give its password with --password, or other ids with --id."
         }

@@ -9,10 +9,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-const PATIENT: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(300);
-const ALL_PATIENT: Limits =
-    Limits { answer: PATIENT, stalled: PATIENT, verdict: PATIENT, body: PATIENT, later: PATIENT };
+const ALL_LONG: Limits = Limits { answer: LONG, stalled: LONG, verdict: LONG, body: LONG, later: LONG };
 
 /// A server that takes whole requests and answers what was written down, the last answer for ever.
 pub(crate) struct Canned {
@@ -71,7 +70,14 @@ pub(crate) fn answer(status: &str, headers: &str, body: &str) -> String {
 /// A sentence as servers answer it.
 pub(crate) fn problem(status: &str, headers: &str, detail: &str) -> String {
     let headers = format!("content-type: application/problem+json\r\n{headers}");
-    answer(status, &headers, &serde_json::json!({"title": "x", "detail": detail}).to_string())
+    let (code, title) = status.split_once(' ').expect("a status and its words");
+    let problem = api::Problem {
+        kind: "about:blank".to_owned(),
+        title: title.to_owned(),
+        status: code.parse().expect("a number"),
+        detail: detail.to_owned(),
+    };
+    answer(status, &headers, &serde_json::to_string(&problem).expect("it can be written"))
 }
 
 /// A server that refuses an image as soon as it sees how long it is, and closes, so that nobody hears why; without an image
@@ -149,7 +155,7 @@ async fn an_upload_is_not_cut_while_it_moves() {
         stream.write_all(answer("201 Created", "", "{}").as_bytes()).await.expect("somebody listens");
     });
     let begun = Instant::now();
-    let limits = Limits { answer: SHORT, ..ALL_PATIENT };
+    let limits = Limits { answer: SHORT, ..ALL_LONG };
     let answer = upload(limits, &url, 4 << 20).await.expect("an answer");
     assert_eq!(answer.status, StatusCode::CREATED);
     assert!(begun.elapsed() > SHORT, "it took longer than an answer may");
@@ -160,9 +166,9 @@ async fn an_upload_is_not_cut_while_it_moves() {
 async fn an_upload_of_which_nothing_more_is_taken_is_given_up() {
     let (url, task) = serve(|mut stream| async move {
         read_head(&mut stream).await;
-        sleep(PATIENT).await;
+        std::future::pending::<()>().await;
     });
-    let lost = upload(Limits { stalled: SHORT, ..ALL_PATIENT }, &url, 16 << 20).await.expect_err("no answer");
+    let lost = upload(Limits { stalled: SHORT, ..ALL_LONG }, &url, 16 << 20).await.expect_err("no answer");
     assert!(lost.to_string().contains("no more of the image was taken for 0.3 s"), "{lost}");
     task.abort();
 }
@@ -179,9 +185,9 @@ async fn an_image_that_was_sent_waits_for_its_answer_and_not_for_ever() {
         sleep(slow).await;
         stream.write_all(answer("201 Created", "", "{}").as_bytes()).await.expect("somebody listens");
     });
-    let waits = Limits { answer: SHORT, stalled: SHORT, ..ALL_PATIENT };
+    let waits = Limits { answer: SHORT, stalled: SHORT, ..ALL_LONG };
     assert_eq!(upload(waits, &url, 100_000).await.expect("an answer").status, StatusCode::CREATED);
-    let gives_up = Limits { verdict: SHORT, ..ALL_PATIENT };
+    let gives_up = Limits { verdict: SHORT, ..ALL_LONG };
     let lost = upload(gives_up, &url, 100_000).await.expect_err("too late");
     assert!(lost.to_string().contains("the image was sent, and there was no answer for 0.3 s"), "{lost}");
     task.abort();
@@ -195,9 +201,9 @@ async fn a_request_without_an_answer_and_an_answer_without_an_end_are_given_up()
             let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{";
             stream.write_all(begun).await.expect("somebody listens");
         }
-        sleep(PATIENT).await;
+        std::future::pending::<()>().await;
     });
-    let http = Http::new(Limits { answer: SHORT, body: SHORT, ..ALL_PATIENT }).expect("a client");
+    let http = Http::new(Limits { answer: SHORT, body: SHORT, ..ALL_LONG }).expect("a client");
     let lost = http.ask(http.client().get(url.clone())).await.expect_err("no answer");
     assert!(lost.to_string().contains("there was no answer for 0.3 s"), "{lost}");
     let endless = http.client().get(url.join("endless").expect("a URL"));
@@ -219,14 +225,16 @@ async fn who_says_later_is_asked_again_a_few_times_and_not_if_it_is_too_late() {
         (vec![later("409 Conflict", 0), ok.clone()], 409, 1),
     ] {
         let server = Canned::start(&answers);
-        let http = Http::new(ALL_PATIENT).expect("a client");
+        let http = Http::new(ALL_LONG).expect("a client");
         let ask = async || http.ask(http.client().get(server.url.clone())).await;
-        let answer = http.patiently(ask).await.expect("an answer");
+        let answer = http.with_retries(ask).await.expect("an answer");
         assert_eq!((answer.status.as_u16(), server.heads().len()), (status, requests), "{answers:?}");
     }
     let server = Canned::start(&[later("429 Too Many Requests", 1), ok]);
-    let (http, begun) = (Http::new(ALL_PATIENT).expect("a client"), Instant::now());
-    http.patiently(async || http.ask(http.client().get(server.url.clone())).await).await.expect("an answer");
+    let (http, begun) = (Http::new(ALL_LONG).expect("a client"), Instant::now());
+    http.with_retries(async || http.ask(http.client().get(server.url.clone())).await)
+        .await
+        .expect("an answer");
     assert!(begun.elapsed() >= Duration::from_secs(1), "asked again too soon");
 }
 
@@ -258,7 +266,7 @@ fn later_is_seconds_or_a_date() {
 #[test]
 fn a_redirect_is_told_as_an_address_without_secrets() {
     let asked = "http://user:pw@ota.example/base/api/v1/products/lamp/releases?version=1.0.0";
-    for (to, told) in [
+    for (to, expected) in [
         ("https://ota.example/base/api/v1/products/lamp/releases?version=1.0.0", "https://ota.example/base"),
         ("https://real.example/api/v1/products/lamp/releases", "https://real.example"),
         ("https://a:b@portal.example/login/s3cr3t?token=s3cr3t#s3cr3t", "https://portal.example"),
@@ -271,7 +279,7 @@ fn a_redirect_is_told_as_an_address_without_secrets() {
     ] {
         let answer = canned(302, LOCATION, to, asked);
         let given = "http://user:pw@ota.example/base/".parse().expect("a URL");
-        assert_eq!(answer.redirect(&given).as_deref(), Some(told), "{to}");
+        assert_eq!(answer.redirect(&given).as_deref(), Some(expected), "{to}");
     }
     let given = "http://ota.example".parse().expect("a URL");
     assert_eq!(canned(200, LOCATION, "https://x.example", asked).redirect(&given), None);

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::publishes::building;
 use crate::issuer::Issuer;
 
-async fn house(issuer: &Issuer) -> Server {
+async fn trusting(issuer: &Issuer) -> Server {
     let more = format!(
         "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/lamp\"\nenvironment = \"production\"\n\
          product = \"lamp\"\nmay_promote = true\n",
@@ -26,7 +26,7 @@ fn job(issuer: &Issuer, server: &Server, workshop: &Workshop, version: &str) -> 
 #[tokio::test]
 async fn a_job_without_a_secret_publishes_and_a_device_updates_to_it() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer).await;
+    let server = trusting(&issuer).await;
     issuer.set_job(json!({"repository": "octo/lamp", "environment": "production"}));
     // As derived from a commit after a tag: the + goes through URLs and object names.
     let version = "1.0.1-dev.5+gabc1234";
@@ -45,7 +45,7 @@ async fn a_job_without_a_secret_publishes_and_a_device_updates_to_it() {
 #[tokio::test]
 async fn a_job_of_another_repository_or_environment_is_refused_in_its_log() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer).await;
+    let server = trusting(&issuer).await;
     for (claims, words) in [
         (
             json!({"repository": "mallory/lamp", "environment": "production"}),
@@ -64,7 +64,7 @@ async fn a_job_of_another_repository_or_environment_is_refused_in_its_log() {
 #[tokio::test]
 async fn a_job_without_the_permission_is_told_which() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
-    let server = house(&issuer).await;
+    let server = trusting(&issuer).await;
     let job = building(&workshop.image("1.0.0")).with("version", "1.0.0").with("server", server.url(""));
     job.run().await.failed(&["id-token: write"]);
 }

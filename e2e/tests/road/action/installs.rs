@@ -146,15 +146,15 @@ async fn with_a_checksum_a_poisoned_cache_is_not_run() {
     }
     let job = job.with("checksum", &right);
     // The archive is there, is what the workflow names, and is unpacked again: without the mirror.
-    let aside = mirror.file("aside");
-    std::fs::rename(mirror.file(ARCHIVE), &aside).unwrap();
+    let moved = mirror.file("moved");
+    std::fs::rename(mirror.file(ARCHIVE), &moved).unwrap();
     let report = installed(job.run().await);
     assert!(report.log.contains("is in the tool cache, and has the SHA-256"), "{report:#?}");
     assert!(Path::new(&report.paths[0]).starts_with(job.temp()), "{report:#?}");
     // An archive that somebody made is not.
     std::fs::write(&archive, b"poison").unwrap();
     job.run().await.failed(&["not complete", ARCHIVE, "404"]);
-    std::fs::rename(aside, mirror.file(ARCHIVE)).unwrap();
+    std::fs::rename(moved, mirror.file(ARCHIVE)).unwrap();
     let report = installed(job.run().await);
     assert!(report.log.contains("is downloaded; the SHA-256 of"), "{report:#?}");
     assert!(!ran.exists(), "what lay in the cache was run");

@@ -76,7 +76,7 @@ fn a_workflow_has_no_rights_but_those_it_names() {
         );
         assert!(
             !text.contains("pull_request_target"),
-            "{path}: would run a stranger's code with this project's rights"
+            "{path}: would run anybody's code with this project's rights"
         );
         // In a script such a text would be run; in `env` and `with` it is a value.
         let scripts =

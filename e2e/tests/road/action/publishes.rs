@@ -149,7 +149,7 @@ async fn a_pull_request_is_checked_and_nothing_is_written() {
     let job = building(&broken).with("version", "1.1.0").with("store", shop.url()).with("check-only", "true");
     let report = job.run().await.failed(&["image"]);
     assert_eq!(report.output("decision"), "refused");
-    // A stranger's pull request has no right to ask anybody: what is wrong with the image itself is said nevertheless.
+    // A fork's pull request has no right to ask anybody: what is wrong with the image itself is said nevertheless.
     let alone = |image: &Path| building(image).with("version", "1.1.0").with("check-only", "true");
     assert_eq!(alone(&shop.workshop.image("1.1.0")).run().await.ok().output("decision"), "pass");
     alone(&broken).run().await.failed(&["image"]);

@@ -6,7 +6,7 @@ use e2e::command::Said;
 use e2e::job::{Checkout, Job, Report};
 use e2e::workspace;
 
-async fn told(job: &Job) -> Report {
+async fn chosen(job: &Job) -> Report {
     job.run().await
 }
 
@@ -15,7 +15,7 @@ fn job() -> Job {
 }
 
 async fn version_of(job: &Job) -> String {
-    told(job).await.ok().output("version").to_owned()
+    chosen(job).await.ok().output("version").to_owned()
 }
 
 async fn commits(checkout: &Checkout, count: usize) {
@@ -33,7 +33,7 @@ async fn a_tagged_commit_has_the_tags_version() {
     for tag in ["v1.2.3", "v1", "latest", "v1.2.4-rc.1", "v01.9.9", "v1.2.3.4"] {
         checkout.tag(tag).await;
     }
-    let report = told(&job).await.ok();
+    let report = chosen(&job).await.ok();
     assert_eq!((report.output("version"), report.output("tag")), ("1.2.4-rc.1", "v1.2.4-rc.1"));
     checkout.tag("1.2.4").await;
     assert_eq!(version_of(&job).await, "1.2.4");
@@ -46,7 +46,7 @@ async fn a_commit_after_a_tag_is_a_pre_release_of_the_next_patch() {
     commits(&checkout, 1).await;
     checkout.tag("v1.2.3").await;
     commits(&checkout, 5).await;
-    let report = told(&job).await.ok();
+    let report = chosen(&job).await.ok();
     assert_eq!(report.output("version"), format!("1.2.4-dev.5+{}", checkout.short().await));
     assert_eq!(report.output("tag"), "");
 }
@@ -127,15 +127,15 @@ async fn a_job_for_a_tag_takes_it_even_without_history() {
     let checkout = Checkout::init(&job.workspace()).await;
     commits(&checkout, 1).await;
     let job = job.github("ref_type", "tag").github("ref_name", "v3.1.0-rc.2");
-    let report = told(&job).await.ok();
+    let report = chosen(&job).await.ok();
     assert_eq!((report.output("version"), report.output("tag")), ("3.1.0-rc.2", "v3.1.0-rc.2"));
     let job = job.github("ref_name", "nightly");
-    told(&job).await.failed(&["nightly", "SemVer", "v1.2.3"]);
+    chosen(&job).await.failed(&["nightly", "SemVer", "v1.2.3"]);
 }
 
 #[tokio::test]
 async fn a_given_version_overrules_and_must_be_one() {
-    let given = async |version: &str| told(&job().with("version", version)).await;
+    let given = async |version: &str| chosen(&job().with("version", version)).await;
     assert_eq!(given("v1.2.3-rc.1").await.ok().output("version"), "1.2.3-rc.1");
     let too_long = format!("1.2.3-{}", "a".repeat(64));
     for wrong in ["1.2", "1.2.3.4", "01.2.3", "1.2.3-01", "1.2.3\n1.2.4", "$(id)", "1.2.3-ä", &too_long] {
@@ -152,12 +152,12 @@ async fn a_shallow_checkout_is_told_to_fetch_all() {
     source.tag("v1.0.0").await;
     let url = format!("file://{}", origin.path().display());
     clone(&["--depth", "1", "--no-tags", &url], &job.workspace()).await;
-    told(&job).await.failed(&["shallow", "fetch-depth: 0", "version"]);
+    chosen(&job).await.failed(&["shallow", "fetch-depth: 0", "version"]);
 }
 
 #[tokio::test]
 async fn no_checkout_at_all_is_told_what_to_do() {
-    told(&job()).await.failed(&["no git checkout", "actions/checkout", "fetch-depth: 0"]);
+    chosen(&job()).await.failed(&["no git checkout", "actions/checkout", "fetch-depth: 0"]);
 }
 
 async fn clone(words: &[&str], into: &Path) {

@@ -2,7 +2,7 @@
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::Shop;
+use super::shop::Shop;
 
 /// Less would not be beside all that happens: one before it, one during it, one at its end.
 const READS_MIN: usize = 3;

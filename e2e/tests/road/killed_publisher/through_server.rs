@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::reader::Reader;
+use super::shop::{Case, REQUESTS_MAX, Shop, is_all, kills, spawn};
 use super::toll::{Ended, Kill, Toll};
-use super::{Case, REQUESTS_MAX, Shop, is_all, kills, spawn};
 
 /// Without `KILLS=all` every fifth of about 45 requests: a server that starts again takes a second.
 const STRIDE: usize = 5;
@@ -20,14 +20,14 @@ enum Victim {
     Command,
 }
 
-struct House {
+struct Served {
     shop: Shop,
     toll: Toll,
     server: Server,
     token: String,
 }
 
-impl House {
+impl Served {
     async fn open(workshop: &Workshop) -> Self {
         let shop = Shop::open(workshop).await;
         let toll = Toll::start(&shop.bucket).await;
@@ -63,16 +63,16 @@ impl House {
         self.toll.arm(request, kill);
         let mut child = spawn(self.publish(&product, &self.server.url("")));
         let is_killed = match (self.toll.end(&mut child).await, victim) {
-            (Ended::Due(held), Victim::Server) => {
+            (Ended::Due(request_waits), Victim::Server) => {
                 self.server.kill();
-                drop(held);
+                drop(request_waits);
                 if child.wait().await.unwrap().success() {
                     self.shop.is_done(&product, &format!("{case}, after it was said to be done")).await;
                 }
                 self.server.start_again().await;
                 true
             }
-            (Ended::Due(_held), Victim::Command) => {
+            (Ended::Due(_request_waits), Victim::Command) => {
                 child.kill().await.expect("it can be killed");
                 true
             }
@@ -111,11 +111,11 @@ impl House {
 async fn kill_each(victim: Victim, cases: impl Iterator<Item = (usize, Kill)>) -> usize {
     let (workshop, cases) = (Workshop::open(), RefCell::new(cases));
     let one = async || {
-        let mut house = House::open(&workshop).await;
+        let mut served = Served::open(&workshop).await;
         let (mut killed, mut reads) = (0, 0);
         loop {
             let (request, kill) = cases.borrow_mut().next().expect("a publish ends");
-            let case = house.case(victim, request, kill).await;
+            let case = served.case(victim, request, kill).await;
             reads += case.reads;
             if !case.is_killed {
                 println!("{victim:?}: {killed} kills before request {request}, {reads} reads");
@@ -150,8 +150,8 @@ async fn a_command_killed_at_every_request_of_its_server_is_run_again() {
 #[tokio::test]
 async fn a_command_killed_while_it_sends_the_image_is_run_again() {
     let workshop = Workshop::open();
-    let house = House::open(&workshop).await;
+    let served = Served::open(&workshop).await;
     for bytes in [1, 100, 2_000, 60_000, 119_999] {
-        house.case_of_a_part(bytes).await;
+        served.case_of_a_part(bytes).await;
     }
 }

@@ -32,8 +32,8 @@ impl Kill {
 
 /// How waiting for a process ended.
 pub(super) enum Ended {
-    /// Now somebody is to be killed: the request is held until this is dropped.
-    #[allow(dead_code, reason = "held, not read")]
+    /// Now somebody is to be killed: the request waits until this is dropped.
+    #[allow(dead_code, reason = "kept until it is dropped")]
     Due(oneshot::Sender<()>),
     /// The process makes fewer requests.
     Before(ExitStatus),
@@ -99,12 +99,12 @@ impl Drop for Toll {
 async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response {
     let kill = inner.count();
     if kill == Some(Kill::Unheard) {
-        inner.held().await;
+        inner.wait().await;
         return StatusCode::BAD_GATEWAY.into_response();
     }
     let answer = forward(&inner.http, inner.target, request).await;
     if kill.is_some() {
-        inner.held().await;
+        inner.wait().await;
     }
     answer
 }
@@ -126,7 +126,7 @@ impl Inner {
     }
 
     /// Returns when whoever is to be killed is gone.
-    async fn held(&self) {
+    async fn wait(&self) {
         let (done, gone) = oneshot::channel();
         if self.due.send(done).await.is_ok() {
             let _ = gone.await;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use api::OidcLogin;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -140,13 +141,17 @@ async fn document() -> Json<Value> {
     Json(json!({"paths": {"/api/v1/products/{p}/releases": {}, "/api/v1/products/{p}/rollouts": {}}}))
 }
 
-async fn trade(State(state): Shared, Json(body): Json<Value>) -> Response {
+async fn trade(State(state): Shared, Json(body): Json<OidcLogin>) -> Response {
     let mut state = state.lock().expect("nobody panicked with it");
     let Some((lifetime_s, _)) = state.tokens else { return StatusCode::NOT_FOUND.into_response() };
-    assert_eq!(body["product"], "lamp");
+    assert_eq!(body.product.as_deref(), Some("lamp"));
     state.trades += 1;
     let token = format!("token-{}", state.trades);
-    Json(json!({"token": token, "expires_at": in_seconds(lifetime_s)})).into_response()
+    Json(
+        json!({"token": token, "expires_at": in_seconds(lifetime_s), "product": "lamp", "may_promote": false,
+        "allow": []}),
+    )
+    .into_response()
 }
 
 /// RFC 3339, as the contract has times.
@@ -172,10 +177,11 @@ async fn publish(
     let version = query.get("version").map_or("1.2.0", String::as_str).to_owned();
     let is_new = state.releases.insert(version.clone());
     state.uploads.push(version.clone());
-    let decision = if is_new { "published" } else { "unchanged" };
-    let sha256 = crate::promise_1_real_images::hex(&sha2::Sha256::digest(&image));
-    let answer = json!({"decision": decision, "product": product, "version": version, "size": image.len(),
-        "sha256": sha256, "url": null, "promoted": query.get("promote"), "findings": [], "trend": [], "rollout": "not this one"});
+    let sha256 = contract::Sha256(sha2::Sha256::digest(&image).into());
+    // In the contract's words, and with a field that is not known.
+    let answer = json!({"decision": if is_new { "published" } else { "unchanged" }, "product": product, "version": version,
+        "size": image.len(), "sha256": sha256, "chip": null, "blocked": false, "reason": null, "channels": [],
+        "url": "http://x/", "promoted": query.get("promote"), "findings": [], "trend": [], "rollout": "not this one"});
     (StatusCode::CREATED, Json(answer)).into_response()
 }
 

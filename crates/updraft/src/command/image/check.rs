@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use api::{CheckQuery, Judgement};
 use bytes::Bytes;
 use contract::Version;
-use serde_json::Value;
 use store::Publication;
 
-use crate::command::gate::{self, AllowArgs, Asked};
+use crate::command::gate::{self, AllowArgs, Answer, Asked};
+use crate::command::image::file;
 use crate::command::target::{ProductArg, Target, TargetArgs};
 use crate::output;
 
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.target.open().await?;
-    let image = Bytes::from(super::read(&args.image)?);
+    let image = Bytes::from(file::read(&args.image)?);
     let publication = Publication {
         version: args.version.clone(),
         allow: args.allow.allow.clone(),
@@ -44,45 +45,43 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let answer = judged(&target, &publication, &image).await?;
     if args.json {
-        output::json(&gate::object(&answer));
+        output::json(&answer.json());
     } else {
-        gate::tell(&answer);
-        if let Some(line) = gate::trend(&answer) {
+        gate::tell(&answer.judgement);
+        if let Some(line) = gate::trend(&answer.judgement) {
             println!("{line}");
         }
     }
-    if let Some(refusal) = gate::refused(&answer) {
+    if let Some(refusal) = gate::refused(&answer.judgement) {
         return Err(refusal);
     }
     if !args.json {
         let (file, product) = (args.image.display(), &args.of.product);
-        println!("{file} could be published to {product} as {}.", output::cell(&answer["version"]));
+        println!(
+            "{file} could be published to {product} as {}.",
+            output::cell(answer.judgement.version.as_ref())
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn judged(target: &Target, publication: &Publication, image: &Bytes) -> anyhow::Result<Value> {
+async fn judged(target: &Target, publication: &Publication, image: &Bytes) -> anyhow::Result<Answer> {
     let server = match target {
         Target::Store(store) => {
-            return Ok(gate::judgement(&publication.product, &store.judge(publication, image).await?));
+            return Ok(gate::judgement(&publication.product, &store.judge(publication, image).await?).into());
         }
         Target::Server(server) => server,
     };
     if let Some(refused) = gate::unsendable(publication, image) {
-        return Ok(refused);
+        return Ok(refused.into());
     }
-    let allow = gate::names(&publication.allow);
-    let mut query = Vec::new();
-    query.extend(publication.version.as_ref().map(|version| ("version", version.as_str())));
-    query.extend(Some(("allow", allow.as_str())).filter(|(_, allow)| !allow.is_empty()));
-    query.extend(gate::file(publication));
-    let path = ["products", &publication.product, "releases", "check"];
-    let asked = Asked {
-        product: &publication.product,
-        version: publication.version.as_ref(),
-        image,
-        promote: None,
-        good: gate::PASSED,
+    let query = CheckQuery {
+        version: publication.version.clone(),
+        allow: gate::names(&publication.allow),
+        file: gate::file(publication),
     };
-    gate::upload(server, &path, &query, &asked).await
+    let path = ["products", &publication.product, "releases", "check"];
+    let asked =
+        Asked { product: &publication.product, version: publication.version.as_ref(), image, promote: None };
+    gate::upload::<Judgement>(server, &path, &query, &asked).await
 }

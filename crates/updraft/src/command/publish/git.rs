@@ -10,7 +10,7 @@ use contract::Version;
 use tokio::process::Command;
 
 /// Git answers within milliseconds, unless the working directory lies on a network that is gone.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From what an image was built.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ async fn git(arguments: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
     // Looking must not write, not even Git's index.
     command.args(arguments).env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await.ok()?.ok()?;
     let text = output.status.success().then_some(output.stdout)?;
     Some(String::from_utf8(text).ok()?.trim().to_owned())
 }

@@ -1,40 +1,12 @@
-//! A rollout as a server's JSON tells it, and what it means for somebody who waits for it. Nothing here asks or waits.
+//! What a rollout means for somebody who waits for it. Nothing here asks or waits.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
-use contract::Version;
-use serde_json::{Map, Value, json};
+use api::{Rollout, RolloutCounts, RolloutState};
+use serde_json::{Value, json};
 
 /// The longest text of a server's that is said.
 const TEXT_MAX_CHARS: usize = 300;
-/// What is counted, in the order in which it is told.
-const COUNTS: [&str; 8] =
-    ["total", "succeeded", "in_flight", "waiting", "failed", "rolled_back", "timed_out", "cancelled"];
-
-/// One rollout, as far as it is understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rollout {
-    /// Higher is newer.
-    pub(super) id: u64,
-    pub(super) version: Version,
-    pub(super) state: State,
-    step: Option<u64>,
-    halt_reason: Option<String>,
-    /// In the order of [`COUNTS`]; 0 where nothing is said.
-    counts: [u64; COUNTS.len()],
-}
-
-/// Where a rollout is in its life.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State {
-    Running,
-    Paused,
-    Halted,
-    Aborted,
-    Done,
-    /// A word that was not known when this was written.
-    Other(String),
-}
 
 /// What somebody who waits for a rollout does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,96 +19,59 @@ pub(super) enum Verdict {
     Bad(String),
 }
 
-impl Rollout {
-    /// What an item of `GET /api/v1/products/{p}/rollouts` says; `None` if it is no rollout.
-    pub(super) fn read(value: &Value) -> Option<Self> {
-        let id = &value["id"];
-        let text = |value: &Value| value.as_str().map(short).filter(|text| !text.is_empty());
-        Some(Self {
-            id: id.as_u64().or_else(|| id.as_str()?.parse().ok())?,
-            version: value["version"].as_str()?.parse().ok()?,
-            state: State::read(&text(&value["state"])?),
-            step: value["step"].as_u64(),
-            halt_reason: text(&value["halt_reason"]),
-            counts: COUNTS.map(|name| value["counts"][name].as_u64().unwrap_or(0)),
-        })
-    }
-
-    /// What it means.
-    pub(super) fn verdict(&self) -> Verdict {
-        match &self.state {
-            State::Running | State::Paused | State::Other(_) => Verdict::Open,
-            State::Done => Verdict::Good,
-            State::Halted => {
-                let why = self.halt_reason.as_deref().unwrap_or("the server gives no reason");
-                let why = why.trim_end_matches('.');
-                Verdict::Bad(format!("rollout {} was halted: {why} ({})", self.id, self.devices()))
-            }
-            State::Aborted => {
-                let why = self.halt_reason.as_deref().map(|why| format!(": {}", why.trim_end_matches('.')));
-                let why = why.unwrap_or_default();
-                Verdict::Bad(format!("rollout {} was aborted{why} ({})", self.id, self.devices()))
-            }
+/// What it means.
+pub(super) fn verdict(rollout: &Rollout) -> Verdict {
+    let (id, devices) = (rollout.id, devices(&rollout.counts));
+    let why = rollout.halt_reason.as_deref().map(short).unwrap_or_default();
+    let why = why.trim_end_matches('.');
+    match &rollout.state {
+        RolloutState::Running | RolloutState::Paused | RolloutState::Other(_) => Verdict::Open,
+        RolloutState::Done => Verdict::Good,
+        RolloutState::Halted => {
+            let why = if why.is_empty() { "the server gives no reason" } else { why };
+            Verdict::Bad(format!("rollout {id} was halted: {why} ({devices})"))
         }
-    }
-
-    /// For programs.
-    pub(super) fn json(&self) -> Value {
-        let counts: Map<String, Value> =
-            COUNTS.iter().zip(self.counts).map(|(name, count)| ((*name).to_owned(), count.into())).collect();
-        json!({"id": self.id, "state": self.state.word(), "halt_reason": self.halt_reason, "counts": counts})
-    }
-
-    /// How many devices are where.
-    fn devices(&self) -> String {
-        let [total, succeeded, rest @ ..] = self.counts;
-        let mut text = format!("{succeeded} of {total} devices succeeded");
-        for (name, count) in COUNTS[2..].iter().zip(rest).filter(|(_, count)| *count > 0) {
-            let _ = write!(text, ", {count} {}", name.replace('_', " "));
+        RolloutState::Aborted if why.is_empty() => {
+            Verdict::Bad(format!("rollout {id} was aborted ({devices})"))
         }
-        text
+        RolloutState::Aborted => Verdict::Bad(format!("rollout {id} was aborted: {why} ({devices})")),
     }
+}
+
+/// For programs.
+pub(super) fn json(rollout: &Rollout) -> Value {
+    json!({"id": rollout.id, "state": short(rollout.state.as_str()),
+        "halt_reason": rollout.halt_reason.as_deref().map(short), "counts": rollout.counts})
 }
 
 /// `rollout 7 is running, step 1: 3 of 100 devices succeeded, 2 in flight, 95 waiting`
-impl fmt::Display for Rollout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rollout {} is {}", self.id, self.state.word())?;
-        if let Some(step) = self.step {
-            write!(f, ", step {step}")?;
-        }
-        write!(f, ": {}", self.devices())
-    }
+pub(super) fn line(rollout: &Rollout) -> String {
+    let step = rollout.step.map(|step| format!(", step {step}")).unwrap_or_default();
+    let state = short(rollout.state.as_str());
+    format!("rollout {} is {state}{step}: {}", rollout.id, devices(&rollout.counts))
 }
 
-impl State {
-    fn read(word: &str) -> Self {
-        match word {
-            "running" => Self::Running,
-            "paused" => Self::Paused,
-            "halted" => Self::Halted,
-            "aborted" => Self::Aborted,
-            "done" => Self::Done,
-            other => Self::Other(other.to_owned()),
+/// How many devices are where.
+fn devices(counts: &RolloutCounts) -> String {
+    let mut text = format!("{} of {} devices succeeded", counts.succeeded, counts.total);
+    for (name, count) in [
+        ("in flight", counts.in_flight),
+        ("waiting", counts.waiting),
+        ("failed", counts.failed),
+        ("rolled back", counts.rolled_back),
+        ("timed out", counts.timed_out),
+        ("cancelled", counts.cancelled),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {name}");
         }
     }
-
-    fn word(&self) -> &str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Halted => "halted",
-            Self::Aborted => "aborted",
-            Self::Done => "done",
-            Self::Other(word) => word,
-        }
-    }
+    text
 }
 
 /// Of no more than one line and a few words, whoever wrote it.
 fn short(text: &str) -> String {
-    let line: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_MAX_CHARS).collect();
+    let line: String = crate::output::line(text).chars().take(TEXT_MAX_CHARS).collect();
     line.trim().to_owned()
 }
 
@@ -157,7 +92,7 @@ mod tests {
     }
 
     fn read(more: &Value) -> Rollout {
-        Rollout::read(&rollout(more)).expect("a rollout")
+        serde_json::from_value(rollout(more)).expect("a rollout")
     }
 
     #[test]
@@ -176,7 +111,7 @@ mod tests {
             ("scheduled", json!(null), Ok(Verdict::Open)),
             ("DONE", json!(null), Ok(Verdict::Open)),
         ] {
-            let verdict = read(&json!({"state": state, "halt_reason": reason})).verdict();
+            let verdict = verdict(&read(&json!({"state": state, "halt_reason": reason})));
             let expected = expected.unwrap_or_else(|why| Verdict::Bad(format!("{why} ({devices})")));
             assert_eq!(verdict, expected, "{state} {reason}");
         }
@@ -184,14 +119,14 @@ mod tests {
 
     #[test]
     fn a_rollout_is_told_in_one_line_and_an_unknown_state_by_its_name() {
-        let told = |more: &Value| read(more).to_string();
+        let line_of = |more: &Value| line(&read(more));
         let counts = json!({"total": 100, "succeeded": 3, "in_flight": 2, "waiting": 95});
         assert_eq!(
-            told(&json!({"counts": counts})),
+            line_of(&json!({"counts": counts})),
             "rollout 7 is running, step 2: 3 of 100 devices succeeded, 2 in flight, 95 waiting"
         );
         assert_eq!(
-            told(&json!({"state": "on\nhold", "step": null, "counts": {}, "id": "8"})),
+            line_of(&json!({"state": "on\nhold", "step": null, "counts": {}, "id": 8})),
             "rollout 8 is on hold: 0 of 0 devices succeeded"
         );
     }
@@ -208,23 +143,27 @@ mod tests {
             json!({"state": ""}),
             json!({"state": 3}),
             json!({"state": []}),
+            json!({"counts": "x"}),
+            json!({"step": "two"}),
+            json!({"halt_reason": {"a": 1}}),
         ] {
-            assert_eq!(Rollout::read(&rollout(&more)), None, "{more}");
+            assert!(serde_json::from_value::<Rollout>(rollout(&more)).is_err(), "{more}");
         }
         for value in [json!(null), json!([]), json!("x"), json!({}), json!([[]])] {
-            assert_eq!(Rollout::read(&value), None, "{value}");
+            assert!(serde_json::from_value::<Rollout>(value.clone()).is_err(), "{value}");
         }
-        let odd = read(&json!({"counts": [1, 2], "step": "two", "halt_reason": {"a": 1}}));
-        assert_eq!(odd.to_string(), "rollout 7 is running: 0 of 0 devices succeeded");
-        let long = read(&json!({"state": "halted", "halt_reason": "x".repeat(100_000)})).verdict();
+        let mut bare = rollout(&json!({"step": null, "halt_reason": null}));
+        bare.as_object_mut().expect("an object").remove("counts");
+        let bare: Rollout = serde_json::from_value(bare).expect("a rollout");
+        assert_eq!(line(&bare), "rollout 7 is running: 0 of 0 devices succeeded");
+        let long = verdict(&read(&json!({"state": "halted", "halt_reason": "x".repeat(100_000)})));
         assert!(matches!(long, Verdict::Bad(why) if why.len() < 500));
     }
 
     #[test]
     fn programs_get_the_known_members_and_nothing_else() {
-        let json =
-            read(&json!({"state": "done", "extra": 1, "counts": {"total": 1, "succeeded": 1, "odd": 9}}))
-                .json();
+        let more = json!({"state": "done", "extra": 1, "counts": {"total": 1, "succeeded": 1, "odd": 9}});
+        let json = json(&read(&more));
         assert_eq!(
             json,
             json!({"id": 7, "state": "done", "halt_reason": null, "counts": {"total": 1, "waiting": 0, "in_flight": 0,

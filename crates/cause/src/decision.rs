@@ -1,12 +1,10 @@
 //! What `check update` decides.
 
-crate::table! {
+crate::entry::table! {
     /// The device never said what it runs.
     UNKNOWN_VERSION "unknown_version" "The device has not reported a version yet. It does when it connects.";
     /// An update is on its way. `to`
     IN_PROGRESS "in_progress" "An update to {to} is already on its way.";
-    /// What the store says of itself. `said`
-    STORE_SAYS "store_says" "{said}";
     /// `seconds`
     STORE_SILENT "store_silent" "The store did not answer within {seconds} seconds.";
     /// Nobody said which product the device is of.

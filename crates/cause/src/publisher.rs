@@ -1,6 +1,6 @@
 //! Why a CI job's signed statement gets no token.
 
-crate::table! {
+crate::entry::table! {
     /// `size most`
     TOKEN_TOO_LONG "token_too_long" "The token has {size} bytes, and at most {most} are read.";
     /// Not three parts.

@@ -35,6 +35,7 @@ fn fill_plain(part: &str, parameters: &Parameters, text: &mut String) {
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
         let (name, behind) = after.split_once('}').unwrap_or((after, ""));
+        // `{name?}` only says on what its part depends.
         if let Some(value) = parameters.get(name) {
             let _ = write!(text, "{value}");
         }
@@ -44,7 +45,7 @@ fn fill_plain(part: &str, parameters: &Parameters, text: &mut String) {
 }
 
 fn places(part: &str) -> impl Iterator<Item = &str> {
-    part.split('{').skip(1).map(|piece| piece.split('}').next().unwrap_or_default())
+    part.split('{').skip(1).map(|piece| piece.split(['?', '}']).next().unwrap_or_default())
 }
 
 /// The names of a sentence's parameters; `None` if a bracket has no other half.
@@ -72,6 +73,9 @@ mod tests {
         );
         assert_eq!(filled(sentence, &[("version", "1.0.0"), ("why", "")]), "1.0.0 is blocked.");
         assert_eq!(filled(sentence, &[("version", "1.0.0")]), "1.0.0 is blocked.");
+        let sentence = "the key[s{several?}] {keys}";
+        assert_eq!(filled(sentence, &[("keys", "a")]), "the key a");
+        assert_eq!(filled(sentence, &[("keys", "a, b"), ("several", "yes")]), "the keys a, b");
     }
 
     #[test]

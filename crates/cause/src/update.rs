@@ -1,6 +1,6 @@
 //! Why an update ended, where the server found it out. A device that gives a reason is quoted instead.
 
-crate::table! {
+crate::entry::table! {
     /// No message while the trigger was the last thing that happened.
     SILENT_AFTER_TRIGGER "silent_after_trigger" "nothing was heard of the device after the trigger was sent";
     /// No message in mid-download.

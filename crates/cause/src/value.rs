@@ -38,8 +38,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// A number with its thousands apart: `1,430,528`.
-pub(crate) fn grouped(number: u64) -> String {
+/// A number with its thousands apart, for people: `1,430,528`.
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -5,8 +5,9 @@
 //! order is: what excuses the image, then where it failed, then what accuses it. Doubt excuses: a good image locked out
 //! needs a person, a bad one offered once more only another roll-back.
 
-use contract::{Code, Phase, REASON_MAX_BYTES, Reason};
+use contract::Phase;
 
+use crate::verdict::{Verdict, verdict_of};
 use crate::{Change, UpdateState, Why};
 
 /// Reset reasons that say nothing against an image, in the spellings of the agent and of ESP-IDF.
@@ -44,70 +45,6 @@ const REFUSALS: [&str; 11] = [
     "magic byte",
     "corrupt",
 ];
-
-/// What a code says of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The image ran and was given up by its own fault.
-    GivenUp,
-    /// The image ran, or was to, and was given up for something that says nothing against it.
-    RanExcused,
-    /// The image never ran, and it is the image's fault.
-    Refused,
-    /// The image never ran, for something that says nothing against it.
-    Excused,
-}
-
-/// The table: every code is judged here, and a new one does not compile until it is. What lies in the image's own bytes
-/// accuses it. What also depends on the device (its chip, its keys, its flash) does not: another firmware there, or
-/// another device, may take the same bytes.
-pub(crate) fn verdict(code: Code) -> Verdict {
-    match code {
-        Code::Crashed
-        | Code::Hung
-        | Code::Restarted
-        | Code::NotBootable
-        | Code::CheckFailed
-        // The device says so only once its old image reached the broker: the site was not at fault.
-        | Code::BrokerNotReached
-        | Code::NotConfirmed
-        | Code::CrashLoop => Verdict::GivenUp,
-        Code::PowerLost => Verdict::RanExcused,
-        Code::NotAnImage
-        | Code::Unprotected
-        | Code::TrailingBytes
-        | Code::Damaged
-        | Code::Unsigned
-        | Code::BadSignature
-        | Code::Quarantined => Verdict::Refused,
-        Code::WrongChip
-        | Code::ChipRevision
-        | Code::EfuseRevision
-        | Code::MmuPageSize
-        | Code::FlashMode
-        | Code::TooLarge
-        | Code::WrongProject
-        | Code::SecureVersion
-        | Code::UntrustedKey
-        | Code::SecureBoot
-        | Code::BadUrl
-        | Code::ConnectionLost
-        | Code::ServerError
-        | Code::UrlExpired
-        | Code::Interrupted
-        | Code::MoveFailed
-        | Code::Flash
-        | Code::Otadata
-        | Code::Encryption => Verdict::Excused,
-    }
-}
-
-/// The verdict of the code behind a reason, where there is one that is known.
-pub(crate) fn verdict_of(reason: &str) -> Option<Verdict> {
-    // A longer one is not a device's, and its end is not where it would be cut.
-    let reason = Some(reason).filter(|reason| reason.len() <= REASON_MAX_BYTES)?;
-    Reason::new(reason).code().map(verdict)
-}
 
 /// Whether an end counts against the image. `phase` is what the device last said it was doing; `reset` why it last
 /// restarted, where it said so together with this end.

@@ -69,10 +69,10 @@ impl From<DbErr> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotFound(why) => Self::NotFound(why),
-            StoreError::Invalid(why) => Self::Invalid(why),
-            StoreError::Refused(why) => Self::Refused(why),
-            StoreError::Unavailable { .. } => Self::StoreUnavailable(error.to_string()),
+            StoreError::NotFound(cause) => Self::NotFound(cause.sentence()),
+            StoreError::Invalid(cause) => Self::Invalid(cause.sentence()),
+            StoreError::Refused(cause) => Self::Refused(cause.sentence()),
+            StoreError::Unavailable { cause, .. } => Self::StoreUnavailable(cause.sentence()),
         }
     }
 }

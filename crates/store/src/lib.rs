@@ -4,46 +4,28 @@
 //! contract says. It may be filled by other programs at the same time: everything that is read is bounded and checked,
 //! nothing that was published is ever overwritten, and `version.txt` is the commit point of releases and channels.
 
-mod artifact;
-mod blocked;
-mod bucket;
-mod catalog;
-mod claim;
-mod client;
-mod commit;
-mod conditions;
-mod credentials;
 mod error;
-mod gate;
-mod layout;
-mod listing;
-mod location;
-mod metadata;
-mod parts;
-mod product;
-mod promote;
-mod publish;
-mod put;
-mod settle;
-mod signed;
-mod signers;
+mod objects;
+mod releases;
 mod store;
+mod tasks;
+#[cfg(feature = "testing")]
+pub mod testing;
 
-pub use artifact::Artifact;
-pub use blocked::Blocked;
-pub use catalog::Release;
+pub use cause::grouped;
 pub use error::StoreError;
-pub use gate::{
-    Check, Facts, Finding, Level, NotAllowable, Production, SizeOf, Slot, Taken, Verdict, grouped, judge,
-};
-pub use layout::release_of;
-pub use product::{GateSettings, ProductFile};
-pub use publish::{Attempt, NOTES_MAX_BYTES, Publication, Published};
-pub use signed::Refused;
-pub use store::{Object, Options, Store};
-
-/// The digest by which an image is known.
-fn sha256(bytes: &[u8]) -> contract::Sha256 {
-    use sha2::Digest;
-    contract::Sha256(sha2::Sha256::digest(bytes).into())
-}
+pub use objects::signed::Refused;
+pub use releases::artifact::Artifact;
+pub use releases::blocked::Blocked;
+pub use releases::download::Object;
+pub use releases::gate::check::{Check, Level, NotAllowable};
+pub use releases::gate::facts::{Facts, Production, Slot, Taken};
+pub use releases::gate::judge::judge;
+pub use releases::gate::settings::GateSettings;
+pub use releases::gate::verdict::{Finding, SizeOf, Verdict};
+pub use releases::layout::release_of;
+pub use releases::product::ProductFile;
+pub use releases::publication::{NOTES_MAX_BYTES, Publication};
+pub use releases::publisher::{Attempt, Published};
+pub use releases::release::Release;
+pub use store::{Options, Store};

@@ -1,26 +1,27 @@
-//! The store itself: opening it, signed URLs, serving objects.
+//! The store itself: how it is opened.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt};
+use cause::Cause;
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use object_store::signer::{Method, Signer};
-use object_store::{GetOptions, GetRange, GetResult, ObjectStore};
 use url::Url;
 
-use crate::bucket::{Backing, Bucket, path};
-use crate::client::{Limits, client};
-use crate::commit::UNFINISHED_PATIENCE;
-use crate::error::{Action, explain};
-use crate::layout;
-use crate::location::Location;
-use crate::{Refused, StoreError, signed};
+use crate::error::StoreError;
+use crate::objects::bucket::{Backing, Bucket};
+use crate::objects::client::client;
+use crate::objects::explain::{Action, explain};
+use crate::objects::listing;
+use crate::objects::location::Location;
+use crate::objects::settings::Limits;
+
+/// At most this long another publisher's unfinished release is waited for: a few times what reading an image back and
+/// three small writes take on a slow line.
+const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What opening a store needs besides its URL.
 #[derive(Clone)]
@@ -55,35 +56,18 @@ impl fmt::Debug for Options {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) bucket: Arc<Bucket>,
-    pub(crate) patience: Duration,
-    public_url: Option<Url>,
-    signing_key: Option<SigningKey>,
+    /// How long is waited for what another publisher left unfinished.
+    pub(crate) unfinished_timeout: Duration,
+    pub(crate) public_url: Option<Url>,
+    pub(crate) signing_key: Option<SigningKey>,
 }
 
 #[derive(Clone)]
-struct SigningKey([u8; 32]);
+pub(crate) struct SigningKey(pub(crate) [u8; 32]);
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("secret")
-    }
-}
-
-/// An image on its way out.
-pub struct Object {
-    /// The size of the whole object, in bytes.
-    pub size: u64,
-    /// Which bytes of it [`Self::stream`] gives.
-    pub range: Range<u64>,
-    /// A strong ETag, with its quotes.
-    pub etag: String,
-    /// The bytes.
-    pub stream: BoxStream<'static, Result<Bytes, StoreError>>,
-}
-
-impl fmt::Debug for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("size", &self.size).field("range", &self.range).finish_non_exhaustive()
     }
 }
 
@@ -118,7 +102,7 @@ impl Store {
         };
         Ok(Self {
             bucket: Arc::new(Bucket::new(objects, backing)),
-            patience: UNFINISHED_PATIENCE,
+            unfinished_timeout: UNFINISHED_TIMEOUT,
             public_url: options.public_url,
             signing_key: options.signing_key.map(SigningKey),
         })
@@ -128,18 +112,14 @@ impl Store {
     /// down or to cut them off.
     #[must_use]
     pub fn through(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        let backing = match &self.bucket.backing {
-            Backing::Folder(folder) => Backing::Folder(folder.clone()),
-            Backing::S3 { location, s3 } => Backing::S3 { location: location.clone(), s3: Arc::clone(s3) },
-        };
-        let objects = wrap(Arc::clone(&self.bucket.objects));
+        let (objects, backing) = (wrap(Arc::clone(&self.bucket.objects)), self.bucket.backing.clone());
         Self { bucket: Arc::new(Bucket::new(objects, backing)), ..self }
     }
 
     /// The same store, which waits so long for what another publisher left unfinished; 10 s unless this is said.
     #[must_use]
-    pub fn patient(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_unfinished_timeout(self, unfinished_timeout: Duration) -> Self {
+        Self { unfinished_timeout, ..self }
     }
 
     /// Whether this is a folder, whose signed URLs this server answers itself.
@@ -147,8 +127,8 @@ impl Store {
         matches!(self.bucket.backing, Backing::Folder(_))
     }
 
-    /// One sentence on what this store does not promise, once a write has found that out; `None` if there is nothing.
-    pub fn warning(&self) -> Option<String> {
+    /// What this store does not promise, once a write has found that out; `None` if there is nothing.
+    pub fn warning(&self) -> Option<Cause> {
         self.bucket.warning()
     }
 
@@ -161,99 +141,8 @@ impl Store {
     /// Whether the store answers: one request.
     pub async fn check(&self) -> Result<(), StoreError> {
         if self.is_local() {
-            return self.products().await.map(drop);
+            return listing::folders(&self.bucket, "").await.map(drop);
         }
         self.bucket.read("updraft-check", 0).await.map(drop)
     }
-
-    /// A URL by which anyone can fetch the image at `key` for a while, 60 to 3600 s. It is a secret.
-    pub async fn sign(&self, key: &str, lifetime: Duration) -> Result<Url, StoreError> {
-        signed::check_lifetime(lifetime)?;
-        servable(key)?;
-        match &self.bucket.backing {
-            Backing::S3 { s3, .. } => s3
-                .signed_url(Method::GET, &path(key)?, lifetime)
-                .await
-                .map_err(|error| explain(&self.bucket.name(), Action::Read, key, error)),
-            Backing::Folder(_) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                self.sign_local(key, i64::try_from((now + lifetime).as_secs()).unwrap_or(i64::MAX))
-            }
-        }
-    }
-
-    fn sign_local(&self, key: &str, expires: i64) -> Result<Url, StoreError> {
-        let (Some(base), Some(SigningKey(signing_key))) = (&self.public_url, &self.signing_key) else {
-            return Err(StoreError::Invalid(
-                "a folder store signs URLs only in a server that has a public_url and a signing key"
-                    .to_owned(),
-            ));
-        };
-        let base = base.as_str().trim_end_matches('/');
-        let signature = signed::signature(signing_key, key, expires);
-        Url::parse(&format!("{base}/firmware/{key}?expires={expires}&signature={signature}"))
-            .map_err(|error| StoreError::Invalid(format!("public_url cannot carry a path: {error}")))
-    }
-
-    /// Checks a signed URL of the folder store: what stands after `/firmware/`, and the two parameters.
-    pub fn verify_local(
-        &self,
-        path: &str,
-        expires: &str,
-        signature: &str,
-        now_unix: i64,
-    ) -> Result<(), Refused> {
-        match &self.signing_key {
-            Some(SigningKey(key)) if self.is_local() && layout::is_servable(path) => {
-                signed::verify(key, path, expires, signature, now_unix)
-            }
-            _ => Err(Refused::Tampered),
-        }
-    }
-
-    /// Opens an image for streaming, whole or in part. A range that begins beyond the end is `Invalid`; one that ends
-    /// beyond it is cut. Keys that are not those of images are `NotFound`.
-    pub async fn object(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, StoreError> {
-        servable(key)?;
-        let none = || StoreError::NotFound(format!("there is no {key}"));
-        // One request, so that size and bytes are of the same object; only for a range that is not in it is more asked.
-        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
-        let is_empty = range.as_ref().is_some_and(Range::is_empty);
-        let opened = if is_empty { None } else { Some(self.bucket.open(key, options).await) };
-        match opened {
-            Some(Ok(Some(result))) => Ok(self.stream(key, result)),
-            Some(Ok(None)) => Err(none()),
-            Some(Err(error)) if range.is_none() => Err(error),
-            refused => {
-                let size = self.bucket.find(key).await?.ok_or_else(none)?.size;
-                let range = range.unwrap_or_default();
-                match refused {
-                    Some(Err(error)) if range.start < size => Err(error),
-                    _ => Err(StoreError::Invalid(format!(
-                        "{key} has {size} bytes; bytes {range:?} are not in it"
-                    ))),
-                }
-            }
-        }
-    }
-
-    fn stream(&self, key: &str, result: GetResult) -> Object {
-        let (size, range) = (result.meta.size, result.range.clone());
-        // A weak tag promises too little for a download that is continued.
-        let etag = result.meta.e_tag.clone().unwrap_or_default();
-        let etag = etag.trim_start_matches("W/").trim_matches('"');
-        let (name, key) = (self.bucket.name(), key.to_owned());
-        let etag = format!("\"{etag}\"");
-        let stream = result
-            .into_stream()
-            .map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
-        Object { size, range, etag, stream: stream.boxed() }
-    }
-}
-
-fn servable(key: &str) -> Result<(), StoreError> {
-    if layout::is_servable(key) {
-        return Ok(());
-    }
-    Err(StoreError::NotFound(format!("{key:?} is not the image of a release or of a channel")))
 }

@@ -1,5 +1,6 @@
 //! `updraft`: over-the-air updates for ESP32 devices in one binary.
 
+mod advice;
 mod api_client;
 mod command;
 mod http;

@@ -9,6 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use store::StoreError;
 
+use crate::advice;
+
 /// The command was called wrongly: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -31,7 +33,10 @@ fn sentence(error: &anyhow::Error) -> String {
             }
             sentence.push_str(&text);
         }
-        if cause.is::<StoreError>() {
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            if let Some(advice) = advice::advice(error.cause()) {
+                let _ = write!(sentence, "; {advice}");
+            }
             break;
         }
     }

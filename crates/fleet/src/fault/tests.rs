@@ -2,6 +2,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 
 use UpdateState::{Cancelled, Failed, RolledBack, Succeeded, TimedOut};
+use contract::Code;
 use contract::Phase::{Download, Restart, Verify};
 
 use super::*;

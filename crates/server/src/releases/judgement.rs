@@ -16,12 +16,12 @@ pub(super) fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         },
         allowed: finding.allowed,
         overrulable: finding.check.is_overrulable(),
-        sentence: finding.sentence,
+        sentence: finding.cause.sentence(),
     };
     let size = |store::SizeOf { version, size }| SizeOf { version, size };
     Judgement {
         decision,
-        refusal: verdict.refusal(),
+        refusal: verdict.refusal().map(|cause| cause.sentence()),
         product: product.clone(),
         version: verdict.version,
         size: verdict.size,

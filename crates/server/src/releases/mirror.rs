@@ -245,16 +245,9 @@ impl Inner {
     }
 
     async fn read(&self, product: &ProductName) -> Result<(), StoreError> {
-        let snapshot =
-            timeout(READ_TIMEOUT, Snapshot::read(&self.store, product)).await.unwrap_or_else(|_| {
-                Err(StoreError::Unavailable {
-                    sentence: format!(
-                        "the store did not tell what it holds of {product} within {} minutes",
-                        READ_TIMEOUT.as_secs() / 60
-                    ),
-                    source: Some("it takes too long".into()),
-                })
-            });
+        let snapshot = timeout(READ_TIMEOUT, Snapshot::read(&self.store, product))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::too_slow(product, READ_TIMEOUT.as_secs() / 60)));
         self.put(product, snapshot?);
         locked(&self.expected).remove(product);
         self.note(Some(product), None);

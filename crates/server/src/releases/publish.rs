@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName};
-use store::{Attempt, Blocked, Publication, StoreError};
+use store::{Attempt, Blocked, Publication};
 
 use super::judgement::judgement;
 use super::service::Releases;
@@ -26,8 +26,8 @@ impl Releases {
         let mut published = match self.0.store.attempt(&publication, image, &|_| {}).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
-                let no_reason = || StoreError::Refused("the gate refuses it".to_owned());
-                let error = Box::new(verdict.error().unwrap_or_else(no_reason).into());
+                let no_reason = || Error::Refused("the gate refuses it".to_owned());
+                let error = Box::new(verdict.error().map_or_else(no_reason, Error::from));
                 return Err(Error::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
             }
         };

@@ -60,7 +60,7 @@ impl Releases {
         let snapshot = self.snapshot(product).await?;
         let (items, unreadable) = match snapshot.map(|snapshot| snapshot.blocked.clone()) {
             None => (Vec::new(), None),
-            Some(Blocked::Unreadable(why)) => (Vec::new(), Some(why)),
+            Some(Blocked::Unreadable(cause)) => (Vec::new(), Some(cause.sentence())),
             Some(Blocked::List(versions)) => {
                 let items =
                     versions.into_iter().rev().map(|(version, reason)| BlockedVersion { version, reason });

@@ -9,7 +9,7 @@ use api::Release;
 pub(super) fn shown(snapshot: &Snapshot, release: &store::Release) -> Release {
     let reason = match &snapshot.blocked {
         Blocked::List(versions) => versions.get(&release.version).cloned(),
-        Blocked::Unreadable(why) => Some(Some(why.clone())),
+        Blocked::Unreadable(cause) => Some(Some(cause.sentence())),
     };
     let channels = snapshot
         .channels

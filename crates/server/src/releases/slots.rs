@@ -80,7 +80,7 @@ impl Releases {
                 recorded.add(slot.bytes);
                 recorded.remember(&self.0.db, &product).await?;
             }
-            match self.0.store.learn_slot(&product, slot.bytes, &recorded.written).await {
+            match self.0.store.record_slot(&product, slot.bytes, &recorded.written).await {
                 Ok(_) => {
                     let is_sure = recorded.written == [slot.bytes];
                     *recorded =

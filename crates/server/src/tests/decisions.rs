@@ -1,21 +1,15 @@
 //! What a decision asks of the store, and what becomes of it when the store is corrupt, slow or silent.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::path::Path as FilePath;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use image::{Chip, build::Build};
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::ObjectStore;
+use store::testing::{Fate, FaultyStore, Kind, Operation};
 use tokio::sync::Barrier;
 
 use super::without_broker::{handed, handed_through};
@@ -26,9 +20,7 @@ use crate::mqtt::Handler;
 use crate::releases::{RecordedSlots, SLOT_SIZES, Upload};
 
 /// Between a server and its store: what meets here is asked at once, and where it hangs nothing is answered.
-#[derive(Debug)]
 struct Between {
-    objects: Arc<dyn ObjectStore>,
     hangs: Arc<AtomicBool>,
     /// The first read of a key that ends like one of these waits for the first of the other.
     meet: [&'static str; 2],
@@ -37,59 +29,27 @@ struct Between {
 }
 
 impl Between {
-    fn new(objects: Arc<dyn ObjectStore>, hangs: &Arc<AtomicBool>, meet: [&'static str; 2]) -> Arc<Self> {
+    fn before(
+        objects: Arc<dyn ObjectStore>,
+        hangs: &Arc<AtomicBool>,
+        meet: [&'static str; 2],
+    ) -> Arc<dyn ObjectStore> {
         let (met, barrier) = (Mutex::default(), Barrier::new(2));
-        Arc::new(Self { objects, hangs: Arc::clone(hangs), meet, met, barrier })
-    }
-}
-
-impl fmt::Display for Between {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, with something between", self.objects)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Between {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.objects.put_opts(to, payload, options).await
+        let between = Arc::new(Self { hangs: Arc::clone(hangs), meet, met, barrier });
+        FaultyStore::before(objects, move |operation| Arc::clone(&between).read(operation))
     }
 
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.objects.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        let key = from.as_ref();
-        if self.hangs.load(Ordering::Relaxed) && key.contains("/releases/") {
+    async fn read(self: Arc<Self>, Operation { kind, key }: Operation) -> Fate {
+        if kind == Kind::Get && self.hangs.load(Ordering::Relaxed) && key.contains("/releases/") {
             return std::future::pending().await;
         }
-        let meets = self.meet.iter().any(|end| key.ends_with(end))
-            && self.met.lock().expect("whole").insert(key.to_owned());
+        let meets = kind == Kind::Get
+            && self.meet.iter().any(|end| key.ends_with(end))
+            && self.met.lock().expect("whole").insert(key);
         if meets {
             self.barrier.wait().await;
         }
-        self.objects.get_opts(from, options).await
-    }
-
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(all)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.objects.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.objects.copy_opts(from, to, options).await
+        Fate::Done
     }
 }
 
@@ -105,7 +65,7 @@ fn put(folder: &FilePath, place: &str, version: &str) {
 async fn the_channel_and_the_blocked_list_are_asked_for_at_once() {
     let hangs = Arc::new(AtomicBool::new(false));
     let meet = ["p/production/version.txt", "p/rollback/blocked_versions.json"];
-    let (folder, app) = handed_through("", |objects| Between::new(objects, &hangs, meet)).await;
+    let (folder, app) = handed_through("", |objects| Between::before(objects, &hangs, meet)).await;
     put(folder.path(), "p/releases/v1.1.0", "1.1.0");
     put(folder.path(), "p/production", "1.1.0");
     let report = r#"{"version":"1.0.0","product":"p"}"#;
@@ -198,7 +158,7 @@ async fn of_many_corrupt_steps_only_the_highest_are_looked_at() {
 #[tokio::test]
 async fn what_is_done_stays_done_when_the_store_falls_silent() {
     let hangs = Arc::new(AtomicBool::new(false));
-    let (folder, app) = handed_through("", |objects| Between::new(objects, &hangs, ["-", "-"])).await;
+    let (folder, app) = handed_through("", |objects| Between::before(objects, &hangs, ["-", "-"])).await;
     put(folder.path(), "p/releases/v1.0.0", "1.0.0");
     put(folder.path(), "p/production", "1.0.0");
     app.releases.mirror().refresh_all().await.expect("read");

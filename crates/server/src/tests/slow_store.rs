@@ -1,23 +1,16 @@
 //! A bucket that can be made to wait, and what becomes of those who wait for it and of those who leave.
 
-use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::extract::{FromRef, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use image::{Chip, build::Build};
 use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use store::testing::{Fate, FaultyStore, Kind, Operation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -46,10 +39,9 @@ enum Hold {
     Product(&'static str),
 }
 
-/// A bucket in memory.
+/// What a bucket in memory waits for, and what came to it.
 #[derive(Debug)]
 struct SlowStore {
-    objects: InMemory,
     hold: watch::Sender<Hold>,
     is_published: AtomicBool,
     /// Images that came.
@@ -63,80 +55,39 @@ impl SlowStore {
         self.hold.subscribe().wait_for(|hold| *hold != what).await.expect("the sender is here");
     }
 
-    async fn wait_to_list(&self) {
-        if self.is_published.load(Ordering::Relaxed) {
-            self.wait(Hold::Listings).await;
+    async fn before(self: Arc<Self>, Operation { kind, key }: Operation) -> Fate {
+        let hold = || *self.hold.borrow();
+        match kind {
+            Kind::Put => {
+                if key.ends_with("/firmware.bin") {
+                    self.images.fetch_add(1, Ordering::Relaxed);
+                    self.wait(Hold::Images).await;
+                }
+                if hold() == Hold::Writes {
+                    self.writes.fetch_add(1, Ordering::Relaxed);
+                    self.wait(Hold::Writes).await;
+                }
+                self.is_published.fetch_or(key.ends_with("/version.txt"), Ordering::Relaxed);
+            }
+            Kind::Folders => {
+                if self.is_published.load(Ordering::Relaxed) {
+                    self.wait(Hold::Listings).await;
+                }
+                if let Hold::Product(held) = hold()
+                    && key.split('/').next() == Some(held)
+                {
+                    self.wait(Hold::Product(held)).await;
+                }
+            }
+            Kind::Get | Kind::List => {}
         }
-    }
-}
-
-impl fmt::Display for SlowStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a bucket that waits")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for SlowStore {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        if to.as_ref().ends_with("/firmware.bin") {
-            self.images.fetch_add(1, Ordering::Relaxed);
-            self.wait(Hold::Images).await;
-        }
-        if *self.hold.borrow() == Hold::Writes {
-            self.writes.fetch_add(1, Ordering::Relaxed);
-            self.wait(Hold::Writes).await;
-        }
-        // What it keeps is a copy, as on the other end of a line.
-        let kept = Bytes::copy_from_slice(&payload.iter().flatten().copied().collect::<Vec<u8>>());
-        drop(payload);
-        let put = self.objects.put_opts(to, kept.into(), options).await;
-        if to.as_ref().ends_with("/version.txt") {
-            self.is_published.store(true, Ordering::Relaxed);
-        }
-        put
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.objects.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        self.objects.get_opts(from, options).await
-    }
-
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(all)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.wait_to_list().await;
-        let hold = *self.hold.borrow();
-        if let (Hold::Product(held), Some(of)) = (hold, prefix)
-            && of.parts().next().is_some_and(|product| product.as_ref() == held)
-        {
-            self.wait(hold).await;
-        }
-        self.objects.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.objects.copy_opts(from, to, options).await
+        Fate::Done
     }
 }
 
 /// Services on such a bucket, which is S3 to it: there writers do not wait for each other.
 async fn slow_app() -> (tempfile::TempDir, Handed, Arc<SlowStore>) {
     let slow = Arc::new(SlowStore {
-        objects: InMemory::new(),
         hold: watch::Sender::new(Hold::Nothing),
         is_published: AtomicBool::default(),
         images: AtomicUsize::default(),
@@ -145,7 +96,11 @@ async fn slow_app() -> (tempfile::TempDir, Handed, Arc<SlowStore>) {
     let between = Arc::clone(&slow);
     let (folder, app) = handed("").await;
     let store = Store::open("s3://bucket?region=eu-central-1", store::Options::default());
-    let store = store.await.expect("opens").through(move |_| between);
+    let store = store.await.expect("opens").through(move |_| {
+        FaultyStore::before(Arc::new(InMemory::new()), move |operation| {
+            Arc::clone(&between).before(operation)
+        })
+    });
     let app = app.again(app.config.clone(), store).await;
     (folder, app, slow)
 }

@@ -117,7 +117,7 @@ impl Questions<'_> {
         let Some(version) = version else { return Ok((view, None)) };
         view.blocked = match blocked.map_err(|error| unavailable(&error))? {
             store::Blocked::List(versions) => Blocked::Versions(versions),
-            store::Blocked::Unreadable(why) => Blocked::Unreadable(causes::STORE_SAYS.naming("said", why)),
+            store::Blocked::Unreadable(cause) => Blocked::Unreadable(cause),
         };
         let target = self.store.artifact(self.product, &self.channel, &version).await;
         let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| {
@@ -160,7 +160,7 @@ impl Questions<'_> {
                 looked.artifacts.push(artifact);
             }
             Ok(None) => pass_over(view, version, &"it has gone"),
-            Err(error) if error.is_damage() => pass_over(view, version, &error),
+            Err(error) if error.is_corrupt() => pass_over(view, version, &error),
             Err(error) => return Err(unavailable(&error)),
         }
         Ok(())
@@ -178,7 +178,7 @@ fn other_bytes(artifact: &Artifact, said: Sha256, real: Sha256) -> Cause {
 }
 
 fn unavailable(error: &StoreError) -> Decision {
-    Decision::StoreUnavailable(causes::STORE_SAYS.naming("said", error))
+    Decision::StoreUnavailable(error.cause().clone())
 }
 
 fn offerable(artifact: &Artifact) -> fleet::Artifact {

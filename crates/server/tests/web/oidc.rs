@@ -180,7 +180,9 @@ async fn a_publisher_overrules_what_its_entry_lists_and_nothing_else() {
     let operator = server.actor(Role::Operator).await;
     assert_eq!(operator.publish("version=2.0.0&promote=production", image("2.0.0")).await.status(), 201);
     let lower = publisher.publish("version=1.0.0", image("1.0.0")).await;
-    assert!(problem(lower, StatusCode::CONFLICT).await.contains("--allow lower-version overrules this"));
+    assert!(
+        problem(lower, StatusCode::CONFLICT).await.contains("is lower; publish it under a higher version")
+    );
     for more in [
         "allow=lower-version,same-bytes",
         "allow=same-bytes",

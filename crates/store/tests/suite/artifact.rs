@@ -1,82 +1,38 @@
 //! What a decision asks for: how often, and what it is told.
 
-use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::future::join_all;
-use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{ObjectStore, ObjectStoreExt};
+use updraft_store::testing::{Fate, FaultyStore, Kind, Operation};
 use updraft_store::{Artifact, StoreError};
 
 use crate::place::{Place, product, production, publish, s3_image, v};
 
 /// Counts what is read. Each read is answered the second time it is polled, so that the polls until a future is done are
 /// the round trips that it takes.
-#[derive(Debug)]
-struct Counted {
-    objects: Arc<dyn ObjectStore>,
-    reads: Arc<AtomicUsize>,
-}
-
-impl fmt::Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, counted", self.objects)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Counted {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.objects.put_opts(to, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.objects.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        let mut is_answered = false;
-        std::future::poll_fn(|context| {
+fn counted(objects: Arc<dyn ObjectStore>, reads: &Arc<AtomicUsize>) -> Arc<dyn ObjectStore> {
+    let reads = Arc::clone(reads);
+    FaultyStore::before(objects, move |Operation { kind, .. }| {
+        assert!(!matches!(kind, Kind::List | Kind::Folders), "nothing is listed here");
+        if kind == Kind::Get {
+            reads.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut is_answered = kind != Kind::Get;
+        std::future::poll_fn(move |context| {
             if std::mem::replace(&mut is_answered, true) {
-                return Poll::Ready(());
+                return Poll::Ready(Fate::Done);
             }
             context.waker().wake_by_ref();
             Poll::Pending
         })
-        .await;
-        self.objects.get_opts(from, options).await
-    }
-
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(all)
-    }
-
-    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        panic!("nothing is listed here")
-    }
-
-    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
-        panic!("nothing is listed here")
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.objects.copy_opts(from, to, options).await
-    }
+    })
 }
 
 /// How many round trips it takes, and what came of it.
@@ -103,8 +59,7 @@ async fn an_artifact_takes_two_round_trips_and_no_listing() {
         }
     }
     let reads = Arc::new(AtomicUsize::new(0));
-    let counted = Counted { objects: memory, reads: Arc::clone(&reads) };
-    let store = place.again().await.through(|_| Arc::new(counted));
+    let store = place.again().await.through(|_| counted(memory, &reads));
     for _ in 0..2 {
         reads.store(0, Ordering::Relaxed);
         let (product, production, version) = (product(), production(), v("1.2.0"));
@@ -114,12 +69,12 @@ async fn an_artifact_takes_two_round_trips_and_no_listing() {
     }
 }
 
-async fn artifact(place: &Place, version: &str) -> std::result::Result<Artifact, StoreError> {
+async fn artifact(place: &Place, version: &str) -> Result<Artifact, StoreError> {
     let artifact = place.store.artifact(&product(), &production(), &v(version)).await?;
     Ok(artifact.expect("there"))
 }
 
-/// The mark that S3 keeps with a release says what it was created for; a folder's writers take turns, and keep none.
+/// The mark that S3 keeps with a release says what it was created for; a folder's writers wait for each other, and keep none.
 pub(crate) async fn a_release_that_metadata_contradicts_offers_nothing_until_it_is_published_again(
     place: &Place,
 ) {
@@ -143,7 +98,7 @@ pub(crate) async fn a_release_that_metadata_contradicts_offers_nothing_until_it_
     }
     place.put(metadata, format!(r#"{{"version":"1.2.0","sha256":"{}"}}"#, "0".repeat(64))).await;
     let error = artifact(place, "1.2.0").await.expect_err("it contradicts itself");
-    assert!(error.is_damage(), "{error:?}");
+    assert!(error.is_corrupt(), "{error:?}");
     let said = error.to_string();
     let sha256 = published.expect("said").to_string();
     assert!(said.contains(&sha256) && said.contains("publish the image with"), "{said}");
@@ -180,8 +135,7 @@ pub(crate) async fn the_digest_of_the_bytes_is_read_once_for_all_who_ask(place: 
     place.publish("1.2.0", &image).await.expect("published");
     place.promote("1.2.0").await.expect("promoted");
     let reads = Arc::new(AtomicUsize::new(0));
-    let store =
-        place.again().await.through(|objects| Arc::new(Counted { objects, reads: Arc::clone(&reads) }));
+    let store = place.again().await.through(|objects| counted(objects, &reads));
     let artifact = store.artifact(&product(), &production(), &v("1.2.0")).await.expect("read");
     let artifact = artifact.expect("there");
     reads.store(0, Ordering::Relaxed);

@@ -32,8 +32,9 @@ pub(crate) async fn an_unreadable_list_blocks_everything_and_is_never_written(pl
     for text in ["", "{", "[]", "{}", r#"{"blocked_versions":["latest"]}"#] {
         place.put(KEY, text).await;
         let blocked = place.store.blocked(&product()).await.expect("read");
-        let why = blocked.refusal(&v("0.0.1")).expect("everything is blocked");
-        assert!(why.contains("every version is blocked") && why.contains(KEY), "{why}");
+        let why = blocked.cause(&v("0.0.1")).expect("everything is blocked");
+        assert!(why.is(cause::store::LIST_UNREADABLE) && why.text("key") == KEY, "{why:?}");
+        assert!(why.sentence().starts_with("every version is blocked, because "), "{why}");
         for result in [
             place.store.block(&product(), &v("1.0.0"), "x").await,
             place.store.unblock(&product(), &v("1.0.0")).await,

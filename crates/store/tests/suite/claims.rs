@@ -11,21 +11,22 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use updraft_store::{Attempt, Check, Publication, Published, Store, StoreError};
 
-use crate::place::{Place, moto_bucket, product, publish, s3_image, v};
+use crate::place::{Place, moto_bucket, product, publish, s3_image, until, v};
 use crate::servers::{Front, Rule, moto};
+use crate::stops::counted;
 
 const CLAIM: &str = "esp32s3/_claims/v1.0.0";
 
-/// As long as anybody waits, however slow this machine is.
-async fn patient(place: &Place) -> Store {
-    place.again().await.patient(Duration::from_secs(20))
+/// One that waits for as long as it takes, however slow this machine is.
+async fn waiting(place: &Place) -> Store {
+    place.again().await.with_unfinished_timeout(Duration::from_secs(20))
 }
 
 pub(crate) async fn of_two_spellings_published_at_once_one_wins(place: &Place) {
     for round in 0..10 {
         let versions = ["g1", "g2"].map(|build| format!("1.{round}.0+{build}"));
         let images = [1, 2].map(|seed| s3_image(&format!("1.{round}.0"), seed));
-        let stores = [patient(place).await, patient(place).await];
+        let stores = [waiting(place).await, waiting(place).await];
         let (x, y) = tokio::join!(
             publish(&stores[0], &versions[0], &images[0]),
             publish(&stores[1], &versions[1], &images[1])
@@ -67,9 +68,9 @@ async fn a_claim_that_nobody_made_good_is_taken_over_after_a_while() {
     ] {
         let place = Place::moto().await;
         place.put(CLAIM, left).await;
-        let patient = place.again().await.patient(Duration::from_millis(600));
+        let store = place.again().await.with_unfinished_timeout(Duration::from_millis(600));
         let began = std::time::Instant::now();
-        publish(&patient, "1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
+        publish(&store, "1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
         assert!(
             began.elapsed() >= Duration::from_millis(600),
             "{left}: it may be a publisher that is only slow"
@@ -87,17 +88,21 @@ async fn who_loses_to_a_publisher_that_is_only_slow_is_refused_with_a_finding() 
     let digest = Sha256(sha2::Sha256::digest(&other).into());
     place.put(CLAIM, format!("{{\"version\":\"1.0.0+slow\",\"sha256\":\"{digest}\"}}")).await;
     place.put("esp32s3/releases/v1.0.0+slow/firmware.bin", other).await;
-    let store = place.again().await.patient(Duration::from_secs(20));
+    let (store, looks) = counted(waiting(&place).await, CLAIM);
     let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
     let run = tokio::spawn(async move { store.attempt(&publication, mine, &|_| ()).await });
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    // It tries to create it, reads it, and then looks at it again and again.
+    until("it waits", async || looks.load(Ordering::Relaxed) > 4).await;
     assert!(!run.is_finished(), "it waits");
     place.put("esp32s3/releases/v1.0.0+slow/version.txt", "1.0.0+slow\n").await;
     let Ok(Attempt::Refused(verdict)) = run.await.expect("no panic") else { panic!("the other one won") };
     let taken: Vec<_> = verdict.findings.iter().filter(|finding| finding.refuses()).collect();
     assert_eq!(taken.len(), 1, "{taken:?}");
     assert_eq!(taken[0].check, Check::VersionTaken);
-    assert!(taken[0].sentence.contains("version 1.0.0+slow of esp32s3 is already published"), "{taken:?}");
+    assert!(
+        taken[0].cause.sentence().contains("version 1.0.0+slow of esp32s3 is already published"),
+        "{taken:?}"
+    );
     assert!(matches!(verdict.error(), Some(StoreError::Refused(_))));
     assert!(place.get("esp32s3/releases/v1.0.0/version.txt").await.is_none());
 }
@@ -108,7 +113,7 @@ pub(crate) async fn a_refusal_found_at_the_last_moment_is_the_gate_s(place: &Pla
     for round in 0..10 {
         let version = format!("1.{round}.0");
         let publication = Publication { version: Some(v(&version)), ..Publication::new(product()) };
-        let stores = [patient(place).await, patient(place).await];
+        let stores = [waiting(place).await, waiting(place).await];
         let images = [s3_image(&version, 1), s3_image(&version, 2)];
         let (x, y) = tokio::join!(
             stores[0].attempt(&publication, images[0].clone(), &|_| ()),
@@ -131,11 +136,11 @@ async fn stalled(seed: u64) -> Vec<Result<Published, StoreError>> {
     let bucket = moto_bucket().await;
     let place = Place::behind(moto(), &bucket).await;
     let (waiting, permits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
-    let (seen, held) = (Arc::clone(&waiting), Arc::clone(&permits));
+    let (seen, gate) = (Arc::clone(&waiting), Arc::clone(&permits));
     let front = Front::before(moto(), move |parts| {
         if parts.method == Method::PUT && parts.uri.path().ends_with("/version.txt") {
             seen.store(true, Ordering::Relaxed);
-            return Rule::PassWhen(Arc::clone(&held));
+            return Rule::PassWhen(Arc::clone(&gate));
         }
         Rule::Pass
     });
@@ -143,9 +148,7 @@ async fn stalled(seed: u64) -> Vec<Result<Published, StoreError>> {
     let own = s3_image("1.0.0", 1);
     let image = own.clone();
     let run = tokio::spawn(async move { stalled.publish("1.0.0+g1", &image).await });
-    while !waiting.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("it stands before its version.txt", async || waiting.load(Ordering::Relaxed)).await;
     let other = s3_image("1.0.0", seed);
     place.publish("1.0.0+g2", &other).await.expect("it was left alone for long enough");
     permits.add_permits(1);
@@ -165,7 +168,7 @@ async fn a_stalled_publisher_that_lost_its_claim_is_refused_each_time() {
         assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("version 1.0.0+g2 of esp32s3 is already published with other bytes"), "{text}");
-        assert!(text.contains("updraft releases") && text.contains("version.txt of 1.0.0+g1"), "{text}");
+        assert!(text.contains("remove the version.txt of 1.0.0+g1"), "{text}");
     }
 }
 
@@ -179,42 +182,43 @@ async fn a_stalled_publisher_of_the_same_bytes_is_told_the_other_spelling_each_t
 }
 
 /// A publisher of `1.0.0+g{number}` that stands before its `version.txt` until it is let go on.
-async fn standing(
+async fn stopped(
     bucket: &str,
     number: u64,
-    patience: Duration,
-) -> (JoinHandle<Result<Published, StoreError>>, Arc<Semaphore>) {
+    unfinished_timeout: Duration,
+) -> (JoinHandle<Result<Published, StoreError>>, Arc<Semaphore>, Front) {
     let (waiting, permits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
-    let (seen, held) = (Arc::clone(&waiting), Arc::clone(&permits));
+    let (seen, gate) = (Arc::clone(&waiting), Arc::clone(&permits));
     let front = Front::before(moto(), move |parts| {
         if parts.method == Method::PUT && parts.uri.path().ends_with("/version.txt") {
             seen.store(true, Ordering::Relaxed);
-            return Rule::PassWhen(Arc::clone(&held));
+            return Rule::PassWhen(Arc::clone(&gate));
         }
         Rule::Pass
     });
-    let store = Place::behind(&front.url, bucket).await.again().await.patient(patience);
+    let store =
+        Place::behind(&front.url, bucket).await.again().await.with_unfinished_timeout(unfinished_timeout);
     let run = tokio::spawn(async move {
         publish(&store, &format!("1.0.0+g{number}"), &s3_image("1.0.0", number)).await
     });
-    while !waiting.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    (run, permits)
+    until("it stands before its version.txt", async || waiting.load(Ordering::Relaxed)).await;
+    (run, permits, front)
 }
 
 /// Whose claim was taken over commits, and waits until the one who took it over has committed too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_was_taken_over_decides_once_it_is_made_good() {
     let bucket = moto_bucket().await;
-    let (first, lets_first) = standing(&bucket, 1, Duration::from_secs(20)).await;
-    let (second, lets_second) = standing(&bucket, 2, Duration::from_millis(50)).await;
+    let (first, lets_first, front) = stopped(&bucket, 1, Duration::from_secs(20)).await;
+    let (second, lets_second, _) = stopped(&bucket, 2, Duration::from_millis(50)).await;
     lets_first.add_permits(1);
     let place = Place::behind(moto(), &bucket).await;
-    while place.get("esp32s3/releases/v1.0.0+g1/version.txt").await.is_none() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let version_txt = "esp32s3/releases/v1.0.0+g1/version.txt";
+    until("the first commits", async || place.get(version_txt).await.is_some()).await;
+    // Then it looks whether the other spelling, which is claimed, is there.
+    let is_look =
+        |line: &String| line.contains("v1.0.0%2Bg2/version.txt") || line.contains("v1.0.0+g2/version.txt");
+    until("it looks for the second", async || front.asked().iter().any(is_look)).await;
     assert!(!first.is_finished(), "it cannot know yet");
     lets_second.add_permits(1);
     assert!(!second.await.expect("no panic").expect("published").already_there);
@@ -228,8 +232,8 @@ async fn a_claim_that_was_taken_over_decides_once_it_is_made_good() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_was_taken_over_and_not_made_good_is_taken_back() {
     let bucket = moto_bucket().await;
-    let (first, lets_first) = standing(&bucket, 1, Duration::from_millis(50)).await;
-    let (second, lets_second) = standing(&bucket, 2, Duration::from_millis(50)).await;
+    let (first, lets_first, _) = stopped(&bucket, 1, Duration::from_millis(50)).await;
+    let (second, lets_second, _) = stopped(&bucket, 2, Duration::from_millis(50)).await;
     lets_first.add_permits(1);
     assert_eq!(first.await.expect("no panic").expect("published").release.version.as_str(), "1.0.0+g1");
     lets_second.add_permits(1);

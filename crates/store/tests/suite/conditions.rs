@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use tokio::sync::Semaphore;
 use updraft_store::{Blocked, StoreError};
 
-use crate::place::{Place, moto_bucket, product, production, publish, s3_image, v};
+use crate::place::{Place, moto_bucket, product, production, publish, s3_image, until, v};
 use crate::servers::{Front, Rule, moto, s3_error};
 
 fn is_conditional(parts: &Parts) -> bool {
@@ -37,8 +37,8 @@ async fn without_conditions_everything_works_and_is_warned_of() {
         let (first, second) = (s3_image("1.0.0", 1), s3_image("1.1.0", 1));
         place.publish("1.0.0", &first).await.expect("published");
         let warning = place.store.warning().expect("a warning");
-        assert!(warning.contains("does not keep conditional writes"), "{warning}");
-        assert!(warning.contains("let only one write at a time"), "{warning}");
+        assert!(warning.sentence().contains("does not keep conditional writes"), "{warning}");
+        assert!(warning.sentence().contains("let only one write at a time"), "{warning}");
         assert!(place.publish("1.0.0", &first).await.expect("the same again").already_there);
         let other = place.publish("1.0.0", &s3_image("1.0.0", 2)).await;
         assert!(matches!(other, Err(StoreError::Refused(_))), "{other:?}");
@@ -80,8 +80,8 @@ async fn without_conditions_writers_of_one_process_still_lose_nothing() {
 /// Blocking is what is done in an emergency: it waits for no upload, whosever it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_conditions_a_block_waits_for_no_upload_that_hangs() {
-    let held = Arc::new(Semaphore::new(0));
-    let permits = Arc::clone(&held);
+    let uploads = Arc::new(Semaphore::new(0));
+    let permits = Arc::clone(&uploads);
     let front = Front::before(moto(), move |parts| {
         if parts.method == "PUT" && parts.uri.path().ends_with("/firmware.bin") {
             return Rule::PassWhen(Arc::clone(&permits));
@@ -93,17 +93,14 @@ async fn without_conditions_a_block_waits_for_no_upload_that_hangs() {
     front.asked();
     let store = place.store.clone();
     let upload = tokio::spawn(async move { publish(&store, "1.0.0", &s3_image("1.0.0", 1)).await });
-    let mut asked = Vec::new();
-    while !asked.iter().any(|line: &String| line.starts_with("PUT") && line.ends_with("/firmware.bin")) {
-        asked.extend(front.asked());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_upload = |line: &String| line.starts_with("PUT") && line.ends_with("/firmware.bin");
+    until("the upload begins", async || front.asked().iter().any(is_upload)).await;
     let (of, version) = (product(), v("0.9.0"));
     let block = place.store.block(&of, &version, "Boot loop");
     let blocked = tokio::time::timeout(Duration::from_secs(20), block).await;
     blocked.expect("it does not wait").expect("blocked");
     assert!(!upload.is_finished());
-    held.add_permits(1);
+    uploads.add_permits(1);
     upload.await.expect("no panic").expect("published");
     let Blocked::List(list) = place.store.blocked(&product()).await.expect("read") else {
         panic!("readable")
@@ -122,7 +119,7 @@ async fn who_only_reads_is_not_made_to_write() {
     assert_eq!(place.store.releases(&product()).await.expect("listed").len(), 1);
     assert!(front.asked().iter().all(|line| line.starts_with("GET") || line.starts_with("HEAD")));
     // A server that may not write finds nothing out, and has nothing to say.
-    place.store.prepare_to_write().await.expect("no trouble");
+    place.store.prepare_to_write().await.expect("it answers");
     assert_eq!(place.store.warning(), None);
     let error = place.publish("1.1.0", &s3_image("1.1.0", 1)).await.expect_err("forbidden");
     assert!(error.to_string().contains("s3:PutObject"), "{error}");
@@ -138,12 +135,12 @@ async fn a_policy_under_which_conditions_cannot_be_found_out_is_warned_of() {
         Rule::Pass
     });
     let place = Place::behind(&front.url, &moto_bucket().await).await;
-    place.store.prepare_to_write().await.expect("no trouble");
+    place.store.prepare_to_write().await.expect("it answers");
     assert_eq!(place.store.warning(), None, "nothing is written yet");
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     let warning = place.store.warning().expect("a warning");
     for part in ["permission denied", "s3:PutObject", "updraft-probe", "let only one write at a time"] {
-        assert!(warning.contains(part), "{warning}");
+        assert!(warning.sentence().contains(part), "{warning}");
     }
     front.asked();
     place.promote("1.0.0").await.expect("promoted");

@@ -1,17 +1,10 @@
 //! A process that is killed between any two operations, or right after one whose answer it never saw.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use updraft_store::testing::{Fate, FaultyStore, Kind, Operation};
 use updraft_store::{Blocked, Store};
 
 use crate::place::{Place, product, production, publish, s3_image, v};
@@ -25,87 +18,26 @@ enum Cut {
     Torn(&'static str),
 }
 
-#[derive(Debug)]
-struct Mortal {
-    objects: Arc<dyn ObjectStore>,
-    left: AtomicI64,
-    cut: Cut,
-}
-
-impl fmt::Display for Mortal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, for a while", self.objects)
-    }
-}
-
-impl Mortal {
-    /// How many operations are left before this one.
-    fn step(&self) -> i64 {
-        self.left.fetch_sub(1, Ordering::Relaxed)
-    }
-
-    fn lives(&self) -> bool {
-        matches!(self.cut, Cut::Torn(_)) || self.step() > 0
-    }
-
-    fn killed<T>() -> Result<T> {
-        Err(Error::Generic { store: "test", source: "killed".into() })
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Mortal {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        match (self.step(), self.cut) {
-            (_, Cut::Torn(name))
-                if to.filename() == Some(name) && self.left.swap(-1, Ordering::Relaxed) > 0 =>
-            {
-                let bytes = Bytes::from(payload);
-                self.objects.put_opts(to, bytes.slice(..bytes.len() / 2).into(), options).await
-            }
-            (_, Cut::Torn(_)) | (1.., _) => self.objects.put_opts(to, payload, options).await,
-            (0, Cut::After) => {
-                self.objects.put_opts(to, payload, options).await?;
-                Self::killed()
-            }
-            _ => Self::killed(),
-        }
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.objects.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        if self.lives() { self.objects.get_opts(from, options).await } else { Self::killed() }
-    }
-
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(all)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        if self.lives() { self.objects.list_with_delimiter(prefix).await } else { Self::killed() }
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.objects.copy_opts(from, to, options).await
-    }
-}
-
 /// The place as a process sees it that lives for `operations` more.
 async fn mortal(place: &Place, operations: i64, cut: Cut) -> Store {
-    let wrap =
-        |objects| Arc::new(Mortal { objects, left: AtomicI64::new(operations), cut }) as Arc<dyn ObjectStore>;
-    place.again().await.through(wrap)
+    let left = Arc::new(AtomicI64::new(operations));
+    let hook = move |Operation { kind, key }: Operation| {
+        let is_write = kind == Kind::Put;
+        let fate = match cut {
+            Cut::Torn(name) if is_write && key.ends_with(name) && left.swap(-1, Ordering::Relaxed) > 0 => {
+                Fate::Torn
+            }
+            Cut::Torn(_) => Fate::Done,
+            Cut::Before | Cut::After if kind == Kind::List => Fate::Done,
+            Cut::Before | Cut::After => match left.fetch_sub(1, Ordering::Relaxed) {
+                1.. => Fate::Done,
+                0 if is_write && cut == Cut::After => Fate::AnswerLost,
+                _ => Fate::Failed,
+            },
+        };
+        async move { fate }
+    };
+    place.again().await.through(|objects| FaultyStore::before(objects, hook))
 }
 
 /// No `version.txt` without the whole image beside it.
@@ -136,7 +68,7 @@ pub(crate) async fn a_publish_cut_anywhere_completes_when_run_again(place: &Plac
             assert!(operations < 100, "it never ends");
         }
     }
-    assert!(cuts > 12, "only {cuts} cuts: is the wrapper in place?");
+    assert!(cuts > 12, "only {cuts} cuts: is the hook in place?");
 }
 
 pub(crate) async fn a_publish_cut_anywhere_gives_way_to_other_bytes(place: &Place) {
@@ -187,7 +119,7 @@ pub(crate) async fn a_promote_cut_anywhere_completes_when_run_again(place: &Plac
             assert!(operations < 100, "it never ends");
         }
     }
-    assert!(cuts > 16, "only {cuts} cuts: is the wrapper in place?");
+    assert!(cuts > 16, "only {cuts} cuts: is the hook in place?");
 }
 
 pub(crate) async fn a_block_cut_anywhere_completes_when_run_again(place: &Place) {

@@ -1,94 +1,46 @@
 //! Who asked goes away: a request that is dropped, a task that is aborted.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use futures_util::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
 use tokio::sync::Semaphore;
+use updraft_store::testing::{Fate, FaultyStore, Kind};
 use updraft_store::{Blocked, Publication, Store};
 
-use crate::place::{Place, product, publish, s3_image, v};
+use crate::place::{Place, product, publish, s3_image, until, v};
 
-/// Writes as a blocking thread does: what was begun takes place, whether anybody waits for it or not, and takes a while.
-#[derive(Debug)]
-struct Slow {
-    objects: Arc<dyn ObjectStore>,
+/// Writes that have begun, and those that took place.
+struct Writes {
     begun: Arc<Semaphore>,
+    ended: Arc<Semaphore>,
 }
 
-impl fmt::Display for Slow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, slowly", self.objects)
-    }
+/// The same place, where writes take a while, and take place whether anybody waits for them or not.
+async fn slow(place: &Place) -> (Store, Writes) {
+    let (begun, ended) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let writes = Writes { begun: Arc::clone(&begun), ended: Arc::clone(&ended) };
+    let hook = move |operation: updraft_store::testing::Operation| {
+        let mut fate = Fate::Done;
+        if operation.kind == Kind::Put {
+            begun.add_permits(1);
+            fate = Fate::Detached { after: Duration::from_millis(300), ended: Arc::clone(&ended) };
+        }
+        async move { fate }
+    };
+    (place.again().await.through(|objects| FaultyStore::before(objects, hook)), writes)
 }
 
-#[async_trait]
-impl ObjectStore for Slow {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let (objects, to) = (Arc::clone(&self.objects), to.clone());
-        let write = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            objects.put_opts(&to, payload, options).await
-        });
-        self.begun.add_permits(1);
-        write.await.expect("no panic")
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.objects.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        self.objects.get_opts(from, options).await
-    }
-
-    fn delete_stream(&self, all: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.objects.delete_stream(all)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.objects.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.objects.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.objects.copy_opts(from, to, options).await
-    }
-}
-
-/// The same place, where writes are slow, and how many of them have begun.
-async fn slow(place: &Place) -> (Store, Arc<Semaphore>) {
-    let begun = Arc::new(Semaphore::new(0));
-    let counted = Arc::clone(&begun);
-    let store = place.again().await;
-    (store.through(|objects| Arc::new(Slow { objects, begun: counted }) as Arc<dyn ObjectStore>), begun)
-}
-
-/// What was begun is finished before the next one's turn, so that neither is lost.
+/// What was begun is finished before the next one begins, so that neither is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_is_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
-    let (first, begun) = slow(&place).await;
+    let (first, writes) = slow(&place).await;
     let task = tokio::spawn(async move { first.block(&product(), &v("1.0.0"), "dropped").await });
-    begun.acquire().await.expect("open").forget();
+    writes.begun.acquire().await.expect("open").forget();
     task.abort();
     let _ = task.await;
     place.store.block(&product(), &v("2.0.0"), "kept").await.expect("undisturbed");
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    writes.ended.acquire().await.expect("open").forget();
     let Blocked::List(list) = place.store.blocked(&product()).await.expect("read") else {
         panic!("readable")
     };
@@ -96,43 +48,43 @@ async fn a_block_that_is_dropped_in_mid_write_undoes_nobody_else_s() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_is_learnt_and_dropped_in_mid_write_undoes_nobody_else_s() {
+async fn a_slot_that_is_recorded_and_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
     place.put("esp32s3/product.json", r#"{"slot_bytes":3000000}"#).await;
-    let (first, begun) = slow(&place).await;
-    let task = tokio::spawn(async move { first.learn_slot(&product(), 2_000_000, &[]).await });
-    begun.acquire().await.expect("open").forget();
+    let (first, writes) = slow(&place).await;
+    let task = tokio::spawn(async move { first.record_slot(&product(), 2_000_000, &[]).await });
+    writes.begun.acquire().await.expect("open").forget();
     task.abort();
     let _ = task.await;
-    assert!(place.store.learn_slot(&product(), 1_000_000, &[]).await.expect("undisturbed"));
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(place.store.record_slot(&product(), 1_000_000, &[]).await.expect("undisturbed"));
+    writes.ended.acquire().await.expect("open").forget();
     assert_eq!(place.store.product_file(&product()).await.expect("read").slot_bytes, Some(1_000_000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publish_or_promote_that_is_dropped_in_mid_write_is_finished_in_its_turn() {
+async fn a_publish_or_promote_that_is_dropped_in_mid_write_is_finished_first() {
     let place = Place::folder().await;
     place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
     // At each of its three writes.
     for stop in 1..=3 {
         let version = format!("1.{stop}.0");
         let (image, other) = (s3_image(&version, 1), s3_image(&version, 2));
-        let ((first, begun), text) = (slow(&place).await, version.clone());
+        let ((first, writes), text) = (slow(&place).await, version.clone());
         let task = tokio::spawn(async move { publish(&first, &text, &image).await.map(drop) });
-        begun.acquire_many(stop).await.expect("open").forget();
+        writes.begun.acquire_many(stop).await.expect("open").forget();
         task.abort();
         let _ = task.await;
-        // The other one comes when the turn is over, and the version is taken.
+        // The other one comes when that has ended, and the version is taken.
         place.publish(&version, &other).await.expect_err("it was published");
-        let ((first, begun), text) = (slow(&place).await, version.clone());
+        let ((first, writes), text) = (slow(&place).await, version.clone());
         let task =
             tokio::spawn(
                 async move { first.promote(&product(), &v(&text), &crate::place::production()).await },
             );
-        begun.acquire_many(stop).await.expect("open").forget();
+        writes.begun.acquire_many(stop).await.expect("open").forget();
         task.abort();
         let _ = task.await;
-        place.store.block(&product(), &v("0.1.0"), &version).await.expect("in its turn");
+        place.store.block(&product(), &v("0.1.0"), &version).await.expect("afterwards");
         assert_eq!(place.text("esp32s3/production/version.txt").await, format!("{version}\n"));
     }
 }
@@ -140,21 +92,17 @@ async fn a_publish_or_promote_that_is_dropped_in_mid_write_is_finished_in_its_tu
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publish_to_a_bucket_that_is_dropped_is_finished() {
     let place = Place::moto().await;
-    let (store, begun) = slow(&place).await;
+    let (store, writes) = slow(&place).await;
     store.prepare_to_write().await.expect("it answers");
-    begun.forget_permits(10);
+    writes.begun.forget_permits(10);
     let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
     let task =
         tokio::spawn(
             async move { store.publish(&publication, s3_image("1.0.0", 1), &|_| ()).await.map(drop) },
         );
-    begun.acquire().await.expect("open").forget();
+    writes.begun.acquire().await.expect("open").forget();
     task.abort();
     let _ = task.await;
-    let began = Instant::now();
-    while place.get("esp32s3/releases/v1.0.0/version.txt").await.is_none() {
-        assert!(began.elapsed() < Duration::from_mins(1), "it is not finished");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("it is finished", async || place.get("esp32s3/releases/v1.0.0/version.txt").await.is_some()).await;
     place.promote("1.0.0").await.expect("whole");
 }

@@ -1,4 +1,4 @@
-//! A bucket in which somebody has put what nobody expects: what is damaged is passed over or told, and hides nothing else.
+//! A bucket in which somebody has put what nobody expects: what is corrupt is passed over or named, and hides nothing else.
 
 use updraft_store::StoreError;
 
@@ -10,7 +10,7 @@ fn deep() -> String {
     format!("{}{}", "[".repeat(DEEP), "]".repeat(DEEP))
 }
 
-pub(crate) async fn a_damaged_product_hides_no_other_and_a_damaged_release_no_other(place: &Place) {
+pub(crate) async fn a_corrupt_product_hides_no_other_and_a_corrupt_release_no_other(place: &Place) {
     let good = s3_image("1.0.0", 1);
     place.publish("1.0.0", &good).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");
@@ -46,7 +46,7 @@ pub(crate) async fn a_damaged_product_hides_no_other_and_a_damaged_release_no_ot
     let store = place.again().await;
     assert_eq!(store.products().await.expect("listed"), [bad.clone(), product()]);
     assert!(matches!(store.product_file(&bad).await, Err(StoreError::Unavailable { .. })));
-    assert!(store.blocked(&bad).await.expect("read").refusal(&v("1.0.0")).is_some());
+    assert!(store.blocked(&bad).await.expect("read").cause(&v("1.0.0")).is_some());
     assert_eq!(store.channels(&bad).await.expect("listed"), [(production(), None)]);
     assert!(store.releases(&bad).await.expect("listed").is_empty());
     assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v("1.0.0")));

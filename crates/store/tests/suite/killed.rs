@@ -21,8 +21,10 @@ async fn left_alone_it_publishes_and_promotes() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = std::env::var(STORE).unwrap_or_else(|_| format!("file:{}", folder.path().display()));
     let version = std::env::var(VERSION).unwrap_or_else(|_| "1.0.0".to_owned());
-    let store =
-        Store::open(&url, Options::default()).await.expect("opens").patient(Duration::from_millis(50));
+    let store = Store::open(&url, Options::default())
+        .await
+        .expect("opens")
+        .with_unfinished_timeout(Duration::from_millis(50));
     publish(&store, &version, &s3_image(&version, 1)).await.expect("published");
     store.promote(&product(), &v(&version), &production()).await.expect("promoted");
     assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v(&version)));
@@ -162,26 +164,26 @@ async fn files_that_a_killed_process_was_still_writing_are_removed() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// What another process is writing at this moment is not taken for what a killed one left: whoever cleans up has the turn.
+/// What another process is writing at this moment is not taken for what a killed one left: whoever cleans up has the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_a_living_process_is_still_writing_stays() {
     let place = Place::folder().await;
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");
     place.publish("1.1.0", &s3_image("1.1.0", 1)).await.expect("published");
-    // The other process: it has the turn, and a file that is half written.
-    let turn = std::fs::File::open(place.path().join(".updraft.lock")).expect("there");
-    turn.lock().expect("nobody has it");
+    // The other process: it has the lock, and a file that is half written.
+    let lock = std::fs::File::open(place.path().join(".updraft.lock")).expect("there");
+    lock.lock().expect("nobody has it");
     let staged = place.path().join("esp32s3/production/firmware.bin#1");
     std::fs::write(&staged, "half").expect("written");
     let store = place.store.clone();
     let run = tokio::spawn(async move { store.promote(&product(), &v("1.1.0"), &production()).await });
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(!run.is_finished() && staged.exists(), "it waits for its turn");
+    assert!(!run.is_finished() && staged.exists(), "it waits for the lock");
     let whole = place.get("esp32s3/production/firmware.bin").await;
     assert_eq!(whole, Some(s3_image("1.0.0", 1)), "nobody sees half a file");
     // It is killed there.
-    drop(turn);
+    drop(lock);
     run.await.expect("no panic").expect("promoted");
     assert!(!staged.exists());
     assert_eq!(place.get("esp32s3/production/firmware.bin").await, Some(s3_image("1.1.0", 1)));

@@ -5,7 +5,7 @@
 //! | signatures of requests and of URLs | not checked | checked |
 //! | a URL's expiry, and a changed key or lifetime in it | not checked | checked |
 //! | a bucket, a region or credentials that are wrong | the bucket only | bucket and credentials |
-//! | If-None-Match and If-Match | checked, in two steps: its writes take turns here | the same |
+//! | If-None-Match and If-Match | checked, in two steps: its writes go one by one here | the same |
 //! | conditions on the completion of a multipart upload | ignored | checked |
 //! | keys with `//` or `..`, listings that `object_store` cannot name | as S3 | refused: keys are paths of files |
 //! | listings in pages, ETags of multipart uploads | as S3 | one page, an ETag of another shape |
@@ -21,6 +21,7 @@ mod conditions;
 mod credentials;
 mod cuts;
 mod dropped;
+mod failures;
 mod gate;
 mod hostile;
 mod killed;
@@ -39,7 +40,7 @@ mod servers;
 mod signed;
 mod signers;
 mod stops;
-mod trouble;
+
 mod two_promoters;
 mod two_publishers;
 
@@ -78,7 +79,7 @@ in_all! {
     gate::settings_of_the_product_overrule_and_warn_earlier,
     gate::what_is_known_of_a_build_stands_in_its_metadata,
     gate::an_image_that_another_program_deployed_is_compared_with_too,
-    gate::slots_are_learnt_and_a_person_s_smaller_number_stays,
+    gate::slots_are_recorded_and_a_person_s_smaller_number_stays,
     signers::a_product_with_trusted_keys_takes_only_what_one_of_them_signed,
     signers::without_trusted_keys_the_unsigned_and_the_signed_are_published,
     signers::signatures_of_which_none_is_good_are_refused_always,
@@ -86,7 +87,7 @@ in_all! {
     promote::unknown_metadata_keys_survive,
     promote::blocked_and_unknown_versions_are_refused,
     promote::a_channel_that_differs_from_its_release_offers_nothing,
-    promote::a_damaged_release_is_not_promoted,
+    promote::a_corrupt_release_is_not_promoted,
     promote::metadata_of_the_last_image_does_not_stay,
     blocked::entries_come_and_go,
     blocked::an_unreadable_list_blocks_everything_and_is_never_written,
@@ -113,13 +114,13 @@ in_all! {
     two_promoters::stopped_anywhere_the_higher_version_ends_in_the_channel_whole,
     two_promoters::a_channel_that_holds_another_image_offers_nothing_until_a_late_job_mends_it,
     two_promoters::of_two_jobs_of_one_version_neither_undoes_what_the_other_did,
-    two_promoters::a_damaged_higher_release_hides_no_reason_and_hinders_no_permission,
+    two_promoters::a_corrupt_higher_release_hides_no_reason_and_hinders_no_permission,
     cuts::a_publish_cut_anywhere_completes_when_run_again,
     cuts::a_publish_cut_anywhere_gives_way_to_other_bytes,
     cuts::a_promote_cut_anywhere_completes_when_run_again,
     cuts::a_torn_write_is_seen_before_the_commit,
     cuts::a_block_cut_anywhere_completes_when_run_again,
-    hostile::a_damaged_product_hides_no_other_and_a_damaged_release_no_other,
+    hostile::a_corrupt_product_hides_no_other_and_a_corrupt_release_no_other,
     signed::only_images_are_signed_and_only_for_a_while,
     signed::an_image_is_streamed_whole_and_in_part,
 }

@@ -23,7 +23,7 @@ fn table<'a>(page: &'a str, head: &str) -> Vec<Vec<&'a str>> {
 #[test]
 fn the_page_on_the_gate_has_each_check_with_its_level_and_whether_it_can_be_overruled() {
     let rows = table(include_str!("../../../../docs/gate.md"), "| name | does | overrule |");
-    let told: Vec<(&str, &str, bool)> = rows
+    let documented: Vec<(&str, &str, bool)> = rows
         .iter()
         .map(|cells| {
             let word = cells[2].split([':', ' ']).next();
@@ -32,7 +32,7 @@ fn the_page_on_the_gate_has_each_check_with_its_level_and_whether_it_can_be_over
         })
         .collect();
     let is = Check::ALL.map(|check| (check.name(), check.level().name(), check.is_overrulable()));
-    assert_eq!(told, is);
+    assert_eq!(documented, is);
 }
 
 /// The keys of the metadata that is written for an image.
@@ -46,8 +46,8 @@ async fn metadata(place: &Place, publication: &Publication, image: Bytes) -> BTr
 #[tokio::test]
 async fn the_page_on_the_layout_has_each_field_of_metadata_and_whether_it_is_always_there() {
     let rows = table(include_str!("../../../../docs/store-layout.md"), "| field | is there |");
-    let told = |is_meant: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
-        rows.iter().filter(|cells| is_meant(cells[1])).map(|cells| cells[0].to_owned()).collect()
+    let documented = |is_wanted: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
+        rows.iter().filter(|cells| is_wanted(cells[1])).map(|cells| cells[0].to_owned()).collect()
     };
     let place = Place::folder().await;
     let all = Publication {
@@ -61,13 +61,13 @@ async fn the_page_on_the_layout_has_each_field_of_metadata_and_whether_it_is_alw
     };
     let image = Build::new(Chip::Esp32S3, "1.0.0").bytes();
     let signed = sign(&image, &SigningKey::generate(Scheme::EcdsaP256).expect("a key")).expect("signed");
-    assert_eq!(metadata(&place, &all, signed.into()).await, told(&|_| true));
+    assert_eq!(metadata(&place, &all, signed.into()).await, documented(&|_| true));
     // Of an Arduino image, published by hand, of which nothing else is known.
     let bare = Publication { version: Some(v("1.1.0")), ..Publication::new(product()) };
     let arduino = Build { project_name: "arduino-lib-builder".to_owned(), ..Build::new(Chip::Esp32S3, "x") };
     let written = metadata(&place, &bare, arduino.bytes().into()).await;
     let of_the_image = |when: &str| when == "always" || when.starts_with("if the image has");
-    assert_eq!(written, told(&of_the_image));
+    assert_eq!(written, documented(&of_the_image));
 }
 
 #[tokio::test]

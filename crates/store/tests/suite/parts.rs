@@ -18,12 +18,12 @@ fn long_image(version: &str, seed: u64) -> Bytes {
 pub(crate) async fn a_long_image_is_published_and_promoted(place: &Place) {
     let image = long_image("1.0.0", 1);
     let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
-    let told = Mutex::new(Vec::new());
-    let tell = |bytes| told.lock().expect("unpoisoned").push(bytes);
-    place.store.publish(&publication, image.clone(), &tell).await.expect("published");
-    let told = told.into_inner().expect("unpoisoned");
-    assert!(told.is_sorted() && told.last() == Some(&(image.len() as u64)), "{told:?}");
-    assert!(!place.is_s3() || told.len() > 2, "told once for each part: {told:?}");
+    let reported = Mutex::new(Vec::new());
+    let report = |bytes| reported.lock().expect("unpoisoned").push(bytes);
+    place.store.publish(&publication, image.clone(), &report).await.expect("published");
+    let reported = reported.into_inner().expect("unpoisoned");
+    assert!(reported.is_sorted() && reported.last() == Some(&(image.len() as u64)), "{reported:?}");
+    assert!(!place.is_s3() || reported.len() > 2, "once for each part: {reported:?}");
     place.promote("1.0.0").await.expect("promoted");
     for folder in ["releases/v1.0.0", "production"] {
         assert!(
@@ -51,12 +51,12 @@ pub(crate) async fn of_two_publishers_of_long_images_one_wins(place: &Place) {
 
 /// A front that answers the n-th and later requests of a kind with an error.
 async fn failing(
-    is_meant: impl Fn(&axum::http::request::Parts) -> bool + Send + Sync + 'static,
+    is_wanted: impl Fn(&axum::http::request::Parts) -> bool + Send + Sync + 'static,
     fails: impl Fn(u32) -> bool + Send + Sync + 'static,
 ) -> (Front, Place) {
     let count = std::sync::atomic::AtomicU32::new(0);
     let front = Front::before(moto(), move |parts| {
-        if is_meant(parts) && fails(count.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+        if is_wanted(parts) && fails(count.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
             return Rule::Answer(s3_error(503, "SlowDown", ""));
         }
         Rule::Pass

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
@@ -123,7 +123,7 @@ impl Place {
 /// Does not wait long for what was left unfinished, as here nobody comes back to it.
 async fn open(url: &str, options: &Options) -> Store {
     let store = Store::open(url, options.clone()).await.expect("the store opens");
-    store.patient(Duration::from_millis(50))
+    store.with_unfinished_timeout(Duration::from_millis(50))
 }
 
 pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Result<Published, StoreError> {
@@ -169,6 +169,15 @@ pub(crate) fn production() -> ChannelName {
 
 pub(crate) fn v(text: &str) -> Version {
     text.parse().expect("a version")
+}
+
+/// Waits until it is so, at most a minute.
+pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_mins(1), "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// A small image; another seed makes other bytes.

@@ -1,4 +1,4 @@
-//! The policies in docs/store.md are held by a front before a bucket: each lets through all that its user does, and what
+//! The policies in docs/store.md are enforced by a front before a bucket: each lets through all that its user does, and what
 //! it is there to keep out it keeps out.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,10 +79,10 @@ fn is_like(pattern: &str, text: &str) -> bool {
 }
 
 fn applies(statement: &Value, need: &Need) -> bool {
-    let is_meant = texts(&statement["Action"]).contains(&need.action)
+    let is_wanted = texts(&statement["Action"]).contains(&need.action)
         && texts(&statement["Resource"]).iter().any(|pattern| is_like(pattern, &need.resource));
     let conditions = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
-    is_meant
+    is_wanted
         && conditions.into_iter().all(|(operator, keys)| match operator.as_str() {
             "StringLike" => {
                 let prefix = need.prefix.as_deref();
@@ -230,7 +230,7 @@ async fn the_policy_of_a_server_lets_it_do_all_that_it_does() {
     let store = &behind.place.store;
     store.block(&product(), &v("1.0.0"), "it loops").await.expect("blocked");
     store.unblock(&product(), &v("1.0.0")).await.expect("unblocked");
-    assert!(store.learn_slot(&product(), 2_000_000, &[]).await.expect("learnt"));
+    assert!(store.record_slot(&product(), 2_000_000, &[]).await.expect("recorded"));
     assert_eq!(behind.refused(), [""; 0]);
 }
 
@@ -242,7 +242,7 @@ async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() 
     let store = &behind.place.store;
     store.releases(&product()).await.expect("`updraft releases` of the product");
     assert!(store.product_exists(&product()).await.expect("read"));
-    assert_eq!(store.blocked(&product()).await.expect("read").refusal(&v("1.0.0")), None);
+    assert_eq!(store.blocked(&product()).await.expect("read").cause(&v("1.0.0")), None);
     assert_eq!(behind.refused(), [""; 0]);
     // Claims are never long, and no upload into a channel failed here.
     let spare = ["_claims", "production"].map(|path| format!("s3:AbortMultipartUpload /esp32s3/{path}/*"));
@@ -251,7 +251,7 @@ async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() 
     denied(&store.block(&product(), &v("1.0.0"), "no").await.expect_err("a write"), "s3:PutObject");
     assert_eq!(behind.refused().iter().filter(|asked| asked.starts_with("PUT")).count(), 1);
     assert_eq!(behind.open.get("esp32s3/rollback/blocked_versions.json").await, None);
-    denied(&store.learn_slot(&product(), 2_000_000, &[]).await.expect_err("a write"), "s3:PutObject");
+    denied(&store.record_slot(&product(), 2_000_000, &[]).await.expect_err("a write"), "s3:PutObject");
     denied(&store.products().await.map(drop).expect_err("a listing of all"), "s3:ListBucket");
     let other =
         Publication { version: Some(v("1.0.0")), ..Publication::new("garden".parse().expect("a product")) };

@@ -77,10 +77,10 @@ pub(crate) async fn a_channel_that_differs_from_its_release_offers_nothing(place
     assert!(artifact().await.is_err(), "same size, other digest");
 }
 
-pub(crate) async fn a_damaged_release_is_not_promoted(place: &Place) {
+pub(crate) async fn a_corrupt_release_is_not_promoted(place: &Place) {
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     place.put("esp32s3/releases/v1.0.0/firmware.bin", s3_image("1.0.0", 2)).await;
-    let error = place.promote("1.0.0").await.expect_err("damaged");
+    let error = place.promote("1.0.0").await.expect_err("corrupt");
     assert!(error.to_string().contains("sha256"), "{error}");
     place.delete("esp32s3/releases/v1.0.0/firmware.bin").await;
     assert!(place.promote("1.0.0").await.is_err());

@@ -29,8 +29,8 @@ pub(crate) async fn of_two_publishers_exactly_one_wins(place: &Place) {
 /// Publishes two images as one version at the same moment: one wins, and the release is whole and its own.
 pub(crate) async fn publish_at_once(place: &Place, version: &str, images: [Bytes; 2]) {
     let stores = [place.again().await, place.again().await];
-    let (x, y) =
-        tokio::join!(publish(&stores[0], version, &images[0]), publish(&stores[1], version, &images[1]));
+    let [x, y] = [0, 1].map(|number| Box::pin(publish(&stores[number], version, &images[number])));
+    let (x, y) = tokio::join!(x, y);
     let winner = match (&x, &y) {
         (Ok(_), Err(StoreError::Refused(_))) => 0,
         (Err(StoreError::Refused(_)), Ok(_)) => 1,

@@ -89,13 +89,16 @@ async fn each_real_image_is_published_with_a_word_on_its_descriptor_and_no_other
             let alone = Place::folder().await;
             let verdict = judged(&alone, Some("1.0.0"), &image).await;
             assert_eq!(names(&verdict), ["descriptor"], "{pair}/{file}: {verdict:?}");
-            let sentence = &verdict.findings[0].sentence;
+            let sentence = verdict.findings[0].cause.sentence();
             assert!(!verdict.is_refused() && sentence.contains(says), "{pair}/{file}: {sentence}");
             // It does not say which version it is.
             let verdict = judged(&alone, None, &image).await;
             assert_eq!(names(&verdict), ["no-version"], "{pair}/{file}: {verdict:?}");
-            let sentence = verdict.refusal().expect("refused");
-            assert!(sentence.contains(says) && sentence.ends_with("--version"), "{pair}/{file}: {sentence}");
+            let sentence = verdict.refusal().expect("refused").sentence();
+            assert!(
+                sentence.contains(says) && sentence.ends_with("say which version it is"),
+                "{pair}/{file}: {sentence}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A release that was damaged after it was published: seen before it is promoted, and repaired by publishing again.
+//! A release that was corrupted after it was published: seen before it is promoted, and repaired by publishing again.
 
 use bytes::Bytes;
 use updraft_store::{Attempt, Check, Publication, StoreError};
@@ -26,7 +26,7 @@ async fn replaced(place: &Place) -> [Bytes; 2] {
 async fn an_image_other_than_the_published_one_is_not_promoted_until_it_is_repaired() {
     for place in [Place::moto().await, Place::strict().await] {
         let images = replaced(&place).await;
-        let error = place.promote("1.0.0").await.expect_err("damaged");
+        let error = place.promote("1.0.0").await.expect_err("corrupt");
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("sha256") && text.contains("publish that image as 1.0.0 again"), "{text}");

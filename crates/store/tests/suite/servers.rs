@@ -20,7 +20,7 @@ pub(crate) const SECRET: &str = "test";
 /// The most that a front passes on.
 const BODY_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Ends when its standard input does, which is when this process ends, however it ends. Writes take turns in it: S3
+/// Ends when its standard input does, which is when this process ends, however it ends. Writes go one by one through it: S3
 /// compares an If-Match and writes in one step, moto in two, between which another writer's object was lost.
 const MOTO: &str = "
 import logging, sys, threading
@@ -67,7 +67,7 @@ pub(crate) struct Strict {
     pub(crate) root: TempDir,
 }
 
-/// The one server that checks signatures and expiry. Writes take turns in it too: it looks and writes in two steps.
+/// The one server that checks signatures and expiry. Writes go one by one through it too: it looks and writes in two steps.
 pub(crate) fn strict() -> &'static Strict {
     static STRICT: OnceLock<Strict> = OnceLock::new();
     STRICT.get_or_init(|| strict_of(SimpleAuth::from_single(KEY_ID, SECRET)))
@@ -83,7 +83,7 @@ pub(crate) fn strict_of(auth: impl s3s::auth::S3Auth) -> Strict {
     let url = serve(move |request| {
         let (service, one_writer) = (service.clone(), Arc::clone(&one_writer));
         async move {
-            let _turn = match *request.method() {
+            let _lock = match *request.method() {
                 Method::PUT | Method::POST => Some(one_writer.lock().await),
                 _ => None,
             };

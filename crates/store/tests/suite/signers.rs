@@ -38,22 +38,22 @@ async fn signed_by(place: &Place, version: &str) -> serde_json::Value {
 }
 
 pub(crate) async fn a_product_with_trusted_keys_takes_only_what_one_of_them_signed(place: &Place) {
-    let (old, new, stranger) = (key(), key(), key());
+    let (old, new, unknown) = (key(), key(), key());
     trust(place, &[&old, &new]).await;
     let error = place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect_err("unsigned");
     assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
-    for words in ["not signed", &digest(&old), &digest(&new), "updraft image sign"] {
+    for words in ["not signed", &digest(&old), &digest(&new), "sign it"] {
         assert!(error.to_string().contains(words), "no {words} in: {error}");
     }
-    let error = place.publish("1.0.0", &signed("1.0.0", &[&stranger])).await.expect_err("a stranger");
+    let error = place.publish("1.0.0", &signed("1.0.0", &[&unknown])).await.expect_err("an unknown key");
     assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
-    for words in [&digest(&stranger), &digest(&old), "trusted_keys"] {
+    for words in [&digest(&unknown), &digest(&old), "trusted_keys"] {
         assert!(error.to_string().contains(words), "no {words} in: {error}");
     }
     assert!(place.get("esp32s3/releases/v1.0.0/firmware.bin").await.is_none());
 
     // While keys overlap, either suffices, in whatever place.
-    for (version, keys) in [("1.0.0", &[&old][..]), ("1.1.0", &[&stranger, &old, &new]), ("1.2.0", &[&new])] {
+    for (version, keys) in [("1.0.0", &[&old][..]), ("1.1.0", &[&unknown, &old, &new]), ("1.2.0", &[&new])] {
         place.publish(version, &signed(version, keys)).await.expect("published");
         let digests: Vec<String> = keys.iter().map(|key| digest(key)).collect();
         assert_eq!(signed_by(place, version).await, serde_json::json!(digests));
@@ -64,19 +64,19 @@ pub(crate) async fn a_product_with_trusted_keys_takes_only_what_one_of_them_sign
 }
 
 pub(crate) async fn without_trusted_keys_the_unsigned_and_the_signed_are_published(place: &Place) {
-    let stranger = key();
+    let unknown = key();
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     assert_eq!(signed_by(place, "1.0.0").await, serde_json::json!([]));
     trust(place, &[]).await;
-    place.publish("1.1.0", &signed("1.1.0", &[&stranger])).await.expect("published");
-    assert_eq!(signed_by(place, "1.1.0").await, serde_json::json!([digest(&stranger)]));
+    place.publish("1.1.0", &signed("1.1.0", &[&unknown])).await.expect("published");
+    assert_eq!(signed_by(place, "1.1.0").await, serde_json::json!([digest(&unknown)]));
 }
 
 pub(crate) async fn signatures_of_which_none_is_good_are_refused_always(place: &Place) {
     let (first, second) = (key(), key());
     let image = sign(&s3_image("1.0.0", 1), &first).expect("signed");
     // A byte of the signature, to which the CRC no longer fits.
-    let error = place.publish("1.0.0", &spoilt(&image.into(), 0, 110)).await.expect_err("damaged");
+    let error = place.publish("1.0.0", &spoilt(&image.into(), 0, 110)).await.expect_err("corrupt");
     assert!(matches!(error, StoreError::Invalid(_)), "{error:?}");
     assert!(error.to_string().contains("no signature of the image is good"), "{error}");
 
@@ -84,7 +84,7 @@ pub(crate) async fn signatures_of_which_none_is_good_are_refused_always(place: &
     let both = signed("1.0.0", &[&first, &second]);
     let half = spoilt(&both, 0, 110);
     trust(place, &[&first]).await;
-    let error = place.publish("1.0.0", &half).await.expect_err("the trusted one is damaged");
+    let error = place.publish("1.0.0", &half).await.expect_err("the trusted one is corrupt");
     assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
     trust(place, &[&second]).await;
     place.publish("1.0.0", &half).await.expect("published");

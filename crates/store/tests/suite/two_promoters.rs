@@ -12,7 +12,7 @@ use updraft_store::{Check, Publication, Published, StoreError};
 use crate::place::{Place, product, s3_image, v};
 use crate::stops::Stopped;
 
-/// How many pairs are tried at a time; in a folder they would wait for each other's turn.
+/// How many pairs are tried at a time; in a folder they would wait for each other.
 const PAIRS_AT_ONCE: usize = 8;
 
 /// What a channel holds.
@@ -125,13 +125,13 @@ async fn try_stops(
         [Stopped::new(place, Duration::ZERO).await, Stopped::new(place, Duration::ZERO).await];
     first.permits.add_permits(stops[0]);
     let first_run = order[0].start(&first, &channel);
-    first.stands_at(stops[0], &first_run).await;
+    first.stops_at(stops[0], &first_run).await;
     let first_ended = first_run.is_finished();
     second.permits.add_permits(stops[1]);
     let second_run = order[1].start(&second, &channel);
-    // In a folder it is the first one's turn, and the second does nothing meanwhile.
+    // In a folder the first one has the lock, and the second does nothing meanwhile.
     if place.is_s3() || first_ended {
-        second.stands_at(stops[1], &second_run).await;
+        second.stops_at(stops[1], &second_run).await;
     }
     let end = |job: &Stopped, fate| match fate {
         Fate::GoesOn => job.permits.add_permits(10_000),
@@ -139,7 +139,7 @@ async fn try_stops(
     };
     end(&first, fates[0]);
     let first_said = first_run.await.expect("no panic");
-    second.stands_at(stops[1], &second_run).await;
+    second.stops_at(stops[1], &second_run).await;
     let second_ended = second_run.is_finished();
     end(&second, fates[1]);
     let second_said = second_run.await.expect("no panic");
@@ -181,9 +181,10 @@ async fn judge(
 
 fn assert_higher_is_told(error: &StoreError, channel: &ChannelName) {
     assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
-    let text = error.to_string();
-    let told = format!("1.0.1 of esp32s3 is published, and {channel} points to 1.0.2, which is higher");
-    assert!(text.contains(&told) && text.contains("--allow lower-version"), "{text}");
+    let cause = error.cause();
+    assert!(cause.is(cause::store::CHANNEL_IS_HIGHER), "{cause:?}");
+    let named = ["version", "product", "channel", "higher"].map(|name| cause.text(name));
+    assert_eq!(named, ["1.0.1", "esp32s3", channel.as_str(), "1.0.2"]);
 }
 
 /// Every stop of the second for one of the first; how many there were, and whether the first ended before its own.
@@ -271,15 +272,15 @@ async fn try_one_version(place: &Place, jobs: &Jobs, stop: usize, more: usize) -
     let first = Stopped::new(place, Duration::ZERO).await;
     first.permits.add_permits(stop);
     let run = jobs.higher.start(&first, &channel);
-    first.stands_at(stop, &run).await;
+    first.stops_at(stop, &run).await;
     let has_ended = run.is_finished();
-    // In a folder it is the first one's turn until it is killed.
+    // In a folder the first one has the lock until it is killed.
     let is_free = place.is_s3() || has_ended;
     if is_free {
         jobs.higher.again(place, &channel).await.expect("promoted");
     }
     first.permits.add_permits(more);
-    first.stands_at(stop + more, &run).await;
+    first.stops_at(stop + more, &run).await;
     first.permits.close();
     let said = run.await.expect("no panic");
     if !is_free {
@@ -305,7 +306,7 @@ pub(crate) async fn of_two_jobs_of_one_version_neither_undoes_what_the_other_did
 
 /// The channel points to a release whose image is lost: neither is that what a lower one's job is told, nor does it keep out
 /// one that may go lower.
-pub(crate) async fn a_damaged_higher_release_hides_no_reason_and_hinders_no_permission(place: &Place) {
+pub(crate) async fn a_corrupt_higher_release_hides_no_reason_and_hinders_no_permission(place: &Place) {
     let jobs = Jobs::new(place).await;
     let channel = ChannelName::production();
     place.promote("1.0.2").await.expect("promoted");

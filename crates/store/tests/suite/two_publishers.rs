@@ -1,14 +1,15 @@
 //! Two publishers of one version on S3: the first is stopped before each of its operations, and goes on or is killed
 //! after the second has run. Of the second's run too every beginning is tried.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use updraft_store::StoreError;
 
-use crate::place::{Place, publish, s3_image};
-use crate::stops::Stopped;
+use crate::place::{Place, publish, s3_image, until};
+use crate::stops::{Stopped, counted};
 
 /// How many stops of the first are tried at a time.
 const FIRSTS_AT_ONCE: usize = 4;
@@ -37,12 +38,12 @@ async fn try_stops(place: &Place, version: &str, stops: (usize, usize), fate: Fa
     let second = Stopped::new(place, Duration::ZERO).await;
     first.permits.add_permits(stops.0);
     let first_run = start(&first, version, &images[0]);
-    first.stands_at(stops.0, &first_run).await;
+    first.stops_at(stops.0, &first_run).await;
     let first_ended = first_run.is_finished();
 
     second.permits.add_permits(stops.1);
     let second_run = start(&second, version, &images[1]);
-    second.stands_at(stops.1, &second_run).await;
+    second.stops_at(stops.1, &second_run).await;
     let second_ended = second_run.is_finished();
     if fate == Fate::GoesOn {
         first.permits.add_permits(10_000);
@@ -115,7 +116,7 @@ async fn of_two_spellings_one_wins_or_who_was_overtaken_says_so() {
         let second = Stopped::new(&place, Duration::ZERO).await;
         first.permits.add_permits(stop);
         let first_run = start(&first, &versions[0], &images[0]);
-        first.stands_at(stop, &first_run).await;
+        first.stops_at(stop, &first_run).await;
         let is_done = first_run.is_finished();
         second.permits.add_permits(10_000);
         let second_said = start(&second, &versions[1], &images[1]).await.expect("no panic");
@@ -157,7 +158,7 @@ async fn of_two_spellings_one_wins_or_who_was_overtaken_says_so() {
     panic!("it never ends");
 }
 
-/// While the first stands still for less than the second's patience, the second never touches what the first wrote.
+/// While the first stands still for less long than the second waits, the second never touches what the first wrote.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_is_only_slow_is_waited_for() {
     let place = Place::strict().await;
@@ -169,16 +170,18 @@ async fn a_publisher_that_is_only_slow_is_waited_for() {
         let first = Stopped::new(&place, Duration::ZERO).await;
         first.permits.add_permits(stop);
         let first_run = start(&first, &version, &images[0]);
-        first.stands_at(stop, &first_run).await;
+        first.stops_at(stop, &first_run).await;
         let is_done = first_run.is_finished();
         let began = place.get(&firmware).await.is_some();
-        let second = place.again().await.patient(Duration::from_secs(30));
+        let second = place.again().await.with_unfinished_timeout(Duration::from_secs(30));
+        let (second, looks) = counted(second, &firmware);
         let other = images[1].clone();
         let text = version.clone();
         let second_run = tokio::spawn(async move { publish(&second, &text, &other).await.map(drop) });
         if began && !is_done {
-            // It looks at least twice, and nothing changes.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            // It reads the image, looks at it at least twice more, and nothing changes.
+            let has_looked = async || looks.load(Ordering::Relaxed) > 3 || second_run.is_finished();
+            until("the second looks", has_looked).await;
             assert_eq!(place.get(&firmware).await.as_ref(), Some(&images[0]), "{version}");
             assert!(
                 !second_run.is_finished()

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use server::web::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
 use store::{Check, Facts, Finding, Level, Publication, SizeOf, Verdict, judge};
 
+use crate::advice;
 use crate::api_client::{ApiClient, Upload};
 pub(crate) use crate::command::gate::asked::{Asked, PASSED, PUBLISHED};
 use crate::output;
@@ -47,15 +48,16 @@ pub(crate) fn names(checks: &[Check]) -> String {
 
 /// What was found, in the shape that the server answers.
 pub(crate) fn judgement(product: &ProductName, verdict: &Verdict) -> Value {
-    let finding = |Finding { check, allowed, sentence }: &Finding| {
+    let finding = |Finding { check, allowed, cause }: &Finding| {
         json!({
             "check": check.name(), "level": check.level().name(), "allowed": allowed,
-            "overrulable": check.is_overrulable(), "sentence": sentence,
+            "overrulable": check.is_overrulable(), "sentence": cause.sentence(),
         })
     };
     let size = |SizeOf { version, size }: &SizeOf| json!({"version": version, "size": size});
     json!({
-        "decision": if verdict.is_refused() { "refused" } else { "pass" }, "refusal": verdict.refusal(),
+        "decision": if verdict.is_refused() { "refused" } else { "pass" },
+        "refusal": verdict.refusal().map(|cause| cause.sentence()),
         "product": product, "version": verdict.version, "size": verdict.size, "sha256": verdict.sha256,
         "chip": verdict.chip, "findings": verdict.findings.iter().map(finding).collect::<Vec<_>>(),
         "slot_bytes": verdict.slot_bytes, "trend": verdict.trend.iter().map(size).collect::<Vec<_>>(),
@@ -119,8 +121,11 @@ pub(crate) fn tell(answer: &Value) {
     let mut refusals = 0;
     for finding in answer["findings"].as_array().into_iter().flatten() {
         let (allowed, refuses) = (finding["allowed"] == true, finding["level"] == Level::Refuse.name());
-        let sentence =
-            format!("{} [{}]", output::cell(&finding["sentence"]), output::cell(&finding["check"]));
+        let mut sentence = output::cell(&finding["sentence"]);
+        if let Some(advice) = advice_on(answer, finding) {
+            let _ = write!(sentence, "; {advice}");
+        }
+        let _ = write!(sentence, " [{}]", output::cell(&finding["check"]));
         match (refuses, allowed) {
             (true, false) => {
                 refusals += 1;
@@ -168,9 +173,31 @@ pub(crate) fn trend(answer: &Value) -> Option<String> {
     Some(line)
 }
 
-/// The refusal as the error that ends the command.
-pub(crate) fn refused(why: &str) -> anyhow::Error {
-    anyhow::anyhow!("{why}.")
+/// The refusal as the error that ends the command: what was found first, and the names of the other checks that refuse it,
+/// each with what to do about it. `None` if nothing is refused.
+pub(crate) fn refused(answer: &Value) -> Option<anyhow::Error> {
+    let refusal = answer["refusal"].as_str()?;
+    let findings = answer["findings"].as_array().into_iter().flatten();
+    let refuses = |finding: &&Value| finding["level"] == Level::Refuse.name() && finding["allowed"] != true;
+    let with_advice = |key: &str, finding: &Value| {
+        let advice = advice_on(answer, finding).map(|advice| format!(" ({advice})"));
+        format!("{}{}", output::cell(&finding[key]), advice.unwrap_or_default())
+    };
+    let mut refusals = findings.filter(refuses);
+    let Some(first) = refusals.next() else { return Some(anyhow::anyhow!("{refusal}.")) };
+    let mut sentence = with_advice("sentence", first);
+    let others: Vec<String> = refusals.map(|other| with_advice("check", other)).collect();
+    if !others.is_empty() {
+        let _ = write!(sentence, "; also refused: {}", others.join(", "));
+    }
+    Some(anyhow::anyhow!("{sentence}."))
+}
+
+/// What to do about a finding that is not allowed.
+fn advice_on(answer: &Value, finding: &Value) -> Option<String> {
+    let check = Check::ALL.into_iter().find(|check| finding["check"] == check.name())?;
+    let product = answer["product"].as_str().unwrap_or("PRODUCT");
+    advice::of_check(check, product).filter(|_| finding["allowed"] != true)
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Server(server) => through_server(server, &args, &publication, bytes).await?,
         Target::Store(store) => into_store(store, &args, &publication, bytes).await?,
     };
-    let refusal = answer["refusal"].as_str();
+    let refusal = gate::refused(&answer);
     if !args.json {
         gate::tell(&answer);
         if refusal.is_none() {
@@ -96,8 +96,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::json(&object);
     }
-    if let Some(why) = refusal {
-        return Err(gate::refused(why));
+    if let Some(refusal) = refusal {
+        return Err(refusal);
     }
     match waited.and_then(|outcome| outcome.failure) {
         Some(why) => Err(anyhow::Error::msg(why)),

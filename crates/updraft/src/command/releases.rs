@@ -77,7 +77,7 @@ async fn in_store(store: &Store, product: &ProductName) -> anyhow::Result<Vec<Va
                 channels.iter().filter(|(_, at)| at.as_ref() == Some(&release.version)).map(|(name, _)| name).collect();
             let reason = match &blocked {
                 Blocked::List(list) => list.get(&release.version).cloned(),
-                Blocked::Unreadable(why) => Some(Some(why.clone())),
+                Blocked::Unreadable(cause) => Some(Some(cause.sentence())),
             };
             json!({
                 "version": release.version, "size": release.size, "sha256": release.sha256, "chip": release.chip,

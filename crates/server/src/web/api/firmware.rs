@@ -135,9 +135,9 @@ fn matches_any(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> boo
 
 fn failure(error: &StoreError) -> Response {
     match error {
-        StoreError::NotFound(sentence) => plain(StatusCode::NOT_FOUND, sentence),
-        StoreError::Invalid(sentence) | StoreError::Refused(sentence) => {
-            plain(StatusCode::BAD_REQUEST, sentence)
+        StoreError::NotFound(cause) => plain(StatusCode::NOT_FOUND, &cause.sentence()),
+        StoreError::Invalid(cause) | StoreError::Refused(cause) => {
+            plain(StatusCode::BAD_REQUEST, &cause.sentence())
         }
         StoreError::Unavailable { .. } => {
             tracing::warn!(error = %error, "an image could not be served");

@@ -51,8 +51,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             println!("{line}");
         }
     }
-    if let Some(why) = answer["refusal"].as_str() {
-        return Err(gate::refused(why));
+    if let Some(refusal) = gate::refused(&answer) {
+        return Err(refusal);
     }
     if !args.json {
         let (file, product) = (args.image.display(), &args.of.product);

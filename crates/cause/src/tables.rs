@@ -1,0 +1,6 @@
+//! All tables.
+
+use crate::{Entry, decision, gate, publisher, store, update};
+
+/// Every table: a module of constants, one for each code.
+pub(crate) const TABLES: &[&[Entry]] = &[decision::ALL, gate::ALL, publisher::ALL, store::ALL, update::ALL];

@@ -1,0 +1,21 @@
+//! Objects, in a bucket of S3 or in a folder: how they are read, written, listed and signed. Nothing here knows what a
+//! release is.
+
+pub(crate) mod bucket;
+mod cache;
+pub(crate) mod client;
+mod conditions;
+mod credentials;
+pub(crate) mod digest;
+pub(crate) mod ensure;
+pub(crate) mod explain;
+pub(crate) mod listing;
+pub(crate) mod location;
+pub(crate) mod object;
+mod parts;
+mod put;
+mod read;
+pub(crate) mod settings;
+pub(crate) mod signed;
+pub(crate) mod write;
+pub(crate) mod write_lock;

@@ -1,0 +1,302 @@
+//! The credentials of a container's role: asked of the agent that the platform runs (ECS, EKS Pod Identity, Greengrass).
+//!
+//! Nobody waits for the agent while the credentials of before are good: from [`MARGIN`] before their end they are asked
+//! for anew, once at a time, beside whoever uses the old ones. Only when those have ended is the answer waited for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use cause::store as causes;
+use chrono::{DateTime, Utc};
+use object_store::aws::AwsCredential;
+use object_store::{CredentialProvider, Result};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use serde::Deserialize;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use url::{Host, Url};
+
+use crate::error::StoreError;
+use crate::objects::explain::{CONTAINER, failed};
+
+/// Where ECS's agent listens in every container.
+const ECS_AGENT: &str = "http://169.254.170.2";
+/// Who may be asked without TLS besides loopback: the agents of ECS and EKS, which are on the machine itself.
+const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
+/// This long before their end credentials are asked for anew.
+const MARGIN: chrono::Duration = chrono::Duration::minutes(5);
+/// Maximum attempts in a row before the agent counts as failed.
+const ATTEMPTS: u32 = 3;
+/// At most this long one answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long an agent that failed is left alone while the credentials of before are good.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Credentials have 2 KB; a session token may grow.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// What the agent wants to see.
+pub(super) enum Token {
+    None,
+    Text(String),
+    /// Read each time, as the platform replaces it.
+    File(PathBuf),
+}
+
+/// Hands out a container's credentials.
+pub(super) struct Container {
+    agent: Arc<Agent>,
+}
+
+struct Agent {
+    http: reqwest::Client,
+    address: Url,
+    token: Token,
+    known: std::sync::Mutex<Known>,
+    /// Locked by the one that asks.
+    asking: Arc<Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Known {
+    credential: Option<(Arc<AwsCredential>, DateTime<Utc>)>,
+    /// When asking last failed, and why; `None` once it has succeeded again.
+    failure: Option<(Instant, String)>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Given {
+    access_key_id: String,
+    secret_access_key: String,
+    token: Option<String>,
+    expiration: Option<DateTime<Utc>>,
+}
+
+/// Where the agent is, if the environment names one: the path at ECS's address before the whole address.
+pub(super) fn address(
+    path: Option<&str>,
+    whole: Option<&str>,
+) -> std::result::Result<Option<Url>, StoreError> {
+    if let Some(path) = path {
+        // Anything else would change the host that it is put behind.
+        let address = path.starts_with('/').then(|| format!("{ECS_AGENT}{path}").parse().ok()).flatten();
+        return address.map(Some).ok_or_else(|| StoreError::Invalid(causes::RELATIVE_URI.cause()));
+    }
+    let Some(whole) = whole else { return Ok(None) };
+    let malformed = || StoreError::Invalid(causes::FULL_URI.cause());
+    let address: Url = whole.parse().map_err(|_| malformed())?;
+    match (address.scheme(), address.host()) {
+        ("https", Some(_)) => Ok(Some(address)),
+        ("http", Some(host)) if is_on_this_machine(&host) => Ok(Some(address)),
+        ("http", Some(host)) => {
+            let hosts: Vec<String> = PLAIN_HOSTS.map(str::to_owned).into();
+            let cause = causes::FULL_URI_IN_CLEAR.naming("host", host).with("hosts", hosts);
+            Err(StoreError::Invalid(cause))
+        }
+        _ => Err(malformed()),
+    }
+}
+
+/// Whether what is said to this host stays on the machine. The rule of Amazon's own clients.
+fn is_on_this_machine(host: &Host<&str>) -> bool {
+    let is_loopback = match host {
+        Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    is_loopback || PLAIN_HOSTS.contains(&host.to_string().as_str())
+}
+
+impl Container {
+    /// Nothing is asked yet.
+    pub(super) fn new(address: Url, token: Token) -> std::result::Result<Self, StoreError> {
+        let mut client = reqwest::Client::builder()
+            .timeout(ANSWER)
+            // Whoever may be asked was judged by the first address.
+            .redirect(reqwest::redirect::Policy::none());
+        if address.scheme() == "http" {
+            // It is asked in clear because it is on this machine; a proxy is not.
+            client = client.no_proxy();
+        }
+        let http = client.build().map_err(|error| {
+            StoreError::Invalid(causes::AGENT_UNUSABLE.naming("why", error.without_url()))
+        })?;
+        let (known, asking) = (std::sync::Mutex::default(), Arc::default());
+        Ok(Self { agent: Arc::new(Agent { http, address, token, known, asking }) })
+    }
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Container {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        let agent = &self.agent;
+        if let Some((credential, until)) = agent.valid() {
+            if Utc::now() >= until - MARGIN {
+                agent.refresh_detached();
+            }
+            return Ok(credential);
+        }
+        let since = Instant::now();
+        let asking = Arc::clone(&agent.asking).lock_owned().await;
+        // Who waited while another one asked shares what came of it.
+        if let Some((credential, _)) = agent.valid() {
+            return Ok(credential);
+        }
+        if let Some(why) = agent.failed_since(since) {
+            return Err(failed(why));
+        }
+        agent.refresh(&asking).await.map_err(failed)
+    }
+}
+
+impl Agent {
+    /// The credentials that have not ended, and when they do.
+    fn valid(&self) -> Option<(Arc<AwsCredential>, DateTime<Utc>)> {
+        self.known().credential.clone().filter(|(_, until)| Utc::now() < *until)
+    }
+
+    fn failed_since(&self, since: Instant) -> Option<String> {
+        self.known().failure.clone().filter(|(when, _)| *when >= since).map(|(_, why)| why)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Asks for new credentials while the caller goes on with the old ones, unless that is under way or just failed.
+    fn refresh_detached(self: &Arc<Self>) {
+        let Ok(asking) = Arc::clone(&self.asking).try_lock_owned() else { return };
+        let is_paused = self.known().failure.as_ref().is_some_and(|(when, _)| when.elapsed() < PAUSE);
+        if is_paused {
+            return;
+        }
+        let agent = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(error) = agent.refresh(&asking).await {
+                tracing::warn!(error, "new credentials of the container's role cannot be had yet");
+            }
+        });
+    }
+
+    /// Asks for new credentials, as the one that may, and keeps them.
+    async fn refresh(&self, _turn: &OwnedMutexGuard<()>) -> std::result::Result<Arc<AwsCredential>, String> {
+        let mut attempt = 1;
+        let given = loop {
+            match self.ask().await {
+                Ok(given) => break given,
+                Err(why) if attempt == ATTEMPTS => {
+                    self.known().failure = Some((Instant::now(), why.clone()));
+                    return Err(why);
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
+            }
+            attempt += 1;
+        };
+        let credential = Arc::new(AwsCredential {
+            key_id: given.access_key_id,
+            secret_key: given.secret_access_key,
+            token: given.token,
+        });
+        let until = given.expiration.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        *self.known() = Known { credential: Some((Arc::clone(&credential), until)), failure: None };
+        Ok(credential)
+    }
+
+    async fn ask(&self) -> std::result::Result<Given, String> {
+        let mut request = self.http.get(self.address.clone());
+        let token = match &self.token {
+            Token::None => None,
+            Token::Text(text) => Some(text.clone()),
+            Token::File(file) => Some(
+                tokio::fs::read_to_string(file)
+                    .await
+                    .map_err(|error| format!("cannot read the token file: {error}"))?,
+            ),
+        };
+        if let Some(token) = token {
+            let mut header = HeaderValue::from_str(token.trim())
+                .map_err(|_| format!("{CONTAINER}: the token for the agent is not one line of text"))?;
+            header.set_sensitive(true);
+            request = request.header(AUTHORIZATION, header);
+        }
+        let failed = |error: reqwest::Error| format!("{CONTAINER}: {}", error.without_url());
+        let mut answer = request.send().await.map_err(failed)?;
+        if !answer.status().is_success() {
+            return Err(format!("{CONTAINER}: the agent answers {}", answer.status()));
+        }
+        let mut text = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(failed)? {
+            if text.len() + piece.len() > ANSWER_MAX_BYTES {
+                return Err(format!(
+                    "{CONTAINER}: the agent answers with more than {ANSWER_MAX_BYTES} bytes"
+                ));
+            }
+            text.extend_from_slice(&piece);
+        }
+        // What it says instead may be half a secret.
+        serde_json::from_slice(&text).map_err(|_| format!("{CONTAINER} have another shape than expected"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_tls_only_an_agent_on_this_machine_is_asked() {
+        for good in [
+            "http://127.0.0.1:51679/v1",
+            "http://127.9.9.9/",
+            "http://localhost:51679/v1",
+            "http://[::1]/v1",
+            "http://169.254.170.2/v2",
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1/credentials",
+            "https://agent.example.com/v1",
+            "https://192.0.2.7/v1",
+        ] {
+            let address = address(None, Some(good)).expect("allowed").expect("one");
+            assert_eq!(address.as_str(), good);
+        }
+        for bad in [
+            "http://192.0.2.7/v1",
+            "http://169.254.169.254/v1",
+            "http://169.254.170.2.example.com/v1",
+            "http://127.0.0.1.example.com/v1",
+            "http://127.0.0.1@example.com/v1",
+            "http://localhost.example.com/",
+            "http://[fd00:ec2::24]/v1",
+            "http://[::ffff:192.0.2.7]/v1",
+        ] {
+            let error = address(None, Some(bad)).expect_err(bad).to_string();
+            assert!(error.contains("over http, where others can read"), "{bad}: {error}");
+            assert!(error.contains("any other host needs https") && !error.contains("/v1"), "{bad}: {error}");
+        }
+        for bad in ["ftp://localhost/v1", "file:///etc/passwd", "localhost", "unix:/agent"] {
+            let error = address(None, Some(bad)).expect_err(bad).to_string();
+            assert!(error.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI is not a URL"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_stays_on_the_host_of_ecs() {
+        let address_of = |path| address(Some(path), Some("https://example.com/"));
+        let asked = address_of("/v2/credentials/task?id=1").expect("a path").expect("one");
+        assert_eq!(asked.as_str(), "http://169.254.170.2/v2/credentials/task?id=1");
+        let asked = address_of("//example.com/").expect("a path").expect("one");
+        assert_eq!(asked.host_str(), Some("169.254.170.2"));
+        for bad in ["@example.com/", ".example.com/", ":8080/v2", "v2/credentials", ""] {
+            let error = address_of(bad).expect_err(bad).to_string();
+            assert!(error.contains("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is not a path"), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Digests of objects, read out of their bytes and remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cause::store as causes;
+use contract::Sha256;
+use futures_util::TryStreamExt;
+use object_store::GetOptions;
+use sha2::Digest;
+use tokio::sync::watch;
+
+use crate::error::StoreError;
+use crate::objects::bucket::Bucket;
+use crate::objects::explain::{Action, explain};
+use crate::objects::object::{Fetched, Found, tag};
+
+/// What is longer is no image.
+pub(crate) const IMAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// At most this long an image is read for its digest alone: 16 MiB on a slow line.
+const READING_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// The digest by which an image is known.
+pub(crate) fn sha256(bytes: &[u8]) -> Sha256 {
+    Sha256(sha2::Sha256::digest(bytes).into())
+}
+
+impl Bucket {
+    /// The digest of the object that `found` names, remembered for as long as it is that one.
+    pub(crate) async fn digest(&self, found: &Found) -> Result<Sha256, StoreError> {
+        if let Some(known) = self.known_digest(found) {
+            return Ok(known);
+        }
+        let key = digest_key(found);
+        if found.size > IMAGE_MAX_BYTES {
+            return Err(StoreError::corrupt(
+                causes::IMAGE_TOO_LONG.naming("key", &found.key).with("size", found.size),
+            ));
+        }
+        let replaced = || StoreError::corrupt(causes::REPLACED.naming("key", &found.key));
+        let result = self.open(&found.key, GetOptions::default()).await?.ok_or_else(replaced)?;
+        if tag(&result.meta) != found.tag {
+            return Err(replaced());
+        }
+        let mut stream = result.into_stream();
+        let mut digest = sha2::Sha256::default();
+        while let Some(piece) =
+            stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, &found.key, error))?
+        {
+            digest.update(&piece);
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let bytes = Bytes::copy_from_slice(&digest);
+        self.cache.keep(&key, &Fetched { bytes, tag: found.tag.clone(), mark: None });
+        Ok(Sha256(digest))
+    }
+
+    /// The same if it is known already; asks for nothing.
+    fn known_digest(&self, found: &Found) -> Option<Sha256> {
+        let known = self.cache.get(&digest_key(found)).filter(|known| known.tag == found.tag)?;
+        <[u8; 32]>::try_from(&known.bytes[..]).ok().map(Sha256)
+    }
+
+    /// The same within some time, else `None`. The reading goes on, so that it is known some time later, and whoever asks
+    /// meanwhile waits for the same reading. What fails is logged.
+    pub(crate) async fn digest_within(self: &Arc<Self>, found: &Found, timeout: Duration) -> Option<Sha256> {
+        let known = self.known_digest(found);
+        if known.is_some() {
+            return known;
+        }
+        let mut read = self.reading(found);
+        // Nothing is ever sent: the other end is dropped once it has been read.
+        tokio::time::timeout(timeout, read.changed()).await.ok().and_then(|_| self.known_digest(found))
+    }
+
+    /// Begins to read an image, or finds the one who does.
+    fn reading(self: &Arc<Self>, found: &Found) -> watch::Receiver<()> {
+        let mut readings = self.readings.lock().expect("nobody panics while holding it");
+        if let Some(reading) = readings.get(&found.key) {
+            return reading.clone();
+        }
+        let (done, reading) = watch::channel(());
+        readings.insert(found.key.clone(), reading.clone());
+        let (bucket, found) = (Arc::clone(self), found.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(READING_TIMEOUT, bucket.digest(&found)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(store.key = found.key, %error, "the image's digest stays unknown");
+                }
+                Err(_) => tracing::warn!(
+                    store.key = found.key,
+                    "the image's digest stays unknown: the store takes too long"
+                ),
+            }
+            bucket.readings.lock().expect("nobody panics while holding it").remove(&found.key);
+            drop(done);
+        });
+        reading
+    }
+}
+
+/// Under which name the digest of an image is remembered.
+fn digest_key(found: &Found) -> String {
+    format!("{}#sha256", found.key)
+}

@@ -1,0 +1,85 @@
+//! The right to write. In a folder, writers of all processes wait for each other by a lock on a file, and whoever holds
+//! it compares and replaces. On S3 everybody may write, and conditional writes decide.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cause::store as causes;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::error::StoreError;
+use crate::objects::bucket::{Backing, Bucket, Conditions};
+use crate::objects::explain::{Action, explain};
+
+/// The file in a folder store that writers lock.
+pub(crate) const LOCK_FILE: &str = ".updraft.lock";
+/// At most this long a writer waits for another one. A publish takes a second or two on a slow disk.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The right to write. In a folder nobody else has it meanwhile; on S3 everybody does, and conditional writes decide.
+pub(crate) struct WriteLock {
+    /// Unlocks when it is dropped, also by a killed process.
+    _lock: Option<File>,
+    /// Without conditions this process at least does not race with itself over one thing.
+    _alone: Option<OwnedMutexGuard<()>>,
+    conditions: Conditions,
+}
+
+impl WriteLock {
+    /// Whether writes can depend on what is there.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.conditions == Conditions::Kept
+    }
+}
+
+impl Bucket {
+    /// Takes the right to write `what`: a channel, the releases of a product, its blocked list. In a folder that is the right
+    /// to write anything. The first time, finds out whether the bucket's server has conditions.
+    pub(crate) async fn write_lock(&self, what: &str) -> Result<WriteLock, StoreError> {
+        if let Backing::Folder(folder) = &self.backing {
+            let lock = self.lock(folder).await?;
+            return Ok(WriteLock { _lock: Some(lock), _alone: None, conditions: Conditions::Kept });
+        }
+        let conditions = self.conditions().await?;
+        let alone = match conditions {
+            Conditions::Kept => None,
+            Conditions::Ignored | Conditions::Unknown => Some(self.writing_lock(what).lock_owned().await),
+        };
+        Ok(WriteLock { _lock: None, _alone: alone, conditions })
+    }
+
+    /// The lock of what is written, which is kept for as long as anybody has it or waits for it. Each thing has its own, so
+    /// that a version can be blocked while an image's upload hangs.
+    fn writing_lock(&self, what: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut writing = self.writing.lock().expect("nobody panics while holding it");
+        writing.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(writing.entry(what.to_owned()).or_default())
+    }
+
+    async fn lock(&self, folder: &std::path::Path) -> Result<File, StoreError> {
+        let unavailable = |error: std::io::Error| {
+            let error = object_store::Error::Generic { store: "folder", source: Box::new(error) };
+            explain(&self.name(), Action::Write, LOCK_FILE, error)
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(LOCK_FILE))
+            .map_err(unavailable)?;
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::WouldBlock) if began.elapsed() < LOCK_TIMEOUT => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    let cause = causes::LOCKED.naming("place", self.name());
+                    return Err(StoreError::corrupt(cause.with("seconds", LOCK_TIMEOUT.as_secs())));
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(unavailable(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Releases, channels and blocked lists, laid out in objects as section 1 of the contract says.
+
+pub(crate) mod artifact;
+pub(crate) mod blocked;
+mod catalog;
+mod claim;
+mod commit;
+pub(crate) mod download;
+pub(crate) mod gate;
+mod intended;
+mod known;
+pub(crate) mod layout;
+mod listing;
+mod metadata;
+pub(crate) mod product;
+mod promoter;
+pub(crate) mod publication;
+pub(crate) mod publisher;
+pub(crate) mod release;

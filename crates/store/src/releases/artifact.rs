@@ -1,0 +1,164 @@
+//! Which object a version is fetched from, and whether what is said of it can be so.
+
+use std::time::Duration;
+
+use cause::store as causes;
+use contract::{ChannelName, ProductName, Sha256, Version};
+
+use crate::error::StoreError;
+use crate::objects::object::{Found, Tag};
+use crate::releases::layout::Place;
+use crate::releases::release::{Complete, Described, VersionFile, no_image};
+use crate::store::Store;
+
+/// At most this long a check update waits for a channel's image to be read; the reading goes on.
+const COMPARING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The object that a device fetches for a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The version it was asked for, as the store spells it.
+    pub version: Version,
+    /// Its key, to be signed.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the whole object as its publisher said it; `None` if nobody did.
+    pub sha256: Option<Sha256>,
+    /// Chip name; `None` if the image does not say one we know.
+    pub chip: Option<String>,
+    /// The lowest version that may update to it directly.
+    pub requires: Option<Version>,
+    /// Which content of the object all this is about.
+    tag: Tag,
+}
+
+impl Store {
+    /// Which object a device is sent for a version, and what is known of it. The release's, which never changes, where
+    /// there is one; else the channel's, if that is the version the channel points to. `None` if there is neither.
+    ///
+    /// Asks twice, each time for all at once: first what is committed, then what lies there.
+    ///
+    /// # Errors
+    /// `Unavailable` also if both are there and differ, if `version.txt` names an image that is not there, or if the
+    /// release was created for another image than its metadata says.
+    pub async fn artifact(
+        &self,
+        product: &ProductName,
+        channel: &ChannelName,
+        version: &Version,
+    ) -> Result<Option<Artifact>, StoreError> {
+        let place = Place::channel(product, channel);
+        let (release, deployed) =
+            tokio::join!(self.find_complete(product, version), self.version_file(&place));
+        let (release, deployed) = (release?, deployed?);
+        let (described, deployed) = tokio::join!(
+            self.described_release(release.as_ref()),
+            self.described_channel(&place, deployed, version)
+        );
+        let release = release.map(|release| release.version);
+        match (described?.zip(release), deployed?) {
+            (Some((release, _)), Some((deployed, _))) if self.differ(&release, &deployed).await => {
+                // Perhaps somebody promotes at this moment, and the channel's image is already the next one.
+                match self.version_file(&place).await? {
+                    VersionFile::Says(now) if now == *version => {
+                        let cause =
+                            causes::CHANNEL_DIFFERS.naming("version", version).naming("channel", channel);
+                        let cause = cause.with("release", release.firmware.key);
+                        Err(StoreError::corrupt(cause.with("deployed", deployed.firmware.key)))
+                    }
+                    _ => release.artifact(version).map(Some),
+                }
+            }
+            (Some((release, spelled)), _) => release.artifact(&spelled).map(Some),
+            (None, Some((deployed, spelled))) => deployed.artifact(&spelled).map(Some),
+            (None, None) => match self.version_file(&place).await? {
+                VersionFile::Says(now) if now == *version => Err(no_image(&place)),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    async fn described_release(&self, release: Option<&Complete>) -> Result<Option<Described>, StoreError> {
+        let Some(release) = release else { return Ok(None) };
+        self.describe_complete(release).await?.agreed(&release.version).map(Some)
+    }
+
+    async fn described_channel(
+        &self,
+        place: &Place,
+        deployed: VersionFile,
+        version: &Version,
+    ) -> Result<Option<(Described, Version)>, StoreError> {
+        match deployed {
+            VersionFile::Says(deployed) if deployed == *version => {
+                let described = self.describe(place, &deployed).await?;
+                Ok(described.map(|described| (described, deployed)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a channel's image is not the release's: by size, by what is said of both, and where the release's digest is
+    /// known by the channel's bytes, which are read once. A job that was killed may have left another image of the same size.
+    async fn differ(&self, release: &Described, deployed: &Described) -> bool {
+        let said = release.sha256().zip(deployed.sha256());
+        let (left, right) = (&release.firmware, &deployed.firmware);
+        if left.size != right.size || said.is_some_and(|(left, right)| left != right) {
+            return true;
+        }
+        // Most servers tag an object by its content. Where one does not, equal objects have different tags.
+        let is_same = left.tag == right.tag && !left.tag.0.is_empty();
+        let Some(published) = release.sha256().filter(|_| !is_same) else { return false };
+        let read = async |found| self.bucket.digest_within(found, COMPARING_TIMEOUT).await;
+        // Where the release itself is not what was published, that is what has to be told, and not that they differ.
+        read(right).await.is_some_and(|deployed| deployed != published) && read(left).await == Some(published)
+    }
+
+    /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. A whole image is read
+    /// the first time.
+    pub async fn digest(&self, key: &str) -> Result<Sha256, StoreError> {
+        let gone = || StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key));
+        let found = self.bucket.find(key).await?.ok_or_else(gone)?;
+        self.bucket.digest(&found).await
+    }
+
+    /// The digest of an artifact's bytes, read out of them, whatever was said of them; `None` if that takes longer than
+    /// `timeout` or fails, which is logged. The reading goes on meanwhile, once for all who ask, and what it gave is
+    /// remembered for as long as the object stays as it is: then nothing is asked for.
+    pub async fn digest_within(&self, artifact: &Artifact, timeout: Duration) -> Option<Sha256> {
+        let (key, tag) = (artifact.key.clone(), artifact.tag.clone());
+        let found = Found { key, size: artifact.size, tag, modified: None };
+        self.bucket.digest_within(&found, timeout).await
+    }
+}
+
+impl Described {
+    /// The same, if its mark and its metadata speak of one image.
+    fn agreed(self, version: &Version) -> Result<Self, StoreError> {
+        if let Some((marked, said)) = self.mark.zip(self.metadata.sha256())
+            && marked != said
+        {
+            let cause =
+                causes::METADATA_CONTRADICTS.with("key", self.firmware.key).naming("version", version);
+            return Err(StoreError::corrupt(cause.naming("published", marked).naming("said", said)));
+        }
+        Ok(self)
+    }
+
+    fn artifact(self, version: &Version) -> Result<Artifact, StoreError> {
+        let requires = self.metadata.requires().map_err(|what| {
+            let cause = causes::REQUIRES_NO_VERSION.with("key", self.firmware.key.as_str());
+            StoreError::corrupt(cause.with("requires", what))
+        })?;
+        Ok(Artifact {
+            version: version.clone(),
+            size: self.firmware.size,
+            sha256: self.sha256(),
+            key: self.firmware.key,
+            chip: self.chip,
+            requires,
+            tag: self.firmware.tag,
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! The gate: what is looked at before an image becomes a release. docs/gate.md lists the checks. Nothing here reads or
+//! writes the store.
+
+pub(crate) mod check;
+pub(crate) mod compare;
+pub(crate) mod facts;
+pub(crate) mod judge;
+mod look;
+mod merged;
+pub(crate) mod settings;
+mod signers;
+mod sound;
+pub(crate) mod verdict;

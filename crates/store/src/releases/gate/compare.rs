@@ -1,0 +1,147 @@
+//! What an image must be for its product, and beside its releases.
+
+use cause::{Cause, Entry, gate, grouped};
+use contract::{ProductName, Sha256, Version};
+
+use crate::releases::gate::check::Check;
+use crate::releases::gate::facts::{Facts, Production, Taken};
+use crate::releases::gate::look::{Found, Look};
+use crate::releases::gate::signers;
+use crate::releases::gate::verdict::SizeOf;
+
+/// What ESP-IDF writes into a descriptor where a project says no version.
+const NO_VERSION: &str = "1";
+
+pub(super) fn chip(found: &mut Found<'_>, look: &Look, facts: &Facts) {
+    let Some(header) = look.header else { return };
+    let Some(chip) = header.chip() else {
+        let cause = gate::UNKNOWN_CHIP.with("id", format!("0x{:04x}", header.chip_id));
+        return found.add(Check::UnknownChip, cause);
+    };
+    let Some(expected) = facts.chip.as_ref().filter(|expected| *expected != chip.name()) else { return };
+    let cause = gate::WRONG_CHIP.with("image", chip.name()).with("expected", expected.as_str());
+    found.add(Check::WrongChip, cause.naming("product", &found.asked.product));
+}
+
+pub(super) fn size(found: &mut Found<'_>, look: &Look, facts: &Facts, trend: &[SizeOf]) {
+    let Some(slot) = &facts.slot else { return };
+    let sizes = |entry: Entry| {
+        let cause = entry.with("size", look.size).with("slot_bytes", slot.bytes);
+        cause.naming("product", &found.asked.product)
+    };
+    let room = u64::from(slot.bytes);
+    if look.size > room {
+        let cause = sizes(gate::TOO_LARGE).with("device", slot.device.clone());
+        let cause = cause.with("written", slot.device.is_none().then_some("yes"));
+        return found.add(Check::TooLarge, cause);
+    }
+    let percent = look.size.saturating_mul(100) / room.max(1);
+    if percent < u64::from(found.settings.warn_percent) {
+        return;
+    }
+    let of = |SizeOf { version, size }: &SizeOf| {
+        format!("{} {}", version.as_ref().map_or("this one", Version::as_str), grouped(*size))
+    };
+    let before = if trend.len() > 1 { trend } else { &[] };
+    let history: Vec<String> = before.iter().map(of).collect();
+    let cause = sizes(gate::NEARLY_FULL).with("percent", percent).with("history", history);
+    found.add(Check::NearlyFull, cause);
+}
+
+pub(super) fn keys(found: &mut Found<'_>, signed_by: &[Sha256], facts: &Facts) {
+    if let Some((check, cause)) = signers::lacking(&found.asked.product, &facts.trusted_keys, signed_by) {
+        found.add(check, cause);
+    }
+}
+
+/// Which version it is, and what the image itself says of that.
+pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Version>, is_sound: bool) {
+    let (product, asked) = (&found.asked.product, &found.asked.version);
+    let Some(own) = look.own() else {
+        let whose = |entry: Entry| match &look.descriptor {
+            None => entry.with("missing", "yes"),
+            Some(descriptor) if descriptor.project_name().is_empty() => entry.with("empty", "yes"),
+            Some(descriptor) => entry.naming("library", descriptor.project_name().escape_debug()),
+        };
+        match asked {
+            None if is_sound => found.add(Check::NoVersion, whose(gate::NO_VERSION)),
+            Some(version) if look.header.is_some() => {
+                let cause = whose(gate::DESCRIPTOR).naming("product", product).naming("version", version);
+                found.add(Check::Descriptor, cause);
+            }
+            _ => {}
+        }
+        return;
+    };
+    let says = |entry: Entry| entry.naming("says", own.version().escape_debug());
+    match (asked, own.version().parse::<Version>()) {
+        (None, Err(error)) if version.is_none() && is_sound => {
+            found.add(Check::NoVersion, says(gate::NO_SUCH_VERSION).naming("why", error));
+        }
+        (Some(asked), parsed) if parsed.as_ref() != Ok(asked) && own.version() != NO_VERSION => {
+            found.add(Check::VersionMismatch, says(gate::VERSION_MISMATCH).naming("version", asked));
+        }
+        _ => {}
+    }
+}
+
+/// Whether the version or the bytes are there already.
+pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: &Facts) {
+    let product = &found.asked.product;
+    match &facts.taken {
+        Taken::OtherBytes(spelled) => found.add(Check::VersionTaken, taken(product, spelled, None)),
+        Taken::Overtaken { by, overtaken } => {
+            found.add(Check::VersionTaken, taken(product, by, Some(overtaken)));
+        }
+        Taken::ByProduction(spelled) => {
+            let cause = gate::TAKEN_BY_PRODUCTION.naming("version", spelled);
+            found.add(Check::VersionTaken, cause.naming("product", product));
+        }
+        Taken::Free | Taken::SameBytes(_) => {}
+    }
+    if let Some(twin) = facts.twins.first() {
+        let cause = gate::SAME_BYTES.naming("twin", twin).with("version", version.map(Version::as_str));
+        found.add(Check::SameBytes, cause.with("unnamed", version.is_none().then_some("yes")));
+    }
+}
+
+/// Why a version that exists is not published with other bytes. `overtaken` is a spelling of it that is there too and does
+/// not count.
+pub(crate) fn taken(product: &ProductName, spelled: &Version, overtaken: Option<&Version>) -> Cause {
+    let cause = gate::TAKEN.naming("version", spelled).naming("product", product);
+    cause.with("overtaken", overtaken.map(Version::as_str))
+}
+
+/// What differs from the release that runs.
+pub(super) fn production(found: &mut Found<'_>, look: &Look, version: Option<&Version>, facts: &Facts) {
+    let Some(running) = &facts.production else { return };
+    if let Some(version) = version.filter(|version| **version < running.version) {
+        let cause = gate::LOWER_VERSION.naming("production", &running.version);
+        found.add(Check::LowerVersion, cause.naming("version", version));
+    }
+    if let (Some(header), Some(before)) = (look.header, running.header) {
+        let (now, was) = (mode(header), mode(before));
+        if now != was {
+            found.add(Check::FlashMode, differs(gate::FLASH_MODE, running, now, was));
+        }
+    }
+    let (Some(now), Some(was)) = (&look.descriptor, &running.descriptor) else { return };
+    if now.secure_version() < was.secure_version() {
+        let (now, was) = (now.secure_version().to_string(), was.secure_version().to_string());
+        found.add(Check::SecureVersion, differs(gate::SECURE_VERSION, running, now, was));
+    }
+    let (now, was) = (now.idf_version(), was.idf_version());
+    if now != was && !now.is_empty() && !was.is_empty() {
+        let (now, was) = (now.escape_debug().to_string(), was.escape_debug().to_string());
+        found.add(Check::IdfVersion, differs(gate::IDF_VERSION, running, now, was));
+    }
+}
+
+fn differs(entry: Entry, running: &Production, now: String, was: String) -> Cause {
+    entry.naming("production", &running.version).with("now", now).with("was", was)
+}
+
+fn mode(header: image::Header) -> String {
+    let code = header.flash_mode_code;
+    header.flash_mode().map_or_else(|| format!("0x{code:02x}"), |mode| mode.name().to_owned())
+}

@@ -1,0 +1,247 @@
+//! What is known of a product before an image is judged: one listing of its releases and a few small reads, however
+//! many releases there are.
+
+use bytes::Bytes;
+use contract::{ChannelName, ProductName, Sha256, Version};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use crate::error::StoreError;
+use crate::objects::digest::sha256;
+use crate::objects::object::{Found, Read};
+use crate::releases::gate::facts::{Facts, Production, Slot, Taken};
+use crate::releases::layout::{JSON_MAX_BYTES, Place};
+use crate::releases::listing;
+use crate::releases::metadata::Metadata;
+use crate::releases::release::{Complete, VersionFile};
+use crate::store::Store;
+use crate::tasks::off_the_async_threads;
+
+/// At most this many releases of the same size are compared with the image, the highest first: what is published twice by
+/// a slip was built last.
+const TWINS_MAX: usize = 8;
+/// At most this many releases are asked for their chip where nothing else says it.
+const CHIPS_MAX: usize = 16;
+
+/// What production points to, and the object it lies in, if there is one.
+struct Deployed {
+    version: Version,
+    firmware: Option<Found>,
+    /// It is no release: another program put it there.
+    by_hand: bool,
+}
+
+/// What the image is compared with.
+struct Known<'a> {
+    /// The releases, highest version first.
+    sizes: &'a [(Version, u64)],
+    by_hand: Option<&'a Deployed>,
+}
+
+/// The image that is to be published.
+struct Image {
+    size: u64,
+    sha256: Sha256,
+}
+
+impl Store {
+    /// Reads what is known of the product before an image is judged. `reported` is the smallest slot of its devices,
+    /// where a server knows them.
+    pub(crate) async fn facts(
+        &self,
+        product: &ProductName,
+        version: Option<&Version>,
+        image: &Bytes,
+        reported: Option<Slot>,
+    ) -> Result<Facts, StoreError> {
+        let file = self.product_json(product).await?;
+        let sizes = listing::sizes(&self.bucket, product).await?;
+        let deployed = self.deployed(product, &sizes).await?;
+        let production = match &deployed {
+            Some(deployed) => Some(self.production_of(deployed).await?),
+            None => None,
+        };
+        let chip = match file.chip {
+            Some(chip) => Some(chip),
+            None => self.chip_of(product, production.as_ref(), &sizes).await?,
+        };
+        let written = file.slot_bytes.map(|bytes| Slot { bytes, device: None });
+        let slot = [written, reported].into_iter().flatten().min_by_key(|slot| slot.bytes);
+        let by_hand = deployed.filter(|deployed| deployed.by_hand);
+        let bytes = image.clone();
+        let image =
+            Image { size: bytes.len() as u64, sha256: off_the_async_threads(move || sha256(&bytes)).await? };
+        let known = Known { sizes: &sizes, by_hand: by_hand.as_ref() };
+        Ok(Facts {
+            chip,
+            slot,
+            trusted_keys: file.trusted_keys,
+            settings: file.gate,
+            production,
+            twins: self.twins(product, version, &known, &image).await?,
+            taken: self.taken(product, version, &known, &image).await?,
+            sizes,
+        })
+    }
+
+    /// What production points to, and its image: the release's, which cannot change, where there is one.
+    async fn deployed(
+        &self,
+        product: &ProductName,
+        sizes: &[(Version, u64)],
+    ) -> Result<Option<Deployed>, StoreError> {
+        let place = Place::channel(product, &ChannelName::production());
+        // What cannot be read is nothing to compare with, and nothing that a publish could make worse.
+        let VersionFile::Says(version) = self.version_file(&place).await? else { return Ok(None) };
+        let release = sizes.iter().find(|(release, _)| *release == version);
+        let place = release.map_or(place, |(release, _)| Place::release(product, release));
+        let firmware = self.bucket.find(&place.firmware()).await?;
+        Ok(Some(Deployed { version, firmware, by_hand: release.is_none() }))
+    }
+
+    async fn production_of(&self, deployed: &Deployed) -> Result<Production, StoreError> {
+        let prefix = match &deployed.firmware {
+            Some(firmware) => self.prefix(firmware).await?,
+            None => None,
+        };
+        Ok(Production {
+            version: deployed.version.clone(),
+            header: prefix.as_ref().map(|prefix| prefix.header),
+            descriptor: prefix.and_then(|prefix| prefix.descriptor),
+        })
+    }
+
+    async fn prefix(&self, firmware: &Found) -> Result<Option<image::Prefix>, StoreError> {
+        let beginning = self.bucket.beginning(firmware, image::PREFIX_BYTES as u64).await?;
+        Ok(image::Prefix::parse(&beginning).ok())
+    }
+
+    /// The chip of production's image, else of the lowest release that says one.
+    async fn chip_of(
+        &self,
+        product: &ProductName,
+        production: Option<&Production>,
+        sizes: &[(Version, u64)],
+    ) -> Result<Option<String>, StoreError> {
+        let header = production.and_then(|production| production.header);
+        if let Some(chip) = header.and_then(|header| header.chip()) {
+            return Ok(Some(chip.name().to_owned()));
+        }
+        for (version, _) in sizes.iter().rev().take(CHIPS_MAX) {
+            let key = Place::release(product, version).firmware();
+            let Some(firmware) = self.bucket.find(&key).await? else { continue };
+            let prefix = self.prefix(&firmware).await?;
+            if let Some(chip) = prefix.and_then(|prefix| prefix.header.chip()) {
+                return Ok(Some(chip.name().to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chip that a product's images are for, as its images say.
+    pub(crate) async fn first_chip(&self, product: &ProductName) -> Result<Option<String>, StoreError> {
+        let sizes = listing::sizes(&self.bucket, product).await?;
+        let production = match self.deployed(product, &sizes).await? {
+            Some(deployed) => Some(self.production_of(&deployed).await?),
+            None => None,
+        };
+        self.chip_of(product, production.as_ref(), &sizes).await
+    }
+
+    async fn taken(
+        &self,
+        product: &ProductName,
+        version: Option<&Version>,
+        known: &Known<'_>,
+        image: &Image,
+    ) -> Result<Taken, StoreError> {
+        let Some(version) = version else { return Ok(Taken::Free) };
+        let is_listed = known.sizes.iter().any(|(release, _)| release == version);
+        let key = Place::release(product, version).version();
+        // A release that has lost its image is not among them.
+        if is_listed || self.bucket.find(&key).await?.is_some() {
+            // Looked up as a publish does it, which also sees what contradicts itself.
+            let Some(existing) = self.existing(product, version).await? else { return Ok(Taken::Free) };
+            let Complete { place, version: spelled, mark } = existing.release;
+            // A release that is this image's and was corrupted is repaired by publishing it again.
+            let is_ours = match self.bucket.find(&place.firmware()).await? {
+                Some(firmware) => mark == Some(image.sha256) || self.is_image(&firmware, image).await?,
+                None => match self.intended(&place, &spelled, mark).await?.image() {
+                    Some(lost) => lost == image.sha256,
+                    // Nobody knows, which the publish itself says.
+                    None => return Ok(Taken::Free),
+                },
+            };
+            return Ok(match existing.overtaken {
+                _ if is_ours => Taken::SameBytes(spelled),
+                None => Taken::OtherBytes(spelled),
+                Some(overtaken) => Taken::Overtaken { by: spelled, overtaken },
+            });
+        }
+        match known.by_hand {
+            Some(Deployed { version: deployed, firmware: Some(firmware), .. })
+                if deployed == version && !self.is_image(firmware, image).await? =>
+            {
+                Ok(Taken::ByProduction(deployed.clone()))
+            }
+            _ => Ok(Taken::Free),
+        }
+    }
+
+    /// Whether an object is this image, by its own bytes: they are read if the sizes are the same.
+    async fn is_image(&self, firmware: &Found, image: &Image) -> Result<bool, StoreError> {
+        Ok(firmware.size == image.size && self.bucket.digest(firmware).await? == image.sha256)
+    }
+
+    /// A release, if its image has this digest: by what its metadata says, else by its bytes.
+    async fn has_digest(
+        &self,
+        product: &ProductName,
+        version: Version,
+        size: u64,
+        digest: Sha256,
+    ) -> Result<Option<Version>, StoreError> {
+        let place = Place::release(product, &version);
+        let said = match self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await? {
+            Read::Found(found) => Metadata::parse(&found.bytes),
+            Read::Missing | Read::TooLong(_) => Metadata::default(),
+        };
+        let about = said.is_about(&version, size);
+        let found = match said.sha256().filter(|_| about) {
+            Some(digest) => Some(digest),
+            None => match self.bucket.find(&place.firmware()).await? {
+                Some(firmware) => Some(self.bucket.digest(&firmware).await?),
+                None => None,
+            },
+        };
+        Ok((found == Some(digest)).then_some(version))
+    }
+
+    /// Other versions with these bytes. Only what has the same size can be one.
+    async fn twins(
+        &self,
+        product: &ProductName,
+        version: Option<&Version>,
+        known: &Known<'_>,
+        image: &Image,
+    ) -> Result<Vec<Version>, StoreError> {
+        let same_size = known.sizes.iter().filter(|(_, size)| *size == image.size);
+        let others: Vec<Version> = same_size
+            .map(|(release, _)| release.clone())
+            .filter(|release| Some(release) != version)
+            .take(TWINS_MAX)
+            .collect();
+        let mut twins: Vec<Version> = stream::iter(others)
+            .map(|release| self.has_digest(product, release, image.size, image.sha256))
+            .buffered(TWINS_MAX)
+            .try_filter_map(|twin| async { Ok(twin) })
+            .try_collect()
+            .await?;
+        if let Some(Deployed { version: deployed, firmware: Some(firmware), .. }) = known.by_hand
+            && Some(deployed) != version
+            && self.is_image(firmware, image).await?
+        {
+            twins.push(deployed.clone());
+        }
+        Ok(twins)
+    }
+}

@@ -1,0 +1,218 @@
+//! `metadata.json`: what is said about an image.
+//!
+//! Other programs write these files too. What is missing or of another type counts as not said, and is read out of
+//! the image where that matters; nothing in a metadata file is believed against the image beside it.
+
+use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
+use contract::{ProductName, Sha256, Version};
+use image::{AppDescriptor, Summary};
+use serde_json::{Map, Value, json};
+
+use crate::objects::explain::first_line;
+use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
+
+/// A commit or a tag that is longer is none.
+const SHORT_MAX_BYTES: usize = 1024;
+
+/// A metadata file, with everything in it that is not ours.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Metadata(Map<String, Value>);
+
+impl Metadata {
+    /// Reads the file. What is not a JSON object says nothing.
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        Self(serde_json::from_slice(bytes).unwrap_or_default())
+    }
+
+    /// What is to be said of an image that is published, and that these keys signed.
+    pub(crate) fn of(
+        publication: &Publication,
+        version: &Version,
+        image: &Summary,
+        signers: &[Sha256],
+        now: DateTime<Utc>,
+    ) -> Self {
+        let mut map = Map::new();
+        let mut say = |key: &str, value: Value| {
+            if !value.is_null() {
+                map.insert(key.to_owned(), value);
+            }
+        };
+        say("version", json!(version));
+        say("product", json!(publication.product));
+        say("chip", json!(image.chip().map(image::Chip::name)));
+        say("flash_mode", json!(image.header.flash_mode().map(image::FlashMode::name)));
+        say("size", json!(image.total_bytes));
+        say("sha256", json!(Sha256(image.sha256)));
+        if let Some(descriptor) = &image.descriptor {
+            say("elf_sha256", json!(descriptor.elf_sha256().map(Sha256)));
+            say("project_name", json!(descriptor.project_name()));
+            say("idf_version", json!(descriptor.idf_version()));
+            say("secure_version", json!(descriptor.secure_version()));
+        }
+        say("signed_by", json!(signers));
+        let built_at = publication.built_at.or_else(|| built_at(image.descriptor.as_ref()?, now));
+        say("built_at", json!(built_at));
+        say("published_at", json!(now.trunc_subsecs(0)));
+        say("commit", json!(publication.commit));
+        say("tag", json!(publication.tag));
+        say("dirty", json!(publication.dirty));
+        say("notes", json!(publication.notes));
+        say("requires", json!(publication.requires));
+        Self(map)
+    }
+
+    /// What can be said of an image that somebody put there without a word.
+    pub(crate) fn bare(
+        product: &ProductName,
+        version: &Version,
+        chip: Option<&str>,
+        size: usize,
+        sha256: Sha256,
+    ) -> Self {
+        let mut map = Map::new();
+        map.insert("version".to_owned(), json!(version));
+        map.insert("product".to_owned(), json!(product));
+        map.insert("chip".to_owned(), json!(chip));
+        map.insert("size".to_owned(), json!(size));
+        map.insert("sha256".to_owned(), json!(sha256));
+        Self(map)
+    }
+
+    /// The file's text, ending with a new line.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(&self.0).expect("a map of JSON values is JSON");
+        text.push(b'\n');
+        text
+    }
+
+    /// Whether this can be about the image of that version and size beside it.
+    pub(crate) fn is_about(&self, version: &Version, size: u64) -> bool {
+        let says = |key: &str| self.0.get(key).filter(|value| !value.is_null());
+        says("version").is_none_or(|_| self.version().as_ref() == Some(version))
+            && says("size").is_none_or(|value| value.as_u64() == Some(size))
+    }
+
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.text("version")?.parse().ok()
+    }
+
+    pub(crate) fn sha256(&self) -> Option<Sha256> {
+        Sha256::from_hex(self.text("sha256")?)
+    }
+
+    pub(crate) fn chip(&self) -> Option<&str> {
+        self.text("chip").filter(|name| image::Chip::from_name(name).is_some())
+    }
+
+    pub(crate) fn notes(&self) -> Option<&str> {
+        let notes = self.text("notes")?;
+        // Another program's may be as long as the file, and there may be thousands of releases.
+        let end = (0..=notes.len().min(NOTES_MAX_BYTES)).rev().find(|end| notes.is_char_boundary(*end))?;
+        Some(&notes[..end])
+    }
+
+    pub(crate) fn commit(&self) -> Option<&str> {
+        self.short("commit")
+    }
+
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.short("tag")
+    }
+
+    pub(crate) fn dirty(&self) -> Option<bool> {
+        self.0.get("dirty")?.as_bool()
+    }
+
+    pub(crate) fn built_at(&self) -> Option<DateTime<Utc>> {
+        self.time("built_at")
+    }
+
+    pub(crate) fn published_at(&self) -> Option<DateTime<Utc>> {
+        self.time("published_at")
+    }
+
+    fn time(&self, key: &str) -> Option<DateTime<Utc>> {
+        Some(DateTime::parse_from_rfc3339(self.text(key)?).ok()?.to_utc())
+    }
+
+    /// The lowest version that may update directly. An error names what stands there and is no version: ignoring
+    /// it could offer an image to a device that cannot take the step.
+    pub(crate) fn requires(&self) -> Result<Option<Version>, String> {
+        match self.0.get("requires") {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => {
+                text.parse().map(Some).map_err(|_| first_line(text).escape_debug().to_string())
+            }
+            Some(other) => Err(first_line(&other.to_string()).to_owned()),
+        }
+    }
+
+    fn short(&self, key: &str) -> Option<&str> {
+        self.text(key).filter(|text| text.len() <= SHORT_MAX_BYTES)
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str().filter(|text| !text.is_empty())
+    }
+}
+
+/// When an image says that it was built, if the descriptor is its own. C's `__DATE__` and `__TIME__` name no time zone:
+/// they are read as UTC, which is what build machines keep, and a time that would lie ahead is not repeated.
+fn built_at(descriptor: &AppDescriptor, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    if !descriptor.is_apps_own() {
+        return None;
+    }
+    // C pads the day with a space.
+    let words: Vec<&str> = descriptor.date().split_whitespace().chain([descriptor.time()]).collect();
+    let time = NaiveDateTime::parse_from_str(&words.join(" "), "%b %d %Y %H:%M:%S").ok()?.and_utc();
+    (time <= now).then_some(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn metadata_of_another_image_is_not_believed() {
+        let version = "1.2.0".parse().expect("a version");
+        let metadata = |text: &str| Metadata::parse(text.as_bytes());
+        assert!(metadata("").is_about(&version, 7));
+        assert!(metadata("{}").is_about(&version, 7));
+        assert!(metadata(r#"{"version":"v1.2.0","size":7}"#).is_about(&version, 7));
+        assert!(!metadata(r#"{"version":"1.1.0"}"#).is_about(&version, 7));
+        assert!(!metadata(r#"{"version":7}"#).is_about(&version, 7));
+        assert!(!metadata(r#"{"size":8}"#).is_about(&version, 7));
+        assert!(!metadata(r#"{"size":"7"}"#).is_about(&version, 7));
+    }
+
+    #[test]
+    fn a_requirement_that_is_no_version_is_not_overlooked() {
+        assert_eq!(Metadata::parse(b"{}").requires(), Ok(None));
+        assert_eq!(Metadata::parse(br#"{"requires":null}"#).requires(), Ok(None));
+        assert!(Metadata::parse(br#"{"requires":"1.0.0"}"#).requires().expect("a version").is_some());
+        assert!(Metadata::parse(br#"{"requires":"1.x"}"#).requires().is_err());
+        assert!(Metadata::parse(br#"{"requires":["1.0.0"]}"#).requires().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let metadata = Metadata::parse(&bytes);
+            let _ = (metadata.version(), metadata.sha256(), metadata.built_at(), metadata.requires());
+            let _ = crate::ProductFile::parse(&bytes);
+        }
+
+        #[test]
+        fn any_values_are_read_without_panic(key in "version|size|sha256|chip|built_at|requires|notes",
+                                             value in "null|true|-1|1e99|\"[0-9a-z.:TZ-]{0,30}\"|\\[\\]|\\{\\}") {
+            let text = format!("{{\"{key}\":{value}}}");
+            let metadata = Metadata::parse(text.as_bytes());
+            let _ = (metadata.version(), metadata.sha256(), metadata.built_at(), metadata.requires());
+            prop_assert_eq!(Metadata::parse(&metadata.to_bytes()), metadata);
+        }
+    }
+}

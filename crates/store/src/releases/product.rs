@@ -1,0 +1,175 @@
+//! `product.json`: the settings of a product. It is our own file, and what it limits must not be lost to a slip of
+//! the pen, so that wrong types and unknown settings of the gate are errors; keys that are not ours survive a write.
+
+use cause::store as causes;
+use contract::{ProductName, Sha256};
+use serde_json::{Map, Value};
+
+use crate::error::StoreError;
+use crate::objects::explain::first_line;
+use crate::objects::object::{Fetched, Read};
+use crate::objects::write_lock::WriteLock;
+use crate::releases::gate::settings::GateSettings;
+use crate::releases::layout::{self, JSON_MAX_BYTES};
+use crate::store::Store;
+use crate::tasks::{ROUNDS_MAX, pause, run_detached};
+
+const SLOT_BYTES: &str = "slot_bytes";
+
+/// What is known of a product.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProductFile {
+    /// The chip that its images are for; `None` until there is one.
+    pub chip: Option<String>,
+    /// The smallest slot of its devices, in bytes, where somebody said so.
+    pub slot_bytes: Option<u32>,
+    /// SHA-256 digests of the keys whose signatures count.
+    pub trusted_keys: Vec<Sha256>,
+    /// How the gate judges its images.
+    pub gate: GateSettings,
+}
+
+impl ProductFile {
+    /// Reads `product.json`; the error says what is wrong.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        // A key that was only written another way would be passed over, and with it what it protects.
+        let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
+        for known in ["chip", SLOT_BYTES, "trusted_keys", "gate"] {
+            if let Some(other) = map.keys().find(|key| *key != known && plain(key) == plain(known)) {
+                return Err(format!("{other:?} is written {known:?}"));
+            }
+        }
+        let said = |key: &str| map.get(key).filter(|value| !value.is_null());
+        let chip = match said("chip") {
+            None => None,
+            Some(value) => match value.as_str().and_then(image::Chip::from_name) {
+                Some(chip) => Some(chip.name().to_owned()),
+                None => return Err(format!("{value} is not a chip's name")),
+            },
+        };
+        let slot_bytes = match said(SLOT_BYTES) {
+            None => None,
+            Some(value) => match value.as_u64().and_then(|bytes| u32::try_from(bytes).ok()) {
+                Some(bytes) => Some(bytes),
+                None => return Err(format!("slot_bytes is {value}, not a number of bytes")),
+            },
+        };
+        let trusted_keys = match said("trusted_keys") {
+            None => Vec::new(),
+            Some(value) => serde_json::from_value(value.clone())
+                .map_err(|_| "trusted_keys is not an array of SHA-256 digests".to_owned())?,
+        };
+        let gate = said("gate").map_or_else(|| Ok(GateSettings::default()), GateSettings::parse)?;
+        Ok(Self { chip, slot_bytes, trusted_keys, gate })
+    }
+}
+
+impl Store {
+    /// What `product.json` says, and nothing else.
+    pub(crate) async fn product_json(&self, product: &ProductName) -> Result<ProductFile, StoreError> {
+        let key = layout::product(product);
+        match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
+            Read::Missing => Ok(ProductFile::default()),
+            Read::TooLong(found) => Err(self.unreadable(&key, &format!("it has {} bytes", found.size))),
+            Read::Found(fetched) => {
+                ProductFile::parse(&fetched.bytes).map_err(|why| self.unreadable(&key, &why))
+            }
+        }
+    }
+
+    /// Writes the smallest slot that a product's devices report into its `product.json`, so that who works on the store
+    /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is one of
+    /// `before`: what the devices had as their smallest until now. Answers whether anything was written.
+    pub async fn record_slot(
+        &self,
+        product: &ProductName,
+        smallest: u32,
+        before: &[u32],
+    ) -> Result<bool, StoreError> {
+        let key = layout::product(product);
+        for _ in 0..ROUNDS_MAX {
+            let lock = self.bucket.write_lock(&key).await?;
+            let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
+            let attempt = run_detached(async move { store.write_slot(lock, &key, smallest, &before).await });
+            if let Some(is_written) = attempt.await? {
+                return Ok(is_written);
+            }
+            pause().await;
+        }
+        Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
+    }
+
+    /// One attempt; `None` if somebody else has written in between.
+    async fn write_slot(
+        &self,
+        lock: WriteLock,
+        key: &str,
+        smallest: u32,
+        before: &[u32],
+    ) -> Result<Option<bool>, StoreError> {
+        let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
+            Read::Missing => None,
+            Read::TooLong(found) => {
+                return Err(self.unreadable(key, &format!("it has {} bytes", found.size)));
+            }
+            Read::Found(fetched) => Some(fetched),
+        };
+        let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
+        // A file that cannot be read is left to the person who wrote it.
+        let said = ProductFile::parse(bytes).map_err(|why| self.unreadable(key, &why))?.slot_bytes;
+        if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
+            return Ok(Some(false));
+        }
+        let mut map: Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|error| self.unreadable(key, &error.to_string()))?;
+        map.insert(SLOT_BYTES.to_owned(), smallest.into());
+        let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
+        text.push(b'\n');
+        let written = match &found {
+            None => self.bucket.create(&lock, key, text.into()).await?,
+            Some(Fetched { tag, .. }) => self.bucket.replace(&lock, key, tag, text.into()).await?,
+        };
+        Ok(written.map(|_| true))
+    }
+
+    fn unreadable(&self, key: &str, why: &str) -> StoreError {
+        let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", first_line(why));
+        StoreError::corrupt(cause.with("place", self.bucket.name()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Check;
+
+    #[test]
+    fn a_product_file_with_wrong_types_is_an_error() {
+        assert_eq!(ProductFile::parse(b"{}"), Ok(ProductFile::default()));
+        let file = ProductFile::parse(
+            br#"{"chip":"esp32s3","slot_bytes":1048576,"other":1,"gate":{"allow":["descriptor"],"warn_percent":80}}"#,
+        )
+        .expect("readable");
+        assert_eq!((file.chip.as_deref(), file.slot_bytes), (Some("esp32s3"), Some(1_048_576)));
+        assert_eq!(file.gate, GateSettings { allow: vec![Check::Descriptor], warn_percent: 80 });
+        for (text, why) in [
+            ("", "EOF"),
+            ("[]", "invalid type"),
+            (r#"{"chip":"z80"}"#, "not a chip's name"),
+            (r#"{"slot_bytes":"1M"}"#, "not a number of bytes"),
+            (r#"{"trusted_keys":["x"]}"#, "SHA-256"),
+            (r#"{"trustedKeys":[]}"#, "is written"),
+            (r#"{"gate":["descriptor"]}"#, "not an object"),
+            (r#"{"gate":{"alow":[]}}"#, "no \"alow\""),
+            (r#"{"gate":{"allow":["rong"]}}"#, "no check \"rong\""),
+            (r#"{"gate":{"allow":["wrong-chip"]}}"#, "cannot be allowed"),
+            (r#"{"gate":{"allow":"descriptor"}}"#, "not an array"),
+            (r#"{"gate":{"warn_percent":0}}"#, "1 to 100"),
+            (r#"{"gate":{"warn_percent":900}}"#, "1 to 100"),
+        ] {
+            let error = ProductFile::parse(text.as_bytes()).expect_err(text);
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! One release: its image, what is known of it, and what its `version.txt` says.
+
+use cause::{Cause, store as causes};
+use chrono::{DateTime, Utc};
+use contract::{ProductName, Sha256, Version};
+
+use crate::error::StoreError;
+use crate::objects::listing;
+use crate::objects::object::{Found, Read};
+use crate::releases::layout::{self, FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
+use crate::releases::metadata::Metadata;
+use crate::store::Store;
+
+/// An immutable image with a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Its version.
+    pub version: Version,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of firmware.bin; `None` if nobody said.
+    pub sha256: Option<Sha256>,
+    /// Chip name; `None` if the image does not say one we know.
+    pub chip: Option<String>,
+    /// What is new.
+    pub notes: Option<String>,
+    /// Git commit.
+    pub commit: Option<String>,
+    /// The Git tag at that commit.
+    pub tag: Option<String>,
+    /// Whether what was built differed from that commit.
+    pub dirty: Option<bool>,
+    /// When it was built, if anybody knows.
+    pub built_at: Option<DateTime<Utc>>,
+    /// When it was published, if that was said.
+    pub published_at: Option<DateTime<Utc>>,
+    /// The lowest version that may update to it directly; `None` also where what stands there is no version.
+    pub requires: Option<Version>,
+}
+
+/// What a `version.txt` says.
+pub(crate) enum VersionFile {
+    Missing,
+    Unreadable(Cause),
+    Says(Version),
+}
+
+/// An image with what is known of it.
+pub(crate) struct Described {
+    pub(crate) firmware: Found,
+    pub(crate) metadata: Metadata,
+    pub(crate) chip: Option<String>,
+    /// Which image its `version.txt` was created for, if it says so.
+    pub(crate) mark: Option<Sha256>,
+}
+
+/// A release that has its `version.txt`.
+pub(crate) struct Complete {
+    pub(crate) place: Place,
+    /// As it is spelled there.
+    pub(crate) version: Version,
+    /// Which image it was created for, if that was said.
+    pub(crate) mark: Option<Sha256>,
+}
+
+impl Described {
+    /// The digest of the image: what its release was marked for, which other programs do not write by a slip, else what its
+    /// metadata says.
+    pub(crate) fn sha256(&self) -> Option<Sha256> {
+        self.mark.or_else(|| self.metadata.sha256())
+    }
+
+    pub(crate) fn release(self, version: Version) -> Release {
+        let text = |text: Option<&str>| text.map(str::to_owned);
+        Release {
+            version,
+            size: self.firmware.size,
+            sha256: self.sha256(),
+            chip: self.chip,
+            notes: text(self.metadata.notes()),
+            commit: text(self.metadata.commit()),
+            tag: text(self.metadata.tag()),
+            dirty: self.metadata.dirty(),
+            built_at: self.metadata.built_at(),
+            published_at: self.metadata.published_at(),
+            requires: self.metadata.requires().ok().flatten(),
+        }
+    }
+}
+
+impl Store {
+    /// One complete release; build metadata does not matter.
+    pub async fn release(
+        &self,
+        product: &ProductName,
+        version: &Version,
+    ) -> Result<Option<Release>, StoreError> {
+        let Some(complete) = self.find_complete(product, version).await? else { return Ok(None) };
+        Ok(Some(self.describe_complete(&complete).await?.release(complete.version)))
+    }
+
+    /// The image of a release, which is there, or the release is corrupt.
+    pub(crate) async fn describe_complete(&self, release: &Complete) -> Result<Described, StoreError> {
+        let described = self.describe(&release.place, &release.version).await?;
+        let described = described.ok_or_else(|| no_image(&release.place))?;
+        Ok(Described { mark: release.mark, ..described })
+    }
+
+    /// The release of that precedence, if it is complete. A listing is asked for only where it is not spelled like this.
+    pub(crate) async fn find_complete(
+        &self,
+        product: &ProductName,
+        version: &Version,
+    ) -> Result<Option<Complete>, StoreError> {
+        let exact = self.complete(Place::release(product, version), version).await?;
+        if exact.is_some() {
+            return Ok(exact);
+        }
+        for name in listing::folders(&self.bucket, &layout::releases(product)).await? {
+            if let Some(other) = layout::release_folder(&name)
+                && other == *version
+                && other.as_str() != version.as_str()
+            {
+                let spelled = self.complete(Place::release(product, &other), &other).await?;
+                if spelled.is_some() {
+                    return Ok(spelled);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A release, if it has its version.txt. One that says something else is an error: nobody can tell what it is.
+    /// Without a condition: no tag covers its mark, and it is as short as the answer that it has not changed.
+    pub(crate) async fn complete(
+        &self,
+        place: Place,
+        version: &Version,
+    ) -> Result<Option<Complete>, StoreError> {
+        let key = place.version();
+        let read = self.bucket.read(&key, VERSION_MAX_BYTES).await?;
+        let mark = marked(&read);
+        match parse_version(&key, read) {
+            VersionFile::Missing => Ok(None),
+            VersionFile::Says(says) if says == *version => {
+                Ok(Some(Complete { place, version: version.clone(), mark }))
+            }
+            VersionFile::Says(says) => Err(StoreError::corrupt(
+                causes::VERSION_TXT_SAYS_ANOTHER.with("key", key).naming("says", says),
+            )),
+            VersionFile::Unreadable(cause) => Err(StoreError::corrupt(cause)),
+        }
+    }
+
+    pub(crate) async fn version_file(&self, place: &Place) -> Result<VersionFile, StoreError> {
+        let key = place.version();
+        let read = self.bucket.read_small(&key, VERSION_MAX_BYTES).await?;
+        Ok(parse_version(&key, read))
+    }
+
+    /// The image in a place; `None` if there is none.
+    pub(crate) async fn describe(
+        &self,
+        place: &Place,
+        version: &Version,
+    ) -> Result<Option<Described>, StoreError> {
+        let (key, beside) = (place.firmware(), place.metadata());
+        let read = (self.bucket.find(&key), self.bucket.read_small(&beside, JSON_MAX_BYTES));
+        let (firmware, metadata) = tokio::join!(read.0, read.1);
+        let Some(firmware) = firmware? else { return Ok(None) };
+        if firmware.size > FIRMWARE_MAX_BYTES {
+            let cause = causes::IMAGE_TOO_LONG.with("key", firmware.key);
+            return Err(StoreError::corrupt(cause.with("size", firmware.size)));
+        }
+        self.described(firmware, metadata?, version).await.map(Some)
+    }
+
+    pub(crate) async fn described(
+        &self,
+        firmware: Found,
+        metadata: Read,
+        version: &Version,
+    ) -> Result<Described, StoreError> {
+        let metadata = match metadata {
+            Read::Found(fetched) => Metadata::parse(&fetched.bytes),
+            Read::Missing | Read::TooLong(_) => Metadata::default(),
+        };
+        let metadata = if metadata.is_about(version, firmware.size) { metadata } else { Metadata::default() };
+        let chip = if let Some(chip) = metadata.chip() {
+            Some(chip.to_owned())
+        } else {
+            let beginning = self.bucket.beginning(&firmware, image::PREFIX_BYTES as u64).await?;
+            let prefix = image::Prefix::parse(&beginning).ok();
+            prefix.and_then(|prefix| prefix.header.chip()).map(|chip| chip.name().to_owned())
+        };
+        Ok(Described { firmware, metadata, chip, mark: None })
+    }
+}
+
+pub(crate) fn no_image(place: &Place) -> StoreError {
+    StoreError::corrupt(causes::NO_IMAGE.with("key", place.version()))
+}
+
+/// Which image a `version.txt` was created for, if it says so.
+pub(crate) fn marked(read: &Read) -> Option<Sha256> {
+    let Read::Found(fetched) = read else { return None };
+    fetched.mark.as_deref().and_then(Sha256::from_hex)
+}
+
+/// What a `version.txt` that was read says.
+pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
+    let fetched = match read {
+        Read::Missing => return VersionFile::Missing,
+        Read::TooLong(found) => {
+            return VersionFile::Unreadable(
+                causes::VERSION_TXT_TOO_LONG.with("key", key).with("size", found.size),
+            );
+        }
+        Read::Found(fetched) => fetched,
+    };
+    if let Ok(Ok(version)) = std::str::from_utf8(&fetched.bytes).map(str::parse) {
+        return VersionFile::Says(version);
+    }
+    let start = String::from_utf8_lossy(&fetched.bytes[..fetched.bytes.len().min(40)]).into_owned();
+    VersionFile::Unreadable(
+        causes::VERSION_TXT_UNREADABLE.with("key", key).naming("holds", format!("{start:?}")),
+    )
+}

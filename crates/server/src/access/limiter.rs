@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Addresses that are remembered; an address is forgotten when it has its whole allowance again.
+/// Maximum number of addresses that are remembered; an address is forgotten when it has its whole allowance again.
 const SOURCES_MAX: usize = 4096;
 
 /// What an address may.

@@ -12,7 +12,7 @@ use super::settings::{Admit, BrokerConfig, Config, Secret};
 
 /// The longest `http.public_url`, in bytes, so that `{public_url}/d/{token}` stays under 128.
 pub const PUBLIC_URL_MAX_BYTES: usize = 88;
-/// At most so many networks in a list.
+/// Maximum number of networks in a list.
 const NETWORKS_MAX: usize = 64;
 
 /// One key of one section. `set` answers with what is wrong, to follow the key's name in a sentence.

@@ -23,7 +23,7 @@ use api::Event;
 
 /// A comment this often keeps proxies from closing the stream; the credentials are looked at again then.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// At most so many things are remembered; more of them make a resync.
+/// Maximum number of things that are remembered; more of them make a resync.
 const REMEMBERED_MAX: usize = 4096;
 
 /// Events `device`, `product`, `health`, and `resync` (look at everything again). Comments every 15 s.

@@ -28,7 +28,7 @@ const REMEMBERED_MAX: usize = 4096;
 
 /// Events `device`, `product`, `health`, and `resync` (look at everything again). Comments every 15 s.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
-    (status = 200, body = Event, content_type = "text/event-stream"), (status = 401, body = api::Problem),
+    (status = 200, body = Event, content_type = "text/event-stream"),
     (status = 503, body = api::Problem, description = "Too many streams")))]
 pub(crate) async fn stream(
     State(streams): State<Streams>,

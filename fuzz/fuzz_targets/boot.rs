@@ -149,11 +149,37 @@ fn poll(agent: &mut Agent, under: &mut Under) {
     panic!("the agent has always something to do");
 }
 
-/// One event; `false` where there is none to be had.
+/// The head of a part that begins at `start`.
+fn part_of(length: usize, start: usize) -> ResponseHead<'static> {
+    ResponseHead {
+        status: 206,
+        content_length: Some((length - start) as u64),
+        content_range: Some(ContentRange { start: start as u64, total: Some(length as u64) }),
+        etag: Some("\"a\""),
+        version: None,
+        location: None,
+        encoded: false,
+    }
+}
+
+fn any_head<'a>(script: &mut Script<'a>) -> ResponseHead<'a> {
+    let flags = script.byte();
+    ResponseHead {
+        status: [200, 206, 302, 403, 404, 412, 416, 500][usize::from(flags & 7)],
+        content_length: (flags & 8 != 0).then(|| u64::from(script.word())),
+        content_range: (flags & 16 != 0)
+            .then(|| ContentRange { start: u64::from(script.word()), total: Some(u64::from(script.word())) }),
+        etag: (flags & 32 != 0).then(|| script.text()),
+        version: (flags & 64 != 0).then(|| script.text()),
+        location: (flags & 128 != 0).then(|| script.text()),
+        encoded: false,
+    }
+}
+
+/// One event, if there is one to be had.
 fn tell(script: &mut Script<'_>, agent: &mut Agent, device: &mut Device, under: &Under, now_ms: &mut u64) {
     let kind = script.byte();
     let image = &IMAGES[usize::from(kind >> 7)];
-    let head;
     let event = match (kind & 0x7F) % 16 {
         0 => Event::Connected,
         1 => Event::Disconnected,
@@ -187,39 +213,13 @@ fn tell(script: &mut Script<'_>, agent: &mut Agent, device: &mut Device, under: 
                 13 => Event::Lost(id, script.text()),
                 14 => {
                     // A server that does as it should, for the length of an answer.
-                    head = ResponseHead {
-                        status: 206,
-                        content_length: Some((image.len() - start) as u64),
-                        content_range: Some(ContentRange {
-                            start: start as u64,
-                            total: Some(image.len() as u64),
-                        }),
-                        etag: Some("\"a\""),
-                        version: None,
-                        location: None,
-                        encoded: false,
-                    };
+                    let head = part_of(image.len(), start);
                     agent.handle(device, Event::Head(id, head), *now_ms);
                     let end = image.len() - usize::from(script.byte()).min(image.len() - start);
                     agent.handle(device, Event::Body(id, &image[start..end]), *now_ms);
                     Event::BodyEnd(id)
                 }
-                _ => {
-                    let flags = script.byte();
-                    head = ResponseHead {
-                        status: [200, 206, 302, 403, 404, 412, 416, 500][usize::from(flags & 7)],
-                        content_length: (flags & 8 != 0).then(|| u64::from(script.word())),
-                        content_range: (flags & 16 != 0).then(|| ContentRange {
-                            start: u64::from(script.word()),
-                            total: Some(u64::from(script.word())),
-                        }),
-                        etag: (flags & 32 != 0).then(|| script.text()),
-                        version: (flags & 64 != 0).then(|| script.text()),
-                        location: (flags & 128 != 0).then(|| script.text()),
-                        encoded: false,
-                    };
-                    Event::Head(id, head)
-                }
+                _ => Event::Head(id, any_head(script)),
             }
         }
     };

@@ -7,9 +7,9 @@ use updraft_agent::Range;
 use updraft_agent::http::{HttpError, Piece, Response, SCRATCH_BYTES, Url, resolve, write_request};
 
 /// What a response amounts to: status and ETag, body, and how it ended.
-type Told = (Option<(u16, Option<String>)>, Vec<u8>, bool, Option<HttpError>, Result<(), HttpError>);
+type Seen = (Option<(u16, Option<String>)>, Vec<u8>, bool, Option<HttpError>, Result<(), HttpError>);
 
-fn read(bytes: &[u8], size: usize) -> Told {
+fn read(bytes: &[u8], size: usize) -> Seen {
     let mut scratch = [0; SCRATCH_BYTES];
     let mut response = Response::new();
     let (mut head, mut body, mut ended, mut broken) = (None, Vec::new(), false, None);

@@ -17,7 +17,7 @@ const ISSUER: &str = "https://i.example";
 const SERVER: &str = "https://u.example";
 const NOW: i64 = 1_000_000;
 
-/// Another key each time, so that no input can have learnt to sign with it.
+/// Another key each time, so that no input could sign with it.
 static PAIR: LazyLock<EcdsaKeyPair> = LazyLock::new(|| {
     let random = SystemRandom::new();
     let pkcs8 =

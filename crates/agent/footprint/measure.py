@@ -4,7 +4,7 @@
     measure.py SMALL PLAIN FIGURES AUDIT
 
 SMALL and PLAIN are folders with the programs `empty` and `agent`, built with and without the flags that make them small: where
-the linker has shortened calls, it can no longer be told what calls what. FIGURES is what the agent's program printed when it
+the linker has shortened calls, what calls what can no longer be read. FIGURES is what the agent's program printed when it
 ran; AUDIT is docs/decisions/no-panic.md, whose table accounts for every call that could panic.
 Reads ELF through binutils' nm and readelf, which know any machine's.
 """

@@ -11,7 +11,7 @@ use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::partition::Partition;
 use crate::port::Port;
 
-/// The longest ETag kept; a longer one is as good as none.
+/// At most so many bytes of an ETag are kept; a longer one counts as none.
 pub(crate) const ETAG_MAX_BYTES: usize = 128;
 /// What lies between two bookmarks, in bytes.
 pub(crate) const STRETCH_BYTES: u32 = 64 * 1024;
@@ -22,19 +22,42 @@ const MAGIC: [u8; 4] = *b"UDB1";
 const TAG_BYTES: usize = 8;
 const TAG_AT: usize = BOOKMARK_BYTES - TAG_BYTES;
 const TOTAL_AT: usize = 4;
-const RECEIVED_AT: usize = 8;
+const WRITTEN_AT: usize = 8;
 const DIGEST_AT: usize = 12;
 const ETAG_AT: usize = 44;
 
-/// A prefix of a file that was written to the slot.
+/// A file, as its server tells it from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    /// As sent; empty if there was none.
+    pub(crate) etag: String<ETAG_MAX_BYTES>,
+    /// Its length, if the server said it.
+    pub(crate) total: Option<u32>,
+}
+
+impl File {
+    /// Of which nothing was said.
+    pub(crate) const fn new() -> Self {
+        Self { etag: String::new(), total: None }
+    }
+
+    pub(crate) fn set(&mut self, etag: &str, total: Option<u32>) {
+        *self = Self { etag: String::try_from(etag).unwrap_or_default(), total };
+    }
+
+    /// The tag, if it promises the same bytes; `If-Range` takes no other (RFC 9110, 13.1.5).
+    pub(crate) fn strong_etag(&self) -> Option<&str> {
+        Some(self.etag.as_str()).filter(|etag| etag.starts_with('"'))
+    }
+}
+
+/// A prefix of an image that was written to the slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bookmark {
-    /// The file, as the server tells files apart; a strong tag.
-    pub(crate) etag: String<ETAG_MAX_BYTES>,
-    /// The file's length.
-    pub(crate) total: u32,
+    /// Where it comes from; with a strong tag and a length.
+    pub(crate) file: File,
     /// The prefix's length; a multiple of a sector.
-    pub(crate) received: u32,
+    pub(crate) written: u32,
     /// SHA-256 of the prefix.
     pub(crate) digest: [u8; 32],
 }
@@ -43,11 +66,11 @@ impl Bookmark {
     fn encode(&self) -> [u8; BOOKMARK_BYTES] {
         let mut bytes = [0; BOOKMARK_BYTES];
         put(&mut bytes, 0, &MAGIC);
-        put(&mut bytes, TOTAL_AT, &self.total.to_le_bytes());
-        put(&mut bytes, RECEIVED_AT, &self.received.to_le_bytes());
+        put(&mut bytes, TOTAL_AT, &self.file.total.unwrap_or(0).to_le_bytes());
+        put(&mut bytes, WRITTEN_AT, &self.written.to_le_bytes());
         put(&mut bytes, DIGEST_AT, &self.digest);
-        put(&mut bytes, ETAG_AT, &[self.etag.len() as u8]);
-        put(&mut bytes, ETAG_AT + 1, self.etag.as_bytes());
+        put(&mut bytes, ETAG_AT, &[self.file.etag.len() as u8]);
+        put(&mut bytes, ETAG_AT + 1, self.file.etag.as_bytes());
         let tag = image::digest(part(&bytes, 0, TAG_AT));
         put(&mut bytes, TAG_AT, &tag);
         bytes
@@ -58,14 +81,14 @@ impl Bookmark {
         if !bytes.starts_with(&MAGIC) || !tag.starts_with(part(bytes, TAG_AT, TAG_BYTES)) {
             return None;
         }
-        let (total, received) = (word(bytes, TOTAL_AT), word(bytes, RECEIVED_AT));
-        let in_place = received <= total
-            && received <= last_sector(slot) - slot.offset
-            && received.is_multiple_of(SECTOR_BYTES as u32);
+        let (total, written) = (word(bytes, TOTAL_AT), word(bytes, WRITTEN_AT));
+        let in_place = written <= total
+            && written <= last_sector(slot) - slot.offset
+            && written.is_multiple_of(SECTOR_BYTES as u32);
         let etag = part(bytes, ETAG_AT + 1, TAG_AT - ETAG_AT - 1).get(..usize::from(bytes[ETAG_AT]))?;
         let etag = String::try_from(core::str::from_utf8(etag).ok()?).ok()?;
         let digest = *part(bytes, DIGEST_AT, 32).first_chunk()?;
-        in_place.then_some(Self { etag, total, received, digest })
+        in_place.then_some(Self { file: File { etag, total: Some(total) }, written, digest })
     }
 
     /// The one that reaches furthest, of those in a slot's last sector.
@@ -75,7 +98,7 @@ impl Bookmark {
         for place in 0..PLACES {
             flash::read(flash, last_sector(slot) + place * BOOKMARK_BYTES as u32, &mut bytes)?;
             if let Some(found) = Self::decode(&bytes, slot)
-                && furthest.as_ref().is_none_or(|furthest| found.received > furthest.received)
+                && furthest.as_ref().is_none_or(|furthest| found.written > furthest.written)
             {
                 furthest = Some(found);
             }
@@ -140,25 +163,26 @@ mod tests {
 
     fn mark() -> Bookmark {
         let etag = String::try_from("\"0123456789abcdef\"").expect("short");
-        Bookmark { etag, total: 900_000, received: 0x2_0000, digest: [7; 32] }
+        Bookmark { file: File { etag, total: Some(900_000) }, written: 0x2_0000, digest: [7; 32] }
     }
 
     #[test]
-    fn a_bookmark_reads_back_and_no_damaged_one_does() {
+    fn a_bookmark_reads_back_and_a_corrupt_one_does_not() {
         let bytes = mark().encode();
         assert_eq!(Bookmark::decode(&bytes, SLOT), Some(mark()));
         for bit in 0..BOOKMARK_BYTES * 8 {
-            let mut damaged = bytes;
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Bookmark::decode(&damaged, SLOT), None, "bit {bit}");
+            let mut corrupt = bytes;
+            corrupt[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Bookmark::decode(&corrupt, SLOT), None, "bit {bit}");
         }
     }
 
     #[test]
     fn a_bookmark_beyond_the_slot_or_between_sectors_is_none() {
-        for (received, total) in [(0x2_0001, 900_000), (0x10_0000, 0x20_0000), (0x3_0000, 0x2_0000)] {
-            let bytes = Bookmark { total, received, ..mark() }.encode();
-            assert_eq!(Bookmark::decode(&bytes, SLOT), None, "{received:#x} of {total:#x}");
+        for (written, total) in [(0x2_0001, 900_000), (0x10_0000, 0x20_0000), (0x3_0000, 0x2_0000)] {
+            let file = File { total: Some(total), ..mark().file };
+            let bytes = Bookmark { file, written, ..mark() }.encode();
+            assert_eq!(Bookmark::decode(&bytes, SLOT), None, "{written:#x} of {total:#x}");
         }
     }
 
@@ -171,7 +195,7 @@ mod tests {
             let tag = image::digest(&bytes[..TAG_AT]);
             bytes[TAG_AT..].copy_from_slice(&tag[..TAG_BYTES]);
             let found = Bookmark::decode(&bytes, SLOT);
-            prop_assert!(found.is_none_or(|found| found.received < SLOT.size_bytes));
+            prop_assert!(found.is_none_or(|found| found.written < SLOT.size_bytes));
         }
     }
 }

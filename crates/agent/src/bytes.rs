@@ -10,7 +10,7 @@ pub(crate) fn put(buffer: &mut [u8], at: usize, bytes: &[u8]) {
     }
 }
 
-/// So many bytes from a place on; none if there are not as many.
+/// `length` bytes from a place on; none if there are fewer.
 #[inline(never)]
 pub(crate) fn part(buffer: &[u8], at: usize, length: usize) -> &[u8] {
     at.checked_add(length).and_then(|end| buffer.get(at..end)).unwrap_or_default()

@@ -4,7 +4,7 @@
 //! are is the port's business: these are its bytes, and since they hold passwords nothing here prints them. Refused: a
 //! move that cannot be undone. Each transition changes one record, so it is whole or did not happen.
 //!
-//! settled → [`Connections::begin_move`] → on trial → [`Connections::confirmed`] or [`Connections::returned`] → settled.
+//! kept → [`Connections::begin_move`] → on trial → [`Connections::confirmed`] or [`Connections::returned`] → kept.
 //! A trial that is cut goes on at the next boot ([`Connections::booted`]), a bounded number of times.
 
 use core::fmt;
@@ -13,9 +13,9 @@ use heapless::Vec;
 
 use crate::bytes::{part, put, word};
 
-/// The most bytes that one connection's settings take.
+/// At most so many bytes are one connection's settings.
 pub const CONNECTION_MAX_BYTES: usize = 256;
-/// In how many boots new settings are tried before the previous ones count again; the one that began the move is one.
+/// New settings are tried in at most so many boots, the one that began the move included; then the previous ones count again.
 pub const TRIAL_BOOTS: u8 = 3;
 /// What [`Connections::write`] fills: the boots left, two lengths, twice the bytes.
 pub(crate) const CONNECTIONS_BYTES: usize = PREVIOUS_AT + 2 + CONNECTION_MAX_BYTES;

@@ -43,7 +43,7 @@ pub struct ResponseHead<'a> {
 pub enum Range {
     /// From an offset to the end: `bytes={0}-`.
     From(u32),
-    /// So many bytes at its end: `bytes=-{0}`.
+    /// Bytes at its end, of this number: `bytes=-{0}`.
     Last(u32),
 }
 

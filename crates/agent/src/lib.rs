@@ -11,6 +11,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod attempt;
 mod bookmark;
 mod bytes;
 mod checks;
@@ -21,6 +22,7 @@ pub mod flash;
 pub mod http;
 mod md5;
 pub mod otadata;
+mod outbox;
 pub mod partition;
 mod phase;
 mod port;
@@ -30,12 +32,14 @@ mod retained;
 mod sentences;
 mod settings;
 mod signature;
+mod timers;
+mod trigger;
 mod verify;
 
 pub use checks::Traits;
 pub use connection::{CONNECTION_MAX_BYTES, Change, Connection, Connections, InvalidConnection, TRIAL_BOOTS};
 pub use event::{Action, ContentRange, Event, FetchId, Message, MessageId, Range, ResponseHead};
-pub use phase::{Agent, BootError, Phase};
+pub use phase::{Agent, BootError, Phase, UrlLoss};
 pub use port::{Encryption, NotKept, Port};
 pub use record::{Attempt, Failures, KEPT, Keeper, Known, Last, Place, RECORD_BYTES, Record, Stage};
 pub use retained::RETAINED_BYTES;

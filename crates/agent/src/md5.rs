@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_md5_crate(bytes: [u8; 32], more: [[u8; 32]; 3], odd: bool) {
+        fn digests_agree_with_the_md5_crate(bytes: [u8; 32], more: [[u8; 32]; 3], odd: bool) {
             let mut text = bytes.to_vec();
             for more in more.iter().skip(usize::from(odd)) {
                 text.extend_from_slice(more);

@@ -87,7 +87,7 @@ pub struct Entry {
     pub seq: u32,
     /// Unused by the bootloader, kept as found.
     pub label: [u8; 20],
-    /// The image's state. Not covered by the crc: a damaged state goes unseen.
+    /// The image's state. Not covered by the crc: a corrupt state goes unseen.
     pub state: State,
     /// As found; [`Entry::is_usable`] compares.
     pub crc: u32,
@@ -124,7 +124,7 @@ impl Entry {
         self.is_intact() && !matches!(self.state, State::Invalid | State::Aborted)
     }
 
-    /// Whether its seq was written and is not damaged.
+    /// Whether its seq was written and is not corrupt.
     #[inline(never)]
     fn is_intact(&self) -> bool {
         self.seq != u32::MAX && self.crc == crc_of(self.seq)
@@ -294,7 +294,7 @@ impl Entries {
         })
     }
 
-    /// The state of any entry that names a slot, usable or not, if its seq was not damaged.
+    /// The state of any entry that names a slot, usable or not, if its seq is not corrupt.
     pub fn trace_of(&self, slot: u8, slots: u8) -> Option<State> {
         let mut best: Option<&Entry> = None;
         for entry in &self.0 {

@@ -12,13 +12,13 @@ use crate::bytes::{are_equal, part, put, word};
 use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::md5;
 
-/// Where ESP-IDF puts the table unless it was told otherwise.
+/// Where ESP-IDF puts the table unless it is configured otherwise.
 pub const TABLE_OFFSET: u32 = 0x8000;
-/// The most the bootloader reads of it, in bytes (`ESP_PARTITION_TABLE_MAX_LEN`).
+/// The bootloader reads at most so many bytes of it (`ESP_PARTITION_TABLE_MAX_LEN`).
 pub const TABLE_MAX_BYTES: usize = 0xC00;
 /// One entry, in bytes.
 pub const ENTRY_BYTES: usize = 32;
-/// The most ota slots there can be (subtypes 0x10 to 0x1f).
+/// At most so many ota slots (subtypes 0x10 to 0x1f).
 pub const SLOTS_MAX: usize = 16;
 
 /// A partition of this name is the agent's own; the field is filled up with NULs.

@@ -8,54 +8,56 @@ mod fate;
 mod fetch;
 mod judge;
 mod moving;
+mod response;
+mod retry;
 mod say;
 mod trial;
 
-use contract::{Status, Version};
-use heapless::{Deque, Vec};
+use contract::Version;
 
 pub use boot::BootError;
 
+use crate::attempt::AttemptState;
 use crate::download::Download;
 use crate::event::{Action, Event, FetchId, MessageId};
 use crate::http;
 use crate::otadata::{Running, State};
+use crate::outbox::Outbox;
 use crate::partition::{Partition, Table};
 use crate::port::{Encryption, Port};
 use crate::record::{Keeper, Record};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
-use crate::settings::{Check, Settings, URL_MAX_BYTES};
+use crate::settings::{Check, Settings};
+use crate::timers::{Timer, Timers};
+use crate::trigger::TriggerUrl;
 use crate::verify::{ReadBack, SlotImage};
-use fetch::Asking;
-use say::{Kind, OUTBOX};
 
-/// What the agent is doing.
+/// What the agent is doing; how long it may take is [`Agent::phase_ends_ms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Nothing to do.
     Idle,
-    /// The running image is not confirmed yet.
+    /// A trigger came during the self-test; the update begins with the next tick.
+    Triggered,
+    /// The running image is not confirmed yet. Without an end there is no other image to go back to.
     SelfTest {
-        /// When it is rejected.
-        until_ms: u64,
+        /// Whether the application said that it is well.
+        well: bool,
+        /// Whether a trigger came meanwhile.
+        triggered: bool,
     },
     /// A fetch is under way.
     Downloading {
         /// Which.
         fetch: FetchId,
-        /// When something was last heard of it.
-        heard_ms: u64,
     },
     /// The connection was lost; the download goes on later.
-    Pausing {
-        /// When.
-        until_ms: u64,
-    },
-    /// The URL expired, or was lost in a restart, and a fresh one was asked for.
+    Pausing,
+    /// A fresh URL was asked for. Without an end it is asked for once the broker is reached.
     AwaitingUrl {
-        /// When it is asked for again.
-        until_ms: u64,
+        /// What became of the one before.
+        loss: UrlLoss,
     },
     /// What an interrupted download left in the slot is hashed again.
     Resuming,
@@ -63,8 +65,6 @@ pub enum Phase {
     Verifying,
     /// The new image is selected; the last message is on its way.
     Selected {
-        /// When the restart comes in any case.
-        until_ms: u64,
         /// The message; once it is acknowledged the restart comes at once.
         message: MessageId,
     },
@@ -72,136 +72,92 @@ pub enum Phase {
     Restarting,
 }
 
+/// Why a fresh URL is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlLoss {
+    /// The server refused it.
+    Expired,
+    /// The device restarted during the download, and URLs are kept in memory only.
+    Restarted,
+}
+
 /// The agent on one device, from boot to restart. Large (see docs/device.md): it belongs into a `static`.
-// Each bool is a fact of its own; the state that they could be mistaken for is `phase`.
-#[allow(clippy::struct_excessive_bools)]
 // In this order, because a RISC-V reaches the first 2 KiB with one instruction and the rest with three.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Agent {
     phase: Phase,
-    now_ms: u64,
-    /// When the crashes of this image are forgotten, if there were any.
-    stable_ms: Option<u64>,
-    /// When connection settings that are on trial are given up.
-    moving_until_ms: Option<u64>,
-    progress_ms: Option<u64>,
-    /// Since when a connection has been judged by how much it brings, and what had been received by then.
-    pace: (u64, u32),
-    /// The most that was received of any file in this attempt.
-    furthest: u32,
-    next_fetch: u32,
-    next_message: u32,
+    timers: Timers,
+    /// The last fetch that was begun, and the last one that was handed to the port.
+    fetches: (FetchId, FetchId),
     /// Connection settings were given up after so many seconds on trial; 0: after several boots.
     returned: Option<u32>,
-    /// Of the path in the trigger, which a redirect does not change.
-    path_tag: u32,
     running_state: State,
     running: Running,
     encryption: Encryption,
     target: u8,
-    asking: Asking,
-    redirects: u8,
-    retries: u8,
-    url_requests: u8,
     /// Whether there is memory that survives resets.
     counts_crashes: bool,
+    cancel_due: bool,
     reconnect_due: bool,
     connected: bool,
-    application_well: bool,
-    /// Whether `url` is a trigger that waits for the self-test to end.
-    trigger_waits: bool,
-    /// Whether the download began before this boot, and its URL is to be asked for.
-    resuming: bool,
-    /// Whether the record and otadata are such that the slot may be erased.
-    ready: bool,
-    fetch_due: bool,
-    cancel_due: bool,
+    attempt: AttemptState,
     http: http::Response,
     keeper: Keeper,
     /// The failure of an image that is counted once the broker was reached: while it cannot be, a site's outage may
     /// be to blame.
     blamed: Option<[u8; 32]>,
-    received_sha256: [u8; 32],
-    /// The version that the trigger's path names.
-    named: Option<Version>,
-    to: Option<Version>,
     table: Table,
     /// The image that runs, as far as it could be read.
     image: Option<SlotImage>,
     settings: Settings,
-    outbox: Deque<(MessageId, Kind), OUTBOX>,
-    /// The outcome that no broker has acknowledged yet.
-    outcome: Option<(MessageId, Status)>,
+    outbox: Outbox,
     record: Record,
     read_back: Option<ReadBack>,
     download: Download,
-    /// Looked at by [`http::Url`]'s rules, so ASCII.
-    url: Vec<u8, URL_MAX_BYTES>,
+    url: TriggerUrl,
 }
 
 impl Agent {
     /// An agent that has not booted yet. All of it is known at compile time, so that it need never lie on a stack.
     pub const fn new(settings: Settings) -> Self {
         Self {
-            settings,
-            table: Table::NONE,
-            encryption: Encryption::Off,
-            running: Running::Factory,
-            running_state: State::Undefined,
-            image: None,
-            keeper: Keeper::new(),
-            record: Record::new(),
-            blamed: None,
             phase: Phase::Idle,
-            now_ms: 0,
-            counts_crashes: false,
-            stable_ms: None,
-            moving_until_ms: None,
-            reconnect_due: false,
+            timers: Timers::NEW,
+            fetches: (FetchId(0), FetchId(0)),
             returned: None,
-            connected: false,
-            application_well: false,
-            url: Vec::new(),
-            path_tag: 0,
-            trigger_waits: false,
-            resuming: false,
-            named: None,
-            to: None,
+            running_state: State::Undefined,
+            running: Running::Factory,
+            encryption: Encryption::Off,
             target: 0,
-            asking: Asking::Tail,
-            redirects: 0,
-            ready: false,
-            http: http::Response::new(),
-            download: Download::new(),
-            read_back: None,
-            received_sha256: [0; 32],
-            retries: 0,
-            furthest: 0,
-            pace: (0, 0),
-            url_requests: 0,
-            progress_ms: None,
-            next_fetch: 0,
-            fetch_due: false,
+            counts_crashes: false,
             cancel_due: false,
-            outbox: Deque::new(),
-            next_message: 0,
-            outcome: None,
+            reconnect_due: false,
+            connected: false,
+            attempt: AttemptState::NEW,
+            http: http::Response::new(),
+            keeper: Keeper::new(),
+            blamed: None,
+            table: Table::NONE,
+            image: None,
+            settings,
+            outbox: Outbox::new(),
+            record: Record::new(),
+            read_back: None,
+            download: Download::new(),
+            url: TriggerUrl::none(),
         }
     }
 
     /// Takes what happened. Faults of the flash end the attempt with a reason; they are never a panic.
     #[inline(never)]
     pub fn handle<P: Port>(&mut self, port: &mut P, event: Event<'_>, now_ms: u64) {
-        self.now_ms = now_ms;
+        self.timers.now_ms = now_ms;
         match event {
             Event::Connected => self.on_connected(port),
             Event::Disconnected => self.connected = false,
-            Event::Acknowledged(id) if self.outcome.as_ref().is_some_and(|(of, _)| *of == id) => {
-                self.outcome = None;
-            }
+            Event::Acknowledged(id) => self.outbox.acknowledge(id),
             Event::ClearQuarantine => self.clear_quarantine(port),
-            Event::SelfTest(Ok(())) => self.application_well = true,
             Event::Tick => {
                 self.note_stable(port);
                 self.note_move(port);
@@ -209,70 +165,74 @@ impl Agent {
             _ => {}
         }
         self.phase = self.step(port, event);
+        if matches!(self.phase, Phase::Idle | Phase::Restarting) {
+            self.timers.stop(Timer::Phase);
+        }
     }
 
     fn step<P: Port>(&mut self, port: &mut P, event: Event<'_>) -> Phase {
-        let now_ms = self.now_ms;
+        let is_due = self.timers.has_ended(Timer::Phase);
         match (self.phase, event) {
             (Phase::SelfTest { .. }, Event::SelfTest(Err(why))) => {
                 self.reject(port, &Refusal::plain(Says::CheckFailed), why)
             }
-            (Phase::SelfTest { until_ms }, Event::Connected | Event::SelfTest(Ok(())) | Event::Tick) => {
-                if self.connected && (self.application_well || self.settings.check == Check::Broker) {
-                    self.confirm(port, until_ms)
-                } else if now_ms >= until_ms {
+            (
+                Phase::SelfTest { well, triggered },
+                Event::Connected | Event::SelfTest(Ok(())) | Event::Tick,
+            ) => {
+                let well = well || matches!(event, Event::SelfTest(_));
+                self.phase = Phase::SelfTest { well, triggered };
+                if self.connected && (well || self.settings.check == Check::Broker) {
+                    self.confirm(port, triggered)
+                } else if is_due {
                     self.reject_in_time(port)
                 } else {
                     self.phase
                 }
             }
             // One that has nothing to go back to is helped by nothing but a new image.
-            (Phase::Idle | Phase::SelfTest { until_ms: u64::MAX }, Event::Trigger(url)) => {
+            (Phase::SelfTest { well, triggered }, Event::Trigger(url))
+                if self.timers.is_set(Timer::Phase) =>
+            {
+                Phase::SelfTest { well, triggered: triggered | self.url.take(url).is_ok() }
+            }
+            (Phase::Idle | Phase::Triggered | Phase::SelfTest { .. }, Event::Trigger(url)) => {
                 self.begin(port, url)
             }
-            (Phase::SelfTest { .. }, Event::Trigger(url)) => {
-                self.trigger_waits |= self.take_url(url).is_ok();
-                self.phase
-            }
-            (Phase::Idle, Event::Tick) if self.trigger_waits => self.begin_waiting(port),
+            (Phase::Triggered, Event::Tick) => self.begin_attempt(port),
             (
-                Phase::Downloading { .. }
-                | Phase::Pausing { .. }
-                | Phase::AwaitingUrl { .. }
-                | Phase::Resuming,
+                Phase::Downloading { .. } | Phase::Pausing | Phase::AwaitingUrl { .. } | Phase::Resuming,
                 Event::Trigger(url),
             ) => self.renew(url),
-            (Phase::AwaitingUrl { until_ms }, Event::Connected) if until_ms == u64::MAX => {
-                self.ask_for_url(port)
+            (Phase::AwaitingUrl { loss }, Event::Connected) if !self.timers.is_set(Timer::Phase) => {
+                self.ask_for_url(port, loss)
             }
-            (Phase::Downloading { fetch, .. }, Event::Received(id, bytes)) if fetch == id => {
+            (Phase::Downloading { fetch }, Event::Received(id, bytes)) if fetch == id => {
                 let next = self.on_received(port, fetch, bytes);
                 self.judge_pace(port, bytes.len(), next)
             }
-            (Phase::Downloading { fetch, .. }, Event::Closed(id)) if fetch == id => self.on_closed(port),
-            (Phase::Downloading { fetch, .. }, Event::Head(id, head)) if fetch == id => {
+            (Phase::Downloading { fetch }, Event::Closed(id)) if fetch == id => self.on_closed(port),
+            (Phase::Downloading { fetch }, Event::Head(id, head)) if fetch == id => {
                 self.on_head(port, fetch, &head)
             }
-            (Phase::Downloading { fetch, .. }, Event::Body(id, bytes)) if fetch == id => {
+            (Phase::Downloading { fetch }, Event::Body(id, bytes)) if fetch == id => {
                 let next = self.on_body(port, fetch, bytes);
                 self.judge_pace(port, bytes.len(), next)
             }
-            (Phase::Downloading { fetch, .. }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
-            (Phase::Downloading { fetch, .. }, Event::Lost(id, why)) if fetch == id => {
+            (Phase::Downloading { fetch }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),
+            (Phase::Downloading { fetch }, Event::Lost(id, why)) if fetch == id => {
                 self.retry(port, &Refusal::plain(Says::Lost), why)
             }
-            (Phase::Downloading { heard_ms, .. }, Event::Tick)
-                if now_ms >= heard_ms + u64::from(self.settings.stall_ms) =>
-            {
+            (Phase::Downloading { .. }, Event::Tick) if is_due => {
                 let seconds = self.settings.stall_ms / 1000;
                 self.retry(port, &Refusal::new(Says::Silent, &[seconds]), "")
             }
-            (Phase::Pausing { until_ms }, Event::Tick) if now_ms >= until_ms => self.fetch(),
-            (Phase::AwaitingUrl { until_ms }, Event::Tick) if now_ms >= until_ms => self.ask_for_url(port),
+            (Phase::Pausing, Event::Tick) if is_due => self.fetch(),
+            (Phase::AwaitingUrl { loss }, Event::Tick) if is_due => self.ask_for_url(port, loss),
             (Phase::Resuming, Event::Tick) => self.resume(port),
             (Phase::Verifying, Event::Tick) => self.verify(port),
-            (Phase::Selected { message, .. }, Event::Acknowledged(id)) if message == id => Phase::Restarting,
-            (Phase::Selected { until_ms, .. }, Event::Tick) if now_ms >= until_ms => Phase::Restarting,
+            (Phase::Selected { message }, Event::Acknowledged(id)) if message == id => Phase::Restarting,
+            (Phase::Selected { .. }, Event::Tick) if is_due => Phase::Restarting,
             (phase, _) => phase,
         }
     }
@@ -283,17 +243,24 @@ impl Agent {
         if core::mem::take(&mut self.cancel_due) {
             return Some(Action::Cancel);
         }
-        if let (Phase::Downloading { fetch: id, .. }, true) = (self.phase, self.fetch_due) {
-            self.fetch_due = false;
-            let (range, url) = (self.asking.range(&self.download), http::as_text(&self.url));
-            return Some(Action::Fetch { id, url, range, if_range: self.asking.if_range(&self.download) });
+        let (begun, announced) = &mut self.fetches;
+        if matches!(self.phase, Phase::Downloading { .. }) && begun != announced {
+            *announced = *begun;
+            let (range, if_range) = self.asked_for();
+            return Some(Action::Fetch {
+                id: self.fetches.0,
+                url: http::as_text(&self.url.bytes),
+                range,
+                if_range,
+            });
         }
         if core::mem::take(&mut self.reconnect_due) {
             self.connected = false;
             return Some(Action::Reconnect);
         }
+        let wants_url = matches!(self.phase, Phase::AwaitingUrl { .. });
         if self.connected
-            && let Some(action) = self.next_message()
+            && let Some(action) = self.outbox.next(wants_url)
         {
             return Some(action);
         }
@@ -303,22 +270,7 @@ impl Agent {
     /// When [`Event::Tick`] is wanted, even if nothing else happens; a time that has passed means at once.
     #[inline(never)]
     pub fn deadline_ms(&self) -> Option<u64> {
-        let phase_ms = match self.phase {
-            Phase::Idle if self.trigger_waits => self.now_ms,
-            Phase::Idle | Phase::Restarting => u64::MAX,
-            Phase::Resuming | Phase::Verifying => self.now_ms,
-            Phase::Downloading { heard_ms, .. } => heard_ms + u64::from(self.settings.stall_ms),
-            Phase::SelfTest { until_ms }
-            | Phase::Pausing { until_ms }
-            | Phase::AwaitingUrl { until_ms }
-            | Phase::Selected { until_ms, .. } => until_ms,
-        };
-        let mut first_ms = phase_ms;
-        for at_ms in [self.stable_ms, self.moving_until_ms].into_iter().flatten() {
-            first_ms = first_ms.min(at_ms);
-        }
-        // The end of time is no time.
-        (first_ms != u64::MAX).then_some(first_ms)
+        self.timers.next_ms()
     }
 
     /// What the agent is doing.
@@ -326,15 +278,16 @@ impl Agent {
         self.phase
     }
 
+    /// When the phase ends, if nothing else happens.
+    pub fn phase_ends_ms(&self) -> Option<u64> {
+        self.timers.end_ms(Timer::Phase)
+    }
+
     /// Whether the device may go into deep sleep now. Never while an image is on trial: waking is a boot, and the bootloader
     /// takes it for the end of the trial. Nor while anything is under way or waits to be said.
     #[inline(never)]
     pub fn may_sleep(&self) -> bool {
-        matches!(self.phase, Phase::Idle)
-            && !self.trigger_waits
-            && !self.is_moving()
-            && self.outbox.is_empty()
-            && self.outcome.is_none()
+        matches!(self.phase, Phase::Idle) && !self.is_moving() && self.outbox.is_empty()
     }
 
     /// What is remembered.
@@ -349,10 +302,10 @@ impl Agent {
 
     /// The version of the update under way, if known.
     pub fn updating_to(&self) -> Option<&Version> {
-        self.to.as_ref()
+        self.attempt.to.as_ref()
     }
 
-    /// The version that runs: as published if this device was told so, else as the application or the image says.
+    /// The version that runs: as published if the server said so, else as the application or the image says.
     pub fn version(&self) -> Option<&Version> {
         let image = self.image.as_ref();
         let published = image.and_then(|image| self.record.version_of(&image.sha256));
@@ -374,6 +327,3 @@ impl Agent {
         let _ = self.keeper.store(port, &self.record);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,7 +4,7 @@
 //! Owned here: what is remembered, and for how many images; `record/bytes.rs` owns how it is written, and
 //! `record/keeper.rs` where. Nothing in it is needed to boot: otadata alone decides that.
 //!
-//! A record that is missing or damaged loosens nothing: then the trusted keys are those compiled in, no image counts
+//! A record that is missing or corrupt loosens nothing: then the trusted keys are those compiled in, no image counts
 //! as having run here (so none is gone back to on that ground), and the quarantine is empty, as on a device that was
 //! never updated.
 
@@ -17,10 +17,10 @@ use heapless::Vec;
 pub use bytes::RECORD_BYTES;
 pub use keeper::{Keeper, Place};
 
-/// How many versions, images and keys are remembered of each kind; the oldest make room.
+/// At most so many versions, images and keys of each kind are remembered; the oldest makes room.
 pub const KEPT: usize = 4;
 
-/// So many failures after boot or in verification, and an image is refused.
+/// An image that failed so often, after boot or in verification, is refused.
 pub(crate) const QUARANTINE_AT: u8 = 2;
 
 /// How far an attempt had come.
@@ -121,7 +121,7 @@ impl Record {
 
     /// Remembers a version; the oldest of four makes room.
     #[inline(never)]
-    pub fn learn(&mut self, sha256: [u8; 32], version: Version) {
+    pub fn remember_version(&mut self, sha256: [u8; 32], version: Version) {
         let at = self.known.iter().position(|known| known.sha256 == sha256);
         put_newest(&mut self.known, at, Known { sha256, version });
     }
@@ -135,7 +135,7 @@ impl Record {
         let count = self.failures_of(&sha256).saturating_add(1);
         let mut at = self.failures.iter().position(|failed| failed.sha256 == sha256);
         if at.is_none() && self.failures.is_full() {
-            // One that failed once makes room; one in quarantine never does, or a few damaged files would empty it.
+            // One that failed once makes room; one in quarantine never does, or a few corrupt files would empty it.
             at = self.failures.iter().position(|failed| failed.count < QUARANTINE_AT);
             if at.is_none() {
                 return;

@@ -1,4 +1,4 @@
-//! Why something was refused or went wrong, in a few words of memory; it becomes a sentence only where it is told.
+//! Why something was refused or went wrong, in a few words of memory; it becomes a sentence only where it is sent.
 //!
 //! Owned here: the spelling of numbers and the sentences for what the flash, otadata and an image have to say. Nothing is
 //! formatted by `core::fmt`, which takes several kilobytes of a device's flash.
@@ -172,7 +172,7 @@ pub(crate) const fn signature_says(error: SignatureError) -> Says {
 mod tests {
     use super::*;
 
-    fn told(says: Says, numbers: &[u32], text: &str) -> Reason {
+    fn sentence(says: Says, numbers: &[u32], text: &str) -> Reason {
         let mut reason = Reason::default();
         Refusal::new(says, numbers).tell(text, &mut reason);
         reason
@@ -180,15 +180,15 @@ mod tests {
 
     #[test]
     fn the_gaps_in_a_sentence_are_filled_in_order() {
-        let told = |says, numbers: &[u32], text| told(says, numbers, text);
+        let sentence = |says, numbers: &[u32], text| sentence(says, numbers, text);
         let words = "wrong chip: the image is for an unknown chip 0xab0, this device is esp32c3";
-        assert_eq!(told(Says::UnknownChip, &[0xAB0, 5], "").as_str(), words);
+        assert_eq!(sentence(Says::UnknownChip, &[0xAB0, 5], "").as_str(), words);
         let words = "the image is for chip revisions v1.1 to v655.35, this one is v0.0";
-        assert_eq!(told(Says::ChipRevision, &[101, 65535], "").as_str(), words);
-        assert_eq!(told(Says::GivenUp, &[6], "no #").as_str(), "given up after 6 tries: no #");
+        assert_eq!(sentence(Says::ChipRevision, &[101, 65535], "").as_str(), words);
+        assert_eq!(sentence(Says::GivenUp, &[6], "no #").as_str(), "given up after 6 tries: no #");
         let block = [3, Says::P192 as u32];
         let words = "signature block #3: ECDSA on P-192 is too weak".replace('#', "");
-        assert_eq!(told(Says::BlockDamaged, &block, "").as_str(), words);
+        assert_eq!(sentence(Says::BlockDamaged, &block, "").as_str(), words);
     }
 
     #[test]

@@ -45,9 +45,9 @@ mod tests {
         assert_eq!(crashes(&memory, &[1; 32]), 3);
         assert_eq!(crashes(&memory, &[2; 32]), 0, "another image");
         for at in 0..RETAINED_BYTES {
-            let mut damaged = memory;
-            damaged[at] ^= 0x10;
-            assert_eq!(crashes(&damaged, &[1; 32]), 0, "byte {at}");
+            let mut corrupt = memory;
+            corrupt[at] ^= 0x10;
+            assert_eq!(crashes(&corrupt, &[1; 32]), 0, "byte {at}");
         }
     }
 }

@@ -118,7 +118,7 @@ sentences! {
     EraseFailed: Flash = "erasing the flash at $ failed",
     WriteFailed: Flash = "writing the flash at $ failed",
     KeptElse: Flash = "the flash at $ kept something else",
-    NotHeld: Flash = "the flash does not hold what was written to it",
+    ReadBackDiffers: Flash = "the flash does not hold what was written to it",
     NotATarget: Otadata = "this slot cannot be selected",
     NotRunning: Otadata = "otadata selects another slot",
     NoSequence: Otadata = "otadata's sequence numbers are used up",

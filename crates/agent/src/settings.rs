@@ -3,7 +3,7 @@
 use contract::{ProductName, Version};
 use image::{Chip, Revision};
 
-/// The longest URL taken, in bytes.
+/// A URL has at most so many bytes.
 pub const URL_MAX_BYTES: usize = 2048;
 
 /// What must have happened before a new image is confirmed.
@@ -111,7 +111,7 @@ pub struct Settings {
     pub erase: EraseUnit,
     /// How long a new image has to confirm itself, in milliseconds.
     pub self_test_ms: u32,
-    /// How often in a row a confirmed image may crash before the other slot's image is gone back to.
+    /// After so many crashes in a row a confirmed image is left for the image in the other slot.
     pub crash_loop_at: u8,
     /// How long an image must run before its crashes are forgotten, in milliseconds.
     pub stable_ms: u32,
@@ -121,7 +121,7 @@ pub struct Settings {
     /// The first pause before a download goes on, in milliseconds; it doubles each time, up to a minute, and up to a
     /// quarter of this comes on top.
     pub back_off_ms: u32,
-    /// How often a download goes on after a lost connection, before it is given up. 64 KiB that were never received
+    /// A download goes on at most so often after a lost connection. 64 KiB that were never received
     /// before make up for one.
     ///
     /// With what [`Self::new`] sets, a connection that is lost for good and refused at once is given up after 31 s
@@ -129,10 +129,10 @@ pub struct Settings {
     pub retries: u8,
     /// How long to wait for a fresh URL before it is asked for again, in milliseconds.
     pub url_wait_ms: u32,
-    /// How often a fresh URL is asked for in one update.
+    /// At most so many requests for a fresh URL in one update.
     pub url_requests: u8,
     /// How long a restart waits for the last message to be acknowledged, in milliseconds.
-    pub farewell_ms: u32,
+    pub last_message_ms: u32,
     /// How long new connection settings have to reach the broker, in milliseconds.
     pub move_ms: u32,
 }
@@ -156,7 +156,7 @@ impl Settings {
             retries: 5,
             url_wait_ms: 60_000,
             url_requests: 5,
-            farewell_ms: 2_000,
+            last_message_ms: 2_000,
             move_ms: 120_000,
         }
     }

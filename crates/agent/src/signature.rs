@@ -23,7 +23,7 @@ pub(crate) struct Trust<'a> {
 pub(crate) enum Signed {
     /// By everybody it must be signed by.
     Yes,
-    /// There are signatures, and nobody asks for any.
+    /// There are signatures, and none is needed.
     Unchecked,
     /// There are none, and none is needed.
     No,

@@ -1,4 +1,4 @@
-//! Reading an image back from flash: the only proof that a slot holds what was meant.
+//! Reading an image back from flash: the only proof that a slot holds what was received.
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
@@ -10,7 +10,7 @@ use crate::flash::{self, Fault, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
 
 const CHUNK_BYTES: usize = 512;
-/// How much one step reads: short enough to leave the network its turn.
+/// How much one step reads: short enough that the network is not kept waiting.
 const STEP_BYTES: u32 = 64 * 1024;
 
 /// An image that lies in a slot and verifies.
@@ -89,15 +89,17 @@ pub(crate) struct ReadBack {
     slot: Partition,
     total_bytes: u32,
     done_bytes: u32,
+    /// SHA-256 of what was written.
+    written: [u8; 32],
     hash: Sha256,
     verifier: Verifier,
 }
 
 impl ReadBack {
     #[inline(never)]
-    pub(crate) fn new(slot: Partition, total_bytes: u32) -> Self {
+    pub(crate) fn new(slot: Partition, total_bytes: u32, written: [u8; 32]) -> Self {
         let (hash, verifier) = (Sha256::new(), Verifier::new());
-        Self { slot, total_bytes, done_bytes: 0, hash, verifier }
+        Self { slot, total_bytes, done_bytes: 0, written, hash, verifier }
     }
 
     pub(crate) fn done_bytes(&self) -> u32 {
@@ -122,9 +124,10 @@ impl ReadBack {
         Ok(self.done_bytes >= self.total_bytes)
     }
 
-    /// SHA-256 of the bytes on flash that were read.
-    pub(crate) fn sha256(&self) -> [u8; 32] {
-        digest_so_far(&self.hash)
+    /// SHA-256 of the bytes on flash that were read, and whether that is what was written.
+    pub(crate) fn sha256(&self) -> ([u8; 32], bool) {
+        let sha256 = digest_so_far(&self.hash);
+        (sha256, sha256 == self.written)
     }
 
     /// The image that they are, and its header.

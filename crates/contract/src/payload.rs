@@ -5,7 +5,7 @@ use core::fmt;
 use heapless::String;
 use serde::{Deserialize, Serialize};
 
-/// The longest reason kept, in bytes of UTF-8. A longer one is cut at a character.
+/// A reason has at most so many bytes of UTF-8; a longer one is cut at a character.
 pub const REASON_MAX_BYTES: usize = 200;
 
 /// A reason in words, as a device gives it: control characters replaced by spaces, at most 200 bytes.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{InvalidPayload, Outcome, ProductName, Reason, Version};
 
-/// The longest report read, in bytes. Longer ones are refused unread.
+/// A report has at most so many bytes; a longer one is refused unread.
 pub const REPORT_MAX_BYTES: usize = 2048;
 
 /// A SHA-256 digest, as 64 hexadecimal digits in JSON.
@@ -144,7 +144,7 @@ pub struct Report {
     /// The protections that this device does without, as [`Lack`] spells them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lacks: Vec<String<16>, 8>,
-    /// Why the device came back from connection settings that it was told to move to; absent: it did not, or has restarted.
+    /// Why the device came back from connection settings that it was asked to move to; absent: it did not, or has restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<Reason>,
     /// How the last attempt ended.

@@ -7,7 +7,7 @@ use heapless::String;
 
 use crate::DeviceId;
 
-/// The longest topic, in bytes.
+/// A topic has at most so many bytes.
 pub const TOPIC_MAX_BYTES: usize = 256;
 
 /// A topic, written without allocating.

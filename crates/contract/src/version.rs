@@ -8,7 +8,7 @@ use core::str::FromStr;
 use heapless::String;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The longest version accepted, in bytes.
+/// A version has at most so many bytes.
 pub const VERSION_MAX_BYTES: usize = 64;
 /// The highest number that a part of the triple may be.
 const U64_MAX: &[u8] = b"18446744073709551615";
@@ -236,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_semver_crate(left in "[0-9]{1,2}\\.[0-9]\\.[0-9](-[0-9a-c.-]{0,6})?(\\+[0-9a-c.]{0,4})?",
+        fn versions_agree_with_the_semver_crate(left in "[0-9]{1,2}\\.[0-9]\\.[0-9](-[0-9a-c.-]{0,6})?(\\+[0-9a-c.]{0,4})?",
                                         right in "[0-9]{1,2}\\.[0-9]\\.[0-9](-[0-9a-c.-]{0,6})?") {
             let ours = (left.parse::<Version>(), right.parse::<Version>());
             let theirs = (semver::Version::parse(&left), semver::Version::parse(&right));

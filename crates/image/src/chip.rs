@@ -145,29 +145,10 @@ impl Chip {
     }
 
     /// The ranges an image can load to; where two overlap, the first one names the memory.
-    #[expect(clippy::too_many_lines, reason = "a table")]
     const fn memory_map(self) -> &'static [(u32, u32, Region)] {
         match self {
-            Self::Esp32 => &[
-                (0x3F40_0000, 0x3F80_0000, Region::Drom),
-                (0x3F80_0000, 0x3FC0_0000, Region::Psram),
-                (0x3FF8_0000, 0x3FF8_2000, Region::Rtc),
-                (0x3FFA_E000, 0x4000_0000, Region::Dram),
-                (0x4007_0000, 0x400C_0000, Region::Iram),
-                (0x400C_0000, 0x400C_2000, Region::Rtc),
-                (0x400D_0000, 0x4040_0000, Region::Irom),
-                (0x5000_0000, 0x5000_2000, Region::Rtc),
-            ],
-            Self::Esp32S2 => &[
-                (0x3F00_0000, 0x3F50_0000, Region::Drom),
-                (0x3F50_0000, 0x3FF8_0000, Region::Psram),
-                (0x3FF9_E000, 0x3FFA_0000, Region::Rtc),
-                (0x3FFB_0000, 0x4000_0000, Region::Dram),
-                (0x4002_0000, 0x4007_0000, Region::Iram),
-                (0x4007_0000, 0x4007_2000, Region::Rtc),
-                (0x4008_0000, 0x4080_0000, Region::Irom),
-                (0x5000_0000, 0x5000_2000, Region::Rtc),
-            ],
+            Self::Esp32 => ESP32_MEMORY,
+            Self::Esp32S2 => ESP32_S2_MEMORY,
             Self::Esp32S3 => &[
                 (0x3C00_0000, 0x3E00_0000, Region::Drom),
                 (0x3FC8_8000, 0x3FD0_0000, Region::Dram),
@@ -221,6 +202,28 @@ impl Chip {
         }
     }
 }
+
+const ESP32_MEMORY: &[(u32, u32, Region)] = &[
+    (0x3F40_0000, 0x3F80_0000, Region::Drom),
+    (0x3F80_0000, 0x3FC0_0000, Region::Psram),
+    (0x3FF8_0000, 0x3FF8_2000, Region::Rtc),
+    (0x3FFA_E000, 0x4000_0000, Region::Dram),
+    (0x4007_0000, 0x400C_0000, Region::Iram),
+    (0x400C_0000, 0x400C_2000, Region::Rtc),
+    (0x400D_0000, 0x4040_0000, Region::Irom),
+    (0x5000_0000, 0x5000_2000, Region::Rtc),
+];
+
+const ESP32_S2_MEMORY: &[(u32, u32, Region)] = &[
+    (0x3F00_0000, 0x3F50_0000, Region::Drom),
+    (0x3F50_0000, 0x3FF8_0000, Region::Psram),
+    (0x3FF9_E000, 0x3FFA_0000, Region::Rtc),
+    (0x3FFB_0000, 0x4000_0000, Region::Dram),
+    (0x4002_0000, 0x4007_0000, Region::Iram),
+    (0x4007_0000, 0x4007_2000, Region::Rtc),
+    (0x4008_0000, 0x4080_0000, Region::Irom),
+    (0x5000_0000, 0x5000_2000, Region::Rtc),
+];
 
 /// By chip, the at most two stretches that are mapped from flash, in pages of 64 KiB.
 const FLASH_PAGES: [[(u16, u16); 2]; Chip::ALL.len()] = {

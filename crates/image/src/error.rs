@@ -24,7 +24,7 @@ pub enum ImageError {
         /// How long it would have to be, as far as could be read.
         at_least: u32,
     },
-    /// It is longer than the largest flash it could be meant for.
+    /// It is longer than the largest flash that there is.
     TooLarge,
     /// The header speaks of no segment or of too many.
     SegmentCount {
@@ -47,14 +47,14 @@ pub enum ImageError {
         /// Where it is to be mapped.
         load_address: u32,
     },
-    /// The XOR of all segment data is not what the image says: it was damaged.
+    /// The XOR of all segment data is not what the image says: it is corrupt.
     Checksum {
         /// What the image says.
         stored: u8,
         /// What its data gives.
         computed: u8,
     },
-    /// The appended SHA-256 digest is not that of the image: it was damaged.
+    /// The appended SHA-256 digest is not that of the image: it is corrupt.
     Digest,
     /// No segment lies in flash: a bootloader or a program for RAM.
     NotAnApplication,

@@ -10,6 +10,7 @@
 #[cfg(feature = "signature")]
 mod ecdsa;
 mod error;
+mod layout;
 #[cfg(feature = "signature")]
 mod rsa;
 #[cfg(feature = "signature")]
@@ -19,33 +20,11 @@ use core::fmt;
 
 use crate::u32_at;
 pub use error::SignatureError;
+pub(crate) use layout::{BLOCK_HEAD_BYTES, BLOCK_MAGIC, CRC_OFFSET, CURVE_P256, VERSION_ECDSA, VERSION_RSA};
+use layout::{CURVE_P192, HASH_SHA384, P256_END, P256_KEY_END, RSA_KEY_END};
+pub use layout::{SIGNATURE_BLOCK_BYTES, SIGNATURE_BLOCKS_MAX, SIGNATURE_SECTOR_BYTES};
 #[cfg(feature = "signature")]
 pub use verdict::{Signers, SigningVerdict, judge};
-
-/// The sector that follows the padded image; the last of the file.
-pub const SIGNATURE_SECTOR_BYTES: usize = 4096;
-/// One block of it.
-pub const SIGNATURE_BLOCK_BYTES: usize = 1216;
-/// How many blocks a sector holds.
-pub const SIGNATURE_BLOCKS_MAX: usize = 3;
-
-/// What a block begins with.
-pub(crate) const BLOCK_MAGIC: u8 = 0xE7;
-/// Magic, version, two more bytes, and the digest that was signed.
-pub(crate) const BLOCK_HEAD_BYTES: usize = 36;
-pub(crate) const VERSION_RSA: u8 = 2;
-pub(crate) const VERSION_ECDSA: u8 = 3;
-/// Byte 2 of an ECDSA block that signs a SHA-384 digest, and is laid out otherwise.
-const HASH_SHA384: u8 = 1;
-const CURVE_P192: u8 = 1;
-pub(crate) const CURVE_P256: u8 = 2;
-/// The CRC-32 of all before it; 16 zero bytes follow.
-pub(crate) const CRC_OFFSET: usize = 1196;
-/// The public key of an RSA block: N, e, R and M′; that of a P-256 block: the curve's number, X and Y.
-const RSA_KEY_END: usize = 812;
-const P256_KEY_END: usize = 101;
-/// Where a P-256 block's signature ends, and nothing but zeros follows.
-const P256_END: usize = 165;
 
 /// How a block is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +59,7 @@ pub struct SignatureBlock<'a> {
 }
 
 impl<'a> SignatureBlock<'a> {
-    /// Reads a block. Refuses a damaged one, and one with anything but zeros where a block has nothing: no byte
+    /// Reads a block. Refuses a corrupt one, and one with anything but zeros where a block has nothing: no byte
     /// of it may be changed unnoticed, also those that neither the signature nor the key's digest covers.
     pub fn parse(bytes: &'a [u8; SIGNATURE_BLOCK_BYTES]) -> Result<Self, SignatureError> {
         if bytes[0] != BLOCK_MAGIC {
@@ -160,7 +139,7 @@ impl<'a> SignatureSector<'a> {
         file.last_chunk().map(Self)
     }
 
-    /// The blocks in order, each with its place (0 to 2). A place that was left erased is passed over; a damaged
+    /// The blocks in order, each with its place (0 to 2). A place that was left erased is passed over; a corrupt
     /// block comes as the error that says so, and the ones after it come too.
     pub fn blocks(
         &self,

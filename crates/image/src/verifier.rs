@@ -13,16 +13,14 @@ use sha2::{Digest, Sha256};
 use crate::descriptor::DESCRIPTOR_BYTES;
 use crate::header::{HEADER_BYTES, MAGIC};
 use crate::segment::SEGMENT_HEADER_BYTES;
-use crate::signature::{
-    BLOCK_HEAD_BYTES, BLOCK_MAGIC, SIGNATURE_BLOCK_BYTES, SIGNATURE_BLOCKS_MAX, SignatureBlock,
-    SignatureError,
-};
 use crate::{
     AppDescriptor, Demo, Header, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments, Summary,
     digest_on, digest_so_far,
 };
 
-/// The longest image: the largest flash that a bootloader maps.
+mod trailing;
+
+/// At most so many bytes are an image: the largest flash that a bootloader maps.
 pub const IMAGE_MAX_BYTES: u32 = 16 * 1024 * 1024;
 
 const CHECKSUM_SEED: u8 = 0xEF;
@@ -157,7 +155,7 @@ impl Verifier {
                 Stage::End if self.source == Source::Slot => return Ok(()),
                 _ => {}
             }
-            // Each turn takes a byte or moves on to a later stage, so this ends.
+            // Each round takes a byte or moves on to a later stage, so this ends.
             let taken = self.step(bytes);
             bytes = bytes.get(taken..).unwrap_or_default();
         }
@@ -422,113 +420,6 @@ impl Verifier {
         if mapped == 0 { Err(ImageError::NotAnApplication) } else { Ok(()) }
     }
 
-    fn padding_step(&mut self, bytes: &[u8], left: u32) -> usize {
-        let window = beginning(bytes, left);
-        let taken = window.iter().position(|byte| *byte != 0xFF).unwrap_or(window.len());
-        self.take(beginning(window, taken as u32));
-        self.stage = match left - taken as u32 {
-            0 => Stage::Signature { left: SECTOR_BYTES },
-            left => Stage::Padding { left },
-        };
-        if taken < window.len() {
-            return taken + self.beyond();
-        }
-        taken
-    }
-
-    fn signature_step(&mut self, bytes: &[u8], first: u8, left: u32) -> usize {
-        if left == SECTOR_BYTES {
-            if first != BLOCK_MAGIC {
-                return self.beyond();
-            }
-            self.computed = digest_so_far(&self.hash);
-        }
-        let position = (SECTOR_BYTES - left) as usize;
-        let (block, within) = (position / SIGNATURE_BLOCK_BYTES, position % SIGNATURE_BLOCK_BYTES);
-        let is_block = block < SIGNATURE_BLOCKS_MAX;
-        let in_head = is_block && if within == 0 { first == BLOCK_MAGIC } else { self.head_bytes > 0 };
-        // Up to the next place where something is decided: the end of a block's head, the next block, the end.
-        let rest = match (in_head, is_block) {
-            (true, _) => BLOCK_HEAD_BYTES - within,
-            (_, true) => SIGNATURE_BLOCK_BYTES - within,
-            _ => left as usize,
-        };
-        let window = beginning(bytes, rest as u32);
-        let left = left - window.len() as u32;
-        self.stage = Stage::Signature { left };
-        if in_head {
-            self.gather(window, BLOCK_HEAD_BYTES);
-            if let Some(head) = self.head_complete::<BLOCK_HEAD_BYTES>() {
-                self.close_signature_head(block as u8, &head);
-            }
-        } else {
-            self.take(window);
-        }
-        if left == 0 {
-            self.mark_total();
-            self.is_signed = true;
-            self.stage = Stage::End;
-        }
-        window.len()
-    }
-
-    /// The head of a signature block was read, which tells whether it is for this image.
-    fn close_signature_head(&mut self, block: u8, head: &[u8; BLOCK_HEAD_BYTES]) {
-        if head[4..] == self.computed {
-            self.signature_blocks += 1;
-        } else if block == 0 && self.source == Source::Slot {
-            // What an older image left behind in the slot is not this image's signature.
-            self.stage = Stage::End;
-        } else {
-            // Before the digests are told to differ: some blocks hold one of another kind.
-            let error = SignatureBlock::refusal_by_head(head).unwrap_or(SignatureError::OtherDigest);
-            self.stage = Stage::Refused(ImageError::Signature { block, error });
-        }
-    }
-
-    /// There are bytes after the image that do not belong to it. Takes none.
-    fn beyond(&mut self) -> usize {
-        let error = ImageError::TrailingBytes { end: self.structural_bytes };
-        self.stage = match self.source {
-            Source::Slot => Stage::End,
-            Source::File => self.suspect(error),
-        };
-        0
-    }
-
-    /// Refuses, in a file only after a look at where a partition table would be.
-    fn suspect(&self, error: ImageError) -> Stage {
-        match self.source {
-            Source::Slot => Stage::Refused(error),
-            Source::File => Stage::Suspect { error, first_magic_seen: false },
-        }
-    }
-
-    /// Looks only at the places where a partition table may begin.
-    fn suspect_step(&mut self, bytes: &[u8], first: u8, error: ImageError, first_magic_seen: bool) -> usize {
-        let place = self.offset - self.offset % SECTOR_BYTES;
-        if self.offset > PARTITION_TABLE_LAST + 1 {
-            self.stage = Stage::Refused(error);
-            return 0;
-        }
-        let within = self.offset - place;
-        if place < PARTITION_TABLE_FIRST || within > 1 {
-            let next = (place + SECTOR_BYTES).max(PARTITION_TABLE_FIRST);
-            let taken = bytes.len().min((next - self.offset) as usize);
-            self.offset += taken as u32;
-            return taken;
-        }
-        self.offset += 1;
-        self.stage = match within {
-            0 => Stage::Suspect { error, first_magic_seen: first == PARTITION_MAGIC[0] },
-            _ if first_magic_seen && first == PARTITION_MAGIC[1] => {
-                Stage::Refused(ImageError::MergedFlashImage { partition_table: place })
-            }
-            _ => Stage::Suspect { error, first_magic_seen: false },
-        };
-        1
-    }
-
     /// What was read so far is a whole.
     fn mark_total(&mut self) {
         self.total_bytes = self.offset;
@@ -569,7 +460,7 @@ impl Verifier {
     }
 }
 
-/// So many bytes, or all if there are less.
+/// The first `length` bytes, or all if there are fewer.
 #[inline(never)]
 fn beginning(bytes: &[u8], length: u32) -> &[u8] {
     bytes.get(..length as usize).unwrap_or(bytes)

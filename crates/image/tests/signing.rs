@@ -69,9 +69,9 @@ fn nothing_is_added_beside_a_signature_that_is_not_good() {
 fn what_is_not_a_sound_image_is_not_signed() {
     let refused = Err(SignError::Image(ImageError::NotAnImage { first_byte: b'h' }));
     assert_eq!(sign(b"hello", &key()), refused);
-    let mut damaged = image();
-    damaged[1000] ^= 1;
-    assert!(matches!(sign(&damaged, &key()), Err(SignError::Image(ImageError::Checksum { .. }))));
+    let mut corrupt = image();
+    corrupt[1000] ^= 1;
+    assert!(matches!(sign(&corrupt, &key()), Err(SignError::Image(ImageError::Checksum { .. }))));
 }
 
 #[test]

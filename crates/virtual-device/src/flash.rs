@@ -5,6 +5,7 @@
 
 mod cipher;
 mod cut;
+mod geometry;
 mod medium;
 mod port;
 
@@ -17,18 +18,10 @@ use agent::{Encryption, RETAINED_BYTES};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
 pub use cut::{Cut, Moment, Tear};
+pub use geometry::{BLOCK_BYTES, CAPACITY_BYTES, PAGE_BYTES, SECTOR_BYTES};
 
 use cipher::{Cipher, UNIT_BYTES};
 use medium::{Medium, is_blank};
-
-/// What is erased at once, in bytes.
-pub const SECTOR_BYTES: usize = 4096;
-/// What [`Flash::erase_blocks`] erases at once where it can, in bytes.
-pub const BLOCK_BYTES: usize = 64 * 1024;
-/// What is programmed at once, in bytes: a cut can fall between two of them.
-pub const PAGE_BYTES: usize = 256;
-/// The flash of a usual module, in bytes.
-pub const CAPACITY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What flash refuses.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +158,7 @@ impl Flash {
 
     /// Turns bits over without regard to the rules, as wear or a stray ray would; on encrypted flash those of the cipher
     /// text.
-    pub fn damage(&mut self, offset: u32, mask: u8) -> Result<(), FlashError> {
+    pub fn corrupt(&mut self, offset: u32, mask: u8) -> Result<(), FlashError> {
         self.check(offset, 1, 1)?;
         let mut sector = self.medium.load(offset as usize / SECTOR_BYTES)?;
         sector[offset as usize % SECTOR_BYTES] ^= mask;

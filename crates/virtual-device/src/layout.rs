@@ -150,7 +150,7 @@ pub fn provision(
     write_layout(flash, Layout::TwoSlots)?;
     program(flash, SLOTS[0].offset, firmware)?;
     if let Some(version) = version {
-        Agent::remember(flash, |record| record.learn(summary.sha256, version.clone()))
+        Agent::remember(flash, |record| record.remember_version(summary.sha256, version.clone()))
             .map_err(|error| anyhow::anyhow!("{error}"))?;
     }
     Ok(())

@@ -7,6 +7,11 @@ pub mod device;
 pub mod flash;
 pub mod layout;
 pub mod net;
+mod notice;
+mod options;
+mod session;
 
 pub use bootloader::Rollback;
-pub use device::{MoveSwitch, Notice, Observer, Options, Pace, PowerSwitch, provision, run};
+pub use device::{provision, run};
+pub use notice::{Notice, Observer};
+pub use options::{MoveSwitch, Options, Pace, PowerSwitch};

@@ -57,12 +57,12 @@ fn with_three_slots_a_broken_one_leads_down_whatever_otadata_says_of_the_others(
     select(&mut flash, 0, 2, State::Aborted);
     select(&mut flash, 1, 3, State::Valid);
     assert_eq!(run(&mut flash), Running::Slot(2));
-    flash.damage(slots[2].offset + 3000, 1).expect("in bounds");
+    flash.corrupt(slots[2].offset + 3000, 1).expect("in bounds");
     assert_eq!(run(&mut flash), Running::Slot(1), "an aborted image boots again");
     assert_eq!(entry(&mut flash, 1).state, State::Valid, "and the broken one is still selected");
-    flash.damage(slots[1].offset + 3000, 1).expect("in bounds");
+    flash.corrupt(slots[1].offset + 3000, 1).expect("in bounds");
     assert_eq!(run(&mut flash), Running::Slot(0));
-    flash.damage(slots[0].offset + 3000, 1).expect("in bounds");
+    flash.corrupt(slots[0].offset + 3000, 1).expect("in bounds");
     assert!(matches!(boot(&mut flash, CHIP, Rollback::On), Err(NoBoot::NoBootableApp)));
 }
 
@@ -70,7 +70,7 @@ fn with_three_slots_a_broken_one_leads_down_whatever_otadata_says_of_the_others(
 fn with_three_slots_a_broken_lowest_one_leads_up() {
     let mut flash = flash(Layout::ThreeSlots, [0; 3]);
     select(&mut flash, 0, 4, State::Valid);
-    flash.damage(Layout::ThreeSlots.slots()[0].offset + 3000, 1).expect("in bounds");
+    flash.corrupt(Layout::ThreeSlots.slots()[0].offset + 3000, 1).expect("in bounds");
     assert_eq!(run(&mut flash), Running::Slot(1));
 }
 
@@ -89,7 +89,7 @@ fn an_image_below_the_secure_version_in_efuse_never_boots() {
     select(&mut flash, 0, 3, State::New);
     assert_eq!(bootloader.boot(&mut flash).expect("the newer one"), Running::Slot(1));
     assert_eq!(entry(&mut flash, 0).state, State::New, "its entry is passed over");
-    flash.damage(Layout::TwoSlots.slots()[1].offset + 3000, 1).expect("in bounds");
+    flash.corrupt(Layout::TwoSlots.slots()[1].offset + 3000, 1).expect("in bounds");
     assert!(matches!(bootloader.boot(&mut flash), Err(NoBoot::NoBootableApp)), "not even to save the device");
 }
 
@@ -102,7 +102,7 @@ fn a_first_boot_names_its_slot_unless_there_is_a_factory_app() {
     program(&mut factory, FACTORY.offset, &image(0)).expect("fits");
     let before = factory.operations();
     assert_eq!(run(&mut factory), Running::Factory);
-    factory.damage(FACTORY.offset + 3000, 1).expect("in bounds");
+    factory.corrupt(FACTORY.offset + 3000, 1).expect("in bounds");
     assert_eq!(run(&mut factory), Running::Slot(0));
     assert_eq!(factory.operations(), before, "and writes nothing");
 }

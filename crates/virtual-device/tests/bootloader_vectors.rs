@@ -64,8 +64,8 @@ fn image(seed: u64, chip: Chip) -> Vec<u8> {
     build.bytes()
 }
 
-/// Damages an image as the column "slots" says.
-fn damaged(mut bytes: Vec<u8>, how: &str) -> Vec<u8> {
+/// Corrupts an image as the column "slots" says.
+fn corrupt(mut bytes: Vec<u8>, how: &str) -> Vec<u8> {
     let end = bytes.len();
     match how {
         _ if how.contains("appended sha256") => bytes[end - 1] ^= 1,
@@ -85,12 +85,12 @@ fn set_up(slots: &str) -> Flash {
     match slots {
         _ if slots.starts_with("A and B good") => {}
         _ if slots.starts_with("both") => {
-            a = damaged(a, "flipped");
-            b = damaged(b, "flipped");
+            a = corrupt(a, "flipped");
+            b = corrupt(b, "flipped");
         }
         _ => match slots.split_once(": ").expect("slot: damage") {
-            ("A", how) => a = damaged(a, how),
-            (_, how) => b = damaged(b, how),
+            ("A", how) => a = corrupt(a, how),
+            (_, how) => b = corrupt(b, how),
         },
     }
     let mut flash = Flash::in_memory();

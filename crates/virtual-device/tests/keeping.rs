@@ -65,7 +65,7 @@ fn each_layout_says_where_it_keeps_things() {
 
 #[test]
 fn every_cut_of_a_record_leaves_the_old_one_or_the_new_one_wherever_it_is_kept() {
-    // So many records that each place and each sector has its turn.
+    // So many records that each place and each sector is used.
     for ((name, mut flash), rounds) in devices().into_iter().zip([5, 5, 5, 12]) {
         let (mut keeper, record) = open(&mut flash);
         keeper.store_connections(&mut flash, &record, &moved()).expect("power");

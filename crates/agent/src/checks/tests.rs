@@ -33,7 +33,7 @@ fn with(at: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn flash_modes_are_told_by_their_names() {
+fn flash_modes_are_named() {
     let running = Traits { flash_mode_code: 2, ..traits(&image()) };
     for (code, name) in
         [(0, "qio"), (1, "qout"), (3, "dout"), (4, "fast_read"), (5, "slow_read"), (77, "unknown")]

@@ -66,7 +66,7 @@ fn a_second_move_in_a_trial_still_leads_back_to_what_worked() {
 }
 
 #[test]
-fn the_same_move_told_twice_neither_prolongs_nor_repeats_a_trial() {
+fn the_same_move_sent_twice_neither_prolongs_nor_repeats_a_trial() {
     let mut connections = moved("old", "new");
     assert_eq!(connections.booted(), Change::Store);
     let before = connections.clone();

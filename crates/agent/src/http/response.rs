@@ -3,25 +3,14 @@
 //! Every byte is looked at once. Limits: 32 KiB for all heads together (interim ones included), 8 KiB for trailers,
 //! 256 bytes for the line before a chunk, 4 GiB for a chunk.
 
-use super::HttpError;
+use super::error::HttpError;
+use super::field::{Field, LINE_AT};
 use crate::event::{ContentRange, ResponseHead};
-use crate::settings::URL_MAX_BYTES;
 
-/// What [`Response::push`] needs to read a head with.
-pub const SCRATCH_BYTES: usize = LINE_AT + LINE_MAX_BYTES;
-/// The longest head, those of interim responses included.
+/// At most so many bytes are heads, those of interim responses included.
 pub const HEAD_MAX_BYTES: usize = 32 * 1024;
 const TRAILER_MAX_BYTES: usize = 8 * 1024;
 const CHUNK_LINE_MAX_BYTES: usize = 256;
-
-// The parts of the scratch. A field that is kept has a place of its own.
-const ETAG_MAX_BYTES: usize = 128;
-const VERSION_AT: usize = ETAG_MAX_BYTES;
-const VERSION_MAX_BYTES: usize = 64;
-const LOCATION_AT: usize = VERSION_AT + VERSION_MAX_BYTES;
-/// A field's name, then its value if that is short and only read once.
-const LINE_AT: usize = LOCATION_AT + URL_MAX_BYTES;
-const LINE_MAX_BYTES: usize = 64;
 
 /// What the bytes pushed so far amount to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,15 +61,15 @@ enum State {
     Phrase,
     /// The status line ended.
     FirstField,
-    /// So many bytes of a field's name.
+    /// In the name of a field, of which so many bytes were read.
     Name(u8),
     Value,
     /// A line ended; whether its field did, the next byte tells.
     NextField,
-    /// So many bytes of body to come.
+    /// In the body, of which so many bytes are left.
     Counted(u64),
     UntilClose,
-    /// So many digits of its size.
+    /// In the size of a chunk, of which so many digits were read.
     ChunkSize(u8, u32),
     ChunkExtension(u32),
     Chunk(u32),
@@ -90,49 +79,6 @@ enum State {
     Trailer,
     Ended,
     Failed(HttpError),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
-    /// Its name is being read.
-    Unnamed,
-    Other,
-    Etag,
-    Version,
-    Location,
-    ContentRange,
-    ContentLength,
-    TransferEncoding,
-    ContentEncoding,
-    Connection,
-}
-
-impl Field {
-    fn named(name: &[u8]) -> Self {
-        const KNOWN: [(&str, Field); 8] = [
-            ("etag", Field::Etag),
-            ("updraft-version", Field::Version),
-            ("location", Field::Location),
-            ("content-range", Field::ContentRange),
-            ("content-length", Field::ContentLength),
-            ("transfer-encoding", Field::TransferEncoding),
-            ("content-encoding", Field::ContentEncoding),
-            ("connection", Field::Connection),
-        ];
-        let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-        known.map_or(Self::Other, |(_, field)| *field)
-    }
-
-    /// Where in the scratch its value goes, and how much of it.
-    const fn place(self) -> (usize, usize) {
-        match self {
-            Self::Other => (0, 0),
-            Self::Etag => (0, ETAG_MAX_BYTES),
-            Self::Version => (VERSION_AT, VERSION_MAX_BYTES),
-            Self::Location => (LOCATION_AT, URL_MAX_BYTES),
-            _ => (LINE_AT, LINE_MAX_BYTES),
-        }
-    }
 }
 
 impl Default for Response {
@@ -416,7 +362,7 @@ impl Response {
     /// RFC 9112, 6.3, for the response to a GET.
     fn end_head(&mut self) -> Result<Option<Line>, HttpError> {
         match self.status {
-            // RFC 9110, 15.2.2: nobody asked for another protocol.
+            // RFC 9110, 15.2.2: no other protocol was asked for.
             101 => return Err(HttpError::NotHttp),
             100..200 => {
                 *self = Self { lines_bytes: self.lines_bytes, ..Self::new() };

@@ -5,11 +5,11 @@ use std::{format, vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::ContentRange;
+use crate::event::{ContentRange, Range};
 
 /// All that a response amounts to, however it was split.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Seen {
     head: Option<Head>,
     body: Vec<u8>,
     ended: bool,
@@ -31,8 +31,8 @@ struct Head {
 }
 
 /// Reads `pieces` one after the other; the scratch is spoilt after the head, as a download does.
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
-    let mut told = Told::default();
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Seen {
+    let mut seen = Seen::default();
     let mut scratch = vec![0; SCRATCH_BYTES];
     let mut response = Response::new();
     for mut bytes in pieces {
@@ -42,13 +42,13 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
             bytes = &bytes[used..];
             match piece {
                 Piece::More => {
-                    assert!(bytes.is_empty() || told.ended || told.broken.is_some());
-                    told.left += bytes.len();
+                    assert!(bytes.is_empty() || seen.ended || seen.broken.is_some());
+                    seen.left += bytes.len();
                     break;
                 }
                 Piece::Head(head) => {
-                    assert!(told.head.is_none() && used > 0);
-                    told.head = Some(Head {
+                    assert!(seen.head.is_none() && used > 0);
+                    seen.head = Some(Head {
                         status: head.status,
                         length: head.content_length,
                         range: head.content_range,
@@ -60,22 +60,22 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
                     scratch.fill(0xEE);
                 }
                 Piece::Body(body) => {
-                    assert!(!body.is_empty() && bytes.len() < before && !told.ended);
-                    told.body.extend_from_slice(body);
+                    assert!(!body.is_empty() && bytes.len() < before && !seen.ended);
+                    seen.body.extend_from_slice(body);
                 }
                 Piece::End => {
-                    assert!(!core::mem::replace(&mut told.ended, true));
+                    assert!(!core::mem::replace(&mut seen.ended, true));
                 }
-                Piece::Broken(error) => assert!(told.broken.replace(error).is_none()),
+                Piece::Broken(error) => assert!(seen.broken.replace(error).is_none()),
             }
         }
     }
-    told.at_close = response.closed().err();
-    told.reusable = response.is_reusable();
-    told
+    seen.at_close = response.closed().err();
+    seen.reusable = response.is_reusable();
+    seen
 }
 
-fn read_whole(text: &[u8]) -> Told {
+fn read_whole(text: &[u8]) -> Seen {
     read([text])
 }
 
@@ -99,27 +99,27 @@ const OLD: &str = "HTTP/1.0 200 OK\nContent-Encoding: identity\nETag:\n \"folded
 
 #[test]
 fn heads_and_bodies_are_read_as_sent() {
-    let told = read_whole(PART.as_bytes());
-    let head = told.head.expect("a head");
+    let seen = read_whole(PART.as_bytes());
+    let head = seen.head.expect("a head");
     assert_eq!((head.status, head.length), (206, Some(10)));
     assert_eq!(head.range, Some(ContentRange { start: 100, total: Some(110) }));
     assert_eq!((head.etag.as_deref(), head.version.as_deref()), (Some("\"abc\""), Some("1.2.0")));
-    assert_eq!((told.body.as_slice(), told.ended, told.reusable), (&b"0123456789"[..], true, true));
+    assert_eq!((seen.body.as_slice(), seen.ended, seen.reusable), (&b"0123456789"[..], true, true));
 
-    let told = read_whole(CHUNKED.as_bytes());
-    assert_eq!(told.head.expect("a head").length, None);
-    assert_eq!((told.body.as_slice(), told.ended, told.at_close), (&b"hello, world!!!"[..], true, None));
+    let seen = read_whole(CHUNKED.as_bytes());
+    assert_eq!(seen.head.expect("a head").length, None);
+    assert_eq!((seen.body.as_slice(), seen.ended, seen.at_close), (&b"hello, world!!!"[..], true, None));
 
-    let told = read_whole(INTERIM.as_bytes());
-    let head = told.head.expect("a head");
+    let seen = read_whole(INTERIM.as_bytes());
+    let head = seen.head.expect("a head");
     assert_eq!((head.status, head.location.as_deref()), (307, Some("/there?x=1")));
-    assert_eq!((head.etag, head.length, told.ended), (None, Some(0), true));
+    assert_eq!((head.etag, head.length, seen.ended), (None, Some(0), true));
 
-    let told = read_whole(OLD.as_bytes());
-    let head = told.head.expect("a head");
+    let seen = read_whole(OLD.as_bytes());
+    let head = seen.head.expect("a head");
     assert_eq!((head.etag.as_deref(), head.encoded), (Some("\"folded\""), false));
-    assert_eq!((told.body.as_slice(), told.ended), (&b"all of it"[..], false));
-    assert_eq!((told.at_close, told.reusable), (None, false));
+    assert_eq!((seen.body.as_slice(), seen.ended), (&b"all of it"[..], false));
+    assert_eq!((seen.at_close, seen.reusable), (None, false));
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn a_split_anywhere_changes_nothing() {
 fn a_close_before_the_end_is_a_cut() {
     for text in [PART, CHUNKED, INTERIM] {
         for at in 0..text.len() {
-            let told = read_whole(&text.as_bytes()[..at]);
-            assert_eq!((told.ended, told.at_close), (false, Some(HttpError::Cut)), "{text:?} cut at {at}");
+            let seen = read_whole(&text.as_bytes()[..at]);
+            assert_eq!((seen.ended, seen.at_close), (false, Some(HttpError::Cut)), "{text:?} cut at {at}");
         }
     }
 }
@@ -152,8 +152,8 @@ fn a_close_before_the_end_is_a_cut() {
 #[test]
 fn bytes_after_the_end_are_left() {
     for text in [PART, CHUNKED, INTERIM] {
-        let told = read_whole(format!("{text}HTTP/1.1 200").as_bytes());
-        assert_eq!((told.ended, told.left), (true, 12), "{text:?}");
+        let seen = read_whole(format!("{text}HTTP/1.1 200").as_bytes());
+        assert_eq!((seen.ended, seen.left), (true, 12), "{text:?}");
     }
 }
 
@@ -227,30 +227,30 @@ fn values_that_do_not_fit_are_as_good_as_none() {
     let head = |status: u16, fields: &str| {
         read_whole(format!("HTTP/1.1 {status} X\r\n{fields}\r\nContent-Length: 0\r\n\r\n").as_bytes())
     };
-    let told = head(200, &format!("ETag: \"{}\"\r\nLocation: /{}", "e".repeat(127), "l".repeat(2048)));
-    let kept = told.head.expect("a head");
-    assert_eq!((kept.etag, kept.location, told.ended), (None, None, true));
-    let told = head(302, &format!("Location: /{}", "l".repeat(2048)));
-    assert_eq!(told.broken, Some(HttpError::LongLocation));
-    let told = head(302, &format!("Location: /{}", "l".repeat(2047)));
-    assert_eq!(told.head.expect("a head").location.expect("one").len(), 2048);
+    let seen = head(200, &format!("ETag: \"{}\"\r\nLocation: /{}", "e".repeat(127), "l".repeat(2048)));
+    let kept = seen.head.expect("a head");
+    assert_eq!((kept.etag, kept.location, seen.ended), (None, None, true));
+    let seen = head(302, &format!("Location: /{}", "l".repeat(2048)));
+    assert_eq!(seen.broken, Some(HttpError::LongLocation));
+    let seen = head(302, &format!("Location: /{}", "l".repeat(2047)));
+    assert_eq!(seen.head.expect("a head").location.expect("one").len(), 2048);
     assert_eq!(head(302, "Location: /with space").broken, Some(HttpError::Url));
     assert_eq!(head(200, "ETag: \"\u{e9}\"").head.expect("a head").etag, None);
     for range in
         ["bytes */100", "bytes 5-4/100", "bytes 5-100/100", "lines 1-2/3", "bytes 1-2", "bytes x-2/3"]
     {
-        let told = head(206, &format!("Content-Range: {range}"));
-        assert_eq!(told.head.expect("a head").range, None, "{range}");
+        let seen = head(206, &format!("Content-Range: {range}"));
+        assert_eq!(seen.head.expect("a head").range, None, "{range}");
     }
-    let told = head(206, "Content-Range: Bytes 5-9/*");
-    assert_eq!(told.head.expect("a head").range, Some(ContentRange { start: 5, total: None }));
+    let seen = head(206, "Content-Range: Bytes 5-9/*");
+    assert_eq!(seen.head.expect("a head").range, Some(ContentRange { start: 5, total: None }));
 }
 
 #[test]
-fn encoded_bodies_are_told_from_plain_ones() {
+fn encoded_bodies_are_recognised() {
     for (value, encoded) in [("gzip", true), ("identity", false), ("identity, br", true), ("", false)] {
-        let told = read_whole(format!("HTTP/1.1 200 OK\r\nContent-Encoding: {value}\r\n\r\n").as_bytes());
-        assert_eq!(told.head.expect("a head").encoded, encoded, "{value}");
+        let seen = read_whole(format!("HTTP/1.1 200 OK\r\nContent-Encoding: {value}\r\n\r\n").as_bytes());
+        assert_eq!(seen.head.expect("a head").encoded, encoded, "{value}");
     }
 }
 
@@ -263,8 +263,8 @@ fn a_connection_is_used_again_only_if_both_sides_keep_it() {
         ("HTTP/1.0 204 X", "X: y", false),
         ("HTTP/1.0 204 X", "Connection: Keep-Alive", true),
     ] {
-        let told = read_whole(format!("{line}\r\n{connection}\r\n\r\n").as_bytes());
-        assert_eq!((told.ended, told.reusable), (true, reusable), "{line} {connection}");
+        let seen = read_whole(format!("{line}\r\n{connection}\r\n\r\n").as_bytes());
+        assert_eq!((seen.ended, seen.reusable), (true, reusable), "{line} {connection}");
     }
 }
 
@@ -401,9 +401,9 @@ proptest! {
             pieces.push(piece);
             rest = after;
         }
-        let told = read(pieces);
-        prop_assert_eq!(told.body, body);
-        prop_assert!(told.ended && told.broken.is_none());
+        let seen = read(pieces);
+        prop_assert_eq!(seen.body, body);
+        prop_assert!(seen.ended && seen.broken.is_none());
     }
 
     /// Anything at all is read to its end or refused, the same in whatever pieces.

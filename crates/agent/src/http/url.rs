@@ -4,7 +4,7 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::HttpError;
+use super::error::HttpError;
 use crate::settings::URL_MAX_BYTES;
 
 /// A URL that was looked at; it has no byte that could end a line of a request.

@@ -94,7 +94,7 @@ fn nothing_is_confirmed_that_does_not_run() {
 }
 
 #[test]
-fn damaged_sequence_numbers_do_not_wrap() {
+fn corrupt_sequence_numbers_do_not_wrap() {
     let last = Entry::new(u32::MAX - 1, State::Valid);
     let before = entries(last, EMPTY);
     let running = last.slot(2);

@@ -65,7 +65,7 @@ fn a_table_reads_with_and_without_its_md5() {
 }
 
 #[test]
-fn a_damaged_table_is_refused_whole() {
+fn a_corrupt_table_is_refused_whole() {
     let mut flash = vec![0xFF; 0x1_0000];
     assert_eq!(Table::read(&mut Bytes(flash.clone())), Err(TableError::NotATable));
     flash[TABLE_OFFSET as usize..][..32].copy_from_slice(&[0xEB; 32]);

@@ -5,7 +5,7 @@ use core::fmt;
 use contract::{Code, Outcome, Reason};
 
 use super::fate::{Fate, Found, fate, says};
-use super::{Agent, Phase};
+use super::{Agent, Phase, UrlLoss};
 use crate::bookmark::Bookmark;
 use crate::flash::{self, Fault};
 use crate::otadata::{Entries, Running, State};
@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use crate::retained;
 use crate::sentences::Says;
 use crate::settings::ResetReason;
+use crate::timers::Timer;
 use crate::verify::read_slot;
 
 /// Why the agent cannot work on this device.
@@ -67,7 +68,7 @@ impl Agent {
         self.image = read_slot(port, partition).map_err(BootError::Flash)?.ok();
         self.keeper.find(port, &self.table, &mut self.record).map_err(BootError::Flash)?;
         self.running = running;
-        self.now_ms = now_ms;
+        self.timers.now_ms = now_ms;
         self.encryption = port.encryption();
         self.target = match running {
             Running::Factory => 0,
@@ -103,15 +104,15 @@ impl Agent {
         }
         retained::write(memory, &image.sha256, crashes);
         if crashes > 0 {
-            self.stable_ms = Some(self.now_ms + u64::from(self.settings.stable_ms));
+            self.timers.start(Timer::Stable, self.settings.stable_ms);
         }
         crashes >= self.settings.crash_loop_at
     }
 
     /// The image ran for long enough: what it did before is forgotten.
     pub(super) fn note_stable<P: Port>(&mut self, port: &mut P) {
-        if self.stable_ms.is_some_and(|at_ms| self.now_ms >= at_ms) {
-            self.stable_ms = None;
+        if self.timers.has_ended(Timer::Stable) {
+            self.timers.stop(Timer::Stable);
             if let (Some(memory), Some(image)) = (port.retained(), &self.image) {
                 retained::write(memory, &image.sha256, 0);
             }
@@ -148,10 +149,10 @@ impl Agent {
             }
             fate = Fate::RolledBack(otherwise);
         }
-        self.take_note(port, fate);
+        self.act_on(port, fate);
     }
 
-    fn take_note<P: Port>(&mut self, port: &mut P, fate: Fate) {
+    fn act_on<P: Port>(&mut self, port: &mut P, fate: Fate) {
         match fate {
             Fate::Nothing | Fate::FallBack | Fate::Rearm { .. } => return,
             Fate::Stuck => self.record.attempt = None,
@@ -188,7 +189,7 @@ impl Agent {
             // Torn: says nothing.
             _ => self.record.rollback,
         };
-        self.to = self.version().cloned();
+        self.attempt.to = self.version().cloned();
         let sha256 = self.image.as_ref().map(|image| image.sha256);
         match &mut self.record.attempt {
             Some(attempt) if Some(attempt.sha256) == sha256 => attempt.stage = Stage::Booted,
@@ -197,17 +198,18 @@ impl Agent {
                     Running::Slot(slot) => slot,
                     Running::Factory => 0,
                 };
-                let (stage, to) = (Stage::Booted, self.to.clone());
+                let (stage, to) = (Stage::Booted, self.attempt.to.clone());
                 *other = sha256.map(|sha256| Attempt { stage, slot, sha256, to, rearms: 0 });
             }
         }
-        self.phase = Phase::SelfTest { until_ms: self.now_ms + u64::from(self.settings.self_test_ms) };
+        self.phase = Phase::SelfTest { well: false, triggered: false };
         // The boot that a bootloader with rollback would have refused. Power that came on says nothing against
         // the image: it gets another chance.
         if again && self.settings.reset != ResetReason::PowerOn {
             self.phase = self.reject(port, &Refusal::plain(Says::NotConfirmed), "");
             return;
         }
+        self.timers.start(Timer::Phase, self.settings.self_test_ms);
         self.store(port);
     }
 
@@ -216,9 +218,8 @@ impl Agent {
         let slot = self.target_slot();
         let mark = Bookmark::read(port, slot).ok().flatten();
         self.download.begin(slot, mark);
-        self.to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
-        self.resuming = true;
-        self.phase = Phase::AwaitingUrl { until_ms: u64::MAX };
+        self.attempt.to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
+        self.phase = Phase::AwaitingUrl { loss: UrlLoss::Restarted };
     }
 
     /// Selects an image that lies in its slot, whole, for another boot; `false` if that cannot be.
@@ -240,12 +241,12 @@ impl Agent {
             _ => false,
         };
         // Cut before: this boot is as if it had not been. Cut during or after: the next boot tries once less.
-        // Without a record that counts, it could go on for ever.
+        // Without a record that counts, it could be repeated without end.
         intact && self.keeper.store(port, &self.record).is_ok() && self.select(port).is_ok()
     }
 
     fn blame(&mut self) {
-        // A rejected image asked for its restart; a crash shows as one; a power cut is nobody's fault.
+        // A rejected image asked for its restart; a crash is seen in the reset; a power cut says nothing against the image.
         if !self.settings.reset.may_be_power() {
             self.blamed = self.record.attempt.as_ref().map(|attempt| attempt.sha256);
         }
@@ -253,7 +254,7 @@ impl Agent {
 
     fn end(&mut self, result: Outcome, reason: Reason) {
         // Sent at the first connect, together with the report.
-        self.note_outcome(result, &reason);
+        self.outbox.note_outcome(result, &reason);
         let to = self.record.attempt.take().and_then(|attempt| attempt.to);
         self.record.last = Some(Last { to, result, reason });
     }

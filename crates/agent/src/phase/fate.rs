@@ -7,7 +7,7 @@ use crate::record::{Attempt, Stage};
 use crate::sentences::Says;
 use crate::settings::ResetReason;
 
-/// How often an intact image is tried again by its hash, without a download, after its chance was lost with the power.
+/// At most so often is an intact image selected again, without a download, after a power cut ended its trial.
 const REARMS_MAX: u8 = 2;
 
 /// What flash says of the attempt that was under way.
@@ -64,7 +64,7 @@ pub(super) fn fate(found: Found<'_>) -> Fate {
     }
     if of_this_image.is_some_and(|attempt| attempt.stage == Stage::Rejected) {
         // Cut between the record and the entry that makes it so. Where otadata chooses another one already, the bootloader
-        // could not start that; leaving again would be in vain, and for ever.
+        // could not start that; leaving it again would fail again, at every boot.
         return if selected.is_some() { Fate::FallBack } else { Fate::Stuck };
     }
     let Some(attempt) = attempt.filter(|attempt| !crash_loop || attempt.stage != Stage::Downloading) else {

@@ -1,22 +1,24 @@
 //! Judging an image: by its end before anything is erased, and as a whole once it was read back; then selecting it.
 
-use super::fetch::Asking;
-use super::{Agent, Phase};
+use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
 use heapless::Vec;
 
+use super::{Agent, Phase};
+use crate::attempt::Asking;
 use crate::bytes::part_mut;
 use crate::checks;
 use crate::download::TAIL_BYTES;
 use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::otadata::{self, Entries, State};
+use crate::outbox::Kind;
 use crate::partition::Partition;
 use crate::port::{NotKept, Port};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::{Refusal, refuse};
 use crate::sentences::Says;
 use crate::signature::{Signed, Trust, signed_by};
+use crate::timers::Timer;
 use crate::verify::version_in;
-use contract::{Code, Outcome, Phase as Stretch, Reason, Version};
 
 impl Agent {
     fn trust(&self) -> Trust<'_> {
@@ -57,19 +59,23 @@ impl Agent {
         };
         if let Some(running) = &self.image
             && running.is_protected
-            && running.total_bytes == self.download.total()
+            && running.total_bytes == self.download.transfer.total()
             && self.ends_like_running(port)
         {
-            if let Some(version) = &self.to {
-                self.record.learn(running.sha256, version.clone());
+            if let Some(version) = &self.attempt.to {
+                self.record.remember_version(running.sha256, version.clone());
             }
             // Nothing to download, and nothing to restart for.
             self.succeed(port);
             return Phase::Idle;
         }
-        self.download.tail_seen(signed != Signed::No);
-        self.asking = Asking::Image;
-        if self.download.resumes() { Phase::Resuming } else { self.fetch() }
+        self.download.end_tail(signed != Signed::No);
+        self.attempt.asking = Asking::Image;
+        if !self.download.transfer.resumes() {
+            return self.fetch();
+        }
+        self.timers.start(Timer::Phase, 0);
+        Phase::Resuming
     }
 
     /// Whether the running image ends with the very bytes that were received; its digest or its signature is among them.
@@ -91,16 +97,16 @@ impl Agent {
 
     /// Before the first erase: the attempt is on record, and otadata selects what runs.
     pub(super) fn make_ready<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
-        if self.ready {
+        if self.attempt.ready {
             return Ok(());
         }
         if let Some(attempt) = &mut self.record.attempt {
-            attempt.to.clone_from(&self.to);
+            attempt.to.clone_from(&self.attempt.to);
         }
         self.store(port);
         self.keep_running(port)?;
         self.forget_target(port)?;
-        self.ready = true;
+        self.attempt.ready = true;
         Ok(())
     }
 
@@ -125,17 +131,18 @@ impl Agent {
             Err(fault) => self.fail(port, &fault.into()),
             Ok(false) => {
                 let done = read_back.done_bytes();
-                self.progress(Stretch::Verify, done, self.download.received());
+                self.progress(Stretch::Verify, done, self.download.slot.written());
                 Phase::Verifying
             }
             Ok(true) => {
-                let sha256 = read_back.sha256();
-                let verdict = self.judge(port, &sha256);
+                let (sha256, is_as_written) = read_back.sha256();
+                let verdict =
+                    if is_as_written { self.judge(port, &sha256) } else { refuse!(ReadBackDiffers) };
                 self.read_back = None;
                 match verdict {
                     Ok(version) => self.choose(port, sha256, version.as_ref()),
                     Err(refusal) => {
-                        // What was refused must not lie there whole: a bootloader asks nobody whom it starts if the running
+                        // What was refused must not lie there whole: a bootloader starts it if the running
                         // image is lost one day. Cut before: it is refused again. Cut during or after: it does not boot.
                         // A fault leaves it as a cut does.
                         let _ = flash::erase(port, self.target_slot().offset);
@@ -148,9 +155,6 @@ impl Agent {
 
     /// The whole image, as it lies on flash. What fails here fails by the image's own fault counts against it.
     fn judge<P: Port>(&mut self, port: &mut P, sha256: &[u8; 32]) -> Result<Option<Version>, Refusal> {
-        if *sha256 != self.received_sha256 {
-            return refuse!(NotHeld);
-        }
         if self.record.failures_of(sha256) >= QUARANTINE_AT {
             return refuse!(Quarantined);
         }
@@ -196,7 +200,7 @@ impl Agent {
         compiled: &[[u8; 32]],
     ) -> Result<(), Refusal> {
         // The buffer has nothing in it any more.
-        let sector = part_mut(self.download.scratch(), 0, SECTOR_BYTES);
+        let sector = part_mut(self.download.slot.scratch(), 0, SECTOR_BYTES);
         match offset {
             None => sector.fill(0xFF),
             Some(offset) => flash::read(port, slot.offset + offset, sector)?,
@@ -211,11 +215,11 @@ impl Agent {
 
     /// A good image: selected, unless it runs already.
     fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<&Version>) -> Phase {
-        if self.to.is_none() {
-            self.to = self.record.version_of(&sha256).or(version).cloned();
+        if self.attempt.to.is_none() {
+            self.attempt.to = self.record.version_of(&sha256).or(version).cloned();
         }
-        if let Some(version) = &self.to {
-            self.record.learn(sha256, version.clone());
+        if let Some(version) = &self.attempt.to {
+            self.record.remember_version(sha256, version.clone());
         }
         if self.image.as_ref().is_some_and(|running| running.sha256 == sha256) {
             // Nothing to restart for.
@@ -226,17 +230,17 @@ impl Agent {
             stage: Stage::Selected,
             slot: self.target,
             sha256,
-            to: self.to.clone(),
+            to: self.attempt.to.clone(),
             rearms: 0,
         });
         self.store(port);
         match self.select(port) {
             Ok(()) => {
-                self.progress_ms = None;
-                let total = self.download.received();
+                self.timers.stop(Timer::Progress);
+                let total = self.download.slot.written();
                 let message = self.progress(Stretch::Restart, total, total);
-                let until_ms = self.now_ms + u64::from(self.settings.farewell_ms);
-                message.map_or(Phase::Restarting, |message| Phase::Selected { until_ms, message })
+                self.timers.start(Timer::Phase, self.settings.last_message_ms);
+                message.map_or(Phase::Restarting, |message| Phase::Selected { message })
             }
             Err(refusal) => self.fail(port, &refusal),
         }
@@ -274,8 +278,8 @@ impl Agent {
         let reason = self.success_reason();
         self.conclude(Outcome::Success, reason);
         self.store(port);
-        self.queue_report();
-        self.requeue_outcome();
+        self.outbox.queue(Kind::Report);
+        self.outbox.queue_outcome();
     }
 
     /// The one text that an image can be refused with is the running project's name.
@@ -290,15 +294,15 @@ impl Agent {
     pub(super) fn fail_with<P: Port>(&mut self, port: &mut P, reason: Reason) -> Phase {
         self.conclude(Outcome::Failed, reason);
         self.store(port);
-        self.requeue_outcome();
+        self.outbox.queue_outcome();
         Phase::Idle
     }
 
     /// The attempt, to the version in `to`, is over.
     fn conclude(&mut self, result: Outcome, reason: Reason) {
-        (self.cancel_due, self.fetch_due, self.resuming) = (true, false, false);
+        self.cancel_due = true;
         self.record.attempt = None;
-        self.note_outcome(result, &reason);
-        self.record.last = Some(Last { to: self.to.take(), result, reason });
+        self.outbox.note_outcome(result, &reason);
+        self.record.last = Some(Last { to: self.attempt.to.take(), result, reason });
     }
 }

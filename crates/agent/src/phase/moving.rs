@@ -7,6 +7,7 @@ use crate::connection::{Change, Connection, Connections};
 use crate::port::{NotKept, Port};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
+use crate::timers::Timer;
 
 impl Agent {
     /// What to connect with; `None`: the settings that the port itself came with. Read from where the record is kept, so
@@ -29,7 +30,7 @@ impl Agent {
 
     /// Whether new connection settings are on trial.
     pub fn is_moving(&self) -> bool {
-        self.moving_until_ms.is_some()
+        self.timers.is_set(Timer::Move)
     }
 
     /// At boot, before anything is connected with.
@@ -42,7 +43,7 @@ impl Agent {
     }
 
     /// The broker was reached.
-    pub(super) fn settle<P: Port>(&mut self, port: &mut P) {
+    pub(super) fn confirm_move<P: Port>(&mut self, port: &mut P) {
         // A connection that was there before is none of the new settings'.
         if self.is_moving() && !self.reconnect_due {
             // What cannot be kept is tried again at the next connect.
@@ -54,19 +55,19 @@ impl Agent {
 
     /// Goes back if the time is up.
     pub(super) fn note_move<P: Port>(&mut self, port: &mut P) {
-        if self.moving_until_ms.is_none_or(|until_ms| self.now_ms < until_ms) {
+        if !self.timers.has_ended(Timer::Move) {
             return;
         }
         if self.connected {
             // It works; only that could not be kept.
-            self.moving_until_ms = Some(self.now_ms + u64::from(self.settings.move_ms));
-            return self.settle(port);
+            self.timers.start(Timer::Move, self.settings.move_ms);
+            return self.confirm_move(port);
         }
         let seconds = self.settings.move_ms.div_ceil(1000);
         if self.change_connections(port, &mut Connections::returned).is_ok() {
             self.returned = Some(seconds);
         } else {
-            self.moving_until_ms = Some(self.now_ms + u64::from(self.settings.move_ms));
+            self.timers.start(Timer::Move, self.settings.move_ms);
         }
     }
 
@@ -91,7 +92,7 @@ impl Agent {
         let change = change(&mut connections);
         if change == Change::Nothing {
             // A command that comes twice prolongs nothing. After a boot there is no deadline yet.
-            if self.moving_until_ms.is_some() || !connections.is_on_trial() {
+            if self.is_moving() || !connections.is_on_trial() {
                 return Ok(());
             }
         } else {
@@ -100,8 +101,11 @@ impl Agent {
             self.keeper.store_connections(port, &self.record, &connections)?;
         }
         self.reconnect_due |= change == Change::Reconnect;
-        self.moving_until_ms =
-            connections.is_on_trial().then(|| self.now_ms + u64::from(self.settings.move_ms));
+        if connections.is_on_trial() {
+            self.timers.start(Timer::Move, self.settings.move_ms);
+        } else {
+            self.timers.stop(Timer::Move);
+        }
         Ok(())
     }
 }

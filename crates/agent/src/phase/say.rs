@@ -1,33 +1,25 @@
-//! What the agent says: messages in their order, and the report.
+//! What the agent says of itself: progress and the report.
 
-use contract::{Lack, LastOutcome, Outcome, Phase as Stretch, Progress, Reason, Report, Request, Status};
+use contract::{Lack, LastOutcome, Phase as Stretch, Progress, Reason, Report};
 use heapless::String;
 
-use super::Agent;
-use crate::event::{Action, Message, MessageId};
+use super::{Agent, Phase};
+use crate::event::MessageId;
 use crate::otadata::Running;
+use crate::outbox::Kind;
 use crate::port::{Encryption, Port};
 use crate::record::Place;
 use crate::refusal::digits;
+use crate::timers::Timer;
 
-/// Messages that wait to be sent; more are never needed at once, and the oldest makes room.
-pub(super) const OUTBOX: usize = 8;
-const PROGRESS_MS: u64 = 1_000;
-
-/// A message that waits; what it says is put together when it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Report,
-    Status,
-    Progress(Progress),
-    Request,
-}
+/// At most one message of progress in so long.
+const PROGRESS_MS: u32 = 1_000;
 
 impl Agent {
     pub(super) fn on_connected<P: Port>(&mut self, port: &mut P) {
         self.connected = true;
-        self.settle(port);
-        let on_trial = matches!(self.phase, super::Phase::SelfTest { .. });
+        self.confirm_move(port);
+        let on_trial = matches!(self.phase, Phase::SelfTest { .. });
         let sha256 = self.image.as_ref().map(|image| image.sha256);
         let proven = sha256.filter(|sha256| !on_trial && !self.record.was_confirmed(sha256));
         if let Some(sha256) = proven {
@@ -43,9 +35,9 @@ impl Agent {
         }
         // A self-test that succeeds now reports afterwards, in its new state.
         if !on_trial {
-            self.queue(Kind::Report);
+            self.outbox.queue(Kind::Report);
         }
-        self.requeue_outcome();
+        self.outbox.queue_outcome();
     }
 
     pub(super) fn clear_quarantine<P: Port>(&mut self, port: &mut P) {
@@ -56,66 +48,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn queue(&mut self, kind: Kind) -> MessageId {
-        self.next_message = self.next_message.wrapping_add(1);
-        let id = MessageId(self.next_message);
-        if self.outbox.is_full() {
-            self.outbox.pop_front();
-        }
-        let queued = self.outbox.push_back((id, kind)).is_ok();
-        debug_assert!(queued, "one was taken out before");
-        id
-    }
-
-    pub(super) fn queue_report(&mut self) {
-        self.queue(Kind::Report);
-    }
-
-    pub(super) fn queue_request(&mut self) {
-        self.queue(Kind::Request);
-    }
-
-    /// How the last attempt ended, to be said as soon as it is queued.
-    pub(super) fn note_outcome(&mut self, outcome: Outcome, reason: &Reason) {
-        self.outcome = Some((MessageId(0), Status { outcome, reason: reason.clone() }));
-    }
-
-    /// Queues the outcome that no broker has acknowledged yet, if there is one.
-    pub(super) fn requeue_outcome(&mut self) {
-        if self.outcome.is_some() {
-            let queued = self.queue(Kind::Status);
-            if let Some((id, _)) = &mut self.outcome {
-                *id = queued;
-            }
-        }
-    }
-
-    /// At most one a second, and one as each stretch begins.
+    /// Queues progress, if none was queued in the last second of this stretch.
     pub(super) fn progress(&mut self, phase: Stretch, done: u32, total: u32) -> Option<MessageId> {
-        if self.progress_ms.is_some_and(|last| self.now_ms < last + PROGRESS_MS) {
+        if self.timers.is_set(Timer::Progress) && !self.timers.has_ended(Timer::Progress) {
             return None;
         }
-        self.progress_ms = Some(self.now_ms);
-        Some(self.queue(Kind::Progress(Progress { phase, done, total })))
-    }
-
-    pub(super) fn next_message(&mut self) -> Option<Action<'static>> {
-        loop {
-            let (id, kind) = self.outbox.pop_front()?;
-            let message = match kind {
-                Kind::Report => Message::Report,
-                Kind::Progress(progress) => Message::Progress(progress),
-                // For an update that has ended meanwhile nothing is wanted.
-                Kind::Request if !matches!(self.phase, super::Phase::AwaitingUrl { .. }) => continue,
-                Kind::Request => Message::Request(Request::UrlExpired),
-                // A later outcome took its place.
-                Kind::Status => match &self.outcome {
-                    Some((of, status)) if *of == id => Message::Status(status.clone()),
-                    _ => continue,
-                },
-            };
-            return Some(Action::Publish(id, message));
-        }
+        self.timers.start(Timer::Progress, PROGRESS_MS);
+        Some(self.outbox.queue(Kind::Progress(Progress { phase, done, total })))
     }
 
     /// What comes with SUCCESS: nothing, unless no report can tell what runs. Then its hash does.

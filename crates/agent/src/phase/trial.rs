@@ -4,27 +4,34 @@ use contract::Outcome;
 
 use super::{Agent, Phase};
 use crate::otadata::{self, Entries, Refused, Running};
+use crate::outbox::Kind;
 use crate::partition::Partition;
 use crate::port::Port;
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
 use crate::settings::ResetReason;
+use crate::timers::Timer;
 use crate::verify::read_slot;
 
 impl Agent {
-    pub(super) fn confirm<P: Port>(&mut self, port: &mut P, until_ms: u64) -> Phase {
+    /// Ends the self-test well; `triggered`: a trigger waits for that.
+    pub(super) fn confirm<P: Port>(&mut self, port: &mut P, triggered: bool) -> Phase {
         // What did not work is done again with the next event, until the time is up.
         if let Err(refusal) = self.write_confirmation(port) {
-            let is_over = until_ms != u64::MAX && self.now_ms >= until_ms;
-            return if is_over { self.reject(port, &refusal, "") } else { Phase::SelfTest { until_ms } };
+            let is_over = self.timers.has_ended(Timer::Phase);
+            return if is_over { self.reject(port, &refusal, "") } else { self.phase };
         }
-        self.to = self.version().cloned();
+        self.attempt.to = self.version().cloned();
         if let Some(image) = &self.image {
             self.record.confirm(image.sha256);
         }
         self.succeed(port);
-        Phase::Idle
+        if !triggered {
+            return Phase::Idle;
+        }
+        self.timers.start(Timer::Phase, 0);
+        Phase::Triggered
     }
 
     fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
@@ -61,8 +68,9 @@ impl Agent {
         let Some(slot) = self.another_that_boots(port, false) else {
             // Better an image that fails its test than none: it goes on trying for as long as it takes, says so, and takes
             // whatever it is offered.
-            self.queue_report();
-            return Phase::SelfTest { until_ms: u64::MAX };
+            self.outbox.queue(Kind::Report);
+            self.timers.stop(Timer::Phase);
+            return self.phase;
         };
         let to = self.record.attempt.as_ref().and_then(|attempt| attempt.to.clone());
         self.record.last = Some(Last { to, result: Outcome::Failed, reason: refusal.reason(text) });
@@ -80,7 +88,7 @@ impl Agent {
     pub(super) fn fall_back<P: Port>(&mut self, port: &mut P) -> bool {
         let Running::Slot(running) = self.running else { return false };
         let Some(sha256) = self.image.as_ref().map(|image| image.sha256) else { return false };
-        // Not to one that was left for the same reason before, or the two would take turns for ever.
+        // Not to one that was left for the same reason before, or the two would alternate without end.
         let Some(slot) = self.another_that_boots(port, true) else { return false };
         let already = self.record.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Rejected);
         if !already {
@@ -89,7 +97,7 @@ impl Agent {
             let reason = Refusal::new(Says::CrashLoop, &[crashes.into()]).reason("");
             self.record.last = Some(Last { to: to.clone(), result: Outcome::Failed, reason });
             // Now, not once the broker was reached: an image that crashes before that would never count, and two such
-            // images would take turns for ever.
+            // images would alternate without end.
             // A weak supply says nothing against an image.
             if self.settings.reset != ResetReason::BrownOut {
                 self.record.count_failure(sha256);

@@ -2,7 +2,7 @@
 //! all of it.
 //!
 //! Owned here: the bytes. Refused, whole: whatever has another magic or tag, or holds what is never written. The
-//! connections are left where they are when the rest is written anew, so that nobody need hold them in RAM.
+//! connections are left where they are when the rest is written anew, so that they need not lie in RAM.
 
 use contract::{InvalidVersion, Outcome, Reason, Version};
 use heapless::Vec;
@@ -146,7 +146,7 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
         if record.known.is_full() {
             return None;
         }
-        record.learn(input.take()?, input.version().ok()??);
+        record.remember_version(input.take()?, input.version().ok()??);
     }
     for _ in 0..input.byte()? {
         if record.failures.is_full() {

@@ -47,7 +47,7 @@ pub struct Keeper {
     home: Home,
     /// Place and sequence number of the newest record; the port's store has but one place.
     newest: Option<(u32, u32)>,
-    /// The last sequence number given. One whose record failed is not given again: that record may yet turn out whole.
+    /// The last sequence number given. One whose record failed is not given again: that record may be whole all the same.
     sequence: u32,
 }
 

@@ -43,7 +43,7 @@ fn full() -> Record {
         ..Record::default()
     };
     for byte in 0..6 {
-        record.learn([byte; 32], long_version());
+        record.remember_version([byte; 32], long_version());
         record.count_failure([byte; 32]);
         record.confirm([byte; 32]);
     }

@@ -3,7 +3,8 @@
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{Signature, VerifyingKey};
 
-use super::{SIGNATURE_BLOCK_BYTES, SignatureError};
+use super::error::SignatureError;
+use super::layout::SIGNATURE_BLOCK_BYTES;
 
 const DIGEST_OFFSET: usize = 4;
 const DIGEST_END: usize = 36;

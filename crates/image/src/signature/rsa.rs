@@ -8,7 +8,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{SIGNATURE_BLOCK_BYTES, SignatureError};
+use super::error::SignatureError;
+use super::layout::SIGNATURE_BLOCK_BYTES;
 use crate::u32_at;
 
 /// A number of 3072 bits, the least significant word first.
@@ -146,10 +147,10 @@ impl Modulus {
     /// Montgomery's product, `factor` · `other` · 2^-3072 mod N, for a `factor` less than N and any `other`.
     fn multiply(&self, product: &mut Number, factor: &Number, other: &dyn Fn(usize) -> u32) {
         product.fill(0);
-        // Below 2N after each turn, so its 97th word is 0 or 1.
+        // Below 2N after each round, so its 97th word is 0 or 1.
         let mut top = 0;
-        for turn in 0..WORDS {
-            let other = u64::from(other(turn));
+        for round in 0..WORDS {
+            let other = u64::from(other(round));
             let sum = u64::from(product[0]) + u64::from(factor[0]) * other;
             // As often as N must be added for the lowest word to become 0 and drop out.
             let times = u64::from(low(sum).wrapping_mul(self.m_prime));

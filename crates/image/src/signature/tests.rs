@@ -185,7 +185,7 @@ fn key(block: &Block) -> [u8; 32] {
 #[test]
 fn any_block_by_any_trusted_key_suffices() {
     let signed_digest = SignatureBlock::parse(RSA).expect("a block").signed_digest();
-    let damaged = &{
+    let corrupt = &{
         let mut block = *RSA;
         block[500] ^= 1;
         block
@@ -194,7 +194,7 @@ fn any_block_by_any_trusted_key_suffices() {
         [Some(P256), None, None],
         [Some(RSA), Some(P256), None],
         [Some(RSA), Some(RSA_E101), Some(P256)],
-        [Some(damaged), Some(P256), None],
+        [Some(corrupt), Some(P256), None],
         [Some(RSA), None, Some(P256)],
     ] {
         let sector = sector(blocks);
@@ -204,7 +204,7 @@ fn any_block_by_any_trusted_key_suffices() {
 }
 
 #[test]
-fn nobody_trusted_is_told_from_nobody_at_all() {
+fn an_untrusted_signer_differs_from_no_signer() {
     assert_eq!(judge(&[0xFF; _], &|_| true), SigningVerdict::Unsigned);
     assert_eq!(judge(&[0; _], &|_| true), SigningVerdict::Unsigned);
     let sector = sector([Some(RSA), Some(P256), None]);
@@ -231,9 +231,9 @@ fn a_trusted_keys_name_on_a_forgery_is_not_enough() {
 fn a_sector_without_a_usable_block_says_why() {
     let verdict = |block| judge(&sector([Some(block), None, None]), &|_| true);
     assert_eq!(verdict(P384), SigningVerdict::Unusable { error: SignatureError::P384 });
-    let mut damaged = *P256;
-    damaged[1000] = 1;
-    assert_eq!(verdict(&damaged), SigningVerdict::Unusable { error: SignatureError::Damaged });
+    let mut corrupt = *P256;
+    corrupt[1000] = 1;
+    assert_eq!(verdict(&corrupt), SigningVerdict::Unusable { error: SignatureError::Damaged });
 }
 
 proptest! {

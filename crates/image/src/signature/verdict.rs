@@ -56,7 +56,7 @@ impl Signers {
 }
 
 /// Judges the last 4096 bytes of a file: one good signature by one trusted key suffices, in whatever block. A block that
-/// is damaged or by somebody else does not spoil it, except one that signs something else: then the sector was not
+/// is corrupt or by somebody else does not spoil it, except one that signs something else: then the sector was not
 /// made for one image.
 ///
 /// Verifies at most three signatures, and none by a key that is not trusted.

@@ -252,7 +252,7 @@ fn subtract(number: &mut [u32; RSA_WORDS], n: &[u32; RSA_WORDS]) {
     }
 }
 
-/// −N⁻¹ mod 2^32, by Newton's iteration: each turn doubles the bits that are right, and n is its own inverse modulo 8.
+/// −N⁻¹ mod 2^32, by Newton's iteration: each round doubles the bits that are right, and n is its own inverse modulo 8.
 fn m_prime(n: u32) -> u32 {
     let inverse =
         (0..4).fold(n, |inverse, _| inverse.wrapping_mul(2_u32.wrapping_sub(n.wrapping_mul(inverse))));

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::build::Build;
+use crate::signature::SignatureError;
 use crate::{Behaviour, Chip, PREFIX_BYTES, Prefix};
 
 fn small() -> Build {
@@ -76,9 +77,9 @@ fn every_flipped_bit_is_refused() {
     let bytes = Build { size_bytes: 1024, ..small() }.bytes();
     for index in 0..bytes.len() {
         for bit in 0..8 {
-            let mut damaged = bytes.clone();
-            damaged[index] ^= 1 << bit;
-            assert!(verify(&damaged).is_err(), "bit {bit} of byte {index}");
+            let mut corrupt = bytes.clone();
+            corrupt[index] ^= 1 << bit;
+            assert!(verify(&corrupt).is_err(), "bit {bit} of byte {index}");
         }
     }
 }
@@ -97,7 +98,7 @@ fn every_shortened_image_is_refused_as_cut_short() {
 }
 
 #[test]
-fn a_damaged_image_is_refused_by_checksum_or_by_digest() {
+fn a_corrupt_image_is_refused_by_checksum_or_by_digest() {
     let mut bytes = small().bytes();
     bytes[1000] ^= 1;
     assert!(matches!(verify(&bytes), Err(ImageError::Checksum { .. })));
@@ -115,7 +116,7 @@ fn an_image_without_a_digest_is_sound() {
 }
 
 #[test]
-fn a_file_that_is_no_image_is_told_by_its_first_byte() {
+fn a_file_that_is_no_image_is_recognised_by_its_first_byte() {
     assert_eq!(verify(b"PK\x03\x04"), Err(ImageError::NotAnImage { first_byte: 0x50 }));
     let sentence = "this is not an ESP32 application image: it begins with 0x50, not 0xE9";
     assert_eq!(ImageError::NotAnImage { first_byte: 0x50 }.to_string(), sentence);
@@ -128,7 +129,7 @@ fn a_file_that_is_no_image_is_told_by_its_first_byte() {
 }
 
 #[test]
-fn an_image_for_the_esp8266_is_told_apart() {
+fn an_image_for_the_esp8266_is_recognised() {
     let mut bytes = small().bytes();
     bytes[23] = 0x40;
     assert_eq!(verify(&bytes), Err(ImageError::NotForEsp32 { hash_appended: 0x40 }));
@@ -223,7 +224,7 @@ fn a_signature_sector_is_seen_and_belongs_to_the_identity() {
 }
 
 #[test]
-fn what_blocks_sign_and_where_they_lie_is_told() {
+fn the_verifier_says_what_blocks_sign_and_where_they_are() {
     let image = small().bytes();
     let bytes = signed(image.clone(), 2);
     let summary = verify(&bytes).expect("a sound image");
@@ -235,7 +236,7 @@ fn what_blocks_sign_and_where_they_lie_is_told() {
 }
 
 #[test]
-fn an_image_that_nothing_but_a_checksum_guards_is_told_apart() {
+fn an_image_that_only_a_checksum_protects_is_recognised() {
     for (hash_appended, blocks, expected) in
         [(true, 0, true), (false, 1, true), (true, 1, true), (false, 0, false)]
     {
@@ -381,7 +382,7 @@ fn the_verifier_fits_a_small_stack() {
     assert!(size_of::<Summary>() <= 700, "{}", size_of::<Summary>());
 }
 
-/// Bytes that get far into the parser: sound images, damaged in some places, cut or continued.
+/// Bytes that get far into the parser: sound images, corrupt in some places, cut or continued.
 fn nearly_images() -> impl Strategy<Value = Vec<u8>> {
     let damage = proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3);
     let tail = prop_oneof![

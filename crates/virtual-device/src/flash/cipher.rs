@@ -1,7 +1,7 @@
 //! Flash encryption, as far as software notices it.
 //!
 //! It stands for ESP32's XTS-AES in what matters here and nothing else: 16 bytes at a time, each under its own address,
-//! so that erased flash reads as noise, a torn or damaged bit garbles 16 bytes, and nothing can be written but whole
+//! so that erased flash reads as noise, a torn or corrupt bit garbles 16 bytes, and nothing can be written but whole
 //! units to erased flash. It protects nothing.
 
 use std::ops::Range;

@@ -7,7 +7,7 @@ pub enum Tear {
     FirstHalf,
     /// The second half was done, the first not begun: nothing says that a chip works upwards.
     SecondHalf,
-    /// So many words of four bytes were done, from the start.
+    /// The first words of four bytes were done, of this number.
     Words(usize),
     /// Whole bytes, then some bits, then nothing; of an erase, bits all over: most often some that are 1 already,
     /// sometimes some that are 0, since chips program a sector before they erase it.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::{CAPACITY_BYTES, SECTOR_BYTES};
+use super::geometry::{CAPACITY_BYTES, SECTOR_BYTES};
 
 pub(super) type Sector = [u8; SECTOR_BYTES];
 
@@ -135,7 +135,7 @@ fn shared(sector: &Sector) -> Arc<Sector> {
         return found;
     }
     if pool.len().is_power_of_two() {
-        // Each time the pool doubles, what nobody has any more is dropped from it.
+        // Each time the pool doubles, what no device has any more is dropped from it.
         pool.retain(|_, sector| sector.strong_count() > 0);
     }
     let sector = Arc::new(*sector);

@@ -196,9 +196,9 @@ mod encrypted {
     }
 
     #[test]
-    fn a_damaged_bit_garbles_its_unit_and_no_more() {
+    fn a_flipped_bit_garbles_its_unit_and_no_more() {
         let mut flash = flash(Layout::TwoSlots);
-        flash.damage(SLOTS[0].offset + 20, 1).expect("in bounds");
+        flash.corrupt(SLOTS[0].offset + 20, 1).expect("in bounds");
         let bytes = contents(&mut flash, SLOTS[0].offset, 64);
         assert!(changed(&bytes[16..32], 1) > 10, "{bytes:?}");
         assert_eq!((&bytes[..16], &bytes[32..]), (&[1; 16][..], &[1; 32][..]));

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::Task;
+use super::task::Task;
 
 /// For name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const PIECE_BYTES: usize = 8 * 1024;
 
 /// What came of a fetch.
 #[derive(Debug)]
-pub enum Heard {
+pub enum FetchEvent {
     /// Bytes as they came, never none.
     Received(Vec<u8>),
     /// The server closed the connection in an orderly way.
@@ -37,13 +37,13 @@ pub enum Heard {
 }
 
 /// Starts a GET, carried at most at so many bytes a second. It ends when the task is dropped, or after
-/// [`Heard::Closed`] or [`Heard::Lost`].
+/// [`FetchEvent::Closed`] or [`FetchEvent::Lost`].
 pub fn fetch(
     url: &str,
     range: Range,
     if_range: Option<&str>,
     bytes_per_s: Option<u32>,
-) -> (Task, mpsc::Receiver<Heard>) {
+) -> (Task, mpsc::Receiver<FetchEvent>) {
     let call = Call::to(url, range, if_range);
     let (sender, receiver) = mpsc::channel(QUEUE);
     let task = tokio::spawn(async move {
@@ -51,7 +51,7 @@ pub fn fetch(
             Ok(call) => call.carry(&sender, bytes_per_s).await,
             Err(error) => Err(error),
         };
-        let last = last.map_or_else(|error| Heard::Lost(error.to_string()), |()| Heard::Closed);
+        let last = last.map_or_else(|error| FetchEvent::Lost(error.to_string()), |()| FetchEvent::Closed);
         // The agent may not want it any more.
         let _ = sender.send(last).await;
     });
@@ -74,7 +74,7 @@ impl Call {
         Ok(Self { host: url.host().to_owned(), port: url.port(), tls: url.is_tls(), request })
     }
 
-    async fn carry(self, sender: &mpsc::Sender<Heard>, bytes_per_s: Option<u32>) -> io::Result<()> {
+    async fn carry(self, sender: &mpsc::Sender<FetchEvent>, bytes_per_s: Option<u32>) -> io::Result<()> {
         let mut connection = timeout(CONNECT_TIMEOUT, self.connect()).await.map_err(|_| {
             let seconds = CONNECT_TIMEOUT.as_secs();
             io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {seconds} s"))
@@ -84,7 +84,7 @@ impl Call {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let length = connection.read(&mut piece).await?;
-            let received = Heard::Received(piece[..length].to_vec());
+            let received = FetchEvent::Received(piece[..length].to_vec());
             if length == 0 || sender.send(received).await.is_err() {
                 return Ok(());
             }
@@ -114,7 +114,7 @@ fn tls() -> io::Result<Arc<ClientConfig>> {
         return Ok(config.clone());
     }
     let mut roots = RootCertStore::empty();
-    // One that cannot be read is missed by the servers that it vouches for, and they say so.
+    // One that cannot be read is missing: a connection to a server that needs it fails and says so.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)

@@ -15,8 +15,8 @@ use rumqttc::{
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::Task;
-use crate::device::Options;
+use super::task::Task;
+use crate::options::Options;
 
 const KEEP_ALIVE_S: u16 = 30;
 const SESSION_EXPIRY_S: u32 = 300;
@@ -24,11 +24,11 @@ const QUEUE: usize = 64;
 const INFLIGHT: u16 = 32;
 const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
-const GOODBYE: Duration = Duration::from_secs(1);
+const OFFLINE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the broker connection has to say.
+/// What happened on the connection to the broker.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum BrokerEvent {
     Connected,
     /// Bad credentials.
     Refused(String),
@@ -38,10 +38,10 @@ pub(super) enum News {
 }
 
 /// The connection of one boot.
-pub(super) struct Link {
+pub(crate) struct Link {
     client: AsyncClient,
-    news: mpsc::Receiver<News>,
-    sender: mpsc::Sender<News>,
+    events: mpsc::Receiver<BrokerEvent>,
+    sender: mpsc::Sender<BrokerEvent>,
     topics: Topics,
     address: String,
     _task: Task,
@@ -60,13 +60,13 @@ impl Topics {
 }
 
 /// Host and port, without what a URL may hold beside them.
-pub(super) fn address(broker: &Url) -> String {
+pub(crate) fn address(broker: &Url) -> String {
     let default = if broker.scheme() == "mqtts" { 8883 } else { 1883 };
     format!("{}:{}", broker.host_str().unwrap_or_default(), broker.port().unwrap_or(default))
 }
 
 impl Link {
-    pub(super) fn connect(options: &Options, broker: &Url) -> anyhow::Result<Self> {
+    pub(crate) fn connect(options: &Options, broker: &Url) -> anyhow::Result<Self> {
         let topics = Topics { device: options.id.clone(), version: options.version_topic.clone() };
         let host = broker.host_str().context("the broker's URL has no host")?;
         let (transport, port) = match broker.scheme() {
@@ -79,7 +79,7 @@ impl Link {
             (host.trim_matches(['[', ']']), broker.port().unwrap_or(port)),
         );
         mqtt.set_transport(transport);
-        // The client sets room aside for as many: without a limit, megabytes for each device.
+        // The client allocates room for as many: without a limit, megabytes for each device.
         mqtt.set_outgoing_inflight_upper_limit(INFLIGHT);
         mqtt.set_keep_alive(KEEP_ALIVE_S);
         mqtt.set_clean_start(true);
@@ -94,29 +94,29 @@ impl Link {
         mqtt.set_last_will(LastWill::new(will, offline, QoS::AtLeastOnce, true, None));
         let (client, eventloop) =
             AsyncClient::builder(mqtt).capacity(QUEUE).try_build().context("the connection to the broker")?;
-        let (sender, news) = mpsc::channel(QUEUE);
+        let (sender, events) = mpsc::channel(QUEUE);
         let task = tokio::spawn(carry(eventloop, client.clone(), topics.clone(), sender.clone()));
         let address = address(broker);
-        Ok(Self { client, news, sender, topics, address, _task: Task(task.abort_handle()) })
+        Ok(Self { client, events, sender, topics, address, _task: Task(task.abort_handle()) })
     }
 
     /// Host and port of the broker.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// The next news; never, without a link.
-    pub(super) async fn next(link: &mut Option<Self>) -> News {
+    /// The next event; never, without a link.
+    pub(crate) async fn next(link: &mut Option<Self>) -> BrokerEvent {
         match link {
             // The link holds a sender itself, so the channel never closes.
-            Some(link) => link.news.recv().await.unwrap_or(News::Lost(String::new())),
+            Some(link) => link.events.recv().await.unwrap_or(BrokerEvent::Lost(String::new())),
             None => std::future::pending().await,
         }
     }
 
     /// Publishes with QoS 1; presence and version are retained. What does not fit the queue is dropped: outcomes are
     /// repeated at the next connect.
-    pub(super) fn publish(&self, kind: TopicKind, payload: Vec<u8>, id: Option<MessageId>) {
+    pub(crate) fn publish(&self, kind: TopicKind, payload: Vec<u8>, id: Option<MessageId>) {
         let retained = matches!(kind, TopicKind::Presence | TopicKind::Version);
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retained);
         let Ok(notice) = self.client.try_publish_tracked(self.topics.of(kind), payload, options) else {
@@ -127,28 +127,33 @@ impl Link {
             tokio::spawn(async move {
                 if notice.wait_async().await.is_ok() {
                     // The session may be over.
-                    let _ = sender.send(News::Acknowledged(id)).await;
+                    let _ = sender.send(BrokerEvent::Acknowledged(id)).await;
                 }
             });
         }
     }
 
     /// Says `offline` and disconnects, so that the broker does not have to find out.
-    pub(super) async fn say_goodbye(self) {
+    pub(crate) async fn announce_offline(self) {
         let options = PublishOptions::new(QoS::AtLeastOnce).retained();
         let topic = self.topics.of(TopicKind::Presence);
         if let Ok(notice) = self.client.try_publish_tracked(topic, Presence::Offline.as_str(), options) {
-            let _ = tokio::time::timeout(GOODBYE, notice.wait_async()).await;
+            let _ = tokio::time::timeout(OFFLINE_TIMEOUT, notice.wait_async()).await;
         }
         let _ = self.client.try_disconnect();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn carry(mut eventloop: EventLoop, client: AsyncClient, topics: Topics, sender: mpsc::Sender<News>) {
+async fn carry(
+    mut eventloop: EventLoop,
+    client: AsyncClient,
+    topics: Topics,
+    sender: mpsc::Sender<BrokerEvent>,
+) {
     let mut pause = BACK_OFF_MIN;
     loop {
-        let news = match eventloop.poll().await {
+        let event = match eventloop.poll().await {
             Ok(Event::Incoming(Incoming::ConnAck(_))) => {
                 pause = BACK_OFF_MIN;
                 // From now on the session is one that this side remembers too.
@@ -157,27 +162,27 @@ async fn carry(mut eventloop: EventLoop, client: AsyncClient, topics: Topics, se
                     // The queue is empty after a connect but for what waited; a full one comes again.
                     let _ = client.try_subscribe(topics.of(kind), QoS::AtLeastOnce);
                 }
-                News::Connected
+                BrokerEvent::Connected
             }
-            // Nothing that a server says is retained: what a broker kept would be obeyed at every connect, for ever.
+            // Nothing that a server says is retained: what a broker kept would be obeyed at every connect.
             Ok(Event::Incoming(Incoming::Publish(publish))) if publish.retain => continue,
             Ok(Event::Incoming(Incoming::Publish(publish))) => {
                 let topic = std::str::from_utf8(&publish.topic).unwrap_or_default();
                 match Topic::parse(topic, &topics.version) {
-                    Some(topic) => News::Message(topic.kind, publish.payload.to_vec()),
+                    Some(topic) => BrokerEvent::Message(topic.kind, publish.payload.to_vec()),
                     None => continue,
                 }
             }
             Ok(_) => continue,
             Err(ConnectionError::RequestsDone) => return,
             Err(error) => {
-                let news = match error {
+                let event = match error {
                     ConnectionError::ConnectionRefused(
                         ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized,
-                    ) => News::Refused("it does not know this user name and password".to_owned()),
-                    error => News::Lost(error.to_string()),
+                    ) => BrokerEvent::Refused("it does not know this user name and password".to_owned()),
+                    error => BrokerEvent::Lost(error.to_string()),
                 };
-                if sender.send(news).await.is_err() {
+                if sender.send(event).await.is_err() {
                     return;
                 }
                 tokio::time::sleep(pause).await;
@@ -185,7 +190,7 @@ async fn carry(mut eventloop: EventLoop, client: AsyncClient, topics: Topics, se
                 continue;
             }
         };
-        if sender.send(news).await.is_err() {
+        if sender.send(event).await.is_err() {
             return;
         }
     }

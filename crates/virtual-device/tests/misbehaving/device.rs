@@ -12,13 +12,13 @@ use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::{Flash, SECTOR_BYTES};
 use updraft_virtual_device::layout::{provision, slot_bytes};
 use updraft_virtual_device::net::Task;
-use updraft_virtual_device::net::http::{Heard, fetch};
+use updraft_virtual_device::net::http::{FetchEvent, fetch};
 
 use crate::server::{File, Manner, Request, Server, Step};
 use crate::tls::terminate;
 
 const CHIP: Chip = Chip::Esp32S3;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const RETRIES: u8 = 3;
 
 pub(crate) fn firmware(version: &str) -> Vec<u8> {
@@ -59,8 +59,8 @@ impl Case {
         let name = self.name;
         let (mut device, requests) = self.run().await;
         assert_eq!(device.status().to_string(), "SUCCESS", "{name}");
-        let held = slot_bytes(&mut device.flash, 1, expected.len()).expect("in bounds");
-        assert!(held == expected, "{name}: the slot holds something else");
+        let kept = slot_bytes(&mut device.flash, 1, expected.len()).expect("in bounds");
+        assert!(kept == expected, "{name}: the slot holds something else");
         device.reboots_into(1, "2.0.0", name);
         requests
     }
@@ -100,7 +100,7 @@ impl Case {
         (self.settings)(&mut settings);
         let mut device = Device::new(settings);
         device.fresh = self.fresh.map(|fresh| fresh(&server.url()));
-        timeout(PATIENCE, device.update(&url)).await.unwrap_or_else(|_| panic!("{}: no outcome", self.name));
+        timeout(TIMEOUT, device.update(&url)).await.unwrap_or_else(|_| panic!("{}: no outcome", self.name));
         let requests = server.requests.lock().expect("no panic before").clone();
         (device, requests)
     }
@@ -140,7 +140,7 @@ impl Device {
     }
 
     async fn update(&mut self, url: &str) {
-        let mut current: Option<(agent::FetchId, mpsc::Receiver<Heard>, Task)> = None;
+        let mut current: Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, Task)> = None;
         self.handle(Event::Connected);
         self.handle(Event::Trigger(url.as_bytes()));
         loop {
@@ -182,12 +182,12 @@ impl Device {
             tokio::select! {
                 biased;
                 (id, heard) = next(&mut current) => match heard {
-                    Heard::Received(bytes) => self.handle(Event::Received(id, &bytes)),
-                    Heard::Closed => {
+                    FetchEvent::Received(bytes) => self.handle(Event::Received(id, &bytes)),
+                    FetchEvent::Closed => {
                         current = None;
                         self.handle(Event::Closed(id));
                     }
-                    Heard::Lost(why) => {
+                    FetchEvent::Lost(why) => {
                         current = None;
                         self.handle(Event::Lost(id, &why));
                     }
@@ -213,10 +213,10 @@ impl Device {
 
     /// Nothing but the image, as far as it came, lies in the inactive slot.
     fn holds_only(&mut self, image: &[u8], name: &str) {
-        let held = slot_bytes(&mut self.flash, 1, image.len()).expect("in bounds");
-        for (nth, (held, sent)) in held.chunks(SECTOR_BYTES).zip(image.chunks(SECTOR_BYTES)).enumerate() {
-            let is_blank = held.iter().all(|byte| *byte == 0xFF);
-            assert!(is_blank || held == sent, "{name}: sector {nth} holds something else");
+        let kept = slot_bytes(&mut self.flash, 1, image.len()).expect("in bounds");
+        for (nth, (kept, sent)) in kept.chunks(SECTOR_BYTES).zip(image.chunks(SECTOR_BYTES)).enumerate() {
+            let is_blank = kept.iter().all(|byte| *byte == 0xFF);
+            assert!(is_blank || kept == sent, "{name}: sector {nth} holds something else");
         }
     }
 
@@ -237,8 +237,8 @@ fn start(flash: &mut Flash, settings: &Settings, now_ms: u64) -> Box<Agent> {
 }
 
 async fn next(
-    current: &mut Option<(agent::FetchId, mpsc::Receiver<Heard>, Task)>,
-) -> (agent::FetchId, Heard) {
+    current: &mut Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, Task)>,
+) -> (agent::FetchId, FetchEvent) {
     match current {
         Some((id, heard, _)) => (*id, heard.recv().await.expect("a last word")),
         None => std::future::pending().await,

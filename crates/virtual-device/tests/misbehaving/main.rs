@@ -3,8 +3,8 @@
 //! Everything is real but the broker: the agent, the sockets, the flash and the bootloader's rules.
 
 mod device;
-mod patience;
 mod refused;
 mod server;
+mod slow;
 mod survived;
 mod tls;

@@ -1,4 +1,4 @@
-//! An HTTP server that says exactly what it is told to, byte by byte.
+//! An HTTP server that sends exactly what a test says, byte by byte.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -27,7 +27,7 @@ async fn a_good_server_is_asked_for_the_end_and_then_for_all() {
 }
 
 #[tokio::test]
-async fn a_server_that_dawdles_is_waited_for() {
+async fn a_slow_server_is_waited_for() {
     let pause = Duration::from_millis(1);
     Case::new("slow", move |file, request| vec![Step::Drip(file.answer(request).bytes(), 1000, pause)])
         .ends_well()

@@ -1,6 +1,6 @@
 //! Servers with TLS: only those are listened to that a known certificate vouches for.
 //!
-//! `data/loopback.pem` is for 127.0.0.1, vouches for itself and is known to nobody. What a process trusts is settled
+//! `data/loopback.pem` is for 127.0.0.1, vouches for itself and is known to nobody. What a process trusts is decided
 //! when it begins, so a test that trusts it runs in a process of its own.
 
 use std::process::Command;

@@ -51,7 +51,7 @@ fn a_second_chance_that_is_used_ends_in_success() {
 #[test]
 fn an_image_that_did_not_stay_whole_gets_no_second_chance() {
     let mut bench = on_trial(settings());
-    bench.flash.damage(SLOTS[1].offset + 5000, 1).expect("in bounds");
+    bench.flash.corrupt(SLOTS[1].offset + 5000, 1).expect("in bounds");
     let mut bench = bench.reboot(ResetReason::PowerOn);
     assert!(!bench.restart);
     bench.tell(Event::Connected);

@@ -183,7 +183,7 @@ impl Bench {
         bench
     }
 
-    /// How the last attempt that was told of ended.
+    /// How the last attempt that was published ended.
     pub(crate) fn outcome(&self) -> Option<(Outcome, Option<Code>)> {
         self.messages.iter().rev().find_map(|message| match message {
             Message::Status(status) => Some((status.outcome, status.reason.code())),

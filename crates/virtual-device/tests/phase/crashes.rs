@@ -83,7 +83,7 @@ fn a_wake_makes_up_for_one_crash() {
 #[test]
 fn an_image_that_does_not_verify_is_not_gone_back_to() {
     let mut bench = confirmed();
-    bench.flash.damage(SLOTS[0].offset + 5000, 1).expect("in bounds");
+    bench.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("in bounds");
     let mut bench = after(bench, ResetReason::Panic, 12);
     assert!(!bench.restart, "better an image that crashes than none");
     bench.tell(Event::Connected);
@@ -113,7 +113,7 @@ fn switches(mut flash: Flash, boots: u32) -> u32 {
 }
 
 #[test]
-fn two_images_that_both_crash_do_not_take_turns_for_ever() {
+fn two_images_that_both_crash_do_not_alternate_for_ever() {
     // Neither gets as far as the broker.
     let switches = switches(confirmed().flash, 300);
     assert!((1..=4).contains(&switches), "{switches} times another image came to run");

@@ -15,150 +15,13 @@ use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::layout::{Layout, OTADATA};
 
 use crate::bench::{Bench, CHIP, booted, image, settings};
+use crate::deeds::{Deed, check, deed};
 use crate::watched::{Area, Watched};
 
 /// As many messages as ever wait.
 const OUTBOX: usize = 8;
 /// No wait is longer: a self-test or a fresh URL, a pause with its jitter, a stall, a move.
 const WAIT_MAX_MS: u64 = 121_000;
-
-/// What happens to an agent.
-#[derive(Debug, Clone)]
-enum Deed {
-    Trigger(Vec<u8>),
-    Connected,
-    Disconnected,
-    Acknowledged(usize),
-    SelfTest(bool),
-    ClearQuarantine,
-    /// An update to one of the images, up to the restart if nothing speaks against it.
-    Update(usize),
-    /// The server does all it should, with one of the images.
-    Serve(usize),
-    /// It begins to, and comes so far.
-    ServePart(usize, u16),
-    Head(Head),
-    Body(Vec<u8>),
-    BodyEnd,
-    Raw(Vec<u8>),
-    /// A response as it comes from a socket, with one of the images, in pieces of this length.
-    RawResponse(usize, u16),
-    Closed,
-    Lost,
-    /// Something about a fetch of long ago.
-    Stale,
-    /// Time passes up to the deadline, and this much beyond.
-    Wait(u32),
-    /// Time passes.
-    Tick(u32),
-    Boot(ResetReason),
-}
-
-#[derive(Debug, Clone)]
-struct Head {
-    status: u16,
-    length: Option<u64>,
-    range: Option<(u64, Option<u64>)>,
-    etag: Option<String>,
-    location: Option<String>,
-    encoded: bool,
-}
-
-fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![Just(0), 0..0x8000_u64, Just(20 * 1024), any::<u32>().prop_map(u64::from), any::<u64>()]
-}
-
-fn head() -> impl Strategy<Value = Head> {
-    let status = prop_oneof![
-        Just(200_u16),
-        Just(206),
-        Just(302),
-        Just(403),
-        Just(409),
-        Just(412),
-        Just(416),
-        Just(429),
-        Just(501),
-        Just(503),
-        any::<u16>()
-    ];
-    let etag = prop_oneof![
-        Just("\"0\"".to_owned()),
-        Just("\"1\"".to_owned()),
-        Just("W/\"0\"".to_owned()),
-        ".{0,200}"
-    ];
-    let location =
-        prop_oneof![Just("/other".to_owned()), Just("http://h/x".to_owned()), ".{0,50}", "/[a-z]{2100}"];
-    let range = (number(), proptest::option::of(number()));
-    let parts = (
-        status,
-        proptest::option::of(number()),
-        proptest::option::of(range),
-        proptest::option::of(etag),
-        proptest::option::weighted(0.2, location),
-        proptest::bool::weighted(0.05),
-    );
-    parts.prop_map(|(status, length, range, etag, location, encoded)| Head {
-        status,
-        length,
-        range,
-        etag,
-        location,
-        encoded,
-    })
-}
-
-fn trigger() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![
-        3 => Just(b"https://server/p/releases/v2.0.0/firmware.bin?a=1".to_vec()),
-        2 => Just(b"https://server/p/releases/v3.0.0/firmware.bin".to_vec()),
-        1 => Just(b"http://server/d/token".to_vec()),
-        1 => "https?://[a-z]{1,9}(/[a-z%0-9.]{0,9}){0,3}".prop_map(String::into_bytes),
-        1 => proptest::collection::vec(any::<u8>(), 0..40),
-        1 => "http://h/[a-z]{2000,2100}".prop_map(String::into_bytes),
-    ]
-}
-
-fn reset() -> impl Strategy<Value = ResetReason> {
-    use ResetReason as R;
-    let all = [R::PowerOn, R::Software, R::Panic, R::Watchdog, R::BrownOut, R::DeepSleep, R::Unknown];
-    proptest::sample::select(all.to_vec())
-}
-
-fn check() -> impl Strategy<Value = Check> {
-    prop_oneof![3 => Just(Check::Broker), 1 => Just(Check::BrokerAndApplication)]
-}
-
-fn deed() -> impl Strategy<Value = Deed> {
-    let raw = prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..300),
-        "HTTP/1\\.[01] [0-9]{3} ?[A-Z]{0,3}\r\n([A-Za-z-]{1,9}: ?[a-z0-9=\"/*-]{0,9}\r\n){0,4}\r\n[0-9a-f]{0,4}(\r\n)?"
-            .prop_map(String::into_bytes),
-    ];
-    prop_oneof![
-        8 => trigger().prop_map(Deed::Trigger),
-        6 => Just(Deed::Connected),
-        2 => Just(Deed::Disconnected),
-        4 => (0..4_usize).prop_map(Deed::Acknowledged),
-        2 => any::<bool>().prop_map(Deed::SelfTest),
-        1 => Just(Deed::ClearQuarantine),
-        5 => (0..4_usize).prop_map(Deed::Update),
-        10 => (0..4_usize).prop_map(Deed::Serve),
-        6 => (0..4_usize, any::<u16>()).prop_map(|(image, bytes)| Deed::ServePart(image, bytes)),
-        5 => head().prop_map(Deed::Head),
-        3 => proptest::collection::vec(any::<u8>(), 0..6000).prop_map(Deed::Body),
-        2 => Just(Deed::BodyEnd),
-        3 => raw.prop_map(Deed::Raw),
-        3 => (0..4_usize, 1..5000_u16).prop_map(|(image, piece)| Deed::RawResponse(image, piece)),
-        2 => Just(Deed::Closed),
-        3 => Just(Deed::Lost),
-        2 => Just(Deed::Stale),
-        10 => (0..5000_u32).prop_map(Deed::Wait),
-        3 => prop_oneof![0..60_000_u32, any::<u32>()].prop_map(Deed::Tick),
-        6 => reset().prop_map(Deed::Boot),
-    ]
-}
 
 /// An agent, and what is known of it from outside.
 struct Model {
@@ -170,11 +33,11 @@ struct Model {
     /// The fetches that were asked for, and the range of the last one.
     fetches: Vec<FetchId>,
     range: Range,
-    /// Everything that was published and may be acknowledged, the outcomes among it told apart.
+    /// Everything that was published and may be acknowledged, with whether it is an outcome.
     sent: Vec<(MessageId, bool)>,
     /// Outcomes that the broker has.
-    told: u32,
-    /// What an outcome may be told of: offers, and crashes.
+    outcomes: u32,
+    /// What may have an outcome: offers, and crashes.
     causes: u32,
     connected: bool,
     otadata_seen: usize,
@@ -199,7 +62,7 @@ impl Model {
             fetches: Vec::new(),
             range: Range::From(0),
             sent: Vec::new(),
-            told: 0,
+            outcomes: 0,
             causes: 0,
             connected: false,
             otadata_seen: 0,
@@ -273,21 +136,19 @@ impl Model {
                 assert!(self.is_sound(Running::Slot(selected.slot)), "{selected:?} was not verified whole");
             }
         }
-        let (phase, deadline_ms) = (self.agent.phase(), self.agent.deadline_ms());
+        let (phase, ends_ms) = (self.agent.phase(), self.agent.phase_ends_ms());
         let name = format!("{phase:?}");
         self.phases.insert(name.split(' ').next().unwrap_or_default().to_owned());
         match phase {
-            Phase::Idle | Phase::Restarting | Phase::SelfTest { until_ms: u64::MAX } => {}
-            Phase::AwaitingUrl { until_ms: u64::MAX } => {
+            Phase::Idle | Phase::Restarting => {}
+            Phase::SelfTest { .. } if ends_ms.is_none() => {}
+            Phase::AwaitingUrl { .. } if ends_ms.is_none() => {
                 assert!(!self.connected, "nobody is asked for a URL");
             }
             _ => {
-                let deadline_ms = deadline_ms.unwrap_or_else(|| panic!("{phase:?} has no end"));
-                assert!(
-                    deadline_ms <= self.now_ms + WAIT_MAX_MS,
-                    "{phase:?} at {}: {deadline_ms}",
-                    self.now_ms
-                );
+                let ends_ms = ends_ms.unwrap_or_else(|| panic!("{phase:?} has no end"));
+                assert!(self.agent.deadline_ms().is_some_and(|at_ms| at_ms <= ends_ms), "{phase:?}");
+                assert!(ends_ms <= self.now_ms + WAIT_MAX_MS, "{phase:?} at {}: {ends_ms}", self.now_ms);
             }
         }
         if let Phase::Downloading { fetch, .. } = phase {
@@ -301,7 +162,7 @@ impl Model {
                 "{phase:?}"
             );
         }
-        assert!(self.told <= self.causes, "{} outcomes were told of {} causes", self.told, self.causes);
+        assert!(self.outcomes <= self.causes, "{} outcomes of {} causes", self.outcomes, self.causes);
     }
 
     /// The fetch that goes on, an image's bytes, and where in them what is asked for begins.
@@ -355,10 +216,10 @@ impl Model {
 
     fn acknowledge(&mut self, nth: usize) {
         let Some(at) = self.sent.len().checked_sub(1 + nth) else { return };
-        // One that was sent again is told once.
+        // One that was sent again counts once.
         let newest = self.sent.iter().rposition(|(_, is_outcome)| *is_outcome);
         let (id, _) = self.sent.remove(at);
-        self.told += u32::from(newest == Some(at));
+        self.outcomes += u32::from(newest == Some(at));
         if newest == Some(at) {
             self.sent.retain(|(_, is_outcome)| !is_outcome);
         }
@@ -481,10 +342,9 @@ proptest! {
         let phase = model.agent.phase();
         prop_assert!(model.agent.deadline_ms().is_none(), "{phase:?} goes on");
         let rests = match phase {
-            Phase::Idle => true,
             // There is nothing else that boots, or nobody to ask.
-            Phase::SelfTest { until_ms } => until_ms == u64::MAX,
-            Phase::AwaitingUrl { until_ms } => until_ms == u64::MAX && !online,
+            Phase::Idle | Phase::SelfTest { .. } => true,
+            Phase::AwaitingUrl { .. } => !online,
             _ => false,
         };
         prop_assert!(rests, "{phase:?}");

@@ -5,6 +5,7 @@
 mod again;
 mod bench;
 mod crashes;
+mod deeds;
 mod invariants;
 mod moves;
 mod subtle;
@@ -141,7 +142,7 @@ fn a_check_that_fails_brings_the_old_image_back() {
 #[test]
 fn an_image_with_nothing_to_fall_back_to_goes_on_trying() {
     let mut bench = on_trial(settings());
-    bench.flash.damage(0x2_0000 + 5000, 1).expect("in bounds");
+    bench.flash.corrupt(0x2_0000 + 5000, 1).expect("in bounds");
     bench.wait();
     assert!(!bench.restart, "there is nothing else that could run");
     bench.tell(Event::Connected);
@@ -203,7 +204,7 @@ fn flash_that_does_not_hold_what_was_written_is_found_out() {
     bench.tell(Event::Trigger(URL));
     bench.answer(200, "\"a\"", None, &new);
     bench.body(&new);
-    bench.flash.damage(0x20_0000 + 5000, 0x40).expect("in bounds");
+    bench.flash.corrupt(0x20_0000 + 5000, 0x40).expect("in bounds");
     bench.finish();
     assert!(!bench.restart);
     assert_eq!(bench.failure(), "the flash does not hold what was written to it");
@@ -218,7 +219,7 @@ fn every_cut_of_a_record_leaves_the_old_one_or_the_new_one() {
     let mut cuts = 0;
     for pair in versions.windows(2) {
         let write = |flash: &mut Flash, version: &contract::Version| {
-            Agent::remember(flash, |record| record.learn([1; 32], version.clone()))
+            Agent::remember(flash, |record| record.remember_version([1; 32], version.clone()))
         };
         write(&mut flash, &pair[0]).expect("power");
         for operation in flash.operations() + 1.. {

@@ -145,7 +145,7 @@ fn a_confirmation_that_fails_spins() {
 }
 
 #[test]
-fn a_connect_before_the_reconnect_settles_the_move() {
+fn a_connect_before_the_reconnect_confirms_no_move() {
     let mut b = Bench::new();
     b.tell(Event::Disconnected);
     let bad = Connection::new(b"mqtt://nowhere").expect("as it was set up");
@@ -223,7 +223,7 @@ fn an_old_entry_says_nothing_of_a_new_image() {
 }
 
 #[test]
-fn damaged_files_do_not_empty_the_quarantine() {
+fn corrupt_files_do_not_empty_the_quarantine() {
     let mut b = Bench::new();
     let sha256 = [7; 32];
     Agent::remember(&mut b.flash, |r| {
@@ -279,11 +279,25 @@ fn an_image_that_fails_with_nothing_to_go_back_to_can_still_be_updated() {
     let mut s = settings();
     s.check = Check::BrokerAndApplication;
     let mut b = on_trial(s);
-    b.flash.damage(SLOTS[0].offset + 5000, 1).expect("as it was set up");
+    b.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("as it was set up");
     b.tell(Event::Connected);
     b.tell(Event::SelfTest(Err("broken")));
     b.tell(Event::Trigger(URL));
     assert!(!b.messages.is_empty() || b.fetch.is_some());
+}
+
+#[test]
+fn a_trigger_that_is_no_url_does_not_end_a_self_test() {
+    let mut s = settings();
+    s.check = Check::BrokerAndApplication;
+    let mut b = on_trial(s);
+    b.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("as it was set up");
+    b.tell(Event::Connected);
+    b.tell(Event::SelfTest(Err("broken")));
+    b.tell(Event::Trigger(b"no URL"));
+    assert!(matches!(b.agent.phase(), Phase::SelfTest { .. }), "{:?}", b.agent.phase());
+    b.tell(Event::SelfTest(Ok(())));
+    assert_eq!(b.agent.phase(), Phase::Idle, "confirmed after all");
 }
 
 #[test]
@@ -366,6 +380,6 @@ fn a_refused_image_does_not_stay_bootable() {
     b.finish();
     let there = read_slot(&mut b.flash, SLOTS[1]).expect("as it was set up").is_ok();
     // The running image's own slot rots.
-    b.flash.damage(SLOTS[0].offset + 5000, 1).expect("as it was set up");
+    b.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("as it was set up");
     assert!(!there);
 }

@@ -163,22 +163,22 @@ fn a_device_gives_a_key_up_for_good_and_never_takes_one_back() {
 }
 
 #[test]
-fn a_damaged_record_never_lets_anything_unsigned_in() {
-    let damaged = || {
+fn a_corrupt_record_never_lets_anything_unsigned_in() {
+    let corrupt = || {
         let mut bench = signed_bench(trusting());
         let list = [DIGESTS[0]].into_iter().collect();
         Agent::remember(&mut bench.flash, |record| record.trusted = Some(list)).expect("power");
         for at in (UPDRAFT.offset..UPDRAFT.offset + 0x2000).step_by(64) {
-            bench.flash.damage(at, 0x11).expect("in bounds");
+            bench.flash.corrupt(at, 0x11).expect("in bounds");
         }
         let bench = Bench::boot(bench.flash, trusting());
         assert!(bench.agent.record().trusted.is_none());
         bench
     };
-    assert_eq!(offered(&mut damaged(), &image("2.0.0")), Some((Outcome::Failed, Some(Code::Unsigned))));
-    let foreign = offered(&mut damaged(), &signed("2.0.0", 2));
+    assert_eq!(offered(&mut corrupt(), &image("2.0.0")), Some((Outcome::Failed, Some(Code::Unsigned))));
+    let foreign = offered(&mut corrupt(), &signed("2.0.0", 2));
     assert_eq!(foreign, Some((Outcome::Failed, Some(Code::UntrustedKey))));
-    assert_eq!(offered(&mut damaged(), &signed("2.0.0", 1)), None, "the keys compiled in count");
+    assert_eq!(offered(&mut corrupt(), &signed("2.0.0", 1)), None, "the keys compiled in count");
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn an_image_that_runs_without_being_selected_is_confirmed_only_after_its_self_te
     });
     let sector = sector.expect("an entry");
     bench.flash.erase(sector, sector + 4096).expect("power");
-    bench.flash.damage(SLOTS[0].offset + 5000, 1).expect("in bounds");
+    bench.flash.corrupt(SLOTS[0].offset + 5000, 1).expect("in bounds");
     let mut bench = Bench::boot(bench.flash, settings());
     assert!(matches!(bench.agent.phase(), Phase::SelfTest { .. }), "{:?}", bench.agent.phase());
     bench.tell(Event::Connected);

@@ -95,19 +95,24 @@ impl Scenario<'_> {
             assert_eq!(rest.image, to, "{what}: it lies there verified; {:?}", world.statuses);
             assert_eq!(world.downloads, self.downloads_uncut(), "{what}: it was downloaded again");
         }
-        // Told again, with power that stays.
+        // Triggered again, with power that stays.
         let rest = world.run(self.offer, &what);
-        assert_eq!(rest.image, to, "{what}, told again; {:?}", world.statuses);
+        assert_eq!(rest.image, to, "{what}, triggered again; {:?}", world.statuses);
         self.look_at(&mut world, rest, &what);
         let healthy = self.offer.is_some_and(|offer| offer == to);
         if healthy {
             assert_eq!(world.statuses.last().map(|(outcome, _)| *outcome), Some(Outcome::Success), "{what}");
         }
         // And it stays there through a restart.
-        let told = world.statuses.len();
+        let before = world.statuses.len();
         let again = world.run(None, &what);
         assert_eq!(again, rest, "{what}, restarted");
-        assert_eq!(world.statuses.len(), told, "{what}: told again after all was said: {:?}", world.statuses);
+        assert_eq!(
+            world.statuses.len(),
+            before,
+            "{what}: said again after all was acknowledged: {:?}",
+            world.statuses
+        );
     }
 
     fn downloads_uncut(&self) -> u32 {
@@ -123,13 +128,13 @@ impl Scenario<'_> {
         if from != to && rest.image == to && healthy && self.offer == Some(to) {
             assert_eq!(rest.state, State::Valid, "{what}");
             if has_record {
-                assert_eq!(world.told(), Some(Outcome::Success), "{what}: {:?}", world.statuses);
+                assert_eq!(world.outcome(), Some(Outcome::Success), "{what}: {:?}", world.statuses);
             }
             let last = world.statuses.last().map(|(outcome, _)| *outcome);
             assert_ne!(last, Some(Outcome::Failed), "{what}: {:?}", world.statuses);
         }
         if rest.image == from && from != to && !world.statuses.is_empty() && has_record {
-            assert_eq!(world.told(), Some(Outcome::Failed), "{what}: {:?}", world.statuses);
+            assert_eq!(world.outcome(), Some(Outcome::Failed), "{what}: {:?}", world.statuses);
         }
     }
 

@@ -22,7 +22,7 @@ const EVER_TRUSTED: [u8; 32] = [7; 32];
 /// Images by number, the same for every device; all but the last three run well.
 pub(crate) const CRASHES: usize = 4;
 pub(crate) const NEVER_ONLINE: usize = 5;
-pub(crate) const DAMAGED: usize = 6;
+pub(crate) const CORRUPT: usize = 6;
 const BEHAVIOURS: [Behaviour; 6] = [
     Behaviour::Healthy,
     Behaviour::Healthy,
@@ -101,7 +101,7 @@ impl Kind {
         });
         let mut world = World::new(Arc::new(device), Watched::new(flash, self.layout));
         world.run(None, "the first boot");
-        world.settle();
+        world.finish();
         world
     }
 }
@@ -140,9 +140,9 @@ fn images(size_bytes: u32, signed: bool) -> Vec<Published> {
             publish(bytes, behaviour, true)
         })
         .collect();
-    let mut damaged = images[1].bytes.clone();
-    damaged[5000] ^= 1;
-    images.push(publish(damaged, Behaviour::Healthy, false));
+    let mut corrupt = images[1].bytes.clone();
+    corrupt[5000] ^= 1;
+    images.push(publish(corrupt, Behaviour::Healthy, false));
     if signed {
         let (unsigned, healthy) = build((8, &Behaviour::Healthy));
         let foreign = sign(&unsigned, &KEYS.1[1]).expect("sound");

@@ -1,5 +1,5 @@
 //! The promise itself: the power may go at any flash operation, before, in the middle of or after it, and the device
-//! still boots a verified image, and ends on the new one, by itself or once it is told again.
+//! still boots a verified image, and ends on the new one, by itself or once it is triggered again.
 //!
 //! `device.rs`: what is cut; `world.rs`: what surrounds it; `watched.rs`: flash that sees each write; `cuts.rs`: every cut
 //! and what must hold after it; here: what devices go through. `random.rs`: several cuts.
@@ -15,7 +15,7 @@ mod world;
 use agent::EraseUnit;
 use agent::otadata::{Entry, Running, State};
 use cuts::{Count, Scenario};
-use device::{CRASHES, DAMAGED, Kind, NEVER_ONLINE};
+use device::{CORRUPT, CRASHES, Kind, NEVER_ONLINE};
 use updraft_virtual_device::bootloader::Rollback;
 use updraft_virtual_device::flash::SECTOR_BYTES;
 use updraft_virtual_device::layout::{Layout, OTADATA, program};
@@ -34,7 +34,7 @@ fn bad_offer(name: &str, base: &World, from: usize, offer: usize) -> Count {
     Scenario { name, base, offer: Some(offer), images: (from, from), ends_by_itself: false }.every_cut()
 }
 
-/// Every cut of what a device does without being told.
+/// Every cut of what a device does without being refused.
 fn alone(name: &str, base: &World, from: usize, to: usize) -> Count {
     Scenario { name, base, offer: None, images: (from, to), ends_by_itself: false }.every_cut()
 }
@@ -52,13 +52,13 @@ fn life(kind: Kind) -> Count {
     world.run(Some(1), "the first update");
     count += offer("second update", &world, 1, 2);
     count += bad_offer("an update that fails its self-test", &world, 1, NEVER_ONLINE);
-    count += bad_offer("a damaged image", &world, 1, DAMAGED);
+    count += bad_offer("a damaged image", &world, 1, CORRUPT);
     if kind.rollback == Rollback::On {
         count += bad_offer("an update that crashes", &world, 1, CRASHES);
     }
     // As it is left by an update that failed.
     world.run(Some(NEVER_ONLINE), "an update that fails");
-    world.settle();
+    world.finish();
     count += offer("update onto the slot of a failed one", &world, 1, 2);
     count
 }
@@ -117,13 +117,16 @@ fn no_cut_makes_a_device_run_what_nobody_signed() {
         count += offer("first update", &world, 0, 1);
         world.run(Some(1), "the first update");
         count += offer("second update", &world, 1, 2);
-        for (name, offered) in [("an unsigned image", DAMAGED + 1), ("a foreign signature", DAMAGED + 2)] {
+        for (name, offered) in [("an unsigned image", CORRUPT + 1), ("a foreign signature", CORRUPT + 2)] {
             let before = world.flash.flash.operations();
-            let mut told = world.fork(None);
-            assert_eq!(told.run(Some(offered), name).image, 1);
-            assert!(told.statuses.iter().any(|(outcome, _)| *outcome == contract::Outcome::Failed), "{name}");
-            let first_write = told.flash.log.first().map(|logged| logged.area);
-            println!("{name}: {} operations, {first_write:?}", told.flash.flash.operations() - before);
+            let mut refused = world.fork(None);
+            assert_eq!(refused.run(Some(offered), name).image, 1);
+            assert!(
+                refused.statuses.iter().any(|(outcome, _)| *outcome == contract::Outcome::Failed),
+                "{name}"
+            );
+            let first_write = refused.flash.log.first().map(|logged| logged.area);
+            println!("{name}: {} operations, {first_write:?}", refused.flash.flash.operations() - before);
             count += bad_offer(name, &world, 1, offered);
         }
     }
@@ -163,7 +166,7 @@ fn a_broken_selected_slot_is_never_marked_valid() {
     for rollback in BOTH {
         let mut world = Kind::new(rollback).world();
         world.run(Some(1), "the first update");
-        world.flash.flash.damage(world.flash.layout.slots()[1].offset + 5000, 1).expect("in bounds");
+        world.flash.flash.corrupt(world.flash.layout.slots()[1].offset + 5000, 1).expect("in bounds");
         let rest = world.run(None, "slot broken");
         assert_eq!(rest.running, Running::Slot(0));
         count += offer("update while otadata selects a broken slot", &world, 0, 1);
@@ -198,7 +201,7 @@ fn a_crash_loop_ends_on_the_image_before_wherever_it_is_cut() {
         let mut world = Kind::new(rollback).world();
         world.run(Some(1), "the first update");
         world.sick = vec![(1, 100)];
-        world.settle();
+        world.finish();
         count += alone("a confirmed image that crashes", &world, 1, 0);
     }
     finish(count, 350);

@@ -12,7 +12,7 @@ use updraft_virtual_device::flash::{Cut, Moment, Tear};
 use updraft_virtual_device::layout::Layout;
 
 use crate::cuts::look_at_rest;
-use crate::device::{CRASHES, DAMAGED, Kind, NEVER_ONLINE};
+use crate::device::{CORRUPT, CRASHES, Kind, NEVER_ONLINE};
 use crate::world::{DEAD_END, Rest, World};
 
 const ROUNDS: u64 = 600;
@@ -58,7 +58,7 @@ impl Random {
             0 | 1 => Step::Offer(NEVER_ONLINE),
             // Where the bootloader cannot roll back, such an image is the end of a device.
             2 if kind.rollback == Rollback::On => Step::Offer(CRASHES),
-            3 => Step::Offer(DAMAGED),
+            3 => Step::Offer(CORRUPT),
             4 | 5 => Step::Lose(self.below(3) as usize, self.below(u64::from(kind.size_bytes)) as u32),
             6 | 7 => Step::Crash(1 + self.below(7) as u32),
             8 => Step::Move(if self.below(2) == 0 { DEAD_END } else { b"another broker" }),
@@ -135,7 +135,7 @@ fn round(base: &World, kind: Kind, seed: u64) -> u32 {
         let brought = matches!(step, Step::Offer(image) if image == rest.image && image != before.image);
         if brought && base.device.keeps_a_record() {
             // The status itself may have been lost with the power; the report says it at every connect.
-            assert_eq!(world.told(), Some(Outcome::Success), "{what}, {step:?}: {:?}", world.statuses);
+            assert_eq!(world.outcome(), Some(Outcome::Success), "{what}, {step:?}: {:?}", world.statuses);
         }
     }
     world.flash.flash.cut_at(None);

@@ -116,7 +116,7 @@ impl World {
     }
 
     /// What is remembered now is what must not be loosened.
-    pub(crate) fn settle(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.record_before = self.record();
     }
 
@@ -310,7 +310,7 @@ impl World {
     }
 
     /// What the last report says of the last attempt.
-    pub(crate) fn told(&self) -> Option<Outcome> {
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
         self.report.as_ref()?.last.as_ref().map(|last| last.result)
     }
 

@@ -141,7 +141,7 @@ fn each_record_takes_the_place_of_the_one_before_wherever_it_is_kept() {
 }
 
 #[test]
-fn an_erase_pays_for_two_records_unless_erased_flash_cannot_be_told() {
+fn an_erase_pays_for_two_records_unless_erased_flash_is_not_recognised() {
     for (erased, expected) in [(0xFF, 20), (0x5A, 40)] {
         let (mut device, table) = (Device { erased, ..Device::new() }, table(Some(0x2000)));
         let (mut keeper, _) = reopen(&mut device, &table);

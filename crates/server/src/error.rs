@@ -38,7 +38,7 @@ pub enum Error {
     /// The store did not answer (503).
     #[error("{0}")]
     StoreUnavailable(String),
-    /// The store takes longer than anybody waits, and what was asked goes on (503).
+    /// The store takes longer than a request waits, and the work continues (503).
     #[error("{0}")]
     GoesOn(String),
     /// Ours; the sentence does not leave the log (500).

@@ -5,7 +5,7 @@ use tokio::sync::broadcast;
 
 use api::Event;
 
-/// At most so many wait for a slow watcher; it hears that it missed some, and shows everything again.
+/// Maximum number of events that wait for a slow watcher; one that missed some shows everything again.
 const CAPACITY: usize = 1024;
 
 /// Where events are sent. Clones are the same.

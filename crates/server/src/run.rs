@@ -36,7 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is chosen at the start and not in the configuration.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StartOptions {
-    /// Make a login link that works so long, also where there is a user already.
+    /// Make a login link with this lifetime, also where there is a user already.
     pub login_link: Option<Duration>,
 }
 

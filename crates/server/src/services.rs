@@ -1,5 +1,4 @@
-//! The services, beside each other, and how they are made of one another. Nothing works with all of them but what wires them
-//! and the composition in the router's state.
+//! All services, and how they are made of one another. Only the start and the router's state have all of them.
 
 use store::Store;
 use url::Url;

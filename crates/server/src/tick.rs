@@ -63,7 +63,7 @@ impl Tick {
         }
     }
 
-    /// `up`: the broker answers, and what it had kept has been worked off.
+    /// `up`: the broker answers, and what it had kept has been handled.
     pub(crate) async fn tick(&mut self, now: i64, up: bool) -> anyhow::Result<()> {
         self.presence.write_seen().await.context("noting who was seen")?;
         if now - self.swept >= SWEEP_MS {

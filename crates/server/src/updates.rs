@@ -1,4 +1,4 @@
-//! Updates: what a device is offered, how it is told, and what it says.
+//! Updates: what a device is offered, how that is sent, and what the device reports.
 //!
 //! Uses `devices` (who it is, whether it can be reached) and `releases` (the store, a device's usual product).
 

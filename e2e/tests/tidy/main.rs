@@ -69,13 +69,13 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
     (
         &["\"esp32"],
         // As a default, or an example of a product's name.
-        &["crates/image/", "crates/server/src/config", "crates/server/src/dashboard"],
+        &["crates/image/", "crates/server/src/config", "crates/server/src/web/dashboard"],
         "chip names live in image and firmware",
     ),
     (
         &["html!", "maud::", "<html", "<!DOCTYPE", "<div"],
-        &["crates/server/src/dashboard"],
-        "HTML lives in server/dashboard",
+        &["crates/server/src/web/dashboard"],
+        "HTML lives in server/web/dashboard",
     ),
     (
         &["SystemTime", "Utc::now", "Instant::now", "thread_rng", "tokio::"],

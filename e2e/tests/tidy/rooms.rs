@@ -5,11 +5,11 @@ use crate::project::none;
 
 /// The crate, one of its rooms, and the rooms that this one may import.
 const ROOMS: &[(&str, &str, &[&str])] = &[
-    ("server", "web", &["access", "devices", "updates", "releases", "db", "mqtt"]),
-    ("server", "access", &["devices", "updates", "releases", "db", "mqtt"]),
-    ("server", "devices", &["access", "updates", "releases", "db", "mqtt"]),
+    ("server", "web", &["access", "devices", "updates", "releases"]),
     ("server", "updates", &["access", "devices", "releases", "db", "mqtt"]),
-    ("server", "releases", &["access", "devices", "updates", "db", "mqtt"]),
+    ("server", "devices", &["access", "releases", "db", "mqtt"]),
+    ("server", "releases", &["db"]),
+    ("server", "access", &["db"]),
     ("server", "db", &[]),
     ("server", "mqtt", &[]),
     ("store", "releases", &["objects"]),

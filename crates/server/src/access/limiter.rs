@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-/// Addresses that are remembered; an address is forgotten when it has its whole allowance again.
+/// Maximum number of addresses that are remembered; an address is forgotten when it has its whole allowance again.
 const SOURCES_MAX: usize = 4096;
 
 /// What an address may.
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_have_a_bound_and_are_told_when_to_come_back() {
+    fn all_together_have_a_bound_and_hear_when_to_come_back() {
         let (rate, begin) = (LoginLimiter::new(), Instant::now());
         let admitted = |begin| (0..500).filter(|n| rate.take(address(*n), begin).is_ok()).count();
         assert_eq!(admitted(begin), 40);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::Network;
 
-/// At most so many proxies are passed through; whoever writes more of them is not one.
+/// Maximum number of proxies that a request may have passed.
 const PROXIES_MAX: usize = 16;
 
 /// A trusted proxy says for whom it asks in the last entry of `X-Forwarded-For`, the one that it has added itself. If that

@@ -7,9 +7,12 @@ use std::str::FromStr;
 use toml::Value;
 use url::Url;
 
-use super::{Admit, BrokerConfig, Config, Network, PUBLIC_URL_MAX_BYTES, Secret};
+use super::network::Network;
+use super::settings::{Admit, BrokerConfig, Config, Secret};
 
-/// Networks in a list at most.
+/// The longest `http.public_url`, in bytes, so that `{public_url}/d/{token}` stays under 128.
+pub const PUBLIC_URL_MAX_BYTES: usize = 88;
+/// Maximum number of networks in a list.
 const NETWORKS_MAX: usize = 64;
 
 /// One key of one section. `set` answers with what is wrong, to follow the key's name in a sentence.

@@ -163,15 +163,15 @@ fn checks(value: &Value) -> Result<Vec<String>, String> {
         let name = name.as_str().ok_or_else(|| list.to_owned())?;
         let check = name.parse::<Check>().map_err(|error| {
             let known = Check::ALL.iter().filter(|check| check.is_overrulable()).map(|check| check.name());
-            let meant = nearest(name, known).map(|known| format!("; did you mean {known}?"));
-            format!("is wrong: {error}{}", meant.unwrap_or_default())
+            let intended = nearest(name, known).map(|known| format!("; did you mean {known}?"));
+            format!("is wrong: {error}{}", intended.unwrap_or_default())
         })?;
         Ok(check.name().to_owned())
     };
     names.iter().map(name).collect()
 }
 
-/// The one of these names that was probably meant.
+/// The one of these names that was probably intended.
 fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
     distances.min().filter(|(distance, _)| *distance <= 4).map(|(_, known)| known)

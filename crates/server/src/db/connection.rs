@@ -103,7 +103,7 @@ pub(super) fn statement(backend: DbBackend, sql: &str, values: Vec<Value>) -> St
     Statement::from_sql_and_values(backend, numbered, values)
 }
 
-/// `(?, ?), (?, ?)` for so many rows of so many columns.
+/// `(?, ?), (?, ?)` for two rows of two columns.
 pub(super) fn tuples(rows: usize, columns: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
     vec![row; rows].join(", ")

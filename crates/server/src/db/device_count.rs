@@ -9,7 +9,7 @@ use super::column::{corrupt, parsed};
 use super::connection::{Query, ROWS_PER_STATEMENT, tuples};
 use super::device_list::{ABSENT, Heard, PRESENT};
 
-/// How many devices there are, in all or of one product. Not counted anew: the writes keep the number.
+/// How many devices there are, in all or of one product. Not counted again: the writes keep the number.
 pub(crate) async fn count(query: &impl Query, product: Option<&ProductName>) -> Result<u64, DbErr> {
     let (condition, values) = of_product(product);
     number(

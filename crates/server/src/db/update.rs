@@ -26,7 +26,7 @@ pub(crate) struct UpdateRow {
     pub(crate) done: i64,
     /// To be sent despite silence.
     pub(crate) forced: bool,
-    /// The outcome that the device had reported by then: told again, it is no news.
+    /// The outcome that the device had reported by then: reported again, it is no news.
     pub(crate) outcome_before: Option<LastOutcome>,
     pub(crate) url_requests: i64,
     /// It counts for the quarantine.
@@ -73,7 +73,7 @@ pub(crate) async fn of_device(
     query.rows(&sql, values).await?.iter().map(read).collect()
 }
 
-/// How many devices have a newest update of each state, in all or of one product. Not counted anew, as in [`super::device_count::count`].
+/// How many devices have a newest update of each state, in all or of one product. Not counted again, as in [`super::device_count::count`].
 pub(crate) async fn newest_states(
     query: &impl Query,
     product: Option<&ProductName>,

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use contract::ProductName;
 
-/// At most one part in so many of the time is spent counting.
+/// Counting takes at most one twentieth of the time.
 const COUNTING_SHARE: u32 = 20;
 /// No number is older than this.
 const AGE_MAX: Duration = Duration::from_secs(10);
-/// At most so many products have a number.
+/// Maximum number of products that have a number.
 const PRODUCTS_MAX: usize = 256;
 
 /// By product, or of all: the number, and until when it is used again.

@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 const PAGE_DEFAULT: u32 = 100;
-/// At most so many items a page.
+/// Maximum number of items of a page.
 pub(crate) const PAGE_MAX: u32 = 500;
 
 /// The length of a page that was asked for.

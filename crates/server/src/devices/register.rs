@@ -9,7 +9,7 @@ use crate::db::device;
 use crate::error::Error;
 use api::{Device, RegisteredDevice};
 
-/// At most so many tags a device, and bytes a tag.
+/// Maximum number of tags of a device, and of bytes of a tag.
 const TAGS_MAX: usize = 32;
 const TAG_MAX_BYTES: usize = 64;
 

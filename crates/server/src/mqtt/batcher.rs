@@ -20,7 +20,7 @@ use super::publisher::Publisher;
 /// How long a batch is collected, at most; and how long for the next message of it.
 const COLLECT: Duration = Duration::from_millis(20);
 const COLLECT_NEXT: Duration = Duration::from_millis(2);
-/// Quiet for so long after the subscription, without the marker: taken as caught up all the same.
+/// Silence after the subscription, without the marker, that counts as caught up.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Makes batches, has them handled, acknowledges.

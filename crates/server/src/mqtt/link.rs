@@ -13,7 +13,7 @@ pub enum LinkState {
         /// Why, in words; never with a password.
         reason: String,
     },
-    /// Connected; what the broker kept for us is being worked off.
+    /// Connected; what the broker kept for us is being handled.
     CatchingUp,
     /// Everything sent before we connected has been handled.
     Up,

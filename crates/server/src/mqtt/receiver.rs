@@ -31,7 +31,7 @@ use super::session::NothingInFlight;
 const SESSION_EXPIRY_S: u32 = 30 * 24 * 3600;
 /// Messages read and not yet in a batch. More than may be unacknowledged, so that only QoS 0 can fill it.
 const INBOX: usize = 4 * RECEIVE_MAXIMUM as usize;
-/// A full inbox holds the connection up for so long before a message at QoS 0 is dropped.
+/// How long a full inbox delays the connection before a message at QoS 0 is dropped.
 const HOLD_UP: Duration = Duration::from_secs(10);
 /// rumqttc's request channel: acknowledgements of everything unacknowledged must fit, or both ends wait for ever.
 const REQUESTS: usize = 2 * RECEIVE_MAXIMUM as usize;

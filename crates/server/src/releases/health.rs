@@ -11,7 +11,7 @@ use crate::events::Events;
 
 /// How long the store may take to answer all that a decision asks, or whether it answers at all.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
-/// An answer of the store is believed so long.
+/// How long an answer of the store is used again.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// What the store last answered. Clones know the same.

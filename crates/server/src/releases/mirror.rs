@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::snapshot::Snapshot;
 use crate::events::Events;
 
-/// How long somebody who asked waits until a product has been read; the reading goes on.
+/// How long somebody who asked waits until a product has been read; the reading continues.
 pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long reading one product may take, with all of its small files.
 const READ_TIMEOUT: Duration = Duration::from_mins(5);
@@ -93,7 +93,7 @@ impl Mirror {
         names.next().filter(|_| names.next().is_none()).cloned()
     }
 
-    /// Reads everything anew. One product that cannot be read keeps what was known of it, and one that takes its time is read
+    /// Reads everything again. One product that cannot be read keeps what was known of it, and one that takes its time is read
     /// on beside: it holds up neither the others nor the next pass. Afterwards each product that lies in the bucket has been
     /// read once, or it is noted why not.
     pub(crate) async fn refresh_all(&self) -> Result<Refreshed, Arc<StoreError>> {
@@ -152,7 +152,7 @@ impl Mirror {
         passed
     }
 
-    /// Reads one product anew, or goes on doing so.
+    /// Reads one product again, or waits for a reading that has not begun.
     pub(crate) async fn refresh(&self, product: &ProductName) -> Result<Refreshed, Arc<StoreError>> {
         in_time(&mut self.begin(product)).await
     }
@@ -191,7 +191,7 @@ impl Mirror {
         locked(&self.0.expected).contains(product)
     }
 
-    /// Looks for a product that is not known, but only once in so long, whatever names are asked for: else a listing could
+    /// Looks for a product that is not known, at most once in `every`, whatever names are asked for: else a listing could
     /// be had for the asking. The error says why the bucket, or this product, is not known.
     pub(crate) async fn look_for(&self, product: &ProductName, every: Duration) -> Result<(), String> {
         let now = Instant::now();

@@ -13,7 +13,7 @@ use crate::error::Error;
 use api::Channel;
 
 impl Releases {
-    /// Points a channel to a release. An image is copied for it, and so many at a time.
+    /// Points a channel to a release. An image is copied for it, at most [`PROMOTIONS_MAX`] at a time.
     pub async fn promote(
         &self,
         product: &ProductName,

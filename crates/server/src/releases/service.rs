@@ -18,7 +18,7 @@ use crate::db::{Db, device_count};
 use crate::error::Error;
 use crate::events::Events;
 
-/// At most so many releases are copied into channels at a time: each is kept in memory meanwhile.
+/// Maximum number of releases that are copied into channels at a time: each is kept in memory meanwhile.
 pub(crate) const PROMOTIONS_MAX: usize = 2;
 
 /// Releases, channels and blocked versions. Clones are the same service.

@@ -10,9 +10,9 @@ use super::service::Releases;
 use crate::db::{Db, meta};
 use crate::error::Error;
 
-/// At most so many numbers of this server are remembered for a file.
+/// Maximum number of own values that are remembered for a file.
 const WRITTEN_MAX: usize = 8;
-/// After a write that failed, the next one to the same file waits so long.
+/// How long the next write to the same file waits after one that failed.
 const RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// What this server has recorded, by product.

@@ -24,7 +24,8 @@ async fn a_removed_device_is_gone_and_leaves_nothing_behind() {
     rig::until("it is disconnected", || async { device.task_ended() }).await;
     assert!(matches!(rig.services().devices.remove(&id("d1")).await, Err(Error::NotFound(_))));
     let again = rig.device("d1", "p").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    again.say(TopicKind::Presence, "a marker that cannot be read").await;
+    rig::until("the marker came", || async { rig.show("d1").await.unreadable.is_some() }).await;
     assert!(rig.show("d1").await.version.is_none(), "what it left would have come back");
     drop(again);
 }
@@ -70,7 +71,7 @@ async fn lists_are_narrowed_and_paged() {
 }
 
 #[tokio::test]
-async fn a_change_by_another_program_is_seen_and_told() {
+async fn a_change_by_another_program_is_seen_and_sent() {
     let (rig, _device) = ready().await;
     let product: contract::ProductName = "p".parse().expect("a name");
     rig::until("the catalog was read", || async {
@@ -80,10 +81,10 @@ async fn a_change_by_another_program_is_seen_and_told() {
     .await;
     let mut events = rig.services().events.subscribe();
     rig.deploy("p", "1.2.0", json!({}));
-    let told = async {
+    let sent = async {
         while events.recv().await.expect("an event") != (Event::Product { product: product.clone() }) {}
     };
-    tokio::time::timeout(Duration::from_secs(10), told).await.expect("told in time");
+    tokio::time::timeout(Duration::from_secs(10), sent).await.expect("sent in time");
     rig::until("it is shown", || async {
         rig.services()
             .releases

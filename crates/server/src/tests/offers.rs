@@ -1,7 +1,6 @@
 //! What a check offers, and what is sent for it.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use contract::TopicKind;
 use fleet::UpdateState;
@@ -9,8 +8,10 @@ use serde_json::json;
 
 use super::ready;
 use super::rig::{self, Rig, id};
+use crate::clock::now_ms;
 use crate::db::update;
 use crate::error::Error;
+use crate::tick::Tick;
 
 #[tokio::test]
 async fn a_check_offers_once_and_a_plain_success_completes_it() {
@@ -112,14 +113,20 @@ async fn killed_between_insert_and_trigger_the_next_start_sends_it_once() {
     drop(device);
     let rig = rig.restart().await;
     // Nothing is sent while nobody is there, and nobody is found silent at once.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let updates = &rig.services().updates;
+    updates.send_untriggered(now_ms()).await.expect("looked through");
+    Tick::new(rig.services()).tick(now_ms(), true).await.expect("ticks");
     assert_eq!(update::untriggered(&rig.running.db, 0, 10).await.expect("read").len(), 1);
     let device = rig.connect("d1", &password).await;
     device.until_triggers(1).await;
-    tokio::time::sleep(Duration::from_millis(2500)).await;
-    assert_eq!(device.triggers().len(), 1);
+    rig::until("it is noted", || async {
+        update::untriggered(&rig.running.db, 0, 10).await.expect("read").is_empty()
+    })
+    .await;
+    updates.send_untriggered(now_ms()).await.expect("nothing is left to send");
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
+    assert_eq!(device.triggers().len(), 1);
     assert_eq!(rig.services().updates.of_device(&id("d1"), None, 10).await.expect("listed").items.len(), 1);
 }
 

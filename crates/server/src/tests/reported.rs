@@ -231,7 +231,7 @@ async fn a_short_url_serves_the_head_and_the_tail_on_one_connection() {
 }
 
 #[test]
-fn operators_are_told_what_to_do_for_every_code_and_every_lack() {
+fn operators_read_what_to_do_for_every_code_and_every_lack() {
     let page = include_str!("../../../../docs/operate.md");
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     let codes = contract::Code::ALL.iter().map(|code| code.as_str());

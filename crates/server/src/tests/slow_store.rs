@@ -73,10 +73,10 @@ impl SlowStore {
                 if self.is_published.load(Ordering::Relaxed) {
                     self.wait(Hold::Listings).await;
                 }
-                if let Hold::Product(held) = hold()
-                    && key.split('/').next() == Some(held)
+                if let Hold::Product(name) = hold()
+                    && key.split('/').next() == Some(name)
                 {
-                    self.wait(Hold::Product(held)).await;
+                    self.wait(Hold::Product(name)).await;
                 }
             }
             Kind::Get | Kind::List => {}

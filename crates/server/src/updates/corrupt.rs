@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use cause::Cause;
 use store::Artifact;
 
-/// At most so many are remembered. A bucket that has more is found out again, one image at a time.
+/// Maximum number of images that are remembered. Others are found again when they are read.
 const IMAGES_MAX: usize = 256;
 
 /// By key: as which object it was found, and what is wrong with it.
@@ -15,7 +15,7 @@ const IMAGES_MAX: usize = 256;
 pub(crate) struct CorruptImages(Mutex<HashMap<String, (Artifact, Cause)>>);
 
 impl CorruptImages {
-    /// What is wrong with an image, if that is known. One that was replaced or described anew since is another one.
+    /// What is wrong with an image, if that is known. One that was replaced or described again since is another one.
     pub(super) fn of(&self, artifact: &Artifact) -> Option<Cause> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         found.get(&artifact.key).filter(|(then, _)| then == artifact).map(|(_, why)| why.clone())

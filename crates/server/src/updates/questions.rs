@@ -18,7 +18,7 @@ use super::corrupt::CorruptImages;
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is left of the store's time when reading an image is given up.
 const MARGIN: Duration = Duration::from_millis(200);
-/// At most so many releases on the way to a target are looked at whole, the highest first: one, unless some are corrupt.
+/// Maximum number of releases on the way to a target that are read whole, the highest first: one, unless some are corrupt.
 const STEPS_MAX: usize = 4;
 
 /// One decision's questions to the store.

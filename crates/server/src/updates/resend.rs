@@ -9,7 +9,7 @@ use crate::db::device;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
 
-/// At most so many triggers are sent at a time.
+/// Maximum number of triggers that are sent at a time.
 const SENT_AT_ONCE: usize = 16;
 
 impl Updates {

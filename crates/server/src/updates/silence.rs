@@ -27,7 +27,7 @@ pub(crate) struct SilenceClock {
 }
 
 impl SilenceClock {
-    /// To be called while the broker answers and what it had kept has been worked off.
+    /// To be called while the broker answers and what it had kept has been handled.
     pub(crate) async fn tick(&mut self, updates: &Updates, now: i64) -> anyhow::Result<()> {
         self.wake(updates, now).await.context("moving the clock of silence")?;
         end_silent(updates, now).await.context("ending silent updates")

@@ -15,9 +15,9 @@ use crate::releases::WRITE_TIMEOUT;
 
 /// The largest of all other bodies.
 pub(super) const BODY_MAX_BYTES: usize = 64 * 1024;
-/// At most so many streams of events at a time.
+/// Maximum number of streams of events at a time.
 pub(crate) const STREAMS_MAX: usize = 256;
-/// At most so many images in memory at a time.
+/// Maximum number of images in memory at a time.
 pub(crate) const UPLOADS_MAX: usize = 4;
 
 /// How long an upload waits for its place.
@@ -28,7 +28,7 @@ const STORE_TIMEOUT: Duration = Duration::from_mins(3);
 const UPLOAD_TIMEOUT: Duration = PLACE_TIMEOUT.saturating_add(PACE.longest()).saturating_add(STORE_TIMEOUT);
 /// How long any other request may take until its answer begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
-// Who waits for the store is told that it goes on, in words of their own.
+// A request that waits for the store has its own answer, which says that the work continues.
 const _: () = assert!(ANSWER_TIMEOUT.as_secs() > WRITE_TIMEOUT.as_secs() + 10);
 
 /// Places for streams of events.

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::access::TooMany;
 use crate::error::Error;
 
-/// What cannot be answered now may be asked again after so long.
+/// Seconds after which a request that cannot be answered now may be repeated.
 const LATER_S: u64 = 5;
 
 /// A failure on its way out.

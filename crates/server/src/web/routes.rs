@@ -54,7 +54,7 @@ impl Routes {
 
     fn guarded(&self, right: Right, methods: MethodRouter<Web>) -> MethodRouter<Web> {
         let methods = methods.route_layer(from_fn_with_state((self.web.clone(), right), guard));
-        // Whoever has credentials or not, there is nothing else on a public path.
+        // A public path answers every other method without credentials, too.
         if right == Right::Public { methods.fallback(method_not_allowed) } else { methods }
     }
 

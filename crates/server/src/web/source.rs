@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
 
 use super::problem::Problem;
@@ -20,7 +21,7 @@ impl FromRequestParts<Web> for Source {
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Self::Rejection> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
         let lines = parts.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>();
-        Ok(Self(source(peer, lines.into_iter().map(|line| line.as_bytes()), &web.proxies)))
+        Ok(Self(source(peer, lines.into_iter().map(HeaderValue::as_bytes), &web.proxies)))
     }
 }
 

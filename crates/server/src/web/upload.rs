@@ -59,7 +59,7 @@ async fn place(uploads: &Arc<Semaphore>, limit: Duration) -> Result<OwnedSemapho
 /// Reads an image whole, unless it is too large or comes too slowly.
 async fn paced(body: axum::body::Body, announced: usize, pace: &Pace) -> Result<Bytes, Problem> {
     let mut pieces = body.into_data_stream();
-    // Whole from the begin: growing would hold it twice for a moment.
+    // Allocated at once: growing would need twice the memory for a moment.
     let (begun, mut image) = (Instant::now(), BytesMut::with_capacity(announced));
     loop {
         #[allow(clippy::cast_precision_loss, reason = "an image has at most 16 MiB")]

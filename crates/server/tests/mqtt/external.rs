@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use contract::{TopicKind, VersionTopic};
 use updraft_server::mqtt::{BrokerAddress, LinkState, Mqtt, MqttOptions};
@@ -42,6 +42,13 @@ impl Mosquitto {
         let mut command = Command::new(program("mosquitto", "mosquitto"));
         command.arg("-c").arg(folder.path().join("conf")).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
+    }
+
+    /// Waits until what it knows now is on the disk: it saves once a second.
+    async fn saved(&self) {
+        let (file, now) = (self.folder.path().join("mosquitto.db"), SystemTime::now());
+        let is_newer = || file.metadata().and_then(|file| file.modified()).is_ok_and(|saved| saved > now);
+        until("Mosquitto saved", is_newer).await;
     }
 
     fn kill(&mut self) {
@@ -164,8 +171,7 @@ async fn a_killed_broker_is_found_again_and_nothing_acknowledged_is_lost() {
     let mqtt = mosquitto.start(&recorder).await;
     mosquitto.device().publish("version", "1.0.0").await;
     until("the first", || recorder.has("Version a 1.0.0")).await;
-    // Mosquitto saves once a second.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    mosquitto.saved().await;
     mosquitto.kill();
     let mut link = mqtt.link();
     let down = link.wait_for(|state| matches!(state, LinkState::Down { .. })).await.unwrap().clone();

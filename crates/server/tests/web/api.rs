@@ -472,7 +472,7 @@ async fn behind_https_the_cookie_is_bound_to_the_host() {
 }
 
 #[tokio::test]
-async fn health_and_metrics_say_how_the_house_stands() {
+async fn health_and_metrics_say_how_the_server_is() {
     let server = TestServer::open().await;
     assert_eq!(server.nobody().get("/healthz").await.status(), 200);
     let viewer = server.actor(Role::Viewer).await;

@@ -121,7 +121,7 @@ async fn assets_are_kept_by_browsers_under_names_that_change_with_them() {
 }
 
 #[tokio::test]
-async fn an_empty_house_says_what_to_do_next() {
+async fn an_empty_server_says_what_to_do_next() {
     let server = TestServer::open().await;
     let browser = browser(&server).await;
     assert!(browser.page("/").await.contains("updraft device add"));
@@ -135,8 +135,8 @@ async fn a_device_is_added_checked_and_removed_with_plain_forms() {
     let added = browser.submit("/devices", "id=d1&product=lamp", false).await;
     assert_eq!(added.status(), 200);
     let added = added.text().await.unwrap();
-    for told in ["MQTT password", "devices/d1/ota<", "devices/d1/ota/status<", "devices/d1/version<"] {
-        assert!(added.contains(told), "{told}: {added}");
+    for word in ["MQTT password", "devices/d1/ota<", "devices/d1/ota/status<", "devices/d1/version<"] {
+        assert!(added.contains(word), "{word}: {added}");
     }
     let list = browser.page("/").await;
     assert!(list.contains("Check update for d1\" disabled"), "it was never seen: {list}");

@@ -309,16 +309,16 @@ async fn an_issuer_whose_name_ends_in_a_slash_is_one_of_its_own() {
 }
 
 #[tokio::test]
-async fn who_tries_without_end_is_told_to_wait_and_others_are_not() {
+async fn who_tries_without_end_has_to_wait_and_others_do_not() {
     let issuer = Issuer::start().await;
     let server = server(&issuer, "").await;
-    let knock = async |from: &str| {
+    let attempt = async |from: &str| {
         let request = server.nobody().request(Method::POST, "/api/v1/login/oidc");
         request.header("x-forwarded-for", from).json(&json!({"token": "x"})).send().await.unwrap()
     };
     let mut admitted = 0;
     let answer = loop {
-        let answer = knock("198.51.100.1").await;
+        let answer = attempt("198.51.100.1").await;
         if answer.status() == 429 {
             break answer;
         }
@@ -330,7 +330,7 @@ async fn who_tries_without_end_is_told_to_wait_and_others_are_not() {
     assert_eq!(answer.headers()["retry-after"], "1");
     let sentence = problem(answer, StatusCode::TOO_MANY_REQUESTS).await;
     assert!(sentence.contains("198.51.100.1 has tried to log in more than 60 times"), "{sentence}");
-    assert_eq!(knock("198.51.100.2").await.status(), 401, "another address");
+    assert_eq!(attempt("198.51.100.2").await.status(), 401, "another address");
     let good = issuer.sign(&issuer.claims(&server.base, &json!({})));
     assert_eq!(admit(&server, &good).await.status(), 200, "and this machine's own");
 }
@@ -361,8 +361,8 @@ async fn each_wrong_claim_is_refused_with_its_sentence() {
         assert!(sentence.contains(words), "{words}: {sentence}");
         assert!(words.contains("fork") || !sentence.contains("mallory"), "{sentence}");
     }
-    let stranger = refused(&server, &sign(json!({"repository": "mallory/fork"})), forbidden).await;
-    assert!(!stranger.contains("octo"), "a stranger does not hear who is trusted: {stranger}");
+    let unknown = refused(&server, &sign(json!({"repository": "mallory/fork"})), forbidden).await;
+    assert!(!unknown.contains("octo"), "nobody else hears who is trusted: {unknown}");
     let body = json!({"token": sign(json!({})), "product": "heater"});
     let other = server.nobody().json(Method::POST, "/api/v1/login/oidc", &body).await;
     assert!(problem(other, forbidden).await.contains("not with heater"));
@@ -429,7 +429,7 @@ async fn what_the_issuer_did_not_sign_is_refused_with_its_sentence() {
 }
 
 #[tokio::test]
-async fn a_new_key_is_picked_up_and_strangers_cannot_have_it_asked_for_without_end() {
+async fn a_new_key_is_picked_up_and_nobody_can_have_it_asked_for_without_end() {
     let issuer = Issuer::start().await;
     let server = server(&issuer, "").await;
     let sign = || issuer.sign(&issuer.claims(&server.base, &json!({})));

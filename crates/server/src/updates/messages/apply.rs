@@ -15,7 +15,7 @@ use crate::mqtt::Message;
 use crate::updates::outcome::advance;
 use api::DeviceReport;
 
-/// At most so often an update's URL is signed again.
+/// Maximum number of times that an update's URL is signed again.
 const URL_REQUESTS_MAX: i64 = 5;
 
 /// A device and its newest update while messages are applied to them.
@@ -97,7 +97,7 @@ impl Subject {
         self.device.last_outcome.clone_from(&last);
         self.running(&report, json);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
-        // or ran its target, since: the second failure of an image is told in the words of the first.
+        // or ran its target, since: the second failure of an image is reported in the words of the first.
         let news = last.filter(|last| {
             self.update.as_ref().is_none_or(|update| {
                 let ran = matches!(update.state, UpdateState::Restarting | UpdateState::Succeeded);

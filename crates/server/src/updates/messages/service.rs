@@ -31,7 +31,7 @@ struct Inner {
     updates: Updates,
     releases: Releases,
     unknown: UnknownDevices,
-    /// At most so many devices are known; 0 where nobody becomes known by a report.
+    /// Maximum number of known devices up to which a report makes one known; 0 where none does.
     room_max: u64,
     taken: AtomicU64,
 }

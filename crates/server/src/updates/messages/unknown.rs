@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use contract::{DeviceId, Presence};
 
-/// At most so many devices are remembered about which nothing is in the database.
+/// Maximum number of devices that are remembered without being in the database.
 const DEVICES_MAX: usize = 10_000;
 /// How often one device's unreadable messages are logged.
 const LOG_EVERY: Duration = Duration::from_mins(1);

@@ -18,7 +18,7 @@ use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
     ("q" = Option<String>, Query, description = "Id contains this text"),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 100 if not said"),
-), responses((status = 200, body = Page<Device>), (status = 400, body = api::Problem), (status = 401, body = api::Problem)))]
+), responses((status = 200, body = Page<Device>)))]
 pub(crate) async fn list(
     State(devices): State<Devices>,
     Query(query): Query<DeviceQuery>,
@@ -28,8 +28,7 @@ pub(crate) async fn list(
 
 /// Registers a device. The answer holds its MQTT password, which is shown once.
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses(
-    (status = 201, body = RegisteredDevice), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
-    (status = 403, body = api::Problem), (status = 409, body = api::Problem, description = "It is registered already")))]
+    (status = 201, body = RegisteredDevice), (status = 409, body = api::Problem, description = "It is registered already")))]
 pub(crate) async fn register(
     State(devices): State<Devices>,
     Body(new): Body<NewDevice>,
@@ -40,7 +39,7 @@ pub(crate) async fn register(
 
 /// One device.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
-    (status = 200, body = Device), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
+    (status = 200, body = Device), (status = 404, body = api::Problem)))]
 pub(crate) async fn show(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,
@@ -50,8 +49,7 @@ pub(crate) async fn show(
 
 /// Changes a device's product or tags.
 #[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
-    request_body = DeviceChange, responses((status = 200, body = Device), (status = 400, body = api::Problem),
-    (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
+    request_body = DeviceChange, responses((status = 200, body = Device), (status = 404, body = api::Problem)))]
 pub(crate) async fn change(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,
@@ -62,7 +60,7 @@ pub(crate) async fn change(
 
 /// Removes a device, its password, its history and what it left retained.
 #[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
-    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
+    (status = 204), (status = 404, body = api::Problem)))]
 pub(crate) async fn remove(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,

@@ -23,12 +23,12 @@ use api::Event;
 
 /// A comment this often keeps proxies from closing the stream; the credentials are looked at again then.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// At most so many things are remembered; more of them make a resync.
+/// Maximum number of things that are remembered; more of them make a resync.
 const REMEMBERED_MAX: usize = 4096;
 
 /// Events `device`, `product`, `health`, and `resync` (look at everything again). Comments every 15 s.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
-    (status = 200, body = Event, content_type = "text/event-stream"), (status = 401, body = api::Problem),
+    (status = 200, body = Event, content_type = "text/event-stream"),
     (status = 503, body = api::Problem, description = "Too many streams")))]
 pub(crate) async fn stream(
     State(streams): State<Streams>,

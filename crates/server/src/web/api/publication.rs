@@ -36,7 +36,7 @@ pub(super) fn question(asked: CheckQuery) -> Result<Upload, Problem> {
     Ok(Upload { version: asked.version, allow, file: file_name(asked.file)?, ..Upload::default() })
 }
 
-/// What the person calls the image: it stands in the commands that a sentence tells to run.
+/// The name of the image's file, which is repeated in the commands of a sentence.
 fn file_name(name: Option<String>) -> Result<Option<String>, Problem> {
     match &name {
         Some(text)

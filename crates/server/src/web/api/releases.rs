@@ -20,16 +20,14 @@ use api::{
 };
 
 /// Products, by name.
-#[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses(
-    (status = 200, body = Page<Product>), (status = 401, body = api::Problem)))]
+#[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses((status = 200, body = Page<Product>)))]
 pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Page<Product>>, Problem> {
     Ok(Json(Page { items: releases.products().await?, next: None }))
 }
 
 /// Releases, highest version first.
 #[utoipa::path(get, path = "/api/v1/products/{p}/releases", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = Page<Release>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
-    (status = 503, body = api::Problem)))]
+    (status = 200, body = Page<Release>), (status = 404, body = api::Problem)))]
 pub(crate) async fn list(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
@@ -50,10 +48,7 @@ pub(crate) async fn list(
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
     ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 201, body = Published), (status = 400, body = Refusal), (status = 401, body = api::Problem),
-    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 409, body = Refusal),
-    (status = 413, body = api::Problem),
-    (status = 503, body = api::Problem)))]
+    (status = 201, body = Published), (status = 400, body = Refusal), (status = 408, body = api::Problem), (status = 409, body = Refusal)))]
 pub(crate) async fn publish(
     State(releases): State<Releases>,
     State(uploads): State<Uploads>,
@@ -77,9 +72,7 @@ pub(crate) async fn publish(
     ("allow" = Option<String>, Query, description = "Checks of the gate to overrule, with commas between"),
     ("file" = Option<String>, Query, description = "The image's file, as the sentences of the gate are to call it"),
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
-    (status = 200, body = Judgement), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
-    (status = 403, body = api::Problem), (status = 408, body = api::Problem), (status = 413, body = api::Problem),
-    (status = 503, body = api::Problem)))]
+    (status = 200, body = Judgement), (status = 408, body = api::Problem)))]
 pub(crate) async fn check(
     State(releases): State<Releases>,
     State(uploads): State<Uploads>,
@@ -94,8 +87,7 @@ pub(crate) async fn check(
 
 /// One release.
 #[utoipa::path(get, path = "/api/v1/products/{p}/releases/{version}", tag = "releases",
-    params(("p" = String, Path), ("version" = String, Path)), responses((status = 200, body = Release),
-    (status = 401, body = api::Problem), (status = 404, body = api::Problem), (status = 503, body = api::Problem)))]
+    params(("p" = String, Path), ("version" = String, Path)), responses((status = 200, body = Release), (status = 404, body = api::Problem)))]
 pub(crate) async fn show(
     State(releases): State<Releases>,
     Own((product, version)): Own<(ProductName, Version)>,
@@ -105,8 +97,7 @@ pub(crate) async fn show(
 
 /// Channels, and what they point to.
 #[utoipa::path(get, path = "/api/v1/products/{p}/channels", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = Page<Channel>), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
-    (status = 503, body = api::Problem)))]
+    (status = 200, body = Page<Channel>), (status = 404, body = api::Problem)))]
 pub(crate) async fn channels(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
@@ -117,8 +108,7 @@ pub(crate) async fn channels(
 /// Promotes a release into a channel. A blocked one is refused.
 #[utoipa::path(put, path = "/api/v1/products/{p}/channels/{c}", tag = "releases",
     params(("p" = String, Path), ("c" = String, Path)), request_body = Promotion,
-    responses((status = 200, body = Channel), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
-    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
+    responses((status = 200, body = Channel), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn promote(
     State(releases): State<Releases>,
     Own((product, channel)): Own<(ProductName, ChannelName)>,
@@ -129,8 +119,7 @@ pub(crate) async fn promote(
 
 /// The blocked list, and whether it can be read at all.
 #[utoipa::path(get, path = "/api/v1/products/{p}/blocked", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 200, body = BlockedList), (status = 401, body = api::Problem), (status = 404, body = api::Problem),
-    (status = 503, body = api::Problem)))]
+    (status = 200, body = BlockedList), (status = 404, body = api::Problem)))]
 pub(crate) async fn blocked(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
@@ -141,8 +130,7 @@ pub(crate) async fn blocked(
 /// Blocks a version, published or not: it is never offered again.
 #[utoipa::path(put, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
     params(("p" = String, Path), ("version" = String, Path)), request_body = Blocking,
-    responses((status = 204), (status = 400, body = api::Problem), (status = 401, body = api::Problem),
-    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
+    responses((status = 204), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn block(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -155,8 +143,7 @@ pub(crate) async fn block(
 
 /// Unblocks a version.
 #[utoipa::path(delete, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
-    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 401, body = api::Problem),
-    (status = 403, body = api::Problem), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
+    params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn unblock(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
@@ -167,7 +154,7 @@ pub(crate) async fn unblock(
 
 /// Looks at the bucket now instead of at the next interval, after another program changed it.
 #[utoipa::path(post, path = "/api/v1/products/{p}/refresh", tag = "releases", params(("p" = String, Path)), responses(
-    (status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem), (status = 404, body = api::Problem)))]
+    (status = 204), (status = 404, body = api::Problem)))]
 pub(crate) async fn refresh(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,

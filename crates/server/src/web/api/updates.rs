@@ -13,8 +13,7 @@ use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
 /// Decides whether the device gets an update, and triggers it. 200 for every decision.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/check-update", tag = "devices", params(("id" = String, Path)),
     request_body(content = CheckRequest, description = "May be left out"),
-    responses((status = 200, body = CheckAnswer), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
-    (status = 404, body = api::Problem)))]
+    responses((status = 200, body = CheckAnswer), (status = 404, body = api::Problem)))]
 pub(crate) async fn check(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
@@ -25,8 +24,7 @@ pub(crate) async fn check(
 
 /// Lets images be offered again that failed twice on this device.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/clear-quarantine", tag = "devices", params(("id" = String, Path)),
-    responses((status = 204), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
-    (status = 404, body = api::Problem)))]
+    responses((status = 204), (status = 404, body = api::Problem)))]
 pub(crate) async fn clear_quarantine(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
@@ -39,7 +37,7 @@ pub(crate) async fn clear_quarantine(
 #[utoipa::path(get, path = "/api/v1/devices/{id}/updates", tag = "devices", params(("id" = String, Path),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 50 if not said")),
-    responses((status = 200, body = Page<Update>), (status = 401, body = api::Problem), (status = 404, body = api::Problem)))]
+    responses((status = 200, body = Page<Update>), (status = 404, body = api::Problem)))]
 pub(crate) async fn list(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
@@ -54,7 +52,7 @@ pub(crate) async fn list(
 
 /// Stops an update. A device that has the image already may still install it.
 #[utoipa::path(post, path = "/api/v1/updates/{n}/cancel", tag = "devices", params(("n" = i64, Path)), responses(
-    (status = 200, body = Update), (status = 401, body = api::Problem), (status = 403, body = api::Problem),
+    (status = 200, body = Update),
     (status = 404, body = api::Problem), (status = 409, body = api::Problem, description = "It has ended already")))]
 pub(crate) async fn cancel(
     State(updates): State<Updates>,

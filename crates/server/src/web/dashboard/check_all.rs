@@ -19,7 +19,7 @@ use crate::updates::Updates;
 use crate::web::problem::Problem;
 use api::{Device, Page};
 
-/// As many devices are checked without asking.
+/// Maximum number of devices that are checked without asking first.
 const UNASKED: usize = 10;
 
 /// At once for a few devices; for many there is [`check_all_dialog`].

@@ -17,7 +17,7 @@ use crate::web::extract::Path;
 use crate::web::right::Right;
 use api::{Device, Page, Update, UpdateState};
 
-/// At most so many updates are shown.
+/// Maximum number of updates that are shown.
 const HISTORY: u32 = 50;
 
 /// `GET /devices/{id}`.

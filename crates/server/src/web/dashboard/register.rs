@@ -74,7 +74,7 @@ fn credentials(device: &RegisteredDevice, mqtt: &MqttConfig, broker: Option<&str
     let topic = |kind| Topic { kind, device: device.id.clone() }.write(&mqtt.version_topic);
     html! {
         div.notice.good role="status" {
-            strong tabindex="-1" data-told { (device.id) " is registered" }
+            strong tabindex="-1" data-announced { (device.id) " is registered" }
             span { "Copy the password now: it is shown this once and kept nowhere in the clear." }
             dl.credentials {
                 @if let Some(broker) = broker { dt { "MQTT broker" } dd { (copyable(broker)) } }

@@ -106,7 +106,7 @@ async function send(form, button) {
     else sayText(place, "bad", "Not done", (await answer.json()).detail);
     const dialog = form.closest("dialog");
     if (dialog && !dialog.contains(document.getElementById(place))) dialog.close();
-    dialog?.querySelector("[data-told]")?.focus();
+    dialog?.querySelector("[data-announced]")?.focus();
     refresh();
   } catch {
     sayText(place, "bad", "Not sent", "The server does not answer. Try again.");

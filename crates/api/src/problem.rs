@@ -1,5 +1,6 @@
 //! Failures, as RFC 9457 spells them.
 
+use cause::Cause;
 use serde::{Deserialize, Serialize};
 
 /// A failure; `detail` is the sentence for a person.
@@ -7,12 +8,16 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Always `about:blank`: the status says the kind.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     pub kind: String,
     /// The status in words.
+    #[serde(default)]
     pub title: String,
     /// The HTTP status.
     pub status: u16,
     /// What failed, on what, and what to do.
     pub detail: String,
+    /// The same for programs, where a service said it: a code with parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
 }

@@ -6,7 +6,7 @@ crate::entry::table! {
     /// An update is on its way. `to`
     IN_PROGRESS "in_progress" "An update to {to} is already on its way.";
     /// `seconds`
-    STORE_SILENT "store_silent" "The store did not answer within {seconds} seconds.";
+    STORE_TIMEOUT "store_timeout" "The store did not answer within {seconds} seconds.";
     /// Nobody said which product the device is of.
     NO_PRODUCT "no_product" "The device belongs to no product yet: choose one for it, or set fleet.default_product.";
     /// `product channel version`
@@ -30,7 +30,7 @@ crate::entry::table! {
     /// `version size slot_bytes`
     TOO_LARGE "too_large" "{version} has {size} bytes, and the device's smallest slot has {slot_bytes}.";
     /// `version`
-    QUARANTINED "quarantined" "{version} failed twice on this device. Clear its quarantine to try again.";
+    QUARANTINED "quarantined" "{version} failed twice on this device.";
     /// `version`
     OFFLINE "offline" "The device is offline, so the trigger for {version} was not sent.";
     /// `version`

@@ -9,6 +9,7 @@ pub mod decision;
 mod entry;
 pub mod gate;
 pub mod publisher;
+pub mod service;
 pub mod store;
 mod tables;
 mod template;

@@ -35,7 +35,7 @@ crate::entry::table! {
     /// `action key place`
     CREDENTIALS_REFUSED "credentials_refused" on!("S3 does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN");
     /// `action key place`
-    TOKEN_EXPIRED "token_expired" on!("the session token has expired; get new credentials");
+    SESSION_EXPIRED "session_expired" on!("the session token has expired; get new credentials");
     /// `action key place`
     CLOCK_WRONG "clock_wrong" on!("this machine's clock is wrong; set it (S3 tolerates 15 minutes)");
     /// `region`

@@ -1,23 +1,25 @@
 //! Why a service did not do what it was asked for: the one error of all of them.
 
+use cause::{Cause, service as causes};
+use contract::{ChannelName, Version};
 use oidc::Refusal;
 use sea_orm::DbErr;
 use store::StoreError;
 
 use api::Judgement;
 
-/// Why something was not done. The sentence is for the person who asked.
+/// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such thing (404).
     #[error("{0}")]
-    NotFound(String),
+    NotFound(Cause),
     /// What was asked is malformed (400).
     #[error("{0}")]
-    Invalid(String),
+    Invalid(Cause),
     /// Well-formed, and refused; nothing was changed (409).
     #[error("{0}")]
-    Refused(String),
+    Refused(Cause),
     /// The gate refuses an image, with all that it found.
     #[error("{error}")]
     Gate {
@@ -28,33 +30,56 @@ pub enum Error {
     },
     /// A signed or short URL that is expired or tampered with, or a publisher that is not trusted with this (403).
     #[error("{0}")]
-    Forbidden(String),
+    Forbidden(Cause),
     /// A statement of who somebody is, which proves nothing (401).
     #[error("{0}")]
-    Unproven(String),
+    Unproven(Cause),
     /// Who would have to vouch for somebody does not answer (503).
     #[error("{0}")]
-    IssuerUnavailable(String),
+    IssuerUnavailable(Cause),
     /// The store did not answer (503).
     #[error("{0}")]
-    StoreUnavailable(String),
+    StoreUnavailable(Cause),
     /// The store takes longer than a request waits, and the work continues (503).
     #[error("{0}")]
-    GoesOn(String),
+    GoesOn(Cause),
     /// Ours; the sentence does not leave the log (500).
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
 
 impl Error {
-    /// The same, after what had been done already: who hears of the failure has to know that.
-    pub(crate) fn after(self, done: &str) -> Self {
-        let sentence = |why: String| format!("{done}: {why}");
+    /// Why it was refused; `None` where only the log says it.
+    pub fn cause(&self) -> Option<&Cause> {
         match self {
-            Self::NotFound(why) => Self::NotFound(sentence(why)),
-            Self::Invalid(why) => Self::Invalid(sentence(why)),
-            Self::Refused(why) => Self::Refused(sentence(why)),
-            Self::StoreUnavailable(why) => Self::StoreUnavailable(sentence(why)),
+            Self::NotFound(cause)
+            | Self::Invalid(cause)
+            | Self::Refused(cause)
+            | Self::Forbidden(cause)
+            | Self::Unproven(cause)
+            | Self::IssuerUnavailable(cause)
+            | Self::StoreUnavailable(cause)
+            | Self::GoesOn(cause) => Some(cause),
+            Self::Gate { error, .. } => error.cause(),
+            Self::Internal(_) => None,
+        }
+    }
+
+    /// The same, after the version had been published: who hears of the failure has to know that.
+    pub(crate) fn after_publishing(self, version: &Version, channel: &ChannelName) -> Self {
+        let after = |why: Cause| {
+            // It says so itself.
+            if why.is(cause::store::CHANNEL_IS_HIGHER) {
+                return why;
+            }
+            let cause = causes::NOT_PROMOTED_THEN.naming("version", version).naming("channel", channel);
+            cause.naming("why", why)
+        };
+        match self {
+            Self::NotFound(why) => Self::NotFound(after(why)),
+            Self::Invalid(why) => Self::Invalid(after(why)),
+            Self::Refused(why) => Self::Refused(after(why)),
+            Self::StoreUnavailable(why) => Self::StoreUnavailable(after(why)),
             other => other,
         }
     }
@@ -69,10 +94,10 @@ impl From<DbErr> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotFound(cause) => Self::NotFound(cause.sentence()),
-            StoreError::Invalid(cause) => Self::Invalid(cause.sentence()),
-            StoreError::Refused(cause) => Self::Refused(cause.sentence()),
-            StoreError::Unavailable { cause, .. } => Self::StoreUnavailable(cause.sentence()),
+            StoreError::NotFound(cause) => Self::NotFound(cause),
+            StoreError::Invalid(cause) => Self::Invalid(cause),
+            StoreError::Refused(cause) => Self::Refused(cause),
+            StoreError::Unavailable { cause, .. } => Self::StoreUnavailable(cause),
         }
     }
 }
@@ -80,9 +105,9 @@ impl From<StoreError> for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Unproven(why) => Self::Unproven(why.sentence()),
-            Refusal::Untrusted(why) => Self::Forbidden(why.sentence()),
-            Refusal::Ambiguous(why) => Self::Invalid(why.sentence()),
+            Refusal::Unproven(why) => Self::Unproven(why),
+            Refusal::Untrusted(why) => Self::Forbidden(why),
+            Refusal::Ambiguous(why) => Self::Invalid(why),
         }
     }
 }

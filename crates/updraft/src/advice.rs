@@ -1,10 +1,10 @@
 //! What to do about a refusal on the command line: the flags and commands that no sentence of the store or the gate names.
 
-use cause::{Cause, store as causes};
+use cause::{Cause, decision, publisher, store as causes};
 use contract::ChannelName;
 use store::{Check, Level};
 
-/// What to do about what the store said; `None` if its sentence says all.
+/// What to do about a decision or a refusal; `None` if its sentence says all.
 pub(crate) fn advice(cause: &Cause) -> Option<String> {
     let [version, product, channel] = ["version", "product", "channel"].map(|name| cause.text(name));
     Some(if cause.is(causes::CHANNEL_IS_HIGHER) {
@@ -13,6 +13,12 @@ pub(crate) fn advice(cause: &Cause) -> Option<String> {
         format!("`updraft promote {version} -p {product}{to}` does it, or --allow lower-version")
     } else if cause.is(causes::NO_RELEASE) {
         format!("publish it first, or see `updraft releases -p {product}`")
+    } else if cause.is(decision::OFFLINE) {
+        "--force sends it all the same".to_owned()
+    } else if cause.is(decision::QUARANTINED) {
+        "its page on the dashboard has a button that clears the quarantine".to_owned()
+    } else if cause.is(publisher::OTHER_AUDIENCE) || cause.is(publisher::NO_AUDIENCE) {
+        "give that address as --server".to_owned()
     } else {
         return None;
     })

@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
+use crate::advice;
+
 /// The longest answer that is read: a page of a list is far below.
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The longest sentence of somebody else's that is said.
@@ -183,10 +185,15 @@ impl Http {
 }
 
 impl Answer {
-    /// The sentence of an RFC 9457 problem, as the server has it for people.
+    /// The sentence of an RFC 9457 problem, as the server has it for people, and what to do about it here.
     pub(crate) fn detail(&self) -> Option<String> {
-        let detail = serde_json::from_slice::<api::Problem>(&self.body).ok()?.detail;
-        Some(detail.chars().take(DETAIL_MAX_CHARS).collect()).filter(|detail: &String| !detail.is_empty())
+        let api::Problem { detail, cause, .. } = serde_json::from_slice(&self.body).ok()?;
+        let detail: String = detail.chars().take(DETAIL_MAX_CHARS).collect();
+        Some(match cause.as_ref().and_then(advice::advice) {
+            Some(advice) => format!("{}; {advice}", detail.trim_end_matches('.')),
+            None => detail,
+        })
+        .filter(|detail| !detail.is_empty())
     }
 
     /// Whether it is a page for a browser.

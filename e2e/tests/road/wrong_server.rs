@@ -62,7 +62,13 @@ fn answer(value: &Value) -> impl Fn() -> Response + Clone + Send + Sync + 'stati
 }
 
 fn problem(status: u16, detail: &str) -> Problem {
-    Problem { kind: "about:blank".to_owned(), title: "x".to_owned(), status, detail: detail.to_owned() }
+    Problem {
+        kind: "about:blank".to_owned(),
+        title: "x".to_owned(),
+        status,
+        detail: detail.to_owned(),
+        cause: None,
+    }
 }
 
 fn commands(image: &str) -> Vec<Vec<&str>> {

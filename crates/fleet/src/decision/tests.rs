@@ -57,14 +57,14 @@ fn the_first_match_wins_in_the_order_of_the_contract() {
     device.slot_bytes = Some(10);
     device.reach = Reach::Silent;
     device.quarantined = vec![artifact("1.2.0").sha256.expect("known")];
-    let unavailable = StoreView::Unavailable(causes::STORE_SILENT.with("seconds", 5u64));
+    let unavailable = StoreView::Unavailable(causes::STORE_TIMEOUT.with("seconds", 5u64));
     assert_eq!(decide(&device, &unavailable).as_str(), "unknown_version");
     device.version = Some(version("1.0.0"));
     assert_eq!(decide(&device, &unavailable).as_str(), "in_progress");
     device.in_progress = None;
     assert_eq!(decide(&device, &unavailable).as_str(), "store_unavailable");
     let mut view = channel("1.2.0", &[]);
-    view.blocked = Blocked::Unreadable(causes::STORE_SILENT.with("seconds", 5u64));
+    view.blocked = Blocked::Unreadable(causes::STORE_TIMEOUT.with("seconds", 5u64));
     let target = view.target.take();
     assert_eq!(word(&device, view.clone()), "no_release");
     view.target = target;

@@ -5,6 +5,7 @@
 //! than ten seconds. Leaving changes nothing: an issuer is asked in a task of its own, by one at a time, and
 //! what came of it is noted whoever is still there to hear it.
 
+use cause::service as causes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -35,15 +36,12 @@ impl Issuers {
     /// The issuer of exactly this name, as OpenID Connect Core 1.0, section 3.1.3.7, compares it.
     pub(super) fn of(&self, issuer: &str) -> Result<&Arc<Issuer>, Error> {
         let bare = issuer.trim_end_matches('/');
-        let said = format!("The token's issuer (iss) is {}", shown(issuer));
         self.0.get(issuer).ok_or_else(|| {
             Error::Unproven(match self.0.keys().find(|known| known.trim_end_matches('/') == bare) {
-                Some(known) => format!(
-                    "{said}, and a [[trusted_publisher]] names {}: the two are compared letter for letter, the slash at the \
-                     end too, so write issuer as the token has it.",
-                    shown(known)
-                ),
-                None => format!("{said}, which no [[trusted_publisher]] of this server names."),
+                Some(known) => {
+                    causes::ISSUER_SPELLING.with("issuer", shown(issuer)).with("known", shown(known))
+                }
+                None => causes::ISSUER_UNKNOWN.with("issuer", shown(issuer)),
             })
         })
     }
@@ -74,15 +72,12 @@ impl Issuer {
         }
         match step {
             Step::Use(key) => Ok(key),
-            Step::Unavailable(why) => Err(Error::IssuerUnavailable(format!(
-                "The token cannot be verified now: the keys of its issuer {} were not read, since {why}. Try again in a minute.",
-                self.url
-            ))),
-            Step::Unknown | Step::Fetch => Err(Error::Unproven(format!(
-                "The token says it is signed with the key {}, and its issuer {} has no such key.",
-                shown(id),
-                self.url
-            ))),
+            Step::Unavailable(why) => Err(Error::IssuerUnavailable(
+                causes::ISSUER_SILENT.with("issuer", self.url.as_str()).with("why", why),
+            )),
+            Step::Unknown | Step::Fetch => Err(Error::Unproven(
+                causes::ISSUER_KEY.with("key", shown(id)).with("issuer", self.url.as_str()),
+            )),
         }
     }
 

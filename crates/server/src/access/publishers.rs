@@ -5,6 +5,7 @@
 //! a line that nobody else can write to. What is then refused says which claim said what; the names of repositories
 //! that are trusted are named to nobody else, since everybody on GitHub can get a statement for this server.
 
+use cause::service as causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,9 +54,7 @@ impl Publishers {
     pub(crate) async fn admit(&self, token: &str, product: Option<&ProductName>) -> Result<Admission, Error> {
         let publishers = self.access.publishers();
         if publishers.is_empty() {
-            return Err(Error::Forbidden(
-                "This server trusts no publisher: its configuration has no [[trusted_publisher]].".to_owned(),
-            ));
+            return Err(Error::Forbidden(causes::TRUSTS_NOBODY.cause()));
         }
         let statement = IdToken::read(token)?;
         let issuer = self.issuers.of(statement.issuer())?;
@@ -74,10 +73,7 @@ impl Publishers {
         let name = job.name();
         let given = self.access.publisher_token(job, &scope.product, &digest(signed), TOKEN_LIFETIME).await?;
         let Some((token, expires_at)) = given else {
-            return Err(Error::Unproven(
-                "This token was used here before, and each is taken once: ask the CI system for a new one."
-                    .to_owned(),
-            ));
+            return Err(Error::Unproven(causes::TOKEN_USED.cause()));
         };
         tracing::info!(
             publisher.name = name,

@@ -1,5 +1,6 @@
 //! The service's state, and whose a secret is.
 
+use cause::service as causes;
 use std::sync::Arc;
 
 use oidc::{Scope, TrustedPublisher};
@@ -65,11 +66,9 @@ impl Access {
     /// then. `None`: nobody knows which job that was.
     fn scope(&self, token: &TokenRow) -> Result<Option<Scope>, Error> {
         let (Some(job), Some(product)) = (&token.job, &token.product) else { return Ok(None) };
-        job.scope(&self.publishers, Some(product)).map(Some).map_err(|refusal| {
-            Error::Unproven(format!(
-                "This token has ended, since the server's configuration was changed after it was given. {refusal}"
-            ))
-        })
+        job.scope(&self.publishers, Some(product))
+            .map(Some)
+            .map_err(|refusal| Error::Unproven(causes::TOKEN_ENDED.naming("why", refusal)))
     }
 
     /// Forgets what has expired.

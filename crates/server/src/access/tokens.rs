@@ -1,5 +1,6 @@
 //! API tokens, and the tokens of trusted publishers: made, listed, ended.
 
+use cause::service as causes;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -24,7 +25,7 @@ impl Access {
     ) -> Result<String, Error> {
         let name = name.trim();
         if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
-            return Err(Error::Invalid("A token's name has 1 to 100 bytes.".to_owned()));
+            return Err(Error::Invalid(causes::TOKEN_NAME.with("most", 100u64)));
         }
         let (secret, now) = (random_secret()?, now_ms());
         let token = NewToken {
@@ -39,7 +40,7 @@ impl Access {
         match write.insert_token(&token, now).await {
             Ok(()) => write.commit().await?,
             Err(error) if is_duplicate(&error) => {
-                return Err(Error::Refused(format!("There is a token named {name} already.")));
+                return Err(Error::Refused(causes::TOKEN_EXISTS.with("name", name)));
             }
             Err(error) => return Err(error.into()),
         }
@@ -70,7 +71,7 @@ impl Access {
         let api = u64::from(write.remove_api_token(name).await?);
         let ended = api + write.revoke_publisher_tokens(name, now_ms()).await?;
         if ended == 0 {
-            return Err(Error::NotFound(format!("There is no token named {name}.")));
+            return Err(Error::NotFound(causes::NO_TOKEN.with("name", name)));
         }
         write.commit().await?;
         Ok(ended)

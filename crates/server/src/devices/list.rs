@@ -1,5 +1,6 @@
 //! Devices as the API and the dashboard show them.
 
+use cause::service as causes;
 use std::collections::HashMap;
 
 use contract::DeviceId;
@@ -31,7 +32,9 @@ impl StateFilter {
             Some("offline") => Ok(Self::Online(false)),
             Some(word) => UpdateState::from_word(word).map(Self::Newest).ok_or_else(|| {
                 let words: Vec<&str> = UpdateState::ALL.iter().map(|state| state.as_str()).collect();
-                Error::Invalid(format!("A state is online, offline, {}; not {word:?}.", words.join(", ")))
+                Error::Invalid(
+                    causes::NO_STATE.with("states", words.join(", ")).with("word", format!("{word:?}")),
+                )
             }),
         }
     }

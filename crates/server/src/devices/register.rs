@@ -1,5 +1,6 @@
 //! Registering and changing devices.
 
+use cause::service as causes;
 use contract::{DeviceId, ProductName};
 
 use super::service::{Devices, unknown};
@@ -21,16 +22,14 @@ impl Devices {
         id: &DeviceId,
         product: Option<&ProductName>,
     ) -> Result<RegisteredDevice, Error> {
-        let product = product.cloned().or_else(|| self.0.releases.default_product()).ok_or_else(|| {
-            Error::Invalid(
-                "Name the device's product: there is no fleet.default_product, and not exactly one product."
-                    .to_owned(),
-            )
-        })?;
+        let product = product
+            .cloned()
+            .or_else(|| self.0.releases.default_product())
+            .ok_or_else(|| Error::Invalid(causes::PRODUCT_UNSAID.cause()))?;
         let password = random_password()?;
         let write = self.0.db.write().await?;
         if !write.register_device(id, &product, &digest(&password), now_ms()).await? {
-            return Err(Error::Refused(format!("There is a device {id} already.")));
+            return Err(Error::Refused(causes::DEVICE_EXISTS.naming("device", id)));
         }
         write.commit().await?;
         self.0.events.device(id);
@@ -73,9 +72,7 @@ fn checked(tags: &[String]) -> Result<Vec<String>, Error> {
     checked.dedup();
     let bad = |tag: &String| tag.is_empty() || tag.len() > TAG_MAX_BYTES || tag.chars().any(char::is_control);
     if checked.len() > TAGS_MAX || checked.iter().any(bad) {
-        return Err(Error::Invalid(format!(
-            "A device has at most {TAGS_MAX} tags, each of 1 to {TAG_MAX_BYTES} bytes."
-        )));
+        return Err(Error::Invalid(causes::TAGS.with("most", TAGS_MAX).with("most_bytes", TAG_MAX_BYTES)));
     }
     Ok(checked)
 }

@@ -1,5 +1,6 @@
 //! Removing devices.
 
+use cause::service as causes;
 use contract::DeviceId;
 
 use super::service::Devices;
@@ -24,10 +25,10 @@ impl Devices {
     }
 
     async fn clear_retained(&self, id: &DeviceId) -> Result<(), Error> {
-        self.0.publisher.clear_retained(id).await.map_err(|_| {
-            Error::Refused(format!(
-                "{id} was not removed: the broker does not answer, so what the device left there cannot be cleared."
-            ))
-        })
+        self.0
+            .publisher
+            .clear_retained(id)
+            .await
+            .map_err(|_| Error::Refused(causes::NOT_REMOVED.naming("device", id)))
     }
 }

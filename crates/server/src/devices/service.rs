@@ -1,5 +1,6 @@
 //! The service's state, and one device's row.
 
+use cause::service as causes;
 use std::sync::Arc;
 
 use broker::Embedded;
@@ -59,5 +60,5 @@ impl Devices {
 
 /// There is no such device.
 pub(crate) fn unknown(id: &DeviceId) -> Error {
-    Error::NotFound(format!("There is no device {id}."))
+    Error::NotFound(causes::NO_DEVICE.naming("device", id))
 }

@@ -1,5 +1,6 @@
 //! Blocking versions, and unblocking them.
 
+use cause::service as causes;
 use contract::{ProductName, Version};
 use tokio::time::Instant;
 
@@ -15,9 +16,9 @@ impl Releases {
     pub async fn block(&self, product: &ProductName, version: &Version, reason: &str) -> Result<(), Error> {
         let reason = reason.trim();
         if reason.is_empty() || reason.len() > REASON_MAX_BYTES {
-            return Err(Error::Invalid(format!(
-                "Say why {version} is blocked, in 1 to {REASON_MAX_BYTES} bytes."
-            )));
+            return Err(Error::Invalid(
+                causes::BLOCK_REASON.naming("version", version).with("most", REASON_MAX_BYTES),
+            ));
         }
         self.require_product(product).await?;
         let (releases, reason) = (self.clone(), reason.to_owned());

@@ -1,5 +1,6 @@
 //! Writing into the store in a task of its own.
 
+use cause::service as causes;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,9 +18,7 @@ pub(crate) async fn detached<T: Send + 'static>(
     what: String,
     task: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
-    let slow = Error::GoesOn(format!(
-        "The store takes its time over {what}. It goes on: look again in a minute, and ask again if it is not done then."
-    ));
+    let slow = Error::GoesOn(causes::GOES_ON.with("what", what.as_str()));
     let done = tokio::spawn(async move {
         let done = task.await;
         if Instant::now() >= deadline {

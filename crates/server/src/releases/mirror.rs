@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use cause::{Cause, service as causes};
 use contract::ProductName;
 use futures_util::stream::{self, StreamExt};
 use store::{Store, StoreError};
@@ -20,9 +21,6 @@ pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_mins(5);
 /// How many products a pass over all of them waits for at a time.
 const READS_AT_ONCE: usize = 4;
-
-/// Why something is not known that nobody has looked at.
-const BEING_READ: &str = "The store is still being read; ask again in a moment.";
 
 /// What is known of all products. Clones are the same mirror.
 #[derive(Debug, Clone)]
@@ -42,7 +40,7 @@ struct Inner {
     /// Readings that a pass over all of it did not wait for.
     late: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
     /// Why the bucket, or a product that lies in it, could not be read last.
-    errors: Mutex<BTreeMap<Option<ProductName>, String>>,
+    errors: Mutex<BTreeMap<Option<ProductName>, Cause>>,
     /// When a product that is not known was last looked for.
     looked_for: Mutex<Option<Instant>>,
     /// Products that this server has written to, and not read since.
@@ -70,7 +68,7 @@ impl Mirror {
             readers: Mutex::default(),
             waiting: Mutex::default(),
             late: Mutex::default(),
-            errors: Mutex::new([(None, BEING_READ.to_owned())].into()),
+            errors: Mutex::new([(None, causes::STORE_NOT_READ.cause())].into()),
             looked_for: Mutex::default(),
             expected: Mutex::default(),
         }))
@@ -136,7 +134,7 @@ impl Mirror {
             _ => {
                 // Before it begins, as it takes the note away again.
                 let mut errors = locked(&self.0.errors);
-                errors.entry(Some(product.clone())).or_insert_with(|| BEING_READ.to_owned());
+                errors.entry(Some(product.clone())).or_insert_with(|| causes::STORE_NOT_READ.cause());
                 drop(errors);
                 self.begin(product)
             }
@@ -193,7 +191,7 @@ impl Mirror {
 
     /// Looks for a product that is not known, at most once in `every`, whatever names are asked for: else a listing could
     /// be had for the asking. The error says why the bucket, or this product, is not known.
-    pub(crate) async fn look_for(&self, product: &ProductName, every: Duration) -> Result<(), String> {
+    pub(crate) async fn look_for(&self, product: &ProductName, every: Duration) -> Result<(), Cause> {
         let now = Instant::now();
         let is_due = self.is_expected(product) || {
             let mut looked_for = locked(&self.0.looked_for);
@@ -207,7 +205,7 @@ impl Mirror {
             return match self.refresh(product).await {
                 Ok(Refreshed::Done) => Ok(()),
                 Ok(Refreshed::GoesOn) => Err(too_slow()),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(error.cause().clone()),
             };
         }
         let errors = locked(&self.0.errors);
@@ -228,12 +226,8 @@ async fn in_time(outcome: &mut watch::Receiver<Outcome>) -> Result<Refreshed, Ar
 }
 
 /// What is said to somebody who cannot wait longer.
-pub(crate) fn too_slow() -> String {
-    format!(
-        "The store has not answered within {} seconds. It is still being read, and what it holds is shown as soon as it \
-         answers.",
-        REFRESH_TIMEOUT.as_secs()
-    )
+pub(crate) fn too_slow() -> Cause {
+    causes::STORE_READING.with("seconds", REFRESH_TIMEOUT.as_secs())
 }
 
 impl Inner {
@@ -257,7 +251,7 @@ impl Inner {
     fn note(&self, product: Option<&ProductName>, error: Option<&StoreError>) {
         let mut errors = locked(&self.errors);
         match error {
-            Some(error) => errors.insert(product.cloned(), error.to_string()),
+            Some(error) => errors.insert(product.cloned(), error.cause().clone()),
             None => errors.remove(&product.cloned()),
         };
     }

@@ -1,5 +1,6 @@
 //! Promoting releases into channels.
 
+use cause::service as causes;
 use std::sync::Arc;
 
 use contract::{ChannelName, ProductName, Version};
@@ -43,15 +44,18 @@ impl Releases {
         channel: ChannelName,
     ) -> Result<store::Published, Error> {
         let deadline = Instant::now() + WRITE_TIMEOUT;
-        let done = format!("{} is published, and was not promoted to {channel}", published.release.version);
-        let permit = self.promotion_permit(deadline).await.map_err(|error| error.after(&done))?;
+        let after = {
+            let (version, channel) = (published.release.version.clone(), channel.clone());
+            move |error: Error| error.after_publishing(&version, &channel)
+        };
+        let permit = self.promotion_permit(deadline).await.map_err(&after)?;
         let releases = self.clone();
         let what = format!("promoting to {channel} what was published");
         detached(deadline, what, async move {
             let promoted = releases.0.store.promote_published(&publication, &published, &channel).await;
             drop(permit);
             releases.show_again(&publication.product).await;
-            promoted.map_err(|error| Error::from(error).after(&done))?;
+            promoted.map_err(|error| after(error.into()))?;
             Ok(published)
         })
         .await
@@ -60,10 +64,9 @@ impl Releases {
     /// The right to copy an image into a channel.
     async fn promotion_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
         let permit = timeout_at(deadline, Arc::clone(&self.0.promotions).acquire_owned()).await;
-        permit.ok().and_then(Result::ok).ok_or_else(|| {
-            Error::StoreUnavailable(format!(
-                "{PROMOTIONS_MAX} releases are being promoted already, and the store takes its time; try again in a minute."
-            ))
-        })
+        permit
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| Error::StoreUnavailable(causes::PROMOTIONS_BUSY.with("count", PROMOTIONS_MAX)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use bytes::Bytes;
 use contract::{ChannelName, ProductName};
 use store::{Attempt, Blocked, Publication};
@@ -26,8 +27,8 @@ impl Releases {
         let mut published = match self.0.store.attempt(&publication, image, &|_| {}).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
-                let no_reason = || Error::Refused("the gate refuses it".to_owned());
-                let error = Box::new(verdict.error().map_or_else(no_reason, Error::from));
+                let error = verdict.error().context("the gate refuses without a finding")?;
+                let error = Box::new(Error::from(error));
                 return Err(Error::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
             }
         };

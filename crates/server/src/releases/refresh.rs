@@ -1,5 +1,6 @@
 //! Reading a product again, because somebody asks or because it was just written.
 
+use cause::service as causes;
 use contract::ProductName;
 
 use super::mirror::{Refreshed, too_slow};
@@ -14,11 +15,11 @@ impl Releases {
             Ok(Refreshed::Done) if self.0.mirror.product(product).is_some() => Ok(()),
             // A misspelt name in whatever calls this would otherwise look fine for ever.
             Ok(Refreshed::Done) if device_count::count(&self.0.db, Some(product)).await? == 0 => {
-                Err(Error::NotFound(format!("There is no product {product} in the store.")))
+                Err(Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product)))
             }
             Ok(Refreshed::Done) => Ok(()),
             Ok(Refreshed::GoesOn) => Err(Error::GoesOn(too_slow())),
-            Err(error) => Err(Error::StoreUnavailable(error.to_string())),
+            Err(error) => Err(Error::StoreUnavailable(error.cause().clone())),
         }
     }
 

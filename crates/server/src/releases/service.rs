@@ -1,5 +1,6 @@
 //! The service's state, and what is known of one product.
 
+use cause::service as causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,10 +83,8 @@ impl Releases {
             || self.0.mirror.is_expected(product)
             || device_count::count(&self.0.db, Some(product)).await? > 0
             || timeout(STORE_TIMEOUT, self.0.store.product_exists(product)).await.map_err(|_| {
-                Error::StoreUnavailable(format!(
-                    "The store did not tell within {} seconds whether there is a product {product}; try again.",
-                    STORE_TIMEOUT.as_secs()
-                ))
+                let cause = causes::PRODUCT_UNSURE.naming("product", product);
+                Error::StoreUnavailable(cause.with("seconds", STORE_TIMEOUT.as_secs()))
             })??;
         if is_known { Ok(()) } else { Err(unknown(product)) }
     }
@@ -110,5 +109,5 @@ impl Releases {
 }
 
 fn unknown(product: &ProductName) -> Error {
-    Error::NotFound(format!("There is no product {product}."))
+    Error::NotFound(causes::NO_PRODUCT.naming("product", product))
 }

@@ -1,5 +1,6 @@
 //! Products, releases, channels and the blocked list, as they are shown.
 
+use cause::service as causes;
 use std::collections::BTreeMap;
 
 use contract::{ProductName, Version};
@@ -45,7 +46,9 @@ impl Releases {
         let snapshot = self.snapshot(product).await?;
         let release =
             snapshot.as_ref().and_then(|snapshot| Some(shown(snapshot, snapshot.release(version)?)));
-        release.ok_or_else(|| Error::NotFound(format!("{product} has no release {version}.")))
+        release.ok_or_else(|| {
+            Error::NotFound(causes::NO_RELEASE.naming("product", product).naming("version", version))
+        })
     }
 
     /// The channels of a product.

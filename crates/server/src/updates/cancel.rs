@@ -1,5 +1,6 @@
 //! Stopping an update that is in flight.
 
+use cause::service as causes;
 use fleet::Event;
 
 use super::outcome::{change, write as record};
@@ -16,12 +17,10 @@ impl Updates {
         let write = self.0.db.write().await?;
         let mut update = update::by_id(&write, id)
             .await?
-            .ok_or_else(|| Error::NotFound(format!("There is no update {id}.")))?;
+            .ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", id)))?;
         let Some(change) = change(&update, &Event::Cancel) else {
-            return Err(Error::Refused(format!(
-                "Update {id} has ended already: {}.",
-                update.state.as_str().replace('_', " ")
-            )));
+            let state = update.state.as_str().replace('_', " ");
+            return Err(Error::Refused(causes::UPDATE_ENDED.naming("update", id).with("state", state)));
         };
         record(&mut update, change, now_ms());
         write.save_update(&update).await?;

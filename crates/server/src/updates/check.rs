@@ -1,6 +1,6 @@
 //! Check update: a snapshot of device and store, and the decision.
 
-use cause::decision as causes;
+use cause::{decision as causes, service};
 use contract::{ChannelName, DeviceId};
 use fleet::{Decision, DeviceView, Reach, StoreView};
 use tokio::time::{Instant, timeout};
@@ -26,7 +26,8 @@ impl Updates {
             let newest = self.newest_update(&device).await?;
             let view = self.view(&device, newest.as_ref(), force).await?;
             // What the device's side decides alone costs no request to the store.
-            let decision = match fleet::decide(&view, &StoreView::Unavailable(causes::STORE_SILENT.cause())) {
+            let decision = match fleet::decide(&view, &StoreView::Unavailable(causes::STORE_TIMEOUT.cause()))
+            {
                 Decision::StoreUnavailable(_) => self.decide(&device, &view).await,
                 decided => decided,
             };
@@ -37,7 +38,7 @@ impl Updates {
                 return Ok(answer);
             }
         }
-        Err(Error::Refused(format!("{id} reports another version each time it is asked; try again.")))
+        Err(Error::Refused(service::REPORTS_CHANGE.naming("device", id)))
     }
 
     async fn view(
@@ -75,7 +76,7 @@ impl Updates {
             deadline: Instant::now() + STORE_TIMEOUT,
         };
         timeout(STORE_TIMEOUT, questions.decide()).await.unwrap_or_else(|_| {
-            Decision::StoreUnavailable(causes::STORE_SILENT.with("seconds", STORE_TIMEOUT.as_secs()))
+            Decision::StoreUnavailable(causes::STORE_TIMEOUT.with("seconds", STORE_TIMEOUT.as_secs()))
         })
     }
 }

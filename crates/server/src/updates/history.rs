@@ -1,5 +1,6 @@
 //! A device's updates, and how the newest ones of all devices ended.
 
+use cause::service as causes;
 use std::collections::HashMap;
 
 use contract::{Code, DeviceId};
@@ -21,7 +22,7 @@ impl Updates {
         self.0.devices.row(id).await?;
         let limit = crate::devices::limit(Some(limit))?;
         let below = cursor.map_or(Ok(i64::MAX), |cursor| {
-            cursor.parse().map_err(|_| Error::Invalid("This cursor is not one of this list's.".to_owned()))
+            cursor.parse().map_err(|_| Error::Invalid(causes::CURSOR.cause()))
         })?;
         let mut rows =
             update::of_device(&self.0.db, id, below, i64::try_from(limit).unwrap_or(0) + 1).await?;

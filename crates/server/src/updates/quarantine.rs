@@ -1,5 +1,6 @@
 //! Forgetting which images failed on a device.
 
+use cause::service as causes;
 use contract::{Control, DeviceId, TopicKind};
 
 use super::service::Updates;
@@ -14,10 +15,10 @@ impl Updates {
         write.commit().await?;
         self.0.events.device(id);
         let word = Control::ClearQuarantine.as_str().as_bytes();
-        self.0.publisher.publish(TopicKind::Control, id, word, None).await.map_err(|_| {
-            Error::Refused(format!(
-                "The server's list is cleared, and {id} could not be told, since the broker does not answer: try again."
-            ))
-        })
+        self.0
+            .publisher
+            .publish(TopicKind::Control, id, word, None)
+            .await
+            .map_err(|_| Error::Refused(causes::QUARANTINE_NOT_SENT.naming("device", id)))
     }
 }

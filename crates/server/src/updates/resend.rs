@@ -1,5 +1,6 @@
 //! Sending triggers that are still to be sent, and finding the object of a short URL.
 
+use cause::service as causes;
 use fleet::UpdateState;
 use futures_util::{StreamExt, stream};
 
@@ -18,7 +19,7 @@ impl Updates {
         let id = self.0.urls.update_of(token)?;
         match update::by_id(&self.0.db, id).await? {
             Some(update) if update.state != UpdateState::Cancelled => Ok(update.object_key),
-            Some(_) => Err(Error::Forbidden("This update was cancelled.".to_owned())),
+            Some(_) => Err(Error::Forbidden(causes::UPDATE_CANCELLED.cause())),
             None => Err(refused()),
         }
     }

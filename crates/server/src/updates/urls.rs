@@ -1,5 +1,6 @@
 //! The URLs that devices are sent: signed by the store, or short ones of our own where those are wanted or needed.
 
+use cause::service as causes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl Urls {
         let number = |bytes: &[u8]| bytes.iter().fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
         let (id, expires) = (number(&signed[..6]), number(&signed[6..]));
         if expires <= now_ms() / 1000 {
-            return Err(Error::Forbidden("This link has expired.".to_owned()));
+            return Err(Error::Forbidden(causes::LINK_EXPIRED.cause()));
         }
         Ok(id)
     }
@@ -93,5 +94,5 @@ impl Urls {
 
 /// A link that was changed, or never made here.
 pub(super) fn refused() -> Error {
-    Error::Forbidden("This link is not one of this server's.".to_owned())
+    Error::Forbidden(causes::NOT_OUR_LINK.cause())
 }

@@ -4,6 +4,7 @@
 //! markup. A page that is asked for with the header `x-updraft-fragment` comes without its frame, so that the script can
 //! put what changed in place of what was shown.
 
+mod advice;
 pub(crate) mod assets;
 pub(crate) mod check_all;
 pub(crate) mod device;

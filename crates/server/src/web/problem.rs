@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use cause::Cause;
 
 use crate::access::TooMany;
 use crate::error::Error;
@@ -17,6 +18,8 @@ pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     /// What failed, on what, and what to do.
     pub(crate) detail: String,
+    /// The same for programs, where a service said it.
+    pub(crate) cause: Option<Cause>,
     /// When to ask the same again: the header `Retry-After`. Nobody is to repeat what may go on.
     pub(crate) retry_after_s: Option<u64>,
 }
@@ -24,7 +27,7 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem with this status and sentence.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), retry_after_s: None }
+        Self { status, detail: detail.into(), cause: None, retry_after_s: None }
     }
 
     /// What was asked is malformed (400).
@@ -63,6 +66,7 @@ impl Problem {
             title: title.to_owned(),
             status: self.status.as_u16(),
             detail: self.detail.clone(),
+            cause: self.cause.clone(),
         }
     }
 
@@ -104,16 +108,17 @@ impl From<Error> for Problem {
             Error::Refused(_) | Error::Gate { .. } => StatusCode::CONFLICT,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unproven(_) => StatusCode::UNAUTHORIZED,
-            Error::StoreUnavailable(_) | Error::IssuerUnavailable(_) => {
-                return Self::later(error.to_string());
+            Error::StoreUnavailable(_) | Error::IssuerUnavailable(_) | Error::GoesOn(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            Error::GoesOn(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(source) => {
                 tracing::error!(error = format!("{source:#}"), "request failed");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
             }
         };
-        Self::new(status, error.to_string())
+        let comes_again = matches!(error, Error::StoreUnavailable(_) | Error::IssuerUnavailable(_));
+        let retry_after_s = comes_again.then_some(LATER_S);
+        Self { cause: error.cause().cloned(), retry_after_s, ..Self::new(status, error.to_string()) }
     }
 }
 
@@ -204,9 +209,15 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_to_repeat_what_may_still_be_done() {
-        assert_eq!(retry_after(Error::GoesOn("it goes on".to_owned())), None);
-        assert_eq!(retry_after(Error::StoreUnavailable("silent".to_owned())).as_deref(), Some("5"));
-        assert_eq!(retry_after(Error::IssuerUnavailable("silent".to_owned())).as_deref(), Some("5"));
+        assert_eq!(retry_after(Error::GoesOn(cause::service::GOES_ON.cause())), None);
+        assert_eq!(
+            retry_after(Error::StoreUnavailable(cause::service::STORE_NOT_READ.cause())).as_deref(),
+            Some("5")
+        );
+        assert_eq!(
+            retry_after(Error::IssuerUnavailable(cause::service::ISSUER_SILENT.cause())).as_deref(),
+            Some("5")
+        );
         assert_eq!(retry_after(Problem::too_many(7, "too often")).as_deref(), Some("7"));
     }
 }

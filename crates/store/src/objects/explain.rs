@@ -69,7 +69,7 @@ fn s3_cause(text: &str, action: Action) -> Option<Cause> {
     } else if has_any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"]) {
         causes::CREDENTIALS_REFUSED.cause()
     } else if has("ExpiredToken") {
-        causes::TOKEN_EXPIRED.cause()
+        causes::SESSION_EXPIRED.cause()
     } else if has("RequestTimeTooSkewed") {
         causes::CLOCK_WRONG.cause()
     } else if has_any(&[

@@ -8,6 +8,7 @@ use api::{
 };
 use contract::{DeviceId, Lack, ProductName};
 
+use crate::advice;
 use crate::api_client::{ApiClient, ServerArgs};
 use crate::output;
 use crate::whole::Whole;
@@ -157,7 +158,8 @@ async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
     let path = ["devices", &one.id, "check-update"];
     let mut answer: Whole<CheckAnswer> = client.post(&path, &CheckRequest { force }).await?;
     if !one.json {
-        println!("{}: {}", output::line(&answer.decision), output::line(&answer.reason));
+        let advice = advice::advice(&answer.cause).map(|advice| format!(" ({advice})")).unwrap_or_default();
+        println!("{}: {}{advice}", output::line(&answer.decision), output::line(&answer.reason));
     }
     let offered = answer.update.as_ref().filter(|_| matches!(&*answer.decision, "offered" | "in_progress"));
     let is_good = match offered {

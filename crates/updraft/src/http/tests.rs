@@ -76,6 +76,7 @@ pub(crate) fn problem(status: &str, headers: &str, detail: &str) -> String {
         title: title.to_owned(),
         status: code.parse().expect("a number"),
         detail: detail.to_owned(),
+        cause: None,
     };
     answer(status, &headers, &serde_json::to_string(&problem).expect("it can be written"))
 }

@@ -55,8 +55,8 @@ pub(crate) async fn short(
 ) -> Response {
     match updates.resolve_short(&token).await {
         Ok(key) => serve(releases.store(), &key, &headers).await,
-        Err(Error::Forbidden(sentence)) => plain(StatusCode::FORBIDDEN, &sentence),
-        Err(Error::NotFound(sentence)) => plain(StatusCode::NOT_FOUND, &sentence),
+        Err(Error::Forbidden(cause)) => plain(StatusCode::FORBIDDEN, &cause.sentence()),
+        Err(Error::NotFound(cause)) => plain(StatusCode::NOT_FOUND, &cause.sentence()),
         Err(error) => {
             let problem = Problem::from(error);
             plain(problem.status, &problem.detail)

@@ -4,9 +4,9 @@ use axum::extract::State;
 use axum::response::Response;
 use contract::DeviceId;
 
+use super::advice::explained;
 use super::form::Fields;
 use super::said::{Said, done};
-use super::sentence::sentence;
 use super::tone::Tone;
 use super::visit::Visit;
 use super::words;
@@ -25,7 +25,7 @@ pub(crate) async fn check(
     let said = match updates.check(&id, fields.text("force") == Some("true")).await {
         Ok(answer) => {
             let (title, tone) = words::decision(&answer.decision);
-            Said::new(tone, title, sentence(&answer.reason)).announcing(answer.update.as_ref())
+            Said::new(tone, title, explained(&answer.cause)).announcing(answer.update.as_ref())
         }
         Err(error) => Said::failed(error),
     };

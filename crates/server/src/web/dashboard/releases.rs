@@ -6,6 +6,7 @@ use contract::{ProductName, Version};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::advice::explained;
 use super::document::PageError;
 use super::parts::empty;
 use super::release_dialogs::{block_dialog, unblock_dialog, upload_card};
@@ -64,7 +65,7 @@ pub(crate) async fn page(
             let content = html! {
                 div.head { h1 { "Releases" } }
                 (tabs(&products, Some(&product), visit.may(Right::Release)))
-                div.notice.bad role="alert" { strong { "The store does not answer" } span { (sentence(&why)) " Devices keep what they run; nothing is offered meanwhile." } }
+                div.notice.bad role="alert" { strong { "The store does not answer" } span { (explained(&why)) " Devices keep what they run; nothing is offered meanwhile." } }
             };
             return Ok(visit.page("Releases", Section::Releases, content).await);
         }

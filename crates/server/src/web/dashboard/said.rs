@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
+use super::advice::explained;
 use super::sentence::sentence;
 use super::tone::Tone;
 use crate::error::Error;
@@ -41,7 +42,8 @@ impl Said {
     pub(crate) fn failed(error: impl Into<Problem>) -> Self {
         let problem: Problem = error.into();
         let tone = if problem.status.is_server_error() { Tone::Bad } else { Tone::Warn };
-        Self::new(tone, "Not done", sentence(&problem.detail))
+        let text = problem.cause.as_ref().map_or_else(|| sentence(&problem.detail), explained);
+        Self::new(tone, "Not done", text)
     }
 
     pub(crate) fn markup(&self) -> Markup {
@@ -59,7 +61,7 @@ pub(super) fn done<T>(result: Result<T, Error>, title: &str, text: &str) -> Said
     match result {
         Ok(_) => Said::new(Tone::Good, title, text),
         // Nobody knows yet that it failed.
-        Err(Error::GoesOn(why)) => Said::new(Tone::Warn, "Not done yet", sentence(&why)),
+        Err(Error::GoesOn(cause)) => Said::new(Tone::Warn, "Not done yet", explained(&cause)),
         Err(error) => Said::failed(error),
     }
 }
@@ -70,10 +72,24 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_not_said_to_have_failed() {
-        let slow = done::<()>(Err(Error::GoesOn("the store takes its time".to_owned())), "Blocked", "");
+        let slow = done::<()>(
+            Err(Error::GoesOn(cause::service::GOES_ON.with("what", "blocking 1.0.0"))),
+            "Blocked",
+            "",
+        );
         let markup = slow.markup().into_string();
-        assert!(markup.contains("Not done yet") && markup.contains("The store takes its time."), "{markup}");
-        let failed = done::<()>(Err(Error::Refused("no".to_owned())), "Blocked", "").markup().into_string();
+        assert!(
+            markup.contains("Not done yet")
+                && markup.contains("The store takes its time over blocking 1.0.0."),
+            "{markup}"
+        );
+        let failed = done::<()>(
+            Err(Error::Refused(cause::service::DEVICE_EXISTS.with("device", "d1"))),
+            "Blocked",
+            "",
+        )
+        .markup()
+        .into_string();
         assert!(failed.contains("Not done<"), "{failed}");
     }
 }

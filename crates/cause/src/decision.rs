@@ -1,42 +1,23 @@
 //! What `check update` decides.
 
 crate::entry::table! {
-    /// The device never said what it runs.
     UNKNOWN_VERSION "unknown_version" "The device has not reported a version yet. It does when it connects.";
-    /// An update is on its way. `to`
     IN_PROGRESS "in_progress" "An update to {to} is already on its way.";
-    /// `seconds`
     STORE_TIMEOUT "store_timeout" "The store did not answer within {seconds} seconds.";
-    /// Nobody said which product the device is of.
     NO_PRODUCT "no_product" "The device belongs to no product yet: choose one for it, or set fleet.default_product.";
-    /// `product channel version`
     NO_IMAGE "no_image" "{product}'s {channel} says {version}, and there is no firmware.bin of it.";
-    /// `count version`
     STEPS_CORRUPT "steps_corrupt" "{count} releases on the way to the target are corrupt, {version} is the next; the log says what is wrong with them.";
-    /// `key version sha256 expected`
     OTHER_BYTES "other_bytes" "{key} is not the image that was published as {version}: its sha256 is {sha256}, and it should be {expected}. Publish the image with {expected} as {version} again, which repairs it, or put it back; {version} is not offered until then.";
-    /// The channel points to nothing. `channel`
     NOT_PROMOTED "not_promoted" "Nothing has been promoted to {channel} yet.";
-    /// The target needs more than what runs, and nothing between them is allowed. `version requires running`
     NO_STEP_BETWEEN "no_step_between" "{version} can only be reached from {requires} on, the device runs {running}, and no release between them is allowed.";
-    /// `version why`
     BLOCKED "blocked" "{version} is blocked[: {why}].";
-    /// `version`
     UP_TO_DATE "up_to_date" "The device already runs {version}.";
-    /// `running version`
     NEWER_THAN_CHANNEL "newer_than_channel" "The device runs {running}, which is newer than {version}.";
-    /// `version image device`
     WRONG_CHIP "wrong_chip" "{version} is built for {image}, and the device is an {device}.";
-    /// `version size slot_bytes`
     TOO_LARGE "too_large" "{version} has {size} bytes, and the device's smallest slot has {slot_bytes}.";
-    /// `version`
     QUARANTINED "quarantined" "{version} failed twice on this device.";
-    /// `version`
     OFFLINE "offline" "The device is offline, so the trigger for {version} was not sent.";
-    /// `version`
     OFFLINE_WITHOUT_BROKER "offline_without_broker" "The device is offline, so the trigger for {version} was not sent. The server has no connection to its broker.";
-    /// `version`
     OFFERED "offered" "{version} was offered to the device.";
-    /// `version`
     OFFERED_AND_WAITING "offered_and_waiting" "{version} was offered to the device. The trigger is sent as soon as store and broker answer.";
 }

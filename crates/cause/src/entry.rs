@@ -9,10 +9,11 @@ pub struct Entry {
     pub(crate) sentence: &'static str,
 }
 
-/// Makes a table: a constant for each code, and `ALL` of them.
+/// Makes a table: a constant for each code, documented by its sentence, and `ALL` of them.
 macro_rules! table {
-    ($($(#[$doc:meta])* $name:ident $code:literal $sentence:expr;)*) => {
-        $($(#[$doc])* pub const $name: $crate::Entry = $crate::Entry { code: $code, sentence: $sentence };)*
+    ($($name:ident $code:literal $sentence:expr;)*) => {
+        $(#[doc = concat!("```text\n", $sentence, "\n```")]
+        pub const $name: $crate::Entry = $crate::Entry { code: $code, sentence: $sentence };)*
         pub(crate) const ALL: &[$crate::Entry] = &[$($name),*];
     };
 }

@@ -1,74 +1,39 @@
 //! Why a server did not do what it was asked for.
 
 crate::entry::table! {
-    /// `device`
     NO_DEVICE "no_device" "There is no device {device}.";
-    /// `device`
     DEVICE_EXISTS "device_exists" "There is a device {device} already.";
-    /// Several products or none, and no default.
     PRODUCT_UNSAID "product_unsaid" "Name the device's product: there is no fleet.default_product, and not exactly one product.";
-    /// `most most_bytes`
     TAGS "tags" "A device has at most {most} tags, each of 1 to {most_bytes} bytes.";
-    /// `device`
     NOT_REMOVED "not_removed" "{device} was not removed: the broker does not answer, so what the device left there cannot be cleared.";
-    /// `device`
     QUARANTINE_NOT_SENT "quarantine_not_sent" "The server's list is cleared, and {device} could not be told, since the broker does not answer: try again.";
-    /// `device`
     REPORTS_CHANGE "reports_change" "{device} reports another version each time it is asked; try again.";
-    /// `states word`
     NO_STATE "no_state" "A state is online, offline, {states}; not {word}.";
-    /// `most asked`
     PAGE_SIZE "page_size" "A page has 1 to {most} items, not {asked}.";
-    /// Of another list, or made up.
     CURSOR "cursor" "This cursor is not one of this list's.";
-    /// `update`
     NO_UPDATE "no_update" "There is no update {update}.";
-    /// `update state`
     UPDATE_ENDED "update_ended" "Update {update} has ended already: {state}.";
-    /// A short URL that was not made here.
     NOT_OUR_LINK "not_our_link" "This link is not one of this server's.";
-    /// A short URL whose time is over.
     LINK_EXPIRED "link_expired" "This link has expired.";
-    /// A short URL of an update that was stopped.
     UPDATE_CANCELLED "update_cancelled" "This update was cancelled.";
-    /// `product`
     NO_PRODUCT "unknown_product" "There is no product {product}.";
-    /// `product`
     NO_PRODUCT_IN_STORE "no_product_in_store" "There is no product {product} in the store.";
-    /// `product version`
     NO_RELEASE "unknown_release" "{product} has no release {version}.";
-    /// `version most`
     BLOCK_REASON "block_reason" "Say why {version} is blocked, in 1 to {most} bytes.";
-    /// `what`
     GOES_ON "goes_on" "The store takes its time over {what}. It goes on: look again in a minute, and ask again if it is not done then.";
-    /// `count`
     PROMOTIONS_BUSY "promotions_busy" "{count} releases are being promoted already, and the store takes its time; try again in a minute.";
-    /// `version channel why`
     NOT_PROMOTED_THEN "published_not_promoted" "{version} is published, and was not promoted to {channel}: {why}";
-    /// `product seconds`
     PRODUCT_UNSURE "product_unsure" "The store did not tell within {seconds} seconds whether there is a product {product}; try again.";
-    /// `seconds`
     STORE_READING "store_reading" "The store has not answered within {seconds} seconds. It is still being read, and what it holds is shown as soon as it answers.";
-    /// Right after the start.
     STORE_NOT_READ "store_not_read" "The store is still being read; ask again in a moment.";
-    /// `issuer known`
     ISSUER_SPELLING "issuer_spelling" "The token's issuer (iss) is {issuer}, and a [[trusted_publisher]] names {known}: the two are compared letter for letter, the slash at the end too, so write issuer as the token has it.";
-    /// `issuer`
     ISSUER_UNKNOWN "issuer_unknown" "The token's issuer (iss) is {issuer}, which no [[trusted_publisher]] of this server names.";
-    /// `issuer why`
     ISSUER_SILENT "issuer_silent" "The token cannot be verified now: the keys of its issuer {issuer} were not read, since {why}. Try again in a minute.";
-    /// `key issuer`
     ISSUER_KEY "issuer_key" "The token says it is signed with the key {key}, and its issuer {issuer} has no such key.";
-    /// No entry in the configuration.
     TRUSTS_NOBODY "trusts_nobody" "This server trusts no publisher: its configuration has no [[trusted_publisher]].";
-    /// The same signed statement a second time.
     TOKEN_USED "token_used" "This token was used here before, and each is taken once: ask the CI system for a new one.";
-    /// `why`
     TOKEN_ENDED "token_ended" "This token has ended, since the server's configuration was changed after it was given. {why}";
-    /// `most`
     TOKEN_NAME "token_name" "A token's name has 1 to {most} bytes.";
-    /// `name`
     TOKEN_EXISTS "token_exists" "There is a token named {name} already.";
-    /// `name`
     NO_TOKEN "no_token" "There is no token named {name}.";
 }

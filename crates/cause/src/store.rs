@@ -22,169 +22,90 @@ macro_rules! container {
 }
 
 crate::entry::table! {
-    /// Nothing is known but what the storage says itself. `action key place said`
     STORAGE_FAILED "storage_failed" on!("{said}");
-    /// `action key place`
     DISK_FULL "disk_full" on!("the disk is full; make room and run this again");
-    /// `action key place`
     ACCESS_DENIED "access_denied" on!("permission denied; give the user that runs this access to {place}");
-    /// `action key place`
     READ_ONLY "read_only" on!("the file system is mounted read-only");
-    /// `action key place`
     NO_SUCH_BUCKET "no_such_bucket" on!("there is no such bucket; create it, or correct its name or region in the store's URL");
-    /// `action key place`
     CREDENTIALS_REFUSED "credentials_refused" on!("S3 does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN");
-    /// `action key place`
     SESSION_EXPIRED "session_expired" on!("the session token has expired; get new credentials");
-    /// `action key place`
     CLOCK_WRONG "clock_wrong" on!("this machine's clock is wrong; set it (S3 tolerates 15 minutes)");
-    /// `region`
     OTHER_REGION "other_region" on!("the bucket is in another region; [put ?region={region} into the store's URL][give the right one as ?region= in the store's URL{unknown?}]");
-    /// `action key place`
     KEY_DENIED "kms_key_denied" on!("permission denied by the bucket's KMS key; allow kms:Decrypt on it to read, and kms:GenerateDataKey to write");
-    /// `permission besides`
     PERMISSION_DENIED "permission_denied" on!("permission denied; the policy has to allow {permission} there[ (and {besides} on the bucket, without which S3 answers like this for a key that does not exist)]");
-    /// `action key place`
     BUSY "store_busy" on!("the store is asked too much at the moment; try again");
-    /// `action key place`
     SILENT "store_silent" on!("the store does not answer; check its endpoint and the network");
-    /// `said`
     CERTIFICATE "certificate_not_trusted" on!("the store answers, but its certificate is not trusted ({said}); for a company's own authority set SSL_CERT_FILE to a file of certificates (PEM) that has it, else check the host in endpoint= and this machine's clock");
-    /// `action key place`
     WITHOUT_TLS "store_without_tls" on!("the store answers without TLS; write http:// in endpoint=, or give the port that speaks https");
-    /// `action key place`
     WITH_TLS "store_with_tls" on!("what answers there does not speak plain HTTP, but https perhaps; write https:// in endpoint=");
-    /// `action key place`
     TOKEN_FILE "token_file_unreadable" on!("the file of the web identity or container token cannot be read; check AWS_WEB_IDENTITY_TOKEN_FILE or AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-    /// `code`
     ROLE_REFUSED "role_refused" on!("AWS's security token service gives no credentials for the role[ ({code})]; check AWS_ROLE_ARN, and that the role's trust policy names who runs here");
-    /// `action key place`
     AGENT_FAILED "container_agent_failed" on!("the container's agent gives no credentials; check AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or …_FULL_URI, and that the task or pod has a role");
-    /// `action key place`
     NO_CREDENTIALS "no_credentials" on!("no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role gives them");
 
-    /// `bucket why`
     BUCKET_UNUSABLE "bucket_unusable" "the bucket {bucket} cannot be used: {why}";
-    /// Without parameters.
     HALF_OF_THE_CREDENTIALS "half_of_the_credentials" "half of the AWS credentials is missing; set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-    /// `why`
     METADATA_SERVICE "metadata_service_unusable" "the instance metadata service cannot be asked: {why}";
-    /// `why`
     AGENT_UNUSABLE "container_agent_unusable" "the container's credentials cannot be asked for over HTTP: {why}";
-    /// Without parameters.
     RELATIVE_URI "relative_uri_malformed" container!("RELATIVE_URI is not a path that begins with /");
-    /// Without parameters.
     FULL_URI "full_uri_malformed" container!("FULL_URI is not a URL of http or https");
-    /// `host hosts`
     FULL_URI_IN_CLEAR "full_uri_in_clear" container!("FULL_URI names {host} over http, where others can read the credentials on their way; http is for localhost, {hosts} only, any other host needs https");
-    /// `why`
     URL_MALFORMED "store_url_malformed" url!("the store's URL is malformed: {why}");
-    /// `url`
     URL_OF_NO_STORE "store_url_of_no_store" url!("{url} is not a store");
-    /// `url`
     URL_OF_ANOTHER_MACHINE "store_url_of_another_machine" url!("{url} names no folder of this machine");
-    /// Without parameters.
     URL_WITHOUT_FOLDER "store_url_without_folder" url!("the store's folder has no name");
-    /// Without parameters.
     URL_WITH_CREDENTIALS "store_url_with_credentials" url!("credentials do not belong into the store's URL: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-    /// Without parameters.
     URL_WITHOUT_BUCKET "store_url_without_bucket" url!("the store's URL names no bucket");
-    /// `path`
     URL_WITH_PATH "store_url_with_path" url!("{path} has a path after the bucket, but products lie at its top");
-    /// `endpoint why`
     URL_ENDPOINT "store_url_endpoint" url!("endpoint {endpoint} is not an http or https URL[: {why}]");
-    /// Without parameters.
     URL_PATH_STYLE "store_url_path_style" url!("path_style is true or false");
-    /// `name`
     URL_PARAMETER "store_url_parameter" url!("the store's URL has an unknown or empty parameter {name}");
-    /// `name`
     ENDPOINT_VARIABLE "endpoint_variable" "{name} is not an http or https URL";
 
-    /// `place`
     NO_CONDITIONS "no_conditional_writes" "{place} does not keep conditional writes (If-None-Match, If-Match), so two programs that write to it at the same moment can undo each other's change: let only one write at a time";
-    /// `place probe`
     CONDITIONS_UNKNOWN "conditional_writes_unknown" "permission denied to find out whether {place} keeps conditional writes (If-None-Match, If-Match), so two programs that write to it at the same moment can undo each other's change: the policy has to allow s3:PutObject on {probe} in {place}, or let only one write at a time";
-    /// `place`
     FOLDER_GONE "folder_gone" "{place} is gone; put it back, or correct the store's URL";
-    /// `key why`
     KEY_MALFORMED "key_malformed" "{key} is not a key of the store: {why}";
-    /// `place seconds`
     LOCKED "folder_locked" "another program has been writing to {place} for {seconds} seconds; wait for it or end it, then run this again";
-    /// `key`
     WRITTEN_BY_ANOTHER "written_by_another" "{key} is being written by another program; run this again later";
-    /// `key limit`
     GREW "grew_while_read" "{key} grew beyond {limit} bytes while it was read";
-    /// `key`
     REPLACED "replaced_while_read" "{key} was replaced while it was read";
-    /// Without parameters.
     ENDED "ended_while_writing" "the program was ended while it wrote to the store; run the same command again";
-    /// Without parameters.
     BROKE_OFF "judging_broke_off" "judging the image broke off; run this again";
-    /// `product minutes`
     TOO_SLOW "store_too_slow" "the store did not tell what it holds of {product} within {minutes} minutes";
 
-    /// `shortest longest lifetime`
     LIFETIME "signed_url_lifetime" "a signed URL lives {shortest} to {longest} seconds, not {lifetime}";
-    /// Without parameters.
     CANNOT_SIGN "cannot_sign" "a folder store signs URLs only in a server that has a public_url and a signing key";
-    /// `why`
     PUBLIC_URL "public_url_without_path" "public_url cannot carry a path: {why}";
-    /// `key`
     NO_SUCH_KEY "no_such_key" "there is no {key}";
-    /// `key`
     NOT_AN_IMAGES_KEY "not_an_images_key" "{key} is not the image of a release or of a channel";
-    /// `key size range`
     RANGE "range_not_in_object" "{key} has {size} bytes; bytes {range} are not in it";
 
-    /// `key`
     NO_IMAGE "no_image_beside_version" "{key} names a version, but there is no firmware.bin beside it; publish or promote it again";
-    /// `key size`
     IMAGE_TOO_LONG "stored_image_too_long" "{key} has {size} bytes; no ESP32 takes more than 16 MiB";
-    /// `key says`
     VERSION_TXT_SAYS_ANOTHER "version_txt_says_another" "{key} says {says}; repair that file";
-    /// `key size`
     VERSION_TXT_TOO_LONG "version_txt_too_long" "{key} has {size} bytes, but should hold one version";
-    /// `key holds`
     VERSION_TXT_UNREADABLE "version_txt_unreadable" "{key} should hold one version such as 1.2.0, but holds {holds}";
-    /// `release deployed version channel`
     CHANNEL_DIFFERS "channel_differs_from_release" "{release} and {deployed} both claim to be {version} and differ; nothing is offered until {channel} is promoted again";
-    /// `key published said version`
     METADATA_CONTRADICTS "metadata_contradicts_release" "{key} was published with the sha256 {published}, and the metadata beside it gives {said}; publish the image with {published} as {version} again, which repairs both";
-    /// `key requires`
     REQUIRES_NO_VERSION "requires_no_version" "the metadata beside {key} requires \"{requires}\", which is no version; repair it";
-    /// `key version_txt version`
     IMAGE_LOST "image_lost" "{key} has gone, and nothing says which image it was; restore it, or remove {version_txt} and publish {version} again";
 
-    /// `key place why`
     PRODUCT_UNREADABLE "product_unreadable" "{key} in {place} cannot be read ({why}); repair that file";
-    /// `key why`, and `promotion` where one is refused for it
     LIST_UNREADABLE "blocked_list_unreadable" "every version is blocked, because {key} cannot be read ({why}); repair or remove that file[; it cannot be promoted{promotion?}]";
-    /// `version why`, and `promotion` where one is refused for it
     BLOCKED "version_blocked" "version {version} is blocked[: {why}][; it cannot be promoted; unblock it first{promotion?}]";
-    /// `key attempts`
     LIST_CHANGED "blocked_list_changed" "{key} was changed by others each of the {attempts} times this was tried; run it again later";
-    /// `key`
     LIST_TOO_LONG "blocked_list_too_long" "{key} would grow beyond 1 MiB; give a shorter reason";
-    /// `version product`
     NOT_BLOCKED "not_blocked" "version {version} of {product} is not blocked";
 
-    /// `kib`
     NOTES_TOO_LONG "notes_too_long" "the notes are longer than {kib} KiB; say the most important things there, and link to the rest";
-    /// Without parameters.
     METADATA_TOO_LONG "metadata_too_long" "metadata.json would exceed 1 MiB";
-    /// `version product`
     PUBLISHED_BY_ANOTHER "published_by_another" "somebody else is publishing {version} of {product} at the same time; run this again";
 
-    /// `product version`
     NO_RELEASE "no_release" "{product} has no release {version}";
-    /// `version product channel higher`
     CHANNEL_IS_HIGHER "channel_is_higher" "{version} of {product} is published, and {channel} points to {higher}, which is higher, so it is not promoted";
-    /// `channel product`
     PROMOTED_BY_ANOTHER "promoted_by_another" "somebody else is promoting to {channel} of {product} at the same time; run this again";
-    /// `key version`
     PROMOTION_WITHOUT_IMAGE "promotion_without_image" "{key} is missing or larger than 16 MiB, so it cannot be promoted; publish the image of {version} again, which puts it back";
-    /// `key version published`
     PROMOTION_OF_ANOTHER_IMAGE "promotion_of_another_image" "{key} is not the image that {version} was published with (sha256 {published}), so it cannot be promoted; publish that image as {version} again, which puts it back";
-    /// `key metadata version`
     PROMOTION_AGAINST_METADATA "promotion_against_metadata" "{key} is not the image whose sha256 {metadata} gives, so it cannot be promoted; restore the one that is wrong, or publish the image of {version} again";
 }

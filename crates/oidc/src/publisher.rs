@@ -53,7 +53,7 @@ impl RefPattern {
         Ok(Self(text.to_owned()))
     }
 
-    /// Whether a branch or tag, spelt in full, is meant.
+    /// Whether a branch or tag, spelt in full, is intended.
     pub fn matches(&self, git_ref: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(start) => git_ref.starts_with(start),

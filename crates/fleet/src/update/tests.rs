@@ -144,7 +144,7 @@ fn a_crash_loop_takes_success_back_with_its_reason() {
 }
 
 #[test]
-fn a_crash_loop_of_what_ran_before_is_not_held_against_what_is_being_fetched() {
+fn a_crash_loop_of_what_ran_before_is_not_counted_against_what_is_being_fetched() {
     let told = Event::Status(status("FAILED it crashed 5 times [crash_loop]"));
     for state in [Offered, Downloading] {
         assert_eq!(after(state, &told), state);

@@ -188,7 +188,10 @@ impl Agent {
     }
 
     /// Asks for new credentials, as the one that may, and keeps them.
-    async fn refresh(&self, _turn: &OwnedMutexGuard<()>) -> std::result::Result<Arc<AwsCredential>, String> {
+    async fn refresh(
+        &self,
+        _attempt: &OwnedMutexGuard<()>,
+    ) -> std::result::Result<Arc<AwsCredential>, String> {
         let mut attempt = 1;
         let given = loop {
             match self.ask().await {

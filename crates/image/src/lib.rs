@@ -36,9 +36,9 @@ pub use error::ImageError;
 pub use hash::{digest, digest_on, digest_so_far};
 pub use header::{FlashMode, Header, Revision};
 pub use prefix::{PREFIX_BYTES, Prefix};
-pub use segment::{SEGMENTS_MAX, Segment, SegmentHeader, Segments};
+pub use segment::{IMAGE_MAX_BYTES, SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use summary::Summary;
-pub use verifier::{IMAGE_MAX_BYTES, Verifier, verify};
+pub use verifier::{Verifier, verify};
 
 /// The flash's erase unit, on which signature sectors begin.
 const SECTOR_BYTES: u32 = 4096;

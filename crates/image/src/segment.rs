@@ -2,8 +2,10 @@
 
 use core::ops::Deref;
 
-use crate::{IMAGE_MAX_BYTES, ImageError, u32_at};
+use crate::{ImageError, u32_at};
 
+/// At most so many bytes are an image: the largest flash that a bootloader maps.
+pub const IMAGE_MAX_BYTES: u32 = 16 * 1024 * 1024;
 /// How many segments an image can have (`ESP_IMAGE_MAX_SEGMENTS`).
 pub const SEGMENTS_MAX: usize = 16;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 8;

@@ -22,7 +22,6 @@ mod error;
 mod hash;
 mod header;
 mod prefix;
-mod segment;
 pub mod signature;
 #[cfg(feature = "sign")]
 pub mod signing;
@@ -34,9 +33,8 @@ pub use demo::{Behaviour, Demo, UnknownBehaviour};
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
 pub use hash::{digest, digest_on, digest_so_far};
-pub use header::{FlashMode, Header, Revision};
+pub use header::{Header, IMAGE_MAX_BYTES, Revision, SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use prefix::{PREFIX_BYTES, Prefix};
-pub use segment::{IMAGE_MAX_BYTES, SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use summary::Summary;
 pub use verifier::{Verifier, verify};
 

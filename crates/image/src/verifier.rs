@@ -11,8 +11,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::descriptor::DESCRIPTOR_BYTES;
-use crate::header::{HEADER_BYTES, MAGIC};
-use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::header::{HEADER_BYTES, MAGIC, SEGMENT_HEADER_BYTES};
 use crate::{
     AppDescriptor, Demo, Header, IMAGE_MAX_BYTES, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments,
     Summary, digest_on, digest_so_far,

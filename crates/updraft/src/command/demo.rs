@@ -1,5 +1,6 @@
 //! `updraft demo`: server, broker, store, five virtual devices and three releases on this machine, and a guide through them.
 
+mod story;
 mod tour;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use contract::{ChannelName, DeviceId, ProductName, Progress, Version};
+use contract::{ChannelName, DeviceId};
 use image::build::Build;
 use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
@@ -25,10 +26,9 @@ use url::Url;
 use virtual_device::{Notice, Observer, Options, Pace};
 
 use crate::command::serve::{log_to_stderr, stopped};
+use story::{BAD, DEVICES, GOOD, OLD, PRODUCT, product, version};
 use tour::Tour;
 
-const PRODUCT: &str = "lamp";
-const DEVICES: [&str; 5] = ["lamp-kitchen", "lamp-hallway", "lamp-studio", "lamp-porch", "lamp-garden"];
 /// About what an application with Wi-Fi and MQTT has.
 const IMAGE_BYTES: u32 = 1_200_000;
 /// So slow that a person sees each phase, and no slower.
@@ -91,14 +91,6 @@ fn free(wanted: SocketAddr) -> SocketAddr {
     }
 }
 
-fn product() -> ProductName {
-    PRODUCT.parse().expect("the demo's product has a valid name")
-}
-
-fn version(text: &str) -> Version {
-    text.parse().expect("the demo's versions are valid")
-}
-
 /// An image, signed as a team would sign its own: the devices take nothing else.
 fn image_of(text: &str, behaviour: Behaviour, key: &SigningKey) -> anyhow::Result<Bytes> {
     let mut build = Build::new(Chip::Esp32S3, text);
@@ -111,20 +103,16 @@ fn image_of(text: &str, behaviour: Behaviour, key: &SigningKey) -> anyhow::Resul
 /// Three releases, of which the one in production crashes at boot.
 async fn publish(releases: &Releases, key: &SigningKey) -> anyhow::Result<()> {
     for (text, behaviour, notes) in [
-        (tour::OLD, Behaviour::Healthy, "Where everybody begins."),
-        (
-            tour::BAD,
-            Behaviour::CrashesAtBoot,
-            "Warmer white. (It crashes at boot, but nobody knows that yet.)",
-        ),
-        (tour::GOOD, Behaviour::Healthy, "Warmer white, without the crash."),
+        (OLD, Behaviour::Healthy, "Where everybody begins."),
+        (BAD, Behaviour::CrashesAtBoot, "Warmer white. (It crashes at boot, but nobody knows that yet.)"),
+        (GOOD, Behaviour::Healthy, "Warmer white, without the crash."),
     ] {
         let image = image_of(text, behaviour, key)?;
         let upload =
             Upload { version: Some(version(text)), notes: Some(notes.to_owned()), ..Upload::default() };
         releases.publish(&product(), &upload, image).await?;
     }
-    releases.promote(&product(), &version(tour::BAD), &ChannelName::production()).await?;
+    releases.promote(&product(), &version(BAD), &ChannelName::production()).await?;
     Ok(())
 }
 
@@ -139,7 +127,7 @@ impl Devices {
     async fn start(running: &Running, key: &SigningKey) -> anyhow::Result<Self> {
         let address = running.mqtt_addr().context("the demo has its own broker")?;
         let broker: Url = format!("mqtt://{address}").parse().context("the broker's address")?;
-        let firmware: Arc<[u8]> = Arc::from(&*image_of(tour::OLD, Behaviour::Healthy, key)?);
+        let firmware: Arc<[u8]> = Arc::from(&*image_of(OLD, Behaviour::Healthy, key)?);
         let (observer, notices) = Observer::new();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         for name in DEVICES {
@@ -172,21 +160,11 @@ async fn welcome(running: &Running) -> anyhow::Result<()> {
     println!("  Dashboard  {link}");
     println!("  MQTT       mqtt://{broker}");
     println!("  Devices    {}", DEVICES.join(", "));
-    println!(
-        "  Releases   {} runs on all of them, {} is in production, {} waits",
-        tour::OLD,
-        tour::BAD,
-        tour::GOOD
-    );
+    println!("  Releases   {} runs on all of them, {} is in production, {} waits", OLD, BAD, GOOD);
     let server = running.public_url().as_str().trim_end_matches('/');
     // As it was called: after `cargo run` there is no `updraft` on the path.
     let updraft = std::env::args().next().unwrap_or_else(|| "updraft".into());
     println!("  Terminal   export UPDRAFT_SERVER={server} UPDRAFT_TOKEN={token}");
     println!("             {updraft} devices\n");
     Ok(())
-}
-
-/// Whether a person wants to read it: not every piece of a download.
-fn is_worth_a_line(notice: &Notice) -> bool {
-    !matches!(notice, Notice::Progress(Progress { done, .. }) if *done > 0) && *notice != Notice::Connected
 }

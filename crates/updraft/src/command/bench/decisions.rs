@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 use virtual_device::{Observer, Options as DeviceOptions};
 
-use super::{Options, compare, presign, print, rate};
+use super::presign;
+use super::rate::{Options, compare, print, rate};
 
 const PRODUCT: &str = "bench";
 const OLD: &str = "1.0.0";
@@ -28,7 +29,7 @@ const NEW: &str = "1.1.0";
 /// Asked at a time, as a dashboard's users and a script would.
 const AT_ONCE: usize = 8;
 /// How long the devices may take to report.
-const PATIENCE: Duration = Duration::from_mins(1);
+const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -119,7 +120,7 @@ async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
         tasks.spawn(virtual_device::run(options, stop.clone(), Observer::default()));
     }
     tasks.close();
-    let reported = tokio::time::timeout(PATIENCE, async {
+    let reported = tokio::time::timeout(REPORT_TIMEOUT, async {
         for id in devices {
             while running.services().devices.show(id).await?.version.is_none() {
                 tokio::time::sleep(Duration::from_millis(20)).await;

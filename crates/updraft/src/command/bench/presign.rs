@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use store::{Options as StoreOptions, Store};
 
-use super::{Options, compare, print, rate};
+use super::rate::{Options, compare, print, rate};
 
 const KEY: &str = "bench/releases/v1.2.0/firmware.bin";
 /// Signed before the clock is looked at again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use api::{Device, DeviceQuery};
-use contract::{ChannelName, DeviceId};
+use contract::{ChannelName, DeviceId, Progress};
 use fleet::UpdateState;
 use server::services::Services;
 use tokio::sync::broadcast::error::RecvError;
@@ -13,14 +13,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout_at};
 use virtual_device::Notice;
 
-use super::{DEVICES, is_worth_a_line, product, version};
-
-pub(super) const OLD: &str = "1.0.0";
-pub(super) const BAD: &str = "1.1.0";
-pub(super) const GOOD: &str = "1.2.0";
+use super::story::{BAD, DEVICES, GOOD, OLD, product, version};
 
 /// How long a step of a played tour may take.
-const STEP_PATIENCE: Duration = Duration::from_secs(90);
+const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How far the story is, derived from the fleet each time: steps may be taken in any way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,10 +74,10 @@ impl Tour {
         mut notices: UnboundedReceiver<(DeviceId, Notice)>,
     ) -> anyhow::Result<ExitCode> {
         let mut events = self.services.events.subscribe();
-        let mut deadline = Instant::now() + STEP_PATIENCE;
+        let mut deadline = Instant::now() + STEP_TIMEOUT;
         loop {
             if self.look().await? {
-                deadline = Instant::now() + STEP_PATIENCE;
+                deadline = Instant::now() + STEP_TIMEOUT;
                 if self.plays && self.step == Some(Step::Done) {
                     return Ok(ExitCode::SUCCESS);
                 }
@@ -183,4 +179,9 @@ impl Tour {
         println!("      {device:<14} {}", answer.reason);
         Ok(())
     }
+}
+
+/// Whether a person wants to read it: not every piece of a download.
+fn is_worth_a_line(notice: &Notice) -> bool {
+    !matches!(notice, Notice::Progress(Progress { done, .. }) if *done > 0) && *notice != Notice::Connected
 }

@@ -1,0 +1,18 @@
+//! Whom and what the demo is about: the devices, and the releases that they run, fall back from and end with.
+
+use contract::{ProductName, Version};
+
+pub(super) const PRODUCT: &str = "lamp";
+pub(super) const DEVICES: [&str; 5] =
+    ["lamp-kitchen", "lamp-hallway", "lamp-studio", "lamp-porch", "lamp-garden"];
+pub(super) const OLD: &str = "1.0.0";
+pub(super) const BAD: &str = "1.1.0";
+pub(super) const GOOD: &str = "1.2.0";
+
+pub(super) fn product() -> ProductName {
+    PRODUCT.parse().expect("the demo's product has a valid name")
+}
+
+pub(super) fn version(text: &str) -> Version {
+    text.parse().expect("the demo's versions are valid")
+}

@@ -54,7 +54,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ["DEVICE", "PRODUCT", "VERSION", "ONLINE", "LAST SEEN", "LAST UPDATE"].map(str::to_owned).to_vec(),
     ];
     rows.extend(devices.iter().map(|device| {
-        let update = device.update.as_ref().map(|update| format!("{} {}", update.to, update.state.as_str()));
+        let update =
+            device.update.as_ref().map(|update| output::line(&format!("{} {}", update.to, update.state)));
         vec![
             device.id.to_string(),
             output::cell(device.product.as_ref()),

@@ -83,16 +83,16 @@ pub(crate) fn tell(judgement: &Judgement) {
             let _ = write!(sentence, "; {advice}");
         }
         let _ = write!(sentence, " [{}]", output::line(&finding.check));
-        match (finding.level, finding.allowed) {
-            (Level::Refuse, false) => {
+        match (finding.level == Level::Refuse, finding.allowed) {
+            (true, false) => {
                 refusals += 1;
                 if refusals > 1 {
                     eprintln!("{}: {sentence}", painted("refused", "31", colour));
                 }
             }
-            (Level::Refuse, true) => eprintln!("{}: {sentence}", painted("allowed", "33", colour)),
-            (Level::Warn, false) => eprintln!("{}: {sentence}", painted("warning", "33", colour)),
-            (Level::Warn, true) => {}
+            (true, true) => eprintln!("{}: {sentence}", painted("allowed", "33", colour)),
+            (false, false) => eprintln!("{}: {sentence}", painted("warning", "33", colour)),
+            (false, true) => {}
         }
     }
 }

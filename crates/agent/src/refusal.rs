@@ -120,7 +120,7 @@ impl From<Fault> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Self::plain(refused.says())
+        Self::plain(refused.0)
     }
 }
 

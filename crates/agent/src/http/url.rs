@@ -4,7 +4,8 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::error::HttpError;
+use super::HttpError;
+use crate::sentences::Says;
 use crate::settings::URL_MAX_BYTES;
 
 /// A URL that was looked at; it has no byte that could end a line of a request.
@@ -40,7 +41,7 @@ pub(crate) fn as_text(bytes: &[u8]) -> &str {
 impl Parts {
     #[inline(never)]
     fn of(bytes: &[u8]) -> Result<Self, HttpError> {
-        Self::find(bytes).ok_or(HttpError::Url)
+        Self::find(bytes).ok_or(HttpError(Says::Url))
     }
 
     fn find(bytes: &[u8]) -> Option<Self> {
@@ -190,15 +191,15 @@ pub fn resolve(url: &mut Vec<u8, URL_MAX_BYTES>, location: &str) -> Result<(), H
     url.truncate(kept);
     let begins_with_slash = matches!(location.first(), None | Some(b'/'));
     if is_relative && (path_end > 0 && !begins_with_slash || url.len() == from.target && path_end == 0) {
-        url.push(b'/').map_err(|_| HttpError::LongLocation)?;
+        url.push(b'/').map_err(|_| HttpError(Says::LongLocation))?;
     }
-    url.extend_from_slice(location).map_err(|_| HttpError::LongLocation)?;
+    url.extend_from_slice(location).map_err(|_| HttpError(Says::LongLocation))?;
     if is_relative && path_end > 0 {
         let query = url.len() - (location.len() - path_end);
         remove_dots(url, from.target, query);
     }
     let to = Parts::of(url)?;
-    if from.tls && !to.tls { Err(HttpError::Downgrade) } else { Ok(()) }
+    if from.tls && !to.tls { Err(HttpError(Says::Downgrade)) } else { Ok(()) }
 }
 
 /// RFC 3986, 5.2.4, in place: a path that begins with `/` and lies between `begin` and `end` loses its dot segments.

@@ -50,10 +50,10 @@ impl Agent {
                     self.on_body(port, fetch, now.get(framing..).unwrap_or_default())
                 }
                 Piece::End => self.on_body_end(port),
-                Piece::Broken(error @ (HttpError::Url | HttpError::LongLocation)) => {
+                Piece::Broken(error @ HttpError(Says::Url | Says::LongLocation)) => {
                     self.follow(port, Err(error))
                 }
-                Piece::Broken(error) => self.lose(port, error.says()),
+                Piece::Broken(error) => self.lose(port, error.0),
             };
             bytes = rest;
         }
@@ -64,7 +64,7 @@ impl Agent {
     pub(super) fn on_closed<P: Port>(&mut self, port: &mut P) -> Phase {
         match self.http.closed() {
             Ok(()) => self.on_body_end(port),
-            Err(error) => self.lose(port, error.says()),
+            Err(error) => self.lose(port, error.0),
         }
     }
 
@@ -79,7 +79,7 @@ impl Agent {
                 self.cancel_due = true;
                 self.fetch()
             }
-            Err(error) => self.fail(port, &Refusal::plain(error.says())),
+            Err(error) => self.fail(port, &Refusal::plain(error.0)),
         }
     }
 

@@ -52,7 +52,7 @@ impl Agent {
         self.note_state(&entries);
         match entries.plan_confirm(self.running, self.slots()) {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(Refused::NotRunning.into()),
+            Ok(Some(_)) => Err(Refused(Says::NotRunning).into()),
             Err(refused) => Err(refused.into()),
         }
     }

@@ -36,11 +36,6 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Of which nothing was said.
-    pub(crate) const fn new() -> Self {
-        Self { etag: String::new(), total: None }
-    }
-
     pub(crate) fn set(&mut self, etag: &str, total: Option<u32>) {
         *self = Self { etag: String::try_from(etag).unwrap_or_default(), total };
     }

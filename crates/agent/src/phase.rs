@@ -208,15 +208,13 @@ impl Agent {
                 self.ask_for_url(port, loss)
             }
             (Phase::Downloading { fetch }, Event::Received(id, bytes)) if fetch == id => {
-                let next = self.on_received(port, fetch, bytes);
+                let next = self.on_received(port, bytes);
                 self.judge_pace(port, bytes.len(), next)
             }
             (Phase::Downloading { fetch }, Event::Closed(id)) if fetch == id => self.on_closed(port),
-            (Phase::Downloading { fetch }, Event::Head(id, head)) if fetch == id => {
-                self.on_head(port, fetch, &head)
-            }
+            (Phase::Downloading { fetch }, Event::Head(id, head)) if fetch == id => self.on_head(port, &head),
             (Phase::Downloading { fetch }, Event::Body(id, bytes)) if fetch == id => {
-                let next = self.on_body(port, fetch, bytes);
+                let next = self.on_body(port, bytes);
                 self.judge_pace(port, bytes.len(), next)
             }
             (Phase::Downloading { fetch }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),

@@ -22,20 +22,20 @@ use crate::settings::{EraseUnit, Settings};
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SlotWriter {
-    slot: Partition,
+    pub(super) slot: Partition,
     /// Bytes that lie on flash, from the slot's start on.
-    written: u32,
-    /// Bytes of the sector that was begun.
-    filled: usize,
+    pub(crate) written: u32,
+    /// Bytes of the sector that was begun; without it the buffer is free.
+    pub(super) filled: usize,
     /// Up to here the slot is erased, in the flash's own offsets.
     erased_to: u32,
     bookmarks: Bookmarks,
     /// Whether the file's end holds a signature sector; `None`: it was not seen.
-    signed: Option<bool>,
+    pub(super) signed: Option<bool>,
     /// Of all that is on flash; nothing yet if there is none.
     hash: Option<Sha256>,
-    /// A sector on its way to the flash; a file's end or a response's head while no sector is begun.
-    buffer: [u8; TAIL_BYTES],
+    /// A sector on its way to the flash; a file's end or a response's head, and whatever else, while no sector is begun.
+    pub(crate) buffer: [u8; TAIL_BYTES],
 }
 
 impl SlotWriter {
@@ -66,35 +66,9 @@ impl SlotWriter {
         (self.written, self.filled, self.erased_to, self.hash) = (0, 0, 0, None);
     }
 
-    /// Forgets the sector that was begun, and frees the buffer.
-    pub(super) fn rewind(&mut self) {
-        self.filled = 0;
-    }
-
-    pub(super) fn room(&self) -> u32 {
-        self.slot.size_bytes
-    }
-
-    pub(crate) fn written(&self) -> u32 {
-        self.written
-    }
-
     /// Bytes taken: those written, and those of the sector that was begun.
     pub(crate) fn taken(&self) -> u32 {
         self.written + self.filled as u32
-    }
-
-    /// The buffer, to be written to only while no sector is begun.
-    pub(crate) fn scratch(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    pub(super) fn buffer(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    pub(super) fn note_signed(&mut self, signed: bool) {
-        self.signed = Some(signed);
     }
 
     /// Hashes on towards a bookmark; `true` once that is done. What does not match it is written again from the start.

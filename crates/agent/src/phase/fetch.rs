@@ -50,18 +50,17 @@ impl Agent {
     }
 
     pub(super) fn fetch(&mut self) -> Phase {
-        let fetch = FetchId(self.fetches.0.0.wrapping_add(1));
-        self.fetches.0 = fetch;
+        self.fetches.0 = FetchId(self.fetches.0.0.wrapping_add(1));
         self.download.rewind();
         self.http = http::Response::new();
         self.start_pace();
-        self.go_on(fetch)
+        self.go_on()
     }
 
     /// The fetch goes on, and is waited for again.
-    pub(super) fn go_on(&mut self, fetch: FetchId) -> Phase {
+    pub(super) fn go_on(&mut self) -> Phase {
         self.timers.start(Timer::Phase, self.settings.stall_ms);
-        Phase::Downloading { fetch }
+        Phase::Downloading { fetch: self.fetches.0 }
     }
 
     /// Which part of the file a fetch is for, and the tag of what was received so far.
@@ -69,7 +68,7 @@ impl Agent {
         let transfer = &self.download.transfer;
         match self.attempt.asking {
             Asking::Tail => (Range::Last(TAIL_BYTES as u32), None),
-            Asking::Image => (Range::From(transfer.received()), transfer.etag()),
+            Asking::Image => (Range::From(transfer.received), transfer.etag()),
         }
     }
 
@@ -90,7 +89,7 @@ impl Agent {
         if !same_path {
             self.attempt.asking = Asking::Tail;
             // After a restart there is no path to compare; the bookmark has a tag of its own.
-            if self.download.transfer.etag().is_none() && !self.download.transfer.resumes() {
+            if self.download.transfer.etag().is_none() && !self.download.transfer.resume.is_some() {
                 self.download.start_over();
             }
         }

@@ -15,8 +15,8 @@ use crate::event::ResponseHead;
 use crate::flash::Fault;
 use crate::partition::Partition;
 use crate::port::Port;
+use crate::port::Settings;
 use crate::refusal::{Refusal, refuse};
-use crate::settings::Settings;
 
 // In this order, so that what is small is reached in one instruction.
 #[repr(C)]

@@ -9,14 +9,12 @@ use core::fmt;
 use crate::sentences::Says;
 
 mod field;
-mod request;
 mod response;
 mod url;
 
 pub use field::SCRATCH_BYTES;
-pub use request::write_request;
 pub use response::{HEAD_MAX_BYTES, Piece, Response};
-pub use url::{Target, Url, resolve};
+pub use url::{Target, Url, resolve, write_request};
 pub(crate) use url::{as_text, check};
 
 /// Why a URL or a response is of no use; as text, a sentence without the URL.

@@ -13,9 +13,8 @@ use crate::bytes::{part, part_mut, put};
 use crate::checks::{self, Traits};
 use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
-use crate::port::{Encryption, Port};
+use crate::port::{Encryption, EraseUnit, Port, Settings};
 use crate::refusal::{Refusal, refuse};
-use crate::settings::{EraseUnit, Settings};
 
 /// What is written to one slot.
 // In this order, so that what is small is reached in one instruction.

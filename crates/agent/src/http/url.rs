@@ -1,12 +1,15 @@
-//! URLs of http and https, as text that is safe to put into a request, and where a redirect leads.
+//! URLs of http and https, as text that is safe to put into a request, where a redirect leads, and the request for a part of
+//! a file.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 use heapless::Vec;
 
 use super::HttpError;
+use crate::event::Range;
+use crate::port::URL_MAX_BYTES;
+use crate::refusal::digits;
 use crate::sentences::Says;
-use crate::settings::URL_MAX_BYTES;
 
 /// A URL that was looked at; it has no byte that could end a line of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct Url<'a> {
     host: &'a str,
     port: u16,
     /// As in the text: empty, or from its `/` or `?` on.
-    pub(super) target: &'a str,
+    target: &'a str,
 }
 
 /// Where in a URL its parts lie. In bytes: what `str` brings along to search text is larger than all of this.
@@ -242,6 +245,55 @@ fn move_down(bytes: &mut [u8], from: usize, to: usize, mut at: usize) -> usize {
     at
 }
 
-pub(super) fn default_port(tls: bool) -> u16 {
+fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
+}
+
+/// Writes the GET for a part of what is at `url`, complete with its empty line; at most 2.6 KB.
+///
+/// A tag that could not have come out of [`super::Response`] is left out.
+#[inline(never)]
+pub fn write_request(
+    url: &Url<'_>,
+    range: Range,
+    if_range: Option<&str>,
+    keep_alive: bool,
+    out: &mut impl Write,
+) -> fmt::Result {
+    // Piece by piece: `write!` brings along kilobytes of formatting.
+    let (before, number, after) = match range {
+        Range::From(offset) => ("", offset, "-"),
+        Range::Last(count) => ("-", count, ""),
+    };
+    let tag = if_range.filter(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic()));
+    let port =
+        if url.port() == default_port(url.is_tls()) { None } else { Some(digits(url.port().into(), 10)) };
+    let is_ipv6 = url.host().bytes().any(|byte| byte == b':');
+    for text in [
+        "GET ",
+        if url.target.starts_with('/') { "" } else { "/" },
+        url.target,
+        " HTTP/1.1\r\nHost: ",
+        if is_ipv6 { "[" } else { "" },
+        url.host(),
+        if is_ipv6 { "]" } else { "" },
+        if port.is_some() { ":" } else { "" },
+        port.as_deref().unwrap_or_default(),
+        "\r\nRange: bytes=",
+        before,
+        &digits(number, 10),
+        after,
+        if tag.is_some() { "\r\nIf-Range: " } else { "" },
+        tag.unwrap_or_default(),
+        concat!(
+            "\r\nAccept-Encoding: identity\r\nUser-Agent: updraft/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\nConnection: "
+        ),
+        if keep_alive { "keep-alive" } else { "close" },
+        "\r\n\r\n",
+    ] {
+        out.write_str(text)?;
+    }
+    Ok(())
 }

@@ -6,11 +6,10 @@ use super::{Agent, Phase};
 use crate::otadata::{self, Entries, Refused, Running};
 use crate::outbox::Kind;
 use crate::partition::Partition;
-use crate::port::Port;
+use crate::port::{Port, ResetReason};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
-use crate::settings::ResetReason;
 use crate::timers::Timer;
 use crate::verify::read_slot;
 

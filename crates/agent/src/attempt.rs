@@ -95,7 +95,6 @@ pub(crate) struct AttemptState {
     pub(crate) furthest: u32,
     /// What the connection brought since it was last judged by that.
     pub(crate) pace_bytes: u32,
-    /// The version, if known.
     pub(crate) to: Option<Version>,
 }
 

@@ -53,7 +53,6 @@ pub(crate) struct Bookmark {
     pub(crate) file: File,
     /// The prefix's length; a multiple of a sector.
     pub(crate) written: u32,
-    /// SHA-256 of the prefix.
     pub(crate) digest: [u8; 32],
 }
 
@@ -102,12 +101,10 @@ impl Bookmark {
     }
 }
 
-/// Where bookmarks lie.
 pub(crate) const fn last_sector(slot: Partition) -> u32 {
     slot.end() - SECTOR_BYTES as u32
 }
 
-/// Where the next bookmark goes.
 #[derive(Debug)]
 pub(crate) struct Bookmarks {
     /// How many were written since the sector was erased; `None`: it holds those of another boot, or anything.

@@ -288,7 +288,6 @@ impl Entries {
         best.map(|entry| entry.state)
     }
 
-    /// The highest sequence number that counts.
     fn top(&self, slots: u8) -> u32 {
         self.highest(None, slots).map_or(0, |(_, entry)| entry.seq)
     }
@@ -428,13 +427,11 @@ const fn offset_of(otadata: Partition, sector: Sector) -> u32 {
     otadata.offset + (sector as u32) * SECTOR_BYTES as u32
 }
 
-/// Makes the transitions of a plan, one after the other.
 #[inline(never)]
 pub(crate) fn apply_all<F: NorFlash>(flash: &mut F, otadata: Partition, plan: &Plan) -> Result<(), Fault> {
     plan.iter().try_for_each(|transition| apply(flash, otadata, transition))
 }
 
-/// Erases one entry.
 pub(crate) fn erase<F: NorFlash>(flash: &mut F, otadata: Partition, sector: Sector) -> Result<(), Fault> {
     flash::erase(flash, offset_of(otadata, sector))
 }

@@ -52,7 +52,6 @@ impl Refusal {
         reason
     }
 
-    /// Appends the sentence.
     #[inline(never)]
     pub(crate) fn tell(&self, text: &str, reason: &mut Reason) {
         let mut numbers = self.numbers.iter().copied();
@@ -153,7 +152,6 @@ impl From<ImageError> for Refusal {
     }
 }
 
-/// What is wrong with a signature.
 pub(crate) const fn signature_says(error: SignatureError) -> Says {
     match error {
         SignatureError::NotABlock { .. } => Says::NoBlock,

@@ -51,7 +51,6 @@ impl SlotWriter {
         }
     }
 
-    /// Begins an attempt at a slot.
     pub(super) fn begin(&mut self, slot: Partition) {
         self.slot = slot;
         self.bookmarks.forget();
@@ -59,7 +58,6 @@ impl SlotWriter {
         self.start_over();
     }
 
-    /// Begins at the slot's start again.
     pub(super) fn start_over(&mut self) {
         // In place: a new value would put a second sector on the stack.
         (self.written, self.filled, self.erased_to, self.hash) = (0, 0, 0, None);

@@ -14,7 +14,6 @@ use crate::sentences::Says;
 /// The end of a file that is asked for first: a signature sector, or the appended digest before where one would be.
 pub(crate) const TAIL_BYTES: usize = SECTOR_BYTES + 32;
 
-/// What to do with a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Its body is what was asked for.
@@ -36,7 +35,6 @@ pub(crate) enum TailVerdict {
     Odd,
 }
 
-/// What was received of a file.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     /// Bytes received: where the next fetch begins.

@@ -292,7 +292,6 @@ pub(super) enum Fate {
     FallBack,
 }
 
-/// What this boot found.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found<'a> {
     pub(super) entries: &'a Entries,
@@ -306,7 +305,6 @@ pub(super) struct Found<'a> {
     pub(super) crash_loop: bool,
 }
 
-/// Pure.
 pub(super) fn fate(found: Found<'_>) -> Fate {
     let Found { entries, running, slots, sha256, attempt, reset, crash_loop } = found;
     let selected = entries.selected(slots).filter(|selected| running == Running::Slot(selected.slot));

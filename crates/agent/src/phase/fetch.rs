@@ -32,7 +32,6 @@ impl Agent {
         }
     }
 
-    /// Begins an attempt at what the trigger's URL leads to.
     pub(super) fn begin_attempt<P: Port>(&mut self, port: &mut P) -> Phase {
         self.attempt = AttemptState::NEW;
         self.attempt.to.clone_from(&self.url.named);

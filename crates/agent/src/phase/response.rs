@@ -19,7 +19,6 @@ use crate::verify::{ReadBack, version_of};
 /// Maximum redirects from one URL.
 const REDIRECTS_MAX: u8 = 5;
 
-/// Whether a response leads somewhere else.
 fn is_redirect(head: &ResponseHead<'_>) -> bool {
     matches!(head.status, 301 | 302 | 303 | 307 | 308) && head.location.is_some()
 }

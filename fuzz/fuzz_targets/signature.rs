@@ -2,7 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use updraft_image::signature::{SIGNATURE_BLOCK_BYTES, SIGNATURE_SECTOR_BYTES, SignatureSector, SigningVerdict, judge};
+use updraft_image::signature::{
+    SIGNATURE_BLOCK_BYTES, SIGNATURE_BLOCKS_MAX, SIGNATURE_SECTOR_BYTES, SignatureError, SignatureSector,
+};
+use verdict::{SigningVerdict, judge};
+
+#[allow(dead_code)] // the digests of signers are not asked for here
+#[path = "../../crates/image/src/signature/tests/verdict.rs"]
+mod verdict;
 
 fuzz_target!(|bytes: &[u8]| {
     // Shorter inputs mutate better; what is missing was never written.

@@ -36,11 +36,6 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Of which nothing was said.
-    pub(crate) const fn new() -> Self {
-        Self { etag: String::new(), total: None }
-    }
-
     pub(crate) fn set(&mut self, etag: &str, total: Option<u32>) {
         *self = Self { etag: String::try_from(etag).unwrap_or_default(), total };
     }
@@ -58,7 +53,6 @@ pub(crate) struct Bookmark {
     pub(crate) file: File,
     /// The prefix's length; a multiple of a sector.
     pub(crate) written: u32,
-    /// SHA-256 of the prefix.
     pub(crate) digest: [u8; 32],
 }
 
@@ -107,12 +101,10 @@ impl Bookmark {
     }
 }
 
-/// Where bookmarks lie.
 pub(crate) const fn last_sector(slot: Partition) -> u32 {
     slot.end() - SECTOR_BYTES as u32
 }
 
-/// Where the next bookmark goes.
 #[derive(Debug)]
 pub(crate) struct Bookmarks {
     /// How many were written since the sector was erased; `None`: it holds those of another boot, or anything.

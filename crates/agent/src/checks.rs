@@ -4,9 +4,9 @@
 use heapless::String;
 use image::{AppDescriptor, Header, Revision};
 
+use crate::port::{Hardware, Settings};
 use crate::refusal::{Refusal, refuse};
 use crate::sentences::Says;
-use crate::settings::{Hardware, Settings};
 
 /// What the running image says of itself, as far as the next one must agree with it.
 #[derive(Debug, Clone, PartialEq, Eq)]

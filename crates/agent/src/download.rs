@@ -15,8 +15,8 @@ use crate::event::ResponseHead;
 use crate::flash::Fault;
 use crate::partition::Partition;
 use crate::port::Port;
+use crate::port::Settings;
 use crate::refusal::{Refusal, refuse};
-use crate::settings::Settings;
 
 // In this order, so that what is small is reached in one instruction.
 #[repr(C)]
@@ -46,53 +46,53 @@ impl Download {
     /// Goes back to what is on flash: a sector that was begun is asked for again, and the buffer is free for the head of
     /// the next response.
     pub(crate) fn rewind(&mut self) {
-        self.slot.rewind();
-        self.transfer.go_on_from(self.slot.written());
+        self.slot.filled = 0;
+        (self.transfer.received, self.transfer.tail_bytes) = (self.slot.written, 0);
     }
 
     /// Looks at what answers the request for the file's end. An error is final.
     pub(crate) fn tail_head(&mut self, head: &ResponseHead<'_>) -> Result<TailVerdict, Refusal> {
-        let verdict = self.transfer.tail_head(head, self.slot.room())?;
+        let verdict = self.transfer.tail_head(head, self.slot.slot.size_bytes)?;
         self.follow_transfer();
         Ok(verdict)
     }
 
     /// Takes more of the file's end; `false` if that is more than there can be.
     pub(crate) fn push_tail(&mut self, bytes: &[u8]) -> bool {
-        self.transfer.push_tail(self.slot.scratch(), bytes)
+        self.transfer.push_tail(&mut self.slot.buffer, bytes)
     }
 
     /// The file's end, once all of it was received.
     pub(crate) fn tail(&self) -> Option<&[u8]> {
-        self.transfer.tail(self.slot.buffer())
+        self.transfer.tail(&self.slot.buffer)
     }
 
     /// The end was looked at: whether it has a signature sector, and where the download goes on.
     pub(crate) fn end_tail(&mut self, signed: bool) {
-        self.slot.note_signed(signed);
+        self.slot.signed = Some(signed);
         self.transfer.end_tail();
     }
 
     /// Hashes on towards where an earlier attempt was; `true` once there is nothing (more) to hash.
     pub(crate) fn hash_on<P: Port>(&mut self, port: &mut P) -> Result<bool, Fault> {
-        let Some(mark) = self.transfer.resume() else { return Ok(true) };
+        let Some(mark) = &self.transfer.resume else { return Ok(true) };
         let done = self.slot.hash_on(port, mark)?;
         if done {
-            self.transfer.resume_from(self.slot.written());
+            (self.transfer.received, self.transfer.resume) = (self.slot.written, None);
         }
         Ok(done)
     }
 
     /// Looks at a 200 or 206 that answers a fetch of the file. An error is final.
     pub(crate) fn head(&mut self, head: &ResponseHead<'_>) -> Result<Verdict, Refusal> {
-        let verdict = self.transfer.head(head, self.slot.room())?;
+        let verdict = self.transfer.head(head, self.slot.slot.size_bytes)?;
         self.follow_transfer();
         Ok(verdict)
     }
 
     /// A file that is begun anew is written anew.
     fn follow_transfer(&mut self) {
-        if self.transfer.received() == 0 {
+        if self.transfer.received == 0 {
             self.slot.start_over();
         }
     }
@@ -106,7 +106,7 @@ impl Download {
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         let (bytes, overlong) = self.transfer.take(bytes);
-        self.slot.push(port, settings, running, self.transfer.file(), bytes)?;
+        self.slot.push(port, settings, running, &self.transfer.file, bytes)?;
         if overlong { refuse!(SentMore) } else { Ok(()) }
     }
 
@@ -120,6 +120,6 @@ impl Download {
         if !self.transfer.is_complete() {
             return Ok(None);
         }
-        self.slot.finish(port, settings, running, self.transfer.file()).map(Some)
+        self.slot.finish(port, settings, running, &self.transfer.file).map(Some)
     }
 }

@@ -30,19 +30,16 @@ mod record;
 mod refusal;
 mod retained;
 mod sentences;
-mod settings;
 mod signature;
 mod timers;
-mod trigger;
 mod verify;
 
 pub use checks::Traits;
 pub use connection::{CONNECTION_MAX_BYTES, Change, Connection, Connections, InvalidConnection, TRIAL_BOOTS};
 pub use event::{Action, ContentRange, Event, FetchId, Message, MessageId, Range, ResponseHead};
 pub use phase::{Agent, BootError, Phase, UrlLoss};
-pub use port::{Encryption, NotKept, Port};
 pub use record::{Attempt, Failures, KEPT, Keeper, Known, Last, Place, RECORD_BYTES, Record, Stage};
 pub use retained::RETAINED_BYTES;
 
-pub use settings::{Check, EraseUnit, Hardware, ResetReason, Settings, URL_MAX_BYTES};
+pub use port::{Check, Encryption, EraseUnit, Hardware, NotKept, Port, ResetReason, Settings, URL_MAX_BYTES};
 pub use verify::{SlotImage, read_slot};

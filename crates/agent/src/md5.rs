@@ -2,7 +2,6 @@
 //!
 //! In a loop, where the `md-5` crate has its 64 rounds one behind the other: that takes 2.3 KB more of a device's flash.
 
-/// What a digest begins with.
 pub(crate) const INITIAL: [u32; 4] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
 /// Whole parts of 2^32 times the sine of 1 to 64.
 const SINES: [u32; 64] = {
@@ -21,7 +20,6 @@ const SINES: [u32; 64] = {
 /// By how much each round of 16 steps rotates, in turn.
 const SHIFTS: [[u8; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
-/// Takes a block in.
 pub(crate) fn compress(state: &mut [u32; 4], block: &[u8; 64]) {
     let [mut a, mut b, mut c, mut d] = *state;
     for (step, sine) in SINES.iter().enumerate() {

@@ -202,30 +202,14 @@ pub struct Transition {
 /// What must be written, in this order.
 pub type Plan = Vec<Transition, 2>;
 
-/// Why a transition was not made; nothing was written.
+/// Why a transition was not made; nothing was written. Either it is not one to a slot beside the running one, or the entry
+/// that is selected speaks of another image, or the sequence numbers are used up, as only damage can bring about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The slot is the running one, or there is no such slot.
-    NotATarget,
-    /// The selected slot is not the running one, so the entry speaks of another image.
-    NotRunning,
-    /// The sequence numbers are used up. Only damage can bring this about.
-    SequenceExhausted,
-}
-
-impl Refused {
-    pub(crate) const fn says(self) -> Says {
-        match self {
-            Self::NotATarget => Says::NotATarget,
-            Self::NotRunning => Says::NotRunning,
-            Self::SequenceExhausted => Says::NoSequence,
-        }
-    }
-}
+pub struct Refused(pub(crate) Says);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.says().words())
+        f.write_str(self.0.words())
     }
 }
 
@@ -284,10 +268,8 @@ impl Entries {
     pub(crate) fn stale(&self, running: Running, target: u8, slots: u8) -> [Option<Sector>; 2] {
         let decides = self.selected(slots).filter(|selected| running == Running::Slot(selected.slot));
         Sector::BOTH.map(|sector| {
-            let [first, second] = &self.0;
-            let entry = if sector == Sector::First { first } else { second };
-            let is_of_target =
-                entry.seq != u32::MAX && entry.crc == crc_of(entry.seq) && entry.slot(slots) == target;
+            let entry = self.entry(sector);
+            let is_of_target = entry.is_intact() && entry.slot(slots) == target;
             let is_news = entry.state == State::Aborted || entry.state.is_unconfirmed();
             let is_idle = !entry.is_usable() || decides.is_some_and(|selected| selected.sector != sector);
             Some(sector).filter(|_| is_of_target && is_news && is_idle)
@@ -306,7 +288,6 @@ impl Entries {
         best.map(|entry| entry.state)
     }
 
-    /// The highest sequence number that counts.
     fn top(&self, slots: u8) -> u32 {
         self.highest(None, slots).map_or(0, |(_, entry)| entry.seq)
     }
@@ -325,7 +306,7 @@ impl Entries {
     #[inline(never)]
     pub fn plan_select(&self, running: Running, target: u8, slots: u8) -> Result<Plan, Refused> {
         if target >= slots || running == Running::Slot(target) {
-            return Err(Refused::NotATarget);
+            return Err(Refused(Says::NotATarget));
         }
         let mut plan = Vec::new();
         let mut top = self.top(slots);
@@ -374,7 +355,7 @@ impl Entries {
 
     /// What must be written to mark the running image VALID; `None` if it is so already.
     pub fn plan_confirm(&self, running: Running, slots: u8) -> Result<Option<Transition>, Refused> {
-        let (sector, entry) = self.of_running(running, slots).ok_or(Refused::NotRunning)?;
+        let (sector, entry) = self.of_running(running, slots).ok_or(Refused(Says::NotRunning))?;
         let transition = || Transition { sector, entry: Entry::new(entry.seq, State::Valid) };
         Ok((entry.state != State::Valid).then(transition))
     }
@@ -397,7 +378,7 @@ impl Entries {
                 if entry.slot(slots) == to && !entry.state.is_unconfirmed() => {}
             (Running::Slot(to), _) => {
                 if to >= slots || running == Running::Slot(to) {
-                    return Err(Refused::NotATarget);
+                    return Err(Refused(Says::NotATarget));
                 }
                 let sector = of_running.map_or(Sector::First, |(sector, _)| sector.other());
                 push(&mut plan, sector, next_seq(self.top(slots), to, slots)?, State::Valid);
@@ -439,20 +420,18 @@ fn next_seq(top: u32, slot: u8, slots: u8) -> Result<u32, Refused> {
     let named = top.checked_rem(slots);
     let step = named.and_then(|named| (u32::from(slot) + slots - named).checked_rem(slots));
     let seq = step.and_then(|step| top.checked_add(step + 1)).filter(|seq| *seq != u32::MAX);
-    seq.filter(|_| u32::from(slot) < slots).ok_or(Refused::SequenceExhausted)
+    seq.filter(|_| u32::from(slot) < slots).ok_or(Refused(Says::NoSequence))
 }
 
 const fn offset_of(otadata: Partition, sector: Sector) -> u32 {
     otadata.offset + (sector as u32) * SECTOR_BYTES as u32
 }
 
-/// Makes the transitions of a plan, one after the other.
 #[inline(never)]
 pub(crate) fn apply_all<F: NorFlash>(flash: &mut F, otadata: Partition, plan: &Plan) -> Result<(), Fault> {
     plan.iter().try_for_each(|transition| apply(flash, otadata, transition))
 }
 
-/// Erases one entry.
 pub(crate) fn erase<F: NorFlash>(flash: &mut F, otadata: Partition, sector: Sector) -> Result<(), Fault> {
     flash::erase(flash, offset_of(otadata, sector))
 }

@@ -4,12 +4,10 @@
 //! rolled back. The phase in memory is a view: at boot it is derived again from flash (`phase/boot.rs`).
 
 mod boot;
-mod fate;
 mod fetch;
 mod judge;
 mod moving;
 mod response;
-mod retry;
 mod say;
 mod trial;
 
@@ -18,19 +16,19 @@ use contract::Version;
 pub use boot::BootError;
 
 use crate::attempt::AttemptState;
+use crate::attempt::TriggerUrl;
 use crate::download::Download;
 use crate::event::{Action, Event, FetchId, MessageId};
 use crate::http;
 use crate::otadata::{Running, State};
 use crate::outbox::Outbox;
 use crate::partition::{Partition, Table};
+use crate::port::{Check, Settings};
 use crate::port::{Encryption, Port};
 use crate::record::{Keeper, Record};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
-use crate::settings::{Check, Settings};
 use crate::timers::{Timer, Timers};
-use crate::trigger::TriggerUrl;
 use crate::verify::{ReadBack, SlotImage};
 
 /// What the agent is doing; how long it may take is [`Agent::phase_ends_ms`].
@@ -208,15 +206,13 @@ impl Agent {
                 self.ask_for_url(port, loss)
             }
             (Phase::Downloading { fetch }, Event::Received(id, bytes)) if fetch == id => {
-                let next = self.on_received(port, fetch, bytes);
+                let next = self.on_received(port, bytes);
                 self.judge_pace(port, bytes.len(), next)
             }
             (Phase::Downloading { fetch }, Event::Closed(id)) if fetch == id => self.on_closed(port),
-            (Phase::Downloading { fetch }, Event::Head(id, head)) if fetch == id => {
-                self.on_head(port, fetch, &head)
-            }
+            (Phase::Downloading { fetch }, Event::Head(id, head)) if fetch == id => self.on_head(port, &head),
             (Phase::Downloading { fetch }, Event::Body(id, bytes)) if fetch == id => {
-                let next = self.on_body(port, fetch, bytes);
+                let next = self.on_body(port, bytes);
                 self.judge_pace(port, bytes.len(), next)
             }
             (Phase::Downloading { fetch }, Event::BodyEnd(id)) if fetch == id => self.on_body_end(port),

@@ -52,7 +52,6 @@ impl Refusal {
         reason
     }
 
-    /// Appends the sentence.
     #[inline(never)]
     pub(crate) fn tell(&self, text: &str, reason: &mut Reason) {
         let mut numbers = self.numbers.iter().copied();
@@ -120,7 +119,7 @@ impl From<Fault> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Self::plain(refused.says())
+        Self::plain(refused.0)
     }
 }
 
@@ -153,7 +152,6 @@ impl From<ImageError> for Refusal {
     }
 }
 
-/// What is wrong with a signature.
 pub(crate) const fn signature_says(error: SignatureError) -> Says {
     match error {
         SignatureError::NotABlock { .. } => Says::NoBlock,

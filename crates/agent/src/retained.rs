@@ -23,7 +23,6 @@ pub(crate) fn crashes(memory: &[u8; RETAINED_BYTES], image: &[u8; 32]) -> u8 {
     if intact { memory[COUNT_AT] } else { 0 }
 }
 
-/// Writes the count for an image.
 #[inline(never)]
 pub(crate) fn write(memory: &mut [u8; RETAINED_BYTES], image: &[u8; 32], crashes: u8) {
     put(memory, 0, &MAGIC);

@@ -44,7 +44,6 @@ macro_rules! sentences {
         }
 
         impl Says {
-            /// All of them.
             #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
 
@@ -236,7 +235,6 @@ fn line(mut number: usize) -> &'static [u8] {
 }
 
 impl Says {
-    /// The letters of its words.
     pub(crate) fn letters(number: u32) -> impl Iterator<Item = u8> {
         line(FRAGMENTS.len() + number as usize).iter().flat_map(|letter| {
             let plain = core::slice::from_ref(letter);

@@ -4,10 +4,8 @@ use image::signature::{SignatureBlock, SignatureError, SignatureSector};
 
 use crate::refusal::{Refusal, refuse, signature_says};
 
-/// What a signature block begins with.
 const SIGNATURE_MAGIC: u8 = 0xE7;
 
-/// Whose signatures count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trust<'a> {
     /// Digests of the keys that the firmware was compiled with; none: unsigned images are taken.

@@ -30,7 +30,6 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// None runs.
     pub(crate) const NEW: Self = Self { now_ms: 0, ends_ms: [NEVER; KINDS] };
 
     /// Starts a timer, in place of one of its kind that runs.
@@ -43,7 +42,6 @@ impl Timers {
         self.ends_ms[timer as usize] = NEVER;
     }
 
-    /// Whether it was started and not stopped since.
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
         self.end_ms(timer).is_some()
     }
@@ -53,7 +51,6 @@ impl Timers {
         Some(self.ends_ms[timer as usize]).filter(|at_ms| *at_ms != NEVER)
     }
 
-    /// Whether it was started and its time has come.
     #[inline(never)]
     pub(crate) fn has_ended(&self, timer: Timer) -> bool {
         self.now_ms >= self.ends_ms[timer as usize]

@@ -100,7 +100,6 @@ impl Demo {
         core::str::from_utf8(text).unwrap_or_default()
     }
 
-    /// The segment's data.
     #[cfg(feature = "build")]
     pub(crate) fn to_bytes(self) -> [u8; DEMO_BYTES] {
         let mut bytes = [0; DEMO_BYTES];

@@ -160,7 +160,6 @@ impl Segments {
         }
     }
 
-    /// How many there are so far.
     pub(crate) fn count(&self) -> u8 {
         self.count
     }

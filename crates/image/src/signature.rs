@@ -4,8 +4,7 @@
 //! (P-192, P-384, versions to come) by name, and believes no number in a block. Parsing needs nothing; verifying
 //! is behind the feature `signature`, which is on by default.
 //!
-//! [`judge`] is what a device asks of a file's last 4096 bytes. That the digest which was signed is the image's,
-//! [`crate::Verifier`] sees to.
+//! That the digest which was signed is the image's, [`crate::Verifier`] sees to.
 
 #[cfg(feature = "signature")]
 mod ecdsa;
@@ -13,8 +12,6 @@ mod error;
 mod layout;
 #[cfg(feature = "signature")]
 mod rsa;
-#[cfg(feature = "signature")]
-mod verdict;
 
 use core::fmt;
 
@@ -23,8 +20,6 @@ pub use error::SignatureError;
 pub(crate) use layout::{BLOCK_HEAD_BYTES, BLOCK_MAGIC, CRC_OFFSET, CURVE_P256, VERSION_ECDSA, VERSION_RSA};
 use layout::{CURVE_P192, HASH_SHA384, P256_END, P256_KEY_END, RSA_KEY_END};
 pub use layout::{SIGNATURE_BLOCK_BYTES, SIGNATURE_BLOCKS_MAX, SIGNATURE_SECTOR_BYTES};
-#[cfg(feature = "signature")]
-pub use verdict::{Signers, SigningVerdict, judge};
 
 /// How a block is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -103,7 +103,6 @@ pub fn append(image: &[u8], key: &SigningKey) -> Result<Vec<u8>, SignError> {
     Ok(signed)
 }
 
-/// The block that signs all of these bytes.
 fn block(padded: &[u8], key: &SigningKey) -> Result<[u8; SIGNATURE_BLOCK_BYTES], SignError> {
     let digest = Sha256::digest(padded).into();
     let public = key.public();

@@ -422,7 +422,6 @@ impl Verifier {
         self.sha256 = digest_so_far(&self.hash);
     }
 
-    /// Counts and hashes bytes.
     #[inline(never)]
     fn take(&mut self, bytes: &[u8]) {
         digest_on(&mut self.hash, bytes);

@@ -96,7 +96,6 @@ impl Bootloader {
         Ok(chosen)
     }
 
-    /// The entry that counts.
     fn active(
         &self,
         flash: &mut Flash,

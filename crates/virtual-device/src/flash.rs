@@ -5,7 +5,6 @@
 
 mod cipher;
 mod cut;
-mod geometry;
 mod medium;
 mod port;
 
@@ -18,7 +17,7 @@ use agent::{Encryption, RETAINED_BYTES};
 use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
 pub use cut::{Cut, Moment, Tear};
-pub use geometry::{BLOCK_BYTES, CAPACITY_BYTES, PAGE_BYTES, SECTOR_BYTES};
+pub use medium::{BLOCK_BYTES, CAPACITY_BYTES, PAGE_BYTES, SECTOR_BYTES};
 
 use cipher::{Cipher, UNIT_BYTES};
 use medium::{Medium, is_blank};
@@ -224,7 +223,6 @@ impl Flash {
         if moment == Some(Moment::Before) { Err(FlashError::PowerOff) } else { Ok(moment) }
     }
 
-    /// Erases sectors in one operation.
     fn erase_at_once(&mut self, first: usize, sectors: usize) -> Result<(), FlashError> {
         let moment = self.begin()?;
         let mut after = vec![0xFF; sectors * SECTOR_BYTES];

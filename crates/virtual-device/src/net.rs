@@ -2,6 +2,3 @@
 
 pub mod http;
 pub(crate) mod mqtt;
-mod task;
-
-pub use task::Task;

@@ -10,16 +10,15 @@ use image::Behaviour;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
 use crate::flash::Flash;
-use crate::net::Task;
 use crate::net::http::{self, FetchEvent};
 use crate::net::mqtt::{self, BrokerEvent, Link};
 use crate::notice::{Notice, Observer};
 use crate::options::Options;
 
-/// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// Somebody asked for it.
@@ -32,7 +31,6 @@ pub(crate) enum End {
     PowerCut,
 }
 
-/// One boot of one device.
 pub(crate) struct Session<'a> {
     pub(crate) options: &'a Options,
     pub(crate) flash: &'a mut Flash,
@@ -40,15 +38,13 @@ pub(crate) struct Session<'a> {
     pub(crate) observer: &'a Observer,
     pub(crate) started: Instant,
     pub(crate) ever_connected: &'a mut bool,
-    /// How the image behaves.
     pub(crate) behaviour: Behaviour,
 }
 
-/// The fetch under way.
 struct Fetch {
     id: FetchId,
     event: mpsc::Receiver<FetchEvent>,
-    _task: Task,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Fetch {

@@ -13,29 +13,28 @@ use crate::bytes::{part, part_mut, put};
 use crate::checks::{self, Traits};
 use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
-use crate::port::{Encryption, Port};
+use crate::port::{Encryption, EraseUnit, Port, Settings};
 use crate::refusal::{Refusal, refuse};
-use crate::settings::{EraseUnit, Settings};
 
 /// What is written to one slot.
 // In this order, so that what is small is reached in one instruction.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct SlotWriter {
-    slot: Partition,
+    pub(super) slot: Partition,
     /// Bytes that lie on flash, from the slot's start on.
-    written: u32,
-    /// Bytes of the sector that was begun.
-    filled: usize,
+    pub(crate) written: u32,
+    /// Bytes of the sector that was begun; without it the buffer is free.
+    pub(super) filled: usize,
     /// Up to here the slot is erased, in the flash's own offsets.
     erased_to: u32,
     bookmarks: Bookmarks,
     /// Whether the file's end holds a signature sector; `None`: it was not seen.
-    signed: Option<bool>,
+    pub(super) signed: Option<bool>,
     /// Of all that is on flash; nothing yet if there is none.
     hash: Option<Sha256>,
-    /// A sector on its way to the flash; a file's end or a response's head while no sector is begun.
-    buffer: [u8; TAIL_BYTES],
+    /// A sector on its way to the flash; a file's end or a response's head, and whatever else, while no sector is begun.
+    pub(crate) buffer: [u8; TAIL_BYTES],
 }
 
 impl SlotWriter {
@@ -52,7 +51,6 @@ impl SlotWriter {
         }
     }
 
-    /// Begins an attempt at a slot.
     pub(super) fn begin(&mut self, slot: Partition) {
         self.slot = slot;
         self.bookmarks.forget();
@@ -60,41 +58,14 @@ impl SlotWriter {
         self.start_over();
     }
 
-    /// Begins at the slot's start again.
     pub(super) fn start_over(&mut self) {
         // In place: a new value would put a second sector on the stack.
         (self.written, self.filled, self.erased_to, self.hash) = (0, 0, 0, None);
     }
 
-    /// Forgets the sector that was begun, and frees the buffer.
-    pub(super) fn rewind(&mut self) {
-        self.filled = 0;
-    }
-
-    pub(super) fn room(&self) -> u32 {
-        self.slot.size_bytes
-    }
-
-    pub(crate) fn written(&self) -> u32 {
-        self.written
-    }
-
     /// Bytes taken: those written, and those of the sector that was begun.
     pub(crate) fn taken(&self) -> u32 {
         self.written + self.filled as u32
-    }
-
-    /// The buffer, to be written to only while no sector is begun.
-    pub(crate) fn scratch(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    pub(super) fn buffer(&self) -> &[u8] {
-        &self.buffer
-    }
-
-    pub(super) fn note_signed(&mut self, signed: bool) {
-        self.signed = Some(signed);
     }
 
     /// Hashes on towards a bookmark; `true` once that is done. What does not match it is written again from the start.

@@ -2,6 +2,8 @@
 //!
 //! Refused: anything that would append one object to the start of another.
 
+use heapless::String;
+
 use crate::bookmark::{Bookmark, File};
 use crate::bytes::{part, put};
 use crate::event::ResponseHead;
@@ -12,7 +14,6 @@ use crate::sentences::Says;
 /// The end of a file that is asked for first: a signature sector, or the appended digest before where one would be.
 pub(crate) const TAIL_BYTES: usize = SECTOR_BYTES + 32;
 
-/// What to do with a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Its body is what was asked for.
@@ -34,27 +35,23 @@ pub(crate) enum TailVerdict {
     Odd,
 }
 
-/// What was received of a file.
 #[derive(Debug)]
 pub(crate) struct Transfer {
     /// Bytes received: where the next fetch begins.
-    received: u32,
+    pub(crate) received: u32,
     /// Bytes of a 200 that were received before already.
     skip: u32,
     /// Bytes of the file's end in the buffer, of which none counts as received.
-    tail_bytes: usize,
-    file: File,
+    pub(super) tail_bytes: usize,
+    pub(super) file: File,
     /// Where the download is to go on, once the slot's content was hashed up to there.
-    resume: Option<Bookmark>,
+    pub(crate) resume: Option<Bookmark>,
 }
 
 impl Transfer {
     pub(super) const fn new() -> Self {
-        Self { received: 0, skip: 0, tail_bytes: 0, file: File::new(), resume: None }
-    }
-
-    pub(crate) fn received(&self) -> u32 {
-        self.received
+        let file = File { etag: String::new(), total: None };
+        Self { received: 0, skip: 0, tail_bytes: 0, file, resume: None }
     }
 
     /// The whole length, 0 if the server did not say.
@@ -66,35 +63,12 @@ impl Transfer {
         self.file.strong_etag()
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Whether there is something to go on from.
-    pub(crate) fn resumes(&self) -> bool {
-        self.resume.is_some()
-    }
-
-    pub(super) fn resume(&self) -> Option<&Bookmark> {
-        self.resume.as_ref()
-    }
-
     /// Begins a file; `resume` is where an earlier attempt at some file was.
     pub(super) fn begin(&mut self, resume: Option<Bookmark>) {
         (self.received, self.skip, self.tail_bytes) = (0, 0, 0);
         self.file.total = None;
         self.file.etag.clear();
         self.resume = resume;
-    }
-
-    /// Goes on from a place in the file, with an empty buffer.
-    pub(super) fn go_on_from(&mut self, received: u32) {
-        (self.received, self.tail_bytes) = (received, 0);
-    }
-
-    /// Goes on from a place in the file that a bookmark led to.
-    pub(super) fn resume_from(&mut self, received: u32) {
-        (self.received, self.resume) = (received, None);
     }
 
     /// Looks at what answers the request for the file's end; the slot has `room` bytes. An error is final.
@@ -142,7 +116,7 @@ impl Transfer {
         }
     }
 
-    /// Looks at a 200 or 206 that answers a fetch from [`Self::received`]. An error is final.
+    /// Looks at a 200 or 206 that answers a fetch from `received`. An error is final.
     pub(super) fn head(&mut self, head: &ResponseHead<'_>, room: u32) -> Result<Verdict, Refusal> {
         let etag = head.etag.unwrap_or_default();
         // Of an answer before this one.

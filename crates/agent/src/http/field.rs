@@ -1,6 +1,6 @@
 //! The fields of a head that matter, and where in the caller's scratch each is kept.
 
-use crate::settings::URL_MAX_BYTES;
+use crate::port::URL_MAX_BYTES;
 
 /// What [`super::Response::push`] needs to read a head with.
 pub const SCRATCH_BYTES: usize = LINE_AT + LINE_MAX_BYTES;

@@ -3,9 +3,10 @@
 //! Every byte is looked at once. Limits: 32 KiB for all heads together (interim ones included), 8 KiB for trailers,
 //! 256 bytes for the line before a chunk, 4 GiB for a chunk.
 
-use super::error::HttpError;
+use super::HttpError;
 use super::field::{Field, LINE_AT};
 use crate::event::{ContentRange, ResponseHead};
+use crate::sentences::Says;
 
 /// At most so many bytes are heads, those of interim responses included.
 pub const HEAD_MAX_BYTES: usize = 32 * 1024;
@@ -158,7 +159,7 @@ impl Response {
         match self.state {
             State::Ended | State::Counted(0) | State::UntilClose => Ok(()),
             State::Failed(error) => Err(error),
-            _ => Err(HttpError::Cut),
+            _ => Err(HttpError(Says::Cut)),
         }
     }
 
@@ -171,11 +172,13 @@ impl Response {
     fn on_line_byte(&mut self, scratch: &mut [u8], byte: u8) -> Result<Option<Line>, HttpError> {
         let (limit, too_long, malformed) = match self.state {
             State::ChunkSize(..) | State::ChunkExtension(_) | State::ChunkEnd => {
-                (CHUNK_LINE_MAX_BYTES, HttpError::Chunk, HttpError::Chunk)
+                (CHUNK_LINE_MAX_BYTES, HttpError(Says::Chunk), HttpError(Says::Chunk))
             }
-            State::Trailers | State::Trailer => (TRAILER_MAX_BYTES, HttpError::LongHead, HttpError::Head),
-            State::Status(_) => (HEAD_MAX_BYTES, HttpError::LongHead, HttpError::NotHttp),
-            _ => (HEAD_MAX_BYTES, HttpError::LongHead, HttpError::Head),
+            State::Trailers | State::Trailer => {
+                (TRAILER_MAX_BYTES, HttpError(Says::LongHead), HttpError(Says::Head))
+            }
+            State::Status(_) => (HEAD_MAX_BYTES, HttpError(Says::LongHead), HttpError(Says::NotHttp)),
+            _ => (HEAD_MAX_BYTES, HttpError(Says::LongHead), HttpError(Says::Head)),
         };
         self.lines_bytes = self.lines_bytes.saturating_add(1);
         if usize::from(self.lines_bytes) > limit {
@@ -251,7 +254,7 @@ impl Response {
             _ => matches!(byte, b' ' | b'\n'),
         };
         if !fits {
-            return Err(HttpError::NotHttp);
+            return Err(HttpError(Says::NotHttp));
         }
         self.state = match (at, byte) {
             (12, b'\n') => State::FirstField,
@@ -273,7 +276,7 @@ impl Response {
             // RFC 9110, 5.6.2. A space before the colon is refused too (RFC 9112, 5.1).
             b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~' => {}
             _ if byte.is_ascii_alphanumeric() => {}
-            _ => return Err(HttpError::Head),
+            _ => return Err(HttpError(Says::Head)),
         }
         self.keep(scratch, byte);
         self.state = State::Name(at.saturating_add(1));
@@ -309,7 +312,7 @@ impl Response {
             Field::Etag => self.etag_bytes = bytes,
             Field::Version => self.version_bytes = bytes,
             Field::Location if (300..400).contains(&self.status) && !kept => {
-                return Err(if self.overlong { HttpError::LongLocation } else { HttpError::Url });
+                return Err(if self.overlong { HttpError(Says::LongLocation) } else { HttpError(Says::Url) });
             }
             Field::Location => self.location_bytes = bytes,
             _ => {
@@ -327,9 +330,9 @@ impl Response {
                 // RFC 9112, 6.3: equal ones in a list or in several fields count as one, all else is refused.
                 for part in parts() {
                     // One that is too long for a length is empty here.
-                    let length = number(part).ok_or(HttpError::Length)?;
+                    let length = number(part).ok_or(HttpError(Says::Length))?;
                     if *self.length.get_or_insert(length) != length {
-                        return Err(HttpError::Length);
+                        return Err(HttpError(Says::Length));
                     }
                 }
             }
@@ -337,7 +340,7 @@ impl Response {
                 // RFC 9112, 6.1: chunked is never applied twice; no other coding was asked for (`TE`).
                 let chunked = text.is_some_and(|text| text.eq_ignore_ascii_case(b"chunked"));
                 if !chunked || self.chunked {
-                    return Err(HttpError::Coding);
+                    return Err(HttpError(Says::Coding));
                 }
                 self.chunked = true;
             }
@@ -363,7 +366,7 @@ impl Response {
     fn end_head(&mut self) -> Result<Option<Line>, HttpError> {
         match self.status {
             // RFC 9110, 15.2.2: no other protocol was asked for.
-            101 => return Err(HttpError::NotHttp),
+            101 => return Err(HttpError(Says::NotHttp)),
             100..200 => {
                 *self = Self { lines_bytes: self.lines_bytes, ..Self::new() };
                 return Ok(None);
@@ -372,7 +375,7 @@ impl Response {
         }
         // RFC 9112, 6.1 and 6.3: with a length beside it, or in HTTP/1.0, a chunked body may be an attack.
         if self.chunked && (self.length.is_some() || self.http_1_0) {
-            return Err(HttpError::Length);
+            return Err(HttpError(Says::Length));
         }
         self.lines_bytes = 0;
         self.state = match self.length {
@@ -395,16 +398,16 @@ impl Response {
                 self.lines_bytes = 0;
                 State::ChunkSize(0, 0)
             }
-            (State::ChunkExtension(_), b'\n') => return Err(HttpError::Chunk),
+            (State::ChunkExtension(_), b'\n') => return Err(HttpError(Says::Chunk)),
             (State::ChunkSize(1.., size), b';' | b' ' | b'\t') | (State::ChunkExtension(size), _) => {
                 State::ChunkExtension(size)
             }
             (State::ChunkSize(digits, size), _) => {
-                let digit = char::from(byte).to_digit(16).ok_or(HttpError::Chunk)?;
-                let size = size.checked_mul(16).ok_or(HttpError::Chunk)? | digit;
+                let digit = char::from(byte).to_digit(16).ok_or(HttpError(Says::Chunk))?;
+                let size = size.checked_mul(16).ok_or(HttpError(Says::Chunk))? | digit;
                 State::ChunkSize(digits.saturating_add(1), size)
             }
-            _ => return Err(HttpError::Chunk),
+            _ => return Err(HttpError(Says::Chunk)),
         };
         Ok(())
     }

@@ -1,11 +1,15 @@
-//! URLs of http and https, as text that is safe to put into a request, and where a redirect leads.
+//! URLs of http and https, as text that is safe to put into a request, where a redirect leads, and the request for a part of
+//! a file.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 use heapless::Vec;
 
-use super::error::HttpError;
-use crate::settings::URL_MAX_BYTES;
+use super::HttpError;
+use crate::event::Range;
+use crate::port::URL_MAX_BYTES;
+use crate::refusal::digits;
+use crate::sentences::Says;
 
 /// A URL that was looked at; it has no byte that could end a line of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,7 +18,7 @@ pub struct Url<'a> {
     host: &'a str,
     port: u16,
     /// As in the text: empty, or from its `/` or `?` on.
-    pub(super) target: &'a str,
+    target: &'a str,
 }
 
 /// Where in a URL its parts lie. In bytes: what `str` brings along to search text is larger than all of this.
@@ -40,7 +44,7 @@ pub(crate) fn as_text(bytes: &[u8]) -> &str {
 impl Parts {
     #[inline(never)]
     fn of(bytes: &[u8]) -> Result<Self, HttpError> {
-        Self::find(bytes).ok_or(HttpError::Url)
+        Self::find(bytes).ok_or(HttpError(Says::Url))
     }
 
     fn find(bytes: &[u8]) -> Option<Self> {
@@ -190,15 +194,15 @@ pub fn resolve(url: &mut Vec<u8, URL_MAX_BYTES>, location: &str) -> Result<(), H
     url.truncate(kept);
     let begins_with_slash = matches!(location.first(), None | Some(b'/'));
     if is_relative && (path_end > 0 && !begins_with_slash || url.len() == from.target && path_end == 0) {
-        url.push(b'/').map_err(|_| HttpError::LongLocation)?;
+        url.push(b'/').map_err(|_| HttpError(Says::LongLocation))?;
     }
-    url.extend_from_slice(location).map_err(|_| HttpError::LongLocation)?;
+    url.extend_from_slice(location).map_err(|_| HttpError(Says::LongLocation))?;
     if is_relative && path_end > 0 {
         let query = url.len() - (location.len() - path_end);
         remove_dots(url, from.target, query);
     }
     let to = Parts::of(url)?;
-    if from.tls && !to.tls { Err(HttpError::Downgrade) } else { Ok(()) }
+    if from.tls && !to.tls { Err(HttpError(Says::Downgrade)) } else { Ok(()) }
 }
 
 /// RFC 3986, 5.2.4, in place: a path that begins with `/` and lies between `begin` and `end` loses its dot segments.
@@ -241,6 +245,55 @@ fn move_down(bytes: &mut [u8], from: usize, to: usize, mut at: usize) -> usize {
     at
 }
 
-pub(super) fn default_port(tls: bool) -> u16 {
+fn default_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
+}
+
+/// Writes the GET for a part of what is at `url`, complete with its empty line; at most 2.6 KB.
+///
+/// A tag that could not have come out of [`super::Response`] is left out.
+#[inline(never)]
+pub fn write_request(
+    url: &Url<'_>,
+    range: Range,
+    if_range: Option<&str>,
+    keep_alive: bool,
+    out: &mut impl Write,
+) -> fmt::Result {
+    // Piece by piece: `write!` brings along kilobytes of formatting.
+    let (before, number, after) = match range {
+        Range::From(offset) => ("", offset, "-"),
+        Range::Last(count) => ("-", count, ""),
+    };
+    let tag = if_range.filter(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic()));
+    let port =
+        if url.port() == default_port(url.is_tls()) { None } else { Some(digits(url.port().into(), 10)) };
+    let is_ipv6 = url.host().bytes().any(|byte| byte == b':');
+    for text in [
+        "GET ",
+        if url.target.starts_with('/') { "" } else { "/" },
+        url.target,
+        " HTTP/1.1\r\nHost: ",
+        if is_ipv6 { "[" } else { "" },
+        url.host(),
+        if is_ipv6 { "]" } else { "" },
+        if port.is_some() { ":" } else { "" },
+        port.as_deref().unwrap_or_default(),
+        "\r\nRange: bytes=",
+        before,
+        &digits(number, 10),
+        after,
+        if tag.is_some() { "\r\nIf-Range: " } else { "" },
+        tag.unwrap_or_default(),
+        concat!(
+            "\r\nAccept-Encoding: identity\r\nUser-Agent: updraft/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\nConnection: "
+        ),
+        if keep_alive { "keep-alive" } else { "close" },
+        "\r\n\r\n",
+    ] {
+        out.write_str(text)?;
+    }
+    Ok(())
 }

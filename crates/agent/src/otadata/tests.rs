@@ -86,9 +86,9 @@ fn three_slots_never_lose_the_running_one() {
 #[test]
 fn nothing_is_confirmed_that_does_not_run() {
     let before = entries(Entry::new(1, State::Valid), Entry::new(2, State::PendingVerify));
-    assert_eq!(before.plan_confirm(A, 2), Err(Refused::NotRunning));
-    assert_eq!(before.plan_confirm(Running::Factory, 2), Err(Refused::NotRunning));
-    assert_eq!(before.plan_leave(A, A, 2), Err(Refused::NotATarget));
+    assert_eq!(before.plan_confirm(A, 2), Err(Refused(Says::NotRunning)));
+    assert_eq!(before.plan_confirm(Running::Factory, 2), Err(Refused(Says::NotRunning)));
+    assert_eq!(before.plan_leave(A, A, 2), Err(Refused(Says::NotATarget)));
     let confirmed = before.plan_confirm(B, 2).expect("it runs").expect("a transition");
     assert_eq!(confirmed, Transition { sector: Sector::Second, entry: Entry::new(2, State::Valid) });
 }
@@ -98,7 +98,7 @@ fn corrupt_sequence_numbers_do_not_wrap() {
     let last = Entry::new(u32::MAX - 1, State::Valid);
     let before = entries(last, EMPTY);
     let running = last.slot(2);
-    assert_eq!(before.plan_select(Running::Slot(running), 1 - running, 2), Err(Refused::SequenceExhausted));
+    assert_eq!(before.plan_select(Running::Slot(running), 1 - running, 2), Err(Refused(Says::NoSequence)));
 }
 
 mod property {

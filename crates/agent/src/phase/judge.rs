@@ -71,7 +71,7 @@ impl Agent {
         }
         self.download.end_tail(signed != Signed::No);
         self.attempt.asking = Asking::Image;
-        if !self.download.transfer.resumes() {
+        if !self.download.transfer.resume.is_some() {
             return self.fetch();
         }
         self.timers.start(Timer::Phase, 0);
@@ -131,7 +131,7 @@ impl Agent {
             Err(fault) => self.fail(port, &fault.into()),
             Ok(false) => {
                 let done = read_back.done_bytes();
-                self.progress(Stretch::Verify, done, self.download.slot.written());
+                self.progress(Stretch::Verify, done, self.download.slot.written);
                 Phase::Verifying
             }
             Ok(true) => {
@@ -200,7 +200,7 @@ impl Agent {
         compiled: &[[u8; 32]],
     ) -> Result<(), Refusal> {
         // The buffer has nothing in it any more.
-        let sector = part_mut(self.download.slot.scratch(), 0, SECTOR_BYTES);
+        let sector = part_mut(&mut self.download.slot.buffer, 0, SECTOR_BYTES);
         match offset {
             None => sector.fill(0xFF),
             Some(offset) => flash::read(port, slot.offset + offset, sector)?,
@@ -237,7 +237,7 @@ impl Agent {
         match self.select(port) {
             Ok(()) => {
                 self.timers.stop(Timer::Progress);
-                let total = self.download.slot.written();
+                let total = self.download.slot.written;
                 let message = self.progress(Stretch::Restart, total, total);
                 self.timers.start(Timer::Phase, self.settings.last_message_ms);
                 message.map_or(Phase::Restarting, |message| Phase::Selected { message })

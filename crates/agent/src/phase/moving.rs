@@ -42,7 +42,6 @@ impl Agent {
         }
     }
 
-    /// The broker was reached.
     pub(super) fn confirm_move<P: Port>(&mut self, port: &mut P) {
         // A connection that was there before is none of the new settings'.
         if self.is_moving() && !self.reconnect_due {

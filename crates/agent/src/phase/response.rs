@@ -8,7 +8,7 @@ use super::{Agent, Phase, UrlLoss};
 use crate::attempt::Asking;
 use crate::bookmark::ETAG_MAX_BYTES;
 use crate::download::{TailVerdict, Verdict};
-use crate::event::{FetchId, ResponseHead};
+use crate::event::ResponseHead;
 use crate::http::{self, HttpError, Piece};
 use crate::port::Port;
 use crate::refusal::Refusal;
@@ -19,19 +19,19 @@ use crate::verify::{ReadBack, version_of};
 /// Maximum redirects from one URL.
 const REDIRECTS_MAX: u8 = 5;
 
-/// Whether a response leads somewhere else.
 fn is_redirect(head: &ResponseHead<'_>) -> bool {
     matches!(head.status, 301 | 302 | 303 | 307 | 308) && head.location.is_some()
 }
 
 impl Agent {
     /// Bytes from a socket: reads the HTTP in them, piece by piece, for as long as they belong to the fetch under way.
-    pub(super) fn on_received<P: Port>(&mut self, port: &mut P, fetch: FetchId, mut bytes: &[u8]) -> Phase {
+    pub(super) fn on_received<P: Port>(&mut self, port: &mut P, mut bytes: &[u8]) -> Phase {
+        let fetch = self.fetches.0;
         while matches!(self.phase, Phase::Downloading { fetch: now } if now == fetch) {
-            let (taken, piece) = self.http.push(self.download.slot.scratch(), bytes);
+            let (taken, piece) = self.http.push(&mut self.download.slot.buffer, bytes);
             let (now, rest) = bytes.split_at_checked(taken).unwrap_or((bytes, &[]));
             self.phase = match piece {
-                Piece::More => return self.go_on(fetch),
+                Piece::More => return self.go_on(),
                 Piece::Head(head) if is_redirect(&head) => {
                     let led = http::resolve(&mut self.url.bytes, head.location.unwrap_or_default());
                     self.follow(port, led)
@@ -42,18 +42,18 @@ impl Agent {
                     let version = head.version.and_then(version_of);
                     let (etag, location) = (etag.as_deref(), None);
                     let head = ResponseHead { etag, version: None, location, ..head };
-                    self.on_final_head(port, fetch, &head, version)
+                    self.on_final_head(port, &head, version)
                 }
                 Piece::Body(body) => {
                     // The last of what was taken; what came before it framed a chunk.
                     let framing = now.len().saturating_sub(body.len());
-                    self.on_body(port, fetch, now.get(framing..).unwrap_or_default())
+                    self.on_body(port, now.get(framing..).unwrap_or_default())
                 }
                 Piece::End => self.on_body_end(port),
-                Piece::Broken(error @ (HttpError::Url | HttpError::LongLocation)) => {
+                Piece::Broken(error @ HttpError(Says::Url | Says::LongLocation)) => {
                     self.follow(port, Err(error))
                 }
-                Piece::Broken(error) => self.lose(port, error.says()),
+                Piece::Broken(error) => self.lose(port, error.0),
             };
             bytes = rest;
         }
@@ -64,7 +64,7 @@ impl Agent {
     pub(super) fn on_closed<P: Port>(&mut self, port: &mut P) -> Phase {
         match self.http.closed() {
             Ok(()) => self.on_body_end(port),
-            Err(error) => self.lose(port, error.says()),
+            Err(error) => self.lose(port, error.0),
         }
     }
 
@@ -79,22 +79,17 @@ impl Agent {
                 self.cancel_due = true;
                 self.fetch()
             }
-            Err(error) => self.fail(port, &Refusal::plain(error.says())),
+            Err(error) => self.fail(port, &Refusal::plain(error.0)),
         }
     }
 
-    pub(super) fn on_head<P: Port>(
-        &mut self,
-        port: &mut P,
-        fetch: FetchId,
-        head: &ResponseHead<'_>,
-    ) -> Phase {
+    pub(super) fn on_head<P: Port>(&mut self, port: &mut P, head: &ResponseHead<'_>) -> Phase {
         if is_redirect(head) {
             let led = http::resolve(&mut self.url.bytes, head.location.unwrap_or_default());
             return self.follow(port, led);
         }
         let version = head.version.and_then(version_of);
-        self.on_final_head(port, fetch, head, version)
+        self.on_final_head(port, head, version)
     }
 
     /// A head that leads nowhere else; `version` is what its field of that name says.
@@ -102,14 +97,13 @@ impl Agent {
     fn on_final_head<P: Port>(
         &mut self,
         port: &mut P,
-        fetch: FetchId,
         head: &ResponseHead<'_>,
         version: Option<Version>,
     ) -> Phase {
         match head.status {
             200 | 206 if head.encoded => self.fail(port, &Refusal::plain(Says::Compressed)),
-            200 | 206 if self.attempt.asking == Asking::Tail => self.on_tail_head(port, fetch, head, version),
-            200 | 206 => self.on_image_head(port, fetch, head, version),
+            200 | 206 if self.attempt.asking == Asking::Tail => self.on_tail_head(port, head, version),
+            200 | 206 => self.on_image_head(port, head, version),
             401 | 403 => {
                 self.cancel_due = true;
                 self.ask_for_url(port, UrlLoss::Expired)
@@ -146,15 +140,14 @@ impl Agent {
     fn on_tail_head<P: Port>(
         &mut self,
         port: &mut P,
-        fetch: FetchId,
         head: &ResponseHead<'_>,
         version: Option<Version>,
     ) -> Phase {
         match self.download.tail_head(head) {
-            Ok(TailVerdict::Take) => self.go_on(fetch),
+            Ok(TailVerdict::Take) => self.go_on(),
             Ok(TailVerdict::Whole) => {
                 self.attempt.asking = Asking::Image;
-                self.on_image_head(port, fetch, head, version)
+                self.on_image_head(port, head, version)
             }
             Ok(TailVerdict::Odd) => self.ask_for_image(),
             Err(error) => self.fail(port, &error),
@@ -164,13 +157,12 @@ impl Agent {
     fn on_image_head<P: Port>(
         &mut self,
         port: &mut P,
-        fetch: FetchId,
         head: &ResponseHead<'_>,
         version: Option<Version>,
     ) -> Phase {
         match self.download.head(head) {
             Ok(Verdict::Take) => {
-                if self.download.transfer.received() == 0 {
+                if self.download.transfer.received == 0 {
                     // Whatever an earlier URL said was said of another file.
                     self.attempt.to = version;
                     if self.url.named.is_some() {
@@ -178,7 +170,7 @@ impl Agent {
                     }
                 }
                 self.progress_of_download();
-                self.go_on(fetch)
+                self.go_on()
             }
             Ok(Verdict::Retry(why)) => self.lose(port, why),
             Ok(Verdict::StartOver(why)) => {
@@ -189,10 +181,10 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_body<P: Port>(&mut self, port: &mut P, fetch: FetchId, bytes: &[u8]) -> Phase {
+    pub(super) fn on_body<P: Port>(&mut self, port: &mut P, bytes: &[u8]) -> Phase {
         if self.attempt.asking == Asking::Tail {
             return if self.download.push_tail(bytes) {
-                self.go_on(fetch)
+                self.go_on()
             } else {
                 self.lose(port, Says::TailTooLong)
             };
@@ -211,18 +203,18 @@ impl Agent {
         }
         // Bytes that came through make up for connections lost before, 64 KiB for one; but not those of a file that
         // changed and is begun again, or it would never end.
-        let received = self.download.transfer.received();
+        let received = self.download.transfer.received;
         if received >> 16 > self.attempt.furthest >> 16 {
             self.attempt.retries = self.attempt.retries.saturating_sub(1);
         }
         self.attempt.furthest = self.attempt.furthest.max(received);
         self.progress_of_download();
-        self.go_on(fetch)
+        self.go_on()
     }
 
     fn progress_of_download(&mut self) {
         let transfer = &self.download.transfer;
-        self.progress(Stretch::Download, transfer.received(), transfer.total());
+        self.progress(Stretch::Download, transfer.received, transfer.total());
     }
 
     fn take_body<P: Port>(&mut self, port: &mut P, bytes: &[u8]) -> Result<(), Refusal> {
@@ -244,7 +236,7 @@ impl Agent {
         match finished {
             Ok(None) => self.lose(port, Says::SentLess),
             Ok(Some(sha256)) => {
-                let written = self.download.slot.written();
+                let written = self.download.slot.written;
                 self.read_back = Some(ReadBack::new(self.target_slot(), written, sha256));
                 self.timers.stop(Timer::Progress);
                 self.progress(Stretch::Verify, 0, written);

@@ -6,11 +6,10 @@ use super::{Agent, Phase};
 use crate::otadata::{self, Entries, Refused, Running};
 use crate::outbox::Kind;
 use crate::partition::Partition;
-use crate::port::Port;
+use crate::port::{Port, ResetReason};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
-use crate::settings::ResetReason;
 use crate::timers::Timer;
 use crate::verify::read_slot;
 
@@ -52,7 +51,7 @@ impl Agent {
         self.note_state(&entries);
         match entries.plan_confirm(self.running, self.slots()) {
             Ok(None) => Ok(()),
-            Ok(Some(_)) => Err(Refused::NotRunning.into()),
+            Ok(Some(_)) => Err(Refused(Says::NotRunning).into()),
             Err(refused) => Err(refused.into()),
         }
     }

@@ -7,7 +7,6 @@ pub const SIGNATURE_BLOCK_BYTES: usize = 1216;
 /// How many blocks a sector holds.
 pub const SIGNATURE_BLOCKS_MAX: usize = 3;
 
-/// What a block begins with.
 pub(crate) const BLOCK_MAGIC: u8 = 0xE7;
 /// Magic, version, two more bytes, and the digest that was signed.
 pub(crate) const BLOCK_HEAD_BYTES: usize = 36;

@@ -217,7 +217,6 @@ fn is_encoding_of(digest: &[u8], message: &Number) -> bool {
     <[u8; HASH_BYTES]>::from(expected) == hash
 }
 
-/// The lower half.
 #[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
 const fn low(word: u64) -> u32 {
     word as u32

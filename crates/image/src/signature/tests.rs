@@ -3,6 +3,9 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use verdict::{SigningVerdict, judge};
+
+mod verdict;
 
 type Block = [u8; SIGNATURE_BLOCK_BYTES];
 
@@ -234,6 +237,12 @@ fn a_sector_without_a_usable_block_says_why() {
     let mut corrupt = *P256;
     corrupt[1000] = 1;
     assert_eq!(verdict(&corrupt), SigningVerdict::Unusable { error: SignatureError::Damaged });
+}
+
+#[test]
+fn the_verdict_fits_a_small_stack() {
+    assert!(size_of::<SigningVerdict>() <= 128, "{}", size_of::<SigningVerdict>());
+    assert!(size_of::<SignatureBlock<'_>>() <= 16, "{}", size_of::<SignatureBlock<'_>>());
 }
 
 proptest! {

@@ -10,7 +10,6 @@ use agent::partition::{ENTRY_BYTES, TABLE_MAX_BYTES};
 
 use super::cut::mixed;
 
-/// What is encrypted at once, in bytes.
 pub(super) const UNIT_BYTES: usize = 16;
 const ROUNDS: [u64; 4] = [1, 2, 3, 4];
 
@@ -51,7 +50,6 @@ impl Cipher {
         });
     }
 
-    /// As [`Self::encrypt`].
     pub(super) fn decrypt(&self, offset: usize, bytes: &mut [u8]) {
         self.each_unit(offset, bytes, |key, mut left, mut right| {
             for round in ROUNDS.into_iter().rev() {

@@ -51,7 +51,6 @@ impl Tear {
         torn.collect()
     }
 
-    /// What a torn erase leaves.
     pub(super) fn of_erase(self, before: &[u8]) -> Vec<u8> {
         let Self::Bits { seed } = self else { return self.in_part(before, &vec![0xFF; before.len()]) };
         let mut random = seed;

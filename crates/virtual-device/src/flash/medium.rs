@@ -1,4 +1,4 @@
-//! What the sectors lie in: a file, or memory that identical sectors share.
+//! What the sectors lie in, a file or memory that identical sectors share, and how large it all is.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,7 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use sha2::{Digest, Sha256};
 
-use super::geometry::{CAPACITY_BYTES, SECTOR_BYTES};
+/// What is erased at once, in bytes.
+pub const SECTOR_BYTES: usize = 4096;
+/// What [`super::Flash::erase_blocks`] erases at once where it can, in bytes.
+pub const BLOCK_BYTES: usize = 64 * 1024;
+/// What is programmed at once, in bytes: a cut can fall between two of them.
+pub const PAGE_BYTES: usize = 256;
+/// The flash of a usual module, in bytes.
+pub const CAPACITY_BYTES: usize = 4 * 1024 * 1024;
 
 pub(super) type Sector = [u8; SECTOR_BYTES];
 

@@ -15,8 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
-
-use super::task::Task;
+use tokio_util::task::AbortOnDropHandle;
 
 /// For name, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,7 +42,7 @@ pub fn fetch(
     range: Range,
     if_range: Option<&str>,
     bytes_per_s: Option<u32>,
-) -> (Task, mpsc::Receiver<FetchEvent>) {
+) -> (AbortOnDropHandle<()>, mpsc::Receiver<FetchEvent>) {
     let call = Call::to(url, range, if_range);
     let (sender, receiver) = mpsc::channel(QUEUE);
     let task = tokio::spawn(async move {
@@ -55,10 +54,9 @@ pub fn fetch(
         // The agent may not want it any more.
         let _ = sender.send(last).await;
     });
-    (Task(task.abort_handle()), receiver)
+    (AbortOnDropHandle::new(task), receiver)
 }
 
-/// A request, and where it goes.
 struct Call {
     host: String,
     port: u16,

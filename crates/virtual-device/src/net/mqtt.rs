@@ -13,9 +13,9 @@ use rumqttc::{
     PublishOptions, QoS, Transport,
 };
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
-use super::task::Task;
 use crate::options::Options;
 
 const KEEP_ALIVE_S: u16 = 30;
@@ -26,7 +26,6 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(500);
 const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 const OFFLINE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What happened on the connection to the broker.
 #[derive(Debug)]
 pub(crate) enum BrokerEvent {
     Connected,
@@ -37,14 +36,13 @@ pub(crate) enum BrokerEvent {
     Acknowledged(MessageId),
 }
 
-/// The connection of one boot.
 pub(crate) struct Link {
     client: AsyncClient,
     events: mpsc::Receiver<BrokerEvent>,
     sender: mpsc::Sender<BrokerEvent>,
     topics: Topics,
     address: String,
-    _task: Task,
+    _task: AbortOnDropHandle<()>,
 }
 
 #[derive(Clone)]
@@ -97,10 +95,9 @@ impl Link {
         let (sender, events) = mpsc::channel(QUEUE);
         let task = tokio::spawn(carry(eventloop, client.clone(), topics.clone(), sender.clone()));
         let address = address(broker);
-        Ok(Self { client, events, sender, topics, address, _task: Task(task.abort_handle()) })
+        Ok(Self { client, events, sender, topics, address, _task: AbortOnDropHandle::new(task) })
     }
 
-    /// Host and port of the broker.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }

@@ -8,10 +8,10 @@ use image::build::Build;
 use image::{Behaviour, Chip};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::{Flash, SECTOR_BYTES};
 use updraft_virtual_device::layout::{provision, slot_bytes};
-use updraft_virtual_device::net::Task;
 use updraft_virtual_device::net::http::{FetchEvent, fetch};
 
 use crate::server::{File, Manner, Request, Server, Step};
@@ -140,7 +140,7 @@ impl Device {
     }
 
     async fn update(&mut self, url: &str) {
-        let mut current: Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, Task)> = None;
+        let mut current: Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, AbortOnDropHandle<()>)> = None;
         self.handle(Event::Connected);
         self.handle(Event::Trigger(url.as_bytes()));
         loop {
@@ -237,7 +237,7 @@ fn start(flash: &mut Flash, settings: &Settings, now_ms: u64) -> Box<Agent> {
 }
 
 async fn next(
-    current: &mut Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, Task)>,
+    current: &mut Option<(agent::FetchId, mpsc::Receiver<FetchEvent>, AbortOnDropHandle<()>)>,
 ) -> (agent::FetchId, FetchEvent) {
     match current {
         Some((id, heard, _)) => (*id, heard.recv().await.expect("a last word")),

@@ -1,10 +1,10 @@
-//! What a signature sector is worth to somebody who trusts some keys.
+//! What a signature sector is worth to somebody who trusts some keys: the question that the tests ask of blocks.
 
 use super::{SIGNATURE_BLOCKS_MAX, SIGNATURE_SECTOR_BYTES, SignatureError, SignatureSector};
 
 /// What the last 4096 bytes of a file say about who signed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SigningVerdict {
+pub(crate) enum SigningVerdict {
     /// They are no signature sector.
     Unsigned,
     /// There is a signature sector, but no block of it can be used, or its blocks sign different things.
@@ -28,21 +28,21 @@ pub enum SigningVerdict {
     Trusted {
         /// The key's digest.
         key: [u8; 32],
-        /// What it signed: the SHA-256 of the image up to the sector, which [`crate::Verifier`] compares.
+        /// What it signed: the SHA-256 of the image up to the sector, which `Verifier` compares.
         signed_digest: [u8; 32],
     },
 }
 
 /// The digests of the keys that a sector's blocks name, in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Signers {
+pub(crate) struct Signers {
     digests: [[u8; 32]; SIGNATURE_BLOCKS_MAX],
     count: usize,
 }
 
 impl Signers {
     /// The digests.
-    pub fn as_slice(&self) -> &[[u8; 32]] {
+    pub(crate) fn as_slice(&self) -> &[[u8; 32]] {
         &self.digests[..self.count]
     }
 
@@ -60,12 +60,12 @@ impl Signers {
 /// made for one image.
 ///
 /// Verifies at most three signatures, and none by a key that is not trusted.
-pub fn judge(
+pub(crate) fn judge(
     sector: &[u8; SIGNATURE_SECTOR_BYTES],
     is_trusted: &dyn Fn(&[u8; 32]) -> bool,
 ) -> SigningVerdict {
     let sector = SignatureSector::new(sector);
-    if !sector.is_one() {
+    if !is_one(sector) {
         return SigningVerdict::Unsigned;
     }
     let mut signers = Signers::default();
@@ -101,21 +101,7 @@ pub fn judge(
     trusted.or(forged).unwrap_or(other)
 }
 
-impl SignatureSector<'_> {
-    /// Whether any block begins in it as blocks do.
-    fn is_one(self) -> bool {
-        self.blocks().any(|(_, block)| !matches!(block, Err(SignatureError::NotABlock { .. })))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::signature::SignatureBlock;
-
-    #[test]
-    fn the_verdict_fits_a_small_stack() {
-        assert!(size_of::<SigningVerdict>() <= 128, "{}", size_of::<SigningVerdict>());
-        assert!(size_of::<SignatureBlock<'_>>() <= 16, "{}", size_of::<SignatureBlock<'_>>());
-    }
+/// Whether any block begins in it as blocks do.
+fn is_one(sector: SignatureSector<'_>) -> bool {
+    sector.blocks().any(|(_, block)| !matches!(block, Err(SignatureError::NotABlock { .. })))
 }

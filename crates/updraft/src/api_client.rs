@@ -115,18 +115,8 @@ impl ApiClient {
         path: &[&str],
         query: &impl Serialize,
     ) -> anyhow::Result<T> {
-        self.get_or(Later::Wait, path, query).await
-    }
-
-    /// The same for who may ask again anyway, and does not want to wait in here.
-    pub(crate) async fn get_or<T: DeserializeOwned>(
-        &self,
-        later: Later,
-        path: &[&str],
-        query: &impl Serialize,
-    ) -> anyhow::Result<T> {
         let request = || self.request(Method::GET, path).query(query);
-        self.read(&self.ask(path, later, request).await?)
+        self.read(&self.ask(path, Later::Wait, request).await?)
     }
 
     /// Whether the server has this path, such as `/api/v1/products/{}/releases`: `{}` stands for any parameter. Asked of its
@@ -158,10 +148,21 @@ impl ApiClient {
         path: &[&str],
         query: &impl Serialize,
     ) -> anyhow::Result<Vec<T>> {
+        self.pages(Later::Wait, PAGES_MAX, path, query).await
+    }
+
+    /// The same of at most so many pages, for who may ask again anyway, and does not want to wait in here.
+    pub(crate) async fn pages<T: DeserializeOwned>(
+        &self,
+        later: Later,
+        pages_max: usize,
+        path: &[&str],
+        query: &impl Serialize,
+    ) -> anyhow::Result<Vec<T>> {
         let (mut items, mut at) = (Vec::new(), PageQuery::default());
-        for _ in 0..PAGES_MAX {
+        for _ in 0..pages_max {
             let request = || self.request(Method::GET, path).query(query).query(&at);
-            let page: Page<T> = self.read(&self.ask(path, Later::Wait, request).await?)?;
+            let page: Page<T> = self.read(&self.ask(path, later, request).await?)?;
             items.extend(page.items);
             match page.next {
                 Some(next) => at.cursor = Some(next),

@@ -31,7 +31,6 @@ const AT_ONCE: usize = 8;
 /// How long the devices may take to report.
 const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many devices take turns

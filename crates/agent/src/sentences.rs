@@ -7,72 +7,27 @@ use contract::Code;
 
 /// Frequent stretches, the longest first, since the first that fits is taken. Found by trying which one saves most, again
 /// and again, until none saves anything.
-const FRAGMENTS: &[&[u8]] = &[
-    b"rolled back: ",
-    b"applicati",
-    b"device ",
-    b"malform",
-    b"otadata",
-    b"server ",
-    b"signatu",
-    b"unknown",
-    b" bytes",
-    b"$ fail",
-    b"ECDSA ",
-    b"flash ",
-    b"image ",
-    b" befo",
-    b"damag",
-    b"image",
-    b"nounc",
-    b" ESP",
-    b"URL ",
-    b"brok",
-    b"firm",
-    b"http",
-    b"new ",
-    b"not ",
-    b"sign",
-    b"the ",
-    b" # ",
-    b" ke",
-    b"doe",
-    b"ect",
-    b"of ",
-    b"or ",
-    b"thi",
-    b" b",
-    b" w",
-    b", ",
-    b": ",
-    b"an",
-    b"ar",
-    b"ch",
-    b"d ",
-    b"di",
-    b"e ",
-    b"ed",
-    b"en",
-    b"er",
-    b"g ",
-    b"ha",
-    b"in",
-    b"it",
-    b"lo",
-    b"me",
-    b"mo",
-    b"o ",
-    b"on",
-    b"re",
-    b"s ",
-    b"se",
-    b"sh",
-    b"st",
-    b"t ",
-    b"th",
-    b"to",
-    b"y ",
-];
+const FRAGMENTS: [&[u8]; 64] = {
+    // Each ends at its bar, which no sentence has.
+    let mut rest = concat!(
+        "rolled back: |applicati|device |malform|otadata|server |signatu|unknown| bytes|$ fail|",
+        "ECDSA |flash |image | befo|damag|image|nounc| ESP|URL |brok|firm|http|new |not |sign|the |",
+        " # | ke|doe|ect|of |or |thi| b| w|, |: |an|ar|ch|d |di|e |ed|en|er|g |ha|in|it|lo|me|mo|o |",
+        "on|re|s |se|sh|st|t |th|to|y |",
+    )
+    .as_bytes();
+    let (mut fragments, mut number, mut at) = ([&[] as &[u8]; _], 0, 0);
+    while at < rest.len() {
+        if rest[at] == b'|' {
+            (fragments[number], rest) = rest.split_at(at);
+            (_, rest) = rest.split_at(1);
+            (number, at) = (number + 1, 0);
+        } else {
+            at += 1;
+        }
+    }
+    fragments
+};
 /// What stands for the first of them; everything below is a letter.
 const FIRST: u8 = 0x80;
 

@@ -36,7 +36,7 @@ crate::entry::table! {
 
     NO_VERSION "no_version" descriptor!("the image does not carry a version of its own: it has ", "; say which version it is");
     NO_SUCH_VERSION "no_such_version" "the image calls its version \"{says}\", but {why}; say which version it is";
-    DESCRIPTOR "foreign_descriptor" descriptor!("the image has ", ", so nothing in it confirms that it is {product} {version}; nothing is to be done, and \"descriptor\" in gate.allow of product.json silences this");
+    DESCRIPTOR "foreign_descriptor" descriptor!("the image has ", ", so nothing in it confirms that it is {product} {version}");
     VERSION_MISMATCH "version_mismatch" "the image calls its version \"{says}\", and it is published as {version}: a device that reports what its image says will not be seen to run {version}; build it with {version} as its version, or publish it under the one that it says";
 
     TAKEN "version_taken" "version {version} of {product} is already published with other bytes, and a published version never changes; publish this image under a higher version[ ({overtaken} is there too: its publisher was so slow that {version} had been published meanwhile, and a version must be one image; remove the version.txt of {overtaken})]";

@@ -12,8 +12,7 @@ use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
 
 use crate::descriptor::{DESCRIPTOR_BYTES, DESCRIPTOR_MAGIC};
-use crate::header::{HEADER_BYTES, MAGIC};
-use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::header::{HEADER_BYTES, MAGIC, SEGMENT_HEADER_BYTES};
 use crate::{Behaviour, Chip, Demo, IMAGE_MAX_BYTES};
 
 /// The page of the flash cache, on which mapped segments are aligned.

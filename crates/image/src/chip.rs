@@ -8,103 +8,63 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// A chip of the ESP32 family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // each variant is its name
-pub enum Chip {
-    Esp32,
-    Esp32S2,
-    Esp32C3,
-    Esp32S3,
-    Esp32C2,
-    Esp32C6,
-    Esp32H2,
-    Esp32P4,
-    Esp32C61,
-    Esp32C5,
-    Esp32H21,
-    Esp32H4,
-    Esp32S31,
+macro_rules! chips {
+    ($($chip:ident = $id:literal, $name:literal, $title:literal;)+) => {
+        /// A chip of the ESP32 family.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)] // each variant is its name
+        pub enum Chip {
+            $($chip),+
+        }
+
+        impl Chip {
+            /// Every chip, by id.
+            pub const ALL: [Self; [$($id),+].len()] = [$(Self::$chip),+];
+
+            /// The id in an image header (`esp_chip_id_t`).
+            pub const fn id(self) -> u16 {
+                match self {
+                    $(Self::$chip => $id),+
+                }
+            }
+
+            /// The name as programs write it: `esp32s3`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$chip => $name),+
+                }
+            }
+
+            /// The name as people write it: `ESP32-S3`.
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$chip => $title),+
+                }
+            }
+        }
+    };
+}
+
+chips! {
+    Esp32 = 0, "esp32", "ESP32";
+    Esp32S2 = 2, "esp32s2", "ESP32-S2";
+    Esp32C3 = 5, "esp32c3", "ESP32-C3";
+    Esp32S3 = 9, "esp32s3", "ESP32-S3";
+    Esp32C2 = 0x0C, "esp32c2", "ESP32-C2";
+    Esp32C6 = 0x0D, "esp32c6", "ESP32-C6";
+    Esp32H2 = 0x10, "esp32h2", "ESP32-H2";
+    Esp32P4 = 0x12, "esp32p4", "ESP32-P4";
+    Esp32C61 = 0x14, "esp32c61", "ESP32-C61";
+    Esp32C5 = 0x17, "esp32c5", "ESP32-C5";
+    Esp32H21 = 0x19, "esp32h21", "ESP32-H21";
+    Esp32H4 = 0x1C, "esp32h4", "ESP32-H4";
+    Esp32S31 = 0x20, "esp32s31", "ESP32-S31";
 }
 
 impl Chip {
-    /// Every chip, by id.
-    pub const ALL: [Self; 13] = [
-        Self::Esp32,
-        Self::Esp32S2,
-        Self::Esp32C3,
-        Self::Esp32S3,
-        Self::Esp32C2,
-        Self::Esp32C6,
-        Self::Esp32H2,
-        Self::Esp32P4,
-        Self::Esp32C61,
-        Self::Esp32C5,
-        Self::Esp32H21,
-        Self::Esp32H4,
-        Self::Esp32S31,
-    ];
-
-    /// The id in an image header (`esp_chip_id_t`).
-    pub const fn id(self) -> u16 {
-        match self {
-            Self::Esp32 => 0,
-            Self::Esp32S2 => 2,
-            Self::Esp32C3 => 5,
-            Self::Esp32S3 => 9,
-            Self::Esp32C2 => 0x0C,
-            Self::Esp32C6 => 0x0D,
-            Self::Esp32H2 => 0x10,
-            Self::Esp32P4 => 0x12,
-            Self::Esp32C61 => 0x14,
-            Self::Esp32C5 => 0x17,
-            Self::Esp32H21 => 0x19,
-            Self::Esp32H4 => 0x1C,
-            Self::Esp32S31 => 0x20,
-        }
-    }
-
     /// The chip with this id, if it is known.
     pub fn from_id(id: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|chip| chip.id() == id)
-    }
-
-    /// The name as programs write it: `esp32s3`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Esp32 => "esp32",
-            Self::Esp32S2 => "esp32s2",
-            Self::Esp32C3 => "esp32c3",
-            Self::Esp32S3 => "esp32s3",
-            Self::Esp32C2 => "esp32c2",
-            Self::Esp32C6 => "esp32c6",
-            Self::Esp32H2 => "esp32h2",
-            Self::Esp32P4 => "esp32p4",
-            Self::Esp32C61 => "esp32c61",
-            Self::Esp32C5 => "esp32c5",
-            Self::Esp32H21 => "esp32h21",
-            Self::Esp32H4 => "esp32h4",
-            Self::Esp32S31 => "esp32s31",
-        }
-    }
-
-    /// The name as people write it: `ESP32-S3`.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Esp32 => "ESP32",
-            Self::Esp32S2 => "ESP32-S2",
-            Self::Esp32C3 => "ESP32-C3",
-            Self::Esp32S3 => "ESP32-S3",
-            Self::Esp32C2 => "ESP32-C2",
-            Self::Esp32C6 => "ESP32-C6",
-            Self::Esp32H2 => "ESP32-H2",
-            Self::Esp32P4 => "ESP32-P4",
-            Self::Esp32C61 => "ESP32-C61",
-            Self::Esp32C5 => "ESP32-C5",
-            Self::Esp32H21 => "ESP32-H21",
-            Self::Esp32H4 => "ESP32-H4",
-            Self::Esp32S31 => "ESP32-S31",
-        }
     }
 
     /// The chip with this name, written either way and in any case.

@@ -6,8 +6,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::header::{HEADER_BYTES, Header};
-use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::header::{HEADER_BYTES, Header, SEGMENT_HEADER_BYTES, SegmentHeader};
 
 /// Random, so that no compiler's output begins a segment with it.
 pub(crate) const DEMO_MAGIC: [u8; 16] = *b"updraft demo\x9c\x1b\xe4\x57";
@@ -15,7 +14,7 @@ pub(crate) const VERSION_MAX_BYTES: usize = 64;
 /// Magic, behaviour, length of the version, the version, and two bytes that make whole words.
 pub(crate) const DEMO_BYTES: usize = 16 + 1 + 1 + VERSION_MAX_BYTES + 2;
 
-/// What a virtual device does when it runs an image.
+/// What a virtual device does when it runs an image; numbered as the segment has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Behaviour {
     /// It starts, reaches the network and confirms itself.
@@ -40,15 +39,6 @@ impl Behaviour {
             Self::CrashesAtBoot => "crashes-at-boot",
             Self::NeverReachesNetwork => "never-reaches-network",
             Self::CrashesLater => "crashes-later",
-        }
-    }
-
-    const fn code(self) -> u8 {
-        match self {
-            Self::Healthy => 0,
-            Self::CrashesAtBoot => 1,
-            Self::NeverReachesNetwork => 2,
-            Self::CrashesLater => 3,
         }
     }
 }
@@ -115,7 +105,7 @@ impl Demo {
     pub(crate) fn to_bytes(self) -> [u8; DEMO_BYTES] {
         let mut bytes = [0; DEMO_BYTES];
         bytes[..16].copy_from_slice(&DEMO_MAGIC);
-        bytes[16] = self.behaviour.code();
+        bytes[16] = self.behaviour as u8;
         bytes[17] = self.version_bytes;
         bytes[18..18 + VERSION_MAX_BYTES].copy_from_slice(&self.version);
         bytes
@@ -124,7 +114,7 @@ impl Demo {
     /// Reads the beginning of a segment's data; `None` if it is any other segment.
     pub(crate) fn parse(data: &[u8]) -> Option<Self> {
         let bytes = data.first_chunk::<DEMO_BYTES>()?;
-        let behaviour = Behaviour::ALL.into_iter().find(|behaviour| behaviour.code() == bytes[16])?;
+        let behaviour = Behaviour::ALL.into_iter().find(|behaviour| *behaviour as u8 == bytes[16])?;
         let version_bytes = bytes[17];
         if bytes[..16] != DEMO_MAGIC || usize::from(version_bytes) > VERSION_MAX_BYTES {
             return None;

@@ -1,9 +1,16 @@
-//! The 24-byte header that every image begins with (`esp_image_header_t`).
+//! The 24-byte header that every image begins with (`esp_image_header_t`), and the segments that follow it: what is loaded
+//! where. Sixteen at most, kept without an allocator.
 
 use core::fmt;
+use core::ops::Deref;
 
-use crate::{Chip, ImageError, SEGMENTS_MAX, u16_at, u32_at};
+use crate::{Chip, ImageError, u16_at, u32_at};
 
+/// At most so many bytes are an image: the largest flash that a bootloader maps.
+pub const IMAGE_MAX_BYTES: u32 = 16 * 1024 * 1024;
+/// How many segments an image can have (`ESP_IMAGE_MAX_SEGMENTS`).
+pub const SEGMENTS_MAX: usize = 16;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 8;
 pub(crate) const HEADER_BYTES: usize = 24;
 pub(crate) const MAGIC: u8 = 0xE9;
 
@@ -58,17 +65,11 @@ impl Header {
         Chip::from_id(self.chip_id)
     }
 
-    /// How the flash chip is to be read, if the code is known.
-    pub fn flash_mode(&self) -> Option<FlashMode> {
-        Some(match self.flash_mode_code {
-            0 => FlashMode::Qio,
-            1 => FlashMode::Qout,
-            2 => FlashMode::Dio,
-            3 => FlashMode::Dout,
-            4 => FlashMode::FastRead,
-            5 => FlashMode::SlowRead,
-            _ => return None,
-        })
+    /// How the flash chip is to be read, as esptool names it, if the code is known: `dio`.
+    pub fn flash_mode(&self) -> Option<&'static str> {
+        ["qio", "qout", "dio", "dout", "fast_read", "slow_read"]
+            .get(usize::from(self.flash_mode_code))
+            .copied()
     }
 
     /// The size of the flash chip that the image was made for, in MiB.
@@ -112,28 +113,63 @@ impl fmt::Display for Revision {
     }
 }
 
-/// How the flash chip is read.
+/// The eight bytes before a segment's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // each variant is its name
-pub enum FlashMode {
-    Qio,
-    Qout,
-    Dio,
-    Dout,
-    FastRead,
-    SlowRead,
+pub struct SegmentHeader {
+    /// Where the data is loaded or mapped.
+    pub load_address: u32,
+    /// How long the data is, in bytes; a multiple of four.
+    pub length_bytes: u32,
 }
 
-impl FlashMode {
-    /// The name as esptool takes it: `dio`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Qio => "qio",
-            Self::Qout => "qout",
-            Self::Dio => "dio",
-            Self::Dout => "dout",
-            Self::FastRead => "fast_read",
-            Self::SlowRead => "slow_read",
+impl SegmentHeader {
+    /// Reads the header of segment `index`, refusing the lengths that the bootloader refuses.
+    pub(crate) fn parse(bytes: [u8; SEGMENT_HEADER_BYTES], index: u8) -> Result<Self, ImageError> {
+        let header = Self { load_address: u32_at(&bytes, 0), length_bytes: u32_at(&bytes, 4) };
+        if !header.length_bytes.is_multiple_of(4) || header.length_bytes >= IMAGE_MAX_BYTES {
+            return Err(ImageError::SegmentLength { index, length_bytes: header.length_bytes });
         }
+        Ok(header)
+    }
+}
+
+/// A segment that was seen whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Where the data is loaded or mapped.
+    pub load_address: u32,
+    /// Where in the image the data begins, after the segment's header.
+    pub offset: u32,
+    /// How long the data is, in bytes.
+    pub length_bytes: u32,
+}
+
+/// An image's segments, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Segments {
+    all: [Segment; SEGMENTS_MAX],
+    count: u8,
+}
+
+impl Segments {
+    /// Adds a segment; one beyond the bound, which the header's check has excluded, is dropped.
+    pub(crate) fn push(&mut self, segment: Segment) {
+        if let Some(place) = self.all.get_mut(usize::from(self.count)) {
+            *place = segment;
+            self.count += 1;
+        }
+    }
+
+    /// How many there are so far.
+    pub(crate) fn count(&self) -> u8 {
+        self.count
+    }
+}
+
+impl Deref for Segments {
+    type Target = [Segment];
+
+    fn deref(&self) -> &[Segment] {
+        self.all.get(..usize::from(self.count)).unwrap_or_default()
     }
 }

@@ -22,7 +22,6 @@ mod error;
 mod hash;
 mod header;
 mod prefix;
-mod segment;
 pub mod signature;
 #[cfg(feature = "sign")]
 pub mod signing;
@@ -34,11 +33,10 @@ pub use demo::{Behaviour, Demo, UnknownBehaviour};
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
 pub use hash::{digest, digest_on, digest_so_far};
-pub use header::{FlashMode, Header, Revision};
+pub use header::{Header, IMAGE_MAX_BYTES, Revision, SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use prefix::{PREFIX_BYTES, Prefix};
-pub use segment::{SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use summary::Summary;
-pub use verifier::{IMAGE_MAX_BYTES, Verifier, verify};
+pub use verifier::{Verifier, verify};
 
 /// The flash's erase unit, on which signature sectors begin.
 const SECTOR_BYTES: u32 = 4096;

@@ -3,8 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "only constants below 256 are cast")]
 
 use crate::descriptor::DESCRIPTOR_BYTES;
-use crate::header::HEADER_BYTES;
-use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::header::{HEADER_BYTES, MAGIC, SEGMENT_HEADER_BYTES};
 use crate::{AppDescriptor, Header, ImageError, SegmentHeader};
 
 /// Header, first segment header and application descriptor.
@@ -25,7 +24,7 @@ pub struct Prefix {
 impl Prefix {
     /// Reads the beginning of an image: [`PREFIX_BYTES`] or more, or less if that is all there is.
     pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
-        if let Some(first_byte) = bytes.first().copied().filter(|byte| *byte != crate::header::MAGIC) {
+        if let Some(first_byte) = bytes.first().copied().filter(|byte| *byte != MAGIC) {
             return Err(ImageError::NotAnImage { first_byte });
         }
         let truncated = ImageError::Truncated {

@@ -3,20 +3,63 @@
 //! This module owns the writing of what [`crate::signature`] reads. It refuses to sign what is not a sound image, and to
 //! add a signature beside one that is not good. The arithmetic of secret keys is that of the crates `rsa` and `p256`.
 
-mod error;
 mod key;
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use sha2::{Digest, Sha256};
 
 use crate::signature::{
     BLOCK_HEAD_BYTES, BLOCK_MAGIC, CRC_OFFSET, SIGNATURE_BLOCK_BYTES, SIGNATURE_BLOCKS_MAX,
-    SIGNATURE_SECTOR_BYTES, Scheme, SignatureSector, VERSION_ECDSA, VERSION_RSA, crc32,
+    SIGNATURE_SECTOR_BYTES, Scheme, SignatureError, SignatureSector, VERSION_ECDSA, VERSION_RSA, crc32,
 };
-use crate::{SECTOR_BYTES, verify};
-pub use error::{KeyError, SignError};
-pub use key::{PublicKey, SigningKey};
+use crate::{ImageError, SECTOR_BYTES, verify};
+pub use key::{KeyError, PublicKey, SigningKey};
+
+/// Why an image is not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignError {
+    /// It is not a sound image.
+    Image(ImageError),
+    /// It is signed, and no further signature was asked for.
+    AlreadySigned,
+    /// A block that is there already is not good.
+    Existing {
+        /// Which, from 0.
+        block: usize,
+        /// What is wrong with it.
+        error: SignatureError,
+    },
+    /// There is a place without a block before one with a block.
+    Gap,
+    /// This key signed it already.
+    SameKey,
+    /// All three places are taken.
+    Full,
+    /// The system gave no random numbers.
+    NoRandomness,
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Image(error) => error.fmt(f),
+            Self::AlreadySigned => {
+                f.write_str("the image is signed already; add a further signature with --append, or sign the image as built")
+            }
+            Self::Existing { block, error } => {
+                write!(f, "signature block {} is not good ({error}); sign the image as built", block + 1)
+            }
+            Self::Gap => f.write_str("there is a gap between the signature blocks; sign the image as built"),
+            Self::SameKey => f.write_str("this key has signed the image already"),
+            Self::Full => f.write_str("the image has three signatures, and there is no room for more"),
+            Self::NoRandomness => KeyError::NoRandomness.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SignError {}
 
 /// The image with padding and a signature sector that holds one block.
 pub fn sign(image: &[u8], key: &SigningKey) -> Result<Vec<u8>, SignError> {

@@ -11,17 +11,13 @@
 use sha2::{Digest, Sha256};
 
 use crate::descriptor::DESCRIPTOR_BYTES;
-use crate::header::{HEADER_BYTES, MAGIC};
-use crate::segment::SEGMENT_HEADER_BYTES;
+use crate::header::{HEADER_BYTES, MAGIC, SEGMENT_HEADER_BYTES};
 use crate::{
-    AppDescriptor, Demo, Header, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments, Summary,
-    digest_on, digest_so_far,
+    AppDescriptor, Demo, Header, IMAGE_MAX_BYTES, ImageError, SECTOR_BYTES, Segment, SegmentHeader, Segments,
+    Summary, digest_on, digest_so_far,
 };
 
 mod trailing;
-
-/// At most so many bytes are an image: the largest flash that a bootloader maps.
-pub const IMAGE_MAX_BYTES: u32 = 16 * 1024 * 1024;
 
 const CHECKSUM_SEED: u8 = 0xEF;
 const DIGEST_BYTES: usize = 32;

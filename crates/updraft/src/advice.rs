@@ -31,7 +31,6 @@ pub(crate) fn of_check(check: Check, product: &str) -> Option<String> {
         Check::Unsigned => "`updraft image sign` signs it".to_owned(),
         Check::UntrustedKey => "`updraft image sign --append` signs it".to_owned(),
         Check::VersionTaken => format!("see `updraft releases -p {product}`"),
-        Check::Descriptor => "so does `--allow descriptor`".to_owned(),
         _ if check.is_overrulable() && check.level() == Level::Refuse => {
             format!("--allow {check} overrules this")
         }

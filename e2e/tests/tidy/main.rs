@@ -13,31 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use project::{files, has_extension, is_rust, is_test, none, read, root};
+use project::{files, has_extension, is_rust, is_test, list, none, read, root, table};
 
 const RUST_FILE_MAX_LINES: usize = 500;
 /// Of the files that are no tests, half are at most this long.
 const RUST_FILE_MEDIAN_LINES: usize = 130;
-
-/// `ARCHITECTURE.md`, "Arrows": who may name whom. What a crate may name, its users may name too.
-const ARROWS: &[(&str, &[&str])] = &[
-    ("updraft-contract", &[]),
-    ("updraft-cause", &[]),
-    ("updraft-image", &["updraft-contract"]),
-    ("updraft-agent", &["updraft-contract", "updraft-image"]),
-    ("updraft-store", &["updraft-contract", "updraft-cause", "updraft-image"]),
-    ("updraft-fleet", &["updraft-contract", "updraft-cause"]),
-    ("updraft-oidc", &["updraft-cause", "updraft-contract"]),
-    ("updraft-api", &["updraft-cause", "updraft-contract", "updraft-fleet"]),
-    ("updraft-broker", &["updraft-contract"]),
-    (
-        "updraft-server",
-        &["updraft-api", "updraft-broker", "updraft-cause", "updraft-fleet", "updraft-oidc", "updraft-store"],
-    ),
-    ("updraft-virtual-device", &["updraft-agent"]),
-    ("updraft", &["updraft-api", "updraft-server", "updraft-store", "updraft-virtual-device"]),
-    ("updraft-e2e", &["updraft-api", "updraft-image"]),
-];
 
 /// Crates that must run on a chip.
 const NO_STD: &[&str] = &["contract", "image", "agent"];
@@ -120,12 +100,13 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
 
 #[test]
 fn crates_depend_along_the_arrows_only() {
+    let arrows = arrows();
     let allowed: BTreeMap<&str, BTreeSet<&str>> =
-        ARROWS.iter().map(|(name, _)| (*name, reachable(name))).collect();
+        arrows.iter().map(|(name, _)| (name.as_str(), reachable(&arrows, name))).collect();
     let mut wrong = Vec::new();
     for package in packages() {
         let Some(allowed) = allowed.get(package.name.as_str()) else {
-            wrong.push(format!("{}: not in ARROWS of {}", package.name, file!()));
+            wrong.push(format!("{}: not in the arrows of ARCHITECTURE.md", package.name));
             continue;
         };
         for dependency in &package.ours {
@@ -202,8 +183,9 @@ fn half_of_the_rust_files_are_short() {
 fn every_name_in_the_lists_exists() {
     let packages = packages();
     let is_package = |name: &&str| packages.iter().any(|package| package.name == **name);
-    let arrows = ARROWS.iter().flat_map(|(name, to)| to.iter().chain([name]));
-    let unknown = arrows.chain(PURE).filter(|name| !is_package(name));
+    let arrows = arrows();
+    let arrows = arrows.iter().flat_map(|(name, to)| to.iter().chain([name])).map(String::as_str);
+    let unknown = arrows.chain(PURE.iter().copied()).filter(|name| !is_package(name));
     let mut wrong: Vec<_> = unknown.map(|name| format!("{name}: no package of this workspace")).collect();
     let folders = NO_STD.iter().map(|name| format!("crates/{name}/src/lib.rs"));
     let homes = AT_HOME.iter().flat_map(|(_, homes, _)| *homes).map(|home| (*home).to_owned());
@@ -362,9 +344,29 @@ fn packages() -> Vec<Package> {
         .collect()
 }
 
-fn reachable(name: &str) -> BTreeSet<&'static str> {
-    let direct = ARROWS.iter().find(|(from, _)| *from == name).map_or(&[][..], |(_, to)| to);
-    direct.iter().flat_map(|next| reachable(next).into_iter().chain([*next])).collect()
+/// The table of `ARCHITECTURE.md`: each package, and those that it may name. What a crate may name, its users may name too.
+fn arrows() -> Vec<(String, Vec<String>)> {
+    let package = |name: &str| if name == "updraft" { name.to_owned() } else { format!("updraft-{name}") };
+    let rows = table(&read(&root().join("ARCHITECTURE.md")), "| crate | may use |");
+    rows.into_iter()
+        .map(|row| (package(&row[0]), list(&row[1]).iter().map(|name| package(name)).collect()))
+        .collect()
+}
+
+fn reachable<'a>(arrows: &'a [(String, Vec<String>)], name: &str) -> BTreeSet<&'a str> {
+    let direct = arrows.iter().find(|(from, _)| from == name).map_or(&[][..], |(_, to)| to);
+    direct.iter().flat_map(|next| reachable(arrows, next).into_iter().chain([next.as_str()])).collect()
+}
+
+/// What the page names as files is there.
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let files = files();
+    let page = read(&root().join("ARCHITECTURE.md"));
+    let named = page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && name.ends_with(".rs"));
+    let is_there = |name: &str| files.contains(&format!("crates/{name}"));
+    let missing = named.filter(|name| !is_there(name) && !files.iter().any(|file| file == name));
+    none(&missing.map(|name| format!("ARCHITECTURE.md: there is no {name}")).collect::<Vec<_>>());
 }
 
 /// The lines that are neither comment nor test, numbered from 1. An inline test module ends a file.

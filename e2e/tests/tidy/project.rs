@@ -38,6 +38,22 @@ pub(crate) fn is_test(file: &str) -> bool {
     file.ends_with("/tests.rs") || file.contains("/tests/") || file.contains("/examples/")
 }
 
+/// The rows of the table whose first line is this, each as its cells.
+pub(crate) fn table(markdown: &str, head: &str) -> Vec<Vec<String>> {
+    let rows = markdown.lines().skip_while(|line| *line != head).skip(2);
+    let rows: Vec<Vec<String>> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|row| row[1..].trim_end_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    assert!(!rows.is_empty(), "there is no table {head}");
+    rows
+}
+
+/// The words of a cell, with commas between.
+pub(crate) fn list(cell: &str) -> Vec<String> {
+    cell.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+}
+
 /// Fails with all sentences, if there are any.
 pub(crate) fn none(wrong: &[String]) {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));

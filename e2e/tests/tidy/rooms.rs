@@ -1,50 +1,50 @@
 //! The rooms of a crate: folders that import down, and never back up.
 
 use crate::circles::edges_of;
-use crate::project::none;
+use crate::project::{list, none, read, root, table};
 
-/// The crate, one of its rooms, and the rooms that this one may import.
-const ROOMS: &[(&str, &str, &[&str])] = &[
-    ("server", "web", &["access", "devices", "updates", "releases"]),
-    ("server", "updates", &["access", "devices", "releases", "db", "mqtt"]),
-    ("server", "devices", &["access", "releases", "db", "mqtt"]),
-    ("server", "releases", &["db"]),
-    ("server", "access", &["db"]),
-    ("server", "db", &[]),
-    ("server", "mqtt", &[]),
-    ("store", "releases", &["objects"]),
-    ("store", "objects", &[]),
-];
+/// A room of a crate, and those that it may import.
+struct Room {
+    of: String,
+    name: String,
+    below: Vec<String>,
+}
+
+/// The table of `ARCHITECTURE.md`.
+fn rooms() -> Vec<Room> {
+    let rows = table(&read(&root().join("ARCHITECTURE.md")), "| crate | room | may import |");
+    let rows = rows.into_iter();
+    rows.map(|row| Room { of: row[0].clone(), name: row[1].clone(), below: list(&row[2]) }).collect()
+}
 
 /// Where the rooms are.
 pub(crate) fn folders() -> impl Iterator<Item = String> {
-    ROOMS.iter().map(|(name, room, _)| format!("crates/{name}/src/{room}"))
+    rooms().into_iter().map(|room| format!("crates/{}/src/{}", room.of, room.name))
 }
 
 /// The room of a file, if it is in one.
-fn room(name: &str, file: &str) -> Option<&'static (&'static str, &'static str, &'static [&'static str])> {
-    let below = file.strip_prefix("crates/")?.strip_prefix(name)?.strip_prefix("/src/")?;
+fn room<'a>(rooms: &'a [Room], of: &str, file: &str) -> Option<&'a Room> {
+    let below = file.strip_prefix("crates/")?.strip_prefix(of)?.strip_prefix("/src/")?;
     let first = below.split('/').next()?;
     let first = first.strip_suffix(".rs").unwrap_or(first);
-    ROOMS.iter().find(|(of, room, _)| *of == name && *room == first)
+    rooms.iter().find(|room| room.of == of && room.name == first)
 }
 
 #[test]
 fn rooms_import_down_only() {
     let mut wrong = Vec::new();
-    let mut names: Vec<_> = ROOMS.iter().map(|(name, _, _)| *name).collect();
-    names.dedup();
-    for name in names {
-        for ((from, to), what) in edges_of(&format!("crates/{name}/src/lib.rs")) {
-            let (Some(above), Some(below)) = (room(name, &from), room(name, &to)) else { continue };
-            if above.1 != below.1 && !above.2.contains(&below.1) {
+    let rooms = rooms();
+    let mut crates: Vec<_> = rooms.iter().map(|room| room.of.as_str()).collect();
+    crates.dedup();
+    for of in crates {
+        for ((from, to), what) in edges_of(&format!("crates/{of}/src/lib.rs")) {
+            let (Some(above), Some(below)) = (room(&rooms, of, &from), room(&rooms, of, &to)) else {
+                continue;
+            };
+            if above.name != below.name && !above.below.contains(&below.name) {
                 let what: Vec<_> = what.iter().map(String::as_str).collect();
-                wrong.push(format!(
-                    "{from} -> {to} ({}): {} must not import {}",
-                    what.join(", "),
-                    above.1,
-                    below.1
-                ));
+                let (what, above, below) = (what.join(", "), &above.name, &below.name);
+                wrong.push(format!("{from} -> {to} ({what}): {above} must not import {below}"));
             }
         }
     }
@@ -53,7 +53,8 @@ fn rooms_import_down_only() {
 
 #[test]
 fn a_file_knows_its_room() {
-    let name = |file: &str| room("server", file).map(|room| room.1);
+    let rooms = rooms();
+    let name = |file: &str| room(&rooms, "server", file).map(|room| room.name.as_str());
     assert_eq!(name("crates/server/src/db.rs"), Some("db"));
     assert_eq!(name("crates/server/src/db/device.rs"), Some("db"));
     assert_eq!(name("crates/server/src/dbx.rs"), None);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::project::{files, is_rust, none, read, root};
+use crate::project::{files, is_rust, list, none, read, root, table};
 use crate::source::{Kind, tokens};
 
 /// Identifiers with such a word that must stay, in files that begin so, and why.
@@ -17,18 +17,11 @@ struct Rule {
     everywhere: bool,
 }
 
-/// The rows of the table in the section "Words".
+/// The rows of the table.
 fn rules(markdown: &str) -> Vec<Rule> {
-    let section = markdown.split("\n## Words\n").nth(1).unwrap_or_default();
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
-    rows.filter_map(|row| {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [words, write, place] = cells[..] else { return None };
-        let words = words.split(',').map(|word| word.trim().to_owned()).collect();
-        Some(Rule { words, write: write.to_owned(), everywhere: place == "everywhere" })
-    })
-    .collect()
+    let rows = table(markdown, "| instead of | write | where |").into_iter();
+    rows.map(|row| Rule { words: list(&row[0]), write: row[1].clone(), everywhere: row[2] == "everywhere" })
+        .collect()
 }
 
 /// The words of an identifier, in small letters: `snake_case`, `CamelCase`.

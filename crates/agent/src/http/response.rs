@@ -113,8 +113,8 @@ impl Response {
     /// Takes from the front of `bytes`; says how many were taken and what they are. To be called again with the rest
     /// until it says [`Piece::More`], also with no rest at all: a body may have ended.
     ///
-    /// Until the head was given out, `scratch` must be the same memory each time and have [`SCRATCH_BYTES`]; after that
-    /// it is not touched. Bytes after the end are left.
+    /// Until the head was given out, `scratch` must be the same memory each time and have
+    /// [`crate::http::SCRATCH_BYTES`]; after that it is not touched. Bytes after the end are left.
     pub fn push<'a>(&mut self, scratch: &'a mut [u8], bytes: &'a [u8]) -> (usize, Piece<'a>) {
         let mut used = 0;
         loop {

@@ -15,11 +15,50 @@ use rsa::signature::SignatureEncoding;
 use rsa::traits::PublicKeyParts;
 use sha2::{Digest, Sha256};
 
-use super::KeyError;
 use crate::signature::{CURVE_P256, Scheme};
 
 const RSA_BITS: u32 = 3072;
 const RSA_WORDS: usize = 96;
+
+/// Why a text is not a key that images can be signed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyError {
+    /// It is no key in PEM.
+    NotPem,
+    /// It is a public key where the private one is needed.
+    Public,
+    /// It wants a passphrase.
+    Encrypted,
+    /// It cannot be read, or is not RSA and not on the curve P-256.
+    Unsupported,
+    /// An RSA key of another length, or with an exponent that does not fit into 32 bits.
+    RsaSize {
+        /// How long its modulus is.
+        bits: u32,
+    },
+    /// The system gave no random numbers.
+    NoRandomness,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NotPem => f.write_str("this is not a key: a PEM file is needed, such as `updraft key new` makes"),
+            Self::Public => f.write_str("this is the public half of a key; signing needs the private one"),
+            Self::Encrypted => f.write_str(
+                "the key is encrypted with a passphrase, which Updraft and espsecure's key files do not use; decrypt it \
+                 first (openssl pkey)",
+            ),
+            Self::Unsupported => f.write_str("the key is damaged, or neither RSA nor ECDSA on P-256"),
+            Self::RsaSize { bits } => {
+                write!(f, "the RSA key has {bits} bits or a large exponent; images are signed with 3072 bits")
+            }
+            Self::NoRandomness => f.write_str("the system gave no random numbers"),
+        }
+    }
+}
+
+impl core::error::Error for KeyError {}
 
 /// A private key. Its memory is wiped when it is dropped.
 pub struct SigningKey(Private);

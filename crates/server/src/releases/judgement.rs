@@ -12,7 +12,7 @@ pub fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         check: finding.check.name().to_owned(),
         level: match finding.check.level() {
             store::Level::Refuse => Level::Refuse,
-            store::Level::Warn => Level::Warn,
+            store::Level::Warn | store::Level::Note => Level::Warn,
         },
         allowed: finding.allowed,
         overrulable: finding.check.is_overrulable(),

@@ -41,7 +41,7 @@ impl Metadata {
         say("version", json!(version));
         say("product", json!(publication.product));
         say("chip", json!(image.chip().map(image::Chip::name)));
-        say("flash_mode", json!(image.header.flash_mode().map(image::FlashMode::name)));
+        say("flash_mode", json!(image.header.flash_mode()));
         say("size", json!(image.total_bytes));
         say("sha256", json!(Sha256(image.sha256)));
         if let Some(descriptor) = &image.descriptor {

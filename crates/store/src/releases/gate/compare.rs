@@ -143,5 +143,5 @@ fn differs(entry: Entry, running: &Production, now: String, was: String) -> Caus
 
 fn mode(header: image::Header) -> String {
     let code = header.flash_mode_code;
-    header.flash_mode().map_or_else(|| format!("0x{code:02x}"), |mode| mode.name().to_owned())
+    header.flash_mode().map_or_else(|| format!("0x{code:02x}"), str::to_owned)
 }

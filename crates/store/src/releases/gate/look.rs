@@ -3,7 +3,7 @@
 use cause::Cause;
 use image::{AppDescriptor, Header};
 
-use crate::releases::gate::check::Check;
+use crate::releases::gate::check::{Check, Level};
 use crate::releases::gate::settings::GateSettings;
 use crate::releases::gate::verdict::Finding;
 use crate::releases::publication::Publication;
@@ -32,6 +32,7 @@ impl Found<'_> {
     pub(crate) fn add(&mut self, check: Check, cause: Cause) {
         let named = self.asked.allow.contains(&check) || self.settings.allow.contains(&check);
         // Asked again here, so that no caller can hand in what must not be overruled.
-        self.findings.push(Finding { check, allowed: named && check.is_overrulable(), cause });
+        let allowed = (named && check.is_overrulable()) || check.level() == Level::Note;
+        self.findings.push(Finding { check, allowed, cause });
     }
 }

@@ -78,7 +78,7 @@ fn requirements(page: &mut Page, summary: &Summary) {
     let unknown = |code: u8| format!("unknown (code {code:#x})");
     let mode = header
         .flash_mode()
-        .map_or_else(|| unknown(header.flash_mode_code), |mode| mode.name().to_uppercase().replace('_', " "));
+        .map_or_else(|| unknown(header.flash_mode_code), |mode| mode.to_uppercase().replace('_', " "));
     let code = header.flash_size_frequency_code;
     let flash_size = header.flash_size_mib().map_or_else(|| unknown(code >> 4), |mib| format!("{mib} MiB"));
     let frequency =
@@ -147,7 +147,7 @@ pub(super) fn json(path: &Path, summary: &Summary, signatures: &[Found]) -> Valu
         "min_chip_revision": header.min_chip_revision.0,
         "max_chip_revision": header.max_chip_revision.0,
         "flash": {
-            "mode": header.flash_mode().map(::image::FlashMode::name),
+            "mode": header.flash_mode(),
             "size_mib": header.flash_size_mib(),
             "frequency_mhz": header.flash_frequency_mhz(),
         },

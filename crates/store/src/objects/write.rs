@@ -18,12 +18,26 @@ pub(crate) enum Condition<'a> {
     Same(&'a Tag),
 }
 
-/// What is written where.
+impl<'a> Condition<'a> {
+    /// That it is as it was found.
+    pub(crate) fn unchanged(before: Option<&'a Tag>) -> Self {
+        before.map_or(Self::Absent, Self::Same)
+    }
+}
+
 pub(crate) struct Write<'a> {
     pub(crate) key: &'a str,
     pub(crate) bytes: Bytes,
     pub(crate) condition: Condition<'a>,
     pub(crate) progress: Progress<'a>,
+    /// Which image it is created for, where that is to be said; a folder keeps no marks.
+    pub(crate) mark: Option<&'a str>,
+}
+
+impl<'a> Write<'a> {
+    pub(crate) fn new(key: &'a str, bytes: Bytes, condition: Condition<'a>) -> Self {
+        Self { key, bytes, condition, progress: &|_| (), mark: None }
+    }
 }
 
 impl Bucket {

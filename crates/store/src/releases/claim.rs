@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::error::StoreError;
 use crate::objects::object::{Read, Tag};
+use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::layout::{self, JSON_MAX_BYTES, Place};
 use crate::releases::release::Complete;
@@ -56,7 +57,7 @@ impl Store {
         let mut text = json!({ "version": version, "sha256": image }).to_string();
         text.push('\n');
         let bytes = Bytes::from(text);
-        if let Some(tag) = self.bucket.create(lock, &key, bytes.clone()).await? {
+        if let Some(tag) = self.bucket.put(lock, Write::new(&key, bytes.clone(), Condition::Absent)).await? {
             return Ok(Some(Claim { key, tag }));
         }
         let (tag, other) = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
@@ -74,7 +75,7 @@ impl Store {
                 return Ok(None);
             }
         }
-        if self.bucket.replace(lock, &key, &tag, bytes).await?.is_some() {
+        if self.bucket.put(lock, Write::new(&key, bytes, Condition::Same(&tag))).await?.is_some() {
             tracing::info!(store.key = key, "a claim that was not made good was taken over");
         }
         // Who had it may have replaced the image, or made it good just before: everything is looked at again.

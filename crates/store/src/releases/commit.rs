@@ -116,9 +116,9 @@ impl Store {
         {
             return Ok(None);
         }
-        let condition = before.as_ref().map_or(Condition::Absent, Condition::Same);
-        let write = Write { key: &key, bytes: image.clone(), condition, progress };
-        let written = self.bucket.put(lock, write, object_store::Attributes::new()).await?;
+        let condition = Condition::unchanged(before.as_ref());
+        let write = Write { progress, ..Write::new(&key, image.clone(), condition) };
+        let written = self.bucket.put(lock, write).await?;
         Ok(written.map(|tag| Written::new(key, image.clone(), tag, replaced)))
     }
 
@@ -175,7 +175,8 @@ impl Store {
             }
         }
         let (text, mark) = (format!("{version}\n"), image.to_string());
-        if self.bucket.create_marked(lock, &key, text.into(), &mark).await?.is_none() {
+        let write = Write { mark: Some(&mark), ..Write::new(&key, text.into(), Condition::Absent) };
+        if self.bucket.put(lock, write).await?.is_none() {
             return Ok(false);
         }
         let Some(claim) = claim else { return Ok(true) };

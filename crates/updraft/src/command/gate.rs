@@ -40,7 +40,7 @@ pub(crate) fn unsendable(publication: &Publication, image: &Bytes) -> Option<Jud
     if (1..=IMAGE_MAX_BYTES).contains(&image.len()) {
         return None;
     }
-    let verdict = judge(image, &image::verify(image), publication, &Facts::default());
+    let verdict = judge(image, publication, &Facts::default());
     verdict.is_refused().then(|| judgement(&publication.product, verdict))
 }
 

@@ -23,7 +23,6 @@ const PAGES_MAX: usize = 1000;
 /// What an answer of the wrong shape, or about something else, came with.
 const SOMETHING_ELSE: &str = "with something else than this request's answer";
 
-/// Which server, and who asks.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServerArgs {
     /// The server
@@ -53,7 +52,6 @@ pub(crate) fn server_url(text: &str) -> Result<Url, String> {
         .ok_or_else(|| "a server's address is like http://127.0.0.1:8080".to_owned())
 }
 
-/// One server, and who asks.
 pub(crate) struct ApiClient {
     http: Http,
     server: Url,
@@ -75,7 +73,6 @@ pub(crate) enum Later {
     Say,
 }
 
-/// The image that a request brings.
 pub(crate) struct Upload<'a> {
     pub(crate) image: &'a Bytes,
     pub(crate) bar: &'a ProgressBar,
@@ -109,7 +106,6 @@ impl ApiClient {
         self.http.client().request(method, self.url([&["v1"], path].concat()))
     }
 
-    /// What is there.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -299,7 +295,6 @@ impl ApiClient {
         }
     }
 
-    /// The answer, if it is a success.
     fn succeeded(&self, answer: Answer) -> anyhow::Result<Answer> {
         if answer.status.is_success() {
             return Ok(answer);

@@ -49,7 +49,6 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
 }
 
-/// Prints data for programs.
 pub(crate) fn json(value: &impl Serialize) {
     println!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
 }
@@ -71,7 +70,6 @@ pub(crate) fn list<T: Serialize, const N: usize>(
     }
 }
 
-/// Prints rows in columns under their heads.
 pub(crate) fn table<const N: usize>(heads: [&str; N], rows: impl Iterator<Item = [String; N]>) {
     let rows: Vec<_> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -111,7 +109,6 @@ pub(crate) fn yes(is_so: bool) -> &'static str {
     if is_so { "yes" } else { "no" }
 }
 
-/// How long ago, in words.
 pub(crate) fn ago(then: Option<DateTime<Utc>>) -> String {
     let Some(then) = then else { return "-".into() };
     let seconds = (Utc::now() - then).num_seconds().max(0);

@@ -63,7 +63,6 @@ impl Bucket {
         Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
     }
 
-    /// Reads an object back and compares.
     pub(crate) async fn reads_back(&self, written: &Written) -> Result<bool, StoreError> {
         let read = self.read(&written.key, written.bytes.len() as u64).await?;
         match read {

@@ -67,7 +67,7 @@ impl Bucket {
     async fn put_at_once(&self, write: Write<'_>, mode: PutMode) -> Result<Option<Tag>, StoreError> {
         let mut attributes = Attributes::new();
         if let (Some(mark), Backing::S3 { .. }) = (write.mark, &self.backing) {
-            attributes.insert(Attribute::Metadata(Cow::Borrowed(MARK)), mark.to_owned().into());
+            attributes.insert(Attribute::Metadata(Cow::Borrowed(MARK)), mark.to_string().into());
         }
         let options = PutOptions { mode, attributes, ..PutOptions::default() };
         let size = write.bytes.len() as u64;

@@ -155,10 +155,10 @@ impl Store {
                     None => return Ok(Taken::Free),
                 },
             };
-            return Ok(match existing.overtaken {
-                _ if is_ours => Taken::SameBytes(spelled),
-                None => Taken::OtherBytes(spelled),
-                Some(overtaken) => Taken::Overtaken { by: spelled, overtaken },
+            return Ok(if is_ours {
+                Taken::SameBytes(spelled)
+            } else {
+                Taken::OtherBytes(spelled, existing.overtaken)
             });
         }
         match asked.by_hand {

@@ -18,7 +18,6 @@ use crate::releases::release::{Complete, VersionFile, parse_version};
 use crate::store::Store;
 use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
 
-/// A release as it is copied.
 struct Copied {
     firmware: Bytes,
     /// Byte for byte what stands in the release, so that nothing that others wrote there is lost.
@@ -29,9 +28,7 @@ struct Copied {
 /// What to do where the channel points to a higher version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lower {
-    /// Point it lower.
     Allowed,
-    /// Leave it where it is.
     Refused,
 }
 
@@ -44,7 +41,6 @@ enum Outcome {
     Higher(Version),
 }
 
-/// A version on its way into a channel.
 #[derive(Debug, Clone)]
 struct Promotion {
     product: ProductName,

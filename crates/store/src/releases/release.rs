@@ -38,7 +38,6 @@ pub struct Release {
     pub requires: Option<Version>,
 }
 
-/// What a `version.txt` says.
 pub(crate) enum VersionFile {
     Missing,
     Unreadable(Cause),
@@ -57,7 +56,6 @@ pub(crate) struct Described {
 /// A release that has its `version.txt`.
 pub(crate) struct Complete {
     pub(crate) place: Place,
-    /// As it is spelled there.
     pub(crate) version: Version,
     /// Which image it was created for, if that was said.
     pub(crate) mark: Option<Sha256>,
@@ -233,11 +231,9 @@ pub(crate) fn no_image(place: &Place) -> StoreError {
 
 /// Which image a `version.txt` was created for, if it says so.
 pub(crate) fn marked(read: &Read) -> Option<Sha256> {
-    let Read::Found(fetched) = read else { return None };
-    fetched.mark.as_deref().and_then(Sha256::from_hex)
+    if let Read::Found(fetched) = read { fetched.mark } else { None }
 }
 
-/// What a `version.txt` that was read says.
 pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
     let fetched = match read {
         Read::Missing => return VersionFile::Missing,

@@ -66,7 +66,6 @@ pub(crate) async fn unblock(what: VersionArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The channels that point to the version.
 async fn pointing(
     target: &Target,
     product: &ProductName,

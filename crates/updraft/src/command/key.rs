@@ -13,7 +13,6 @@ use image::signing::{PublicKey, SigningKey};
 
 use crate::command::image::file::read_at_most;
 
-/// No key file is as long as this.
 const KEY_FILE_MAX_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
@@ -93,7 +92,6 @@ fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     written.with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Reads the private key in a PEM file.
 pub(super) fn read_private(path: &Path) -> anyhow::Result<SigningKey> {
     SigningKey::from_pem(&read(path)?).with_context(|| path.display().to_string())
 }

@@ -51,7 +51,6 @@ pub(crate) fn log_to_stderr(level: &str) {
         .init();
 }
 
-/// Waits for Ctrl-C or SIGTERM.
 pub(crate) async fn stopped() -> anyhow::Result<()> {
     #[cfg(unix)]
     {

@@ -25,7 +25,6 @@ impl Look {
     }
 }
 
-/// What was found so far.
 pub(crate) struct Found<'a> {
     pub(crate) asked: &'a Publication,
     pub(crate) settings: &'a GateSettings,
@@ -130,9 +129,8 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
 pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: &Facts) {
     let product = &found.asked.product;
     match &facts.taken {
-        Taken::OtherBytes(spelled) => found.add(Check::VersionTaken, taken(product, spelled, None)),
-        Taken::Overtaken { by, overtaken } => {
-            found.add(Check::VersionTaken, taken(product, by, Some(overtaken)));
+        Taken::OtherBytes(spelled, overtaken) => {
+            found.add(Check::VersionTaken, taken(product, spelled, overtaken.as_ref()));
         }
         Taken::ByProduction(spelled) => {
             let cause = gate::TAKEN_BY_PRODUCTION.naming("version", spelled);

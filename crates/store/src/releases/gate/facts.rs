@@ -34,15 +34,8 @@ pub enum Taken {
     Free,
     /// These very bytes are published as it, spelled like this.
     SameBytes(Version),
-    /// Other bytes are published as it.
-    OtherBytes(Version),
-    /// Other bytes are published as it, and another spelling of it too, which came too late.
-    Overtaken {
-        /// The spelling that counts.
-        by: Version,
-        /// The other one.
-        overtaken: Version,
-    },
+    /// Other bytes are published as it, spelled like this; and another spelling of it may be there too, which came too late.
+    OtherBytes(Version, Option<Version>),
     /// Another program put other bytes into production as it.
     ByProduction(Version),
 }

@@ -12,7 +12,6 @@ pub(crate) struct Answer {
     pub(crate) published: Option<Receipt>,
 }
 
-/// A release that came of an image.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     pub(crate) decision: PublishDecision,

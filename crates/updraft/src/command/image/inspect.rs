@@ -10,10 +10,8 @@ use store::grouped;
 use super::signatures::Found;
 use crate::output::painted;
 
-/// How wide the names on the left are.
 const NAME_WIDTH: usize = 13;
 
-/// A page for a person.
 pub(super) fn text(path: &Path, summary: &Summary, signatures: &[Found], colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     page.heading(&path.display().to_string());
@@ -249,7 +247,6 @@ impl Page {
     }
 }
 
-/// Without control characters.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

@@ -36,15 +36,12 @@ pub(super) struct Watch<'a> {
     ended: BTreeSet<u64>,
 }
 
-/// What came of the wait.
 pub(super) struct Outcome {
     /// The newest rollout of the release, if there was one.
     pub(super) rollout: Option<Rollout>,
-    /// Why the job fails, if it does.
     pub(super) failure: Option<String>,
 }
 
-/// An item of the list of rollouts.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Item {

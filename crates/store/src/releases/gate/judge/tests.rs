@@ -34,7 +34,7 @@ fn strict() -> Facts {
         }),
         sizes: vec![(version.clone(), 900)],
         twins: vec![version.clone()],
-        taken: Taken::OtherBytes(version),
+        taken: Taken::OtherBytes(version, None),
     }
 }
 

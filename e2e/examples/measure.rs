@@ -44,7 +44,7 @@ async fn main() {
         let click = Instant::now();
         server.offer("kitchen", &version).await;
         let has_ended = |device: &Device| {
-            device.update.as_ref().map(|update| update.state) == Some(UpdateState::Succeeded)
+            device.update.as_ref().is_some_and(|update| update.state == UpdateState::Succeeded)
         };
         while !has_ended(&server.device("kitchen").await) {
             assert!(click.elapsed() < Duration::from_secs(60), "{:?}", server.device("kitchen").await);

@@ -260,7 +260,7 @@ impl Server {
 
 /// Whether a device runs exactly this version.
 pub fn runs(device: &Device, version: &str) -> bool {
-    device.version.as_ref().is_some_and(|running| running.as_str() == version)
+    device.version.as_ref().is_some_and(|running| running.to_string() == version)
 }
 
 fn offers(answer: CheckAnswer, version: &str) -> CheckAnswer {

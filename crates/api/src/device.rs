@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::Update;
+use crate::{Update, Word};
 
 /// A device as it is known to the fleet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Device {
     pub product: Option<ProductName>,
     /// The version it last reported; null if it never did.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub version: Option<Version>,
+    pub version: Option<Word<Version>>,
     /// The running image's digest as last reported.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
@@ -27,17 +27,21 @@ pub struct Device {
     /// When it was last heard.
     pub last_seen: Option<DateTime<Utc>>,
     /// Words to select by.
+    #[serde(default)]
     pub tags: Vec<String>,
     /// Its newest update.
     pub update: Option<Update>,
     /// Whether it was registered (has an MQTT password), or became known by its report.
+    #[serde(default)]
     pub registered: bool,
     /// When it was first known.
+    #[serde(default)]
     pub created_at: DateTime<Utc>,
     /// What else its JSON report said; null for a device that reports a bare version.
     pub report: Option<DeviceReport>,
     /// The protections that it says it does without: `signatures` (takes unsigned images), `record`, `crash_loops`,
     /// `updates`; more may follow.
+    #[serde(default)]
     pub lacks: Vec<String>,
     /// Messages from it that could not be read.
     pub unreadable: Option<Unreadable>,

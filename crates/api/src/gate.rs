@@ -5,6 +5,7 @@ use contract::{ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
+use crate::word::{Word, if_readable};
 
 /// What the gate found in an image that is to be published (docs/gate.md lists the checks).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +14,8 @@ pub struct Finding {
     /// The check's name, which never changes.
     pub check: String,
     /// What the check does that finds something.
-    pub level: Level,
+    #[cfg_attr(feature = "openapi", schema(value_type = Level))]
+    pub level: Word<Level>,
     /// Whether it was overruled: a refusal that does not refuse, a warning that need not be shown.
     pub allowed: bool,
     /// Whether it can be overruled.
@@ -21,7 +23,8 @@ pub struct Finding {
     /// What was found, why it matters and what to do.
     pub sentence: String,
     /// The same for programs: a code with parameters.
-    pub cause: Cause,
+    #[serde(default, deserialize_with = "if_readable")]
+    pub cause: Option<Cause>,
 }
 
 /// A release's size.
@@ -108,4 +111,13 @@ pub struct CheckQuery {
     pub allow: Option<String>,
     /// The image's file, as sentences are to call it.
     pub file: Option<String>,
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Refuse => "refuse",
+            Self::Warn => "warn",
+        })
+    }
 }

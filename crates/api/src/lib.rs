@@ -14,6 +14,7 @@ mod release;
 mod rollout;
 mod token;
 mod update;
+mod word;
 
 pub use device::{Device, DeviceChange, DeviceQuery, DeviceReport, NewDevice, RegisteredDevice, Unreadable};
 pub use event::Event;
@@ -30,6 +31,7 @@ pub use release::{
 pub use rollout::{Rollout, RolloutCounts, RolloutState};
 pub use token::{Role, TokenInfo};
 pub use update::{CheckAnswer, CheckRequest, Update};
+pub use word::Word;
 
 /// The largest image taken, in bytes: the flash of the largest chip.
 pub const IMAGE_MAX_BYTES: usize = 16 * 1024 * 1024;

@@ -3,6 +3,8 @@
 use cause::Cause;
 use serde::{Deserialize, Serialize};
 
+use crate::word::if_readable;
+
 /// A failure; `detail` is the sentence for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -14,10 +16,11 @@ pub struct Problem {
     #[serde(default)]
     pub title: String,
     /// The HTTP status.
+    #[serde(default)]
     pub status: u16,
     /// What failed, on what, and what to do.
     pub detail: String,
     /// The same for programs, where a service said it: a code with parameters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "if_readable")]
     pub cause: Option<Cause>,
 }

@@ -26,6 +26,7 @@ pub struct Release {
     pub reason: Option<String>,
     /// The channels that point to it.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[serde(default)]
     pub channels: Vec<ChannelName>,
     /// Release notes.
     pub notes: Option<String>,

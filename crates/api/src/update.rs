@@ -6,6 +6,8 @@ use contract::{DeviceId, Version};
 use fleet::UpdateState;
 use serde::{Deserialize, Serialize};
 
+use crate::word::{Word, if_readable};
+
 /// One device's attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -17,25 +19,26 @@ pub struct Update {
     pub device: DeviceId,
     /// What ran before.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub from: Option<Version>,
+    pub from: Option<Word<Version>>,
     /// What was offered.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub to: Version,
+    pub to: Word<Version>,
     /// Where it stands.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub state: UpdateState,
+    pub state: Word<UpdateState>,
     /// Why, in words, without the code; null while nothing is to be explained.
     pub reason: Option<String>,
     /// Why, for programs: one of the contract's codes (`wrong_chip`, `crash_loop`, …); null if the device gave none.
     pub code: Option<String>,
     /// Why, where the server found it out: a code with parameters, of which `reason` is the sentence; null otherwise.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub cause: Option<Cause>,
     /// The artifact's size, in bytes.
     pub bytes: u64,
     /// What the device does now (`download`, `verify`, `restart`), if it says.
     pub phase: Option<String>,
     /// Bytes done of this phase.
+    #[serde(default)]
     pub done: u64,
     /// When the decision was made.
     pub created_at: DateTime<Utc>,
@@ -55,7 +58,8 @@ pub struct CheckAnswer {
     /// One sentence for a person.
     pub reason: String,
     /// The same for programs: a code with parameters.
-    pub cause: Cause,
+    #[serde(default, deserialize_with = "if_readable")]
+    pub cause: Option<Cause>,
     /// The update that was made, or the one in progress.
     pub update: Option<Update>,
 }

@@ -10,7 +10,7 @@ crate::entry::table! {
     OTHER_BYTES "other_bytes" "{key} is not the image that was published as {version}: its sha256 is {sha256}, and it should be {expected}. Publish the image with {expected} as {version} again, which repairs it, or put it back; {version} is not offered until then.";
     NOT_PROMOTED "not_promoted" "Nothing has been promoted to {channel} yet.";
     NO_STEP_BETWEEN "no_step_between" "{version} can only be reached from {requires} on, the device runs {running}, and no release between them is allowed.";
-    BLOCKED "blocked" "{version} is blocked[: {why}].";
+    BLOCKED "blocked" "{version} is blocked[: {why}]";
     UP_TO_DATE "up_to_date" "The device already runs {version}.";
     NEWER_THAN_CHANNEL "newer_than_channel" "The device runs {running}, which is newer than {version}.";
     WRONG_CHIP "wrong_chip" "{version} is built for {image}, and the device is an {device}.";

@@ -18,7 +18,12 @@ const POWER: [&str; 3] = ["power", "brown-out", "brownout"];
 const RAN_BADLY: [&str; 4] = ["crash", "panic", "watchdog", "hung"];
 /// The line, the server, or the person: in the words of Arduino's HTTPUpdate and HTTPClient, of ESP-IDF's error names, and
 /// of people.
-const EXCUSES: [&str; 11] = [
+const EXCUSES: [&str; 16] = [
+    "interrupted",
+    "given up",
+    "too large",
+    "wrong chip",
+    "does not hold what was written",
     "connect",
     "network",
     "timeout",
@@ -32,7 +37,9 @@ const EXCUSES: [&str; 11] = [
     "cancel",
 ];
 /// What ESP-IDF, Arduino's Update and people say of an image that is not whole, or not one.
-const REFUSALS: [&str; 11] = [
+const REFUSALS: [&str; 13] = [
+    "damaged",
+    "cut short",
     "verif",
     "validat",
     "image_invalid",

@@ -1,5 +1,7 @@
 //! The states of an update.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Where an update stands.
@@ -59,5 +61,11 @@ impl UpdateState {
     /// Whether the device may still be at work on it.
     pub fn is_in_flight(self) -> bool {
         matches!(self, Self::Offered | Self::Downloading | Self::Restarting)
+    }
+}
+
+impl fmt::Display for UpdateState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
-use api::{Page, PageQuery, Refusal};
+use api::{GateDecision, Page, PageQuery, Refusal};
 use bytes::Bytes;
 use indicatif::ProgressBar;
 use reqwest::header::CONTENT_LENGTH;
@@ -209,7 +209,8 @@ impl ApiClient {
         let request = || self.request(Method::POST, path).query(query);
         let answer = self.answer(path, Later::Wait, request, Some(upload)).await?;
         if answer.status.is_client_error()
-            && let Ok(refusal) = serde_json::from_slice(&answer.body)
+            && let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body)
+            && refusal.judgement.decision == GateDecision::Refused
         {
             return Ok(Err(refusal));
         }

@@ -28,7 +28,11 @@ struct Printed {
 
 fn found(answer: &Judgement) -> Vec<(&str, Level, bool)> {
     assert!(answer.findings.iter().all(|finding| !finding.sentence.is_empty()), "{answer:?}");
-    answer.findings.iter().map(|finding| (finding.check.as_str(), finding.level, finding.allowed)).collect()
+    answer
+        .findings
+        .iter()
+        .map(|finding| (finding.check.as_str(), *finding.level.known().expect("a level"), finding.allowed))
+        .collect()
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const PRODUCT: &str = "esp32s3";
 
 /// Of its newest update.
 fn state(device: &Device) -> Option<UpdateState> {
-    device.update.as_ref().map(|update| update.state)
+    device.update.as_ref()?.state.known().copied()
 }
 
 #[tokio::test]

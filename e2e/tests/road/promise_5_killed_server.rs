@@ -43,7 +43,7 @@ async fn on_an_external_broker_the_status_sent_meanwhile_completes_the_update() 
 
     server.start_again().await;
     let update = server.update_is("well", UpdateState::Succeeded).await;
-    assert_eq!(update.to.as_str(), "1.1.0");
+    assert_eq!(update.to.to_string(), "1.1.0");
     server.device_when("well", "it runs 1.1.0", |device| runs(device, "1.1.0")).await;
     assert_eq!(server.history("well").await.len(), 1, "an update is never made twice");
 }

@@ -1,7 +1,9 @@
 //! The rooms of a crate: folders that import down, and never back up.
 
+use std::collections::BTreeSet;
+
 use crate::circles::edges_of;
-use crate::project::{list, none, read, root, table};
+use crate::project::{files, list, none, read, root, table};
 
 /// A room of a crate, and those that it may import.
 struct Room {
@@ -49,6 +51,26 @@ fn rooms_import_down_only() {
         }
     }
     none(&wrong);
+}
+
+/// A folder that is no room could import whatever it likes.
+#[test]
+fn each_folder_of_a_crate_with_rooms_is_one() {
+    // What lies below all rooms or above them, and its own file beside it is.
+    let others = ["config", "run", "tests"];
+    let rooms = rooms();
+    let mut wrong = BTreeSet::new();
+    for file in files() {
+        let Some(below) = file.strip_prefix("crates/").and_then(|file| file.split_once("/src/")) else {
+            continue;
+        };
+        let (of, Some((folder, _))) = (below.0, below.1.split_once('/')) else { continue };
+        let has_rooms = rooms.iter().any(|room| room.of == of);
+        if has_rooms && !others.contains(&folder) && room(&rooms, of, &file).is_none() {
+            wrong.insert(format!("crates/{of}/src/{folder}/: give it a row in ARCHITECTURE.md"));
+        }
+    }
+    none(&wrong.into_iter().collect::<Vec<_>>());
 }
 
 #[test]

@@ -68,6 +68,11 @@ fn a_sketchs_failure_is_the_images_fault_only_in_verification() {
         (None, "ESP_ERR_FLASH_OP_FAIL", false),
         (None, "esp-tls: couldn't get hostname for host: dns failed", false),
         (None, "checksum not fetched: connection reset", false),
+        // People's, and those of an agent whose code is newer than this table.
+        (Some(Verify), "download interrupted, MD5 failed", false),
+        (Some(Verify), "wrong chip", false),
+        (None, "the image is damaged [gremlins]", true),
+        (None, "the file is cut short", true),
         (Some(Verify), "", true),
         (Some(Verify), "update failed", true),
         (Some(Verify), "lost connection to the broker", false),

@@ -123,7 +123,7 @@ impl Devices {
                 unreadable: unreadable(&row),
                 id: row.id,
                 product: row.product,
-                version: row.version,
+                version: row.version.map(Into::into),
                 sha256: row.sha256,
                 last_seen: row.last_seen.map(time),
                 registered: row.registered,

@@ -14,9 +14,9 @@ pub(crate) fn update(row: UpdateRow) -> Update {
     Update {
         id: row.id,
         device: row.device,
-        from: row.from,
-        to: row.to,
-        state: row.state,
+        from: row.from.map(Into::into),
+        to: row.to.into(),
+        state: row.state.into(),
         reason,
         code: code.map(|code| code.as_str().to_owned()),
         cause,

@@ -11,13 +11,13 @@ pub fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
     let finding = |finding: store::Finding| Finding {
         check: finding.check.name().to_owned(),
         level: match finding.check.level() {
-            store::Level::Refuse => Level::Refuse,
-            store::Level::Warn | store::Level::Note => Level::Warn,
+            store::Level::Refuse => Level::Refuse.into(),
+            store::Level::Warn | store::Level::Note => Level::Warn.into(),
         },
         allowed: finding.allowed,
         overrulable: finding.check.is_overrulable(),
         sentence: finding.cause.sentence(),
-        cause: finding.cause,
+        cause: Some(finding.cause),
     };
     let size = |store::SizeOf { version, size }| SizeOf { version, size };
     Judgement {

@@ -130,7 +130,7 @@ async fn a_crash_loop_after_success_is_a_roll_back_and_the_second_one_quarantine
     }
     assert_eq!(rig.decision("d1").await, "quarantined");
     let history = rig.services().updates.of_device(&id("d1"), None, 10).await.expect("listed").items;
-    assert_eq!(history.iter().map(|update| update.state).collect::<Vec<_>>(), [UpdateState::RolledBack; 2]);
+    assert!(history.len() == 2 && history.iter().all(|update| update.state == UpdateState::RolledBack));
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn a_way_back_that_was_offered_is_an_update_of_its_own() {
     device.say(TopicKind::Version, OLD).await;
     rig.until_state("d1", UpdateState::Succeeded).await;
     let history = rig.services().updates.of_device(&id("d1"), None, 10).await.expect("listed").items;
-    assert_eq!(history.iter().map(|update| update.state).collect::<Vec<_>>(), [UpdateState::Succeeded; 2]);
+    assert!(history.len() == 2 && history.iter().all(|update| update.state == UpdateState::Succeeded));
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_device_that_restarted_in_mid_download_gets_a_fresh_url_for_the_same_a
         device.say(TopicKind::Request, "url_expired").await;
         device.until_triggers(1).await;
         let update = rig.show("d1").await.update.expect("made");
-        assert_eq!((update.id, update.state), (made, state), "the same attempt goes on");
+        assert_eq!((update.id, update.state), (made, state.into()), "the same attempt goes on");
         let token = device.triggers()[0].rsplit('/').next().expect("a token").to_owned();
         assert_eq!(
             rig.services().updates.resolve_short(&token).await.expect("resolves"),

@@ -131,7 +131,7 @@ impl Rig {
 
     pub(super) async fn until_version(&self, device: &str, version: &str) {
         until("the version is known", || async {
-            self.show(device).await.version.is_some_and(|known| known.as_str() == version)
+            self.show(device).await.version.is_some_and(|known| known.to_string() == version)
         })
         .await;
     }

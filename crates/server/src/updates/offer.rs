@@ -1,10 +1,9 @@
 //! Making an update and sending its trigger, once that was decided.
 
-use cause::decision as causes;
 use contract::{DeviceId, ProductName};
 use fleet::{Decision, UpdateState};
 
-use super::service::{Updates, explained};
+use super::service::Updates;
 use crate::clock::now_ms;
 use crate::db::device::{self, DeviceRow};
 use crate::db::is_duplicate;
@@ -47,12 +46,7 @@ impl Updates {
         self.send_trigger(update.id).await;
         let decision = Decision::Offered(artifact);
         let newest = update::by_id(&self.0.db, update.id).await?;
-        let waits = newest.as_ref().is_some_and(|update| update.triggered_at.is_none());
-        let mut answer = self.answer(&decision, newest);
-        if waits {
-            answer = explained(answer, causes::OFFERED_AND_WAITING);
-        }
-        Ok(Some(answer))
+        Ok(Some(self.answer(&decision, newest)))
     }
 
     /// Somebody else was faster.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use cause::{Cause, decision as causes};
+use cause::decision as causes;
 use fleet::Decision;
 
 use super::corrupt::CorruptImages;
@@ -79,21 +79,22 @@ impl Updates {
 
     pub(super) fn answer(&self, decision: &Decision, newest: Option<UpdateRow>) -> CheckAnswer {
         let is_named = matches!(decision, Decision::Offered(_) | Decision::InProgress { .. });
-        let cause = decision.cause();
-        let answer = CheckAnswer {
+        let mut cause = decision.cause();
+        // More to say, with the parameters of the entry that it stands for.
+        let is_waiting = newest.as_ref().is_some_and(|update| update.triggered_at.is_none());
+        match decision {
+            Decision::Offline { .. } if !self.is_linked() => {
+                cause.code = causes::OFFLINE_WITHOUT_BROKER.code.into();
+            }
+            Decision::Offered(_) if is_waiting => cause.code = causes::OFFERED_AND_WAITING.code.into(),
+            _ => {}
+        }
+        CheckAnswer {
             decision: decision.as_str().to_owned(),
             version: decision.version().cloned(),
             reason: cause.sentence(),
-            cause,
+            cause: Some(cause),
             update: newest.filter(|_| is_named).map(shown),
-        };
-        let is_unlinked = matches!(decision, Decision::Offline { .. }) && !self.is_linked();
-        if is_unlinked { explained(answer, causes::OFFLINE_WITHOUT_BROKER) } else { answer }
+        }
     }
-}
-
-/// The same answer with more to say: the entry has the parameters of the one that it stands for.
-pub(super) fn explained(answer: CheckAnswer, entry: cause::Entry) -> CheckAnswer {
-    let cause = Cause { code: entry.code.into(), ..answer.cause };
-    CheckAnswer { reason: cause.sentence(), cause, ..answer }
 }

@@ -11,11 +11,7 @@ pub(super) async fn not_found(request: Request) -> Response {
     if is_page(&request) {
         return dashboard::error_page(StatusCode::NOT_FOUND, "There is no such page.");
     }
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "there is nothing at this path; /api/openapi.json lists what there is",
-    )
-    .into_response()
+    Problem::nothing_here().into_response()
 }
 
 pub(super) async fn method_not_allowed(request: Request) -> Response {

@@ -1,8 +1,8 @@
-//! The guard that every request passes: it refuses by default. Who has no credentials is refused before a path, a query or a
+//! The guard that every request passes: it refuses whatever is not `Public`. Who has no credentials is refused before a path, a query or a
 //! body is parsed.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -44,7 +44,10 @@ pub(super) async fn guard(
     let Some(publisher) = publisher else { return next.run(request).await };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
-    // Who published is asked later, and the run says it.
+    // So that a publish can be traced to its CI run.
+    if response.status() == StatusCode::FORBIDDEN {
+        return response;
+    }
     tracing::info!(publisher.name = publisher, http.method = %method, http.path = path,
         http.status = response.status().as_u16(), "a trusted publisher acted");
     response
@@ -75,6 +78,10 @@ fn may(actor: &Actor, right: Right) -> Result<(), Problem> {
 /// People are sent to the login page; programs get 401.
 fn refuse(request: &Request) -> Response {
     let path = request.uri().path();
+    // Nothing is there, and a device that follows redirects must not get a page in place of its image.
+    if ["/assets/", "/d/", "/firmware/"].iter().any(|below| path.starts_with(below)) {
+        return Problem::nothing_here().into_response();
+    }
     let page = matches!(*request.method(), Method::GET | Method::HEAD)
         && !path.starts_with("/api/")
         && path != "/metrics"

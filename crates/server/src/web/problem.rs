@@ -53,6 +53,14 @@ impl Problem {
         Self { retry_after_s: Some(LATER_S), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 
+    /// No such path (404).
+    pub(crate) fn nothing_here() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "there is nothing at this path; /api/openapi.json lists what there is",
+        )
+    }
+
     /// Known, and not allowed (403).
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)

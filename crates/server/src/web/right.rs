@@ -26,7 +26,9 @@ impl Right {
     pub(crate) fn is_of(self, role: Role) -> bool {
         match self {
             Self::Public | Self::Read | Self::ReadProduct => true,
-            Self::Release | Self::Publish | Self::Promote => role != Role::Viewer,
+            Self::Release | Self::Publish | Self::Promote => {
+                matches!(role, Role::Admin | Role::Operator | Role::Ci)
+            }
             Self::Operate => matches!(role, Role::Admin | Role::Operator),
         }
     }

@@ -148,7 +148,8 @@ fn sentence(update: &Update) -> String {
     let reason =
         update.reason.as_ref().map(|reason| format!(": {}", output::line(reason))).unwrap_or_default();
     let code = update.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-    format!("{} → {} {}{reason}{code}", output::cell(update.from.as_ref()), update.to, update.state.as_str())
+    let [to, state] = [update.to.to_string(), update.state.to_string()].map(|word| output::line(&word));
+    format!("{} → {to} {state}{reason}{code}", output::cell(update.from.as_ref()))
 }
 
 async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
@@ -156,7 +157,12 @@ async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
     let path = ["devices", &one.id, "check-update"];
     let mut answer: Whole<CheckAnswer> = client.post(&path, &CheckRequest { force }).await?;
     if !one.json {
-        let advice = advice::advice(&answer.cause).map(|advice| format!(" ({advice})")).unwrap_or_default();
+        let advice = answer
+            .cause
+            .as_ref()
+            .and_then(advice::advice)
+            .map(|advice| format!(" ({advice})"))
+            .unwrap_or_default();
         println!("{}: {}{advice}", output::line(&answer.decision), output::line(&answer.reason));
     }
     let offered = answer.update.as_ref().filter(|_| matches!(&*answer.decision, "offered" | "in_progress"));
@@ -192,7 +198,7 @@ async fn follow(client: &ApiClient, one: &One, id: i64) -> anyhow::Result<Whole<
         }
         bar.set_length(update.bytes);
         bar.set_position(update.done);
-        bar.set_message(update.state.as_str());
+        bar.set_message(output::line(&update.state.to_string()));
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
@@ -205,8 +211,8 @@ async fn history(one: &One) -> anyhow::Result<ExitCode> {
         [
             output::ago(Some(update.created_at)),
             output::cell(update.from.as_ref()),
-            update.to.to_string(),
-            update.state.as_str().to_owned(),
+            output::cell(Some(&update.to)),
+            output::cell(Some(&update.state)),
             output::cell(update.code.as_ref()),
             output::cell(update.reason.as_ref()),
         ]

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let empty = "No such devices. Register one: updraft device add ID -p PRODUCT";
     let heads = ["DEVICE", "PRODUCT", "VERSION", "ONLINE", "LAST SEEN", "LAST UPDATE"];
     output::list(devices, args.json, empty, heads, |device| {
-        let update = device.update.as_ref().map(|update| format!("{} {}", update.to, update.state.as_str()));
+        let update = device.update.as_ref().map(|update| format!("{} {}", update.to, update.state));
         [
             device.id.to_string(),
             output::cell(device.product.as_ref()),

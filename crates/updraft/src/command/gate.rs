@@ -83,16 +83,16 @@ pub(crate) fn tell(judgement: &Judgement) {
             let _ = write!(sentence, "; {advice}");
         }
         let _ = write!(sentence, " [{}]", output::line(&finding.check));
-        match (finding.level, finding.allowed) {
-            (Level::Refuse, false) => {
+        match (finding.level == Level::Refuse, finding.allowed) {
+            (true, false) => {
                 refusals += 1;
                 if refusals > 1 {
                     eprintln!("{}: {sentence}", painted("31", "refused", colour));
                 }
             }
-            (Level::Refuse, true) => eprintln!("{}: {sentence}", painted("33", "allowed", colour)),
-            (Level::Warn, false) => eprintln!("{}: {sentence}", painted("33", "warning", colour)),
-            (Level::Warn, true) => {}
+            (true, true) => eprintln!("{}: {sentence}", painted("33", "allowed", colour)),
+            (false, false) => eprintln!("{}: {sentence}", painted("33", "warning", colour)),
+            (false, true) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Reading a report: the version must be one, and whatever else cannot be read must not hide it.
 
-use contract::{InvalidPayload, LastOutcome, ProductName, REPORT_MAX_BYTES, Report, Sha256, Version};
+use contract::{InvalidPayload, LastOutcome, ProductName, REPORT_MAX_BYTES, Reason, Report, Sha256, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -57,6 +57,7 @@ fn tolerant(payload: &[u8]) -> Result<Report, InvalidPayload> {
         keep::<Vec<String>>(&mut map, key);
     }
     keep::<Option<LastOutcome>>(&mut map, "last");
+    keep::<Option<Reason>>(&mut map, "returned");
     serde_json::from_value(Value::Object(map)).map_err(unreadable)
 }
 
@@ -93,6 +94,7 @@ mod tests {
             (r#""state":"pending_verify_and_more""#, r#""state":"pending_verify_a""#),
             (r#""state":3"#, r#""state":"unreadable""#),
             (r#""last":{"result":"failed"}"#, r#""last":null"#),
+            (r#""returned":7"#, r#""x":0"#),
         ] {
             let read = read_report(format!("{{\"version\":\"1.0.0\",{rest}}}").as_bytes());
             let expected = serde_json::from_str(&format!("{{\"version\":\"1.0.0\",{expected}}}"));
@@ -119,7 +121,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_value_beside_a_version_is_read_without_panic(
-            key in "product|chip|sha256|slot|state|slot_bytes|accepts|lacks|rollback|reset|last",
+            key in "product|chip|sha256|slot|state|slot_bytes|accepts|lacks|rollback|reset|last|returned",
             value in "null|true|-1|1e99|\"[ -!#-Zä-ü]{0,60}\"|\\[(\"[a-z]{0,20}\",){0,6}7\\]|\\{\"result\":\"FAILED\",\"to\":7\\}",
         ) {
             let text = format!("{{\"version\":\"1.0.0\",\"{key}\":{value}}}");

@@ -15,7 +15,7 @@ use crate::releases::Releases;
 use crate::updates::Updates;
 use crate::web::extract::Path;
 use crate::web::right::Right;
-use api::{Device, Page, Update, UpdateState};
+use api::{Device, Page, Update, UpdateState, Word};
 
 /// Maximum number of updates that are shown.
 const HISTORY: u32 = 50;
@@ -93,7 +93,7 @@ fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup 
         (None, _) => ("It has not reported a version yet.", None),
         (Some(_), None) => ("Nothing is in production.", None),
         (Some(running), Some(wanted)) if running == wanted => ("This is what production points to.", None),
-        (Some(running), Some(wanted)) if running < wanted => ("is in production.", Some(wanted)),
+        (Some(Word::Known(running)), Some(wanted)) if running < wanted => ("is in production.", Some(wanted)),
         (Some(_), Some(wanted)) => ("is in production; this device runs a newer one.", Some(wanted)),
     };
     html! {
@@ -118,10 +118,10 @@ fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup 
             }
             (visit.said_about_device(device))
             @if let Some(update) = &device.update {
-                @if progress::in_flight(update) || !matches!(update.state, UpdateState::Cancelled) {
+                @if progress::in_flight(update) || update.state != UpdateState::Cancelled {
                     div.update {
                         p.line {
-                            @let (word, tone) = words::state(update.state);
+                            @let (word, tone) = words::state(&update.state);
                             (words::chip(tone, word))
                             span { @if let Some(from) = &update.from { span.version { (from) } " → " } span.version.strong { (update.to) } }
                             span.when { (words::ago(update.finished_at.unwrap_or(update.created_at))) }
@@ -156,7 +156,7 @@ fn history_card(history: &Page<Update>) -> Markup {
             } @else {
                 ol.history {
                     @for update in &history.items {
-                        @let (word, tone) = words::state(update.state);
+                        @let (word, tone) = words::state(&update.state);
                         li id={ "update-" (update.id) } {
                             div.line {
                                 (words::chip(tone, word))

@@ -25,7 +25,8 @@ pub(crate) async fn check(
     let said = match updates.check(&id, fields.text("force") == Some("true")).await {
         Ok(answer) => {
             let (title, tone) = words::decision(&answer.decision);
-            Said::new(tone, title, explained(&answer.cause)).announcing(answer.update.as_ref())
+            Said::new(tone, title, answer.cause.as_ref().map(explained).unwrap_or_default())
+                .announcing(answer.update.as_ref())
         }
         Err(error) => Said::failed(error),
     };

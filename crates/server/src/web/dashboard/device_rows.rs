@@ -9,7 +9,7 @@ use super::filter::Filter;
 use super::visit::Visit;
 use super::{icon, progress, words};
 use crate::web::right::Right;
-use api::{Device, Product};
+use api::{Device, Product, Word};
 
 pub(super) fn table(visit: &Visit, filter: &Filter, devices: &[Device], products: &[Product]) -> Markup {
     let production: HashMap<_, _> = products.iter().map(|p| (&p.name, p.production.as_ref())).collect();
@@ -36,8 +36,9 @@ pub(super) fn table(visit: &Visit, filter: &Filter, devices: &[Device], products
 }
 
 fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_product: bool) -> Markup {
-    let available =
-        production.filter(|wanted| device.version.as_ref().is_some_and(|running| running < *wanted));
+    let available = production.filter(|wanted| {
+        device.version.as_ref().and_then(Word::known).is_some_and(|running| running < *wanted)
+    });
     let moving = device.update.as_ref().is_some_and(progress::in_flight);
     let idle = if moving {
         Some("An update is on its way")

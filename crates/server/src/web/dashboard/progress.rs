@@ -22,13 +22,13 @@ fn reached(update: &Update) -> Reached {
         Some("restart") => 3,
         _ => 0,
     };
-    match update.state {
-        UpdateState::Offered => Reached { step: 0, ended: None },
-        UpdateState::Downloading => Reached { step: by_phase.max(1), ended: None },
-        UpdateState::Restarting => Reached { step: 3, ended: None },
-        UpdateState::Succeeded => Reached { step: 4, ended: Some(true) },
-        UpdateState::RolledBack => Reached { step: 4, ended: Some(false) },
-        UpdateState::Failed | UpdateState::TimedOut | UpdateState::Cancelled => {
+    match update.state.known() {
+        Some(UpdateState::Offered) => Reached { step: 0, ended: None },
+        Some(UpdateState::Downloading) => Reached { step: by_phase.max(1), ended: None },
+        Some(UpdateState::Restarting) => Reached { step: 3, ended: None },
+        Some(UpdateState::Succeeded) => Reached { step: 4, ended: Some(true) },
+        Some(UpdateState::RolledBack) => Reached { step: 4, ended: Some(false) },
+        Some(UpdateState::Failed | UpdateState::TimedOut | UpdateState::Cancelled) | None => {
             Reached { step: by_phase, ended: Some(false) }
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn in_flight(update: &Update) -> bool {
 
 /// A row's view: the state, and a bar while it moves.
 pub(crate) fn brief(update: &Update) -> Markup {
-    let (word, tone) = words::state(update.state);
+    let (word, tone) = words::state(&update.state);
     let verifying = in_flight(update) && reached(update).step == 2;
     html! {
         div.brief {
@@ -117,7 +117,7 @@ fn waiting_for(step: usize) -> &'static str {
 
 /// One sentence for those who listen instead of look; it changes at every tenth only.
 pub(crate) fn spoken(update: &Update) -> String {
-    let (word, _) = words::state(update.state);
+    let (word, _) = words::state(&update.state);
     match percent(update) {
         Some(percent) => format!("{word} {}, {} percent", update.to, percent / 10 * 10),
         None => format!("{word} {}", update.to),
@@ -133,8 +133,8 @@ mod tests {
             id: 1,
             device: "d".parse().expect("valid"),
             from: None,
-            to: "1.2.0".parse().expect("valid"),
-            state,
+            to: api::Word::Known("1.2.0".parse().expect("valid")),
+            state: state.into(),
             reason: None,
             code: None,
             cause: None,

@@ -7,19 +7,20 @@ pub(crate) use store::grouped;
 
 use super::sentence::sentence;
 use super::tone::Tone;
-use api::{Update, UpdateState};
+use api::{Update, UpdateState, Word};
 
 /// A state's word and tone.
-pub(crate) fn state(state: UpdateState) -> (&'static str, Tone) {
-    match state {
-        UpdateState::Offered => ("Offered", Tone::Info),
-        UpdateState::Downloading => ("Downloading", Tone::Info),
-        UpdateState::Restarting => ("Restarting", Tone::Info),
-        UpdateState::Succeeded => ("Succeeded", Tone::Good),
-        UpdateState::Failed => ("Failed", Tone::Bad),
-        UpdateState::RolledBack => ("Rolled back", Tone::Bad),
-        UpdateState::TimedOut => ("Timed out", Tone::Warn),
-        UpdateState::Cancelled => ("Cancelled", Tone::Quiet),
+pub(crate) fn state(state: &Word<UpdateState>) -> (&'static str, Tone) {
+    match state.known() {
+        Some(UpdateState::Offered) => ("Offered", Tone::Info),
+        Some(UpdateState::Downloading) => ("Downloading", Tone::Info),
+        Some(UpdateState::Restarting) => ("Restarting", Tone::Info),
+        Some(UpdateState::Succeeded) => ("Succeeded", Tone::Good),
+        Some(UpdateState::Failed) => ("Failed", Tone::Bad),
+        Some(UpdateState::RolledBack) => ("Rolled back", Tone::Bad),
+        Some(UpdateState::TimedOut) => ("Timed out", Tone::Warn),
+        Some(UpdateState::Cancelled) => ("Cancelled", Tone::Quiet),
+        None => ("Unknown", Tone::Quiet),
     }
 }
 

@@ -134,7 +134,8 @@ impl Tour {
             return Ok(Step::Promote);
         }
         let fell_back = devices.iter().filter_map(|device| device.update.as_ref()).any(|update| {
-            update.to == version(BAD) && matches!(update.state, UpdateState::RolledBack | UpdateState::Failed)
+            update.to == version(BAD)
+                && matches!(update.state.known(), Some(UpdateState::RolledBack | UpdateState::Failed))
         });
         Ok(if fell_back { Step::Block } else { Step::Try })
     }

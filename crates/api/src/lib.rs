@@ -3,34 +3,28 @@
 //! Fields may be added to an answer, never changed; a client takes answers with fields that it does not know. A request
 //! with a field that the server does not know is refused.
 
+mod access;
 mod device;
-mod event;
+mod envelope;
 mod gate;
-mod health;
-mod login;
-mod page;
-mod problem;
 mod release;
 mod rollout;
-mod token;
 mod update;
+mod watch;
 mod word;
 
+pub use access::{Login, OidcLogin, PublisherToken, Role, Session, TokenInfo};
 pub use device::{Device, DeviceChange, DeviceQuery, DeviceReport, NewDevice, RegisteredDevice, Unreadable};
-pub use event::Event;
+pub use envelope::{Page, PageQuery, Problem};
 pub use fleet::UpdateState;
 pub use gate::{CheckQuery, Finding, GateDecision, Judgement, Level, Refusal, SizeOf};
-pub use health::Health;
-pub use login::{Login, OidcLogin, PublisherToken, Session};
-pub use page::{Page, PageQuery};
-pub use problem::Problem;
 pub use release::{
     BlockedList, BlockedVersion, Blocking, Channel, Product, Promotion, Publication, PublishDecision,
     Published, Release,
 };
 pub use rollout::{Rollout, RolloutCounts, RolloutState};
-pub use token::{Role, TokenInfo};
 pub use update::{CheckAnswer, CheckRequest, Update};
+pub use watch::{Event, Health};
 pub use word::Word;
 
 /// The largest image taken, in bytes: the flash of the largest chip.

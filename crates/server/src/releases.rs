@@ -22,10 +22,12 @@ pub(crate) use detached::WRITE_TIMEOUT;
 #[cfg(test)]
 pub(crate) use detached::detached;
 pub(crate) use health::{STORE_TIMEOUT, StoreHealth};
+pub use judgement::judgement;
 pub(crate) use mirror::Refreshed;
 #[cfg(test)]
 pub(crate) use service::PROMOTIONS_MAX;
 pub use service::Releases;
+pub use shown::shown;
 pub(crate) use slot_sizes::SLOT_SIZES;
 pub(crate) use slots::RecordedSlots;
 pub use upload::Upload;

@@ -7,7 +7,6 @@ mod claim;
 mod commit;
 pub(crate) mod download;
 pub(crate) mod gate;
-mod intended;
 mod known;
 pub(crate) mod layout;
 mod listing;

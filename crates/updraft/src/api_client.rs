@@ -23,7 +23,6 @@ const PAGES_MAX: usize = 1000;
 /// What an answer of the wrong shape, or about something else, came with.
 const SOMETHING_ELSE: &str = "with something else than this request's answer";
 
-/// Which server, and who asks.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServerArgs {
     /// The server
@@ -53,7 +52,6 @@ pub(crate) fn server_url(text: &str) -> Result<Url, String> {
         .ok_or_else(|| "a server's address is like http://127.0.0.1:8080".to_owned())
 }
 
-/// One server, and who asks.
 pub(crate) struct ApiClient {
     http: Http,
     server: Url,
@@ -75,7 +73,6 @@ pub(crate) enum Later {
     Say,
 }
 
-/// The image that a request brings.
 pub(crate) struct Upload<'a> {
     pub(crate) image: &'a Bytes,
     pub(crate) bar: &'a ProgressBar,
@@ -109,24 +106,13 @@ impl ApiClient {
         self.http.client().request(method, self.url([&["v1"], path].concat()))
     }
 
-    /// What is there.
     pub(crate) async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
         query: &impl Serialize,
     ) -> anyhow::Result<T> {
-        self.get_or(Later::Wait, path, query).await
-    }
-
-    /// The same for who may ask again anyway, and does not want to wait in here.
-    pub(crate) async fn get_or<T: DeserializeOwned>(
-        &self,
-        later: Later,
-        path: &[&str],
-        query: &impl Serialize,
-    ) -> anyhow::Result<T> {
         let request = || self.request(Method::GET, path).query(query);
-        self.read(&self.ask(path, later, request).await?)
+        self.read(&self.ask(path, Later::Wait, request).await?)
     }
 
     /// Whether the server has this path, such as `/api/v1/products/{}/releases`: `{}` stands for any parameter. Asked of its
@@ -158,10 +144,21 @@ impl ApiClient {
         path: &[&str],
         query: &impl Serialize,
     ) -> anyhow::Result<Vec<T>> {
+        self.pages(Later::Wait, PAGES_MAX, path, query).await
+    }
+
+    /// The same of at most so many pages, for who may ask again anyway, and does not want to wait in here.
+    pub(crate) async fn pages<T: DeserializeOwned>(
+        &self,
+        later: Later,
+        pages_max: usize,
+        path: &[&str],
+        query: &impl Serialize,
+    ) -> anyhow::Result<Vec<T>> {
         let (mut items, mut at) = (Vec::new(), PageQuery::default());
-        for _ in 0..PAGES_MAX {
+        for _ in 0..pages_max {
             let request = || self.request(Method::GET, path).query(query).query(&at);
-            let page: Page<T> = self.read(&self.ask(path, Later::Wait, request).await?)?;
+            let page: Page<T> = self.read(&self.ask(path, later, request).await?)?;
             items.extend(page.items);
             match page.next {
                 Some(next) => at.cursor = Some(next),
@@ -299,7 +296,6 @@ impl ApiClient {
         }
     }
 
-    /// The answer, if it is a success.
     fn succeeded(&self, answer: Answer) -> anyhow::Result<Answer> {
         if answer.status.is_success() {
             return Ok(answer);

@@ -14,5 +14,4 @@ pub(crate) mod releases;
 pub(crate) mod serve;
 pub(crate) mod target;
 pub(crate) mod token;
-pub(crate) mod unblock;
 pub(crate) mod virtual_device;

@@ -55,7 +55,6 @@ impl Failure {
         ))
     }
 
-    /// The answer is a redirect.
     pub(crate) fn redirected(server: &Url, answer: &Answer) -> Option<Self> {
         let (to, server) = (answer.redirect(server)?, address(server));
         Some(Self::answered(

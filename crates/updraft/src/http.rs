@@ -52,7 +52,6 @@ pub(crate) const LIMITS: Limits = Limits {
     later: Duration::from_secs(60),
 };
 
-/// Whoever is asked.
 pub(crate) struct Http {
     client: reqwest::Client,
     limits: Limits,
@@ -75,12 +74,10 @@ pub(crate) struct Lost {
     pub(crate) how: How,
 }
 
-/// How an answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
     /// Nobody took the connection.
     Unreachable,
-    /// The connection ended.
     Broken,
     /// It took too long, or was too long.
     Endless,
@@ -97,12 +94,10 @@ impl Http {
         Ok(Self { client: client.build().context("cannot make an HTTP client")?, limits })
     }
 
-    /// What makes requests.
     pub(crate) fn client(&self) -> &reqwest::Client {
         &self.client
     }
 
-    /// Asks once.
     pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<Answer, Lost> {
         match timeout(self.limits.answer, request.send()).await {
             Ok(answer) => self.read(answer?).await,

@@ -13,9 +13,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::command::target::VersionArgs;
 use crate::command::{
-    bench, block, demo, device, devices, image, key, promote, publish, releases, serve, token, unblock,
-    virtual_device,
+    bench, block, demo, device, devices, image, key, promote, publish, releases, serve, token, virtual_device,
 };
 
 /// Over-the-air firmware updates for ESP32 devices.
@@ -39,7 +39,7 @@ enum Command {
     /// Block a version: it is never offered again
     Block(block::Args),
     /// Take a version off the blocked list
-    Unblock(unblock::Args),
+    Unblock(VersionArgs),
     /// List a product's releases
     Releases(releases::Args),
     /// List devices
@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
         Command::Publish(args) => publish::run(*args).await,
         Command::Promote(args) => promote::run(args).await,
         Command::Block(args) => block::run(args).await,
-        Command::Unblock(args) => unblock::run(args).await,
+        Command::Unblock(args) => block::unblock(args).await,
         Command::Releases(args) => releases::run(args).await,
         Command::Devices(args) => devices::run(args).await,
         Command::Device(args) => device::run(args).await,

@@ -22,7 +22,6 @@ const REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 /// Traded anew when it would end sooner than this.
 const SPARE_S: i64 = 60;
 
-/// Where a job asks for its token.
 pub(crate) struct GitHub {
     url: String,
     token: String,

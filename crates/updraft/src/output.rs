@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use store::StoreError;
 
 use crate::advice;
@@ -48,35 +49,49 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
 }
 
-/// Prints data for programs.
-pub(crate) fn json(value: &impl serde::Serialize) {
+pub(crate) fn json(value: &impl Serialize) {
     println!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
 }
 
-/// Prints a whole list for programs, in the shape of the API's pages.
-pub(crate) fn json_list(items: Vec<impl serde::Serialize>) {
-    json(&api::Page { items, next: None });
+/// Prints a list: for programs whole and in the shape of the API's pages, else as a table, or as `empty` if that is said.
+pub(crate) fn list<T: Serialize, const N: usize>(
+    items: Vec<T>,
+    as_json: bool,
+    empty: &str,
+    heads: [&str; N],
+    row: impl Fn(&T) -> [String; N],
+) {
+    if as_json {
+        json(&api::Page { items, next: None });
+    } else if items.is_empty() && !empty.is_empty() {
+        println!("{empty}");
+    } else {
+        table(heads, items.iter().map(row));
+    }
 }
 
-/// Prints rows in columns, the first row as their heads.
-pub(crate) fn table(rows: &[Vec<String>]) {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+pub(crate) fn table<const N: usize>(heads: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+    let rows: Vec<_> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let colour = has_colour(&std::io::stdout());
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
+        for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:<width$}  ");
         }
-        let line = line.trim_end();
-        if number == 0 && bold {
-            println!("\x1b[1m{line}\x1b[0m");
-        } else {
-            println!("{line}");
-        }
+        println!("{}", painted("1", line.trim_end(), colour && number == 0));
     }
+}
+
+/// Whether what is written there may have colours.
+pub(crate) fn has_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Text in a terminal's colour of that code.
+pub(crate) fn painted(code: &str, text: &str, colour: bool) -> String {
+    if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// Somebody else's text on one line: control characters are taken out.
@@ -94,7 +109,6 @@ pub(crate) fn yes(is_so: bool) -> &'static str {
     if is_so { "yes" } else { "no" }
 }
 
-/// How long ago, in words.
 pub(crate) fn ago(then: Option<DateTime<Utc>>) -> String {
     let Some(then) = then else { return "-".into() };
     let seconds = (Utc::now() - then).num_seconds().max(0);

@@ -5,8 +5,8 @@ use store::Verdict;
 
 use api::{Finding, GateDecision, Judgement, Level, SizeOf};
 
-/// As the API has it.
-pub(super) fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
+/// What the gate says, as the API has it.
+pub fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
     let decision = if verdict.is_refused() { GateDecision::Refused } else { GateDecision::Pass };
     let finding = |finding: store::Finding| Finding {
         check: finding.check.name().to_owned(),

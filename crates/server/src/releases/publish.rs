@@ -10,7 +10,6 @@ use store::{Attempt, Blocked, Publication};
 use super::judgement::judgement;
 use super::service::Releases;
 use super::shown::shown;
-use super::snapshot::Snapshot;
 use super::upload::Upload;
 use crate::error::Error;
 use api::{Judgement, PublishDecision, Published, Release};
@@ -94,10 +93,10 @@ impl Releases {
             && known.version.as_str() == release.version.as_str()
             && known.sha256 == release.sha256
         {
-            return shown(&snapshot, known);
+            return shown(&snapshot.channels, &snapshot.blocked, known);
         }
         let channels = promoted.map(|channel| (channel.clone(), Some(release.version.clone())));
         let blocked = Blocked::List(BTreeMap::new());
-        shown(&Snapshot { releases: Vec::new(), channels: channels.into_iter().collect(), blocked }, release)
+        shown(&channels.into_iter().collect::<Vec<_>>(), &blocked, release)
     }
 }

@@ -37,15 +37,18 @@ impl Releases {
         let snapshot = self.snapshot(product).await?;
         Ok(snapshot
             .iter()
-            .flat_map(|snapshot| snapshot.releases.iter().map(|release| shown(snapshot, release)))
+            .flat_map(|snapshot| {
+                snapshot.releases.iter().map(|release| shown(&snapshot.channels, &snapshot.blocked, release))
+            })
             .collect())
     }
 
     /// One release.
     pub async fn show(&self, product: &ProductName, version: &Version) -> Result<Release, Error> {
         let snapshot = self.snapshot(product).await?;
-        let release =
-            snapshot.as_ref().and_then(|snapshot| Some(shown(snapshot, snapshot.release(version)?)));
+        let release = snapshot.as_ref().and_then(|snapshot| {
+            Some(shown(&snapshot.channels, &snapshot.blocked, snapshot.release(version)?))
+        });
         release.ok_or_else(|| {
             Error::NotFound(causes::NO_RELEASE.naming("product", product).naming("version", version))
         })

@@ -1,18 +1,20 @@
 //! A release as it is shown.
 
+use api::Release;
+use contract::{ChannelName, Version};
 use store::Blocked;
 
-use super::snapshot::Snapshot;
-use api::Release;
-
-/// A release of a product of which this is known.
-pub(super) fn shown(snapshot: &Snapshot, release: &store::Release) -> Release {
-    let reason = match &snapshot.blocked {
+/// A release of a product that has these channels and this blocked list.
+pub fn shown(
+    channels: &[(ChannelName, Option<Version>)],
+    blocked: &Blocked,
+    release: &store::Release,
+) -> Release {
+    let reason = match blocked {
         Blocked::List(versions) => versions.get(&release.version).cloned(),
         Blocked::Unreadable(cause) => Some(Some(cause.sentence())),
     };
-    let channels = snapshot
-        .channels
+    let channels = channels
         .iter()
         .filter(|(_, version)| version.as_ref() == Some(&release.version))
         .map(|(name, _)| name.clone());

@@ -12,7 +12,6 @@ use tokio::sync::{OnceCell, watch};
 use crate::objects::cache::Cache;
 use crate::objects::location::S3Location;
 
-/// What is behind the store.
 #[derive(Clone)]
 pub(crate) enum Backing {
     Folder(PathBuf),
@@ -30,7 +29,6 @@ pub(crate) enum Conditions {
     Unknown,
 }
 
-/// A bucket or a folder.
 pub(crate) struct Bucket {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) backing: Backing,

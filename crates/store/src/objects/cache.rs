@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use contract::Sha256;
+
 use crate::objects::object::Fetched;
 
 /// What is kept of small objects.
@@ -57,7 +59,6 @@ impl Kept {
     }
 }
 
-/// What it takes to keep an object.
 fn weight(key: &str, fetched: &Fetched) -> usize {
-    key.len() + fetched.bytes.len() + fetched.mark.as_ref().map_or(0, String::len)
+    key.len() + fetched.bytes.len() + fetched.mark.map_or(0, |_| size_of::<Sha256>())
 }

@@ -24,15 +24,6 @@ const PROBE_TEXT: &str =
 /// An ETag that no object has.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 
-/// How one conditional write was answered that must not take place.
-enum Probed {
-    Refused,
-    Written,
-    NotImplemented,
-    /// We may not write there.
-    Forbidden,
-}
-
 impl Bucket {
     /// Finds out once, for a write.
     pub(crate) async fn conditions(&self) -> Result<Conditions, StoreError> {
@@ -88,41 +79,34 @@ impl Bucket {
     }
 
     async fn probe(&self) -> Result<Conditions, StoreError> {
-        let absent = match self.try_condition(PutMode::Create).await? {
-            // Either there was none, or the condition was ignored.
-            Probed::Written => self.try_condition(PutMode::Create).await?,
-            probed => probed,
-        };
         let same = UpdateVersion { e_tag: Some(NO_TAG.to_owned()), version: None };
-        let found = match absent {
-            Probed::Refused => self.try_condition(PutMode::Update(same)).await?,
-            probed => probed,
+        // It may be written the first time, as there was none: only the second time it must not.
+        let absent = match self.try_condition(PutMode::Create).await? {
+            Conditions::Ignored => self.try_condition(PutMode::Create).await?,
+            found => found,
         };
-        Ok(match found {
-            Probed::Refused => Conditions::Kept,
-            Probed::Written | Probed::NotImplemented => Conditions::Ignored,
-            Probed::Forbidden => Conditions::Unknown,
-        })
+        if absent == Conditions::Kept { self.try_condition(PutMode::Update(same)).await } else { Ok(absent) }
     }
 
-    async fn try_condition(&self, mode: PutMode) -> Result<Probed, StoreError> {
+    /// How one conditional write is answered that must not take place.
+    async fn try_condition(&self, mode: PutMode) -> Result<Conditions, StoreError> {
         let options = PutOptions { mode, ..PutOptions::default() };
         let (to, text) = (path(PROBE)?, Bytes::from_static(PROBE_TEXT.as_bytes()));
         let written = self.objects.put_opts(&to, text.into(), options);
-        let Err(error) = written.await else { return Ok(Probed::Written) };
+        let Err(error) = written.await else { return Ok(Conditions::Ignored) };
         let text = error.to_string();
-        match error {
+        Ok(match error {
             object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
-                Ok(Probed::Refused)
+                Conditions::Kept
             }
             object_store::Error::PermissionDenied { .. } if text.contains("AccessDenied") => {
-                Ok(Probed::Forbidden)
+                Conditions::Unknown
             }
             // As a code or a status: addresses and times have such digits too.
             _ if text.contains("<Code>NotImplemented") || text.contains("501 Not Implemented") => {
-                Ok(Probed::NotImplemented)
+                Conditions::Ignored
             }
-            error => Err(explain(&self.name(), Action::Write, PROBE, error)),
-        }
+            error => return Err(explain(&self.name(), Action::Write, PROBE, error)),
+        })
     }
 }

@@ -21,7 +21,6 @@ pub(crate) const IMAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// At most this long an image is read for its digest alone: 16 MiB on a slow line.
 const READING_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// The digest by which an image is known.
 pub(crate) fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use cause::store as causes;
-use object_store::Attributes;
 
 use crate::error::StoreError;
 use crate::objects::bucket::Bucket;
@@ -46,10 +45,8 @@ impl Bucket {
         bytes: Bytes,
         limit: u64,
     ) -> Result<Written, StoreError> {
-        let put = async |condition: Condition<'_>| {
-            let write = Write { key: &key, bytes: bytes.clone(), condition, progress: &|_| () };
-            self.put(lock, write, Attributes::new()).await
-        };
+        let put =
+            async |condition: Condition<'_>| self.put(lock, Write::new(&key, bytes.clone(), condition)).await;
         for _ in 0..ROUNDS_MAX {
             let (tag, replaced) = match self.read(&key, limit).await? {
                 Read::Missing => (put(Condition::Absent).await?, None),
@@ -66,7 +63,6 @@ impl Bucket {
         Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
     }
 
-    /// Reads an object back and compares.
     pub(crate) async fn reads_back(&self, written: &Written) -> Result<bool, StoreError> {
         let read = self.read(&written.key, written.bytes.len() as u64).await?;
         match read {
@@ -83,7 +79,7 @@ impl Bucket {
     /// Puts back what was replaced, unless somebody else has written meanwhile.
     pub(crate) async fn put_back(&self, lock: &WriteLock, written: Written) -> Result<(), StoreError> {
         if let Some(before) = written.replaced {
-            self.replace(lock, &written.key, &written.tag, before).await?;
+            self.put(lock, Write::new(&written.key, before, Condition::Same(&written.tag))).await?;
         }
         Ok(())
     }

@@ -24,7 +24,6 @@ impl Action {
         }
     }
 
-    /// The permission an S3 policy has to give.
     fn permission(self) -> &'static str {
         match self {
             Self::Read => "s3:GetObject",

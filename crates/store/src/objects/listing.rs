@@ -14,6 +14,7 @@ mod tolerant;
 
 /// The names of the folders right below a folder ("" is the top), in no order.
 pub(crate) async fn folders(bucket: &Bucket, folder: &str) -> Result<Vec<String>, StoreError> {
+    let failed = |error| explain(&bucket.name(), Action::List, folder, error);
     match &bucket.backing {
         // Not through the object store: it gives up at the first file name that is not UTF-8.
         Backing::Folder(root) => local_folders(bucket, &root.join(folder), folder).await,
@@ -26,12 +27,10 @@ pub(crate) async fn folders(bucket: &Bucket, folder: &str) -> Result<Vec<String>
                     Ok(names.map(str::to_owned).take(LISTED_MAX).collect())
                 }
                 Err(object_store::Error::InvalidPath { .. }) => {
-                    tolerant::list(s3.as_ref(), folder, Depth::Folders)
-                        .await
-                        .map(|listing| listing.folders)
-                        .map_err(|error| explain(&bucket.name(), Action::List, folder, error))
+                    let listing = tolerant::list(s3.as_ref(), folder, Depth::Folders).await;
+                    listing.map(|listing| listing.folders).map_err(failed)
                 }
-                Err(error) => Err(explain(&bucket.name(), Action::List, folder, error)),
+                Err(error) => Err(failed(error)),
             }
         }
     }

@@ -8,16 +8,12 @@ use url::Url;
 
 use crate::error::StoreError;
 
-/// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// A folder on this machine.
     Folder(PathBuf),
-    /// A bucket.
     S3(S3Location),
 }
 
-/// A bucket of S3 or of something compatible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct S3Location {
     pub(crate) bucket: String,
@@ -106,7 +102,6 @@ impl S3Location {
         Ok(Self { endpoint: Some(url), path_style: true, ..self })
     }
 
-    /// Whether Amazon serves it.
     pub(crate) fn is_amazon(&self) -> bool {
         let host = self.endpoint.as_ref().and_then(Url::host_str);
         host.is_none_or(|host| host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))

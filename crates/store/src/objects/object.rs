@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use cause::store as causes;
 use chrono::{DateTime, Utc};
+use contract::Sha256;
 use object_store::path::Path;
 use object_store::{Attribute, GetResult, ObjectMeta};
 
@@ -18,16 +19,14 @@ pub(crate) const MARK: &str = "updraft-sha256";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tag(pub(crate) String);
 
-/// An object that was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
     pub(crate) tag: Tag,
     /// Which image it says that it was created for; see [`mark_of`].
-    pub(crate) mark: Option<String>,
+    pub(crate) mark: Option<Sha256>,
 }
 
-/// What a bounded read found.
 #[derive(Debug, Clone)]
 pub(crate) enum Read {
     Missing,
@@ -47,9 +46,8 @@ pub(crate) struct Found {
 }
 
 /// The mark of an object, if it has one.
-pub(crate) fn mark_of(result: &GetResult) -> Option<String> {
-    let mark = result.attributes.get(&Attribute::Metadata(Cow::Borrowed(MARK)))?;
-    Some(mark.as_ref().to_owned())
+pub(crate) fn mark_of(result: &GetResult) -> Option<Sha256> {
+    Sha256::from_hex(result.attributes.get(&Attribute::Metadata(Cow::Borrowed(MARK)))?)
 }
 
 /// A key of the layout as the storage wants it.

@@ -34,7 +34,6 @@ const COMPLETION_MAX: Duration = Duration::from_mins(1);
 /// At most this much is read of an answer.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
-/// What became of the last request.
 enum Completed {
     Yes,
     /// The condition does not hold, or the upload is no more: maybe it was completed, and the answer was lost.

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use object_store::{Attribute, Attributes, PutMode, PutOptions, UpdateVersion};
 
 use crate::error::StoreError;
@@ -23,52 +22,8 @@ const STAGED_MAX: u32 = 1000;
 const ONE_PUT_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 impl Bucket {
-    /// Writes an object where there is none. `None`: there is one.
-    pub(crate) async fn create(
-        &self,
-        lock: &WriteLock,
-        key: &str,
-        bytes: Bytes,
-    ) -> Result<Option<Tag>, StoreError> {
-        let write = Write { key, bytes, condition: Condition::Absent, progress: &|_| () };
-        self.put(lock, write, Attributes::new()).await
-    }
-
-    /// The same, with a mark that says which image it was created for; a folder keeps none.
-    pub(crate) async fn create_marked(
-        &self,
-        lock: &WriteLock,
-        key: &str,
-        bytes: Bytes,
-        mark: &str,
-    ) -> Result<Option<Tag>, StoreError> {
-        let mut attributes = Attributes::new();
-        if matches!(self.backing, Backing::S3 { .. }) {
-            attributes.insert(Attribute::Metadata(Cow::Borrowed(MARK)), mark.to_owned().into());
-        }
-        let write = Write { key, bytes, condition: Condition::Absent, progress: &|_| () };
-        self.put(lock, write, attributes).await
-    }
-
-    /// Replaces the object that `expected` names. `None`: it is another one by now, or gone.
-    pub(crate) async fn replace(
-        &self,
-        lock: &WriteLock,
-        key: &str,
-        expected: &Tag,
-        bytes: Bytes,
-    ) -> Result<Option<Tag>, StoreError> {
-        let write = Write { key, bytes, condition: Condition::Same(expected), progress: &|_| () };
-        self.put(lock, write, Attributes::new()).await
-    }
-
     /// Writes if the condition holds; `None` if it does not.
-    pub(crate) async fn put(
-        &self,
-        lock: &WriteLock,
-        write: Write<'_>,
-        attributes: Attributes,
-    ) -> Result<Option<Tag>, StoreError> {
+    pub(crate) async fn put(&self, lock: &WriteLock, write: Write<'_>) -> Result<Option<Tag>, StoreError> {
         let s3 = match &self.backing {
             Backing::S3 { s3, .. } => s3,
             // Whoever holds the lock is the only writer that asks.
@@ -79,7 +34,7 @@ impl Bucket {
                     Condition::Same(_) if !self.holds(&write).await? => return Ok(None),
                     Condition::Same(_) => PutMode::Overwrite,
                 };
-                return self.put_at_once(write, mode, attributes).await;
+                return self.put_at_once(write, mode).await;
             }
         };
         let is_conditional = lock.is_conditional();
@@ -101,20 +56,19 @@ impl Bucket {
                     PutMode::Update(UpdateVersion { e_tag: Some(tag.clone()), version: None })
                 }
             };
-            return self.put_at_once(write, mode, attributes).await;
+            return self.put_at_once(write, mode).await;
         }
         let key = write.key;
-        let written = self.put_at_once(write, PutMode::Overwrite, attributes).await?;
+        let written = self.put_at_once(write, PutMode::Overwrite).await?;
         let found = self.find(key).await?.map(|found| found.tag);
         Ok(written.filter(|written| found.as_ref() == Some(written)))
     }
 
-    async fn put_at_once(
-        &self,
-        write: Write<'_>,
-        mode: PutMode,
-        attributes: Attributes,
-    ) -> Result<Option<Tag>, StoreError> {
+    async fn put_at_once(&self, write: Write<'_>, mode: PutMode) -> Result<Option<Tag>, StoreError> {
+        let mut attributes = Attributes::new();
+        if let (Some(mark), Backing::S3 { .. }) = (write.mark, &self.backing) {
+            attributes.insert(Attribute::Metadata(Cow::Borrowed(MARK)), mark.to_string().into());
+        }
         let options = PutOptions { mode, attributes, ..PutOptions::default() };
         let size = write.bytes.len() as u64;
         match self.objects.put_opts(&path(write.key)?, write.bytes.into(), options).await {

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use cause::store as causes;
+use contract::Sha256;
 use futures_util::TryStreamExt;
 use object_store::{GetOptions, GetRange, GetResult};
 
@@ -11,7 +12,6 @@ use crate::objects::explain::{Action, explain};
 use crate::objects::object::{Fetched, Found, Read, Tag, found, mark_of, path, tag};
 
 impl Bucket {
-    /// Reads an object afresh.
     pub(crate) async fn read(&self, key: &str, limit: u64) -> Result<Read, StoreError> {
         self.read_unless(key, limit, None).await
     }
@@ -73,17 +73,6 @@ impl Bucket {
         Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag, mark }))
     }
 
-    /// The first bytes of an object, `length` or as many as there are.
-    pub(crate) async fn read_beginning(&self, key: &str, length: u64) -> Result<Bytes, StoreError> {
-        let range = Some(GetRange::Bounded(0..length));
-        let options = GetOptions { range, ..GetOptions::default() };
-        match self.objects.get_opts(&path(key)?, options).await {
-            Ok(result) => self.collect(key, length, result).await,
-            // Also the answer to a range of an empty object.
-            Err(error) => Err(explain(&self.name(), Action::Read, key, error)),
-        }
-    }
-
     async fn collect(&self, key: &str, limit: u64, result: GetResult) -> Result<Bytes, StoreError> {
         // All at once: to grow is to copy, which for an image takes milliseconds.
         let expected = (result.range.end - result.range.start).min(limit);
@@ -107,7 +96,7 @@ impl Bucket {
     }
 
     /// The mark of an object, if it has one; `None` if there is no such object.
-    pub(crate) async fn mark(&self, key: &str) -> Result<Option<Option<String>>, StoreError> {
+    pub(crate) async fn mark(&self, key: &str) -> Result<Option<Option<Sha256>>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         let found = self.open(key, options).await?;
         Ok(found.map(|found| mark_of(&found)))
@@ -164,7 +153,12 @@ impl Bucket {
         if let Some(known) = self.cache.get(&key).filter(|known| known.tag == found.tag) {
             return Ok(known.bytes);
         }
-        let bytes = self.read_beginning(&found.key, length.min(found.size)).await?;
+        let length = length.min(found.size);
+        let options = GetOptions { range: Some(GetRange::Bounded(0..length)), ..GetOptions::default() };
+        let bytes = match self.objects.get_opts(&path(&found.key)?, options).await {
+            Ok(result) => self.collect(&found.key, length, result).await?,
+            Err(error) => return Err(explain(&self.name(), Action::Read, &found.key, error)),
+        };
         self.cache.keep(&key, &Fetched { bytes: bytes.clone(), tag: found.tag.clone(), mark: None });
         Ok(bytes)
     }

@@ -16,7 +16,7 @@ use crate::objects::explain::{Action, explain};
 pub(crate) const LOCK_FILE: &str = ".updraft.lock";
 /// At most this long a writer waits for another one. A publish takes a second or two on a slow disk.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// The right to write. In a folder nobody else has it meanwhile; on S3 everybody does, and conditional writes decide.
+
 pub(crate) struct WriteLock {
     /// Unlocks when it is dropped, also by a killed process.
     _lock: Option<File>,

@@ -10,7 +10,8 @@ use contract::{ProductName, Version};
 use self::file::BlockedFile;
 use crate::error::StoreError;
 use crate::objects::explain::first_line;
-use crate::objects::object::{Fetched, Read};
+use crate::objects::object::{Read, Tag};
+use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
@@ -62,13 +63,9 @@ impl Store {
     /// The blocked list, read afresh.
     pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
         let key = layout::blocked(product);
-        Ok(match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
-            Read::Missing => Blocked::List(BTreeMap::new()),
-            Read::TooLong(found) => Blocked::Unreadable(unreadable(&key, &too_long(found.size))),
-            Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
-                Ok(file) => Blocked::List(file.list()),
-                Err(why) => Blocked::Unreadable(unreadable(&key, &why)),
-            },
+        Ok(match parsed(&key, self.bucket.read_small(&key, JSON_MAX_BYTES).await?) {
+            Ok((file, _)) => Blocked::List(file.list()),
+            Err(cause) => Blocked::Unreadable(cause),
         })
     }
 
@@ -127,17 +124,8 @@ impl Store {
         key: &str,
         change: &(dyn Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send + Sync),
     ) -> Result<Swap, StoreError> {
-        let before = match self.bucket.read(key, JSON_MAX_BYTES).await? {
-            Read::Missing => None,
-            Read::TooLong(found) => return Err(StoreError::Refused(unreadable(key, &too_long(found.size)))),
-            Read::Found(fetched) => Some(fetched),
-        };
-        let mut file = match &before {
-            None => BlockedFile::default(),
-            Some(Fetched { bytes, .. }) => {
-                BlockedFile::parse(bytes).map_err(|why| StoreError::Refused(unreadable(key, &why)))?
-            }
-        };
+        let read = self.bucket.read(key, JSON_MAX_BYTES).await?;
+        let (mut file, before) = parsed(key, read).map_err(StoreError::Refused)?;
         if !change(&mut file)? {
             return Ok(Swap::Done);
         }
@@ -145,10 +133,8 @@ impl Store {
         if bytes.len() as u64 > JSON_MAX_BYTES {
             return Err(StoreError::Refused(causes::LIST_TOO_LONG.with("key", key)));
         }
-        let tag = match &before {
-            None => self.bucket.create(&lock, key, bytes.into()).await?,
-            Some(before) => self.bucket.replace(&lock, key, &before.tag, bytes.into()).await?,
-        };
+        let write = Write::new(key, bytes.into(), Condition::unchanged(before.as_ref()));
+        let tag = self.bucket.put(&lock, write).await?;
         Ok(match tag {
             Some(_) if lock.is_conditional() => Swap::Done,
             Some(_) => Swap::Unsure,
@@ -157,10 +143,15 @@ impl Store {
     }
 }
 
-fn unreadable(key: &str, why: &str) -> Cause {
-    causes::LIST_UNREADABLE.with("key", key).with("why", first_line(why))
-}
-
-fn too_long(size: u64) -> String {
-    format!("it has {size} bytes; more than 1 MiB is not read")
+/// The list as it was read, and its tag if it is there; or why it cannot be used.
+fn parsed(key: &str, read: Read) -> Result<(BlockedFile, Option<Tag>), Cause> {
+    let why = match read {
+        Read::Missing => return Ok((BlockedFile::default(), None)),
+        Read::TooLong(found) => format!("it has {} bytes; more than 1 MiB is not read", found.size),
+        Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
+            Ok(file) => return Ok((file, Some(fetched.tag))),
+            Err(why) => why,
+        },
+    };
+    Err(causes::LIST_UNREADABLE.with("key", key).with("why", first_line(&why)))
 }

@@ -17,7 +17,9 @@ use contract::{ProductName, Sha256, Version};
 use serde_json::{Value, json};
 
 use crate::error::StoreError;
-use crate::objects::object::{Read, Tag};
+use crate::objects::ensure::Written;
+use crate::objects::object::Read;
+use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::layout::{self, JSON_MAX_BYTES, Place};
 use crate::releases::release::Complete;
@@ -25,13 +27,6 @@ use crate::store::Store;
 
 /// The time between two looks at what is waited for.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// A claim that was ours a moment ago.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    key: String,
-    tag: Tag,
-}
 
 /// What is published of one precedence.
 pub(crate) struct Existing {
@@ -51,17 +46,19 @@ impl Store {
         product: &ProductName,
         version: &Version,
         image: Sha256,
-    ) -> Result<Option<Claim>, StoreError> {
+    ) -> Result<Option<Written>, StoreError> {
         let key = layout::claim(product, version);
         let mut text = json!({ "version": version, "sha256": image }).to_string();
         text.push('\n');
         let bytes = Bytes::from(text);
-        if let Some(tag) = self.bucket.create(lock, &key, bytes.clone()).await? {
-            return Ok(Some(Claim { key, tag }));
+        if let Some(tag) = self.bucket.put(lock, Write::new(&key, bytes.clone(), Condition::Absent)).await? {
+            return Ok(Some(Written::new(key, bytes, tag, None)));
         }
         let (tag, other) = match self.bucket.read(&key, JSON_MAX_BYTES).await? {
             // Ours from a run that was killed, or of an answer that was lost.
-            Read::Found(found) if found.bytes == bytes => return Ok(Some(Claim { key, tag: found.tag })),
+            Read::Found(found) if found.bytes == bytes => {
+                return Ok(Some(Written::new(key, bytes, found.tag, None)));
+            }
             Read::Found(found) => (found.tag, said(&found.bytes).filter(|other| other == version)),
             Read::TooLong(found) => (found.tag, None),
             Read::Missing => return Ok(None),
@@ -74,7 +71,7 @@ impl Store {
                 return Ok(None);
             }
         }
-        if self.bucket.replace(lock, &key, &tag, bytes).await?.is_some() {
+        if self.bucket.put(lock, Write::new(&key, bytes, Condition::Same(&tag))).await?.is_some() {
             tracing::info!(store.key = key, "a claim that was not made good was taken over");
         }
         // Who had it may have replaced the image, or made it good just before: everything is looked at again.
@@ -88,11 +85,6 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let Some(version) = version else { return Ok(false) };
         Ok(self.bucket.find(&Place::release(product, version).version()).await?.is_some())
-    }
-
-    /// Whether a claim is still ours.
-    pub(crate) async fn is_still_ours(&self, claim: &Claim) -> Result<bool, StoreError> {
-        Ok(self.bucket.find(&claim.key).await?.is_some_and(|found| found.tag == claim.tag))
     }
 
     /// What is published of a precedence. Of two spellings the one that is claimed counts, so that whoever asks is told

@@ -33,7 +33,6 @@ pub(crate) struct Work {
     pub(crate) product: ProductName,
     pub(crate) version: Version,
     pub(crate) image: Bytes,
-    /// Its digest.
     pub(crate) sha256: Sha256,
     pub(crate) metadata: Bytes,
     /// The name of its chip, if we know it.
@@ -43,7 +42,6 @@ pub(crate) struct Work {
 /// What came of one attempt.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is published.
     Done(Release),
     /// It had been published before.
     AlreadyThere(Release),
@@ -116,9 +114,9 @@ impl Store {
         {
             return Ok(None);
         }
-        let condition = before.as_ref().map_or(Condition::Absent, Condition::Same);
-        let write = Write { key: &key, bytes: image.clone(), condition, progress };
-        let written = self.bucket.put(lock, write, object_store::Attributes::new()).await?;
+        let condition = Condition::unchanged(before.as_ref());
+        let write = Write { progress, ..Write::new(&key, image.clone(), condition) };
+        let written = self.bucket.put(lock, write).await?;
         Ok(written.map(|tag| Written::new(key, image.clone(), tag, replaced)))
     }
 
@@ -156,7 +154,7 @@ impl Store {
             return Ok(true);
         }
         // An answer that was lost on its way makes our own version.txt look like another's.
-        if let Some(winner) = self.winner(&place).await?
+        if let Some(winner) = bucket.mark(&place.version()).await?
             && winner != Some(ours)
         {
             bucket.put_back(lock, firmware).await?;
@@ -174,19 +172,14 @@ impl Store {
                 return Ok(false);
             }
         }
-        let (text, mark) = (format!("{version}\n"), image.to_string());
-        if self.bucket.create_marked(lock, &key, text.into(), &mark).await?.is_none() {
+        let text = format!("{version}\n");
+        let write = Write { mark: Some(image), ..Write::new(&key, text.into(), Condition::Absent) };
+        if self.bucket.put(lock, write).await?.is_none() {
             return Ok(false);
         }
         let Some(claim) = claim else { return Ok(true) };
         // Who took it over may have replaced the image, or be about to publish another spelling: that is looked at again.
-        self.is_still_ours(&claim).await
-    }
-
-    /// Whether there is a `version.txt`, and for which image it was made if it says so.
-    async fn winner(&self, place: &Place) -> Result<Option<Option<Sha256>>, StoreError> {
-        let mark = self.bucket.mark(&place.version()).await?;
-        Ok(mark.map(|mark| mark.and_then(|text| Sha256::from_hex(&text))))
+        self.bucket.is_unchanged(&claim).await
     }
 
     /// What there is of that precedence already; `None` if there is nothing. Of a release that is this image's and was

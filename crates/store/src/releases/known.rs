@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
-use crate::objects::object::{Found, Read};
+use crate::objects::object::Found;
 use crate::releases::gate::facts::{Facts, Production, Slot, Taken};
 use crate::releases::layout::{JSON_MAX_BYTES, Place};
 use crate::releases::listing;
@@ -30,17 +30,15 @@ struct Deployed {
     by_hand: bool,
 }
 
-/// What the image is compared with.
-struct Known<'a> {
+/// The image that is to be published, and what it is compared with.
+struct Question<'a> {
+    product: &'a ProductName,
+    version: Option<&'a Version>,
+    size: u64,
+    sha256: Sha256,
     /// The releases, highest version first.
     sizes: &'a [(Version, u64)],
     by_hand: Option<&'a Deployed>,
-}
-
-/// The image that is to be published.
-struct Image {
-    size: u64,
-    sha256: Sha256,
 }
 
 impl Store {
@@ -56,10 +54,7 @@ impl Store {
         let file = self.product_json(product).await?;
         let sizes = listing::sizes(&self.bucket, product).await?;
         let deployed = self.deployed(product, &sizes).await?;
-        let production = match &deployed {
-            Some(deployed) => Some(self.production_of(deployed).await?),
-            None => None,
-        };
+        let production = self.production(deployed.as_ref()).await?;
         let chip = match file.chip {
             Some(chip) => Some(chip),
             None => self.chip_of(product, production.as_ref(), &sizes).await?,
@@ -67,18 +62,17 @@ impl Store {
         let written = file.slot_bytes.map(|bytes| Slot { bytes, device: None });
         let slot = [written, reported].into_iter().flatten().min_by_key(|slot| slot.bytes);
         let by_hand = deployed.filter(|deployed| deployed.by_hand);
-        let bytes = image.clone();
-        let image =
-            Image { size: bytes.len() as u64, sha256: off_the_async_threads(move || sha256(&bytes)).await? };
-        let known = Known { sizes: &sizes, by_hand: by_hand.as_ref() };
+        let (size, bytes) = (image.len() as u64, image.clone());
+        let sha256 = off_the_async_threads(move || sha256(&bytes)).await?;
+        let asked = Question { product, version, size, sha256, sizes: &sizes, by_hand: by_hand.as_ref() };
         Ok(Facts {
             chip,
             slot,
             trusted_keys: file.trusted_keys,
             settings: file.gate,
             production,
-            twins: self.twins(product, version, &known, &image).await?,
-            taken: self.taken(product, version, &known, &image).await?,
+            twins: self.twins(&asked).await?,
+            taken: self.taken(&asked).await?,
             sizes,
         })
     }
@@ -98,16 +92,15 @@ impl Store {
         Ok(Some(Deployed { version, firmware, by_hand: release.is_none() }))
     }
 
-    async fn production_of(&self, deployed: &Deployed) -> Result<Production, StoreError> {
-        let prefix = match &deployed.firmware {
+    async fn production(&self, deployed: Option<&Deployed>) -> Result<Option<Production>, StoreError> {
+        let Some(Deployed { version, firmware, .. }) = deployed else { return Ok(None) };
+        let prefix = match firmware {
             Some(firmware) => self.prefix(firmware).await?,
             None => None,
         };
-        Ok(Production {
-            version: deployed.version.clone(),
-            header: prefix.as_ref().map(|prefix| prefix.header),
-            descriptor: prefix.and_then(|prefix| prefix.descriptor),
-        })
+        let header = prefix.as_ref().map(|prefix| prefix.header);
+        let descriptor = prefix.and_then(|prefix| prefix.descriptor);
+        Ok(Some(Production { version: version.clone(), header, descriptor }))
     }
 
     async fn prefix(&self, firmware: &Found) -> Result<Option<image::Prefix>, StoreError> {
@@ -140,22 +133,13 @@ impl Store {
     /// The chip that a product's images are for, as its images say.
     pub(crate) async fn first_chip(&self, product: &ProductName) -> Result<Option<String>, StoreError> {
         let sizes = listing::sizes(&self.bucket, product).await?;
-        let production = match self.deployed(product, &sizes).await? {
-            Some(deployed) => Some(self.production_of(&deployed).await?),
-            None => None,
-        };
+        let production = self.production(self.deployed(product, &sizes).await?.as_ref()).await?;
         self.chip_of(product, production.as_ref(), &sizes).await
     }
 
-    async fn taken(
-        &self,
-        product: &ProductName,
-        version: Option<&Version>,
-        known: &Known<'_>,
-        image: &Image,
-    ) -> Result<Taken, StoreError> {
-        let Some(version) = version else { return Ok(Taken::Free) };
-        let is_listed = known.sizes.iter().any(|(release, _)| release == version);
+    async fn taken(&self, asked: &Question<'_>) -> Result<Taken, StoreError> {
+        let (product, Some(version)) = (asked.product, asked.version) else { return Ok(Taken::Free) };
+        let is_listed = asked.sizes.iter().any(|(release, _)| release == version);
         let key = Place::release(product, version).version();
         // A release that has lost its image is not among them.
         if is_listed || self.bucket.find(&key).await?.is_some() {
@@ -164,22 +148,22 @@ impl Store {
             let Complete { place, version: spelled, mark } = existing.release;
             // A release that is this image's and was corrupted is repaired by publishing it again.
             let is_ours = match self.bucket.find(&place.firmware()).await? {
-                Some(firmware) => mark == Some(image.sha256) || self.is_image(&firmware, image).await?,
+                Some(firmware) => mark == Some(asked.sha256) || self.is_image(&firmware, asked).await?,
                 None => match self.intended(&place, &spelled, mark).await?.image() {
-                    Some(lost) => lost == image.sha256,
+                    Some(lost) => lost == asked.sha256,
                     // Nobody knows, which the publish itself says.
                     None => return Ok(Taken::Free),
                 },
             };
-            return Ok(match existing.overtaken {
-                _ if is_ours => Taken::SameBytes(spelled),
-                None => Taken::OtherBytes(spelled),
-                Some(overtaken) => Taken::Overtaken { by: spelled, overtaken },
+            return Ok(if is_ours {
+                Taken::SameBytes(spelled)
+            } else {
+                Taken::OtherBytes(spelled, existing.overtaken)
             });
         }
-        match known.by_hand {
+        match asked.by_hand {
             Some(Deployed { version: deployed, firmware: Some(firmware), .. })
-                if deployed == version && !self.is_image(firmware, image).await? =>
+                if deployed == version && !self.is_image(firmware, asked).await? =>
             {
                 Ok(Taken::ByProduction(deployed.clone()))
             }
@@ -188,24 +172,15 @@ impl Store {
     }
 
     /// Whether an object is this image, by its own bytes: they are read if the sizes are the same.
-    async fn is_image(&self, firmware: &Found, image: &Image) -> Result<bool, StoreError> {
-        Ok(firmware.size == image.size && self.bucket.digest(firmware).await? == image.sha256)
+    async fn is_image(&self, firmware: &Found, asked: &Question<'_>) -> Result<bool, StoreError> {
+        Ok(firmware.size == asked.size && self.bucket.digest(firmware).await? == asked.sha256)
     }
 
-    /// A release, if its image has this digest: by what its metadata says, else by its bytes.
-    async fn has_digest(
-        &self,
-        product: &ProductName,
-        version: Version,
-        size: u64,
-        digest: Sha256,
-    ) -> Result<Option<Version>, StoreError> {
-        let place = Place::release(product, &version);
-        let said = match self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await? {
-            Read::Found(found) => Metadata::parse(&found.bytes),
-            Read::Missing | Read::TooLong(_) => Metadata::default(),
-        };
-        let about = said.is_about(&version, size);
+    /// A release, if its image is this one: by what its metadata says, else by its bytes.
+    async fn twin(&self, asked: &Question<'_>, version: Version) -> Result<Option<Version>, StoreError> {
+        let place = Place::release(asked.product, &version);
+        let said = Metadata::of_read(&self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await?);
+        let about = said.is_about(&version, asked.size);
         let found = match said.sha256().filter(|_| about) {
             Some(digest) => Some(digest),
             None => match self.bucket.find(&place.firmware()).await? {
@@ -213,32 +188,24 @@ impl Store {
                 None => None,
             },
         };
-        Ok((found == Some(digest)).then_some(version))
+        Ok((found == Some(asked.sha256)).then_some(version))
     }
 
     /// Other versions with these bytes. Only what has the same size can be one.
-    async fn twins(
-        &self,
-        product: &ProductName,
-        version: Option<&Version>,
-        known: &Known<'_>,
-        image: &Image,
-    ) -> Result<Vec<Version>, StoreError> {
-        let same_size = known.sizes.iter().filter(|(_, size)| *size == image.size);
-        let others: Vec<Version> = same_size
-            .map(|(release, _)| release.clone())
-            .filter(|release| Some(release) != version)
-            .take(TWINS_MAX)
-            .collect();
+    async fn twins(&self, asked: &Question<'_>) -> Result<Vec<Version>, StoreError> {
+        let same_size = asked.sizes.iter().filter(|(_, size)| *size == asked.size);
+        let others = same_size.map(|(release, _)| release.clone());
+        let others: Vec<Version> =
+            others.filter(|release| Some(release) != asked.version).take(TWINS_MAX).collect();
         let mut twins: Vec<Version> = stream::iter(others)
-            .map(|release| self.has_digest(product, release, image.size, image.sha256))
+            .map(|release| self.twin(asked, release))
             .buffered(TWINS_MAX)
             .try_filter_map(|twin| async { Ok(twin) })
             .try_collect()
             .await?;
-        if let Some(Deployed { version: deployed, firmware: Some(firmware), .. }) = known.by_hand
-            && Some(deployed) != version
-            && self.is_image(firmware, image).await?
+        if let Some(Deployed { version: deployed, firmware: Some(firmware), .. }) = asked.by_hand
+            && Some(deployed) != asked.version
+            && self.is_image(firmware, asked).await?
         {
             twins.push(deployed.clone());
         }

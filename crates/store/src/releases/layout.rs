@@ -5,11 +5,9 @@ use contract::{ChannelName, ProductName, Version};
 
 use crate::objects::digest::IMAGE_MAX_BYTES;
 
-/// The image.
 pub(crate) const FIRMWARE: &str = "firmware.bin";
 /// The commit point: without it a release does not exist yet.
 pub(crate) const VERSION: &str = "version.txt";
-/// What is known of the image.
 pub(crate) const METADATA: &str = "metadata.json";
 
 /// At most this much is read of a `version.txt`.
@@ -49,7 +47,6 @@ impl Place {
     }
 }
 
-/// The folder of a product's releases.
 pub(crate) fn releases(product: &ProductName) -> String {
     format!("{product}/releases")
 }
@@ -61,12 +58,10 @@ pub(crate) fn claim(product: &ProductName, version: &Version) -> String {
     format!("{product}/_claims/v{precedence}")
 }
 
-/// A product's blocked list.
 pub(crate) fn blocked(product: &ProductName) -> String {
     format!("{product}/rollback/blocked_versions.json")
 }
 
-/// A product's settings.
 pub(crate) fn product(product: &ProductName) -> String {
     format!("{product}/product.json")
 }

@@ -9,7 +9,6 @@ use crate::objects::object::Found;
 use crate::releases::layout::{self, FIRMWARE, METADATA, VERSION};
 use contract::{ProductName, Version};
 
-/// Which files of a release are there.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     pub(crate) firmware: Option<Found>,

@@ -9,6 +9,7 @@ use image::{AppDescriptor, Summary};
 use serde_json::{Map, Value, json};
 
 use crate::objects::explain::first_line;
+use crate::objects::object::Read;
 use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
 
 /// A commit or a tag that is longer is none.
@@ -22,6 +23,14 @@ impl Metadata {
     /// Reads the file. What is not a JSON object says nothing.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         Self(serde_json::from_slice(bytes).unwrap_or_default())
+    }
+
+    /// The file as it was read. What is not there, or is too long, says nothing.
+    pub(crate) fn of_read(read: &Read) -> Self {
+        match read {
+            Read::Found(found) => Self::parse(&found.bytes),
+            Read::Missing | Read::TooLong(_) => Self::default(),
+        }
     }
 
     /// What is to be said of an image that is published, and that these keys signed.
@@ -70,13 +79,14 @@ impl Metadata {
         size: usize,
         sha256: Sha256,
     ) -> Self {
-        let mut map = Map::new();
-        map.insert("version".to_owned(), json!(version));
-        map.insert("product".to_owned(), json!(product));
-        map.insert("chip".to_owned(), json!(chip));
-        map.insert("size".to_owned(), json!(size));
-        map.insert("sha256".to_owned(), json!(sha256));
-        Self(map)
+        let known = [
+            ("version", json!(version)),
+            ("product", json!(product)),
+            ("chip", json!(chip)),
+            ("size", json!(size)),
+            ("sha256", json!(sha256)),
+        ];
+        Self(known.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
     }
 
     /// The file's text, ending with a new line.
@@ -112,27 +122,11 @@ impl Metadata {
         Some(&notes[..end])
     }
 
-    pub(crate) fn commit(&self) -> Option<&str> {
-        self.short("commit")
-    }
-
-    pub(crate) fn tag(&self) -> Option<&str> {
-        self.short("tag")
-    }
-
     pub(crate) fn dirty(&self) -> Option<bool> {
         self.0.get("dirty")?.as_bool()
     }
 
-    pub(crate) fn built_at(&self) -> Option<DateTime<Utc>> {
-        self.time("built_at")
-    }
-
-    pub(crate) fn published_at(&self) -> Option<DateTime<Utc>> {
-        self.time("published_at")
-    }
-
-    fn time(&self, key: &str) -> Option<DateTime<Utc>> {
+    pub(crate) fn time(&self, key: &str) -> Option<DateTime<Utc>> {
         Some(DateTime::parse_from_rfc3339(self.text(key)?).ok()?.to_utc())
     }
 
@@ -149,7 +143,7 @@ impl Metadata {
         }
     }
 
-    fn short(&self, key: &str) -> Option<&str> {
+    pub(crate) fn short(&self, key: &str) -> Option<&str> {
         self.text(key).filter(|text| text.len() <= SHORT_MAX_BYTES)
     }
 
@@ -202,7 +196,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let metadata = Metadata::parse(&bytes);
-            let _ = (metadata.version(), metadata.sha256(), metadata.built_at(), metadata.requires());
+            let _ = (metadata.version(), metadata.sha256(), metadata.time("built_at"), metadata.requires());
             let _ = crate::ProductFile::parse(&bytes);
         }
 
@@ -211,7 +205,7 @@ mod tests {
                                              value in "null|true|-1|1e99|\"[0-9a-z.:TZ-]{0,30}\"|\\[\\]|\\{\\}") {
             let text = format!("{{\"{key}\":{value}}}");
             let metadata = Metadata::parse(text.as_bytes());
-            let _ = (metadata.version(), metadata.sha256(), metadata.built_at(), metadata.requires());
+            let _ = (metadata.version(), metadata.sha256(), metadata.time("built_at"), metadata.requires());
             prop_assert_eq!(Metadata::parse(&metadata.to_bytes()), metadata);
         }
     }

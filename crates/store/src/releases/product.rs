@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use crate::error::StoreError;
 use crate::objects::explain::first_line;
 use crate::objects::object::{Fetched, Read};
+use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
-use crate::releases::gate::settings::GateSettings;
+use crate::releases::gate::facts::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
 use crate::tasks::{ROUNDS_MAX, pause, run_detached};
@@ -69,13 +70,8 @@ impl Store {
     /// What `product.json` says, and nothing else.
     pub(crate) async fn product_json(&self, product: &ProductName) -> Result<ProductFile, StoreError> {
         let key = layout::product(product);
-        match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
-            Read::Missing => Ok(ProductFile::default()),
-            Read::TooLong(found) => Err(self.unreadable(&key, &format!("it has {} bytes", found.size))),
-            Read::Found(fetched) => {
-                ProductFile::parse(&fetched.bytes).map_err(|why| self.unreadable(&key, &why))
-            }
-        }
+        let read = self.bucket.read_small(&key, JSON_MAX_BYTES).await?;
+        self.parsed(&key, read).map(|(file, _)| file)
     }
 
     /// Writes the smallest slot that a product's devices report into its `product.json`, so that who works on the store
@@ -108,34 +104,35 @@ impl Store {
         smallest: u32,
         before: &[u32],
     ) -> Result<Option<bool>, StoreError> {
-        let found = match self.bucket.read(key, JSON_MAX_BYTES).await? {
-            Read::Missing => None,
-            Read::TooLong(found) => {
-                return Err(self.unreadable(key, &format!("it has {} bytes", found.size)));
-            }
-            Read::Found(fetched) => Some(fetched),
-        };
-        let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
+        let read = self.bucket.read(key, JSON_MAX_BYTES).await?;
         // A file that cannot be read is left to the person who wrote it.
-        let said = ProductFile::parse(bytes).map_err(|why| self.unreadable(key, &why))?.slot_bytes;
+        let (file, found) = self.parsed(key, read)?;
+        let said = file.slot_bytes;
         if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
             return Ok(Some(false));
         }
-        let mut map: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|error| self.unreadable(key, &error.to_string()))?;
+        let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
+        let mut map: Map<String, Value> = serde_json::from_slice(bytes).expect("it was read as a map");
         map.insert(SLOT_BYTES.to_owned(), smallest.into());
         let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
         text.push(b'\n');
-        let written = match &found {
-            None => self.bucket.create(&lock, key, text.into()).await?,
-            Some(Fetched { tag, .. }) => self.bucket.replace(&lock, key, tag, text.into()).await?,
-        };
+        let condition = Condition::unchanged(found.as_ref().map(|found| &found.tag));
+        let written = self.bucket.put(&lock, Write::new(key, text.into(), condition)).await?;
         Ok(written.map(|_| true))
     }
 
-    fn unreadable(&self, key: &str, why: &str) -> StoreError {
-        let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", first_line(why));
-        StoreError::corrupt(cause.with("place", self.bucket.name()))
+    /// What the file says, and the file if it is there.
+    fn parsed(&self, key: &str, read: Read) -> Result<(ProductFile, Option<Fetched>), StoreError> {
+        let (file, found) = match read {
+            Read::Missing => return Ok((ProductFile::default(), None)),
+            Read::TooLong(found) => (Err(format!("it has {} bytes", found.size)), None),
+            Read::Found(fetched) => (ProductFile::parse(&fetched.bytes), Some(fetched)),
+        };
+        let file = file.map_err(|why| {
+            let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", first_line(&why));
+            StoreError::corrupt(cause.with("place", self.bucket.name()))
+        })?;
+        Ok((file, found))
     }
 }
 

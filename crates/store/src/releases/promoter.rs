@@ -7,6 +7,7 @@ use contract::{ChannelName, ProductName, Version};
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
 use crate::objects::object::{Read, Tag};
+use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::gate::check::Check;
 use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
@@ -17,7 +18,6 @@ use crate::releases::release::{Complete, VersionFile, parse_version};
 use crate::store::Store;
 use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
 
-/// A release as it is copied.
 struct Copied {
     firmware: Bytes,
     /// Byte for byte what stands in the release, so that nothing that others wrote there is lost.
@@ -28,9 +28,7 @@ struct Copied {
 /// What to do where the channel points to a higher version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lower {
-    /// Point it lower.
     Allowed,
-    /// Leave it where it is.
     Refused,
 }
 
@@ -43,7 +41,6 @@ enum Outcome {
     Higher(Version),
 }
 
-/// A version on its way into a channel.
 #[derive(Debug, Clone)]
 struct Promotion {
     product: ProductName,
@@ -194,16 +191,17 @@ impl Store {
         version: Bytes,
     ) -> Result<Option<Tag>, StoreError> {
         let key = place.version();
-        match before {
-            Read::Missing => self.bucket.create(lock, &key, version).await,
+        let before = match before {
+            Read::Missing => None,
             // Nothing to write, so nothing that fails if somebody else has written since: it is looked at again.
             Read::Found(before) if before.bytes == version => {
                 let now = self.bucket.find(&key).await?;
-                Ok(now.map(|now| now.tag).filter(|tag| *tag == before.tag))
+                return Ok(now.map(|now| now.tag).filter(|tag| *tag == before.tag));
             }
-            Read::Found(before) => self.bucket.replace(lock, &key, &before.tag, version).await,
-            Read::TooLong(before) => self.bucket.replace(lock, &key, &before.tag, version).await,
-        }
+            Read::Found(before) => Some(before.tag),
+            Read::TooLong(before) => Some(before.tag),
+        };
+        self.bucket.put(lock, Write::new(&key, version, Condition::unchanged(before.as_ref()))).await
     }
 
     async fn is_pointed(&self, place: &Place, version: &Bytes) -> Result<bool, StoreError> {

@@ -67,12 +67,12 @@ impl Store {
             Ok(facts) => {
                 let (asked, bytes) = (publication.clone(), image.clone());
                 off_the_async_threads(move || {
-                    (judge_sound(&bytes, &soundness, &asked, &facts), soundness.into_parsed())
+                    (judge_sound(&bytes, &soundness, &asked, &facts), soundness.parsed)
                 })
                 .await
             }
             // What is wrong with the image is wrong whatever the store holds.
-            Err(_) if alone.is_refused() => Ok((alone, soundness.into_parsed())),
+            Err(_) if alone.is_refused() => Ok((alone, soundness.parsed)),
             Err(error) => Err(error),
         }
     }

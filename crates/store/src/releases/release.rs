@@ -38,7 +38,6 @@ pub struct Release {
     pub requires: Option<Version>,
 }
 
-/// What a `version.txt` says.
 pub(crate) enum VersionFile {
     Missing,
     Unreadable(Cause),
@@ -57,7 +56,6 @@ pub(crate) struct Described {
 /// A release that has its `version.txt`.
 pub(crate) struct Complete {
     pub(crate) place: Place,
-    /// As it is spelled there.
     pub(crate) version: Version,
     /// Which image it was created for, if that was said.
     pub(crate) mark: Option<Sha256>,
@@ -78,13 +76,30 @@ impl Described {
             sha256: self.sha256(),
             chip: self.chip,
             notes: text(self.metadata.notes()),
-            commit: text(self.metadata.commit()),
-            tag: text(self.metadata.tag()),
+            commit: text(self.metadata.short("commit")),
+            tag: text(self.metadata.short("tag")),
             dirty: self.metadata.dirty(),
-            built_at: self.metadata.built_at(),
-            published_at: self.metadata.published_at(),
+            built_at: self.metadata.time("built_at"),
+            published_at: self.metadata.time("published_at"),
             requires: self.metadata.requires().ok().flatten(),
         }
+    }
+}
+
+/// Which image a release is intended to have.
+pub(crate) struct Intended {
+    /// The one that its `version.txt` was created for.
+    pub(crate) marked: Option<Sha256>,
+    /// The one that its metadata speaks of.
+    pub(crate) said: Option<Sha256>,
+    /// Whether that metadata can be this release's.
+    is_about: bool,
+}
+
+impl Intended {
+    /// Where no mark says it, metadata may.
+    pub(crate) fn image(&self) -> Option<Sha256> {
+        self.marked.or(self.said.filter(|_| self.is_about))
     }
 }
 
@@ -152,6 +167,22 @@ impl Store {
         }
     }
 
+    /// Whose a release is, whatever bytes lie in it now: the image that it was marked for. What metadata says is not enough:
+    /// a script may have copied another release's.
+    pub(crate) async fn intended(
+        &self,
+        place: &Place,
+        version: &Version,
+        marked: Option<Sha256>,
+    ) -> Result<Intended, StoreError> {
+        let metadata = Metadata::of_read(&self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await?);
+        Ok(Intended {
+            marked,
+            said: metadata.sha256(),
+            is_about: metadata.version().as_ref() == Some(version),
+        })
+    }
+
     pub(crate) async fn version_file(&self, place: &Place) -> Result<VersionFile, StoreError> {
         let key = place.version();
         let read = self.bucket.read_small(&key, VERSION_MAX_BYTES).await?;
@@ -181,10 +212,7 @@ impl Store {
         metadata: Read,
         version: &Version,
     ) -> Result<Described, StoreError> {
-        let metadata = match metadata {
-            Read::Found(fetched) => Metadata::parse(&fetched.bytes),
-            Read::Missing | Read::TooLong(_) => Metadata::default(),
-        };
+        let metadata = Metadata::of_read(&metadata);
         let metadata = if metadata.is_about(version, firmware.size) { metadata } else { Metadata::default() };
         let chip = if let Some(chip) = metadata.chip() {
             Some(chip.to_owned())
@@ -203,11 +231,9 @@ pub(crate) fn no_image(place: &Place) -> StoreError {
 
 /// Which image a `version.txt` was created for, if it says so.
 pub(crate) fn marked(read: &Read) -> Option<Sha256> {
-    let Read::Found(fetched) = read else { return None };
-    fetched.mark.as_deref().and_then(Sha256::from_hex)
+    if let Read::Found(fetched) = read { fetched.mark } else { None }
 }
 
-/// What a `version.txt` that was read says.
 pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
     let fetched = match read {
         Read::Missing => return VersionFile::Missing,

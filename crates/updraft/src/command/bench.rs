@@ -10,7 +10,6 @@ use clap::Subcommand;
 
 use rate::Options;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -25,7 +24,6 @@ enum Command {
     Decisions(decisions::Args),
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Presign(options) => presign::run(&options).await?,

@@ -1,14 +1,14 @@
-//! `updraft block`: a version is never offered again.
+//! `updraft block`: a version is never offered again; `updraft unblock`: it may be.
 
 use std::process::ExitCode;
 
 use api::{BlockedVersion, Blocking, Channel};
 use contract::{ChannelName, ProductName, Version};
+use serde_json::json;
 
-use crate::command::target::{self, Target, TargetArgs, VersionArgs, require_product};
+use crate::command::target::{self, Target, VersionArgs, require_product};
 use crate::output;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Args {
@@ -17,17 +17,11 @@ pub(crate) struct Args {
     /// Why, for whoever meets it
     #[arg(long)]
     reason: String,
-    #[command(flatten)]
-    target: TargetArgs,
-    /// Print data for programs
-    #[arg(long)]
-    json: bool,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (product, version) = (&args.what.of.product, &args.what.version);
-    let target = args.target.open().await?;
+    let target = args.what.of.target.open().await?;
     match &target {
         Target::Server(server) => {
             let blocking = Blocking { reason: args.reason.clone() };
@@ -39,7 +33,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             target::warn(store);
         }
     }
-    if args.json {
+    if args.what.of.json {
         output::json(&BlockedVersion { version: version.clone(), reason: Some(args.reason) });
     } else {
         println!("{version} of {product} is blocked: {}", args.reason);
@@ -52,7 +46,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The channels that point to the version.
+pub(crate) async fn unblock(what: VersionArgs) -> anyhow::Result<ExitCode> {
+    let (product, version) = (&what.of.product, &what.version);
+    match what.of.target.open().await? {
+        Target::Server(server) => {
+            server.delete(&["products", product, "blocked", version.as_str()]).await?;
+        }
+        Target::Store(store) => {
+            require_product(&store, product).await?;
+            store.unblock(product, version).await?;
+            target::warn(&store);
+        }
+    }
+    if what.of.json {
+        output::json(&json!({"version": version}));
+    } else {
+        println!("{version} of {product} is not blocked any more.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn pointing(
     target: &Target,
     product: &ProductName,

@@ -36,7 +36,6 @@ const PACE: Pace = Pace { restart: Duration::from_millis(1500), bytes_per_s: Som
 /// As long as a demonstration may lie open.
 const LINK_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the dashboard listens; another port is taken if this one is in use
@@ -50,7 +49,6 @@ pub(crate) struct Args {
     play: bool,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr("warn");
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
@@ -160,7 +158,7 @@ async fn welcome(running: &Running) -> anyhow::Result<()> {
     println!("  Dashboard  {link}");
     println!("  MQTT       mqtt://{broker}");
     println!("  Devices    {}", DEVICES.join(", "));
-    println!("  Releases   {} runs on all of them, {} is in production, {} waits", OLD, BAD, GOOD);
+    println!("  Releases   {OLD} runs on all of them, {BAD} is in production, {GOOD} waits");
     let server = running.public_url().as_str().trim_end_matches('/');
     // As it was called: after `cargo run` there is no `updraft` on the path.
     let updraft = std::env::args().next().unwrap_or_else(|| "updraft".into());

@@ -13,7 +13,6 @@ use crate::api_client::{ApiClient, ServerArgs};
 use crate::output;
 use crate::whole::Whole;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -61,7 +60,6 @@ struct One {
     json: bool,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add { one, product } => add(&one, product).await,
@@ -208,17 +206,9 @@ async fn follow(client: &ApiClient, one: &One, id: i64) -> anyhow::Result<Whole<
 async fn history(one: &One) -> anyhow::Result<ExitCode> {
     let updates: Vec<Whole<Update>> =
         one.server.client()?.list(&["devices", &one.id, "updates"], &()).await?;
-    if one.json {
-        output::json_list(updates);
-        return Ok(ExitCode::SUCCESS);
-    }
-    if updates.is_empty() {
-        println!("{} has had no updates yet.", one.id);
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut rows = vec![["WHEN", "FROM", "TO", "STATE", "CODE", "REASON"].map(str::to_owned).to_vec()];
-    rows.extend(updates.iter().map(|update| {
-        vec![
+    let empty = format!("{} has had no updates yet.", one.id);
+    output::list(updates, one.json, &empty, ["WHEN", "FROM", "TO", "STATE", "CODE", "REASON"], |update| {
+        [
             output::ago(Some(update.created_at)),
             output::cell(update.from.as_ref()),
             output::cell(Some(&update.to)),
@@ -226,8 +216,7 @@ async fn history(one: &One) -> anyhow::Result<ExitCode> {
             output::cell(update.code.as_ref()),
             output::cell(update.reason.as_ref()),
         ]
-    }));
-    output::table(&rows);
+    });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,6 @@ use crate::api_client::ServerArgs;
 use crate::output;
 use crate::whole::Whole;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only of this product
@@ -31,7 +30,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let query = DeviceQuery {
         product: args.product,
@@ -42,21 +40,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         limit: Some(500),
     };
     let devices: Vec<Whole<Device>> = args.server.client()?.list(&["devices"], &query).await?;
-    if args.json {
-        output::json_list(devices);
-        return Ok(ExitCode::SUCCESS);
-    }
-    if devices.is_empty() {
-        println!("No such devices. Register one: updraft device add ID -p PRODUCT");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut rows = vec![
-        ["DEVICE", "PRODUCT", "VERSION", "ONLINE", "LAST SEEN", "LAST UPDATE"].map(str::to_owned).to_vec(),
-    ];
-    rows.extend(devices.iter().map(|device| {
-        let update =
-            device.update.as_ref().map(|update| output::line(&format!("{} {}", update.to, update.state)));
-        vec![
+    let empty = "No such devices. Register one: updraft device add ID -p PRODUCT";
+    let heads = ["DEVICE", "PRODUCT", "VERSION", "ONLINE", "LAST SEEN", "LAST UPDATE"];
+    output::list(devices, args.json, empty, heads, |device| {
+        let update = device.update.as_ref().map(|update| format!("{} {}", update.to, update.state));
+        [
             device.id.to_string(),
             output::cell(device.product.as_ref()),
             output::cell(device.version.as_ref()),
@@ -64,7 +52,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::ago(device.last_seen),
             output::cell(update),
         ]
-    }));
-    output::table(&rows);
+    });
     Ok(ExitCode::SUCCESS)
 }

@@ -2,22 +2,22 @@
 //! this process.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
 use api::{FILE_NAME_MAX_BYTES, Finding, IMAGE_MAX_BYTES, Judgement, Level, SizeOf};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use server::releases::judgement;
 use store::{Check, Facts, Publication, judge};
 
 use crate::advice;
 use crate::api_client::{ApiClient, Upload};
-use crate::output;
+use crate::output::{self, painted};
 
 mod answer;
 mod asked;
 
-pub(crate) use answer::{Answer, Receipt, judgement};
+pub(crate) use answer::{Answer, Receipt};
 pub(crate) use asked::Asked;
 
 /// `--allow`.
@@ -40,8 +40,8 @@ pub(crate) fn unsendable(publication: &Publication, image: &Bytes) -> Option<Jud
     if (1..=IMAGE_MAX_BYTES).contains(&image.len()) {
         return None;
     }
-    let verdict = judge(image, &image::verify(image), publication, &Facts::default());
-    verdict.is_refused().then(|| judgement(&publication.product, &verdict))
+    let verdict = judge(image, publication, &Facts::default());
+    verdict.is_refused().then(|| judgement(&publication.product, verdict))
 }
 
 /// What the server's gate is to call the file, where it takes such a name.
@@ -75,7 +75,7 @@ pub(crate) async fn upload<T: DeserializeOwned + Into<Answer>>(
 /// Says on stderr what was found, but for the first refusal, which is said at the end of the command. The check's name stands
 /// behind: `--allow` and docs/gate.md go by it.
 pub(crate) fn tell(judgement: &Judgement) {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = output::has_colour(&std::io::stderr());
     let mut refusals = 0;
     for finding in &judgement.findings {
         let mut sentence = output::line(&finding.sentence);
@@ -87,18 +87,14 @@ pub(crate) fn tell(judgement: &Judgement) {
             (true, false) => {
                 refusals += 1;
                 if refusals > 1 {
-                    eprintln!("{}: {sentence}", painted("refused", "31", colour));
+                    eprintln!("{}: {sentence}", painted("31", "refused", colour));
                 }
             }
-            (true, true) => eprintln!("{}: {sentence}", painted("allowed", "33", colour)),
-            (false, false) => eprintln!("{}: {sentence}", painted("warning", "33", colour)),
+            (true, true) => eprintln!("{}: {sentence}", painted("33", "allowed", colour)),
+            (false, false) => eprintln!("{}: {sentence}", painted("33", "warning", colour)),
             (false, true) => {}
         }
     }
-}
-
-fn painted(word: &str, code: &str, colour: bool) -> String {
-    if colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
 }
 
 /// The sizes of the last releases in one line; `None` if there is nothing to compare with, or what was looked at is no image.

@@ -1,6 +1,5 @@
 //! `updraft image`.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,13 +7,13 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::command::key;
+use crate::output::has_colour;
 
 mod check;
 pub(crate) mod file;
 mod inspect;
 mod signatures;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -57,7 +56,6 @@ enum Command {
     },
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Inspect { image, json } => {
@@ -66,7 +64,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if json {
                 println!("{:#}", inspect::json(&image, &summary, &found));
             } else {
-                let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                let colour = has_colour(&std::io::stdout());
                 print!("{}", inspect::text(&image, &summary, &found, colour));
             }
         }

@@ -1,20 +1,20 @@
 //! `updraft key`: keys that images are signed with, in the files that `espsecure` reads and writes.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use contract::Sha256;
 use image::signature::Scheme;
 use image::signing::{PublicKey, SigningKey};
 
-/// No key file is as long as this.
+use crate::command::image::file::read_at_most;
+
 const KEY_FILE_MAX_BYTES: u64 = 64 * 1024;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -28,8 +28,8 @@ enum Command {
         /// Where to write it
         key: PathBuf,
         /// What kind; bootloaders with hardware secure boot take the kind of their chip
-        #[arg(long = "type", value_name = "TYPE", default_value = "rsa3072")]
-        kind: Kind,
+        #[arg(long = "type", value_name = "TYPE", default_value = "rsa3072", value_parser = scheme())]
+        kind: Scheme,
     },
     /// Print a key's SHA-256, as a product's trusted_keys list it
     Digest {
@@ -38,22 +38,16 @@ enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    Rsa3072,
-    P256,
+fn scheme() -> impl TypedValueParser<Value = Scheme> {
+    let kinds = PossibleValuesParser::new(["rsa3072", "p256"]);
+    kinds.map(|kind| if kind == "p256" { Scheme::EcdsaP256 } else { Scheme::Rsa3072 })
 }
 
-/// Runs the command.
 #[allow(clippy::unused_async, reason = "every command is awaited")]
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New { key, kind } => {
-            let scheme = match kind {
-                Kind::Rsa3072 => Scheme::Rsa3072,
-                Kind::P256 => Scheme::EcdsaP256,
-            };
-            let (public, public_path) = make(&key, scheme)?;
+            let (public, public_path) = make(&key, kind)?;
             println!("{}", Sha256(public.digest()));
             eprintln!(
                 "{} signs images: keep it secret, and keep a copy. {} verifies them. The line above is the key's digest, \
@@ -98,7 +92,6 @@ fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     written.with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// Reads the private key in a PEM file.
 pub(super) fn read_private(path: &Path) -> anyhow::Result<SigningKey> {
     SigningKey::from_pem(&read(path)?).with_context(|| path.display().to_string())
 }
@@ -109,18 +102,8 @@ pub(super) fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let name = path.display();
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => bail!("there is no file {name}"),
-        Err(error) => return Err(error).with_context(|| format!("{name} cannot be read")),
-    };
-    let mut bytes = Vec::new();
-    file.take(KEY_FILE_MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("{name} cannot be read"))?;
     // What is no text is no PEM, which is then said.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&read_at_most(path, KEY_FILE_MAX_BYTES)?).into_owned())
 }
 
 #[cfg(test)]

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use api::{Channel, Promotion};
 use contract::ChannelName;
 
-use crate::command::target::{self, Target, TargetArgs, VersionArgs};
+use crate::command::target::{self, Target, VersionArgs};
 use crate::output;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Args {
@@ -17,17 +16,11 @@ pub(crate) struct Args {
     /// The channel
     #[arg(long, default_value = "production")]
     channel: ChannelName,
-    #[command(flatten)]
-    target: TargetArgs,
-    /// Print data for programs
-    #[arg(long)]
-    json: bool,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (product, version, channel) = (&args.what.of.product, &args.what.version, &args.channel);
-    match args.target.open().await? {
+    match args.what.of.target.open().await? {
         Target::Server(server) => {
             let path = ["products", product, "channels", channel];
             let now: Channel = server.put(&path, &Promotion { version: version.clone() }).await?;
@@ -38,7 +31,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             target::warn(&store);
         }
     }
-    if args.json {
+    if args.what.of.json {
         output::json(&Channel { name: channel.clone(), version: Some(version.clone()) });
     } else {
         println!("{channel} of {product} points to {version} now.");

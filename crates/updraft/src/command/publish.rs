@@ -8,6 +8,7 @@ use api::{PublishDecision, Published};
 use bytes::Bytes;
 use contract::{ChannelName, Version};
 use serde_json::json;
+use server::releases::judgement;
 use store::{Attempt, Publication, Store};
 
 use crate::api_client::ApiClient;
@@ -15,7 +16,7 @@ use crate::command::gate::{self, AllowArgs, Answer, Asked, Receipt};
 use crate::command::image::file;
 use crate::command::publish::timeout::Timeout;
 use crate::command::publish::wait::{Outcome, Watch};
-use crate::command::target::{self, ProductArg, Target, TargetArgs};
+use crate::command::target::{self, ProductArgs, Target};
 use crate::output;
 
 mod git;
@@ -23,14 +24,11 @@ mod rollout;
 mod timeout;
 mod wait;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Args {
     /// The application image, as the build leaves it (firmware.bin)
     image: PathBuf,
-    #[command(flatten)]
-    of: ProductArg,
     /// Its version; may be left out if the image says its own
     #[arg(long, value_name = "V")]
     version: Option<Version>,
@@ -59,15 +57,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h", conflicts_with = "store")]
     wait: Option<Timeout>,
     #[command(flatten)]
-    target: TargetArgs,
-    /// Print data for programs
-    #[arg(long)]
-    json: bool,
+    of: ProductArgs,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let target = args.target.open_or_make().await?;
+    let target = args.of.target.open_or_make().await?;
     let bytes = Bytes::from(file::read(&args.image)?);
     let publication = publication(&args).await;
     let watch = match (&target, args.wait) {
@@ -81,7 +75,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Store(store) => into_store(store, &args, &publication, bytes).await?,
     };
     let refusal = gate::refused(&answer.judgement);
-    if !args.json {
+    if !args.of.json {
         gate::tell(&answer.judgement);
         if refusal.is_none() {
             say(&args, &target, &answer);
@@ -95,7 +89,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(outcome) = &waited {
         object["rollout"] = json!(outcome.rollout.as_ref().map(rollout::json));
     }
-    if args.json {
+    if args.of.json {
         output::json(&object);
     }
     if let Some(refusal) = refusal {
@@ -207,10 +201,10 @@ async fn into_store(
     let result = store.attempt(publication, image, &move |done| shown.set_position(done)).await;
     bar.finish_and_clear();
     let published = match result? {
-        Attempt::Published(published) => published,
-        Attempt::Refused(verdict) => return Ok(gate::judgement(&publication.product, &verdict).into()),
+        Attempt::Published(published) => *published,
+        Attempt::Refused(verdict) => return Ok(judgement(&publication.product, *verdict).into()),
     };
-    let release = &published.release;
+    let release = published.release.clone();
     if let Some(channel) = &args.promote {
         let promoted = store.promote_published(publication, &published, channel).await;
         promoted.with_context(|| {
@@ -218,9 +212,9 @@ async fn into_store(
         })?;
     }
     target::warn(store);
-    let mut judgement = gate::judgement(&publication.product, &published.verdict);
+    let mut judgement = judgement(&publication.product, published.verdict);
     judgement.version = Some(release.version.clone());
-    judgement.sha256 = release.sha256.or(published.verdict.sha256);
+    judgement.sha256 = release.sha256.or(judgement.sha256);
     let decision =
         if published.already_there { PublishDecision::Unchanged } else { PublishDecision::Published };
     let url = store.address(&publication.product, &release.version);

@@ -7,7 +7,6 @@ use anyhow::Context;
 use server::config::Config;
 use server::run::{StartOptions, start};
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The configuration; updraft.toml if it is there, else the defaults
@@ -15,7 +14,6 @@ pub(crate) struct Args {
     config: Option<PathBuf>,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     log_to_stderr("info");
     let config = Config::load(args.config.as_deref())?;
@@ -53,7 +51,6 @@ pub(crate) fn log_to_stderr(level: &str) {
         .init();
 }
 
-/// Waits for Ctrl-C or SIGTERM.
 pub(crate) async fn stopped() -> anyhow::Result<()> {
     #[cfg(unix)]
     {

@@ -21,29 +21,32 @@ pub(crate) struct TargetArgs {
     store: Option<String>,
 }
 
-/// A product, the subject of all that is done to releases.
+/// A product, the subject of all that is done to releases, and where it is.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ProductArg {
+pub(crate) struct ProductArgs {
     /// The product
     #[arg(short, long, value_name = "P")]
     pub(crate) product: ProductName,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// Print data for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A product and one of its versions.
 #[derive(Debug, clap::Args)]
+#[command(disable_version_flag = true)]
 pub(crate) struct VersionArgs {
     /// The version
     #[arg(value_name = "VERSION")]
     pub(crate) version: Version,
     #[command(flatten)]
-    pub(crate) of: ProductArg,
+    pub(crate) of: ProductArgs,
 }
 
-/// Where releases are.
 pub(crate) enum Target {
-    /// Behind a server.
     Server(ApiClient),
-    /// Here.
     Store(Store),
 }
 

@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chrono::SecondsFormat;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use server::access::{Access, Role};
 use server::config::Config;
 
 use crate::output;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -61,7 +59,6 @@ fn role() -> impl TypedValueParser<Value = Role> {
         .map(|word| Role::from_word(&word).expect("these are the roles"))
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::New { name, role, days, of } => {
@@ -88,14 +85,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Action::List(of) => {
             let tokens = open(&of).await?.tokens().await?;
-            if of.json {
-                output::json_list(tokens);
-                return Ok(ExitCode::SUCCESS);
-            }
             let heads = ["NAME", "KIND", "ROLE", "PRODUCT", "MADE", "LAST USED", "ENDS"];
-            let mut rows = vec![heads.map(str::to_owned).to_vec()];
-            rows.extend(tokens.iter().map(|token| {
-                vec![
+            output::list(tokens, of.json, "", heads, |token| {
+                [
                     output::line(&token.name),
                     output::line(&token.kind),
                     token.role.as_str().to_owned(),
@@ -104,8 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     output::ago(token.used_at),
                     output::cell(token.expires_at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
                 ]
-            }));
-            output::table(&rows);
+            });
         }
         Action::Revoke { name, of } => {
             let ended = open(&of).await?.revoke_token(&name).await?;

@@ -20,7 +20,6 @@ use virtual_device::{Notice, Observer, Options, Pace, Rollback};
 use crate::api_client::{ApiClient, server_url};
 use crate::failure;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Args {
@@ -96,7 +95,6 @@ fn chip(name: &str) -> Result<Chip, String> {
     Chip::from_name(name).ok_or_else(|| format!("the chips are {}", known()))
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let firmware = firmware(&args)?;
     if let Some(folder) = &args.data {

@@ -57,7 +57,6 @@ impl HttpConnector for Connector {
     }
 }
 
-/// When a request last moved.
 struct Moved(Mutex<Instant>);
 
 impl Moved {

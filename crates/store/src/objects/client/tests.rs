@@ -215,7 +215,7 @@ async fn parts_that_share_the_line_wait_for_each_other() {
     let bucket = Bucket::new(Arc::clone(&s3) as Arc<dyn ObjectStore>, backing);
     // The last one is short, and has to wait for the others all the same.
     let bytes = vec![7; PART * 5 / 2].into();
-    let write = Write { key: "p/firmware.bin", bytes, condition: Condition::Absent, progress: &|_| () };
+    let write = Write::new("p/firmware.bin", bytes, Condition::Absent);
     let done = crate::objects::parts::upload(&s3, &bucket, &write, Some(Condition::Absent), PART).await;
     assert!(done.expect("it goes up"));
     assert_eq!(sent.load(Ordering::SeqCst), 3, "each part goes up once");

@@ -35,7 +35,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Credentials have 2 KB; a session token may grow.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
-/// What the agent wants to see.
 pub(super) enum Token {
     None,
     Text(String),
@@ -43,7 +42,6 @@ pub(super) enum Token {
     File(PathBuf),
 }
 
-/// Hands out a container's credentials.
 pub(super) struct Container {
     agent: Arc<Agent>,
 }

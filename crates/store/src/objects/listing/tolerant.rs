@@ -20,16 +20,12 @@ pub(crate) const LISTED_MAX: usize = 200_000;
 /// At most this much is read of one page; a page of 1,000 keys of 1,024 bytes, percent-encoded, fits.
 const PAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// How deep a listing goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// The names right below.
     Folders,
-    /// Every object.
     All,
 }
 
-/// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) folders: Vec<String>,

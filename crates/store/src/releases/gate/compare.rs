@@ -2,15 +2,43 @@
 
 use cause::{Cause, Entry, gate, grouped};
 use contract::{ProductName, Sha256, Version};
+use image::{AppDescriptor, Header};
 
-use crate::releases::gate::check::Check;
-use crate::releases::gate::facts::{Facts, Production, Taken};
-use crate::releases::gate::look::{Found, Look};
-use crate::releases::gate::signers;
-use crate::releases::gate::verdict::SizeOf;
+use crate::releases::gate::check::{Check, Level};
+use crate::releases::gate::facts::{Facts, GateSettings, Production, Taken};
+use crate::releases::gate::verdict::{Finding, SizeOf};
+use crate::releases::publication::Publication;
 
 /// What ESP-IDF writes into a descriptor where a project says no version.
 const NO_VERSION: &str = "1";
+
+/// What is known of the image under judgement, sound or not.
+pub(crate) struct Look {
+    pub(crate) header: Option<Header>,
+    pub(crate) descriptor: Option<AppDescriptor>,
+    pub(crate) size: u64,
+}
+
+impl Look {
+    pub(crate) fn own(&self) -> Option<&AppDescriptor> {
+        self.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own())
+    }
+}
+
+pub(crate) struct Found<'a> {
+    pub(crate) asked: &'a Publication,
+    pub(crate) settings: &'a GateSettings,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Found<'_> {
+    pub(crate) fn add(&mut self, check: Check, cause: Cause) {
+        let named = self.asked.allow.contains(&check) || self.settings.allow.contains(&check);
+        // Asked again here, so that no caller can hand in what must not be overruled.
+        let allowed = (named && check.is_overrulable()) || check.level() == Level::Note;
+        self.findings.push(Finding { check, allowed, cause });
+    }
+}
 
 pub(super) fn chip(found: &mut Found<'_>, look: &Look, facts: &Facts) {
     let Some(header) = look.header else { return };
@@ -48,10 +76,22 @@ pub(super) fn size(found: &mut Found<'_>, look: &Look, facts: &Facts, trend: &[S
     found.add(Check::NearlyFull, cause);
 }
 
-pub(super) fn keys(found: &mut Found<'_>, signed_by: &[Sha256], facts: &Facts) {
-    if let Some((check, cause)) = signers::lacking(&found.asked.product, &facts.trusted_keys, signed_by) {
-        found.add(check, cause);
+/// Whether a key signed it that the product trusts. A product that trusts none takes any.
+pub(super) fn keys(found: &mut Found<'_>, signers: &[Sha256], facts: &Facts) {
+    let trusted = &facts.trusted_keys;
+    if trusted.is_empty() || signers.iter().any(|key| trusted.contains(key)) {
+        return;
     }
+    let several = |keys: &[Sha256]| (keys.len() > 1).then_some("yes");
+    let list = |keys: &[Sha256]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (check, cause) = if signers.is_empty() {
+        (Check::Unsigned, gate::UNSIGNED.cause())
+    } else {
+        let cause = gate::UNTRUSTED_KEY.with("several_signers", several(signers));
+        (Check::UntrustedKey, cause.with("signers", list(signers)))
+    };
+    let cause = cause.naming("product", &found.asked.product);
+    found.add(check, cause.with("several", several(trusted)).with("trusted", list(trusted)));
 }
 
 /// Which version it is, and what the image itself says of that.
@@ -89,9 +129,8 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
 pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: &Facts) {
     let product = &found.asked.product;
     match &facts.taken {
-        Taken::OtherBytes(spelled) => found.add(Check::VersionTaken, taken(product, spelled, None)),
-        Taken::Overtaken { by, overtaken } => {
-            found.add(Check::VersionTaken, taken(product, by, Some(overtaken)));
+        Taken::OtherBytes(spelled, overtaken) => {
+            found.add(Check::VersionTaken, taken(product, spelled, overtaken.as_ref()));
         }
         Taken::ByProduction(spelled) => {
             let cause = gate::TAKEN_BY_PRODUCTION.naming("version", spelled);
@@ -141,7 +180,7 @@ fn differs(entry: Entry, running: &Production, now: String, was: String) -> Caus
     entry.naming("production", &running.version).with("now", now).with("was", was)
 }
 
-fn mode(header: image::Header) -> String {
+fn mode(header: Header) -> String {
     let code = header.flash_mode_code;
     header.flash_mode().map_or_else(|| format!("0x{code:02x}"), str::to_owned)
 }

@@ -1,9 +1,10 @@
-//! What an image is compared with: all that is known of its product.
+//! What an image is compared with: all that is known of its product, and how its gate is set.
 
 use contract::{Sha256, Version};
 use image::{AppDescriptor, Header};
+use serde_json::Value;
 
-use crate::releases::gate::settings::GateSettings;
+use crate::releases::gate::check::Check;
 
 /// The smallest slot that an image of the product must fit into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +34,8 @@ pub enum Taken {
     Free,
     /// These very bytes are published as it, spelled like this.
     SameBytes(Version),
-    /// Other bytes are published as it.
-    OtherBytes(Version),
-    /// Other bytes are published as it, and another spelling of it too, which came too late.
-    Overtaken {
-        /// The spelling that counts.
-        by: Version,
-        /// The other one.
-        overtaken: Version,
-    },
+    /// Other bytes are published as it, spelled like this; and another spelling of it may be there too, which came too late.
+    OtherBytes(Version, Option<Version>),
     /// Another program put other bytes into production as it.
     ByProduction(Version),
 }
@@ -65,4 +59,49 @@ pub struct Facts {
     pub twins: Vec<Version>,
     /// Whether the version is there already.
     pub taken: Taken,
+}
+
+/// The share of the smallest slot from which on the gate warns, in percent.
+const WARN_PERCENT: u8 = 90;
+
+/// How the gate is set for a product: the part `gate` of its `product.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateSettings {
+    /// Checks that are overruled for every image.
+    pub allow: Vec<Check>,
+    /// From how many percent of the smallest slot on an image is warned about; 1 to 100.
+    pub warn_percent: u8,
+}
+
+impl Default for GateSettings {
+    fn default() -> Self {
+        Self { allow: Vec::new(), warn_percent: WARN_PERCENT }
+    }
+}
+
+impl GateSettings {
+    pub(crate) fn parse(value: &Value) -> Result<Self, String> {
+        let map = value.as_object().ok_or("gate is not an object")?;
+        let mut settings = Self::default();
+        for (key, value) in map {
+            match key.as_str() {
+                "allow" => {
+                    let names = value.as_array().ok_or("gate.allow is not an array of names")?;
+                    let names =
+                        names.iter().map(|name| name.as_str().ok_or("gate.allow is not an array of names"));
+                    for name in names {
+                        settings.allow.push(name?.parse().map_err(|error| format!("gate.allow: {error}"))?);
+                    }
+                }
+                "warn_percent" => {
+                    let percent = value.as_u64().and_then(|percent| u8::try_from(percent).ok());
+                    settings.warn_percent = percent
+                        .filter(|percent| (1..=100).contains(percent))
+                        .ok_or_else(|| format!("gate.warn_percent is {value}, not a number from 1 to 100"))?;
+                }
+                other => return Err(format!("gate has no {other:?}, only allow and warn_percent")),
+            }
+        }
+        Ok(settings)
+    }
 }

@@ -6,10 +6,10 @@ use contract::{Sha256, Version};
 use image::{ImageError, Summary};
 
 use crate::releases::gate::check::Check;
+use crate::releases::gate::compare::{Found, Look};
 use crate::releases::gate::facts::{Facts, Taken};
-use crate::releases::gate::look::{Found, Look};
 use crate::releases::gate::verdict::{SizeOf, Verdict};
-use crate::releases::gate::{compare, signers, sound};
+use crate::releases::gate::{compare, sound};
 use crate::releases::publication::Publication;
 
 /// At most this many earlier releases are in a trend.
@@ -19,18 +19,13 @@ const TREND: usize = 5;
 ///
 /// Where these very bytes are published as this very version, nothing is compared with releases or settings: publishing
 /// them again changes nothing, so nothing is to be refused.
-pub fn judge(
-    bytes: &[u8],
-    parsed: &Result<Summary, ImageError>,
-    asked: &Publication,
-    facts: &Facts,
-) -> Verdict {
-    judge_sound(bytes, &Soundness::new(bytes, parsed.clone(), asked.file.as_deref()), asked, facts)
+pub fn judge(bytes: &[u8], asked: &Publication, facts: &Facts) -> Verdict {
+    judge_sound(bytes, &Soundness::of(bytes, asked.file.as_deref()), asked, facts)
 }
 
 /// What the bytes say of themselves, whatever they are compared with: found out once, since all of them are hashed for it.
 pub(crate) struct Soundness {
-    parsed: Result<Summary, ImageError>,
+    pub(crate) parsed: Result<Summary, ImageError>,
     fault: Option<(Check, Cause)>,
 }
 
@@ -43,10 +38,6 @@ impl Soundness {
     fn new(bytes: &[u8], parsed: Result<Summary, ImageError>, file: Option<&str>) -> Self {
         let fault = parsed.as_ref().err().map(|error| sound::refusal(bytes, error, file));
         Self { parsed, fault }
-    }
-
-    pub(crate) fn into_parsed(self) -> Result<Summary, ImageError> {
-        self.parsed
     }
 }
 
@@ -62,7 +53,7 @@ pub(crate) fn judge_sound(
     let mut signers = Vec::new();
     let look = match parsed {
         Ok(summary) => {
-            match signers::of(bytes, summary) {
+            match sound::signers(bytes, summary) {
                 Ok(good) => signers = good,
                 Err(cause) => found.add(Check::Signature, cause),
             }

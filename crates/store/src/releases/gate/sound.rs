@@ -1,7 +1,10 @@
-//! Whether it is an image at all, and whole: what the bytes themselves say, whatever they are to be published as.
+//! Whether it is an image at all, whole, and with good signatures: what the bytes themselves say, whatever they are to be
+//! published as.
 
 use cause::{Cause, Entry, gate};
-use image::{ImageError, Prefix};
+use contract::Sha256;
+use image::signature::SignatureSector;
+use image::{ImageError, Prefix, Summary};
 
 use crate::releases::gate::check::Check;
 use crate::releases::gate::merged::Merged;
@@ -49,4 +52,26 @@ pub(super) fn prefix(bytes: &[u8], error: &ImageError) -> Option<Prefix> {
     // Nothing is said of a bootloader.
     let is_shown = is_corrupt && Merged::find(bytes, error).is_none();
     is_shown.then(|| Prefix::parse(bytes).ok()).flatten()
+}
+
+/// The digests of the keys whose signatures are good; none for an image that is not signed. Refuses one with
+/// signatures of which none is good: every device that looks would refuse it, and something went wrong on the way here. For an
+/// image that was verified: its blocks are for it.
+pub(super) fn signers(bytes: &[u8], summary: &Summary) -> Result<Vec<Sha256>, Cause> {
+    let sector = summary.signed_digest.and_then(|_| SignatureSector::of_file(bytes));
+    let Some(sector) = sector else { return Ok(Vec::new()) };
+    let mut signers = Vec::new();
+    let mut first_error = None;
+    for (place, block) in sector.blocks() {
+        match block.and_then(|block| block.verify().map(|()| block.key_digest())) {
+            Ok(key) => signers.push(Sha256(key)),
+            Err(error) => first_error = first_error.or(Some((place, error))),
+        }
+    }
+    match first_error {
+        Some((place, error)) if signers.is_empty() => {
+            Err(gate::BAD_SIGNATURE.with("block", place + 1).naming("fault", error))
+        }
+        _ => Ok(signers),
+    }
 }

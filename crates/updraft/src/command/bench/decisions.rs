@@ -28,10 +28,8 @@ const OLD: &str = "1.0.0";
 const NEW: &str = "1.1.0";
 /// Asked at a time, as a dashboard's users and a script would.
 const AT_ONCE: usize = 8;
-/// How long the devices may take to report.
 const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many devices take turns

@@ -45,13 +45,12 @@ pub(super) fn print(measured: &[Measured], as_json: bool) {
         output::json(&measured);
         return;
     }
-    let mut rows = vec![vec!["WHAT".to_owned(), "PER SECOND".to_owned(), "RATIO".to_owned()]];
-    rows.extend(
+    output::table(
+        ["WHAT", "PER SECOND", "RATIO"],
         measured
             .iter()
-            .map(|row| vec![row.what.clone(), format!("{:.0}", row.per_second), format!("{:.4}", row.ratio)]),
+            .map(|row| [row.what.clone(), format!("{:.0}", row.per_second), format!("{:.4}", row.ratio)]),
     );
-    output::table(&rows);
 }
 
 /// How often a second, over whole rounds, until the time is over.

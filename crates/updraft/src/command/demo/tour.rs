@@ -21,17 +21,11 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 /// How far the story is, derived from the fleet each time: steps may be taken in any way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
-    /// The devices connect.
     Wait,
-    /// Somebody must try the bad release.
     Try,
-    /// It fell back: block it.
     Block,
-    /// Promote the good one.
     Promote,
-    /// Everybody may have it.
     UpdateAll,
-    /// Everybody has it.
     Done,
 }
 
@@ -56,7 +50,6 @@ impl Step {
     }
 }
 
-/// One guided run.
 pub(super) struct Tour {
     services: Services,
     plays: bool,

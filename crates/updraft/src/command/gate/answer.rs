@@ -1,9 +1,8 @@
 //! What came of an image, whoever looked at it: a server, or this process.
 
-use api::{Finding, GateDecision, Judgement, Level, PublishDecision, Published, SizeOf};
-use contract::{ChannelName, ProductName};
+use api::{GateDecision, Judgement, PublishDecision, Published};
+use contract::ChannelName;
 use serde_json::{Value, json};
-use store::Verdict;
 
 /// What was found, and whether the image is a release now.
 #[derive(Debug)]
@@ -13,7 +12,6 @@ pub(crate) struct Answer {
     pub(crate) published: Option<Receipt>,
 }
 
-/// A release that came of an image.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     pub(crate) decision: PublishDecision,
@@ -68,34 +66,6 @@ impl From<Published> for Answer {
             trend,
         };
         Self { judgement, published: Some(Receipt { decision, url, promoted }) }
-    }
-}
-
-/// What this process found, in the shape that a server answers.
-pub(crate) fn judgement(product: &ProductName, verdict: &Verdict) -> Judgement {
-    let finding = |finding: &store::Finding| Finding {
-        check: finding.check.name().to_owned(),
-        level: match finding.check.level() {
-            store::Level::Refuse => Level::Refuse.into(),
-            store::Level::Warn | store::Level::Note => Level::Warn.into(),
-        },
-        allowed: finding.allowed,
-        overrulable: finding.check.is_overrulable(),
-        sentence: finding.cause.sentence(),
-        cause: Some(finding.cause.clone()),
-    };
-    let size = |one: &store::SizeOf| SizeOf { version: one.version.clone(), size: one.size };
-    Judgement {
-        decision: if verdict.is_refused() { GateDecision::Refused } else { GateDecision::Pass },
-        refusal: verdict.refusal().map(|cause| cause.sentence()),
-        product: product.clone(),
-        version: verdict.version.clone(),
-        size: verdict.size,
-        sha256: verdict.sha256,
-        chip: verdict.chip.map(str::to_owned),
-        findings: verdict.findings.iter().map(finding).collect(),
-        slot_bytes: verdict.slot_bytes,
-        trend: verdict.trend.iter().map(size).collect(),
     }
 }
 

@@ -6,36 +6,30 @@ use std::process::ExitCode;
 use api::{CheckQuery, Judgement};
 use bytes::Bytes;
 use contract::Version;
+use server::releases::judgement;
 use store::Publication;
 
 use crate::command::gate::{self, AllowArgs, Answer, Asked};
 use crate::command::image::file;
-use crate::command::target::{ProductArg, Target, TargetArgs};
+use crate::command::target::{ProductArgs, Target};
 use crate::output;
 
-/// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
 pub(crate) struct Args {
     /// The application image (firmware.bin)
     image: PathBuf,
-    #[command(flatten)]
-    of: ProductArg,
     /// The version that it is to be; may be left out if the image says its own
     #[arg(long, value_name = "V")]
     version: Option<Version>,
     #[command(flatten)]
     allow: AllowArgs,
     #[command(flatten)]
-    target: TargetArgs,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    of: ProductArgs,
 }
 
-/// Runs the command.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let target = args.target.open().await?;
+    let target = args.of.target.open().await?;
     let image = Bytes::from(file::read(&args.image)?);
     let publication = Publication {
         version: args.version.clone(),
@@ -44,7 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..Publication::new(args.of.product.clone())
     };
     let answer = judged(&target, &publication, &image).await?;
-    if args.json {
+    if args.of.json {
         output::json(&answer.json());
     } else {
         gate::tell(&answer.judgement);
@@ -55,7 +49,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(refusal) = gate::refused(&answer.judgement) {
         return Err(refusal);
     }
-    if !args.json {
+    if !args.of.json {
         let (file, product) = (args.image.display(), &args.of.product);
         println!(
             "{file} could be published to {product} as {}.",
@@ -68,7 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn judged(target: &Target, publication: &Publication, image: &Bytes) -> anyhow::Result<Answer> {
     let server = match target {
         Target::Store(store) => {
-            return Ok(gate::judgement(&publication.product, &store.judge(publication, image).await?).into());
+            return Ok(judgement(&publication.product, store.judge(publication, image).await?).into());
         }
         Target::Server(server) => server,
     };

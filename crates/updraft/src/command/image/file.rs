@@ -1,7 +1,7 @@
 //! An image's file: read with a limit, and verified.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use ::image::{ImageError, Summary};
@@ -16,19 +16,20 @@ pub(super) fn open(path: &Path) -> anyhow::Result<(Vec<u8>, Summary)> {
 
 /// Reads an image file, no further than one byte past the longest image: the verifier says what is wrong with that.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let name = path.display();
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!("there is no file {name}"),
-        Err(error) => return Err(error).with_context(|| format!("{name} cannot be read")),
-    };
-    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-        bail!("{name} is a folder, not an image");
+    if path.is_dir() {
+        bail!("{} is a folder, not an image", path.display());
     }
-    let limit = u64::from(::image::IMAGE_MAX_BYTES);
+    read_at_most(path, u64::from(::image::IMAGE_MAX_BYTES) + 1)
+}
+
+/// The first bytes of a file, at most so many.
+pub(crate) fn read_at_most(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).with_context(|| format!("{name} cannot be read"))?;
-    Ok(bytes)
+    match File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => bail!("there is no file {}", path.display()),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
 }
 
 /// Verifies an image. Of a file that is too large that is said, unless there is a better reason to refuse it.

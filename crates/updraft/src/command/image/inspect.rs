@@ -1,18 +1,17 @@
 //! What `updraft image inspect` says of a sound image, to people and to programs.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use ::image::{AppDescriptor, Summary};
+use contract::Sha256;
 use serde_json::{Value, json};
 use store::grouped;
 
 use super::signatures::Found;
+use crate::output::painted;
 
-/// How wide the names on the left are.
 const NAME_WIDTH: usize = 13;
 
-/// A page for a person.
 pub(super) fn text(path: &Path, summary: &Summary, signatures: &[Found], colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     page.heading(&path.display().to_string());
@@ -35,7 +34,7 @@ fn identity(page: &mut Page, summary: &Summary) {
     };
     page.line("Chip", &chip);
     page.line("Size", &size(summary.total_bytes));
-    page.line("SHA-256", &hex(&summary.sha256));
+    page.line("SHA-256", &Sha256(summary.sha256).to_string());
     if let Some(demo) = &summary.demo {
         page.line("Demo image", &format!("version {}, {}", printable(demo.version()), demo.behaviour()));
     }
@@ -58,7 +57,7 @@ fn application(page: &mut Page, descriptor: Option<&AppDescriptor>) {
     }
     page.line("ESP-IDF", &page.or_none(descriptor.idf_version()));
     page.line("Built", &page.or_none(&built(descriptor)));
-    let elf = descriptor.elf_sha256().map(|hash| hex(&hash)).unwrap_or_default();
+    let elf = descriptor.elf_sha256().map(|hash| Sha256(hash).to_string()).unwrap_or_default();
     page.line("ELF SHA-256", &page.or_none(&elf));
 }
 
@@ -138,7 +137,7 @@ pub(super) fn json(path: &Path, summary: &Summary, signatures: &[Found]) -> Valu
         "file": path.display().to_string(),
         "size": summary.total_bytes,
         "image_size": summary.structural_bytes,
-        "sha256": hex(&summary.sha256),
+        "sha256": Sha256(summary.sha256),
         "chip": summary.chip().map(::image::Chip::name),
         "chip_id": header.chip_id,
         "descriptor": summary.descriptor.as_ref().map(descriptor_json),
@@ -166,7 +165,7 @@ fn descriptor_json(descriptor: &AppDescriptor) -> Value {
         "version": descriptor.version(),
         "idf_version": descriptor.idf_version(),
         "built": built(descriptor),
-        "elf_sha256": descriptor.elf_sha256().map(|hash| hex(&hash)),
+        "elf_sha256": descriptor.elf_sha256().map(Sha256),
         "secure_version": descriptor.secure_version(),
         "min_efuse_block_revision": descriptor.min_efuse_block_revision().0,
         "max_efuse_block_revision": descriptor.max_efuse_block_revision().0,
@@ -198,13 +197,6 @@ fn size(bytes: u32) -> String {
         _ => format!("{:.2} MiB", exact / 1024.0 / 1024.0),
     };
     format!("{human} ({} bytes)", grouped(bytes.into()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Text for a terminal, or the same without colour.
@@ -251,11 +243,10 @@ impl Page {
     }
 
     fn painted(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        painted(code, text, self.colour)
     }
 }
 
-/// Without control characters.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }

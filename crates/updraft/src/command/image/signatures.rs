@@ -16,11 +16,9 @@ pub(super) struct Found {
     number: usize,
     /// By what it is signed, where that can be read.
     signer: Option<(Scheme, Sha256)>,
-    /// Whether the signature is good.
     verdict: Result<(), SignatureError>,
 }
 
-/// All blocks of an image that was verified.
 pub(super) fn of(image: &[u8], summary: &Summary) -> Vec<Found> {
     let sector = summary.signed_digest.and_then(|_| SignatureSector::of_file(image));
     let blocks = sector.into_iter().flat_map(|sector| sector.blocks());
@@ -33,7 +31,6 @@ pub(super) fn of(image: &[u8], summary: &Summary) -> Vec<Found> {
 }
 
 impl Found {
-    /// Whether the signature is good.
     pub(super) fn is_good(&self) -> bool {
         self.verdict.is_ok()
     }

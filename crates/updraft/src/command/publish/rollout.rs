@@ -11,7 +11,6 @@ const TEXT_MAX_CHARS: usize = 300;
 /// What somebody who waits for a rollout does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Waits on.
     Open,
     /// The release proved itself.
     Good,
@@ -19,7 +18,6 @@ pub(super) enum Verdict {
     Bad(String),
 }
 
-/// What it means.
 pub(super) fn verdict(rollout: &Rollout) -> Verdict {
     let (id, devices) = (rollout.id, devices(&rollout.counts));
     let why = rollout.halt_reason.as_deref().map(short).unwrap_or_default();
@@ -38,7 +36,6 @@ pub(super) fn verdict(rollout: &Rollout) -> Verdict {
     }
 }
 
-/// For programs.
 pub(super) fn json(rollout: &Rollout) -> Value {
     json!({"id": rollout.id, "state": short(rollout.state.as_str()),
         "halt_reason": rollout.halt_reason.as_deref().map(short), "counts": rollout.counts})
@@ -51,7 +48,6 @@ pub(super) fn line(rollout: &Rollout) -> String {
     format!("rollout {} is {state}{step}: {}", rollout.id, devices(&rollout.counts))
 }
 
-/// How many devices are where.
 fn devices(counts: &RolloutCounts) -> String {
     let mut text = format!("{} of {} devices succeeded", counts.succeeded, counts.total);
     for (name, count) in [

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
-use api::{Page, PageQuery, Rollout, RolloutState};
+use anyhow::bail;
+use api::{Rollout, RolloutState};
 use contract::{ProductName, Version};
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -36,15 +36,12 @@ pub(super) struct Watch<'a> {
     ended: BTreeSet<u64>,
 }
 
-/// What came of the wait.
 pub(super) struct Outcome {
     /// The newest rollout of the release, if there was one.
     pub(super) rollout: Option<Rollout>,
-    /// Why the job fails, if it does.
     pub(super) failure: Option<String>,
 }
 
-/// An item of the list of rollouts.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Item {
@@ -70,16 +67,14 @@ impl<'a> Watch<'a> {
         timeout: Timeout,
     ) -> anyhow::Result<Self> {
         let mut watch = Self { server, product, timeout, ended: BTreeSet::new() };
-        let mut ended = BTreeSet::new();
-        let looked = watch
-            .each(Later::Wait, |rollout| {
-                if rollout::verdict(&rollout) != Verdict::Open {
-                    ended.insert(rollout.id);
-                }
-            })
-            .await;
-        watch.ended = ended;
-        let Err(error) = looked else { return Ok(watch) };
+        let error = match watch.rollouts(Later::Wait).await {
+            Ok(rollouts) => {
+                let ended = rollouts.filter(|rollout| rollout::verdict(rollout) != Verdict::Open);
+                watch.ended = ended.map(|rollout| rollout.id).collect();
+                return Ok(watch);
+            }
+            Err(error) => error,
+        };
         // A token of one product gets 403 for a path that it does not know.
         let is_absent =
             matches!(failure::status(&error), Some(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN));
@@ -144,35 +139,21 @@ impl<'a> Watch<'a> {
 
     /// The newest rollout of exactly this version.
     async fn newest(&self, version: &Version, was_there: bool) -> anyhow::Result<Option<Rollout>> {
-        let mut newest: Option<Rollout> = None;
-        self.each(Later::Say, |rollout| {
-            // `==` is of precedence, for which 1.0.0+a is 1.0.0+b.
-            let is_of_it = rollout.version.as_str() == version.as_str();
-            let counts = was_there || !self.ended.contains(&rollout.id);
-            if is_of_it && counts && newest.as_ref().is_none_or(|newest| newest.id < rollout.id) {
-                newest = Some(rollout);
-            }
-        })
-        .await?;
-        Ok(newest)
+        // `==` is of precedence, for which 1.0.0+a is 1.0.0+b.
+        let is_of_it = |rollout: &Rollout| rollout.version.as_str() == version.as_str();
+        let counts = |rollout: &Rollout| was_there || !self.ended.contains(&rollout.id);
+        let rollouts = self.rollouts(Later::Say).await?;
+        Ok(rollouts.filter(|rollout| is_of_it(rollout) && counts(rollout)).max_by_key(|rollout| rollout.id))
     }
 
-    /// Each of the product's rollouts, page by page.
-    async fn each(&self, later: Later, mut with: impl FnMut(Rollout)) -> anyhow::Result<()> {
-        let (path, mut at) = (["products", self.product, "rollouts"], PageQuery::default());
-        for _ in 0..PAGES_MAX {
-            let page: Page<Item> = self.server.get_or(later, &path, &at).await?;
-            for item in page.items {
-                if let Item::Rollout(rollout) = item {
-                    with(*rollout);
-                }
-            }
-            match page.next {
-                Some(next) => at.cursor = Some(next),
-                None => return Ok(()),
-            }
-        }
-        Err(anyhow!("The server's list of rollouts has no end."))
+    /// The product's rollouts, those that are understood.
+    async fn rollouts(&self, later: Later) -> anyhow::Result<impl Iterator<Item = Rollout> + use<>> {
+        let path = ["products", self.product, "rollouts"];
+        let items: Vec<Item> = self.server.pages(later, PAGES_MAX, &path, &()).await?;
+        Ok(items.into_iter().filter_map(|item| match item {
+            Item::Rollout(rollout) => Some(*rollout),
+            Item::Other(_) => None,
+        }))
     }
 }
 

@@ -14,7 +14,7 @@ fn asked(version: Option<&str>) -> Publication {
 }
 
 fn judged(bytes: &[u8], asked: &Publication, facts: &Facts) -> Verdict {
-    judge(bytes, &image::verify(bytes), asked, facts)
+    judge(bytes, asked, facts)
 }
 
 /// A product of which everything is known, and every part of that speaks against most images.
@@ -34,7 +34,7 @@ fn strict() -> Facts {
         }),
         sizes: vec![(version.clone(), 900)],
         twins: vec![version.clone()],
-        taken: Taken::OtherBytes(version),
+        taken: Taken::OtherBytes(version, None),
     }
 }
 
@@ -171,7 +171,8 @@ fn an_image_for_larger_slots_can_be_allowed_and_one_for_no_chip_cannot() {
     let verdict = judged(&image, &asked, &facts);
     assert_eq!(verdict.refusal(), None);
     assert!(verdict.findings.iter().any(|finding| finding.check == Check::TooLarge && finding.allowed));
-    let verdict = judge(&image, &Err(ImageError::TooLarge), &asked, &facts);
+    let verdict =
+        judge_sound(&image, &Soundness::new(&image, Err(ImageError::TooLarge), None), &asked, &facts);
     assert_eq!(verdict.findings[0].check, Check::Layout);
     assert!(verdict.is_refused() && !verdict.findings[0].check.is_overrulable());
 }

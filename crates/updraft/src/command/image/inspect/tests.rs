@@ -44,7 +44,7 @@ fn signatures_are_shown_with_the_keys_digest() {
     let bytes = sign(&Build::new(Chip::Esp32S3, "1.0.0").bytes(), &key).expect("signed");
     let summary = verify(&bytes).expect("a sound image");
     let found = crate::command::image::signatures::of(&bytes, &summary);
-    let digest = hex(&key.public().digest());
+    let digest = Sha256(key.public().digest()).to_string();
     let page = text(Path::new("f"), &summary, &found, false);
     assert!(page.contains(&format!("block 1: good, ECDSA P-256, by key {digest}")), "{page}");
     let json = json(Path::new("f"), &summary, &found);

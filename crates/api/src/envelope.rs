@@ -1,13 +1,32 @@
-//! Failures, as RFC 9457 spells them.
+//! What lists and failures come in.
 
 use cause::Cause;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::word::if_readable;
 
+/// One page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Pass it as `cursor` for the next page; null at the end.
+    pub next: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PageQuery {
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Items a page, 1 to 500; 50 if not said.
+    pub limit: Option<u32>,
+}
+
 /// A failure; `detail` is the sentence for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status says the kind.
     #[serde(rename = "type", default)]

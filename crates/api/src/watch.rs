@@ -1,23 +1,32 @@
-//! What happened, for those who watch.
+//! What a watcher is told: whether a server works, and what happened.
 
 use contract::{DeviceId, ProductName};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The server works.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// The server's version.
+    pub version: String,
+}
 
 /// What happened, for those who watch. Carries ids only: watchers ask again for what they show.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A device or its newest update changed, or it was removed.
     Device {
         /// Which.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        #[schema(value_type = String)]
         device: DeviceId,
     },
     /// Releases, channels or the blocked list of a product changed.
     Product {
         /// Which.
-        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        #[schema(value_type = String)]
         product: ProductName,
     },
     /// The store became unreachable or reachable again, or the broker did.

@@ -7,7 +7,6 @@ use updraft_image::signature::{
 };
 use verdict::{SigningVerdict, judge};
 
-#[allow(dead_code)] // the digests of signers are not asked for here
 #[path = "../../crates/image/src/signature/tests/verdict.rs"]
 mod verdict;
 

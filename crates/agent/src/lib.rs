@@ -30,7 +30,6 @@ mod record;
 mod refusal;
 mod retained;
 mod sentences;
-mod signature;
 mod timers;
 mod verify;
 

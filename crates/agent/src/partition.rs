@@ -44,7 +44,7 @@ pub struct Partition {
 
 impl Partition {
     /// Where no partition lies: the bootloader does.
-    const NOWHERE: Self = Self { offset: 0, size_bytes: 0 };
+    pub(crate) const NOWHERE: Self = Self { offset: 0, size_bytes: 0 };
 
     /// The first offset behind it.
     pub const fn end(self) -> u32 {
@@ -105,13 +105,8 @@ impl core::error::Error for TableError {}
 
 impl Table {
     /// Of a device that was not looked at yet.
-    pub(crate) const NONE: Self = Self {
-        otadata: Partition { offset: 0, size_bytes: 0 },
-        slots: Vec::new(),
-        factory: None,
-        nvs: None,
-        updraft: None,
-    };
+    pub(crate) const NONE: Self =
+        Self { otadata: Partition::NOWHERE, slots: Vec::new(), factory: None, nvs: None, updraft: None };
 
     /// Reads the table at [`TABLE_OFFSET`].
     pub fn read<F: ReadNorFlash>(flash: &mut F) -> Result<Self, TableError> {

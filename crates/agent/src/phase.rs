@@ -291,11 +291,6 @@ impl Agent {
         &self.record
     }
 
-    /// The image that runs, unless it could not be read.
-    pub fn running_image(&self) -> Option<&SlotImage> {
-        self.image.as_ref()
-    }
-
     /// The version of the update under way, if known.
     pub fn updating_to(&self) -> Option<&Version> {
         self.attempt.to.as_ref()
@@ -314,8 +309,7 @@ impl Agent {
     }
 
     fn target_slot(&self) -> Partition {
-        let nowhere = Partition { offset: 0, size_bytes: 0 };
-        self.table.slots.get(usize::from(self.target)).copied().unwrap_or(nowhere)
+        self.partition_of(Running::Slot(self.target)).unwrap_or(Partition::NOWHERE)
     }
 
     fn store<P: Port>(&mut self, port: &mut P) {

@@ -8,11 +8,9 @@ extern crate alloc;
 
 mod decision;
 mod fault;
-mod state;
 mod update;
 mod verdict;
 
 pub use decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, Reach, StoreView, decide};
 pub use fault::is_image_at_fault;
-pub use state::UpdateState;
-pub use update::{Change, Event, ReportView, UpdateView, Why, apply};
+pub use update::{Change, Event, ReportView, UpdateState, UpdateView, Why, apply};

@@ -67,8 +67,8 @@ impl Build {
     /// The image.
     pub fn bytes(&self) -> Vec<u8> {
         let size = self.size_bytes.min(IMAGE_MAX_BYTES) as usize;
-        let places = Places::of(self.chip);
-        let mut image = Image::default();
+        let (constants_at, code_at, data_at, entry_at) = places(self.chip);
+        let mut image = Image { bytes: alloc::vec![0; HEADER_BYTES], checksum: 0xEF, segment_count: 0 };
         let code_in_flash = self.size_bytes >= CODE_IN_FLASH_FROM_BYTES;
         // What the image holds besides its constants and the code in flash, with the checksum and the digest.
         let overhead = 256;
@@ -76,21 +76,21 @@ impl Build {
             if code_in_flash { size / 4 } else { size.saturating_sub(DESCRIPTOR_BYTES + overhead) };
         let mut constants = self.descriptor();
         self.fill(&mut constants, b"constants", DESCRIPTOR_BYTES + constants_bytes);
-        let constants_end = image.push_mapped(places.constants, constants);
+        let constants_end = image.push_mapped(constants_at, constants);
         if let Some(behaviour) = self.behaviour {
-            image.push(places.data, &Demo::new(&self.version, behaviour).to_bytes());
+            image.push(data_at, &Demo::new(&self.version, behaviour).to_bytes());
         }
-        image.push(places.entry, self.endless_loop());
+        image.push(entry_at, self.endless_loop());
         if code_in_flash {
             // Where constants and code share their addresses, the code begins on the page after the constants.
-            let address = if places.code == places.constants { constants_end } else { places.code }
+            let address = if code_at == constants_at { constants_end } else { code_at }
                 .next_multiple_of(PAGE_BYTES as u32);
             let offset = image.align_to_page();
             let mut code = Vec::new();
             self.fill(&mut code, b"code", size.saturating_sub(offset + 48));
             image.push_mapped(address + offset as u32 % PAGE_BYTES as u32, code);
         }
-        let header = self.header(places.entry, image.segment_count);
+        let header = self.header(entry_at, image.segment_count);
         image.finish(header)
     }
 
@@ -165,34 +165,20 @@ impl Build {
     }
 }
 
-/// Where ESP-IDF's linker scripts put what an application consists of.
-struct Places {
-    /// Constants in flash.
-    constants: u32,
-    /// Code in flash.
-    code: u32,
-    /// Data in RAM.
-    data: u32,
-    /// Code in RAM, where execution begins.
-    entry: u32,
-}
-
-impl Places {
-    const fn of(chip: Chip) -> Self {
-        let (constants, code, data, entry) = match chip {
-            Chip::Esp32 => (0x3F40_0000, 0x400D_0000, 0x3FFB_0000, 0x4008_0000),
-            Chip::Esp32S2 => (0x3F00_0000, 0x4008_0000, 0x3FFC_0000, 0x4002_4000),
-            Chip::Esp32S3 => (0x3C00_0000, 0x4200_0000, 0x3FC9_0000, 0x4037_4000),
-            Chip::Esp32C3 => (0x3C00_0000, 0x4200_0000, 0x3FC9_0000, 0x4038_0000),
-            Chip::Esp32C2 => (0x3C00_0000, 0x4200_0000, 0x3FCA_8000, 0x4038_0000),
-            Chip::Esp32C6 | Chip::Esp32H2 | Chip::Esp32C5 | Chip::Esp32C61 | Chip::Esp32H21 => {
-                (0x4200_0000, 0x4200_0000, 0x4080_8000, 0x4080_0000)
-            }
-            Chip::Esp32H4 => (0x4200_0000, 0x4200_0000, 0x4081_8000, 0x4081_0000),
-            Chip::Esp32P4 => (0x4000_0000, 0x4000_0000, 0x4FF0_8000, 0x4FF0_0000),
-            Chip::Esp32S31 => (0x4000_0000, 0x4000_0000, 0x2F00_8000, 0x2F00_0000),
-        };
-        Self { constants, code, data, entry }
+/// Where ESP-IDF's linker scripts put constants in flash, code in flash, data in RAM, and code in RAM, where execution begins.
+const fn places(chip: Chip) -> (u32, u32, u32, u32) {
+    match chip {
+        Chip::Esp32 => (0x3F40_0000, 0x400D_0000, 0x3FFB_0000, 0x4008_0000),
+        Chip::Esp32S2 => (0x3F00_0000, 0x4008_0000, 0x3FFC_0000, 0x4002_4000),
+        Chip::Esp32S3 => (0x3C00_0000, 0x4200_0000, 0x3FC9_0000, 0x4037_4000),
+        Chip::Esp32C3 => (0x3C00_0000, 0x4200_0000, 0x3FC9_0000, 0x4038_0000),
+        Chip::Esp32C2 => (0x3C00_0000, 0x4200_0000, 0x3FCA_8000, 0x4038_0000),
+        Chip::Esp32C6 | Chip::Esp32H2 | Chip::Esp32C5 | Chip::Esp32C61 | Chip::Esp32H21 => {
+            (0x4200_0000, 0x4200_0000, 0x4080_8000, 0x4080_0000)
+        }
+        Chip::Esp32H4 => (0x4200_0000, 0x4200_0000, 0x4081_8000, 0x4081_0000),
+        Chip::Esp32P4 => (0x4000_0000, 0x4000_0000, 0x4FF0_8000, 0x4FF0_0000),
+        Chip::Esp32S31 => (0x4000_0000, 0x4000_0000, 0x2F00_8000, 0x2F00_0000),
     }
 }
 
@@ -201,12 +187,6 @@ struct Image {
     bytes: Vec<u8>,
     checksum: u8,
     segment_count: u8,
-}
-
-impl Default for Image {
-    fn default() -> Self {
-        Self { bytes: alloc::vec![0; HEADER_BYTES], checksum: 0xEF, segment_count: 0 }
-    }
 }
 
 impl Image {

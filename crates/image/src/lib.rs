@@ -13,13 +13,14 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+use sha2::{Digest, Sha256};
+
 #[cfg(feature = "build")]
 pub mod build;
 mod chip;
 mod demo;
 mod descriptor;
 mod error;
-mod hash;
 mod header;
 mod prefix;
 pub mod signature;
@@ -32,7 +33,6 @@ pub use chip::{Chip, Region, UnknownChip};
 pub use demo::{Behaviour, Demo, UnknownBehaviour};
 pub use descriptor::AppDescriptor;
 pub use error::ImageError;
-pub use hash::{digest, digest_on, digest_so_far};
 pub use header::{Header, IMAGE_MAX_BYTES, Revision, SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use prefix::{PREFIX_BYTES, Prefix};
 pub use summary::Summary;
@@ -52,4 +52,26 @@ fn u16_at(bytes: &[u8], offset: usize) -> u16 {
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     let bytes = bytes.iter().skip(offset).take(4);
     bytes.rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
+}
+
+// One function for each use of SHA-256: copies of them in every caller take kilobytes of a device's flash.
+
+/// Takes more bytes.
+#[inline(never)]
+pub fn digest_on(hash: &mut Sha256, bytes: &[u8]) {
+    hash.update(bytes);
+}
+
+/// The digest of bytes that are in memory as a whole.
+#[inline(never)]
+pub fn digest(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    digest_on(&mut hash, bytes);
+    digest_so_far(&hash)
+}
+
+/// The digest of all that was taken so far; more can follow.
+#[inline(never)]
+pub fn digest_so_far(hash: &Sha256) -> [u8; 32] {
+    hash.clone().finalize().into()
 }

@@ -10,7 +10,6 @@ use updraft_image::signing::{PublicKey, SigningKey, append, sign};
 use updraft_image::{Chip, verify};
 use verdict::{SigningVerdict, judge};
 
-#[allow(dead_code)] // the digests of signers are not asked for here
 #[path = "../src/signature/tests/verdict.rs"]
 mod verdict;
 

@@ -137,7 +137,7 @@ impl Session<'_> {
                 Some(Action::Cancel) => *fetch = None,
                 Some(Action::Reconnect) => {
                     *link = self.link()?;
-                    let address = link.as_ref().map(|link| link.address().to_owned()).unwrap_or_default();
+                    let address = link.as_ref().map(|link| link.address.clone()).unwrap_or_default();
                     self.tell(Notice::Moving(address));
                 }
                 Some(Action::Fetch { id, url, range, if_range }) => {

@@ -40,7 +40,7 @@ pub(crate) struct SlotWriter {
 impl SlotWriter {
     pub(super) const fn new() -> Self {
         Self {
-            slot: Partition { offset: 0, size_bytes: 0 },
+            slot: Partition::NOWHERE,
             written: 0,
             filled: 0,
             erased_to: 0,

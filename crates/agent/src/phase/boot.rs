@@ -57,11 +57,7 @@ impl Agent {
             return Err(BootError::UnsupportedFlash);
         }
         self.table.fill(port).map_err(BootError::Table)?;
-        let partition = match running {
-            Running::Factory => self.table.factory,
-            Running::Slot(slot) => self.table.slots.get(usize::from(slot)).copied(),
-        };
-        let partition = partition.ok_or(BootError::NoSuchSlot)?;
+        let partition = self.partition_of(running).ok_or(BootError::NoSuchSlot)?;
         let entries = Entries::read(port, self.table.otadata).map_err(BootError::Flash)?;
         self.image = read_slot(port, partition).map_err(BootError::Flash)?.ok();
         self.keeper.find(port, &self.table, &mut self.record).map_err(BootError::Flash)?;

@@ -6,7 +6,7 @@ use heapless::Vec;
 use super::{Agent, Phase};
 use crate::attempt::Asking;
 use crate::bytes::part_mut;
-use crate::checks;
+use crate::checks::{self, Signed, Trust, signed_by};
 use crate::download::TAIL_BYTES;
 use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::otadata::{self, Entries, State};
@@ -16,7 +16,6 @@ use crate::port::{NotKept, Port};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::{Refusal, refuse};
 use crate::sentences::Says;
-use crate::signature::{Signed, Trust, signed_by};
 use crate::timers::Timer;
 use crate::verify::version_in;
 

@@ -122,7 +122,7 @@ impl Agent {
         self.partition_of(self.running)
     }
 
-    fn partition_of(&self, image: Running) -> Option<Partition> {
+    pub(super) fn partition_of(&self, image: Running) -> Option<Partition> {
         match image {
             Running::Factory => self.table.factory,
             Running::Slot(slot) => self.table.slots.get(usize::from(slot)).copied(),

@@ -212,7 +212,7 @@ fn an_untrusted_signer_differs_from_no_signer() {
     assert_eq!(judge(&[0; _], &|_| true), SigningVerdict::Unsigned);
     let sector = sector([Some(RSA), Some(P256), None]);
     match judge(&sector, &|_| false) {
-        SigningVerdict::Untrusted { signers } => assert_eq!(signers.as_slice(), [key(RSA), key(P256)]),
+        SigningVerdict::Untrusted { signers } => assert_eq!(signers[..], [key(RSA), key(P256)]),
         other => panic!("{other:?}"),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Link {
     events: mpsc::Receiver<BrokerEvent>,
     sender: mpsc::Sender<BrokerEvent>,
     topics: Topics,
-    address: String,
+    pub(crate) address: String,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -96,10 +96,6 @@ impl Link {
         let task = tokio::spawn(carry(eventloop, client.clone(), topics.clone(), sender.clone()));
         let address = address(broker);
         Ok(Self { client, events, sender, topics, address, _task: AbortOnDropHandle::new(task) })
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        &self.address
     }
 
     /// The next event; never, without a link.

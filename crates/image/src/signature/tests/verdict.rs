@@ -40,12 +40,15 @@ pub(crate) struct Signers {
     count: usize,
 }
 
-impl Signers {
-    /// The digests.
-    pub(crate) fn as_slice(&self) -> &[[u8; 32]] {
+impl std::ops::Deref for Signers {
+    type Target = [[u8; 32]];
+
+    fn deref(&self) -> &[[u8; 32]] {
         &self.digests[..self.count]
     }
+}
 
+impl Signers {
     /// Ignored beyond the third, and there are no more blocks than that.
     fn push(&mut self, digest: [u8; 32]) {
         if let Some(place) = self.digests.get_mut(self.count) {

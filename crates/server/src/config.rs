@@ -1,7 +1,6 @@
 //! `updraft.toml` and the environment. Owns every key, its default and its bounds; refuses what it does not
 //! know, so that a misspelt key is never silently a default.
 
-mod error;
 mod keys;
 mod load;
 mod network;
@@ -10,8 +9,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use error::ConfigError;
 pub use keys::PUBLIC_URL_MAX_BYTES;
+pub use load::ConfigError;
 pub use load::DEFAULT_FILE;
 pub use network::Network;
 pub use publishers::GITHUB_ISSUER;

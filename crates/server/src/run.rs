@@ -13,18 +13,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-mod keys;
-
-use crate::access::{Access, FirstLogin};
+use crate::access::{Access, FirstLogin, digest, random_secret};
 use crate::config::{BrokerConfig, Config, MqttConfig};
-use crate::db::Db;
+use crate::db::{Db, meta};
 use crate::devices::{Broker, Presence};
 use crate::events::Events;
-use crate::listen;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
-use crate::tick;
 use crate::web::{Web, router};
+use crate::{listen, tick};
 
 /// How long a login link works where nothing else is said.
 pub const LOGIN_LINK_LIFETIME: Duration = Duration::from_mins(15);
@@ -68,8 +65,8 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     // First, as opening brings the tables up to date: not beneath a server that runs.
     let lock = Db::lock(&config.database.url)?;
     let db = Db::open(&config.database.url).await?;
-    let url_key = keys::url_key(&db).await?;
-    let client_id = keys::client_id(&db).await?;
+    let url_key = url_key(&db).await?;
+    let client_id = client_id(&db).await?;
     let store = open_store(&config, &public_url, url_key).await?;
     let access = Access::new(db.clone(), &config.trusted_publishers);
     let first_login = access.first_login().await.context("cannot make the first user")?;
@@ -230,4 +227,33 @@ async fn start_broker(
             Ok((None, BrokerAddress::External(url)))
         }
     }
+}
+
+/// Signs local and short URLs; made once.
+pub(super) async fn url_key(db: &Db) -> anyhow::Result<[u8; 32]> {
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh)
+        .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    let kept = kept(db, meta::URL_KEY, &hex::encode(fresh)).await?;
+    let mut key = [0; 32];
+    hex::decode_to_slice(kept, &mut key).context("the database holds a signing key that cannot be read")?;
+    Ok(key)
+}
+
+/// The broker keeps our messages under this name: it is the same after a restart, and no other server's.
+pub(super) async fn client_id(db: &Db) -> anyhow::Result<String> {
+    let fresh = format!("updraft-{}", digest_prefix(&random_secret()?));
+    kept(db, meta::CLIENT_ID, &fresh).await
+}
+
+/// MQTT 3.1.1 lets brokers refuse ids of more than 23 letters.
+fn digest_prefix(secret: &str) -> String {
+    digest(secret)[..15].to_owned()
+}
+
+async fn kept(db: &Db, name: &str, fresh: &str) -> anyhow::Result<String> {
+    let write = db.write().await.context("cannot write to the database (database.url)")?;
+    let kept = write.meta_or_set(name, fresh).await.context("cannot write to the database (database.url)")?;
+    write.commit().await.context("cannot write to the database (database.url)")?;
+    Ok(kept)
 }

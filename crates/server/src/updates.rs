@@ -2,16 +2,11 @@
 //!
 //! Uses `devices` (who it is, whether it can be reached) and `releases` (the store, a device's usual product).
 
-mod cancel;
 mod check;
-mod corrupt;
 mod history;
 mod messages;
-mod offer;
 mod outcome;
-mod quarantine;
 mod questions;
-mod resend;
 mod service;
 mod silence;
 mod trigger;

@@ -3,22 +3,16 @@
 pub(crate) mod api;
 mod caller;
 mod cookies;
-mod credentials;
 mod dashboard;
 pub(crate) mod extract;
-mod fallback;
 mod fragment;
 mod guard;
-mod headers;
 pub(crate) mod limits;
 mod login;
 pub(crate) mod own;
-mod prefix;
 mod problem;
-mod right;
 mod router;
 mod routes;
-mod source;
 mod state;
 mod upload;
 

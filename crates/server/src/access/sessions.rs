@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::password;
-use super::secret::{digest, later, random_secret};
+use super::secret::{digest, hash_password, later, random_secret, verify_password};
 use super::service::Access;
 use crate::clock::now_ms;
 use crate::db::token::{NewToken, TokenKind};
@@ -26,7 +25,7 @@ impl Access {
     /// Makes the user `admin` if there is no user yet.
     pub(crate) async fn first_login(&self) -> anyhow::Result<Option<FirstLogin>> {
         let password = random_secret()?;
-        let hash = password::hash(password.clone()).await?;
+        let hash = hash_password(password.clone()).await?;
         let write = self.db.write().await?;
         if !write.insert_first_user(FIRST_USER, &hash, Role::Admin, now_ms()).await? {
             return Ok(None);
@@ -59,7 +58,7 @@ impl Access {
         }
         let user = self.db.user(name).await?;
         let role = user.as_ref().map(|(_, role)| *role);
-        let verified = password::verify(password.to_owned(), user.map(|(hash, _)| hash)).await?;
+        let verified = verify_password(password.to_owned(), user.map(|(hash, _)| hash)).await?;
         match role.filter(|_| verified) {
             Some(role) => self.insert(name, role, TokenKind::Session, None, lifetime).await.map(Some),
             None => Ok(None),

@@ -1,11 +1,16 @@
-//! The connection and its transactions.
+//! The connection and its transactions, and columns read into their types: what cannot be read is an error that names the
+//! column.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use contract::Sha256;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, SqlErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Rows a statement names at most, so that it stays under SQLite's limit of variables.
@@ -112,4 +117,33 @@ pub(super) fn tuples(rows: usize, columns: usize) -> String {
 /// Whether a statement failed because the row, or one that excludes it, is already there.
 pub(crate) fn is_duplicate(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+pub(super) fn corrupt(column: &str, why: impl Display) -> DbErr {
+    DbErr::Type(format!("the database holds a {column} that cannot be read: {why}"))
+}
+
+/// A text column, read into its type.
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &QueryResult, column: &str) -> Result<Option<T>, DbErr> {
+    let text: Option<String> = row.try_get("", column)?;
+    text.map(|text| text.parse().map_err(|error| corrupt(column, error))).transpose()
+}
+
+/// The column `sha256`.
+pub(super) fn digest(row: &QueryResult) -> Result<Option<Sha256>, DbErr> {
+    let hex: Option<String> = row.try_get("", "sha256")?;
+    hex.map(|hex| Sha256::from_hex(&hex).ok_or_else(|| corrupt("sha256", "not 64 digits"))).transpose()
+}
+
+/// A column of JSON.
+pub(super) fn from_json<T: DeserializeOwned>(row: &QueryResult, column: &str) -> Result<Option<T>, DbErr> {
+    let text: Option<String> = row.try_get("", column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|error| corrupt(column, error))).transpose()
+}
+
+/// JSON for a column.
+pub(super) fn json<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, DbErr> {
+    value
+        .map(|value| serde_json::to_string(value).map_err(|error| DbErr::Json(error.to_string())))
+        .transpose()
 }

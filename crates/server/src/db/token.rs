@@ -1,12 +1,11 @@
 //! Users, and what authenticates: API tokens, sessions and login links. Only digests of secrets are here.
 
+use api::Role;
 use contract::ProductName;
 use oidc::Job;
 use sea_orm::{DbErr, QueryResult};
 
-use super::column::corrupt;
-use super::connection::{Db, Query, Write};
-use api::Role;
+use super::connection::{Db, Query, Write, corrupt};
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

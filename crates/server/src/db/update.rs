@@ -4,9 +4,8 @@ use contract::{DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::{DbErr, QueryResult, Value};
 
-use super::column::{corrupt, digest, from_json, json, parsed};
-use super::connection::{Query, ROWS_PER_STATEMENT, Write, tuples};
-use super::device_count::of_product;
+use super::connection::{Query, ROWS_PER_STATEMENT, Write, corrupt, digest, from_json, json, parsed, tuples};
+use super::device_list::of_product;
 
 /// An update as the table has it.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +72,7 @@ pub(crate) async fn of_device(
     query.rows(&sql, values).await?.iter().map(read).collect()
 }
 
-/// How many devices have a newest update of each state, in all or of one product. Not counted again, as in [`super::device_count::count`].
+/// How many devices have a newest update of each state, in all or of one product. Not counted again, as in [`super::device_list::count`].
 pub(crate) async fn newest_states(
     query: &impl Query,
     product: Option<&ProductName>,

@@ -6,10 +6,10 @@ use std::time::Instant;
 use contract::{DeviceId, ProductName};
 use fleet::UpdateState;
 
-use super::page::PAGE_MAX;
+use super::list::PAGE_MAX;
 use super::service::Devices;
 use crate::clock::now_ms;
-use crate::db::{device_count, update};
+use crate::db::{device_list, update};
 use crate::error::Error;
 
 /// Figures of all devices, or of a product's.
@@ -26,7 +26,7 @@ pub struct Counts {
 impl Devices {
     /// Figures of the whole fleet, or of one product.
     pub async fn counts(&self, product: Option<&ProductName>) -> Result<Counts, Error> {
-        let devices = device_count::count(&self.0.db, product).await?;
+        let devices = device_list::count(&self.0.db, product).await?;
         let newest = update::newest_states(&self.0.db, product).await?.into_iter().collect();
         let online = self.count_online(product).await?;
         Ok(Counts { devices, online, newest })
@@ -44,7 +44,7 @@ impl Devices {
         }
         let begun = Instant::now();
         let online = match (self.0.presence.heard(true, now_ms()), product) {
-            (Some(heard), _) => device_count::count_heard(&self.0.db, product, heard).await?,
+            (Some(heard), _) => device_list::count_heard(&self.0.db, product, heard).await?,
             (None, Some(product)) => self.count_connected(product).await?,
             (None, None) => self.0.presence.connected_count(),
         };
@@ -57,7 +57,7 @@ impl Devices {
         loop {
             let page =
                 self.0.presence.connected_after(after.as_ref().map(DeviceId::as_str), PAGE_MAX as usize);
-            online += device_count::count_among(&self.0.db, product, &page).await?;
+            online += device_list::count_among(&self.0.db, product, &page).await?;
             match page.into_iter().next_back() {
                 Some(last) => after = Some(last),
                 None => return Ok(online),

@@ -1,12 +1,12 @@
 //! Devices as the API and the dashboard show them.
 
-use cause::service as causes;
 use std::collections::HashMap;
 
+use api::{Device, DeviceQuery, Page, Unreadable};
+use cause::service as causes;
 use contract::DeviceId;
 use fleet::UpdateState;
 
-use super::page::{PAGE_MAX, limit};
 use super::service::{Devices, unknown};
 use super::update::update;
 use crate::clock::{now_ms, time};
@@ -14,7 +14,19 @@ use crate::db::device::{self, DeviceRow};
 use crate::db::device_list::{self, DeviceFilter};
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
-use api::{Device, DeviceQuery, Page, Unreadable};
+
+const PAGE_DEFAULT: u32 = 100;
+/// Maximum number of items of a page.
+pub(crate) const PAGE_MAX: u32 = 500;
+
+/// The length of a page that was asked for.
+pub(crate) fn limit(limit: Option<u32>) -> Result<usize, Error> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Error::Invalid(causes::PAGE_SIZE.with("most", PAGE_MAX).with("asked", limit)));
+    }
+    Ok(limit as usize)
+}
 
 /// What `state` in a query narrows a list to.
 #[derive(Debug, Clone, Copy)]

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
-use contract::{Topic, TopicKind, VersionTopic};
+use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use rumqttc::{AsyncClient, Publish, QoS};
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::epoch::{Arrived, BATCH, Epoch};
-use super::link::LinkState;
-use super::marker::Marker;
 use super::message::{Handler, Message, PAYLOAD_MAX_BYTES};
+use super::options::LinkState;
 use super::publisher::Publisher;
 
 /// How long a batch is collected, at most; and how long for the next message of it.
@@ -198,4 +198,56 @@ async fn collect(first: Arrived, inbox: &mut mpsc::Receiver<Arrived>) -> Vec<Arr
         }
     }
     batch
+}
+
+/// Messages in one batch, at most.
+pub(super) const BATCH: usize = 1000;
+
+/// What the receiver passes to the batcher.
+pub(super) struct Arrived {
+    /// On which connection, counted from 1.
+    pub(super) connection: u64,
+    /// A message; none means that the broker has taken our subscriptions on this connection.
+    pub(super) publish: Option<Publish>,
+}
+
+/// Which connection is the present one, and which messages will come again by themselves.
+#[derive(Default)]
+pub(super) struct Epoch {
+    pub(super) connection: AtomicU64,
+    /// Messages of connections before this one are sent again by the broker, which resumed the session.
+    pub(super) again_before: AtomicU64,
+    /// Acknowledgements given to the client and not yet sent.
+    pub(super) unsent: AtomicU64,
+}
+
+impl Epoch {
+    pub(super) fn acknowledged(&self) {
+        // Those of an earlier connection are not counted any more.
+        let _ = self.unsent.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |unsent| unsent.checked_sub(1));
+    }
+}
+
+/// Once it is back, we have caught up.
+pub(super) struct Marker {
+    pub(super) topic: String,
+    /// Tells it from a marker of an earlier process, which may be among what was kept.
+    process: String,
+}
+
+impl Marker {
+    /// Its topic is the control topic of a device that does not exist: a topic of the contract, so that a broker
+    /// with an access list needs no rule of its own for it.
+    pub(super) fn new(client_id: &str, version: &VersionTopic) -> anyhow::Result<Self> {
+        let id = format!("server-{}", hex::encode(&Sha256::digest(client_id.as_bytes())[..8]));
+        let device: DeviceId = id.parse().context("a marker's name is a device id")?;
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).context("no random numbers for the marker")?;
+        let topic = Topic { kind: TopicKind::Control, device }.write(version).to_string();
+        Ok(Self { topic, process: hex::encode(random) })
+    }
+
+    pub(super) fn payload(&self, connection: u64) -> String {
+        format!("{} {connection}", self.process)
+    }
 }

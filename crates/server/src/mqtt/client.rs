@@ -8,9 +8,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::link::{self, Link, LinkState};
 use super::message::Handler;
-use super::options::MqttOptions;
+use super::options::{Link, LinkState, MqttOptions, link};
 use super::publisher::Publisher;
 use super::receiver::{self, Receiving};
 
@@ -30,7 +29,7 @@ impl Connection {
     pub fn open(options: MqttOptions) -> anyhow::Result<Self> {
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let publisher = Publisher::start(&options, &stopping, &tasks)?;
-        let (state, link) = link::channel();
+        let (state, link) = link();
         Ok(Self { options, publisher, state, link, stopping, tasks })
     }
 

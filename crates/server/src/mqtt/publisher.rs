@@ -13,8 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address;
-use super::options::MqttOptions;
+use super::options::{MqttOptions, connection};
 
 /// From the call to the broker's acknowledgement.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,7 +41,7 @@ impl Publisher {
         stopping: &CancellationToken,
         tasks: &TaskTracker,
     ) -> anyhow::Result<Self> {
-        let mut connection = address::connection(&options.broker, &format!("{}-publish", options.client_id))?;
+        let mut connection = connection(&options.broker, &format!("{}-publish", options.client_id))?;
         connection.set_clean_start(true);
         let (client, events) = AsyncClient::builder(connection).capacity(1024).try_build()?;
         let (tell, connected) = watch::channel(false);

@@ -16,16 +16,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address;
-use super::batcher::Batcher;
-use super::epoch::{Arrived, BATCH, Epoch};
-use super::link::LinkState;
-use super::marker::Marker;
+use super::batcher::{Arrived, BATCH, Batcher, Epoch, Marker};
 use super::message::Handler;
-use super::offline::Offline;
-use super::options::{MqttOptions, RECEIVE_MAXIMUM};
+use super::options::{LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
 use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
-use super::session::NothingInFlight;
 
 /// How long the broker keeps messages for us.
 const SESSION_EXPIRY_S: u32 = 30 * 24 * 3600;
@@ -53,7 +47,7 @@ pub(super) fn start(
     with: Receiving,
     tasks: &TaskTracker,
 ) -> anyhow::Result<AsyncClient> {
-    let mut connection = address::connection(&options.broker, &options.client_id)?;
+    let mut connection = connection(&options.broker, &options.client_id)?;
     connection.set_ack_mode(AckMode::Manual);
     // A whole batch of acknowledgements in one write.
     connection.set_max_request_batch(BATCH);
@@ -253,5 +247,27 @@ impl Receiver {
                 *state = LinkState::Down { since: Utc::now(), reason };
             }
         });
+    }
+}
+
+/// How far the end of the connection is.
+pub(super) enum Offline {
+    NotYet,
+    /// For the last acknowledgements, until then at most.
+    Waiting(Instant),
+    /// The broker was asked for an answer behind them.
+    Asked(Instant),
+    /// DISCONNECT was asked for; the loop ends by itself.
+    Requested,
+    Gone,
+}
+
+impl Offline {
+    /// Returns when its time is up.
+    pub(super) async fn deadline(&self) {
+        match self {
+            Self::Waiting(until) | Self::Asked(until) => tokio::time::sleep_until(*until).await,
+            _ => std::future::pending().await,
+        }
     }
 }

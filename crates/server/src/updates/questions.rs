@@ -2,8 +2,9 @@
 //! then the target, then the digest of its bytes, which is remembered. Only where a target is too far are the releases
 //! before it listed, and only the highest that may be offered is looked at whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cause::{Cause, decision as causes};
@@ -11,8 +12,6 @@ use contract::{ChannelName, ProductName, Sha256, Version};
 use fleet::{Blocked, ChannelView, Decision, DeviceView, StoreView};
 use store::{Artifact, Release, Store, StoreError};
 use tokio::time::Instant;
-
-use super::corrupt::CorruptImages;
 
 /// How long reading an image for its digest may take.
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -201,5 +200,29 @@ fn listed(release: Release) -> fleet::Artifact {
         sha256: release.sha256,
         chip: release.chip,
         requires: release.requires,
+    }
+}
+
+/// Maximum number of images that are remembered. Others are found again when they are read.
+const IMAGES_MAX: usize = 256;
+
+/// By key: as which object it was found, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(crate) struct CorruptImages(Mutex<HashMap<String, (Artifact, Cause)>>);
+
+impl CorruptImages {
+    /// What is wrong with an image, if that is known. One that was replaced or described again since is another one.
+    pub(super) fn of(&self, artifact: &Artifact) -> Option<Cause> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(&artifact.key).filter(|(then, _)| then == artifact).map(|(_, why)| why.clone())
+    }
+
+    /// Remembers it.
+    pub(super) fn note(&self, artifact: &Artifact, why: &Cause) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.len() >= IMAGES_MAX {
+            found.clear();
+        }
+        found.insert(artifact.key.clone(), (artifact.clone(), why.clone()));
     }
 }

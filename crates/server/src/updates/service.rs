@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use api::CheckAnswer;
 use cause::{Cause, decision as causes};
 use fleet::Decision;
 
-use super::corrupt::CorruptImages;
+use super::questions::CorruptImages;
 use super::urls::Urls;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
@@ -16,7 +17,6 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::mqtt::{Link, LinkState, Publisher};
 use crate::releases::Releases;
-use api::CheckAnswer;
 
 /// Updates: decided, offered, triggered, ended. Clones are the same service.
 #[derive(Clone)]

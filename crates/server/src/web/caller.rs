@@ -1,12 +1,58 @@
-//! The caller of a request that passed the guard.
+//! Who sends a request, and what its route asks of the caller.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 
+use super::cookies::cookie;
 use super::problem::Problem;
-use super::right::Right;
 use super::state::Web;
-use crate::access::Actor;
+use crate::access::{Actor, Role};
+
+/// One for each route, said where the route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Nothing: it answers without credentials, or carries its own in the URL.
+    Public,
+    /// Look.
+    Read,
+    /// Publish and promote.
+    Release,
+    /// Change devices, updates and the blocked list.
+    Operate,
+    /// Look at a product's releases: also for a publisher that is trusted with it.
+    ReadProduct,
+    /// Publish a product: also for a publisher that is trusted with it.
+    Publish,
+    /// Point a product's channels: also for a publisher that is trusted to promote it.
+    Promote,
+}
+
+impl Right {
+    /// Whether callers of this role have it.
+    pub(crate) fn is_of(self, role: Role) -> bool {
+        match self {
+            Self::Public | Self::Read | Self::ReadProduct => true,
+            Self::Release | Self::Publish | Self::Promote => role != Role::Viewer,
+            Self::Operate => matches!(role, Role::Admin | Role::Operator),
+        }
+    }
+
+    /// Whether a caller who is confined to one product may have it, for that product. The handler takes the product by
+    /// [`super::own::Own`], which refuses any other.
+    pub(super) fn is_of_publishers(self) -> bool {
+        matches!(self, Self::Public | Self::ReadProduct | Self::Publish | Self::Promote)
+    }
+
+    /// What it lets somebody do, to follow "may".
+    pub(super) fn as_words(self) -> &'static str {
+        match self {
+            Self::Public | Self::Read | Self::ReadProduct => "read",
+            Self::Release | Self::Publish | Self::Promote => "publish or promote",
+            Self::Operate => "change devices or the blocked list",
+        }
+    }
+}
 
 /// Who asks, and for what.
 #[derive(Debug, Clone)]
@@ -32,4 +78,21 @@ impl FromRequestParts<Web> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthorized)
     }
+}
+
+/// A secret, and how it came.
+pub(super) struct Credentials {
+    pub(super) secret: String,
+    pub(super) by_cookie: bool,
+}
+
+/// A bearer token wins over a cookie, since only a program can send it on purpose.
+pub(super) fn credentials(headers: &HeaderMap, cookie_name: &str) -> Option<Credentials> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+        let bearer = scheme.eq_ignore_ascii_case("bearer");
+        return bearer.then(|| Credentials { secret: secret.trim().to_owned(), by_cookie: false });
+    }
+    let secret = cookie(headers, cookie_name)?;
+    Some(Credentials { secret, by_cookie: true })
 }

@@ -6,12 +6,10 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::caller::Caller;
-use super::credentials::{Credentials, credentials};
+use super::caller::{Caller, Credentials, Right, credentials};
 use super::fragment::FRAGMENT;
 use super::own::purpose;
 use super::problem::Problem;
-use super::right::Right;
 use super::state::Web;
 use crate::access::Actor;
 use crate::error::Error;

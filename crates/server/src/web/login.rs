@@ -1,17 +1,44 @@
-//! The one way in by password or link, for the API and for the pages.
+//! The one way in by password or link, for the API and for the pages, and who may try it once more.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::cookies::{Cookies, SESSION_LIFETIME};
 use super::problem::Problem;
-use super::source::Source;
 use super::state::Web;
-use crate::access::{Access, LoginLimiter};
+use crate::access::{Access, LoginLimiter, source};
+
+/// The sender's address.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Source(pub(crate) IpAddr);
+
+impl FromRequestParts<Web> for Source {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Self::Rejection> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+        let lines = parts.headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>();
+        Ok(Self(source(peer, lines.into_iter().map(HeaderValue::as_bytes), &web.proxies)))
+    }
+}
+
+/// A request of a publisher whose sender had an attempt left. To be asked for before the body is read.
+pub(crate) struct Attempt;
+
+impl FromRequestParts<Web> for Attempt {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        let Ok(Source(source)) = Source::from_request_parts(parts, web).await;
+        web.publisher_logins.take(source, Instant::now())?;
+        Ok(Self)
+    }
+}
 
 /// Somebody at one address who wants a session.
 pub(crate) struct Login {

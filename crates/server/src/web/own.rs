@@ -8,10 +8,9 @@ use oidc::Scope;
 use serde::de::DeserializeOwned;
 use store::Check;
 
-use super::caller::Caller;
+use super::caller::{Caller, Right};
 use super::extract::{Path, Query};
 use super::problem::Problem;
-use super::right::Right;
 use super::state::Web;
 
 /// Path parameters about one product.

@@ -7,7 +7,7 @@ use contract::{
 use fleet::{Event, ReportView, UpdateState};
 
 use super::read::read_report;
-use super::redact::redact;
+use super::read::redact;
 use crate::access::digest;
 use crate::db::device::DeviceRow;
 use crate::db::update::UpdateRow;

@@ -1,21 +1,20 @@
 //! Taking a batch: it is applied in memory and written in one transaction. What follows from it is done after the commit,
 //! and done again by the tick if the process dies in between.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use contract::{DeviceId, TopicKind};
+use contract::{DeviceId, Presence, TopicKind};
 
 use super::apply::Subject;
 use super::read::read_report;
-use super::rows::{load, save};
-use super::unknown::UnknownDevices;
 use crate::clock::now_ms;
 use crate::config::{Admit, Config};
-use crate::db::device::DeviceRow;
-use crate::db::{Db, Write, device_count};
+use crate::db::device::{self, DeviceRow};
+use crate::db::{Db, Write, device_list, update};
 use crate::events::Events;
 use crate::mqtt::{Handler, Message};
 use crate::releases::Releases;
@@ -99,7 +98,7 @@ impl Messages {
         if self.0.room_max == 0 || !asked {
             return Ok(0);
         }
-        Ok(self.0.room_max.saturating_sub(device_count::count(write, None).await?))
+        Ok(self.0.room_max.saturating_sub(device_list::count(write, None).await?))
     }
 
     /// A device that nobody registered becomes known by its first valid report, where the fleet allows it.
@@ -144,5 +143,77 @@ impl Messages {
                 tokio::spawn(async move { updates.send_trigger(update.id).await });
             }
         }
+    }
+}
+
+/// What the database knows of those who sent them.
+pub(super) async fn load(write: &Write, batch: &[Message]) -> anyhow::Result<HashMap<DeviceId, Subject>> {
+    let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
+    let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
+    let devices = device::by_ids(write, &ids).await?;
+    let update_ids: Vec<i64> = devices.iter().filter_map(|device| device.update_id).collect();
+    let updates = update::by_ids(write, &update_ids).await?;
+    let mut updates: HashMap<i64, _> = updates.into_iter().map(|update| (update.id, update)).collect();
+    Ok(devices
+        .into_iter()
+        .map(|device| {
+            let mut subject = Subject::new(device);
+            subject.update = subject.device.update_id.and_then(|id| updates.remove(&id));
+            (subject.device.id.clone(), subject)
+        })
+        .collect())
+}
+
+pub(super) async fn save(write: &Write, subjects: &HashMap<DeviceId, Subject>) -> anyhow::Result<()> {
+    let changed: Vec<&DeviceRow> =
+        subjects.values().filter(|subject| subject.device_changed).map(|subject| &subject.device).collect();
+    write.save_devices(&changed).await?;
+    for subject in subjects.values().filter(|subject| subject.update_changed) {
+        if let Some(update) = &subject.update {
+            write.save_update(update).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Maximum number of devices that are remembered without being in the database.
+const DEVICES_MAX: usize = 10_000;
+/// How often one device's unreadable messages are logged.
+const LOG_EVERY: Duration = Duration::from_mins(1);
+
+/// Devices that are not known.
+#[derive(Debug, Default)]
+pub(super) struct UnknownDevices {
+    /// Presence is retained and comes once, maybe before the report that makes a device known.
+    presence: Mutex<HashMap<DeviceId, Presence>>,
+    logged: Mutex<HashMap<DeviceId, Instant>>,
+}
+
+impl UnknownDevices {
+    pub(super) fn note_presence(&self, device: &DeviceId, payload: &[u8]) {
+        let mut known = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = known.len() < DEVICES_MAX || known.contains_key(device);
+        if let (Ok(presence), true) = (Presence::parse(payload), room) {
+            known.insert(device.clone(), presence);
+        }
+    }
+
+    pub(super) fn take_presence(&self, device: &DeviceId) -> Option<Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner).remove(device)
+    }
+
+    /// Whether the log is to speak of this device: once a minute.
+    pub(super) fn may_log(&self, device: &DeviceId) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.get(device).is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            return false;
+        }
+        if logged.len() >= DEVICES_MAX {
+            logged.retain(|_, at| at.elapsed() < LOG_EVERY);
+        }
+        if logged.len() < DEVICES_MAX {
+            logged.insert(device.clone(), Instant::now());
+        }
+        true
     }
 }

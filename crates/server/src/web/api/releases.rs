@@ -1,23 +1,22 @@
 //! `/api/v1/products`: releases, channels and the blocked list.
 
+use api::{
+    BlockedList, Blocking, Channel, CheckQuery, FILE_NAME_MAX_BYTES, Judgement, Page, Product, Promotion,
+    Publication, Published, Refusal, Release,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
 
-use super::publication::{question, upload};
 use crate::error::Error;
-use crate::releases::Releases;
+use crate::releases::{Releases, Upload};
 use crate::web::extract::{Body, OptionalBody, Path};
 use crate::web::limits::Uploads;
-use crate::web::own::{Own, Permitted};
+use crate::web::own::{Own, Permitted, Publishing};
 use crate::web::problem::Problem;
 use crate::web::upload::image_of;
-use api::{
-    BlockedList, Blocking, Channel, CheckQuery, Judgement, Page, Product, Promotion, Publication, Published,
-    Refusal, Release,
-};
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses((status = 200, body = Page<Product>)))]
@@ -161,4 +160,54 @@ pub(crate) async fn refresh(
 ) -> Result<StatusCode, Problem> {
     releases.refresh(&product).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl Publishing for Publication {
+    fn promotes(&self) -> bool {
+        self.promote.is_some()
+    }
+}
+
+impl Publishing for CheckQuery {}
+
+/// What is to be published, and how.
+pub(super) fn upload(asked: Publication) -> Result<Upload, Problem> {
+    let text = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Ok(Upload {
+        version: asked.version,
+        notes: text(asked.notes),
+        commit: text(asked.commit),
+        tag: text(asked.tag),
+        dirty: asked.dirty,
+        requires: asked.requires,
+        allow: allowed(asked.allow.as_deref())?,
+        file: file_name(asked.file)?,
+        promote: asked.promote,
+    })
+}
+
+/// What is to be judged.
+pub(super) fn question(asked: CheckQuery) -> Result<Upload, Problem> {
+    let allow = allowed(asked.allow.as_deref())?;
+    Ok(Upload { version: asked.version, allow, file: file_name(asked.file)?, ..Upload::default() })
+}
+
+/// The name of the image's file, which is repeated in the commands of a sentence.
+fn file_name(name: Option<String>) -> Result<Option<String>, Problem> {
+    match &name {
+        Some(text)
+            if text.is_empty() || text.len() > FILE_NAME_MAX_BYTES || text.contains(char::is_control) =>
+        {
+            Err(Problem::invalid(format!(
+                "file: a file's name has 1 to {FILE_NAME_MAX_BYTES} bytes, and no control characters"
+            )))
+        }
+        _ => Ok(name),
+    }
+}
+
+/// The checks that are overruled, by their names with commas between.
+fn allowed(names: Option<&str>) -> Result<Vec<store::Check>, Problem> {
+    let names = names.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(|error| Problem::invalid(format!("allow: {error}")))).collect()
 }

@@ -7,13 +7,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::document::document;
+use super::document::{copyable, document};
 use super::form::Fields;
+use super::icon;
 use super::said::Said;
-use super::sentence::sentence;
-use super::tone::Tone;
 use super::visit::Visit;
-use super::{icon, parts};
+use super::words::{Tone, sentence};
 use crate::access::Access;
 use crate::web::cookies::Cookies;
 use crate::web::login::Login;
@@ -112,7 +111,7 @@ fn form(said: Option<&Said>, next: &str) -> Markup {
                     details {
                         summary { "No password yet?" }
                         p { "Make a token on the server and log in with it as the password, under any name:" }
-                        (parts::copyable("updraft token new me --role admin"))
+                        (copyable("updraft token new me --role admin"))
                     }
                 }
             }

@@ -1,12 +1,12 @@
 //! The form that publishes an image, and what is asked before a version is blocked or unblocked.
 
+use api::BlockedVersion;
 use contract::{ProductName, Version};
 use maud::{Markup, html};
 
+use super::document::copyable;
 use super::icon;
-use super::parts::copyable;
-use super::sentence::sentence;
-use api::BlockedVersion;
+use super::words::sentence;
 
 /// The form that publishes an image. It needs the script, since the API takes the image as it is; the command
 /// line stands beside it for those without.

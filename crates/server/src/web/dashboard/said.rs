@@ -1,14 +1,12 @@
 //! An answer to something a person did.
 
+use api::Update;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
-use super::advice::explained;
-use super::sentence::sentence;
-use super::tone::Tone;
+use super::words::{Tone, explained, sentence};
 use crate::error::Error;
 use crate::web::problem::Problem;
-use api::Update;
 
 /// An answer to something a person did.
 #[derive(Debug, Clone, Serialize, Deserialize)]

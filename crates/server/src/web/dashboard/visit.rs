@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::Device;
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -10,19 +11,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use maud::{Markup, html};
 
-use super::document::document;
+use super::document::{document, health_link};
+use super::icon;
 use super::said::Said;
-use super::sentence::sentence;
-use super::{icon, parts};
+use super::words::sentence;
 use crate::access::Role;
 use crate::health::Health;
-use crate::web::caller::Caller;
+use crate::web::caller::{Caller, Right};
 use crate::web::cookies::{Cookies, cookie};
 use crate::web::fragment::FRAGMENT;
 use crate::web::problem::Problem;
-use crate::web::right::Right;
 use crate::web::state::Web;
-use api::Device;
 
 /// Tells the script to go to another page.
 const GO: HeaderName = HeaderName::from_static("x-updraft-go");
@@ -97,7 +96,7 @@ impl Visit {
             main #main tabindex="-1" { (content) }
         };
         let body = if self.fragment {
-            html! { (parts::health(&problems)) (main) }
+            html! { (health_link(&problems)) (main) }
         } else {
             document(
                 title,
@@ -135,7 +134,7 @@ impl Visit {
                     (link(Section::Releases, "/releases", icon::package(), "Releases"))
                 }
                 div.foot {
-                    (parts::health(problems))
+                    (health_link(problems))
                     div.who {
                         div.name { strong { (self.caller.actor.name) } span { (role) } }
                         button.ghost.icon type="button" data-theme-toggle aria-label="Switch between light and dark" title="Light or dark" { (icon::contrast()) }

@@ -100,7 +100,6 @@ impl Shared {
         self.storage.queue_handle(session).clear(None);
     }
 
-    /// Forgets the sessions that expired.
     pub(crate) async fn sweep(&self) {
         if let Err(error) = self.storage.cleanup_expired().await {
             tracing::warn!(%error, "the broker's expired sessions could not be swept");

@@ -12,9 +12,7 @@ pub(crate) const MQTT: Listener =
 
 /// Whose address it is, and how to choose another.
 pub(crate) struct Listener {
-    /// "the server", "the MQTT broker".
     who: &'static str,
-    /// The configuration's key.
     key: &'static str,
     /// The same as a variable of the environment, with an example.
     variable: &'static str,

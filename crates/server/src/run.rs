@@ -88,8 +88,8 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     })
     .context(NO_BROKER)?;
     let services = Services::new(Parts {
-        config: config.clone(),
-        public_url: public_url.clone(),
+        config: &config,
+        public_url: &public_url,
         db: db.clone(),
         store,
         url_key,
@@ -97,8 +97,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
         presence,
         events,
         broker: Arc::clone(&broker),
-        publisher: connection.publisher(),
-        link: connection.link(),
+        connection: &connection,
     });
     let mqtt = connection.receive(Arc::new(services.messages.clone())).context(NO_BROKER)?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -13,7 +13,6 @@ mod trigger;
 mod urls;
 
 pub(crate) use messages::Messages;
-pub(crate) use service::Parts;
 pub use service::Updates;
 pub(crate) use silence::SilenceClock;
 pub(crate) use urls::Urls;

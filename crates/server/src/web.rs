@@ -5,7 +5,6 @@ mod caller;
 mod cookies;
 mod dashboard;
 pub(crate) mod extract;
-mod fragment;
 mod guard;
 pub(crate) mod limits;
 mod login;
@@ -14,7 +13,6 @@ mod problem;
 mod router;
 mod routes;
 mod state;
-mod upload;
 
 pub use ::api::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
 pub(crate) use router::router;

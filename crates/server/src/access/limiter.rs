@@ -11,12 +11,9 @@ use crate::config::Network;
 /// Maximum number of addresses that are remembered; an address is forgotten when it has its whole allowance again.
 const SOURCES_MAX: usize = 4096;
 
-/// What an address may.
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
-    /// Attempts at once.
     burst: f64,
-    /// Attempts that come back each second.
     per_second: f64,
 }
 
@@ -27,7 +24,6 @@ const PEOPLE: Allowance = Allowance { burst: 10.0, per_second: 0.2 };
 /// For the passwords of all addresses together, so that argon2 cannot eat the processor. More than one address may use.
 const ALL_PEOPLE: Allowance = Allowance { burst: 40.0, per_second: 2.0 };
 
-/// What was left, and when.
 #[derive(Debug, Clone, Copy)]
 struct Bucket(f64, Instant);
 
@@ -49,16 +45,13 @@ impl Allowance {
     }
 }
 
-/// No attempt is left now.
 #[derive(Debug)]
 pub(crate) struct TooMany {
     /// After how many seconds there is one again.
     pub(crate) wait_s: u64,
-    /// For the person who tried.
     pub(crate) sentence: String,
 }
 
-/// The allowance of each address.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     each: Allowance,
@@ -66,12 +59,10 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// For trusted publishers.
     pub(crate) fn of_publishers() -> Self {
         Self::new(PUBLISHERS)
     }
 
-    /// Takes one attempt of a trusted publisher.
     pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
         self.attempt(source, now).map_err(|wait_s| {
             let burst = self.each.burst;
@@ -114,12 +105,10 @@ pub(crate) struct LoginLimiter {
 }
 
 impl LoginLimiter {
-    /// Nobody has tried yet.
     pub(crate) fn new() -> Self {
         Self { sources: RateLimiter::new(PEOPLE), all: Mutex::default() }
     }
 
-    /// Takes one attempt.
     pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
         self.sources.attempt(source, now).map_err(|wait_s| {
             let sentence = format!("{source} has tried to log in too often; try again in {wait_s} s");

@@ -44,7 +44,6 @@ impl Access {
         Self { db, publishers: publishers.into() }
     }
 
-    /// Whom the configuration trusts to publish.
     pub(super) fn publishers(&self) -> &[TrustedPublisher] {
         &self.publishers
     }
@@ -82,7 +81,6 @@ impl Access {
             .map_err(|refusal| Error::Unproven(causes::TOKEN_ENDED.naming("why", refusal)))
     }
 
-    /// Forgets what has expired.
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<(), Error> {
         let write = self.db.write().await?;
         write.remove_expired(now).await?;

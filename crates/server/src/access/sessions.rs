@@ -34,7 +34,6 @@ impl Access {
         Ok(Some(FirstLogin { user: FIRST_USER.to_owned(), password }))
     }
 
-    /// Makes the secret of a login link of the user `admin`.
     pub(crate) async fn login_link(&self, lifetime: Duration) -> Result<String, Error> {
         self.insert(FIRST_USER, Role::Admin, TokenKind::Link, None, lifetime).await
     }
@@ -65,7 +64,6 @@ impl Access {
         }
     }
 
-    /// A session for a login link.
     pub(crate) async fn login_with_link(
         &self,
         secret: &str,
@@ -80,7 +78,6 @@ impl Access {
         }
     }
 
-    /// Ends a session.
     pub(crate) async fn logout(&self, secret: &str) -> Result<(), Error> {
         let write = self.db.write().await?;
         write.remove_session(&digest(secret)).await?;

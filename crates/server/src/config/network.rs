@@ -11,7 +11,6 @@ pub struct Network {
 }
 
 impl Network {
-    /// This machine.
     pub(super) fn loopback() -> Vec<Self> {
         vec![
             Self { address: Ipv4Addr::LOCALHOST.into(), bits: 8 },

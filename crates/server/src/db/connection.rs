@@ -16,7 +16,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 /// Rows a statement names at most, so that it stays under SQLite's limit of variables.
 pub(super) const ROWS_PER_STATEMENT: usize = 400;
 
-/// The open database.
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
     pub(super) connection: DatabaseConnection,
@@ -42,7 +41,6 @@ pub(crate) trait Query: Sync {
 
     fn connection(&self) -> &Self::Connection;
 
-    /// The rows. `sql` has `?` for each value, whatever the database.
     async fn rows(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, DbErr> {
         let connection = self.connection();
         connection.query_all_raw(statement(connection.get_database_backend(), sql, values)).await
@@ -72,7 +70,6 @@ impl Query for Write {
 }
 
 impl Write {
-    /// Executes and answers how many rows it changed.
     pub(super) async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
         let statement = statement(self.transaction.get_database_backend(), sql, values);
         Ok(self.transaction.execute_raw(statement).await?.rows_affected())
@@ -123,25 +120,21 @@ pub(super) fn corrupt(column: &str, why: impl Display) -> DbErr {
     DbErr::Type(format!("the database holds a {column} that cannot be read: {why}"))
 }
 
-/// A text column, read into its type.
 pub(super) fn parsed<T: FromStr<Err: Display>>(row: &QueryResult, column: &str) -> Result<Option<T>, DbErr> {
     let text: Option<String> = row.try_get("", column)?;
     text.map(|text| text.parse().map_err(|error| corrupt(column, error))).transpose()
 }
 
-/// The column `sha256`.
 pub(super) fn digest(row: &QueryResult) -> Result<Option<Sha256>, DbErr> {
     let hex: Option<String> = row.try_get("", "sha256")?;
     hex.map(|hex| Sha256::from_hex(&hex).ok_or_else(|| corrupt("sha256", "not 64 digits"))).transpose()
 }
 
-/// A column of JSON.
 pub(super) fn from_json<T: DeserializeOwned>(row: &QueryResult, column: &str) -> Result<Option<T>, DbErr> {
     let text: Option<String> = row.try_get("", column)?;
     text.map(|text| serde_json::from_str(&text).map_err(|error| corrupt(column, error))).transpose()
 }
 
-/// JSON for a column.
 pub(super) fn json<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, DbErr> {
     value
         .map(|value| serde_json::to_string(value).map_err(|error| DbErr::Json(error.to_string())))

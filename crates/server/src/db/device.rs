@@ -8,7 +8,6 @@ use super::connection::{
     Db, Query, ROWS_PER_STATEMENT, Write, corrupt, digest, from_json, json, parsed, tuples,
 };
 
-/// A device as the table has it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DeviceRow {
     pub(crate) id: DeviceId,
@@ -28,13 +27,11 @@ pub(crate) struct DeviceRow {
     pub(crate) unreadable_count: i64,
     pub(crate) unreadable_last: Option<String>,
     pub(crate) unreadable_at: Option<i64>,
-    /// Its newest update.
     pub(crate) update_id: Option<i64>,
     pub(crate) created_at: i64,
 }
 
 impl DeviceRow {
-    /// One of which nothing is known yet.
     pub(crate) fn new(id: DeviceId, created_at: i64) -> Self {
         Self {
             id,
@@ -61,7 +58,6 @@ pub(super) const COLUMNS: &str = "d.id, d.product, d.product_is_set, d.password_
     d.report_digest, d.last_outcome, d.presence, d.last_seen, d.unreadable_count, d.unreadable_last, \
     d.unreadable_at, d.update_id, d.created_at";
 
-/// The devices of that many ids that there are.
 pub(crate) async fn by_ids(query: &impl Query, ids: &[DeviceId]) -> Result<Vec<DeviceRow>, DbErr> {
     let mut devices = Vec::with_capacity(ids.len());
     for ids in ids.chunks(ROWS_PER_STATEMENT) {
@@ -74,12 +70,10 @@ pub(crate) async fn by_ids(query: &impl Query, ids: &[DeviceId]) -> Result<Vec<D
     Ok(devices)
 }
 
-/// One device.
 pub(crate) async fn by_id(query: &impl Query, id: &DeviceId) -> Result<Option<DeviceRow>, DbErr> {
     Ok(by_ids(query, std::slice::from_ref(id)).await?.pop())
 }
 
-/// The tags of these devices, as pairs.
 pub(crate) async fn tags(query: &impl Query, ids: &[DeviceId]) -> Result<Vec<(DeviceId, String)>, DbErr> {
     let mut tags = Vec::new();
     for ids in ids.chunks(ROWS_PER_STATEMENT) {
@@ -132,33 +126,18 @@ pub(super) fn read(row: &QueryResult) -> Result<DeviceRow, DbErr> {
 impl Write {
     /// Writes what messages say of devices; those that are new become known.
     pub(crate) async fn save_devices(&self, devices: &[&DeviceRow]) -> Result<(), DbErr> {
-        const COLUMNS: [&str; 15] = [
-            "id",
-            "created_at",
-            "product",
-            "version",
-            "sha256",
-            "report",
-            "report_digest",
-            "last_outcome",
-            "presence",
-            "last_seen",
-            "unreadable_count",
-            "unreadable_last",
-            "unreadable_at",
-            "product_is_set",
-            "slot_bytes",
-        ];
+        const WRITTEN: &str = "id, created_at, product, version, sha256, report, report_digest, last_outcome, presence, \
+            last_seen, unreadable_count, unreadable_last, unreadable_at, product_is_set, slot_bytes";
+        let columns: Vec<&str> = WRITTEN.split(", ").collect();
         let assignments: Vec<String> =
-            COLUMNS[2..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
+            columns[2..].iter().map(|column| format!("{column} = excluded.{column}")).collect();
         for devices in devices.chunks(ROWS_PER_STATEMENT) {
             let sql = format!(
-                "INSERT INTO devices ({}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}",
-                COLUMNS.join(", "),
-                tuples(devices.len(), COLUMNS.len()),
+                "INSERT INTO devices ({WRITTEN}) VALUES {} ON CONFLICT (id) DO UPDATE SET {}",
+                tuples(devices.len(), columns.len()),
                 assignments.join(", ")
             );
-            let mut values: Vec<Value> = Vec::with_capacity(devices.len() * COLUMNS.len());
+            let mut values: Vec<Value> = Vec::with_capacity(devices.len() * columns.len());
             for device in devices {
                 values.extend::<[Value; 15]>([
                     device.id.as_str().into(),
@@ -198,13 +177,11 @@ impl Write {
         Ok(self.execute(sql, values).await? == 1)
     }
 
-    /// Chooses a device's product.
     pub(crate) async fn set_product(&self, id: &DeviceId, product: &ProductName) -> Result<(), DbErr> {
         let sql = "UPDATE devices SET product = ?, product_is_set = 1 WHERE id = ?";
         self.execute(sql, vec![product.as_str().into(), id.as_str().into()]).await.map(|_| ())
     }
 
-    /// Replaces a device's tags.
     pub(crate) async fn set_tags(&self, id: &DeviceId, tags: &[String]) -> Result<(), DbErr> {
         self.execute("DELETE FROM device_tags WHERE device = ?", vec![id.as_str().into()]).await?;
         for tag in tags {

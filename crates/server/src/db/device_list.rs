@@ -92,7 +92,6 @@ pub(crate) async fn count(query: &impl Query, product: Option<&ProductName>) -> 
     .await
 }
 
-/// How many of these devices belong to a product.
 pub(crate) async fn count_among(
     query: &impl Query,
     product: &ProductName,
@@ -137,7 +136,6 @@ async fn number(query: &impl Query, sql: &str, values: Vec<Value>) -> Result<u64
     Ok(number.unsigned_abs())
 }
 
-/// How many devices each product has.
 pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64)>, DbErr> {
     let sql = "SELECT product, CAST(SUM(devices) AS BIGINT) AS devices FROM device_counts WHERE product <> '' \
                GROUP BY product ORDER BY product";

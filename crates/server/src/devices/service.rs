@@ -48,7 +48,6 @@ impl Devices {
         Self(Arc::new(Inner { db, events, presence, publisher, broker, releases, counted }))
     }
 
-    /// Who can be reached.
     pub(crate) fn presence(&self) -> &Presence {
         &self.0.presence
     }
@@ -59,7 +58,6 @@ impl Devices {
     }
 }
 
-/// There is no such device.
 pub(crate) fn unknown(id: &DeviceId) -> Error {
     Error::NotFound(causes::NO_DEVICE.naming("device", id))
 }
@@ -81,7 +79,6 @@ impl Counted {
         (Instant::now() < *until).then_some(*online)
     }
 
-    /// Keeps a number that took so long to count.
     pub(super) fn keep(&mut self, product: Option<&ProductName>, online: u64, took: Duration) {
         if self.0.len() >= PRODUCTS_MAX {
             self.0.clear();

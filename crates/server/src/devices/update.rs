@@ -8,7 +8,6 @@ use crate::clock::time;
 use crate::db::update::UpdateRow;
 use api::Update;
 
-/// An update as it is shown.
 pub(crate) fn update(row: UpdateRow) -> Update {
     let (reason, code, cause) = explained(row.why);
     Update {

@@ -23,15 +23,10 @@ const COLLECT_NEXT: Duration = Duration::from_millis(2);
 /// Silence after the subscription, without the marker, that counts as caught up.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Makes batches, has them handled, acknowledges.
 pub(super) struct Batcher {
+    pub(super) shared: Arc<Shared>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) publisher: Publisher,
-    pub(super) ignored: Arc<AtomicU64>,
-    pub(super) stopping: CancellationToken,
-    pub(super) client: AsyncClient,
-    pub(super) link: watch::Sender<LinkState>,
-    pub(super) epoch: Arc<Epoch>,
     pub(super) marker: Marker,
     pub(super) version: VersionTopic,
 }
@@ -42,7 +37,7 @@ impl Batcher {
         let mut awaited: Option<(u64, Instant)> = None;
         loop {
             let first = tokio::select! {
-                () = self.stopping.cancelled() => return,
+                () = self.shared.stopping.cancelled() => return,
                 () = until(awaited) => {
                     if let Some((connection, _)) = awaited.take() {
                         tracing::warn!(
@@ -85,7 +80,7 @@ impl Batcher {
         let mut back = None;
         for arrived in batch {
             let Arrived { connection, publish: Some(publish) } = arrived else { continue };
-            let again = connection < self.epoch.again_before.load(Ordering::SeqCst);
+            let again = connection < self.shared.again_before.load(Ordering::SeqCst);
             if again && publish.qos != QoS::AtMostOnce {
                 continue;
             }
@@ -99,12 +94,12 @@ impl Batcher {
             done.push((publish, connection));
         }
         self.handle(&messages).await?;
-        let present = self.epoch.connection.load(Ordering::SeqCst);
+        let present = self.shared.connection.load(Ordering::SeqCst);
         for (publish, connection) in done {
             // On another connection the same packet id may be another message's.
             if connection == present && publish.qos != QoS::AtMostOnce {
-                self.epoch.unsent.fetch_add(1, Ordering::SeqCst);
-                self.client.ack(&publish).await.ok()?;
+                self.shared.unsent.fetch_add(1, Ordering::SeqCst);
+                self.shared.client.ack(&publish).await.ok()?;
             }
         }
         back
@@ -125,7 +120,7 @@ impl Batcher {
                 }
             }
             tokio::select! {
-                () = self.stopping.cancelled() => return None,
+                () = self.shared.stopping.cancelled() => return None,
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
             }
         }
@@ -147,7 +142,7 @@ impl Batcher {
                 Some(Message { kind, device, payload, retained: publish.retain })
             }
             _ => {
-                self.ignored.fetch_add(1, Ordering::Relaxed);
+                self.shared.ignored.fetch_add(1, Ordering::Relaxed);
                 None
             }
         }
@@ -156,7 +151,7 @@ impl Batcher {
     fn send_marker(&self, connection: u64) {
         let publisher = self.publisher.clone();
         let (topic, payload) = (self.marker.topic.clone(), self.marker.payload(connection));
-        let stopping = self.stopping.clone();
+        let stopping = self.shared.stopping.clone();
         tokio::spawn(async move {
             let sent = publisher.send(&topic, Bytes::from(payload), Some(Duration::from_mins(1)), false);
             tokio::select! {
@@ -169,8 +164,8 @@ impl Batcher {
     }
 
     fn caught_up(&self, connection: u64) {
-        self.link.send_if_modified(|state| {
-            let present = self.epoch.connection.load(Ordering::SeqCst) == connection;
+        self.shared.link.send_if_modified(|state| {
+            let present = self.shared.connection.load(Ordering::SeqCst) == connection;
             let caught_up = present && *state == LinkState::CatchingUp;
             if caught_up {
                 *state = LinkState::Up;
@@ -203,7 +198,6 @@ async fn collect(first: Arrived, inbox: &mut mpsc::Receiver<Arrived>) -> Vec<Arr
 /// Messages in one batch, at most.
 pub(super) const BATCH: usize = 1000;
 
-/// What the receiver passes to the batcher.
 pub(super) struct Arrived {
     /// On which connection, counted from 1.
     pub(super) connection: u64,
@@ -211,9 +205,13 @@ pub(super) struct Arrived {
     pub(super) publish: Option<Publish>,
 }
 
-/// Which connection is the present one, and which messages will come again by themselves.
-#[derive(Default)]
-pub(super) struct Epoch {
+/// What receiver, batcher and client share: which connection is the present one, and which messages will come again by
+/// themselves.
+pub(super) struct Shared {
+    pub(super) client: AsyncClient,
+    pub(super) link: watch::Sender<LinkState>,
+    pub(super) stopping: CancellationToken,
+    pub(super) ignored: AtomicU64,
     pub(super) connection: AtomicU64,
     /// Messages of connections before this one are sent again by the broker, which resumed the session.
     pub(super) again_before: AtomicU64,
@@ -221,7 +219,7 @@ pub(super) struct Epoch {
     pub(super) unsent: AtomicU64,
 }
 
-impl Epoch {
+impl Shared {
     pub(super) fn acknowledged(&self) {
         // Those of an earlier connection are not counted any more.
         let _ = self.unsent.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |unsent| unsent.checked_sub(1));

@@ -44,7 +44,6 @@ pub struct MqttOptions {
     pub persistent: bool,
 }
 
-/// Seconds between pings.
 const KEEP_ALIVE_S: u16 = 30;
 /// Larger than any message that is read; what is longer is refused by the broker or ends the connection.
 const MAX_PACKET_BYTES: u32 = 64 * 1024;
@@ -121,7 +120,6 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> +
 
 #[derive(Debug)]
 pub(super) struct NothingInFlight {
-    /// What the connection asks for.
     pub(super) expiry_s: u32,
 }
 

@@ -19,7 +19,6 @@ use super::options::{MqttOptions, connection};
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest pause between two attempts to connect.
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(15);
-/// Shortest one.
 pub(super) const MIN_BACK_OFF: Duration = Duration::from_millis(200);
 
 /// The message was not acknowledged by the broker within 5 s. It may have arrived all the same.

@@ -68,7 +68,6 @@ impl Releases {
         .await
     }
 
-    /// Promotes what was just published, and gives it back.
     pub(super) async fn promote_published(
         &self,
         publication: Publication,
@@ -93,7 +92,6 @@ impl Releases {
         .await
     }
 
-    /// The right to copy an image into a channel.
     async fn promotion_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
         let permit = timeout_at(deadline, Arc::clone(&self.0.promotions).acquire_owned()).await;
         permit

@@ -99,7 +99,6 @@ impl Releases {
     }
 }
 
-/// As the API has it.
 pub(super) fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
     let decision = if verdict.is_refused() { GateDecision::Refused } else { GateDecision::Pass };
     let finding = |finding: store::Finding| Finding {

@@ -49,7 +49,6 @@ impl Releases {
         }))
     }
 
-    /// What the store has, as it was last read.
     pub(crate) fn mirror(&self) -> &Mirror {
         &self.0.mirror
     }
@@ -59,7 +58,6 @@ impl Releases {
         &self.0.store
     }
 
-    /// How many more releases may be copied now.
     #[cfg(test)]
     pub(crate) fn promotions_free(&self) -> usize {
         self.0.promotions.available_permits()

@@ -3,7 +3,6 @@
 use contract::{ChannelName, ProductName, Version};
 use store::{Blocked, Release, Store, StoreError};
 
-/// What is known of one product.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Snapshot {
     /// Highest version first.
@@ -13,7 +12,6 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads it; `None` if there is no such product.
     pub(super) async fn read(store: &Store, product: &ProductName) -> Result<Option<Self>, StoreError> {
         if !store.product_exists(product).await? {
             return Ok(None);
@@ -25,7 +23,6 @@ impl Snapshot {
         Ok(Some(Self { releases, channels, blocked }))
     }
 
-    /// What production points to.
     pub(crate) fn production(&self) -> Option<&Version> {
         let production = ChannelName::production();
         self.channels.iter().find(|(name, _)| *name == production).and_then(|(_, version)| version.as_ref())
@@ -38,7 +35,6 @@ impl Snapshot {
     }
 }
 
-/// A release of a product of which this is known.
 pub(super) fn shown(snapshot: &Snapshot, release: &Release) -> api::Release {
     let reason = match &snapshot.blocked {
         Blocked::List(versions) => versions.get(&release.version).cloned(),

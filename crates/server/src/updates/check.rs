@@ -125,7 +125,6 @@ impl Updates {
         Ok(Some(answer))
     }
 
-    /// Somebody else was faster.
     async fn already_in_progress(&self, id: &DeviceId) -> Result<CheckAnswer, Error> {
         let device = self.0.devices.row(id).await?;
         let newest = self

@@ -4,7 +4,6 @@ use fleet::{Change, Event, UpdateView, is_image_at_fault};
 
 use crate::db::update::UpdateRow;
 
-/// What an event changes, if it changes anything.
 pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
     let view = UpdateView { state: update.state, from: update.from.clone(), to: update.to.clone() };
     fleet::apply(&view, event)
@@ -19,7 +18,6 @@ pub(super) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>
     true
 }
 
-/// Writes a change into the row.
 pub(super) fn write(update: &mut UpdateRow, change: Change, now: i64) {
     update.state = change.state;
     update.why = change.why;

@@ -20,15 +20,12 @@ const MARGIN: Duration = Duration::from_millis(200);
 /// Maximum number of releases on the way to a target that are read whole, the highest first: one, unless some are corrupt.
 const STEPS_MAX: usize = 4;
 
-/// One decision's questions to the store.
 pub(super) struct Questions<'a> {
     pub(super) store: &'a Store,
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
     pub(super) device: &'a DeviceView,
-    /// What earlier decisions found.
     pub(super) corrupt: &'a CorruptImages,
-    /// When there must be an answer.
     pub(super) deadline: Instant,
 }
 
@@ -217,7 +214,6 @@ impl CorruptImages {
         found.get(&artifact.key).filter(|(then, _)| then == artifact).map(|(_, why)| why.clone())
     }
 
-    /// Remembers it.
     pub(super) fn note(&self, artifact: &Artifact, why: &Cause) {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if found.len() >= IMAGES_MAX {

@@ -9,13 +9,14 @@ use fleet::Decision;
 
 use super::questions::CorruptImages;
 use super::urls::Urls;
+use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
 use crate::db::update::{self, UpdateRow};
 use crate::devices::{Devices, update as shown};
 use crate::error::Error;
 use crate::events::Events;
-use crate::mqtt::{Link, LinkState, Publisher};
+use crate::mqtt::{Connection, Link, LinkState, Publisher};
 use crate::releases::Releases;
 
 /// Updates: decided, offered, triggered, ended. Clones are the same service.
@@ -31,36 +32,29 @@ pub(super) struct Inner {
     pub(super) releases: Releases,
     pub(super) urls: Urls,
     pub(super) update_timeout_s: u32,
-    /// What earlier decisions found.
     pub(super) corrupt: CorruptImages,
-    /// Updates whose trigger is being sent.
     pub(super) sending: Mutex<HashSet<i64>>,
 }
 
-/// What it is made of.
-pub(crate) struct Parts {
-    pub(crate) db: Db,
-    pub(crate) events: Events,
-    pub(crate) publisher: Publisher,
-    pub(crate) link: Link,
-    pub(crate) devices: Devices,
-    pub(crate) releases: Releases,
-    pub(crate) urls: Urls,
-    pub(crate) update_timeout_s: u32,
-}
-
 impl Updates {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, events, publisher, link, devices, releases, urls, update_timeout_s } = parts;
+    pub(crate) fn new(
+        config: &Config,
+        db: Db,
+        events: Events,
+        connection: &Connection,
+        devices: Devices,
+        releases: Releases,
+        urls: Urls,
+    ) -> Self {
         Self(Arc::new(Inner {
             db,
             events,
-            publisher,
-            link,
+            publisher: connection.publisher(),
+            link: connection.link(),
             devices,
             releases,
             urls,
-            update_timeout_s,
+            update_timeout_s: config.fleet.update_timeout_s,
             corrupt: CorruptImages::default(),
             sending: Mutex::default(),
         }))

@@ -6,7 +6,6 @@ pub(crate) mod events;
 pub(crate) mod firmware;
 pub(crate) mod health;
 pub(crate) mod login;
-mod ranges;
 pub(crate) mod releases;
 pub(crate) mod updates;
 

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 use super::cookies::cookie;
 use super::problem::Problem;
@@ -14,9 +14,7 @@ use crate::access::{Actor, Role};
 pub(crate) enum Right {
     /// Nothing: it answers without credentials, or carries its own in the URL.
     Public,
-    /// Look.
     Read,
-    /// Publish and promote.
     Release,
     /// Change devices, updates and the blocked list.
     Operate,
@@ -54,14 +52,11 @@ impl Right {
     }
 }
 
-/// Who asks, and for what.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// Name and role.
     pub(crate) actor: Actor,
     /// The secret it came with, to end the session or to see whether it still holds.
     pub(crate) secret: String,
-    /// What the route asks.
     pub(super) right: Right,
 }
 
@@ -80,7 +75,6 @@ impl FromRequestParts<Web> for Caller {
     }
 }
 
-/// A secret, and how it came.
 pub(super) struct Credentials {
     pub(super) secret: String,
     pub(super) by_cookie: bool,
@@ -96,3 +90,6 @@ pub(super) fn credentials(headers: &HeaderMap, cookie_name: &str) -> Option<Cred
     let secret = cookie(headers, cookie_name)?;
     Some(Credentials { secret, by_cookie: true })
 }
+
+/// Asks for the changing parts of a page only.
+pub(crate) const FRAGMENT: HeaderName = HeaderName::from_static("x-updraft-fragment");

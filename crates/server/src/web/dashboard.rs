@@ -16,7 +16,6 @@ mod icon;
 pub(crate) mod login;
 mod progress;
 pub(crate) mod register;
-mod release_dialogs;
 pub(crate) mod releases;
 mod said;
 mod visit;

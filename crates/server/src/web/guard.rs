@@ -6,8 +6,7 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::caller::{Caller, Credentials, Right, credentials};
-use super::fragment::FRAGMENT;
+use super::caller::{Caller, Credentials, FRAGMENT, Right, credentials};
 use super::own::purpose;
 use super::problem::Problem;
 use super::state::Web;

@@ -13,7 +13,6 @@ use super::problem::Problem;
 use super::state::Web;
 use crate::access::{Access, LoginLimiter, source};
 
-/// The sender's address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source(pub(crate) IpAddr);
 
@@ -40,7 +39,6 @@ impl FromRequestParts<Web> for Attempt {
     }
 }
 
-/// Somebody at one address who wants a session.
 pub(crate) struct Login {
     access: Access,
     cookies: Cookies,

@@ -15,7 +15,6 @@ use super::state::Web;
 
 /// Path parameters about one product.
 pub(crate) trait OfProduct {
-    /// Which.
     fn product(&self) -> &ProductName;
 }
 
@@ -56,7 +55,6 @@ impl<T: OfProduct + DeserializeOwned + Send> FromRequestParts<Web> for Own<T> {
 
 /// Query parameters of a publication.
 pub(crate) trait Publishing {
-    /// Whether it is to be promoted too.
     fn promotes(&self) -> bool {
         false
     }

@@ -12,7 +12,6 @@ use crate::error::Error;
 /// Seconds after which a request that cannot be answered now may be repeated.
 const LATER_S: u64 = 5;
 
-/// A failure on its way out.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
@@ -25,7 +24,6 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A problem with this status and sentence.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), cause: None, retry_after_s: None }
     }
@@ -58,7 +56,6 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// The document.
     fn document(&self) -> api::Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         api::Problem {
@@ -191,7 +188,6 @@ pub(crate) fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "an image is at most 16 MiB; this body is larger")
 }
 
-/// What a client sent, short and on one line.
 fn quoted(value: &str) -> String {
     let short: String = value.chars().take(80).collect();
     format!("{short:?}")

@@ -19,7 +19,6 @@ use super::limits::BODY_MAX_BYTES;
 use super::problem::Problem;
 use super::state::Web;
 
-/// Routes to which others are added.
 pub(super) struct Routes {
     web: Web,
     api: OpenApiRouter<Web>,
@@ -48,7 +47,6 @@ impl Routes {
         self
     }
 
-    /// Any other path.
     pub(super) fn page(mut self, right: Right, path: &str, methods: MethodRouter<Web>) -> Self {
         let methods = self.guarded(right, methods);
         self.pages = self.pages.route(path, methods);
@@ -97,7 +95,6 @@ pub(super) async fn method_not_allowed(request: Request) -> Response {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
 }
 
-/// Whether a person sees the answer.
 fn is_page(request: &Request) -> bool {
     !request.uri().path().starts_with("/api/")
         && request

@@ -34,7 +34,6 @@ impl Modify for Security {
 /// How RFC 9457 has its documents named.
 const PROBLEM: &str = "application/problem+json";
 
-/// Completes the document.
 pub(crate) fn complete(document: &mut openapi::OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
@@ -52,7 +51,6 @@ pub(crate) fn complete(document: &mut openapi::OpenApi) {
     }
 }
 
-/// What it may answer besides.
 fn statuses(path: &str, operation: &Operation) -> Vec<&'static str> {
     // It says that the process lives, and can say nothing else.
     if path == "/healthz" {

@@ -125,7 +125,6 @@ impl Feed {
     }
 }
 
-/// The least time between two events about the same thing.
 pub(super) const APART: Duration = Duration::from_millis(250);
 
 /// When each thing was last sent, and what waits.
@@ -166,7 +165,6 @@ impl Pace {
         due
     }
 
-    /// How much it remembers.
     pub(super) fn size(&self) -> usize {
         self.sent.len() + self.waiting.len()
     }

@@ -52,7 +52,6 @@ pub(crate) async fn metrics(
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// What is measured.
 struct Figures {
     counts: Counts,
     codes: HashMap<Code, u64>,

@@ -13,10 +13,9 @@ use contract::{ChannelName, ProductName, Version};
 use crate::error::Error;
 use crate::releases::{Releases, Upload};
 use crate::web::extract::{Body, OptionalBody, Path};
-use crate::web::limits::Uploads;
+use crate::web::limits::{Uploads, image_of};
 use crate::web::own::{Own, Permitted, Publishing};
 use crate::web::problem::Problem;
-use crate::web::upload::image_of;
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses((status = 200, body = Page<Product>)))]
@@ -170,7 +169,6 @@ impl Publishing for Publication {
 
 impl Publishing for CheckQuery {}
 
-/// What is to be published, and how.
 pub(super) fn upload(asked: Publication) -> Result<Upload, Problem> {
     let text = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     Ok(Upload {
@@ -186,7 +184,6 @@ pub(super) fn upload(asked: Publication) -> Result<Upload, Problem> {
     })
 }
 
-/// What is to be judged.
 pub(super) fn question(asked: CheckQuery) -> Result<Upload, Problem> {
     let allow = allowed(asked.allow.as_deref())?;
     Ok(Upload { version: asked.version, allow, file: file_name(asked.file)?, ..Upload::default() })

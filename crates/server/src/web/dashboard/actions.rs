@@ -15,7 +15,6 @@ use crate::updates::Updates;
 use crate::web::extract::Path;
 use crate::web::problem::Problem;
 
-/// `POST /devices/{id}/check`.
 pub(crate) async fn check(
     State(updates): State<Updates>,
     visit: Visit,
@@ -33,7 +32,6 @@ pub(crate) async fn check(
     visit.answer(&said.about(&id), &to)
 }
 
-/// `POST /updates/{id}/cancel`.
 pub(crate) async fn cancel(
     State(updates): State<Updates>,
     visit: Visit,
@@ -54,7 +52,6 @@ pub(crate) async fn cancel(
     }
 }
 
-/// `POST /devices/{id}/clear-quarantine`.
 pub(crate) async fn clear_quarantine(
     State(updates): State<Updates>,
     visit: Visit,
@@ -68,7 +65,6 @@ pub(crate) async fn clear_quarantine(
     visit.answer(&said.about("quarantine"), &format!("/devices/{id}"))
 }
 
-/// `POST /devices/{id}/remove`.
 pub(crate) async fn remove(
     State(devices): State<Devices>,
     visit: Visit,
@@ -80,7 +76,6 @@ pub(crate) async fn remove(
     }
 }
 
-/// `POST /releases/{product}/promote`.
 pub(crate) async fn promote(
     State(releases): State<Releases>,
     visit: Visit,
@@ -99,7 +94,6 @@ pub(crate) async fn promote(
     answer(&visit, &product, promoted.await)
 }
 
-/// `POST /releases/{product}/block`.
 pub(crate) async fn block(
     State(releases): State<Releases>,
     visit: Visit,
@@ -120,7 +114,6 @@ pub(crate) async fn block(
     answer(&visit, &product, blocked.await)
 }
 
-/// `POST /releases/{product}/unblock`.
 pub(crate) async fn unblock(
     State(releases): State<Releases>,
     visit: Visit,
@@ -138,7 +131,6 @@ pub(crate) async fn unblock(
     answer(&visit, &product, unblocked.await)
 }
 
-/// `POST /releases/{product}/refresh`.
 pub(crate) async fn refresh(
     State(releases): State<Releases>,
     visit: Visit,

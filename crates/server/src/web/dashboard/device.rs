@@ -19,7 +19,6 @@ use crate::web::extract::Path;
 /// Maximum number of updates that are shown.
 const HISTORY: u32 = 50;
 
-/// `GET /devices/{id}`.
 pub(crate) async fn page(
     State(devices): State<Devices>,
     State(updates): State<Updates>,

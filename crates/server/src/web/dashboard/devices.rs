@@ -18,7 +18,6 @@ use crate::devices::{Counts, Devices};
 use crate::releases::Releases;
 use crate::web::caller::Right;
 
-/// `GET /`.
 pub(crate) async fn page(
     State(service): State<Devices>,
     State(releases): State<Releases>,

@@ -9,7 +9,6 @@ use super::{assets, icon};
 use crate::error::Error;
 use crate::web::problem::Problem;
 
-/// A whole document around a body.
 pub(crate) fn document(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -19,17 +18,16 @@ pub(crate) fn document(title: &str, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · Updraft" }
-                link rel="icon" type="image/svg+xml" href=(assets::icon_path());
-                link rel="stylesheet" href=(assets::style_path());
+                link rel="icon" type="image/svg+xml" href=(assets::ICON.path);
+                link rel="stylesheet" href=(assets::STYLE.path);
                 // In the head and not deferred: the theme is set before anything is drawn.
-                script src=(assets::script_path()) {}
+                script src=(assets::SCRIPT.path) {}
             }
             body { (body) }
         }
     }
 }
 
-/// Why a page cannot be shown.
 pub(crate) struct PageError(Problem);
 
 impl From<Error> for PageError {

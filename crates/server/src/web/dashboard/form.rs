@@ -18,7 +18,6 @@ impl Fields {
         self.all(name).next()
     }
 
-    /// All fields of this name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
@@ -33,7 +32,6 @@ impl Fields {
         text.parse().map_err(|error| Problem::invalid(format!("{text:?} does not do: {error}")))
     }
 
-    /// A field that is valid if it is there.
     pub(crate) fn optional<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
         self.text(name).map(|_| self.valid(name)).transpose()
     }

@@ -41,7 +41,6 @@ pub(crate) async fn page(
     }
 }
 
-/// `POST /login`.
 pub(crate) async fn submit(
     entrance: Login,
     State(cookies): State<Cookies>,
@@ -61,7 +60,6 @@ pub(crate) async fn submit(
     }
 }
 
-/// `POST /logout`.
 pub(crate) async fn logout(
     State(access): State<Access>,
     State(cookies): State<Cookies>,

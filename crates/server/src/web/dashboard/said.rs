@@ -8,7 +8,6 @@ use super::words::{Tone, explained, sentence};
 use crate::error::Error;
 use crate::web::problem::Problem;
 
-/// An answer to something a person did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) tone: Tone,

@@ -17,9 +17,8 @@ use super::said::Said;
 use super::words::sentence;
 use crate::access::Role;
 use crate::health::Health;
-use crate::web::caller::{Caller, Right};
+use crate::web::caller::{Caller, FRAGMENT, Right};
 use crate::web::cookies::{Cookies, cookie};
-use crate::web::fragment::FRAGMENT;
 use crate::web::problem::Problem;
 use crate::web::state::Web;
 
@@ -28,7 +27,6 @@ const GO: HeaderName = HeaderName::from_static("x-updraft-go");
 /// Carries a sentence over one redirect, for browsers without the script.
 const FLASH: &str = "updraft_said";
 
-/// Which entry of the navigation is lit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Devices,

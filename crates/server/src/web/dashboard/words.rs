@@ -21,7 +21,6 @@ pub(crate) fn sentence(text: &str) -> String {
     out
 }
 
-/// Good, bad or neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tone {
@@ -44,7 +43,6 @@ impl Tone {
     }
 }
 
-/// A state's word and tone.
 pub(crate) fn state(state: UpdateState) -> (&'static str, Tone) {
     match state {
         UpdateState::Offered => ("Offered", Tone::Info),
@@ -100,12 +98,10 @@ pub(crate) fn lack(word: &str) -> (Tone, String) {
     (tone, text.to_owned())
 }
 
-/// Whether a device takes images that nobody signed.
 pub(crate) fn takes_unsigned(lacks: &[String]) -> bool {
     lacks.iter().any(|word| word == Lack::Signatures.as_str())
 }
 
-/// A coloured word.
 pub(crate) fn chip(tone: Tone, text: &str) -> Markup {
     html! { span class={ "chip " (tone.class()) } { (text) } }
 }

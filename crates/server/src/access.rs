@@ -7,7 +7,6 @@ mod limiter;
 mod publishers;
 mod secret;
 mod service;
-mod sessions;
 mod tokens;
 
 pub use api::Role;
@@ -17,4 +16,4 @@ pub(crate) use publishers::{Admission, Publishers};
 pub(crate) use secret::{digest, is_equal, random_password, random_secret};
 pub use service::Access;
 pub use service::Actor;
-pub use sessions::{FIRST_USER, FirstLogin};
+pub use tokens::{FIRST_USER, FirstLogin};

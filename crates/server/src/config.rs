@@ -3,7 +3,6 @@
 
 mod keys;
 mod load;
-mod network;
 mod publishers;
 mod settings;
 #[cfg(test)]
@@ -12,8 +11,8 @@ mod tests;
 pub use keys::PUBLIC_URL_MAX_BYTES;
 pub use load::ConfigError;
 pub use load::DEFAULT_FILE;
-pub use network::Network;
 pub use publishers::GITHUB_ISSUER;
+pub use settings::Network;
 pub use settings::{
     Admit, BrokerConfig, Config, DatabaseConfig, FleetConfig, HttpConfig, MqttConfig, Secret, StoreConfig,
 };

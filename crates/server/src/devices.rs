@@ -2,16 +2,14 @@
 //!
 //! Uses `releases` for the product that a device gets where nobody names one, and nothing of `updates`.
 
-mod counts;
 mod list;
 mod presence;
 mod register;
 mod service;
-mod update;
 
-pub use counts::Counts;
+pub use list::Counts;
 pub(crate) use list::limit;
 pub(crate) use presence::Presence;
 pub use service::Devices;
 pub(crate) use service::{Broker, unknown};
-pub(crate) use update::{code_of, update};
+pub(crate) use service::{code_of, update};

@@ -1,5 +1,6 @@
 //! Starting and stopping the whole server.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use broker::Embedded;
 use store::Store;
+use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +22,8 @@ use crate::devices::{Broker, Presence};
 use crate::events::Events;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
+use crate::tick;
 use crate::web::{Web, router};
-use crate::{listen, tick};
 
 /// How long a login link works where nothing else is said.
 pub const LOGIN_LINK_LIFETIME: Duration = Duration::from_mins(15);
@@ -59,7 +61,7 @@ pub struct Running {
 pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = listen::HTTP.bind(config.http.listen).await?;
+    let listener = HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
     // First, as opening brings the tables up to date: not beneath a server that runs.
@@ -216,7 +218,7 @@ async fn start_broker(
     match &settings.url {
         BrokerConfig::Embedded => {
             let version_topic = settings.version_topic.clone();
-            let listener = listen::MQTT.bind(settings.listen).await?;
+            let listener = MQTT.bind(settings.listen).await?;
             let embedded = Embedded::start(listener, version_topic, Arc::new(presence.clone()))?;
             let (address, credentials) = (embedded.local_addr(), embedded.credentials());
             Ok((Some(embedded), BrokerAddress::Embedded { address, credentials }))
@@ -255,4 +257,53 @@ async fn kept(db: &Db, name: &str, fresh: &str) -> anyhow::Result<String> {
     let kept = write.meta_or_set(name, fresh).await.context("cannot write to the database (database.url)")?;
     write.commit().await.context("cannot write to the database (database.url)")?;
     Ok(kept)
+}
+
+pub(crate) const HTTP: Listener =
+    Listener { who: "the server", key: "http.listen", variable: "UPDRAFT_HTTP__LISTEN=127.0.0.1:8081" };
+pub(crate) const MQTT: Listener =
+    Listener { who: "the MQTT broker", key: "mqtt.listen", variable: "UPDRAFT_MQTT__LISTEN=127.0.0.1:1884" };
+
+/// Whose address it is, and how to choose another.
+pub(crate) struct Listener {
+    who: &'static str,
+    key: &'static str,
+    /// The same as a variable of the environment, with an example.
+    variable: &'static str,
+}
+
+impl Listener {
+    /// Binds. The error names address, cause, key and variable.
+    pub(crate) async fn bind(&self, address: SocketAddr) -> anyhow::Result<TcpListener> {
+        TcpListener::bind(address).await.map_err(|error| {
+            let what = match error.kind() {
+                ErrorKind::AddrInUse => "another program listens there already",
+                ErrorKind::PermissionDenied => "this user may not listen there",
+                ErrorKind::AddrNotAvailable => "this machine has no such address",
+                _ => "the system refused",
+            };
+            anyhow::anyhow!(
+                "{} cannot listen on {address}: {what} ({error}); choose another address with the key {} in updraft.toml, \
+                 or with {}",
+                self.who,
+                self.key,
+                self.variable
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let sentence = MQTT.bind(address).await.expect_err("refused").to_string();
+        for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
+            assert!(sentence.contains(word), "{sentence}");
+        }
+    }
 }

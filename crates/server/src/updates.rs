@@ -5,7 +5,6 @@
 mod check;
 mod history;
 mod messages;
-mod outcome;
 mod questions;
 mod service;
 mod silence;

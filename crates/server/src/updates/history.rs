@@ -7,8 +7,7 @@ use cause::service as causes;
 use contract::{Code, Control, DeviceId, TopicKind};
 use fleet::Event;
 
-use super::outcome::{change, write as record};
-use super::service::Updates;
+use super::service::{Updates, change, write as record};
 use crate::clock::now_ms;
 use crate::db::update;
 use crate::devices::{code_of, update as shown};

@@ -6,8 +6,7 @@
 use anyhow::Context;
 use fleet::Event;
 
-use super::outcome::{change, write as record};
-use super::service::Updates;
+use super::service::{Updates, change, write as record};
 use crate::db::{meta, update};
 
 /// How often it is written that the server is alive: at most so much of an update's time-out is lost.

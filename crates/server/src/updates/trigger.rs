@@ -11,8 +11,7 @@ use futures_util::{StreamExt, stream};
 use store::Blocked;
 use tokio::time::timeout;
 
-use super::outcome::{change, write as record};
-use super::service::Updates;
+use super::service::{Updates, change, write as record};
 use super::urls::refused;
 use crate::clock::now_ms;
 use crate::db::device;

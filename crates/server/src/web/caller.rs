@@ -37,7 +37,7 @@ impl Right {
     }
 
     /// Whether a caller who is confined to one product may have it, for that product. The handler takes the product by
-    /// [`super::own::Own`], which refuses any other.
+    /// [`super::guard::Own`], which refuses any other.
     pub(super) fn is_of_publishers(self) -> bool {
         matches!(self, Self::Public | Self::ReadProduct | Self::Publish | Self::Promote)
     }

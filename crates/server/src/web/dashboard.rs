@@ -11,13 +11,11 @@ pub(crate) mod device;
 pub(crate) mod devices;
 mod document;
 mod filter;
-mod form;
 mod icon;
 pub(crate) mod login;
 mod progress;
 pub(crate) mod register;
 pub(crate) mod releases;
-mod said;
 mod visit;
 mod words;
 

@@ -9,6 +9,11 @@ use cause::Cause;
 use crate::access::TooMany;
 use crate::error::Error;
 
+/// What a handler of the API answers with: JSON, or a problem.
+pub(crate) type Answer<T> = Result<Json<T>, Problem>;
+/// The same where there is nothing to tell.
+pub(crate) type Done = Result<StatusCode, Problem>;
+
 /// Seconds after which a request that cannot be answered now may be repeated.
 const LATER_S: u64 = 5;
 

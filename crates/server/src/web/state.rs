@@ -72,7 +72,6 @@ part! {
     Events: services.events;
     Cookies: cookies;
     Arc<MqttConfig>: mqtt;
-    Arc<LoginLimiter>: logins;
     Streams: streams;
     Uploads: uploads;
     CancellationToken: shutdown;

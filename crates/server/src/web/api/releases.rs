@@ -13,13 +13,13 @@ use contract::{ChannelName, ProductName, Version};
 use crate::error::Error;
 use crate::releases::{Releases, Upload};
 use crate::web::extract::{Body, OptionalBody, Path};
+use crate::web::guard::{Own, Permitted, Publishing};
 use crate::web::limits::{Uploads, image_of};
-use crate::web::own::{Own, Permitted, Publishing};
-use crate::web::problem::Problem;
+use crate::web::problem::{Answer, Done, Problem};
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses((status = 200, body = Page<Product>)))]
-pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Page<Product>>, Problem> {
+pub(crate) async fn products(State(releases): State<Releases>) -> Answer<Page<Product>> {
     Ok(Json(Page { items: releases.products().await?, next: None }))
 }
 
@@ -29,7 +29,7 @@ pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Pa
 pub(crate) async fn list(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
-) -> Result<Json<Page<Release>>, Problem> {
+) -> Answer<Page<Release>> {
     Ok(Json(Page { items: releases.list(&product).await?, next: None }))
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn check(
     Own(product): Own<ProductName>,
     Permitted(asked): Permitted<CheckQuery>,
     request: axum::extract::Request,
-) -> Result<Json<Judgement>, Problem> {
+) -> Answer<Judgement> {
     let upload = question(asked)?;
     let image = image_of(&uploads, request).await?;
     Ok(Json(releases.judge(&product, &upload, image).await?))
@@ -89,7 +89,7 @@ pub(crate) async fn check(
 pub(crate) async fn show(
     State(releases): State<Releases>,
     Own((product, version)): Own<(ProductName, Version)>,
-) -> Result<Json<Release>, Problem> {
+) -> Answer<Release> {
     Ok(Json(releases.show(&product, &version).await?))
 }
 
@@ -99,7 +99,7 @@ pub(crate) async fn show(
 pub(crate) async fn channels(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
-) -> Result<Json<Page<Channel>>, Problem> {
+) -> Answer<Page<Channel>> {
     Ok(Json(Page { items: releases.channels(&product).await?, next: None }))
 }
 
@@ -111,7 +111,7 @@ pub(crate) async fn promote(
     State(releases): State<Releases>,
     Own((product, channel)): Own<(ProductName, ChannelName)>,
     Body(promotion): Body<Promotion>,
-) -> Result<Json<Channel>, Problem> {
+) -> Answer<Channel> {
     Ok(Json(releases.promote(&product, &promotion.version, &channel).await?))
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn promote(
 pub(crate) async fn blocked(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
-) -> Result<Json<BlockedList>, Problem> {
+) -> Answer<BlockedList> {
     Ok(Json(releases.blocked(&product).await?))
 }
 
@@ -133,7 +133,7 @@ pub(crate) async fn block(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
     OptionalBody(blocking): OptionalBody<Blocking>,
-) -> Result<StatusCode, Problem> {
+) -> Done {
     let reason = blocking.unwrap_or_default().reason;
     releases.block(&product, &version, reason.trim()).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -145,7 +145,7 @@ pub(crate) async fn block(
 pub(crate) async fn unblock(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
-) -> Result<StatusCode, Problem> {
+) -> Done {
     releases.unblock(&product, &version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -153,10 +153,7 @@ pub(crate) async fn unblock(
 /// Looks at the bucket now instead of at the next interval, after another program changed it.
 #[utoipa::path(post, path = "/api/v1/products/{p}/refresh", tag = "releases", params(("p" = String, Path)), responses(
     (status = 204), (status = 404, body = api::Problem)))]
-pub(crate) async fn refresh(
-    State(releases): State<Releases>,
-    Own(product): Own<ProductName>,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn refresh(State(releases): State<Releases>, Own(product): Own<ProductName>) -> Done {
     releases.refresh(&product).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,15 +4,13 @@ use axum::extract::State;
 use axum::response::Response;
 use contract::{ChannelName, DeviceId, ProductName, Version};
 
-use super::form::Fields;
-use super::said::{Said, done};
-use super::visit::Visit;
+use super::visit::{Said, Visit, done};
 use super::words;
 use super::words::{Tone, explained};
 use crate::devices::Devices;
 use crate::releases::Releases;
 use crate::updates::Updates;
-use crate::web::extract::Path;
+use crate::web::extract::{Fields, Path};
 use crate::web::problem::Problem;
 
 pub(crate) async fn check(

@@ -9,13 +9,12 @@ use contract::{DeviceId, Version};
 use maud::{Markup, html};
 
 use super::filter::{Filter, ROWS};
-use super::form::Fields;
-use super::said::Said;
-use super::visit::Visit;
+use super::visit::{Said, Visit};
 use super::words::{Tone, sentence};
 use super::{icon, words};
 use crate::error::Error;
 use crate::updates::Updates;
+use crate::web::extract::Fields;
 use crate::web::problem::Problem;
 
 /// Maximum number of devices that are checked without asking first.

@@ -8,13 +8,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::document::{copyable, document};
-use super::form::Fields;
 use super::icon;
-use super::said::Said;
-use super::visit::Visit;
+use super::visit::{Said, Visit};
 use super::words::{Tone, sentence};
 use crate::access::Access;
 use crate::web::cookies::Cookies;
+use crate::web::extract::Fields;
 use crate::web::login::Login;
 use crate::web::problem::Problem;
 

@@ -9,13 +9,12 @@ use contract::{DeviceId, ProductName, Topic, TopicKind};
 use maud::{Markup, html};
 
 use super::document::copyable;
-use super::form::Fields;
 use super::icon;
-use super::said::Said;
-use super::visit::{Section, Visit};
+use super::visit::{Said, Section, Visit};
 use crate::config::{BrokerConfig, MqttConfig};
 use crate::devices::Devices;
 use crate::web::cookies::Cookies;
+use crate::web::extract::Fields;
 use crate::web::problem::Problem;
 
 pub(super) fn add_dialog(products: &[Product]) -> Markup {

@@ -44,7 +44,6 @@ impl Authoriser {
         Self { shared, handshake, progress: Mutex::new(progress) }
     }
 
-    /// The connection is over.
     pub(crate) fn unregister(&self) {
         let registration = self.progress().registration.take();
         if let Some(registration) = registration {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::credentials::Credentials;
+use crate::admission::Credentials;
 use crate::limits::{MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES};
 use crate::topics::{self, Identity};
 

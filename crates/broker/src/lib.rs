@@ -8,14 +8,11 @@
 mod accept;
 mod admission;
 mod authoriser;
-mod credentials;
 mod handshake;
 mod limits;
 mod registry;
-mod retain;
 mod shared;
 mod topics;
-mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 pub use admission::Admission;
-pub use credentials::Credentials;
+pub use admission::Credentials;
 use shared::Shared;
 
 /// The running broker.

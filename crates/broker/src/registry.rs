@@ -135,7 +135,6 @@ impl Registry {
         }
     }
 
-    /// All sessions, for the sweep.
     pub(crate) fn sessions(&self) -> Vec<(DeviceId, String)> {
         let state = self.state();
         let of = |(id, known): (&DeviceId, &Device)| {
@@ -144,7 +143,6 @@ impl Registry {
         state.devices.iter().flat_map(of).collect()
     }
 
-    /// Removes a session that expired.
     pub(crate) fn expired(&self, device: &DeviceId, session: &str) {
         let mut state = self.state();
         let Some(known) = state.devices.get_mut(device) else { return };

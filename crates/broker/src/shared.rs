@@ -1,22 +1,24 @@
 //! What all connections share: the library's router and store, the configurations, the connection registry.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::{DeviceId, VersionTopic};
 use mqtt5::broker::config::BrokerConfig;
+use mqtt5::broker::events::{BrokerEventHandler, ClientPublishEvent, PublishAction};
 use mqtt5::broker::resource_monitor::{ResourceLimits, ResourceMonitor};
 use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::storage::{DynamicStorage, MemoryBackend, StorageBackend};
 use mqtt5::broker::sys_topics::BrokerStats;
+use mqtt5::packet::publish::PublishPacket;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::Admission;
-use crate::credentials::Credentials;
-use crate::limits;
+use crate::admission::{Admission, Credentials};
 use crate::registry::Registry;
-use crate::retain::RetainFilter;
+use crate::{limits, topics};
 
 pub(crate) struct Shared {
     pub(crate) credentials: Credentials,
@@ -98,7 +100,6 @@ impl Shared {
         self.storage.queue_handle(session).clear(None);
     }
 
-    /// Forgets the sessions that expired.
     pub(crate) async fn sweep(&self) {
         if let Err(error) = self.storage.cleanup_expired().await {
             tracing::warn!(%error, "the broker's expired sessions could not be swept");
@@ -127,5 +128,23 @@ fn device_config(version: &VersionTopic) -> BrokerConfig {
         sys_topics_enabled: false,
         event_handler: Some(Arc::new(RetainFilter(version.clone()))),
         ..BrokerConfig::default()
+    }
+}
+
+pub(crate) struct RetainFilter(pub(crate) VersionTopic);
+
+impl BrokerEventHandler for RetainFilter {
+    fn on_client_publish(
+        &self,
+        event: ClientPublishEvent,
+    ) -> Pin<Box<dyn Future<Output = PublishAction> + Send + '_>> {
+        let action = if event.retain && !topics::may_be_retained(&event.topic, &self.0) {
+            let mut publish = PublishPacket::new(&*event.topic, event.payload, event.qos);
+            publish.packet_id = event.packet_id;
+            PublishAction::Transform(publish)
+        } else {
+            PublishAction::Continue
+        };
+        Box::pin(std::future::ready(action))
     }
 }

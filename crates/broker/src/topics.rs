@@ -2,12 +2,9 @@
 
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 
-/// Who a connection belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Identity {
-    /// The server's own client.
     Server,
-    /// A registered device.
     Device(DeviceId),
 }
 

@@ -2,22 +2,18 @@
 //!
 //! [`Access`] knows whose a secret is; [`Publishers`] trades what a CI system signed for a token of one product.
 
-mod actor;
 mod issuer;
 mod limiter;
-mod password;
 mod publishers;
 mod secret;
 mod service;
-mod sessions;
-mod source;
 mod tokens;
 
-pub use actor::Actor;
 pub use api::Role;
+pub(crate) use limiter::source;
 pub(crate) use limiter::{LoginLimiter, RateLimiter, TooMany};
 pub(crate) use publishers::{Admission, Publishers};
 pub(crate) use secret::{digest, is_equal, random_password, random_secret};
 pub use service::Access;
-pub use sessions::{FIRST_USER, FirstLogin};
-pub(crate) use source::source;
+pub use service::Actor;
+pub use tokens::{FIRST_USER, FirstLogin};

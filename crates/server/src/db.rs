@@ -4,12 +4,9 @@
 //! nobody fails halfway because somebody else wrote in between. Other processes (`updraft token`) wait for
 //! SQLite's own lock. Nothing is acknowledged before its commit has reached the disk.
 
-mod column;
 mod connection;
 pub(crate) mod device;
-pub(crate) mod device_count;
 pub(crate) mod device_list;
-mod device_write;
 pub(crate) mod meta;
 mod open;
 mod schema;

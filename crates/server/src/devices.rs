@@ -2,20 +2,14 @@
 //!
 //! Uses `releases` for the product that a device gets where nobody names one, and nothing of `updates`.
 
-mod connections;
-mod counted;
-mod counts;
 mod list;
-mod page;
 mod presence;
 mod register;
-mod remove;
 mod service;
-mod update;
 
-pub use counts::Counts;
-pub(crate) use page::limit;
+pub use list::Counts;
+pub(crate) use list::limit;
 pub(crate) use presence::Presence;
 pub use service::Devices;
 pub(crate) use service::{Broker, unknown};
-pub(crate) use update::{code_of, update};
+pub(crate) use service::{code_of, update};

@@ -40,7 +40,6 @@ impl Health {
     }
 }
 
-/// A time as a person reads it.
 fn clock(time: DateTime<Utc>) -> impl Display {
     time.format("%Y-%m-%d %H:%M:%S UTC")
 }

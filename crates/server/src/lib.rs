@@ -8,7 +8,6 @@ pub mod devices;
 pub mod error;
 pub mod events;
 pub mod health;
-mod listen;
 pub mod mqtt;
 pub mod releases;
 pub mod run;

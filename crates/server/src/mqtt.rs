@@ -5,21 +5,15 @@
 //! of its own that starts clean each time: a client that resumes a session of an earlier process does not know which
 //! packet ids are taken, and rumqttc then refuses to publish at all.
 
-mod address;
 mod batcher;
 mod client;
-mod epoch;
-mod link;
-mod marker;
 mod message;
-mod offline;
 mod options;
 mod publisher;
 mod receiver;
-mod session;
 
 pub use client::{Connection, Mqtt};
-pub use link::{Link, LinkState};
 pub use message::{Handler, Message, PAYLOAD_MAX_BYTES};
 pub use options::{BrokerAddress, MqttOptions};
+pub use options::{Link, LinkState};
 pub use publisher::{NotConnected, Publisher};

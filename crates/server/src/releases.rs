@@ -2,32 +2,24 @@
 //!
 //! Uses nothing of `devices` and `updates`; how many devices a product has, and their smallest slot, it asks the database.
 
-mod block;
-mod detached;
 mod health;
-mod judgement;
 mod mirror;
 mod promote;
 mod publish;
-mod refresh;
 mod service;
 mod show;
-mod shown;
-mod slot_sizes;
 mod slots;
 mod snapshot;
-mod upload;
 
-pub(crate) use detached::WRITE_TIMEOUT;
-#[cfg(test)]
-pub(crate) use detached::detached;
 pub(crate) use health::{STORE_TIMEOUT, StoreHealth};
-pub use judgement::judgement;
 pub(crate) use mirror::Refreshed;
+pub(crate) use promote::WRITE_TIMEOUT;
+#[cfg(test)]
+pub(crate) use promote::detached;
+pub use publish::{Upload, judgement};
 #[cfg(test)]
 pub(crate) use service::PROMOTIONS_MAX;
 pub use service::Releases;
-pub use shown::shown;
-pub(crate) use slot_sizes::SLOT_SIZES;
+pub(crate) use service::SLOT_SIZES;
 pub(crate) use slots::RecordedSlots;
-pub use upload::Upload;
+pub use snapshot::shown;

@@ -1,5 +1,6 @@
 //! Starting and stopping the whole server.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,20 +8,18 @@ use std::time::Duration;
 use anyhow::Context;
 use broker::Embedded;
 use store::Store;
+use tokio::net::TcpListener;
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-mod keys;
-
-use crate::access::{Access, FirstLogin};
+use crate::access::{Access, FirstLogin, digest, random_secret};
 use crate::config::{BrokerConfig, Config, MqttConfig};
-use crate::db::Db;
+use crate::db::{Db, meta};
 use crate::devices::{Broker, Presence};
 use crate::events::Events;
-use crate::listen;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
 use crate::tick;
@@ -62,14 +61,14 @@ pub struct Running {
 pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = listen::HTTP.bind(config.http.listen).await?;
+    let listener = HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
     // First, as opening brings the tables up to date: not beneath a server that runs.
     let lock = Db::lock(&config.database.url)?;
     let db = Db::open(&config.database.url).await?;
-    let url_key = keys::url_key(&db).await?;
-    let client_id = keys::client_id(&db).await?;
+    let url_key = url_key(&db).await?;
+    let client_id = client_id(&db).await?;
     let store = open_store(&config, &public_url, url_key).await?;
     let access = Access::new(db.clone(), &config.trusted_publishers);
     let first_login = access.first_login().await.context("cannot make the first user")?;
@@ -91,8 +90,8 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     })
     .context(NO_BROKER)?;
     let services = Services::new(Parts {
-        config: config.clone(),
-        public_url: public_url.clone(),
+        config: &config,
+        public_url: &public_url,
         db: db.clone(),
         store,
         url_key,
@@ -100,8 +99,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
         presence,
         events,
         broker: Arc::clone(&broker),
-        publisher: connection.publisher(),
-        link: connection.link(),
+        connection: &connection,
     });
     let mqtt = connection.receive(Arc::new(services.messages.clone())).context(NO_BROKER)?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -220,7 +218,7 @@ async fn start_broker(
     match &settings.url {
         BrokerConfig::Embedded => {
             let version_topic = settings.version_topic.clone();
-            let listener = listen::MQTT.bind(settings.listen).await?;
+            let listener = MQTT.bind(settings.listen).await?;
             let embedded = Embedded::start(listener, version_topic, Arc::new(presence.clone()))?;
             let (address, credentials) = (embedded.local_addr(), embedded.credentials());
             Ok((Some(embedded), BrokerAddress::Embedded { address, credentials }))
@@ -228,6 +226,84 @@ async fn start_broker(
         BrokerConfig::External(url) => {
             let url = url.expose().parse().context("mqtt.url is not a URL")?;
             Ok((None, BrokerAddress::External(url)))
+        }
+    }
+}
+
+/// Signs local and short URLs; made once.
+pub(super) async fn url_key(db: &Db) -> anyhow::Result<[u8; 32]> {
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh)
+        .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    let kept = kept(db, meta::URL_KEY, &hex::encode(fresh)).await?;
+    let mut key = [0; 32];
+    hex::decode_to_slice(kept, &mut key).context("the database holds a signing key that cannot be read")?;
+    Ok(key)
+}
+
+/// The broker keeps our messages under this name: it is the same after a restart, and no other server's.
+pub(super) async fn client_id(db: &Db) -> anyhow::Result<String> {
+    let fresh = format!("updraft-{}", digest_prefix(&random_secret()?));
+    kept(db, meta::CLIENT_ID, &fresh).await
+}
+
+/// MQTT 3.1.1 lets brokers refuse ids of more than 23 letters.
+fn digest_prefix(secret: &str) -> String {
+    digest(secret)[..15].to_owned()
+}
+
+async fn kept(db: &Db, name: &str, fresh: &str) -> anyhow::Result<String> {
+    let write = db.write().await.context("cannot write to the database (database.url)")?;
+    let kept = write.meta_or_set(name, fresh).await.context("cannot write to the database (database.url)")?;
+    write.commit().await.context("cannot write to the database (database.url)")?;
+    Ok(kept)
+}
+
+pub(crate) const HTTP: Listener =
+    Listener { who: "the server", key: "http.listen", variable: "UPDRAFT_HTTP__LISTEN=127.0.0.1:8081" };
+pub(crate) const MQTT: Listener =
+    Listener { who: "the MQTT broker", key: "mqtt.listen", variable: "UPDRAFT_MQTT__LISTEN=127.0.0.1:1884" };
+
+/// Whose address it is, and how to choose another.
+pub(crate) struct Listener {
+    who: &'static str,
+    key: &'static str,
+    /// The same as a variable of the environment, with an example.
+    variable: &'static str,
+}
+
+impl Listener {
+    /// Binds. The error names address, cause, key and variable.
+    pub(crate) async fn bind(&self, address: SocketAddr) -> anyhow::Result<TcpListener> {
+        TcpListener::bind(address).await.map_err(|error| {
+            let what = match error.kind() {
+                ErrorKind::AddrInUse => "another program listens there already",
+                ErrorKind::PermissionDenied => "this user may not listen there",
+                ErrorKind::AddrNotAvailable => "this machine has no such address",
+                _ => "the system refused",
+            };
+            anyhow::anyhow!(
+                "{} cannot listen on {address}: {what} ({error}); choose another address with the key {} in updraft.toml, \
+                 or with {}",
+                self.who,
+                self.key,
+                self.variable
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address");
+        let sentence = MQTT.bind(address).await.expect_err("refused").to_string();
+        for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
+            assert!(sentence.contains(word), "{sentence}");
         }
     }
 }

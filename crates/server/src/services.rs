@@ -9,9 +9,9 @@ use crate::db::Db;
 use crate::devices::{Broker, Devices, Presence};
 use crate::events::Events;
 use crate::health::Health;
-use crate::mqtt::{Link, Publisher};
+use crate::mqtt::Connection;
 use crate::releases::{Releases, StoreHealth};
-use crate::updates::{self, Messages, Updates, Urls};
+use crate::updates::{Messages, Updates, Urls};
 
 /// What the server can do, whoever asks.
 #[derive(Clone)]
@@ -33,54 +33,47 @@ pub struct Services {
     pub events: Events,
 }
 
-/// What they are made of.
-pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) public_url: Url,
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) public_url: &'a Url,
     pub(crate) db: Db,
     pub(crate) store: Store,
-    /// Signs URLs.
     pub(crate) url_key: [u8; 32],
     pub(crate) access: Access,
     pub(crate) presence: Presence,
     pub(crate) events: Events,
     pub(crate) broker: Broker,
-    pub(crate) publisher: Publisher,
-    pub(crate) link: Link,
+    pub(crate) connection: &'a Connection,
 }
 
 impl Services {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
+    pub(crate) fn new(parts: Parts<'_>) -> Self {
+        let Parts { config, public_url, db, store, events, connection, .. } = parts;
+        let (publisher, link) = (connection.publisher(), connection.link());
+        let releases = Releases::new(config, public_url.clone(), db.clone(), store.clone(), events.clone());
+        let devices = Devices::new(
+            db.clone(),
+            events.clone(),
+            parts.presence,
+            publisher,
+            parts.broker,
+            releases.clone(),
+        );
+        let urls = Urls::new(&config.store, store.clone(), public_url, parts.url_key);
+        let updates = Updates::new(
             config,
-            public_url,
-            db,
-            store,
-            url_key,
-            access,
-            presence,
-            events,
-            broker,
-            publisher,
-            link,
-        } = parts;
-        let releases = Releases::new(&config, public_url.clone(), db.clone(), store.clone(), events.clone());
-        let devices =
-            Devices::new(db.clone(), events.clone(), presence, publisher.clone(), broker, releases.clone());
-        let updates = Updates::new(updates::Parts {
-            db: db.clone(),
-            events: events.clone(),
-            publisher,
-            link: link.clone(),
-            devices: devices.clone(),
-            releases: releases.clone(),
-            urls: Urls::new(&config.store, store.clone(), &public_url, url_key),
-            update_timeout_s: config.fleet.update_timeout_s,
-        });
-        let messages = Messages::new(&config, db.clone(), events.clone(), updates.clone(), releases.clone());
+            db.clone(),
+            events.clone(),
+            connection,
+            devices.clone(),
+            releases.clone(),
+            urls,
+        );
+        let messages = Messages::new(config, db.clone(), events.clone(), updates.clone(), releases.clone());
         let store_health = StoreHealth::new(store, events.clone());
         let health = Health::new(db, store_health.clone(), link);
-        let publishers = Publishers::new(access.clone(), &public_url);
+        let access = parts.access;
+        let publishers = Publishers::new(access.clone(), public_url);
         Self { access, publishers, devices, updates, messages, releases, store_health, health, events }
     }
 }

@@ -17,7 +17,6 @@ use crate::releases::{RecordedSlots, Refreshed, Releases, StoreHealth};
 use crate::services::Services;
 use crate::updates::{SilenceClock, Updates};
 
-/// How often time is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether the smallest slot of a product has changed.
 const SLOTS_EVERY: Duration = Duration::from_secs(2);
@@ -42,13 +41,11 @@ pub(crate) fn spawn(
     tasks.spawn(watch_link(link.clone(), events, stop.clone()));
 }
 
-/// What is done each second.
 pub(crate) struct Tick {
     access: Access,
     presence: Presence,
     updates: Updates,
     silence: SilenceClock,
-    /// When what has expired was last forgotten.
     swept: i64,
 }
 
@@ -168,7 +165,6 @@ async fn refresh(releases: Releases, health: StoreHealth, every: Duration, stop:
     }
 }
 
-/// Sends an event when the broker goes or comes.
 async fn watch_link(mut link: Link, events: Events, stop: CancellationToken) {
     loop {
         tokio::select! {

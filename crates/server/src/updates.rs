@@ -2,23 +2,16 @@
 //!
 //! Uses `devices` (who it is, whether it can be reached) and `releases` (the store, a device's usual product).
 
-mod cancel;
 mod check;
-mod corrupt;
 mod history;
 mod messages;
-mod offer;
-mod outcome;
-mod quarantine;
 mod questions;
-mod resend;
 mod service;
 mod silence;
 mod trigger;
 mod urls;
 
 pub(crate) use messages::Messages;
-pub(crate) use service::Parts;
 pub use service::Updates;
 pub(crate) use silence::SilenceClock;
 pub(crate) use urls::Urls;

@@ -23,11 +23,9 @@ mod tests;
 use fetched::{Fetched, TIMEOUT, fetch};
 use known::{Known, Step};
 
-/// The issuers that the configuration names.
 pub(crate) struct Issuers(HashMap<String, Arc<Issuer>>);
 
 impl Issuers {
-    /// Asks nobody yet.
     pub(super) fn new(publishers: &[TrustedPublisher]) -> Self {
         let issuer = |entry: &TrustedPublisher| (entry.issuer.clone(), Arc::new(Issuer::new(&entry.issuer)));
         Self(publishers.iter().map(issuer).collect())
@@ -47,7 +45,6 @@ impl Issuers {
     }
 }
 
-/// One issuer.
 pub(super) struct Issuer {
     url: String,
     known: RwLock<Known>,

@@ -2,19 +2,18 @@
 //! what is theirs, so each address has an allowance of its own.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use crate::config::Network;
 
 /// Maximum number of addresses that are remembered; an address is forgotten when it has its whole allowance again.
 const SOURCES_MAX: usize = 4096;
 
-/// What an address may.
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
-    /// Attempts at once.
     burst: f64,
-    /// Attempts that come back each second.
     per_second: f64,
 }
 
@@ -25,7 +24,6 @@ const PEOPLE: Allowance = Allowance { burst: 10.0, per_second: 0.2 };
 /// For the passwords of all addresses together, so that argon2 cannot eat the processor. More than one address may use.
 const ALL_PEOPLE: Allowance = Allowance { burst: 40.0, per_second: 2.0 };
 
-/// What was left, and when.
 #[derive(Debug, Clone, Copy)]
 struct Bucket(f64, Instant);
 
@@ -47,16 +45,13 @@ impl Allowance {
     }
 }
 
-/// No attempt is left now.
 #[derive(Debug)]
 pub(crate) struct TooMany {
     /// After how many seconds there is one again.
     pub(crate) wait_s: u64,
-    /// For the person who tried.
     pub(crate) sentence: String,
 }
 
-/// The allowance of each address.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     each: Allowance,
@@ -64,12 +59,10 @@ pub(crate) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// For trusted publishers.
     pub(crate) fn of_publishers() -> Self {
         Self::new(PUBLISHERS)
     }
 
-    /// Takes one attempt of a trusted publisher.
     pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
         self.attempt(source, now).map_err(|wait_s| {
             let burst = self.each.burst;
@@ -112,12 +105,10 @@ pub(crate) struct LoginLimiter {
 }
 
 impl LoginLimiter {
-    /// Nobody has tried yet.
     pub(crate) fn new() -> Self {
         Self { sources: RateLimiter::new(PEOPLE), all: Mutex::default() }
     }
 
-    /// Takes one attempt.
     pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
         self.sources.attempt(source, now).map_err(|wait_s| {
             let sentence = format!("{source} has tried to log in too often; try again in {wait_s} s");
@@ -139,6 +130,36 @@ fn network(address: IpAddr) -> IpAddr {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,
     }
+}
+
+/// Maximum number of proxies that a request may have passed.
+const PROXIES_MAX: usize = 16;
+
+/// A trusted proxy says for whom it asks in the last entry of `X-Forwarded-For`, the one that it has added itself. If that
+/// is a trusted proxy too, it said so in the entry before. Nobody else's entries count.
+pub(crate) fn source<'a>(
+    peer: Option<SocketAddr>,
+    forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
+    proxies: &[Network],
+) -> IpAddr {
+    let mut source = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
+    let entries = forwarded.rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    for entry in entries.take(PROXIES_MAX) {
+        if !proxies.iter().any(|proxy| proxy.contains(source)) {
+            break;
+        }
+        // Each by itself: what a client wrote before it must not hide what the proxy has added.
+        let Some(address) = std::str::from_utf8(entry).ok().and_then(|entry| address(entry.trim())) else {
+            break;
+        };
+        source = address.to_canonical();
+    }
+    source
+}
+
+/// Some proxies add the port.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))
 }
 
 #[cfg(test)]
@@ -220,5 +241,55 @@ mod tests {
             "{}",
             refused.sentence
         );
+    }
+
+    fn from_through<L: AsRef<[u8]>>(proxies: &[Network], peer: &str, lines: &[L]) -> IpAddr {
+        source(peer.parse().ok(), lines.iter().map(AsRef::as_ref), proxies)
+    }
+
+    #[test]
+    fn only_a_proxy_on_this_machine_says_for_whom_it_asks_where_nothing_is_set() {
+        let usual = crate::config::Config::default().http.trusted_proxies;
+        let from = |peer: &str, lines: &[&str]| from_through(&usual, peer, lines);
+        assert_eq!(from("192.0.2.9:5", &["198.51.100.1"]), ip("192.0.2.9"));
+        assert_eq!(from("127.0.0.1:5", &[]), ip("127.0.0.1"));
+        assert_eq!(from("127.0.0.1:5", &["10.0.0.1, 198.51.100.1"]), ip("198.51.100.1"));
+        assert_eq!(from("[::1]:5", &["10.0.0.1", "2001:db8::1"]), ip("2001:db8::1"));
+        assert_eq!(from("[::ffff:127.0.0.1]:5", &["198.51.100.1:4711"]), ip("198.51.100.1"));
+        assert_eq!(from("127.0.0.1:5", &["unknown"]), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn nothing_that_a_client_writes_hides_what_the_proxy_adds() {
+        let usual = crate::config::Config::default().http.trusted_proxies;
+        for line in [&b"\xff, 198.51.100.1"[..], b"\xff,198.51.100.1 ", b"\t, 198.51.100.1"] {
+            assert_eq!(from_through(&usual, "127.0.0.1:5", &[line]), ip("198.51.100.1"), "{line:?}");
+        }
+        let two = [&b"10.0.0.1\xff"[..], b"198.51.100.1"];
+        assert_eq!(from_through(&usual, "127.0.0.1:5", &two), ip("198.51.100.1"));
+        assert_eq!(from_through(&usual, "127.0.0.1:5", &[b"198.51.100.1, \xff"]), ip("127.0.0.1"));
+    }
+
+    #[test]
+    fn trusted_proxies_say_for_whom_they_ask_and_nobody_beyond_them_does() {
+        let proxies = ["10.0.0.0/8", "2001:db8::1"].map(|proxy| proxy.parse().expect("a network"));
+        let from = |peer: &str, lines: &[&str]| from_through(&proxies, peer, lines);
+        assert_eq!(from("10.1.2.3:5", &["198.51.100.1"]), ip("198.51.100.1"));
+        assert_eq!(from("[2001:db8::1]:5", &["198.51.100.1"]), ip("198.51.100.1"));
+        assert_eq!(from("192.0.2.9:5", &["198.51.100.1"]), ip("192.0.2.9"), "not in the list");
+        assert_eq!(from("127.0.0.1:5", &["198.51.100.1"]), ip("127.0.0.1"), "the list is all of it");
+        assert_eq!(
+            from("10.0.0.1:5", &["203.0.113.5, 198.51.100.1, 10.9.9.9"]),
+            ip("198.51.100.1"),
+            "two of them"
+        );
+        assert_eq!(from("10.0.0.1:5", &["203.0.113.5, 198.51.100.1", "10.9.9.9"]), ip("198.51.100.1"));
+        assert_eq!(
+            from("10.0.0.1:5", &["203.0.113.5, junk, 10.9.9.9"]),
+            ip("10.9.9.9"),
+            "no further than is known"
+        );
+        let many = vec!["10.0.0.2"; 1000].join(",");
+        assert_eq!(from("10.0.0.1:5", &[many.as_str()]), ip("10.0.0.2"));
     }
 }

@@ -24,18 +24,13 @@ const TOKEN_LIFETIME: Duration = Duration::from_mins(30);
 // A token's row is what remembers its statement.
 const _: () = assert!(TOKEN_LIFETIME.as_secs() > oidc::HOLDS_MAX_S.unsigned_abs());
 
-/// What a trusted publisher gets.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    /// A bearer token.
     pub(crate) token: String,
-    /// Until when.
     pub(crate) expires_at: DateTime<Utc>,
-    /// For what.
     pub(crate) scope: Scope,
 }
 
-/// The exchange. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Publishers {
     access: Access,

@@ -1,17 +1,28 @@
 //! The service's state, and whose a secret is.
 
-use cause::service as causes;
 use std::sync::Arc;
 
+use api::Role;
+use cause::service as causes;
 use oidc::{Scope, TrustedPublisher};
 
-use super::actor::Actor;
 use super::secret::digest;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::token::{TokenKind, TokenRow};
 use crate::error::Error;
+
+/// Who asks: the name for the log, and what they may do.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// User or token name.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// The product that it is confined to, whatever the role may.
+    pub scope: Option<Scope>,
+}
 
 /// How exactly the last use of a token is noted.
 const USED_EVERY_MS: i64 = 60_000;
@@ -33,7 +44,6 @@ impl Access {
         Self { db, publishers: publishers.into() }
     }
 
-    /// Whom the configuration trusts to publish.
     pub(super) fn publishers(&self) -> &[TrustedPublisher] {
         &self.publishers
     }
@@ -71,7 +81,6 @@ impl Access {
             .map_err(|refusal| Error::Unproven(causes::TOKEN_ENDED.naming("why", refusal)))
     }
 
-    /// Forgets what has expired.
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<(), Error> {
         let write = self.db.write().await?;
         write.remove_expired(now).await?;

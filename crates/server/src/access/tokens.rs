@@ -1,19 +1,143 @@
-//! API tokens, and the tokens of trusted publishers: made, listed, ended.
+//! API tokens, the tokens of trusted publishers, and sessions: what a password, a token or a login link is traded for. And the
+//! first user, who makes the others.
 
-use cause::service as causes;
 use std::time::Duration;
 
+use anyhow::Context;
+use api::{Role, TokenInfo};
+use cause::service as causes;
 use chrono::{DateTime, Utc};
 use contract::ProductName;
 use oidc::Job;
 
-use super::secret::{digest, later, random_secret};
+use super::secret::{digest, hash_password, later, random_secret, verify_password};
 use super::service::Access;
 use crate::clock::{now_ms, time};
 use crate::db::is_duplicate;
 use crate::db::token::{Given, NewToken, TokenKind};
 use crate::error::Error;
-use api::{Role, TokenInfo};
+
+/// The user that the first start makes.
+pub const FIRST_USER: &str = "admin";
+
+/// The first user's password, known to nobody else from here on.
+#[derive(Clone)]
+pub struct FirstLogin {
+    /// The user's name.
+    pub user: String,
+    /// To be printed once.
+    pub password: String,
+}
+
+impl Access {
+    /// Makes the user `admin` if there is no user yet.
+    pub(crate) async fn first_login(&self) -> anyhow::Result<Option<FirstLogin>> {
+        let password = random_secret()?;
+        let hash = hash_password(password.clone()).await?;
+        let write = self.db.write().await?;
+        if !write.insert_first_user(FIRST_USER, &hash, Role::Admin, now_ms()).await? {
+            return Ok(None);
+        }
+        write.commit().await?;
+        Ok(Some(FirstLogin { user: FIRST_USER.to_owned(), password }))
+    }
+
+    pub(crate) async fn login_link(&self, lifetime: Duration) -> Result<String, Error> {
+        self.session(FIRST_USER, Role::Admin, TokenKind::Link, None, lifetime).await
+    }
+
+    /// A session for a user's password, or for an API token given as the password.
+    pub(crate) async fn login(
+        &self,
+        name: &str,
+        password: &str,
+        lifetime: Duration,
+    ) -> Result<Option<String>, Error> {
+        let token = self.db.token(&digest(password), now_ms()).await?;
+        if let Some(token) = token.filter(|token| token.kind == TokenKind::Api) {
+            // A session never outlives the token that it was got with.
+            let left = token.expires_at.map(|end| Duration::from_millis(end.abs_diff(now_ms())));
+            let lifetime = left.map_or(lifetime, |left| left.min(lifetime));
+            return self
+                .session(&token.name, token.role, TokenKind::Session, Some(token.id), lifetime)
+                .await
+                .map(Some);
+        }
+        let user = self.db.user(name).await?;
+        let role = user.as_ref().map(|(_, role)| *role);
+        let verified = verify_password(password.to_owned(), user.map(|(hash, _)| hash)).await?;
+        match role.filter(|_| verified) {
+            Some(role) => self.session(name, role, TokenKind::Session, None, lifetime).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn login_with_link(
+        &self,
+        secret: &str,
+        lifetime: Duration,
+    ) -> Result<Option<String>, Error> {
+        let link = self.db.token(&digest(secret), now_ms()).await?;
+        match link.filter(|token| token.kind == TokenKind::Link) {
+            Some(link) => {
+                self.session(&link.name, link.role, TokenKind::Session, None, lifetime).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn logout(&self, secret: &str) -> Result<(), Error> {
+        let write = self.db.write().await?;
+        write.remove_session(&digest(secret)).await?;
+        Ok(write.commit().await?)
+    }
+
+    /// The secret of a session or a login link.
+    async fn session(
+        &self,
+        name: &str,
+        role: Role,
+        kind: TokenKind,
+        parent: Option<i64>,
+        lifetime: Duration,
+    ) -> Result<String, Error> {
+        let expires_at = Some(later(now_ms(), lifetime));
+        let secret = self.insert(name, role, kind, parent, expires_at, None).await?;
+        Ok(secret.context("a random secret is there already")?)
+    }
+
+    /// Makes a token and answers its secret; `None` if its name, or the statement that it is given for, is taken.
+    async fn insert(
+        &self,
+        name: &str,
+        role: Role,
+        kind: TokenKind,
+        parent: Option<i64>,
+        expires_at: Option<i64>,
+        given: Option<&Given<'_>>,
+    ) -> Result<Option<String>, Error> {
+        let secret = random_secret()?;
+        let secret_sha256 = &digest(&secret);
+        let token = NewToken { name, secret_sha256, role, kind, parent, expires_at };
+        let write = self.db.write().await?;
+        let inserted = match given {
+            None => write.insert_token(&token, now_ms()).await,
+            Some(given) => write.insert_publisher_token(&token, given, now_ms()).await,
+        };
+        match inserted {
+            Ok(()) => write.commit().await?,
+            Err(error) if is_duplicate(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Some(secret))
+    }
+}
+
+impl std::fmt::Debug for FirstLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FirstLogin").field("user", &self.user).finish_non_exhaustive()
+    }
+}
 
 impl Access {
     /// Makes an API token and answers its secret. A name that is taken: Refused.
@@ -27,24 +151,9 @@ impl Access {
         if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
             return Err(Error::Invalid(causes::TOKEN_NAME.with("most", 100u64)));
         }
-        let (secret, now) = (random_secret()?, now_ms());
-        let token = NewToken {
-            name,
-            secret_sha256: &digest(&secret),
-            role,
-            kind: TokenKind::Api,
-            parent: None,
-            expires_at: lifetime.map(|lifetime| later(now, lifetime)),
-        };
-        let write = self.db.write().await?;
-        match write.insert_token(&token, now).await {
-            Ok(()) => write.commit().await?,
-            Err(error) if is_duplicate(&error) => {
-                return Err(Error::Refused(causes::TOKEN_EXISTS.with("name", name)));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        Ok(secret)
+        let expires_at = lifetime.map(|lifetime| later(now_ms(), lifetime));
+        let secret = self.insert(name, role, TokenKind::Api, None, expires_at, None).await?;
+        secret.ok_or_else(|| Error::Refused(causes::TOKEN_EXISTS.with("name", name)))
     }
 
     /// The API tokens, and those of trusted publishers that have not ended, by name.
@@ -86,22 +195,9 @@ impl Access {
         statement_sha256: &str,
         lifetime: Duration,
     ) -> Result<Option<(String, DateTime<Utc>)>, Error> {
-        let (secret, now) = (random_secret()?, now_ms());
-        let (secret_sha256, end) = (digest(&secret), later(now, lifetime));
-        let token = NewToken {
-            name: &job.name(),
-            secret_sha256: &secret_sha256,
-            role: Role::Ci,
-            kind: TokenKind::Publisher,
-            parent: None,
-            expires_at: Some(end),
-        };
-        let write = self.db.write().await?;
-        match write.insert_publisher_token(&token, &Given { job, product, statement_sha256 }, now).await {
-            Ok(()) => write.commit().await?,
-            Err(error) if is_duplicate(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(Some((secret, time(end))))
+        let (end, given) = (later(now_ms(), lifetime), Given { job, product, statement_sha256 });
+        let (name, kind) = (job.name(), TokenKind::Publisher);
+        let secret = self.insert(&name, Role::Ci, kind, None, Some(end), Some(&given)).await?;
+        Ok(secret.map(|secret| (secret, time(end))))
     }
 }

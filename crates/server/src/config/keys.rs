@@ -7,8 +7,7 @@ use std::str::FromStr;
 use toml::Value;
 use url::Url;
 
-use super::network::Network;
-use super::settings::{Admit, BrokerConfig, Config, Secret};
+use super::settings::{Admit, BrokerConfig, Config, Network, Secret};
 
 /// The longest `http.public_url`, in bytes, so that `{public_url}/d/{token}` stays under 128.
 pub const PUBLIC_URL_MAX_BYTES: usize = 88;

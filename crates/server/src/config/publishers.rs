@@ -13,7 +13,6 @@ use super::keys::{flag, name, text};
 /// GitHub's own issuer; a GitHub Enterprise Server has another.
 pub const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 
-/// The section's name.
 pub(super) const SECTION: &str = "trusted_publisher";
 
 /// Entries at most.

@@ -1,17 +1,21 @@
-//! The connection and its transactions.
+//! The connection and its transactions, and columns read into their types: what cannot be read is an error that names the
+//! column.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use contract::Sha256;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, SqlErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Rows a statement names at most, so that it stays under SQLite's limit of variables.
 pub(super) const ROWS_PER_STATEMENT: usize = 400;
 
-/// The open database.
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
     pub(super) connection: DatabaseConnection,
@@ -37,7 +41,6 @@ pub(crate) trait Query: Sync {
 
     fn connection(&self) -> &Self::Connection;
 
-    /// The rows. `sql` has `?` for each value, whatever the database.
     async fn rows(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, DbErr> {
         let connection = self.connection();
         connection.query_all_raw(statement(connection.get_database_backend(), sql, values)).await
@@ -67,7 +70,6 @@ impl Query for Write {
 }
 
 impl Write {
-    /// Executes and answers how many rows it changed.
     pub(super) async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
         let statement = statement(self.transaction.get_database_backend(), sql, values);
         Ok(self.transaction.execute_raw(statement).await?.rows_affected())
@@ -112,4 +114,29 @@ pub(super) fn tuples(rows: usize, columns: usize) -> String {
 /// Whether a statement failed because the row, or one that excludes it, is already there.
 pub(crate) fn is_duplicate(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+pub(super) fn corrupt(column: &str, why: impl Display) -> DbErr {
+    DbErr::Type(format!("the database holds a {column} that cannot be read: {why}"))
+}
+
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &QueryResult, column: &str) -> Result<Option<T>, DbErr> {
+    let text: Option<String> = row.try_get("", column)?;
+    text.map(|text| text.parse().map_err(|error| corrupt(column, error))).transpose()
+}
+
+pub(super) fn digest(row: &QueryResult) -> Result<Option<Sha256>, DbErr> {
+    let hex: Option<String> = row.try_get("", "sha256")?;
+    hex.map(|hex| Sha256::from_hex(&hex).ok_or_else(|| corrupt("sha256", "not 64 digits"))).transpose()
+}
+
+pub(super) fn from_json<T: DeserializeOwned>(row: &QueryResult, column: &str) -> Result<Option<T>, DbErr> {
+    let text: Option<String> = row.try_get("", column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|error| corrupt(column, error))).transpose()
+}
+
+pub(super) fn json<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, DbErr> {
+    value
+        .map(|value| serde_json::to_string(value).map_err(|error| DbErr::Json(error.to_string())))
+        .transpose()
 }

@@ -15,7 +15,6 @@ pub(crate) const ALIVE_AT: &str = "alive_at";
 pub(crate) const RECORDED_SLOTS: &str = "taught_slots ";
 
 impl Db {
-    /// A value, if it was ever set.
     pub(crate) async fn meta(&self, name: &str) -> Result<Option<String>, DbErr> {
         let row = self.row("SELECT value FROM meta WHERE name = ?", vec![name.into()]).await?;
         row.map(|row| row.try_get_by_index(0)).transpose()
@@ -23,7 +22,6 @@ impl Db {
 }
 
 impl Write {
-    /// Sets a value.
     pub(crate) async fn set_meta(&self, name: &str, value: &str) -> Result<(), DbErr> {
         let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         self.execute(sql, vec![name.into(), value.into()]).await.map(|_| ())

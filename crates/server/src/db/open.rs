@@ -49,7 +49,6 @@ impl Db {
         }
     }
 
-    /// Whether it answers.
     pub(crate) async fn alive(&self) -> Result<(), DbErr> {
         self.row("SELECT 1", vec![]).await.map(|_| ())
     }

@@ -7,7 +7,7 @@ use sea_orm::DbBackend;
 
 use super::connection::{Query, statement};
 use super::device::{self, DeviceRow};
-use super::device_count;
+use super::device_list;
 use super::open::{connect, create_private};
 use super::update::UpdateRow;
 use super::*;
@@ -165,7 +165,7 @@ async fn looking_for_silent_and_untriggered_updates_and_for_slots_uses_their_ind
     for (sql, index) in [
         (update::SILENT, "updates_silent"),
         (update::UNTRIGGERED, "updates_untriggered"),
-        (device_count::SMALLEST_SLOT, "devices_slot"),
+        (device_list::SMALLEST_SLOT, "devices_slot"),
     ] {
         let rows = db.rows(&format!("EXPLAIN QUERY PLAN {sql}"), vec![1_i64.into(), 1_i64.into()]).await;
         let plan: Vec<String> =
@@ -181,7 +181,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     let db = open(folder.path()).await;
     let product: contract::ProductName = "p".parse().expect("a product");
     let smallest = async || {
-        let found = device_count::smallest_slot(&db, &product, &(65_536..=16_777_216)).await.expect("read");
+        let found = device_list::smallest_slot(&db, &product, &(65_536..=16_777_216)).await.expect("read");
         found.map(|(device, bytes)| (device.as_str().to_owned(), bytes))
     };
     assert_eq!(smallest().await, None);
@@ -217,12 +217,12 @@ async fn kept_and_counted(db: &Db) -> (Vec<String>, Vec<String>) {
     let products = [None, Some("p"), Some("q")].map(|product| product.map(|p| p.parse().expect("a product")));
     let mut kept = Vec::new();
     for product in &products {
-        let count = device_count::count(db, product.as_ref()).await.expect("counted");
+        let count = device_list::count(db, product.as_ref()).await.expect("counted");
         let mut states = update::newest_states(db, product.as_ref()).await.expect("counted");
         states.sort_by_key(|(state, _)| state.as_str());
         kept.push(format!("{count} {states:?}"));
     }
-    kept.push(format!("{:?}", device_count::products(db).await.expect("counted")));
+    kept.push(format!("{:?}", device_list::products(db).await.expect("counted")));
     let mut counted = Vec::new();
     let rows = db.rows(
         "SELECT d.product AS product, u.state AS state FROM devices d LEFT JOIN updates u ON u.id = d.update_id",
@@ -232,7 +232,7 @@ async fn kept_and_counted(db: &Db) -> (Vec<String>, Vec<String>) {
         .map(|row| {
             let state: Option<String> = row.try_get("", "state").expect("a text");
             (
-                column::parsed(row, "product").expect("a name"),
+                connection::parsed(row, "product").expect("a name"),
                 state.and_then(|word| UpdateState::from_word(&word)),
             )
         })
@@ -309,7 +309,7 @@ async fn the_counts_that_writes_keep_are_those_of_a_scan() {
         assert_eq!(kept, counted, "after {step} steps");
         assert_eq!(counts_of_nobody(&db).await, 0, "after {step} steps");
     }
-    assert!(device_count::count(&db, None).await.expect("counted") > 0);
+    assert!(device_list::count(&db, None).await.expect("counted") > 0);
 }
 
 /// Rows that count no device.
@@ -384,7 +384,7 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     let db = Db::open(&url).await.expect("is brought up to date");
     let (kept, counted) = kept_and_counted(&db).await;
     assert_eq!(kept, counted);
-    assert_eq!(device_count::count(&db, None).await.expect("counted"), 2);
+    assert_eq!(device_list::count(&db, None).await.expect("counted"), 2);
     let token = db.token("aa", 2).await.expect("read").expect("there");
     assert_eq!((token.name.as_str(), token.product), ("laptop", None));
     let product = "lamp".parse().expect("a product");

@@ -1,14 +1,12 @@
 //! Users, and what authenticates: API tokens, sessions and login links. Only digests of secrets are here.
 
+use api::Role;
 use contract::ProductName;
 use oidc::Job;
 use sea_orm::{DbErr, QueryResult};
 
-use super::column::corrupt;
-use super::connection::{Db, Query, Write};
-use api::Role;
+use super::connection::{Db, Query, Write, corrupt, from_json, json, parsed};
 
-/// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenKind {
     Api,
@@ -30,7 +28,6 @@ impl TokenKind {
     }
 }
 
-/// A token as the table has it.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenRow {
     pub(crate) id: i64,
@@ -46,7 +43,6 @@ pub(crate) struct TokenRow {
     pub(crate) job: Option<Job>,
 }
 
-/// A token to be made.
 #[derive(Debug)]
 pub(crate) struct NewToken<'a> {
     pub(crate) name: &'a str,
@@ -121,18 +117,16 @@ impl Write {
         now: i64,
     ) -> Result<(), DbErr> {
         self.insert_token(token, now).await?;
-        let job = serde_json::to_string(of.job).map_err(|error| DbErr::Custom(error.to_string()))?;
         let sql = "UPDATE tokens SET product = ?, job = ?, statement_sha256 = ? WHERE secret_sha256 = ?";
         let values = vec![
             of.product.as_str().into(),
-            job.into(),
+            json(Some(of.job))?.into(),
             of.statement_sha256.into(),
             token.secret_sha256.into(),
         ];
         self.execute(sql, values).await.map(|_| ())
     }
 
-    /// Notes when a token was last used.
     pub(crate) async fn set_used(&self, id: i64, now: i64) -> Result<(), DbErr> {
         self.execute("UPDATE tokens SET used_at = ? WHERE id = ?", vec![now.into(), id.into()])
             .await
@@ -153,13 +147,11 @@ impl Write {
         self.execute(sql, vec![now.into(), name.into(), now.into()]).await
     }
 
-    /// Ends a session.
     pub(crate) async fn remove_session(&self, secret_sha256: &str) -> Result<(), DbErr> {
         let sql = "DELETE FROM tokens WHERE kind = 'session' AND secret_sha256 = ?";
         self.execute(sql, vec![secret_sha256.into()]).await.map(|_| ())
     }
 
-    /// Forgets what has expired.
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<u64, DbErr> {
         self.execute("DELETE FROM tokens WHERE expires_at IS NOT NULL AND expires_at <= ?", vec![now.into()])
             .await
@@ -196,19 +188,9 @@ fn read(row: &QueryResult) -> Result<TokenRow, DbErr> {
         created_at: row.try_get("", "created_at")?,
         expires_at: row.try_get("", "expires_at")?,
         used_at: row.try_get("", "used_at")?,
-        product: product(row)?,
-        job: job(row)?,
+        product: parsed(row, "product")?,
+        job: from_json(row, "job")?,
     })
-}
-
-fn product(row: &QueryResult) -> Result<Option<ProductName>, DbErr> {
-    let product: Option<String> = row.try_get("", "product")?;
-    product.map(|product| product.parse().map_err(|_| corrupt("product", &product))).transpose()
-}
-
-fn job(row: &QueryResult) -> Result<Option<Job>, DbErr> {
-    let job: Option<String> = row.try_get("", "job")?;
-    job.map(|job| serde_json::from_str(&job).map_err(|_| corrupt("job", &job))).transpose()
 }
 
 fn role(row: &QueryResult) -> Result<Role, DbErr> {

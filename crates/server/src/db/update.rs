@@ -4,11 +4,9 @@ use contract::{DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::{DbErr, QueryResult, Value};
 
-use super::column::{corrupt, digest, from_json, json, parsed};
-use super::connection::{Query, ROWS_PER_STATEMENT, Write, tuples};
-use super::device_count::of_product;
+use super::connection::{Query, ROWS_PER_STATEMENT, Write, corrupt, digest, from_json, json, parsed, tuples};
+use super::device_list::of_product;
 
-/// An update as the table has it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UpdateRow {
     pub(crate) id: i64,
@@ -44,7 +42,6 @@ const COLUMNS: &str = "id, device, product, from_version, to_version, object_key
 
 const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
 
-/// These updates.
 pub(crate) async fn by_ids(query: &impl Query, ids: &[i64]) -> Result<Vec<UpdateRow>, DbErr> {
     let mut updates = Vec::with_capacity(ids.len());
     for ids in ids.chunks(ROWS_PER_STATEMENT) {
@@ -56,7 +53,6 @@ pub(crate) async fn by_ids(query: &impl Query, ids: &[i64]) -> Result<Vec<Update
     Ok(updates)
 }
 
-/// One update.
 pub(crate) async fn by_id(query: &impl Query, id: i64) -> Result<Option<UpdateRow>, DbErr> {
     Ok(by_ids(query, &[id]).await?.pop())
 }
@@ -73,7 +69,7 @@ pub(crate) async fn of_device(
     query.rows(&sql, values).await?.iter().map(read).collect()
 }
 
-/// How many devices have a newest update of each state, in all or of one product. Not counted again, as in [`super::device_count::count`].
+/// How many devices have a newest update of each state, in all or of one product. Not counted again, as in [`super::device_list::count`].
 pub(crate) async fn newest_states(
     query: &impl Query,
     product: Option<&ProductName>,
@@ -154,7 +150,6 @@ impl Write {
         Ok(id)
     }
 
-    /// Writes what changes in an update's life.
     pub(crate) async fn save_update(&self, update: &UpdateRow) -> Result<(), DbErr> {
         let sql = "UPDATE updates SET state = ?, reason = ?, cause = ?, phase = ?, done = ?, url_requests = ?, \
                    image_at_fault = ?, heard_at = ?, triggered_at = ?, finished_at = ? WHERE id = ?";

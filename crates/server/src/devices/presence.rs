@@ -1,6 +1,7 @@
 //! Who can be reached, and who may connect to the embedded broker.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +9,8 @@ use broker::Admission;
 use contract::{DeviceId, Presence as Said};
 use sea_orm::DbErr;
 
-use super::connections::Connections;
 use crate::access::{digest, is_equal};
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
@@ -26,7 +27,10 @@ pub(crate) struct Presence(Arc<Inner>);
 struct Inner {
     db: Db,
     events: Events,
-    connections: Connections,
+    /// Who is connected to the embedded broker, and since when. Lost with the process, as the connections are.
+    connections: Mutex<BTreeMap<DeviceId, i64>>,
+    /// When devices came and went, until it is written.
+    seen: Mutex<HashMap<DeviceId, i64>>,
     is_embedded: bool,
     offline_after_s: u32,
 }
@@ -36,18 +40,17 @@ impl Presence {
         Self(Arc::new(Inner {
             db,
             events,
-            connections: Connections::default(),
+            connections: Mutex::default(),
+            seen: Mutex::default(),
             is_embedded: config.embedded_broker(),
             offline_after_s: config.mqtt.offline_after_s,
         }))
     }
-}
 
-impl Presence {
     /// Whether a trigger would reach the device now.
     pub(crate) fn is_online(&self, device: &DeviceRow, now: i64) -> bool {
         if self.0.is_embedded {
-            return self.0.connections.since(&device.id).is_some();
+            return self.since(&device.id).is_some();
         }
         match device.presence {
             Some(presence) => presence == Said::Online,
@@ -57,17 +60,13 @@ impl Presence {
 
     /// Whether it has been there long enough to have subscribed: what is sent to it while it connects is lost.
     pub(crate) fn is_subscribed(&self, device: &DeviceRow, now: i64) -> bool {
-        let since = self.0.connections.since(&device.id);
+        let since = self.since(&device.id);
         self.is_online(device, now) && since.is_none_or(|since| now - since >= SUBSCRIBED_MS)
     }
 
     /// How long until a device that has just connected to the embedded broker has subscribed.
     pub(crate) fn subscribes_in(&self, device: &DeviceId, now: i64) -> Duration {
-        let left = self
-            .0
-            .connections
-            .since(device)
-            .map_or(0, |since| (since + SUBSCRIBED_MS - now).min(SUBSCRIBED_MS));
+        let left = self.since(device).map_or(0, |since| (since + SUBSCRIBED_MS - now).min(SUBSCRIBED_MS));
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
@@ -83,19 +82,32 @@ impl Presence {
         (!self.0.is_embedded).then_some(heard)
     }
 
-    /// How many devices are connected to the embedded broker.
+    fn connections(&self) -> MutexGuard<'_, BTreeMap<DeviceId, i64>> {
+        self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<DeviceId, i64>> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since(&self, device: &DeviceId) -> Option<i64> {
+        self.connections().get(device).copied()
+    }
+
     pub(super) fn connected_count(&self) -> u64 {
-        self.0.connections.count() as u64
+        self.connections().len() as u64
     }
 
     /// Devices connected to the embedded broker after an id, in order.
     pub(super) fn connected_after(&self, device: Option<&str>, limit: usize) -> Vec<DeviceId> {
-        self.0.connections.after(device, limit)
+        let connections = self.connections();
+        let ids = connections.keys();
+        ids.filter(|id| device.is_none_or(|after| id.as_str() > after)).take(limit).cloned().collect()
     }
 
     /// Writes when devices came and went. Losing some of it costs nothing but a time on a page.
     pub(crate) async fn write_seen(&self) -> Result<(), DbErr> {
-        let seen = self.0.connections.take_seen();
+        let seen: Vec<_> = std::mem::take(&mut *self.seen()).into_iter().collect();
         for seen in seen.chunks(1000) {
             let write = self.0.db.write().await?;
             write.set_last_seen(seen).await?;
@@ -123,12 +135,18 @@ impl Admission for Presence {
     }
 
     fn connected(&self, device: DeviceId) {
-        self.0.connections.connected(&device);
+        let mut connections = self.connections();
+        connections.insert(device.clone(), now_ms());
+        self.seen().insert(device.clone(), now_ms());
+        drop(connections);
         self.0.events.device(&device);
     }
 
     fn disconnected(&self, device: DeviceId) {
-        self.0.connections.disconnected(&device);
+        let mut connections = self.connections();
+        connections.remove(&device);
+        self.seen().insert(device.clone(), now_ms());
+        drop(connections);
         self.0.events.device(&device);
     }
 }

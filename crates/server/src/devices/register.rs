@@ -1,5 +1,6 @@
-//! Registering and changing devices.
+//! Registering, changing and removing devices.
 
+use api::{Device, RegisteredDevice};
 use cause::service as causes;
 use contract::{DeviceId, ProductName};
 
@@ -8,7 +9,6 @@ use crate::access::{digest, random_password};
 use crate::clock::now_ms;
 use crate::db::device;
 use crate::error::Error;
-use api::{Device, RegisteredDevice};
 
 /// Maximum number of tags of a device, and of bytes of a tag.
 const TAGS_MAX: usize = 32;
@@ -75,4 +75,31 @@ fn checked(tags: &[String]) -> Result<Vec<String>, Error> {
         return Err(Error::Invalid(causes::TAGS.with("most", TAGS_MAX).with("most_bytes", TAG_MAX_BYTES)));
     }
     Ok(checked)
+}
+
+impl Devices {
+    /// Forgets a device and its history, clears what it left retained, and disconnects it.
+    pub async fn remove(&self, id: &DeviceId) -> Result<(), Error> {
+        self.row(id).await?;
+        // First: if it stayed, the next start would take the device for a new one.
+        self.clear_retained(id).await?;
+        let write = self.0.db.write().await?;
+        write.remove_device(id).await?;
+        write.commit().await?;
+        if let Some(embedded) = &*self.0.broker.read().await {
+            embedded.disconnect_device(id).await;
+            // What it published while it was being removed.
+            self.clear_retained(id).await?;
+        }
+        self.0.events.device(id);
+        Ok(())
+    }
+
+    async fn clear_retained(&self, id: &DeviceId) -> Result<(), Error> {
+        self.0
+            .publisher
+            .clear_retained(id)
+            .await
+            .map_err(|_| Error::Refused(causes::NOT_REMOVED.naming("device", id)))
+    }
 }

@@ -1,16 +1,21 @@
-//! The service's state, and one device's row.
+//! The service's state, one device's row, and an update as it is shown: beside its device, in its history, in an answer.
 
-use cause::service as causes;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use api::Update;
 use broker::Embedded;
-use contract::DeviceId;
+use cause::{Cause, service as causes};
+use contract::{Code, DeviceId, Phase, ProductName, REASON_MAX_BYTES, Reason};
+use fleet::Why;
 use tokio::sync::RwLock;
 
-use super::counted::Counted;
 use super::presence::Presence;
+use crate::clock::time;
 use crate::db::Db;
 use crate::db::device::{self, DeviceRow};
+use crate::db::update::UpdateRow;
 use crate::error::Error;
 use crate::events::Events;
 use crate::mqtt::Publisher;
@@ -47,7 +52,6 @@ impl Devices {
         Self(Arc::new(Inner { db, events, presence, publisher, broker, releases, counted }))
     }
 
-    /// Who can be reached.
     pub(crate) fn presence(&self) -> &Presence {
         &self.0.presence
     }
@@ -58,7 +62,70 @@ impl Devices {
     }
 }
 
-/// There is no such device.
 pub(crate) fn unknown(id: &DeviceId) -> Error {
     Error::NotFound(causes::NO_DEVICE.naming("device", id))
+}
+
+/// Counting takes at most one twentieth of the time.
+const COUNTING_SHARE: u32 = 20;
+/// No number is older than this.
+const AGE_MAX: Duration = Duration::from_secs(10);
+/// Maximum number of products that have a number.
+const PRODUCTS_MAX: usize = 256;
+
+/// By product, or of all: the number, and until when it is used again.
+#[derive(Debug, Default)]
+pub(super) struct Counted(HashMap<Option<ProductName>, (u64, Instant)>);
+
+impl Counted {
+    pub(super) fn online(&self, product: Option<&ProductName>) -> Option<u64> {
+        let (online, until) = self.0.get(&product.cloned())?;
+        (Instant::now() < *until).then_some(*online)
+    }
+
+    pub(super) fn keep(&mut self, product: Option<&ProductName>, online: u64, took: Duration) {
+        if self.0.len() >= PRODUCTS_MAX {
+            self.0.clear();
+        }
+        let until = Instant::now() + (took * COUNTING_SHARE).min(AGE_MAX);
+        self.0.insert(product.cloned(), (online, until));
+    }
+}
+
+pub(crate) fn update(row: UpdateRow) -> Update {
+    let (reason, code, cause) = explained(row.why);
+    Update {
+        id: row.id,
+        device: row.device,
+        from: row.from.map(Into::into),
+        to: row.to.into(),
+        state: row.state.into(),
+        reason,
+        code: code.map(|code| code.as_str().to_owned()),
+        cause,
+        bytes: row.bytes.unsigned_abs(),
+        phase: row.phase.map(|phase| Phase::as_str(phase).to_owned()),
+        done: row.done.unsigned_abs(),
+        created_at: time(row.created_at),
+        finished_at: row.finished_at.map(time),
+    }
+}
+
+/// The words, and the device's code or the server's cause.
+fn explained(why: Option<Why>) -> (Option<String>, Option<Code>, Option<Cause>) {
+    match why {
+        None => (None, None, None),
+        Some(Why::Cause(cause)) => (Some(cause.sentence()), None, Some(cause)),
+        Some(Why::Device(said)) => {
+            let reason = code_of(&said);
+            let words = reason.as_ref().map_or(said, |reason| reason.words().to_owned());
+            (Some(words).filter(|words| !words.is_empty()), reason.and_then(|reason| reason.code()), None)
+        }
+    }
+}
+
+/// A reason that ends with a known code. A longer one than a device can give is the server's own, which has none.
+pub(crate) fn code_of(stored: &str) -> Option<Reason> {
+    let reason = Some(stored).filter(|stored| stored.len() <= REASON_MAX_BYTES).map(Reason::new)?;
+    reason.code().is_some().then_some(reason)
 }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
-use contract::{Topic, TopicKind, VersionTopic};
+use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use rumqttc::{AsyncClient, Publish, QoS};
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::epoch::{Arrived, BATCH, Epoch};
-use super::link::LinkState;
-use super::marker::Marker;
 use super::message::{Handler, Message, PAYLOAD_MAX_BYTES};
+use super::options::LinkState;
 use super::publisher::Publisher;
 
 /// How long a batch is collected, at most; and how long for the next message of it.
@@ -23,15 +23,10 @@ const COLLECT_NEXT: Duration = Duration::from_millis(2);
 /// Silence after the subscription, without the marker, that counts as caught up.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Makes batches, has them handled, acknowledges.
 pub(super) struct Batcher {
+    pub(super) shared: Arc<Shared>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) publisher: Publisher,
-    pub(super) ignored: Arc<AtomicU64>,
-    pub(super) stopping: CancellationToken,
-    pub(super) client: AsyncClient,
-    pub(super) link: watch::Sender<LinkState>,
-    pub(super) epoch: Arc<Epoch>,
     pub(super) marker: Marker,
     pub(super) version: VersionTopic,
 }
@@ -42,7 +37,7 @@ impl Batcher {
         let mut awaited: Option<(u64, Instant)> = None;
         loop {
             let first = tokio::select! {
-                () = self.stopping.cancelled() => return,
+                () = self.shared.stopping.cancelled() => return,
                 () = until(awaited) => {
                     if let Some((connection, _)) = awaited.take() {
                         tracing::warn!(
@@ -85,7 +80,7 @@ impl Batcher {
         let mut back = None;
         for arrived in batch {
             let Arrived { connection, publish: Some(publish) } = arrived else { continue };
-            let again = connection < self.epoch.again_before.load(Ordering::SeqCst);
+            let again = connection < self.shared.again_before.load(Ordering::SeqCst);
             if again && publish.qos != QoS::AtMostOnce {
                 continue;
             }
@@ -99,12 +94,12 @@ impl Batcher {
             done.push((publish, connection));
         }
         self.handle(&messages).await?;
-        let present = self.epoch.connection.load(Ordering::SeqCst);
+        let present = self.shared.connection.load(Ordering::SeqCst);
         for (publish, connection) in done {
             // On another connection the same packet id may be another message's.
             if connection == present && publish.qos != QoS::AtMostOnce {
-                self.epoch.unsent.fetch_add(1, Ordering::SeqCst);
-                self.client.ack(&publish).await.ok()?;
+                self.shared.unsent.fetch_add(1, Ordering::SeqCst);
+                self.shared.client.ack(&publish).await.ok()?;
             }
         }
         back
@@ -125,7 +120,7 @@ impl Batcher {
                 }
             }
             tokio::select! {
-                () = self.stopping.cancelled() => return None,
+                () = self.shared.stopping.cancelled() => return None,
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
             }
         }
@@ -147,7 +142,7 @@ impl Batcher {
                 Some(Message { kind, device, payload, retained: publish.retain })
             }
             _ => {
-                self.ignored.fetch_add(1, Ordering::Relaxed);
+                self.shared.ignored.fetch_add(1, Ordering::Relaxed);
                 None
             }
         }
@@ -156,7 +151,7 @@ impl Batcher {
     fn send_marker(&self, connection: u64) {
         let publisher = self.publisher.clone();
         let (topic, payload) = (self.marker.topic.clone(), self.marker.payload(connection));
-        let stopping = self.stopping.clone();
+        let stopping = self.shared.stopping.clone();
         tokio::spawn(async move {
             let sent = publisher.send(&topic, Bytes::from(payload), Some(Duration::from_mins(1)), false);
             tokio::select! {
@@ -169,8 +164,8 @@ impl Batcher {
     }
 
     fn caught_up(&self, connection: u64) {
-        self.link.send_if_modified(|state| {
-            let present = self.epoch.connection.load(Ordering::SeqCst) == connection;
+        self.shared.link.send_if_modified(|state| {
+            let present = self.shared.connection.load(Ordering::SeqCst) == connection;
             let caught_up = present && *state == LinkState::CatchingUp;
             if caught_up {
                 *state = LinkState::Up;
@@ -198,4 +193,59 @@ async fn collect(first: Arrived, inbox: &mut mpsc::Receiver<Arrived>) -> Vec<Arr
         }
     }
     batch
+}
+
+/// Messages in one batch, at most.
+pub(super) const BATCH: usize = 1000;
+
+pub(super) struct Arrived {
+    /// On which connection, counted from 1.
+    pub(super) connection: u64,
+    /// A message; none means that the broker has taken our subscriptions on this connection.
+    pub(super) publish: Option<Publish>,
+}
+
+/// What receiver, batcher and client share: which connection is the present one, and which messages will come again by
+/// themselves.
+pub(super) struct Shared {
+    pub(super) client: AsyncClient,
+    pub(super) link: watch::Sender<LinkState>,
+    pub(super) stopping: CancellationToken,
+    pub(super) ignored: AtomicU64,
+    pub(super) connection: AtomicU64,
+    /// Messages of connections before this one are sent again by the broker, which resumed the session.
+    pub(super) again_before: AtomicU64,
+    /// Acknowledgements given to the client and not yet sent.
+    pub(super) unsent: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn acknowledged(&self) {
+        // Those of an earlier connection are not counted any more.
+        let _ = self.unsent.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |unsent| unsent.checked_sub(1));
+    }
+}
+
+/// Once it is back, we have caught up.
+pub(super) struct Marker {
+    pub(super) topic: String,
+    /// Tells it from a marker of an earlier process, which may be among what was kept.
+    process: String,
+}
+
+impl Marker {
+    /// Its topic is the control topic of a device that does not exist: a topic of the contract, so that a broker
+    /// with an access list needs no rule of its own for it.
+    pub(super) fn new(client_id: &str, version: &VersionTopic) -> anyhow::Result<Self> {
+        let id = format!("server-{}", hex::encode(&Sha256::digest(client_id.as_bytes())[..8]));
+        let device: DeviceId = id.parse().context("a marker's name is a device id")?;
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).context("no random numbers for the marker")?;
+        let topic = Topic { kind: TopicKind::Control, device }.write(version).to_string();
+        Ok(Self { topic, process: hex::encode(random) })
+    }
+
+    pub(super) fn payload(&self, connection: u64) -> String {
+        format!("{} {connection}", self.process)
+    }
 }

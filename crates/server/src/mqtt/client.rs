@@ -1,18 +1,18 @@
 //! The client, in two steps: first it publishes, then somebody takes what it receives.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::link::{self, Link, LinkState};
+use super::batcher::Shared;
 use super::message::Handler;
-use super::options::MqttOptions;
+use super::options::{Link, LinkState, MqttOptions, link};
 use super::publisher::Publisher;
-use super::receiver::{self, Receiving};
+use super::receiver;
 
 /// A client that publishes and does not receive yet.
 pub struct Connection {
@@ -30,7 +30,7 @@ impl Connection {
     pub fn open(options: MqttOptions) -> anyhow::Result<Self> {
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let publisher = Publisher::start(&options, &stopping, &tasks)?;
-        let (state, link) = link::channel();
+        let (state, link) = link();
         Ok(Self { options, publisher, state, link, stopping, tasks })
     }
 
@@ -55,27 +55,17 @@ impl Connection {
     /// Connects for receiving too: `handler` takes what devices send.
     pub fn receive(self, handler: Arc<dyn Handler>) -> anyhow::Result<Mqtt> {
         let Self { options, publisher, state, link, stopping, tasks } = self;
-        let ignored = Arc::new(AtomicU64::new(0));
-        let receiving = Receiving {
-            handler,
-            publisher: publisher.clone(),
-            link: state,
-            ignored: Arc::clone(&ignored),
-            stopping: stopping.clone(),
-        };
-        let receiver = receiver::start(&options, receiving, &tasks)?;
+        let shared = receiver::start(&options, handler, publisher.clone(), state, stopping, &tasks)?;
         tasks.close();
-        Ok(Mqtt { publisher, receiver, link, ignored, stopping, tasks })
+        Ok(Mqtt { publisher, shared, link, tasks })
     }
 }
 
 /// The running client; it lives until [`Mqtt::stop`].
 pub struct Mqtt {
     publisher: Publisher,
-    receiver: rumqttc::AsyncClient,
+    shared: Arc<Shared>,
     link: Link,
-    ignored: Arc<AtomicU64>,
-    stopping: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -92,18 +82,18 @@ impl Mqtt {
 
     /// How many messages were ignored: not of the contract, or more at QoS 0 than could be handled.
     pub fn ignored(&self) -> u64 {
-        self.ignored.load(Ordering::Relaxed)
+        self.shared.ignored.load(Ordering::Relaxed)
     }
 
     /// Disconnects, within 2 s; a batch in the handler's hands is finished first if it can be. The broker goes on
     /// keeping messages if the session is persistent.
     pub async fn stop(&self) {
-        self.stopping.cancel();
+        self.shared.stopping.cancel();
         let timeout = Duration::from_millis(1500);
         if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
             tracing::warn!("the MQTT client did not end within 1.5 s");
         }
         // The loops are gone, and with them the sockets.
-        let _ = self.receiver.try_disconnect_now();
+        let _ = self.shared.client.try_disconnect_now();
     }
 }

@@ -13,14 +13,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address;
-use super::options::MqttOptions;
+use super::options::{MqttOptions, connection};
 
 /// From the call to the broker's acknowledgement.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest pause between two attempts to connect.
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(15);
-/// Shortest one.
 pub(super) const MIN_BACK_OFF: Duration = Duration::from_millis(200);
 
 /// The message was not acknowledged by the broker within 5 s. It may have arrived all the same.
@@ -42,7 +40,7 @@ impl Publisher {
         stopping: &CancellationToken,
         tasks: &TaskTracker,
     ) -> anyhow::Result<Self> {
-        let mut connection = address::connection(&options.broker, &format!("{}-publish", options.client_id))?;
+        let mut connection = connection(&options.broker, &format!("{}-publish", options.client_id))?;
         connection.set_clean_start(true);
         let (client, events) = AsyncClient::builder(connection).capacity(1024).try_build()?;
         let (tell, connected) = watch::channel(false);

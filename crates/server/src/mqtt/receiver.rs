@@ -16,16 +16,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::address;
-use super::batcher::Batcher;
-use super::epoch::{Arrived, BATCH, Epoch};
-use super::link::LinkState;
-use super::marker::Marker;
+use super::batcher::{Arrived, BATCH, Batcher, Marker, Shared};
 use super::message::Handler;
-use super::offline::Offline;
-use super::options::{MqttOptions, RECEIVE_MAXIMUM};
+use super::options::{LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
 use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
-use super::session::NothingInFlight;
 
 /// How long the broker keeps messages for us.
 const SESSION_EXPIRY_S: u32 = 30 * 24 * 3600;
@@ -38,22 +32,15 @@ const REQUESTS: usize = 2 * RECEIVE_MAXIMUM as usize;
 /// How long the last acknowledgements may take when we are to stop.
 const LAST_ACKS: Duration = Duration::from_secs(1);
 
-/// What the receiving side works with.
-pub(super) struct Receiving {
-    pub(super) handler: Arc<dyn Handler>,
-    pub(super) publisher: Publisher,
-    pub(super) link: watch::Sender<LinkState>,
-    pub(super) ignored: Arc<AtomicU64>,
-    pub(super) stopping: CancellationToken,
-}
-
-/// Connects, and keeps connecting for ever.
 pub(super) fn start(
     options: &MqttOptions,
-    with: Receiving,
+    handler: Arc<dyn Handler>,
+    publisher: Publisher,
+    link: watch::Sender<LinkState>,
+    stopping: CancellationToken,
     tasks: &TaskTracker,
-) -> anyhow::Result<AsyncClient> {
-    let mut connection = address::connection(&options.broker, &options.client_id)?;
+) -> anyhow::Result<Arc<Shared>> {
+    let mut connection = connection(&options.broker, &options.client_id)?;
     connection.set_ack_mode(AckMode::Manual);
     // A whole batch of acknowledgements in one write.
     connection.set_max_request_batch(BATCH);
@@ -65,36 +52,25 @@ pub(super) fn start(
     let built = AsyncClient::builder(connection).capacity(REQUESTS).try_build();
     let (client, events) = built.context("the MQTT client's options are unusable")?;
     let (inbox, messages) = mpsc::channel(INBOX);
-    let epoch = Arc::new(Epoch::default());
+    let (connection, again_before, unsent) = Default::default();
+    let ignored = AtomicU64::default();
+    let shared = Arc::new(Shared { client, link, stopping, ignored, connection, again_before, unsent });
     let marker = Marker::new(&options.client_id, &options.version_topic)?;
     let batcher_gone = CancellationToken::new();
     let receiver = Receiver {
-        client: client.clone(),
+        shared: Arc::clone(&shared),
         inbox,
-        link: with.link.clone(),
-        epoch: Arc::clone(&epoch),
         filters: filters(&options.version_topic, &marker),
-        ignored: Arc::clone(&with.ignored),
-        stopping: with.stopping.clone(),
         batcher_gone: batcher_gone.clone(),
     };
     tasks.spawn(receiver.run(events));
-    let batcher = Batcher {
-        handler: with.handler,
-        publisher: with.publisher,
-        ignored: with.ignored,
-        stopping: with.stopping,
-        client: client.clone(),
-        link: with.link,
-        epoch,
-        marker,
-        version: options.version_topic.clone(),
-    };
+    let version = options.version_topic.clone();
+    let batcher = Batcher { shared: Arc::clone(&shared), handler, publisher, marker, version };
     tasks.spawn(async move {
         let _gone = batcher_gone.drop_guard();
         batcher.run(messages).await;
     });
-    Ok(client)
+    Ok(shared)
 }
 
 fn filters(version: &VersionTopic, marker: &Marker) -> Vec<String> {
@@ -105,13 +81,9 @@ fn filters(version: &VersionTopic, marker: &Marker) -> Vec<String> {
 
 /// Polls rumqttc's event loop; never waits for the handler, or pings would stop.
 struct Receiver {
-    client: AsyncClient,
+    shared: Arc<Shared>,
     inbox: mpsc::Sender<Arrived>,
-    link: watch::Sender<LinkState>,
-    epoch: Arc<Epoch>,
     filters: Vec<String>,
-    ignored: Arc<AtomicU64>,
-    stopping: CancellationToken,
     /// The batcher has ended: nothing more will be acknowledged.
     batcher_gone: CancellationToken,
 }
@@ -126,7 +98,7 @@ impl Receiver {
                 return;
             }
             let event = tokio::select! {
-                () = self.stopping.cancelled(), if matches!(offline, Offline::NotYet) => {
+                () = self.shared.stopping.cancelled(), if matches!(offline, Offline::NotYet) => {
                     offline = Offline::Waiting(Instant::now() + LAST_ACKS);
                     continue;
                 }
@@ -146,13 +118,13 @@ impl Receiver {
                         return;
                     }
                 }
-                Ok(Event::Outgoing(Outgoing::PubAck(_))) => self.epoch.acknowledged(),
+                Ok(Event::Outgoing(Outgoing::PubAck(_))) => self.shared.acknowledged(),
                 Ok(_) => {}
                 Err(_) if !matches!(offline, Offline::NotYet) => return,
                 Err(error) => {
                     self.down(&error);
                     tokio::select! {
-                        () = self.stopping.cancelled() => return,
+                        () = self.shared.stopping.cancelled() => return,
                         () = sleep(pause) => pause = (pause * 2).min(MAX_BACK_OFF),
                     }
                 }
@@ -165,23 +137,23 @@ impl Receiver {
     /// successor that connects at once would have the unread ones thrown away with this connection.
     fn go_offline(&self, offline: Offline) -> Offline {
         let (Offline::Waiting(until) | Offline::Asked(until)) = offline else { return offline };
-        if matches!(*self.link.borrow(), LinkState::Down { .. }) {
+        if matches!(*self.shared.link.borrow(), LinkState::Down { .. }) {
             return Offline::Gone;
         }
-        let all_sent = self.batcher_gone.is_cancelled() && self.epoch.unsent.load(Ordering::SeqCst) == 0;
+        let all_sent = self.batcher_gone.is_cancelled() && self.shared.unsent.load(Ordering::SeqCst) == 0;
         if Instant::now() >= until {
             return self.disconnect();
         }
         if all_sent && matches!(offline, Offline::Waiting(_)) {
             // The next start subscribes to the marker again.
-            let asked = self.filters.last().map(|marker| self.client.try_unsubscribe(marker));
+            let asked = self.filters.last().map(|marker| self.shared.client.try_unsubscribe(marker));
             return if matches!(asked, Some(Ok(()))) { Offline::Asked(until) } else { self.disconnect() };
         }
         offline
     }
 
     fn disconnect(&self) -> Offline {
-        match self.client.try_disconnect_with_timeout(Duration::from_millis(300)) {
+        match self.shared.client.try_disconnect_with_timeout(Duration::from_millis(300)) {
             Ok(()) => Offline::Requested,
             Err(_) => Offline::Gone,
         }
@@ -191,17 +163,17 @@ impl Receiver {
     async fn take(&self, packet: Incoming) -> Option<()> {
         match packet {
             Incoming::ConnAck(answer) => {
-                let number = self.epoch.connection.fetch_add(1, Ordering::SeqCst) + 1;
-                self.epoch.unsent.store(0, Ordering::SeqCst);
+                let number = self.shared.connection.fetch_add(1, Ordering::SeqCst) + 1;
+                self.shared.unsent.store(0, Ordering::SeqCst);
                 if answer.session_present {
-                    self.epoch.again_before.store(number, Ordering::SeqCst);
+                    self.shared.again_before.store(number, Ordering::SeqCst);
                 }
-                self.link.send_replace(LinkState::CatchingUp);
+                self.shared.link.send_replace(LinkState::CatchingUp);
                 tracing::info!(mqtt.session_present = answer.session_present, "connected to the MQTT broker");
                 let filters =
                     self.filters.iter().map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
                 // Each time: a broker may remember the session and forget subscriptions in it.
-                if let Err(error) = self.client.try_subscribe_many(filters) {
+                if let Err(error) = self.shared.client.try_subscribe_many(filters) {
                     tracing::error!(%error, "the MQTT subscriptions could not be sent");
                 }
             }
@@ -215,18 +187,18 @@ impl Receiver {
                         );
                     }
                 }
-                let connection = self.epoch.connection.load(Ordering::SeqCst);
+                let connection = self.shared.connection.load(Ordering::SeqCst);
                 self.inbox.send(Arrived { connection, publish: None }).await.ok()?;
             }
             Incoming::Publish(publish) => {
-                let connection = self.epoch.connection.load(Ordering::SeqCst);
+                let connection = self.shared.connection.load(Ordering::SeqCst);
                 let may_drop = publish.qos == QoS::AtMostOnce;
                 match self.inbox.try_send(Arrived { connection, publish: Some(publish) }) {
                     Ok(()) => {}
                     Err(mpsc::error::TrySendError::Closed(_)) => return None,
                     Err(mpsc::error::TrySendError::Full(message)) if may_drop => {
                         if timeout(HOLD_UP, self.inbox.send(message)).await.is_err() {
-                            self.ignored.fetch_add(1, Ordering::Relaxed);
+                            self.shared.ignored.fetch_add(1, Ordering::Relaxed);
                         }
                     }
                     Err(mpsc::error::TrySendError::Full(message)) => self.inbox.send(message).await.ok()?,
@@ -242,7 +214,7 @@ impl Receiver {
             ConnectionError::ConnectionRefused(code) => format!("the broker refuses us: {code:?}"),
             other => other.to_string(),
         };
-        self.link.send_modify(|state| {
+        self.shared.link.send_modify(|state| {
             if let LinkState::Down { reason: before, .. } = state {
                 if *before != reason {
                     tracing::warn!(%reason, "still not connected to the MQTT broker");
@@ -253,5 +225,25 @@ impl Receiver {
                 *state = LinkState::Down { since: Utc::now(), reason };
             }
         });
+    }
+}
+
+pub(super) enum Offline {
+    NotYet,
+    /// For the last acknowledgements, until then at most.
+    Waiting(Instant),
+    /// The broker was asked for an answer behind them.
+    Asked(Instant),
+    /// DISCONNECT was asked for; the loop ends by itself.
+    Requested,
+    Gone,
+}
+
+impl Offline {
+    pub(super) async fn deadline(&self) {
+        match self {
+            Self::Waiting(until) | Self::Asked(until) => tokio::time::sleep_until(*until).await,
+            _ => std::future::pending().await,
+        }
     }
 }

@@ -14,7 +14,6 @@ pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer of the store is used again.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// What the store last answered. Clones know the same.
 #[derive(Clone)]
 pub(crate) struct StoreHealth(Arc<Inner>);
 
@@ -22,7 +21,6 @@ struct Inner {
     store: Store,
     events: Events,
     known: Mutex<Known>,
-    /// One question at a time.
     asking: tokio::sync::Mutex<()>,
 }
 

@@ -74,17 +74,14 @@ impl Mirror {
         }))
     }
 
-    /// Every product that the store holds.
     pub(crate) fn products(&self) -> BTreeMap<ProductName, Arc<Snapshot>> {
         self.0.products.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// One product, if it was there when last looked.
     pub(crate) fn product(&self, product: &ProductName) -> Option<Arc<Snapshot>> {
         self.0.products.read().unwrap_or_else(PoisonError::into_inner).get(product).cloned()
     }
 
-    /// The product, if the store holds exactly one.
     pub(crate) fn only_product(&self) -> Option<ProductName> {
         let products = self.0.products.read().unwrap_or_else(PoisonError::into_inner);
         let mut names = products.keys();
@@ -184,7 +181,6 @@ impl Mirror {
         }
     }
 
-    /// Whether it was written to and not read since.
     pub(crate) fn is_expected(&self, product: &ProductName) -> bool {
         locked(&self.0.expected).contains(product)
     }

@@ -1,17 +1,49 @@
-//! Promoting releases into channels.
+//! Writing into the store in tasks of their own: releases are promoted into channels, and versions blocked. Afterwards, or
+//! because somebody asks, the product is read again.
 
-use cause::service as causes;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context;
+use api::Channel;
+use cause::service as causes;
 use contract::{ChannelName, ProductName, Version};
 use store::Publication;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::detached::{WRITE_TIMEOUT, detached};
+use super::mirror::{Refreshed, too_slow};
 use super::service::{PROMOTIONS_MAX, Releases};
+use crate::db::device_list;
 use crate::error::Error;
-use api::Channel;
+
+/// How long somebody who asked waits until the store is written.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// Runs what is written into the store to completion, whoever leaves meanwhile or cannot wait. What is merely slow is not
+/// said to have failed.
+pub(crate) async fn detached<T: Send + 'static>(
+    deadline: Instant,
+    what: String,
+    task: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let slow = Error::GoesOn(causes::GOES_ON.with("what", what.as_str()));
+    let done = tokio::spawn(async move {
+        let done = task.await;
+        if Instant::now() >= deadline {
+            // Nobody waits for it any more.
+            match &done {
+                Ok(_) => tracing::info!("{what} took its time, and is done"),
+                Err(error) => tracing::warn!("{what} took its time, and failed: {error}"),
+            }
+        }
+        done
+    });
+    match timeout_at(deadline, done).await {
+        Ok(ended) => ended.context("writing to the store broke off")?,
+        Err(_) => Err(slow),
+    }
+}
 
 impl Releases {
     /// Points a channel to a release. An image is copied for it, at most [`PROMOTIONS_MAX`] at a time.
@@ -36,7 +68,6 @@ impl Releases {
         .await
     }
 
-    /// Promotes what was just published, and gives it back.
     pub(super) async fn promote_published(
         &self,
         publication: Publication,
@@ -61,12 +92,79 @@ impl Releases {
         .await
     }
 
-    /// The right to copy an image into a channel.
     async fn promotion_permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
         let permit = timeout_at(deadline, Arc::clone(&self.0.promotions).acquire_owned()).await;
         permit
             .ok()
             .and_then(Result::ok)
             .ok_or_else(|| Error::StoreUnavailable(causes::PROMOTIONS_BUSY.with("count", PROMOTIONS_MAX)))
+    }
+}
+
+/// The longest reason for blocking a version, in bytes.
+const REASON_MAX_BYTES: usize = 500;
+
+impl Releases {
+    /// Never offers a version again.
+    pub async fn block(&self, product: &ProductName, version: &Version, reason: &str) -> Result<(), Error> {
+        let reason = reason.trim();
+        if reason.is_empty() || reason.len() > REASON_MAX_BYTES {
+            return Err(Error::Invalid(
+                causes::BLOCK_REASON.naming("version", version).with("most", REASON_MAX_BYTES),
+            ));
+        }
+        self.require_product(product).await?;
+        let (releases, reason) = (self.clone(), reason.to_owned());
+        let (of, version) = (product.clone(), version.clone());
+        let what = format!("blocking {version} of {product}");
+        detached(Instant::now() + WRITE_TIMEOUT, what, async move {
+            releases.0.store.block(&of, &version, &reason).await?;
+            releases.show_again(&of).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Offers it again.
+    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), Error> {
+        let (releases, of, version) = (self.clone(), product.clone(), version.clone());
+        let what = format!("unblocking {version} of {product}");
+        detached(Instant::now() + WRITE_TIMEOUT, what, async move {
+            releases.0.store.unblock(&of, &version).await?;
+            releases.show_again(&of).await;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Releases {
+    /// Forget what is cached for showing, so that a change made by another program is seen at once.
+    pub async fn refresh(&self, product: &ProductName) -> Result<(), Error> {
+        match self.0.mirror.refresh(product).await {
+            Ok(Refreshed::Done) if self.0.mirror.product(product).is_some() => Ok(()),
+            // A misspelt name in whatever calls this would otherwise look fine for ever.
+            Ok(Refreshed::Done) if device_list::count(&self.0.db, Some(product)).await? == 0 => {
+                Err(Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product)))
+            }
+            Ok(Refreshed::Done) => Ok(()),
+            Ok(Refreshed::GoesOn) => Err(Error::GoesOn(too_slow())),
+            Err(error) => Err(Error::StoreUnavailable(error.cause().clone())),
+        }
+    }
+
+    /// Shows what was just done. It is done, whatever the bucket answers now.
+    pub(super) async fn show_again(&self, product: &ProductName) {
+        match self.0.mirror.refresh(product).await {
+            Ok(Refreshed::Done) => {}
+            Ok(Refreshed::GoesOn) => {
+                self.0.mirror.expect(product);
+                tracing::info!(product = %product, "the store takes its time to tell what it holds now");
+            }
+            Err(error) => {
+                self.0.mirror.expect(product);
+                tracing::warn!(product = %product, "what the store holds now could not be read: {error}");
+            }
+        }
     }
 }

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use api::{Finding, GateDecision, Judgement, Level, PublishDecision, Published, Release, SizeOf};
 use bytes::Bytes;
-use contract::{ChannelName, ProductName};
-use store::{Attempt, Blocked, Publication};
+use contract::{ChannelName, ProductName, Version};
+use store::{Attempt, Blocked, Check, Publication, Verdict};
 
-use super::judgement::judgement;
 use super::service::Releases;
-use super::shown::shown;
-use super::upload::Upload;
+use super::snapshot::shown;
 use crate::error::Error;
-use api::{Judgement, PublishDecision, Published, Release};
 
 impl Releases {
     /// Publishes an image and, if asked, promotes it.
@@ -99,4 +97,56 @@ impl Releases {
         let blocked = Blocked::List(BTreeMap::new());
         shown(&channels.into_iter().collect::<Vec<_>>(), &blocked, release)
     }
+}
+
+/// What the gate says, as the API has it.
+pub fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
+    let decision = if verdict.is_refused() { GateDecision::Refused } else { GateDecision::Pass };
+    let finding = |finding: store::Finding| Finding {
+        check: finding.check.name().to_owned(),
+        level: match finding.check.level() {
+            store::Level::Refuse => Level::Refuse.into(),
+            store::Level::Warn | store::Level::Note => Level::Warn.into(),
+        },
+        allowed: finding.allowed,
+        overrulable: finding.check.is_overrulable(),
+        sentence: finding.cause.sentence(),
+        cause: Some(finding.cause),
+    };
+    let size = |store::SizeOf { version, size }| SizeOf { version, size };
+    Judgement {
+        decision,
+        refusal: verdict.refusal().map(|cause| cause.sentence()),
+        product: product.clone(),
+        version: verdict.version,
+        size: verdict.size,
+        sha256: verdict.sha256,
+        chip: verdict.chip.map(str::to_owned),
+        findings: verdict.findings.into_iter().map(finding).collect(),
+        slot_bytes: verdict.slot_bytes,
+        trend: verdict.trend.into_iter().map(size).collect(),
+    }
+}
+
+/// What is said of an image that is published.
+#[derive(Debug, Clone, Default)]
+pub struct Upload {
+    /// As which version; `None` takes the image's own, if it has one.
+    pub version: Option<Version>,
+    /// What is new.
+    pub notes: Option<String>,
+    /// Git commit.
+    pub commit: Option<String>,
+    /// Git tag at that commit.
+    pub tag: Option<String>,
+    /// Whether what was built differed from that commit.
+    pub dirty: Option<bool>,
+    /// The lowest version that may update to this one directly.
+    pub requires: Option<Version>,
+    /// Checks of the gate that are overruled.
+    pub allow: Vec<Check>,
+    /// What the person calls the image's file.
+    pub file: Option<String>,
+    /// The channel that is to point to it.
+    pub promote: Option<ChannelName>,
 }

@@ -1,9 +1,10 @@
 //! The service's state, and what is known of one product.
 
-use cause::service as causes;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cause::service as causes;
 use contract::ProductName;
 use store::{Slot, Store};
 use tokio::sync::Semaphore;
@@ -12,10 +13,9 @@ use url::Url;
 
 use super::health::STORE_TIMEOUT;
 use super::mirror::Mirror;
-use super::slot_sizes::SLOT_SIZES;
 use super::snapshot::Snapshot;
 use crate::config::Config;
-use crate::db::{Db, device_count};
+use crate::db::{Db, device_list};
 use crate::error::Error;
 use crate::events::Events;
 
@@ -49,7 +49,6 @@ impl Releases {
         }))
     }
 
-    /// What the store has, as it was last read.
     pub(crate) fn mirror(&self) -> &Mirror {
         &self.0.mirror
     }
@@ -59,7 +58,6 @@ impl Releases {
         &self.0.store
     }
 
-    /// How many more releases may be copied now.
     #[cfg(test)]
     pub(crate) fn promotions_free(&self) -> usize {
         self.0.promotions.available_permits()
@@ -72,7 +70,7 @@ impl Releases {
 
     /// The smallest slot that the product's devices report, of those that can be one.
     pub(super) async fn smallest_slot(&self, product: &ProductName) -> Result<Option<Slot>, Error> {
-        let smallest = device_count::smallest_slot(&self.0.db, product, &SLOT_SIZES).await?;
+        let smallest = device_list::smallest_slot(&self.0.db, product, &SLOT_SIZES).await?;
         Ok(smallest.map(|(device, bytes)| Slot { bytes, device: Some(device.as_str().to_owned()) }))
     }
 
@@ -81,7 +79,7 @@ impl Releases {
     pub(super) async fn require_product(&self, product: &ProductName) -> Result<(), Error> {
         let is_known = self.0.mirror.product(product).is_some()
             || self.0.mirror.is_expected(product)
-            || device_count::count(&self.0.db, Some(product)).await? > 0
+            || device_list::count(&self.0.db, Some(product)).await? > 0
             || timeout(STORE_TIMEOUT, self.0.store.product_exists(product)).await.map_err(|_| {
                 let cause = causes::PRODUCT_UNSURE.naming("product", product);
                 Error::StoreUnavailable(cause.with("seconds", STORE_TIMEOUT.as_secs()))
@@ -101,7 +99,7 @@ impl Releases {
             return Ok(Some(snapshot));
         }
         looked.map_err(Error::StoreUnavailable)?;
-        if device_count::count(&self.0.db, Some(product)).await? == 0 {
+        if device_list::count(&self.0.db, Some(product)).await? == 0 {
             return Err(unknown(product));
         }
         Ok(None)
@@ -111,3 +109,7 @@ impl Releases {
 fn unknown(product: &ProductName) -> Error {
     Error::NotFound(causes::NO_PRODUCT.naming("product", product))
 }
+
+/// Partitions for applications lie on borders of 64 KiB, so that no slot is smaller, and no flash that these chips run from
+/// has more than 16 MiB: a device that reports anything else is wrong, and must not keep every image from being published.
+pub(crate) const SLOT_SIZES: RangeInclusive<u32> = 0x1_0000..=0x100_0000;

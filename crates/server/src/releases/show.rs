@@ -1,16 +1,16 @@
 //! Products, releases, channels and the blocked list, as they are shown.
 
-use cause::service as causes;
 use std::collections::BTreeMap;
 
+use api::{BlockedList, BlockedVersion, Channel, Product, Release};
+use cause::service as causes;
 use contract::{ProductName, Version};
 use store::Blocked;
 
 use super::service::Releases;
-use super::shown::shown;
-use crate::db::device_count;
+use super::snapshot::shown;
+use crate::db::device_list;
 use crate::error::Error;
-use api::{BlockedList, BlockedVersion, Channel, Product, Release};
 
 impl Releases {
     /// Every product that the store holds or a device belongs to.
@@ -25,7 +25,7 @@ impl Releases {
                 (name.clone(), Product { name, devices: 0, production })
             })
             .collect();
-        for (name, devices) in device_count::products(&self.0.db).await? {
+        for (name, devices) in device_list::products(&self.0.db).await? {
             products.entry(name.clone()).or_insert(Product { name, devices: 0, production: None }).devices =
                 devices;
         }

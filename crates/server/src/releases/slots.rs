@@ -15,7 +15,6 @@ const WRITTEN_MAX: usize = 8;
 /// How long the next write to the same file waits after one that failed.
 const RETRY_AFTER: Duration = Duration::from_mins(10);
 
-/// What this server has recorded, by product.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedSlots(HashMap<ProductName, Recorded>);
 
@@ -45,7 +44,6 @@ impl Recorded {
         Ok(write.commit().await?)
     }
 
-    /// Whether this one is to be written now.
     fn is_due(&self, smallest: u32) -> bool {
         self.smallest != Some(smallest) && self.failed.is_none_or(|failed| failed.elapsed() > RETRY_AFTER)
     }

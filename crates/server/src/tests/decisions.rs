@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 
 use super::without_broker::{handed, handed_through};
 use super::*;
-use crate::db::device_count;
+use crate::db::device_list;
 use crate::error::Error;
 use crate::mqtt::Handler;
 use crate::releases::{RecordedSlots, SLOT_SIZES, Upload};
@@ -277,6 +277,6 @@ async fn the_recorded_slot_grows_again_also_after_a_restart() {
     app.messages.messages(&[report("large", 400_000)]).await.expect("taken");
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
     assert_eq!(written(folder.path()), 90_000, "a person wants less");
-    let smallest = device_count::smallest_slot(&app.db, &product("p"), &SLOT_SIZES).await.expect("read");
+    let smallest = device_list::smallest_slot(&app.db, &product("p"), &SLOT_SIZES).await.expect("read");
     assert_eq!(smallest.map(|(_, bytes)| bytes), Some(400_000));
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::extract::{FromRef, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
-use image::{Chip, build::Build};
+use image::Chip;
+use image::build::Build;
 use object_store::memory::InMemory;
+use store::Store;
 use store::testing::{Fate, FaultyStore, Kind, Operation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-use store::Store;
 
 use super::without_broker::{Handed, handed};
 use super::*;
@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::releases::{PROMOTIONS_MAX, Refreshed, Upload, detached};
 use crate::web::Web;
 use crate::web::api::releases;
+use crate::web::guard::{Own, Permitted};
 use crate::web::limits::UPLOADS_MAX;
-use crate::web::own::{Own, Permitted};
 
 /// What waits until it is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

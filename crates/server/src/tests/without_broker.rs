@@ -51,12 +51,10 @@ impl Handed {
             persistent: false,
         })
         .expect("opened");
-        let (publisher, link) = (connection.publisher(), connection.link());
-        connection.close().await;
         let events = Events::new();
         let services = Services::new(Parts {
-            config: config.clone(),
-            public_url: public_url.clone(),
+            config: &config,
+            public_url: &public_url,
             db: db.clone(),
             store,
             url_key: [1; 32],
@@ -64,9 +62,9 @@ impl Handed {
             presence: Presence::new(&config, db.clone(), events.clone()),
             events,
             broker: Arc::new(RwLock::new(None)),
-            publisher,
-            link,
+            connection: &connection,
         });
+        connection.close().await;
         Self { config, public_url, db, services }
     }
 

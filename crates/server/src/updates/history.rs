@@ -1,15 +1,17 @@
-//! A device's updates, and how the newest ones of all devices ended.
+//! A device's updates: listed, counted by how they ended, stopped, and its quarantine forgotten.
 
-use cause::service as causes;
 use std::collections::HashMap;
 
-use contract::{Code, DeviceId};
+use api::{Page, Update};
+use cause::service as causes;
+use contract::{Code, Control, DeviceId, TopicKind};
+use fleet::Event;
 
-use super::service::Updates;
+use super::service::{Updates, change, write as record};
+use crate::clock::now_ms;
 use crate::db::update;
 use crate::devices::{code_of, update as shown};
 use crate::error::Error;
-use api::{Page, Update};
 
 impl Updates {
     /// A device's updates, newest first.
@@ -41,5 +43,41 @@ impl Updates {
             }
         }
         Ok(codes)
+    }
+}
+
+impl Updates {
+    /// Stops an update that is in flight. The device may go on; what it reports stays the truth.
+    pub async fn cancel(&self, id: i64) -> Result<Update, Error> {
+        let write = self.0.db.write().await?;
+        let mut update = update::by_id(&write, id)
+            .await?
+            .ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", id)))?;
+        let Some(change) = change(&update, &Event::Cancel) else {
+            let state = update.state.as_str().replace('_', " ");
+            return Err(Error::Refused(causes::UPDATE_ENDED.naming("update", id).with("state", state)));
+        };
+        record(&mut update, change, now_ms());
+        write.save_update(&update).await?;
+        write.commit().await?;
+        self.0.events.device(&update.device);
+        Ok(shown(update))
+    }
+}
+
+impl Updates {
+    /// Forgets which images failed on a device, here and on the device.
+    pub async fn clear_quarantine(&self, id: &DeviceId) -> Result<(), Error> {
+        self.0.devices.row(id).await?;
+        let write = self.0.db.write().await?;
+        write.clear_faults(id).await?;
+        write.commit().await?;
+        self.0.events.device(id);
+        let word = Control::ClearQuarantine.as_str().as_bytes();
+        self.0
+            .publisher
+            .publish(TopicKind::Control, id, word, None)
+            .await
+            .map_err(|_| Error::Refused(causes::QUARANTINE_NOT_SENT.naming("device", id)))
     }
 }

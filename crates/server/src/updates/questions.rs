@@ -2,8 +2,9 @@
 //! then the target, then the digest of its bytes, which is remembered. Only where a target is too far are the releases
 //! before it listed, and only the highest that may be offered is looked at whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cause::{Cause, decision as causes};
@@ -12,8 +13,6 @@ use fleet::{Blocked, ChannelView, Decision, DeviceView, StoreView};
 use store::{Artifact, Release, Store, StoreError};
 use tokio::time::Instant;
 
-use super::corrupt::CorruptImages;
-
 /// How long reading an image for its digest may take.
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is left of the store's time when reading an image is given up.
@@ -21,15 +20,12 @@ const MARGIN: Duration = Duration::from_millis(200);
 /// Maximum number of releases on the way to a target that are read whole, the highest first: one, unless some are corrupt.
 const STEPS_MAX: usize = 4;
 
-/// One decision's questions to the store.
 pub(super) struct Questions<'a> {
     pub(super) store: &'a Store,
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
     pub(super) device: &'a DeviceView,
-    /// What earlier decisions found.
     pub(super) corrupt: &'a CorruptImages,
-    /// When there must be an answer.
     pub(super) deadline: Instant,
 }
 
@@ -201,5 +197,28 @@ fn listed(release: Release) -> fleet::Artifact {
         sha256: release.sha256,
         chip: release.chip,
         requires: release.requires,
+    }
+}
+
+/// Maximum number of images that are remembered. Others are found again when they are read.
+const IMAGES_MAX: usize = 256;
+
+/// By key: as which object it was found, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(crate) struct CorruptImages(Mutex<HashMap<String, (Artifact, Cause)>>);
+
+impl CorruptImages {
+    /// What is wrong with an image, if that is known. One that was replaced or described again since is another one.
+    pub(super) fn of(&self, artifact: &Artifact) -> Option<Cause> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get(&artifact.key).filter(|(then, _)| then == artifact).map(|(_, why)| why.clone())
+    }
+
+    pub(super) fn note(&self, artifact: &Artifact, why: &Cause) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.len() >= IMAGES_MAX {
+            found.clear();
+        }
+        found.insert(artifact.key.clone(), (artifact.clone(), why.clone()));
     }
 }

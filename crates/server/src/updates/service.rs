@@ -3,20 +3,21 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use api::CheckAnswer;
 use cause::decision as causes;
-use fleet::Decision;
+use fleet::{Change, Decision, Event, UpdateView, is_image_at_fault};
 
-use super::corrupt::CorruptImages;
+use super::questions::CorruptImages;
 use super::urls::Urls;
+use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
 use crate::db::update::{self, UpdateRow};
 use crate::devices::{Devices, update as shown};
 use crate::error::Error;
 use crate::events::Events;
-use crate::mqtt::{Link, LinkState, Publisher};
+use crate::mqtt::{Connection, Link, LinkState, Publisher};
 use crate::releases::Releases;
-use api::CheckAnswer;
 
 /// Updates: decided, offered, triggered, ended. Clones are the same service.
 #[derive(Clone)]
@@ -31,36 +32,29 @@ pub(super) struct Inner {
     pub(super) releases: Releases,
     pub(super) urls: Urls,
     pub(super) update_timeout_s: u32,
-    /// What earlier decisions found.
     pub(super) corrupt: CorruptImages,
-    /// Updates whose trigger is being sent.
     pub(super) sending: Mutex<HashSet<i64>>,
 }
 
-/// What it is made of.
-pub(crate) struct Parts {
-    pub(crate) db: Db,
-    pub(crate) events: Events,
-    pub(crate) publisher: Publisher,
-    pub(crate) link: Link,
-    pub(crate) devices: Devices,
-    pub(crate) releases: Releases,
-    pub(crate) urls: Urls,
-    pub(crate) update_timeout_s: u32,
-}
-
 impl Updates {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { db, events, publisher, link, devices, releases, urls, update_timeout_s } = parts;
+    pub(crate) fn new(
+        config: &Config,
+        db: Db,
+        events: Events,
+        connection: &Connection,
+        devices: Devices,
+        releases: Releases,
+        urls: Urls,
+    ) -> Self {
         Self(Arc::new(Inner {
             db,
             events,
-            publisher,
-            link,
+            publisher: connection.publisher(),
+            link: connection.link(),
             devices,
             releases,
             urls,
-            update_timeout_s,
+            update_timeout_s: config.fleet.update_timeout_s,
             corrupt: CorruptImages::default(),
             sending: Mutex::default(),
         }))
@@ -97,4 +91,25 @@ impl Updates {
             update: newest.filter(|_| is_named).map(shown),
         }
     }
+}
+
+pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
+    let view = UpdateView { state: update.state, from: update.from.clone(), to: update.to.clone() };
+    fleet::apply(&view, event)
+}
+
+/// Applies an event. `reset` is why the device last restarted, if the event is a report that says so. Answers
+/// whether the state changed.
+pub(super) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>, now: i64) -> bool {
+    let Some(change) = change(update, event) else { return false };
+    update.image_at_fault = is_image_at_fault(&change, update.phase, reset);
+    write(update, change, now);
+    true
+}
+
+pub(super) fn write(update: &mut UpdateRow, change: Change, now: i64) {
+    update.state = change.state;
+    update.why = change.why;
+    update.heard_at = now;
+    update.finished_at = (!change.state.is_in_flight()).then_some(now);
 }

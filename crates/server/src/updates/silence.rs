@@ -6,8 +6,7 @@
 use anyhow::Context;
 use fleet::Event;
 
-use super::outcome::{change, write as record};
-use super::service::Updates;
+use super::service::{Updates, change, write as record};
 use crate::db::{meta, update};
 
 /// How often it is written that the server is alive: at most so much of an update's time-out is lost.
@@ -17,12 +16,10 @@ const STANDSTILL_MS: i64 = 15_000;
 /// Silent updates ended in one transaction.
 const BATCH: i64 = 500;
 
-/// What the last tick left.
 #[derive(Debug, Default)]
 pub(crate) struct SilenceClock {
     /// When the server was last alive with its broker.
     alive: Option<i64>,
-    /// When that was last written.
     written: i64,
 }
 
@@ -60,7 +57,6 @@ impl SilenceClock {
     }
 }
 
-/// Ends the updates of devices that fell silent.
 async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
     let limit = now - i64::from(updates.0.update_timeout_s) * 1000;
     loop {

@@ -4,15 +4,17 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
-use cause::{Cause, update as causes};
+use cause::{Cause, service as causes};
 use contract::TopicKind;
 use fleet::{Event, UpdateState, Why};
+use futures_util::{StreamExt, stream};
 use store::Blocked;
 use tokio::time::timeout;
 
-use super::outcome::{change, write as record};
-use super::service::Updates;
+use super::service::{Updates, change, write as record};
+use super::urls::refused;
 use crate::clock::now_ms;
+use crate::db::device;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
 use crate::releases::STORE_TIMEOUT;
@@ -84,7 +86,7 @@ impl Updates {
 
     /// Why the version must not be sent any more, if so.
     async fn blocked_since(&self, update: &UpdateRow) -> Result<Option<Cause>, Error> {
-        let blocked = causes::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
+        let blocked = cause::update::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
         Ok(match self.0.releases.store().blocked(&update.product).await? {
             Blocked::List(versions) => versions.get(&update.to).map(|why| blocked.with("why", why.clone())),
             Blocked::Unreadable(why) => Some(blocked.naming("why", why)),
@@ -110,5 +112,47 @@ impl Updates {
         tracing::info!(device = %update.device, update = update.id, "no URL was signed, since the version is blocked");
         self.0.events.device(&update.device);
         Ok(())
+    }
+}
+
+/// Maximum number of triggers that are sent at a time.
+const SENT_AT_ONCE: usize = 16;
+
+impl Updates {
+    /// The object that `/d/{token}` serves. Forbidden once expired, tampered with or cancelled.
+    pub async fn resolve_short(&self, token: &str) -> Result<String, Error> {
+        let id = self.0.urls.update_of(token)?;
+        match update::by_id(&self.0.db, id).await? {
+            Some(update) if update.state != UpdateState::Cancelled => Ok(update.object_key),
+            Some(_) => Err(Error::Forbidden(causes::UPDATE_CANCELLED.cause())),
+            None => Err(refused()),
+        }
+    }
+
+    /// Sends what was decided and not sent: by a process that died, or while the broker was away. Who is not
+    /// there gets it when it is.
+    pub(crate) async fn send_untriggered(&self, now: i64) -> anyhow::Result<()> {
+        const PAGE: i64 = 200;
+        let mut above = 0;
+        loop {
+            let updates = update::untriggered(&self.0.db, above, PAGE).await?;
+            let ids: Vec<_> = updates.iter().map(|update| update.device.clone()).collect();
+            let devices = device::by_ids(&self.0.db, &ids).await?;
+            let there = |update: &&UpdateRow| {
+                let device = devices.iter().find(|device| device.id == update.device);
+                device.is_some_and(|device| {
+                    update.forced || self.0.devices.presence().is_subscribed(device, now)
+                })
+            };
+            stream::iter(updates.iter().filter(there))
+                .for_each_concurrent(SENT_AT_ONCE, async |update| {
+                    self.send_trigger(update.id).await;
+                })
+                .await;
+            match updates.last() {
+                Some(last) if i64::try_from(updates.len())? == PAGE => above = last.id,
+                _ => return Ok(()),
+            }
+        }
     }
 }

@@ -25,7 +25,6 @@ const URL_MAX_BYTES: usize = 1024;
 const TOKEN_BYTES: usize = 6 + 5 + MAC_BYTES;
 const MAC_BYTES: usize = 16;
 
-/// Makes and reads them.
 pub(crate) struct Urls {
     store: Store,
     key: [u8; 32],
@@ -40,12 +39,10 @@ impl Urls {
         Self { store, key, base, lifetime_s: config.url_lifetime_s, short: config.short_urls }
     }
 
-    /// How long they work.
     pub(super) fn lifetime(&self) -> Duration {
         Duration::from_secs(self.lifetime_s.into())
     }
 
-    /// What this update's device is sent.
     pub(super) async fn of(&self, update: &UpdateRow) -> anyhow::Result<String> {
         if self.short {
             return self.short_url(update.id);
@@ -92,7 +89,6 @@ impl Urls {
     }
 }
 
-/// A link that was changed, or never made here.
 pub(super) fn refused() -> Error {
     Error::Forbidden(causes::NOT_OUR_LINK.cause())
 }

@@ -1,17 +1,13 @@
 //! The JSON API: a handler reads a request, asks one service, and writes JSON or a problem document. It decides nothing itself.
 
-mod answers;
 pub(crate) mod devices;
 mod document;
 pub(crate) mod events;
 pub(crate) mod firmware;
 pub(crate) mod health;
 pub(crate) mod login;
-mod pace;
-pub(crate) mod publication;
-mod ranges;
 pub(crate) mod releases;
 pub(crate) mod updates;
 
-pub(crate) use answers::complete;
 pub(crate) use document::Document;
+pub(crate) use document::complete;

@@ -1,21 +1,64 @@
-//! The caller of a request that passed the guard.
+//! Who sends a request, and what its route asks of the caller.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, header};
 
+use super::cookies::cookie;
 use super::problem::Problem;
-use super::right::Right;
 use super::state::Web;
-use crate::access::Actor;
+use crate::access::{Actor, Role};
 
-/// Who asks, and for what.
+/// One for each route, said where the route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Nothing: it answers without credentials, or carries its own in the URL.
+    Public,
+    Read,
+    Release,
+    /// Change devices, updates and the blocked list.
+    Operate,
+    /// Look at a product's releases: also for a publisher that is trusted with it.
+    ReadProduct,
+    /// Publish a product: also for a publisher that is trusted with it.
+    Publish,
+    /// Point a product's channels: also for a publisher that is trusted to promote it.
+    Promote,
+}
+
+impl Right {
+    /// Whether callers of this role have it.
+    pub(crate) fn is_of(self, role: Role) -> bool {
+        match self {
+            Self::Public | Self::Read | Self::ReadProduct => true,
+            Self::Release | Self::Publish | Self::Promote => {
+                matches!(role, Role::Admin | Role::Operator | Role::Ci)
+            }
+            Self::Operate => matches!(role, Role::Admin | Role::Operator),
+        }
+    }
+
+    /// Whether a caller who is confined to one product may have it, for that product. The handler takes the product by
+    /// [`super::guard::Own`], which refuses any other.
+    pub(super) fn is_of_publishers(self) -> bool {
+        matches!(self, Self::Public | Self::ReadProduct | Self::Publish | Self::Promote)
+    }
+
+    /// What it lets somebody do, to follow "may".
+    pub(super) fn as_words(self) -> &'static str {
+        match self {
+            Self::Public | Self::Read | Self::ReadProduct => "read",
+            Self::Release | Self::Publish | Self::Promote => "publish or promote",
+            Self::Operate => "change devices or the blocked list",
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// Name and role.
     pub(crate) actor: Actor,
     /// The secret it came with, to end the session or to see whether it still holds.
     pub(crate) secret: String,
-    /// What the route asks.
     pub(super) right: Right,
 }
 
@@ -33,3 +76,22 @@ impl FromRequestParts<Web> for Caller {
         parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthorized)
     }
 }
+
+pub(super) struct Credentials {
+    pub(super) secret: String,
+    pub(super) by_cookie: bool,
+}
+
+/// A bearer token wins over a cookie, since only a program can send it on purpose.
+pub(super) fn credentials(headers: &HeaderMap, cookie_name: &str) -> Option<Credentials> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+        let bearer = scheme.eq_ignore_ascii_case("bearer");
+        return bearer.then(|| Credentials { secret: secret.trim().to_owned(), by_cookie: false });
+    }
+    let secret = cookie(headers, cookie_name)?;
+    Some(Credentials { secret, by_cookie: true })
+}
+
+/// Asks for the changing parts of a page only.
+pub(crate) const FRAGMENT: HeaderName = HeaderName::from_static("x-updraft-fragment");

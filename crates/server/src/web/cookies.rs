@@ -9,7 +9,6 @@ use url::Url;
 /// How long a browser stays logged in.
 pub(crate) const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
-/// Cookies as this server sets them.
 #[derive(Clone)]
 pub(crate) struct Cookies {
     public_url: Arc<Url>,
@@ -34,12 +33,10 @@ impl Cookies {
         self.public_url.host_str()
     }
 
-    /// `Set-Cookie` that begins a session.
     pub(crate) fn session(&self, secret: &str) -> HeaderValue {
         self.set(self.name(), secret, SESSION_LIFETIME)
     }
 
-    /// `Set-Cookie` that ends the session.
     pub(crate) fn no_session(&self) -> HeaderValue {
         self.set(self.name(), "", Duration::ZERO)
     }
@@ -72,7 +69,6 @@ impl Cookies {
     }
 }
 
-/// The cookie of this name, if the browser sent one.
 pub(crate) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)

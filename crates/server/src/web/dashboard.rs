@@ -4,29 +4,18 @@
 //! markup. A page that is asked for with the header `x-updraft-fragment` comes without its frame, so that the script can
 //! put what changed in place of what was shown.
 
-mod advice;
+pub(crate) mod actions;
 pub(crate) mod assets;
 pub(crate) mod check_all;
 pub(crate) mod device;
-mod device_facts;
-pub(crate) mod device_forms;
-mod device_rows;
 pub(crate) mod devices;
 mod document;
 mod filter;
-mod form;
 mod icon;
 pub(crate) mod login;
-mod parts;
 mod progress;
 pub(crate) mod register;
-mod release_dialogs;
-pub(crate) mod release_forms;
-mod release_list;
 pub(crate) mod releases;
-mod said;
-mod sentence;
-mod tone;
 mod visit;
 mod words;
 

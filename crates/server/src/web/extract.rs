@@ -1,12 +1,16 @@
 //! Parsing at the door: path, query and body either become valid values or a problem document.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::{StatusCode, header, request::Parts};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
-/// Path parameters.
 pub(crate) struct Path<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
@@ -18,7 +22,6 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-/// Query parameters.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -30,7 +33,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
@@ -42,7 +44,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// A JSON body that may be absent.
 pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
@@ -56,14 +57,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
                 <axum::Json<T> as OptionalFromRequest<S>>::from_request(request, state).await?;
             return Ok(Self(body.map(|axum::Json(value)| value)));
         }
-        let body = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
-            match rejection.status() {
+        let body =
+            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
                     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB")
                 }
                 status => Problem::new(status, "the body broke off before its end"),
-            }
-        })?;
+            })?;
         if body.is_empty() {
             return Ok(Self(None));
         }
@@ -71,5 +71,55 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send JSON, with `Content-Type: application/json`",
         ))
+    }
+}
+
+/// The fields of an `application/x-www-form-urlencoded` body.
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// A field without the white space around it; empty is the same as absent.
+    pub(crate) fn text<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// A field that must be there and be valid.
+    pub(crate) fn valid<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
+        let text = self.text(name).ok_or_else(|| Problem::invalid(format!("the {name} is missing")))?;
+        text.parse().map_err(|error| Problem::invalid(format!("{text:?} does not do: {error}")))
+    }
+
+    pub(crate) fn optional<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>, Problem> {
+        self.text(name).map(|_| self.valid(name)).transpose()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        if !kind.starts_with("application/x-www-form-urlencoded") {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "this takes what an HTML form sends",
+            ));
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            Problem::new(rejection.status(), "the form is larger than 64 KiB, or broke off")
+        })?;
+        Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect()))
     }
 }

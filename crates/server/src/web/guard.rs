@@ -1,17 +1,20 @@
 //! The guard that every request passes: it refuses whatever is not `Public`. Who has no credentials is refused before a path, a query or a
-//! body is parsed.
+//! body is parsed. Then the arguments of routes that a trusted publisher may use too: parsed, and refused if they are of
+//! another product than its own, or ask for more than it is trusted with.
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use contract::ProductName;
+use oidc::Scope;
+use serde::de::DeserializeOwned;
+use store::Check;
 
-use super::caller::Caller;
-use super::credentials::{Credentials, credentials};
-use super::fragment::FRAGMENT;
-use super::own::purpose;
+use super::caller::{Caller, Credentials, FRAGMENT, Right, credentials};
+use super::extract::{Path, Query};
 use super::problem::Problem;
-use super::right::Right;
 use super::state::Web;
 use crate::access::Actor;
 use crate::error::Error;
@@ -44,10 +47,10 @@ pub(super) async fn guard(
     let Some(publisher) = publisher else { return next.run(request).await };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
-    // So that a publish can be traced to its CI run.
     if response.status() == StatusCode::FORBIDDEN {
         return response;
     }
+    // So that a publish can be traced to its CI run.
     tracing::info!(publisher.name = publisher, http.method = %method, http.path = path,
         http.status = response.status().as_u16(), "a trusted publisher acted");
     response
@@ -95,4 +98,107 @@ fn refuse(request: &Request) -> Response {
     }
     let next: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
     Redirect::to(&format!("/login?next={next}")).into_response()
+}
+
+/// Path parameters about one product.
+pub(crate) trait OfProduct {
+    fn product(&self) -> &ProductName;
+}
+
+impl OfProduct for ProductName {
+    fn product(&self) -> &ProductName {
+        self
+    }
+}
+
+impl<T> OfProduct for (ProductName, T) {
+    fn product(&self) -> &ProductName {
+        &self.0
+    }
+}
+
+/// Path parameters, of the caller's own product if it is confined to one.
+pub(crate) struct Own<T>(pub(crate) T);
+
+impl<T: OfProduct + DeserializeOwned + Send> FromRequestParts<Web> for Own<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        let Path(arguments) = Path::<T>::from_request_parts(parts, web).await?;
+        let caller = Caller::from_request_parts(parts, web).await?;
+        let Some(scope) = &caller.actor.scope else { return Ok(Self(arguments)) };
+        let name = scope.product.as_str();
+        // As it was sent, too: a product's name has no letter that needs an escape.
+        let is_spelled = parts.uri.path().split('/').any(|segment| segment == name);
+        if *arguments.product() != scope.product || !is_spelled {
+            return Err(refused(&caller, &purpose(scope)));
+        }
+        if caller.right == Right::Promote && !scope.may_promote {
+            return Err(refused(&caller, &not_to_promote(scope)));
+        }
+        Ok(Self(arguments))
+    }
+}
+
+/// Query parameters of a publication.
+pub(crate) trait Publishing {
+    fn promotes(&self) -> bool {
+        false
+    }
+}
+
+/// Query parameters, which ask for nothing that the caller is not trusted with.
+pub(crate) struct Permitted<Q>(pub(crate) Q);
+
+impl<Q: Publishing + DeserializeOwned + Send> FromRequestParts<Web> for Permitted<Q> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        let arguments = Query::<Q>::from_request_parts(parts, web).await;
+        let caller = Caller::from_request_parts(parts, web).await?;
+        let Some(scope) = &caller.actor.scope else { return arguments.map(|Query(found)| Self(found)) };
+        if arguments.as_ref().is_ok_and(|Query(found)| found.promotes()) && !scope.may_promote {
+            return Err(refused(&caller, &not_to_promote(scope)));
+        }
+        // Said first, also where the query repeats a key and cannot be read for it.
+        if let Some(check) = overruled(parts.uri.query().unwrap_or_default())
+            .find(|check| !scope.allow.iter().any(|may| may == check.name()))
+        {
+            let why = format!(
+                "is trusted to publish {}, and not to overrule {check}: its [[trusted_publisher]] does not list it in allow",
+                scope.product
+            );
+            return Err(refused(&caller, &why));
+        }
+        arguments.map(|Query(found)| Self(found))
+    }
+}
+
+/// The checks that a query overrules. What is no such check is passed over: the route refuses it with its own sentence.
+fn overruled(query: &str) -> impl Iterator<Item = Check> {
+    let values = url::form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "allow");
+    values.flat_map(|(_, names)| {
+        names.split(',').filter_map(|name| name.trim().parse().ok()).collect::<Vec<_>>()
+    })
+}
+
+fn refused(caller: &Caller, why: &str) -> Problem {
+    Problem::forbidden(format!("{} {why}", caller.actor.name))
+}
+
+fn not_to_promote(scope: &Scope) -> String {
+    format!(
+        "is trusted to publish {}, and not to promote it: its [[trusted_publisher]] does not say may_promote = true",
+        scope.product
+    )
+}
+
+/// What a token that is confined to one product is for, to follow its name in a sentence.
+pub(super) fn purpose(scope: &Scope) -> String {
+    let product = &scope.product;
+    let may = if scope.may_promote { "publish and promote" } else { "publish" };
+    format!(
+        "is a trusted publisher: it may {may} releases of {product}, have {product} read again from the store, and read \
+         {product}'s releases, channels and blocked list, and nothing else"
+    )
 }

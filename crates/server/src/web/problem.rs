@@ -9,10 +9,14 @@ use cause::Cause;
 use crate::access::TooMany;
 use crate::error::Error;
 
+/// What a handler of the API answers with: JSON, or a problem.
+pub(crate) type Answer<T> = Result<Json<T>, Problem>;
+/// The same where there is nothing to tell.
+pub(crate) type Done = Result<StatusCode, Problem>;
+
 /// Seconds after which a request that cannot be answered now may be repeated.
 const LATER_S: u64 = 5;
 
-/// A failure on its way out.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
@@ -25,7 +29,6 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A problem with this status and sentence.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into(), cause: None, retry_after_s: None }
     }
@@ -66,7 +69,6 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// The document.
     fn document(&self) -> api::Problem {
         let title = self.status.canonical_reason().unwrap_or("Error");
         api::Problem {
@@ -199,7 +201,6 @@ pub(crate) fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "an image is at most 16 MiB; this body is larger")
 }
 
-/// What a client sent, short and on one line.
 fn quoted(value: &str) -> String {
     let short: String = value.chars().take(80).collect();
     format!("{short:?}")

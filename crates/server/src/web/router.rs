@@ -1,16 +1,17 @@
 //! Every path the server answers on: a table of contents.
 
 use axum::Router;
-use axum::middleware::{from_fn, map_request};
+use axum::extract::Request;
+use axum::http::{HeaderValue, header};
+use axum::middleware::{Next, from_fn, map_request};
+use axum::response::Response;
 use axum::routing::{get, post};
 use utoipa_axum::routes;
 
 use super::api::{devices, events, firmware, health, login, releases, updates};
+use super::caller::Right::{Operate, Promote, Public, Publish, Read, ReadProduct, Release};
 use super::dashboard;
-use super::headers::security_headers;
 use super::limits::log_and_bound;
-use super::prefix::{own_prefix, without_prefix};
-use super::right::Right::{Operate, Promote, Public, Publish, Read, ReadProduct, Release};
 use super::routes::Routes;
 use super::state::Web;
 
@@ -58,9 +59,7 @@ fn paths(routes: Routes) -> Routes {
 
 /// The pages with the forms in them, and what is no page and not in the document either.
 fn pages(routes: Routes) -> Routes {
-    use dashboard::{
-        assets, check_all, device, device_forms, devices, login, register, release_forms, releases,
-    };
+    use dashboard::{actions, assets, check_all, device, devices, login, register, releases};
     routes
         .page(Public, "/firmware/{*path}", get(firmware::signed))
         .page(Public, "/d/{token}", get(firmware::short))
@@ -73,14 +72,59 @@ fn pages(routes: Routes) -> Routes {
         .page(Operate, "/devices", post(register::add))
         .page(Operate, "/devices/check", post(check_all::check_all))
         .page(Read, "/devices/{id}", get(device::page))
-        .page(Operate, "/devices/{id}/check", post(device_forms::check))
-        .page(Operate, "/devices/{id}/clear-quarantine", post(device_forms::clear_quarantine))
-        .page(Operate, "/devices/{id}/remove", post(device_forms::remove))
-        .page(Operate, "/updates/{id}/cancel", post(device_forms::cancel))
+        .page(Operate, "/devices/{id}/check", post(actions::check))
+        .page(Operate, "/devices/{id}/clear-quarantine", post(actions::clear_quarantine))
+        .page(Operate, "/devices/{id}/remove", post(actions::remove))
+        .page(Operate, "/updates/{id}/cancel", post(actions::cancel))
         .page(Read, "/releases", get(releases::first))
         .page(Read, "/releases/{product}", get(releases::page))
-        .page(Release, "/releases/{product}/promote", post(release_forms::promote))
-        .page(Release, "/releases/{product}/refresh", post(release_forms::refresh))
-        .page(Operate, "/releases/{product}/block", post(release_forms::block))
-        .page(Operate, "/releases/{product}/unblock", post(release_forms::unblock))
+        .page(Release, "/releases/{product}/promote", post(actions::promote))
+        .page(Release, "/releases/{product}/refresh", post(actions::refresh))
+        .page(Operate, "/releases/{product}/block", post(actions::block))
+        .page(Operate, "/releases/{product}/unblock", post(actions::unblock))
+}
+
+/// The path of a `public_url` that has one. Not if it could be mistaken for a path of ours, which a proxy in front has
+/// then taken it off.
+pub(super) fn own_prefix(path: &str) -> Option<&str> {
+    let prefix = path.trim_end_matches('/');
+    let first = prefix.strip_prefix('/')?.split('/').next()?;
+    let ours = [
+        "api", "assets", "d", "devices", "firmware", "healthz", "login", "logout", "metrics", "readyz",
+        "releases", "updates",
+    ];
+    (!ours.contains(&first)).then_some(prefix)
+}
+
+/// Takes the path of `public_url` off a request's, where no proxy in front has done it.
+pub(super) fn without_prefix(mut request: Request, prefix: &str) -> Request {
+    let uri = request.uri();
+    let Some(rest) = uri.path().strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    else {
+        return request;
+    };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(short) = format!("/{}{query}", rest.trim_start_matches('/')).parse() {
+        *request.uri_mut() = short;
+    }
+    request
+}
+
+/// No inline script, no foreign origin, no frame; nothing that names a device or a release is kept by a cache.
+pub(super) async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
 }

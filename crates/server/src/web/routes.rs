@@ -1,8 +1,10 @@
 //! How routes are added: each with the right that it asks, so that there is none without.
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
+use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use utoipa::OpenApi;
@@ -10,13 +12,13 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::api::{Document, complete};
-use super::fallback::{method_not_allowed, not_found};
+use super::caller::Right;
+use super::dashboard;
 use super::guard::guard;
 use super::limits::BODY_MAX_BYTES;
-use super::right::Right;
+use super::problem::Problem;
 use super::state::Web;
 
-/// Routes to which others are added.
 pub(super) struct Routes {
     web: Web,
     api: OpenApiRouter<Web>,
@@ -45,7 +47,6 @@ impl Routes {
         self
     }
 
-    /// Any other path.
     pub(super) fn page(mut self, right: Right, path: &str, methods: MethodRouter<Web>) -> Self {
         let methods = self.guarded(right, methods);
         self.pages = self.pages.route(path, methods);
@@ -70,4 +71,30 @@ impl Routes {
             .fallback(not_found.layer(guard.clone()))
             .method_not_allowed_fallback(method_not_allowed.layer(guard))
     }
+}
+
+pub(super) async fn not_found(request: Request) -> Response {
+    if is_page(&request) {
+        return dashboard::error_page(StatusCode::NOT_FOUND, "There is no such page.");
+    }
+    Problem::nothing_here().into_response()
+}
+
+pub(super) async fn method_not_allowed(request: Request) -> Response {
+    if is_page(&request) {
+        return dashboard::error_page(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This page does not take that kind of request.",
+        );
+    }
+    let detail = format!("this path does not take {}; the header Allow says what it takes", request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
+}
+
+fn is_page(request: &Request) -> bool {
+    !request.uri().path().starts_with("/api/")
+        && request
+            .headers()
+            .get(header::ACCEPT)
+            .is_some_and(|a| a.to_str().is_ok_and(|a| a.contains("text/html")))
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::cookies::Cookies;
-use super::limits::{Streams, Uploads};
+use super::limits::{STREAMS_MAX, Streams, UPLOADS_MAX, Uploads};
 use crate::access::{Access, LoginLimiter, Publishers, RateLimiter};
 use crate::config::{Config, MqttConfig, Network};
 use crate::devices::Devices;
@@ -16,7 +17,6 @@ use crate::releases::Releases;
 use crate::services::Services;
 use crate::updates::{Messages, Updates};
 
-/// The router's state.
 #[derive(Clone)]
 pub(crate) struct Web {
     pub(super) services: Services,
@@ -44,8 +44,8 @@ impl Web {
             mqtt: Arc::new(config.mqtt.clone()),
             logins: Arc::new(LoginLimiter::new()),
             publisher_logins: Arc::new(RateLimiter::of_publishers()),
-            streams: Streams::new(),
-            uploads: Uploads::new(),
+            streams: Streams(Arc::new(Semaphore::new(STREAMS_MAX))),
+            uploads: Uploads(Arc::new(Semaphore::new(UPLOADS_MAX))),
             shutdown,
         }
     }
@@ -72,7 +72,6 @@ part! {
     Events: services.events;
     Cookies: cookies;
     Arc<MqttConfig>: mqtt;
-    Arc<LoginLimiter>: logins;
     Streams: streams;
     Uploads: uploads;
     CancellationToken: shutdown;

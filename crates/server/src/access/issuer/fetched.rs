@@ -15,7 +15,6 @@ const FRESH_MAX: Duration = Duration::from_hours(24);
 /// Where it says nothing.
 const FRESH_DEFAULT: Duration = Duration::from_hours(1);
 
-/// What an issuer answered.
 pub(super) struct Fetched {
     pub(super) keys: Vec<(String, Key)>,
     pub(super) fresh: Duration,

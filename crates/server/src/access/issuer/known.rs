@@ -13,19 +13,14 @@ const UNKNOWN_PAUSE: Duration = Duration::from_mins(1);
 /// How long an issuer that did not answer is left alone.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
-/// What is known of its keys.
 #[derive(Default)]
 pub(super) struct Known {
     keys: Vec<(String, Key)>,
-    /// When they came, and for how long they are believed.
     fetched: Option<(Instant, Duration)>,
-    /// When it did not answer, and why.
     failed: Option<(Instant, String)>,
-    /// When it was asked for a key that was not known.
     asked_for_unknown: Option<Instant>,
 }
 
-/// What to do about a key.
 #[derive(Debug)]
 pub(super) enum Step {
     Use(Key),
@@ -58,7 +53,6 @@ impl Known {
         }
     }
 
-    /// Notes what came of asking.
     pub(super) fn note(&mut self, answer: Result<Fetched, String>, now: Instant) {
         if self.fetched.is_some_and(|(at, fresh)| now.saturating_duration_since(at) <= fresh) {
             self.asked_for_unknown = Some(now);

@@ -7,12 +7,12 @@ use contract::{
 use fleet::{Event, ReportView, UpdateState};
 
 use super::read::read_report;
-use super::redact::redact;
+use super::read::redact;
 use crate::access::digest;
 use crate::db::device::DeviceRow;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
-use crate::updates::outcome::advance;
+use crate::updates::service::advance;
 use api::DeviceReport;
 
 /// Maximum number of times that an update's URL is signed again.

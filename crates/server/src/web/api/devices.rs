@@ -7,7 +7,7 @@ use contract::DeviceId;
 
 use crate::devices::Devices;
 use crate::web::extract::{Body, Path, Query};
-use crate::web::problem::Problem;
+use crate::web::problem::{Answer, Done, Problem};
 use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
 
 /// Devices, by id.
@@ -22,7 +22,7 @@ use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
 pub(crate) async fn list(
     State(devices): State<Devices>,
     Query(query): Query<DeviceQuery>,
-) -> Result<Json<Page<Device>>, Problem> {
+) -> Answer<Page<Device>> {
     Ok(Json(devices.list(&query).await?))
 }
 
@@ -40,10 +40,7 @@ pub(crate) async fn register(
 /// One device.
 #[utoipa::path(get, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
     (status = 200, body = Device), (status = 404, body = api::Problem)))]
-pub(crate) async fn show(
-    State(devices): State<Devices>,
-    Path(id): Path<DeviceId>,
-) -> Result<Json<Device>, Problem> {
+pub(crate) async fn show(State(devices): State<Devices>, Path(id): Path<DeviceId>) -> Answer<Device> {
     Ok(Json(devices.show(&id).await?))
 }
 
@@ -54,17 +51,14 @@ pub(crate) async fn change(
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,
     Body(change): Body<DeviceChange>,
-) -> Result<Json<Device>, Problem> {
+) -> Answer<Device> {
     Ok(Json(devices.change(&id, change.product.as_ref(), change.tags.as_deref()).await?))
 }
 
 /// Removes a device, its password, its history and what it left retained.
 #[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, body = api::Problem)))]
-pub(crate) async fn remove(
-    State(devices): State<Devices>,
-    Path(id): Path<DeviceId>,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn remove(State(devices): State<Devices>, Path(id): Path<DeviceId>) -> Done {
     devices.remove(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,7 +13,7 @@ use crate::devices::{Counts, Devices};
 use crate::health::Health;
 use crate::updates::{Messages, Updates};
 use crate::web::limits::{STREAMS_MAX, Streams};
-use crate::web::problem::Problem;
+use crate::web::problem::{Answer, Problem};
 
 fn works() -> Json<api::Health> {
     Json(api::Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
@@ -28,7 +28,7 @@ pub(crate) async fn healthz() -> Json<api::Health> {
 /// Database, store and broker answer.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = 200, body = api::Health), (status = 503, body = api::Problem)))]
-pub(crate) async fn readyz(State(health): State<Health>) -> Result<Json<api::Health>, Problem> {
+pub(crate) async fn readyz(State(health): State<Health>) -> Answer<api::Health> {
     let problems = health.problems().await;
     if problems.is_empty() { Ok(works()) } else { Err(Problem::later(problems.join("; "))) }
 }
@@ -52,7 +52,6 @@ pub(crate) async fn metrics(
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
-/// What is measured.
 struct Figures {
     counts: Counts,
     codes: HashMap<Code, u64>,

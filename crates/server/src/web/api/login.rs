@@ -1,20 +1,18 @@
 //! `/api/v1/login` and `/api/v1/logout`.
 
+use api::{Login, OidcLogin, PublisherToken, Session};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use oidc::Scope;
 
-use api::{Login, OidcLogin, PublisherToken, Session};
-
 use crate::access::{Access, Admission, Publishers};
 use crate::web::caller::Caller;
 use crate::web::cookies::{Cookies, SESSION_LIFETIME};
 use crate::web::extract::Body;
-use crate::web::login::Login as Entrance;
-use crate::web::problem::Problem;
-use crate::web::source::Attempt;
+use crate::web::login::{Attempt, Login as Entrance};
+use crate::web::problem::{Answer, Problem};
 
 /// Trades name and password for a session, as a token and as a cookie.
 #[utoipa::path(post, path = "/api/v1/login", tag = "login", request_body = Login, responses(
@@ -40,7 +38,7 @@ pub(crate) async fn oidc(
     State(publishers): State<Publishers>,
     _: Attempt,
     Body(login): Body<OidcLogin>,
-) -> Result<Json<PublisherToken>, Problem> {
+) -> Answer<PublisherToken> {
     let Admission { token, expires_at, scope } =
         publishers.admit(login.token.trim(), login.product.as_ref()).await?;
     let Scope { product, may_promote, allow } = scope;

@@ -1,27 +1,25 @@
 //! `/api/v1/products`: releases, channels and the blocked list.
 
+use api::{
+    BlockedList, Blocking, Channel, CheckQuery, FILE_NAME_MAX_BYTES, Judgement, Page, Product, Promotion,
+    Publication, Published, Refusal, Release,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
 
-use super::publication::{question, upload};
 use crate::error::Error;
-use crate::releases::Releases;
+use crate::releases::{Releases, Upload};
 use crate::web::extract::{Body, OptionalBody, Path};
-use crate::web::limits::Uploads;
-use crate::web::own::{Own, Permitted};
-use crate::web::problem::Problem;
-use crate::web::upload::image_of;
-use api::{
-    BlockedList, Blocking, Channel, CheckQuery, Judgement, Page, Product, Promotion, Publication, Published,
-    Refusal, Release,
-};
+use crate::web::guard::{Own, Permitted, Publishing};
+use crate::web::limits::{Uploads, image_of};
+use crate::web::problem::{Answer, Done, Problem};
 
 /// Products, by name.
 #[utoipa::path(get, path = "/api/v1/products", tag = "releases", responses((status = 200, body = Page<Product>)))]
-pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Page<Product>>, Problem> {
+pub(crate) async fn products(State(releases): State<Releases>) -> Answer<Page<Product>> {
     Ok(Json(Page { items: releases.products().await?, next: None }))
 }
 
@@ -31,7 +29,7 @@ pub(crate) async fn products(State(releases): State<Releases>) -> Result<Json<Pa
 pub(crate) async fn list(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
-) -> Result<Json<Page<Release>>, Problem> {
+) -> Answer<Page<Release>> {
     Ok(Json(Page { items: releases.list(&product).await?, next: None }))
 }
 
@@ -79,7 +77,7 @@ pub(crate) async fn check(
     Own(product): Own<ProductName>,
     Permitted(asked): Permitted<CheckQuery>,
     request: axum::extract::Request,
-) -> Result<Json<Judgement>, Problem> {
+) -> Answer<Judgement> {
     let upload = question(asked)?;
     let image = image_of(&uploads, request).await?;
     Ok(Json(releases.judge(&product, &upload, image).await?))
@@ -91,7 +89,7 @@ pub(crate) async fn check(
 pub(crate) async fn show(
     State(releases): State<Releases>,
     Own((product, version)): Own<(ProductName, Version)>,
-) -> Result<Json<Release>, Problem> {
+) -> Answer<Release> {
     Ok(Json(releases.show(&product, &version).await?))
 }
 
@@ -101,7 +99,7 @@ pub(crate) async fn show(
 pub(crate) async fn channels(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
-) -> Result<Json<Page<Channel>>, Problem> {
+) -> Answer<Page<Channel>> {
     Ok(Json(Page { items: releases.channels(&product).await?, next: None }))
 }
 
@@ -113,7 +111,7 @@ pub(crate) async fn promote(
     State(releases): State<Releases>,
     Own((product, channel)): Own<(ProductName, ChannelName)>,
     Body(promotion): Body<Promotion>,
-) -> Result<Json<Channel>, Problem> {
+) -> Answer<Channel> {
     Ok(Json(releases.promote(&product, &promotion.version, &channel).await?))
 }
 
@@ -123,7 +121,7 @@ pub(crate) async fn promote(
 pub(crate) async fn blocked(
     State(releases): State<Releases>,
     Own(product): Own<ProductName>,
-) -> Result<Json<BlockedList>, Problem> {
+) -> Answer<BlockedList> {
     Ok(Json(releases.blocked(&product).await?))
 }
 
@@ -135,7 +133,7 @@ pub(crate) async fn block(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
     OptionalBody(blocking): OptionalBody<Blocking>,
-) -> Result<StatusCode, Problem> {
+) -> Done {
     let reason = blocking.unwrap_or_default().reason;
     releases.block(&product, &version, reason.trim()).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -147,7 +145,7 @@ pub(crate) async fn block(
 pub(crate) async fn unblock(
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
-) -> Result<StatusCode, Problem> {
+) -> Done {
     releases.unblock(&product, &version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -155,10 +153,55 @@ pub(crate) async fn unblock(
 /// Looks at the bucket now instead of at the next interval, after another program changed it.
 #[utoipa::path(post, path = "/api/v1/products/{p}/refresh", tag = "releases", params(("p" = String, Path)), responses(
     (status = 204), (status = 404, body = api::Problem)))]
-pub(crate) async fn refresh(
-    State(releases): State<Releases>,
-    Own(product): Own<ProductName>,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn refresh(State(releases): State<Releases>, Own(product): Own<ProductName>) -> Done {
     releases.refresh(&product).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl Publishing for Publication {
+    fn promotes(&self) -> bool {
+        self.promote.is_some()
+    }
+}
+
+impl Publishing for CheckQuery {}
+
+pub(super) fn upload(asked: Publication) -> Result<Upload, Problem> {
+    let text = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Ok(Upload {
+        version: asked.version,
+        notes: text(asked.notes),
+        commit: text(asked.commit),
+        tag: text(asked.tag),
+        dirty: asked.dirty,
+        requires: asked.requires,
+        allow: allowed(asked.allow.as_deref())?,
+        file: file_name(asked.file)?,
+        promote: asked.promote,
+    })
+}
+
+pub(super) fn question(asked: CheckQuery) -> Result<Upload, Problem> {
+    let allow = allowed(asked.allow.as_deref())?;
+    Ok(Upload { version: asked.version, allow, file: file_name(asked.file)?, ..Upload::default() })
+}
+
+/// The name of the image's file, which is repeated in the commands of a sentence.
+fn file_name(name: Option<String>) -> Result<Option<String>, Problem> {
+    match &name {
+        Some(text)
+            if text.is_empty() || text.len() > FILE_NAME_MAX_BYTES || text.contains(char::is_control) =>
+        {
+            Err(Problem::invalid(format!(
+                "file: a file's name has 1 to {FILE_NAME_MAX_BYTES} bytes, and no control characters"
+            )))
+        }
+        _ => Ok(name),
+    }
+}
+
+/// The checks that are overruled, by their names with commas between.
+fn allowed(names: Option<&str>) -> Result<Vec<store::Check>, Problem> {
+    let names = names.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(|error| Problem::invalid(format!("allow: {error}")))).collect()
 }

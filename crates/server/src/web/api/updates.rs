@@ -7,7 +7,7 @@ use contract::DeviceId;
 
 use crate::updates::Updates;
 use crate::web::extract::{OptionalBody, Path, Query};
-use crate::web::problem::Problem;
+use crate::web::problem::{Answer, Done, Problem};
 use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
 
 /// Decides whether the device gets an update, and triggers it. 200 for every decision.
@@ -18,17 +18,14 @@ pub(crate) async fn check(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
     OptionalBody(request): OptionalBody<CheckRequest>,
-) -> Result<Json<CheckAnswer>, Problem> {
+) -> Answer<CheckAnswer> {
     Ok(Json(updates.check(&id, request.unwrap_or_default().force).await?))
 }
 
 /// Lets images be offered again that failed twice on this device.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/clear-quarantine", tag = "devices", params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = api::Problem)))]
-pub(crate) async fn clear_quarantine(
-    State(updates): State<Updates>,
-    Path(id): Path<DeviceId>,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn clear_quarantine(State(updates): State<Updates>, Path(id): Path<DeviceId>) -> Done {
     updates.clear_quarantine(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -42,7 +39,7 @@ pub(crate) async fn list(
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
     Query(part): Query<PageQuery>,
-) -> Result<Json<Page<Update>>, Problem> {
+) -> Answer<Page<Update>> {
     let limit = part.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {
         return Err(Problem::invalid("limit is 1 to 500"));
@@ -54,9 +51,6 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/api/v1/updates/{n}/cancel", tag = "devices", params(("n" = i64, Path)), responses(
     (status = 200, body = Update),
     (status = 404, body = api::Problem), (status = 409, body = api::Problem, description = "It has ended already")))]
-pub(crate) async fn cancel(
-    State(updates): State<Updates>,
-    Path(number): Path<i64>,
-) -> Result<Json<Update>, Problem> {
+pub(crate) async fn cancel(State(updates): State<Updates>, Path(number): Path<i64>) -> Answer<Update> {
     Ok(Json(updates.cancel(number).await?))
 }

@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-struct Asset {
-    path: String,
+pub(super) struct Asset {
+    pub(super) path: String,
     etag: String,
     content: &'static str,
     kind: &'static str,
@@ -38,30 +38,14 @@ impl Asset {
     }
 }
 
-static STYLE: LazyLock<Asset> =
+pub(super) static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("updraft", "css", "text/css; charset=utf-8", include_str!("updraft.css")));
-static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
+pub(super) static SCRIPT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("updraft", "js", "text/javascript; charset=utf-8", include_str!("updraft.js"))
 });
-static ICON: LazyLock<Asset> =
+pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("logo.svg")));
 
-/// Where the style lies.
-pub(crate) fn style_path() -> &'static str {
-    &STYLE.path
-}
-
-/// Where the script lies.
-pub(crate) fn script_path() -> &'static str {
-    &SCRIPT.path
-}
-
-/// Where the icon lies.
-pub(crate) fn icon_path() -> &'static str {
-    &ICON.path
-}
-
-/// `GET /assets/{name}`.
 pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let found =
         [&STYLE, &SCRIPT, &ICON].into_iter().find(|asset| asset.path.strip_prefix("/assets/") == Some(&name));

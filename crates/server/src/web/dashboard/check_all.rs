@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use api::{Device, Page};
 use axum::extract::State;
 use axum::response::Response;
 use contract::{DeviceId, Version};
 use maud::{Markup, html};
 
 use super::filter::{Filter, ROWS};
-use super::form::Fields;
-use super::said::Said;
-use super::sentence::sentence;
-use super::tone::Tone;
-use super::visit::Visit;
+use super::visit::{Said, Visit};
+use super::words::{Tone, sentence};
 use super::{icon, words};
 use crate::error::Error;
 use crate::updates::Updates;
+use crate::web::extract::Fields;
 use crate::web::problem::Problem;
-use api::{Device, Page};
 
 /// Maximum number of devices that are checked without asking first.
 const UNASKED: usize = 10;

@@ -1,15 +1,14 @@
-//! A whole document, and the page that says what went wrong.
+//! A whole document, parts of pages, and the page that says what went wrong.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
-use super::sentence::sentence;
+use super::words::sentence;
 use super::{assets, icon};
 use crate::error::Error;
 use crate::web::problem::Problem;
 
-/// A whole document around a body.
 pub(crate) fn document(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -19,17 +18,16 @@ pub(crate) fn document(title: &str, body: &Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · Updraft" }
-                link rel="icon" type="image/svg+xml" href=(assets::icon_path());
-                link rel="stylesheet" href=(assets::style_path());
+                link rel="icon" type="image/svg+xml" href=(assets::ICON.path);
+                link rel="stylesheet" href=(assets::STYLE.path);
                 // In the head and not deferred: the theme is set before anything is drawn.
-                script src=(assets::script_path()) {}
+                script src=(assets::SCRIPT.path) {}
             }
             body { (body) }
         }
     }
 }
 
-/// Why a page cannot be shown.
 pub(crate) struct PageError(Problem);
 
 impl From<Error> for PageError {
@@ -72,4 +70,36 @@ pub(crate) fn error_page(status: StatusCode, text: &str) -> Response {
         }
     };
     (status, document(title, &body)).into_response()
+}
+
+/// Nothing here yet, and what to do about it.
+pub(crate) fn empty(icon: &Markup, title: &str, text: &str, command: Option<&str>) -> Markup {
+    html! {
+        div.empty {
+            span.badge { (icon) }
+            h2 { (title) }
+            p { (text) }
+            @if let Some(command) = command { (copyable(command)) }
+        }
+    }
+}
+
+/// Text with a button that copies it.
+pub(crate) fn copyable(text: &str) -> Markup {
+    html! {
+        div.copyable {
+            code { (text) }
+            button.ghost.icon type="button" data-copy=(text) aria-label="Copy" title="Copy" { (icon::copy()) }
+        }
+    }
+}
+
+/// The health of store and broker, in one word.
+pub(super) fn health_link(problems: &[String]) -> Markup {
+    html! {
+        a #health class={ "health " (if problems.is_empty() { "good" } else { "bad" }) } href="/readyz" {
+            span.dot {}
+            @if problems.is_empty() { "All systems work" } @else { (problems.len()) " not working" }
+        }
+    }
 }

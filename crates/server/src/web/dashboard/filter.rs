@@ -8,19 +8,15 @@ use super::icon;
 use crate::web::problem::Problem;
 use api::{DeviceQuery, Product};
 
-/// Rows a page.
 pub(super) const ROWS: u32 = 50;
 
 /// What the form above the table says; empty fields are absent.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Filter {
-    #[serde(default)]
     pub(crate) q: String,
-    #[serde(default)]
     pub(crate) product: String,
-    #[serde(default)]
     pub(crate) state: String,
-    #[serde(default)]
     pub(crate) cursor: String,
 }
 
@@ -60,7 +56,6 @@ impl Filter {
     }
 }
 
-/// The form above the table.
 pub(super) fn filters(filter: &Filter, products: &[Product]) -> Markup {
     let states = [
         ("", "Any state"),

@@ -7,15 +7,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::document::document;
-use super::form::Fields;
-use super::said::Said;
-use super::sentence::sentence;
-use super::tone::Tone;
-use super::visit::Visit;
-use super::{icon, parts};
+use super::document::{copyable, document};
+use super::icon;
+use super::visit::{Said, Visit};
+use super::words::{Tone, sentence};
 use crate::access::Access;
 use crate::web::cookies::Cookies;
+use crate::web::extract::Fields;
 use crate::web::login::Login;
 use crate::web::problem::Problem;
 
@@ -42,7 +40,6 @@ pub(crate) async fn page(
     }
 }
 
-/// `POST /login`.
 pub(crate) async fn submit(
     entrance: Login,
     State(cookies): State<Cookies>,
@@ -62,7 +59,6 @@ pub(crate) async fn submit(
     }
 }
 
-/// `POST /logout`.
 pub(crate) async fn logout(
     State(access): State<Access>,
     State(cookies): State<Cookies>,
@@ -112,7 +108,7 @@ fn form(said: Option<&Said>, next: &str) -> Markup {
                     details {
                         summary { "No password yet?" }
                         p { "Make a token on the server and log in with it as the password, under any name:" }
-                        (parts::copyable("updraft token new me --role admin"))
+                        (copyable("updraft token new me --role admin"))
                     }
                 }
             }

@@ -8,7 +8,6 @@ use api::{Update, UpdateState};
 /// The five steps of an update that goes well.
 const STEPS: [&str; 5] = ["Offered", "Downloading", "Verifying", "Restarting", "Confirmed"];
 
-/// How far an update came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reached {
     step: usize,
@@ -40,7 +39,6 @@ fn percent(update: &Update) -> Option<u64> {
     counts.then(|| (update.done.min(update.bytes) * 100) / update.bytes)
 }
 
-/// Whether it is still on its way.
 pub(crate) fn in_flight(update: &Update) -> bool {
     update.state.is_in_flight()
 }

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
+use api::{Product, RegisteredDevice};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use contract::{DeviceId, ProductName, Topic, TopicKind};
 use maud::{Markup, html};
 
-use super::form::Fields;
+use super::document::copyable;
 use super::icon;
-use super::parts::copyable;
-use super::said::Said;
-use super::visit::{Section, Visit};
+use super::visit::{Said, Section, Visit};
 use crate::config::{BrokerConfig, MqttConfig};
 use crate::devices::Devices;
 use crate::web::cookies::Cookies;
+use crate::web::extract::Fields;
 use crate::web::problem::Problem;
-use api::{Product, RegisteredDevice};
 
 pub(super) fn add_dialog(products: &[Product]) -> Markup {
     html! {

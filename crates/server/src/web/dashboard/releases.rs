@@ -1,25 +1,20 @@
 //! A product's releases: what is in production, what else is published, what must never be offered.
 
+use api::{BlockedList, BlockedVersion, Product, Release};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use contract::{ProductName, Version};
+use contract::{ChannelName, ProductName, Version};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::advice::explained;
-use super::document::PageError;
-use super::parts::empty;
-use super::release_dialogs::{block_dialog, unblock_dialog, upload_card};
-use super::release_list::{in_production, list, others_blocked};
-use super::sentence::sentence;
-use super::tone::Tone;
+use super::document::{PageError, copyable, empty};
 use super::visit::{Section, Visit};
+use super::words::{Tone, explained, sentence};
 use super::{icon, words};
 use crate::error::Error;
 use crate::releases::Releases;
+use crate::web::caller::Right;
 use crate::web::extract::Path;
-use crate::web::right::Right;
-use api::{BlockedList, Product, Release};
 
 /// Which of the pages without a product.
 #[derive(Default, Deserialize)]
@@ -52,7 +47,6 @@ pub(crate) async fn first(
     Ok(visit.page("Releases", Section::Releases, content).await)
 }
 
-/// `GET /releases/{product}`.
 pub(crate) async fn page(
     State(service): State<Releases>,
     visit: Visit,
@@ -173,6 +167,178 @@ fn production(releases: &[Release], known: Option<&Product>, blocked: &BlockedLi
             } @else {
                 p.huge.none { "Nothing" }
                 p.small { "Devices are offered what production points to. Promote a release to begin." }
+            }
+        }
+    }
+}
+
+pub(super) fn in_production(release: &Release) -> bool {
+    release.channels.iter().any(|channel| *channel == ChannelName::production())
+}
+
+pub(super) fn list(visit: &Visit, product: &ProductName, releases: &[Release], readable: bool) -> Markup {
+    html! {
+        section.card.flush {
+            div.cardhead { h2 { "Published" } span.small { (words::counted(releases.len() as u64, "release")) } }
+            ol.releases {
+                @for (place, release) in releases.iter().enumerate() {
+                    (item(visit, product, release, releases.get(place + 1), readable))
+                }
+            }
+        }
+    }
+}
+
+/// Nothing can be unblocked while the list is not `readable`.
+fn item(
+    visit: &Visit,
+    product: &ProductName,
+    release: &Release,
+    previous: Option<&Release>,
+    readable: bool,
+) -> Markup {
+    html! {
+        li id={ "release-" (release.version) } class=[release.blocked.then_some("blocked")] {
+            div.what {
+                p.line {
+                    span.version.big { (release.version) }
+                    @for channel in &release.channels { (words::chip(Tone::Good, channel)) }
+                    @if release.blocked { (words::chip(Tone::Bad, "Blocked")) }
+                }
+                @if release.blocked { p.reason { (release.reason.as_deref().unwrap_or("Nobody said why.")) } }
+                @if let Some(notes) = &release.notes { p.notes { (notes) } }
+                p.line.small {
+                    (words::size(release.size)) (trend(release, previous))
+                    @if let Some(chip) = &release.chip { span { (chip) } }
+                    @if let Some(time) = release.published_at.or(release.built_at) { (words::ago(time)) }
+                    @if let Some(tag) = &release.tag { code.digest { (tag) } }
+                    @if let Some(commit) = &release.commit { code.digest title=(commit) { (commit.chars().take(8).collect::<String>()) @if release.dirty == Some(true) { "-dirty" } } }
+                    @if let Some(digest) = release.sha256 { code.digest title={ "SHA-256 " (digest) } { (&digest.to_hex()[..8]) "…" } }
+                }
+            }
+            div.actions {
+                @if visit.may(Right::Release) && !release.blocked && !in_production(release) {
+                    form method="post" action={ "/releases/" (product) "/promote" } data-answer="said-releases" {
+                        input type="hidden" name="version" value=(release.version);
+                        button type="submit" aria-label={ "Promote " (release.version) " to production" } { (icon::upward()) "Promote" }
+                    }
+                }
+                @if visit.may(Right::Operate) {
+                    @if release.blocked { @if readable { (unblock_button(&release.version)) } }
+                    @else { button.danger type="button" data-open={ "block-" (release.version) } aria-label={ "Block " (release.version) } { "Block…" } }
+                }
+            }
+        }
+    }
+}
+
+fn unblock_button(version: &Version) -> Markup {
+    html! { button type="button" data-open={ "unblock-" (version) } aria-label={ "Unblock " (version) } { "Unblock…" } }
+}
+
+/// How much larger or smaller than the release before.
+#[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn trend(release: &Release, previous: Option<&Release>) -> Markup {
+    let Some(before) = previous.filter(|previous| previous.size > 0) else { return html! {} };
+    let change = (release.size as f64 - before.size as f64) / before.size as f64 * 100.0;
+    let title = format!("{} was {} bytes", before.version, words::grouped(before.size));
+    html! {
+        span.trend.number title=(title) {
+            @if change.abs() < 0.05 { "same size" } @else { (format!("{change:+.1} %").replace('-', "−")) }
+        }
+    }
+}
+
+pub(super) fn others_blocked(others: &[&BlockedVersion], operates: bool) -> Markup {
+    html! {
+        section.card {
+            h2 { "Blocked ahead" }
+            p.small { "Versions that are not published here and shall never be offered." }
+            @if !others.is_empty() {
+                ul.ahead {
+                    @for blocked in others {
+                        li {
+                            div { span.version.strong { (blocked.version) } @if let Some(reason) = &blocked.reason { p.reason { (reason) } } }
+                            @if operates { (unblock_button(&blocked.version)) }
+                        }
+                    }
+                }
+            }
+            @if operates { button.wide type="button" data-open="block-any" { "Block a version…" } }
+        }
+    }
+}
+
+/// The form that publishes an image. It needs the script, since the API takes the image as it is; the command
+/// line stands beside it for those without.
+pub(super) fn upload_card(product: Option<&ProductName>) -> Markup {
+    html! {
+        section.card {
+            h2 { "Publish an image" }
+            form.stack.upload data-upload="/api/v1/products/{p}/releases" {
+                @if let Some(product) = product { input type="hidden" name="product" value=(product); }
+                @else { label { span { "Product" } input name="product" required maxlength="63" pattern="[a-z0-9][a-z0-9_\\-]{0,62}" title="lower-case letters, digits, _ or -" placeholder="esp32s3" autocapitalize="none" spellcheck="false" autocomplete="off"; } }
+                label.drop {
+                    (icon::upload())
+                    span data-file-name data-keep { "Drop firmware.bin here, or choose it" }
+                    input type="file" name="image" accept=".bin,application/octet-stream" required;
+                }
+                label { span { "Version" } input name="version" maxlength="64" placeholder="1.2.0" autocapitalize="none" spellcheck="false" autocomplete="off"; }
+                label { span { "Notes" } textarea name="notes" rows="2" maxlength="2000" placeholder="What changed" {} }
+                label.check { input type="checkbox" name="promote" value="production"; span { "Promote to production" } }
+                progress.upload max="100" value="0" hidden data-keep aria-label="Upload" {}
+                div #said-upload data-keep aria-live="polite" {}
+                button.primary.wide type="submit" { "Publish" }
+            }
+            noscript { p.small { "Without JavaScript, publish from the command line:" } }
+            details.small { summary { "From the command line" } (copyable(&format!("updraft publish firmware.bin --product {} --version 1.2.0", product.map_or("esp32s3", |p| p.as_str())))) }
+        }
+    }
+}
+
+/// Asks for the reason, and for the version where it is not known.
+pub(super) fn block_dialog(product: &ProductName, version: Option<&Version>, in_production: bool) -> Markup {
+    let name = version.map_or("any".to_owned(), ToString::to_string);
+    let then = if in_production {
+        "Production points to this version: promote another one afterwards, or nothing is offered."
+    } else {
+        "Devices that run it are offered what production points to."
+    };
+    html! {
+        dialog id={ "block-" (name) } aria-labelledby={ "block-title-" (name) } {
+            form.stack method="post" action={ "/releases/" (product) "/block" } data-answer="said-releases" {
+                div.title {
+                    h2 id={ "block-title-" (name) } { @if let Some(version) = version { "Block " (version) "?" } @else { "Block a version" } }
+                    button.ghost.icon type="button" data-close aria-label="Close" { (icon::close()) }
+                }
+                p.lead { "It is not offered to any device again, wherever it came from. " (then) }
+                @if let Some(version) = version { input type="hidden" name="version" value=(version); }
+                @else { label { span { "Version" } input name="version" autofocus required maxlength="64" placeholder="1.1.0" autocapitalize="none" spellcheck="false" autocomplete="off"; } }
+                label { span { "Reason" } input name="reason" autofocus[version.is_some()] required maxlength="500" placeholder="Boot loop after OTA" autocomplete="off"; }
+                div.buttons { button type="button" data-close { "Cancel" } button.danger.solid type="submit" { "Block" } }
+            }
+        }
+    }
+}
+
+/// Asks before a version may be offered again.
+pub(super) fn unblock_dialog(product: &ProductName, blocked: &BlockedVersion, in_production: bool) -> Markup {
+    let version = &blocked.version;
+    let then = if in_production {
+        "Production points to this version: it is offered to devices again from now on."
+    } else {
+        "It may be promoted and offered again."
+    };
+    html! {
+        dialog id={ "unblock-" (version) } aria-labelledby={ "unblock-title-" (version) } {
+            form.stack method="post" action={ "/releases/" (product) "/unblock" } data-answer="said-releases" {
+                div.title {
+                    h2 id={ "unblock-title-" (version) } { "Unblock " (version) "?" }
+                    button.ghost.icon type="button" data-close aria-label="Close" { (icon::close()) }
+                }
+                p.lead { (then) @if let Some(reason) = &blocked.reason { " It was blocked for this reason: " (sentence(reason)) } }
+                input type="hidden" name="version" value=(version);
+                div.buttons { button type="button" data-close autofocus { "Keep it blocked" } button.primary type="submit" { "Unblock" } }
             }
         }
     }

@@ -1,7 +1,8 @@
-//! A person at a page: its frame, and the answers to forms.
+//! A person at a page: its frame, the answers to forms, and how they are said.
 
 use std::time::Duration;
 
+use api::{Device, Update};
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -9,27 +10,79 @@ use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
 
-use super::document::document;
-use super::said::Said;
-use super::sentence::sentence;
-use super::{icon, parts};
+use super::document::{document, health_link};
+use super::icon;
+use super::words::{Tone, explained, sentence};
 use crate::access::Role;
+use crate::error::Error;
 use crate::health::Health;
-use crate::web::caller::Caller;
+use crate::web::caller::{Caller, FRAGMENT, Right};
 use crate::web::cookies::{Cookies, cookie};
-use crate::web::fragment::FRAGMENT;
 use crate::web::problem::Problem;
-use crate::web::right::Right;
 use crate::web::state::Web;
-use api::Device;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) tone: Tone,
+    pub(crate) title: String,
+    pub(crate) text: String,
+    /// The form's own name for the place where it is shown.
+    #[serde(default)]
+    pub(crate) about: String,
+    /// The update that it announces: it goes when that one has ended.
+    #[serde(default)]
+    pub(crate) update: Option<i64>,
+}
+
+impl Said {
+    pub(crate) fn new(tone: Tone, title: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { tone, title: title.into(), text: text.into(), about: String::new(), update: None }
+    }
+
+    pub(crate) fn about(mut self, about: &str) -> Self {
+        about.clone_into(&mut self.about);
+        self
+    }
+
+    pub(crate) fn announcing(mut self, update: Option<&Update>) -> Self {
+        self.update = update.map(|update| update.id);
+        self
+    }
+
+    pub(crate) fn failed(error: impl Into<Problem>) -> Self {
+        let problem: Problem = error.into();
+        let tone = if problem.status.is_server_error() { Tone::Bad } else { Tone::Warn };
+        let text = problem.cause.as_ref().map_or_else(|| sentence(&problem.detail), explained);
+        Self::new(tone, "Not done", text)
+    }
+
+    pub(crate) fn markup(&self) -> Markup {
+        html! {
+            div class={ "notice " (self.tone.class()) } role="status" data-update=[self.update] {
+                strong { (self.title) }
+                @if !self.text.is_empty() { span { (self.text) } }
+            }
+        }
+    }
+}
+
+/// The answer to a form that either does it or says why not.
+pub(super) fn done<T>(result: Result<T, Error>, title: &str, text: &str) -> Said {
+    match result {
+        Ok(_) => Said::new(Tone::Good, title, text),
+        // Nobody knows yet that it failed.
+        Err(Error::GoesOn(cause)) => Said::new(Tone::Warn, "Not done yet", explained(&cause)),
+        Err(error) => Said::failed(error),
+    }
+}
 
 /// Tells the script to go to another page.
 const GO: HeaderName = HeaderName::from_static("x-updraft-go");
 /// Carries a sentence over one redirect, for browsers without the script.
 const FLASH: &str = "updraft_said";
 
-/// Which entry of the navigation is lit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
     Devices,
@@ -97,7 +150,7 @@ impl Visit {
             main #main tabindex="-1" { (content) }
         };
         let body = if self.fragment {
-            html! { (parts::health(&problems)) (main) }
+            html! { (health_link(&problems)) (main) }
         } else {
             document(
                 title,
@@ -135,7 +188,7 @@ impl Visit {
                     (link(Section::Releases, "/releases", icon::package(), "Releases"))
                 }
                 div.foot {
-                    (parts::health(problems))
+                    (health_link(problems))
                     div.who {
                         div.name { strong { (self.caller.actor.name) } span { (role) } }
                         button.ghost.icon type="button" data-theme-toggle aria-label="Switch between light and dark" title="Light or dark" { (icon::contrast()) }
@@ -174,5 +227,33 @@ impl Visit {
             response.headers_mut().append(header::SET_COOKIE, value);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_is_not_said_to_have_failed() {
+        let slow = done::<()>(
+            Err(Error::GoesOn(cause::service::GOES_ON.with("what", "blocking 1.0.0"))),
+            "Blocked",
+            "",
+        );
+        let markup = slow.markup().into_string();
+        assert!(
+            markup.contains("Not done yet")
+                && markup.contains("The store takes its time over blocking 1.0.0."),
+            "{markup}"
+        );
+        let failed = done::<()>(
+            Err(Error::Refused(cause::service::DEVICE_EXISTS.with("device", "d1"))),
+            "Blocked",
+            "",
+        )
+        .markup()
+        .into_string();
+        assert!(failed.contains("Not done<"), "{failed}");
     }
 }

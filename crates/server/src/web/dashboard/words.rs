@@ -1,15 +1,48 @@
-//! States, decisions, sizes and times in words.
+//! States, decisions, causes, sizes and times in words.
 
+use api::{Update, UpdateState, Word};
+use cause::{Cause, decision};
 use chrono::{DateTime, Utc};
 use contract::Lack;
 use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+
 pub(crate) use store::grouped;
 
-use super::sentence::sentence;
-use super::tone::Tone;
-use api::{Update, UpdateState, Word};
+/// A sentence as people write it: a capital first and a full stop last.
+pub(crate) fn sentence(text: &str) -> String {
+    let text = text.trim();
+    let mut chars = text.chars();
+    let Some(first) = chars.next() else { return String::new() };
+    let mut out: String = first.to_uppercase().chain(chars).collect();
+    if !out.ends_with(['.', '!', '?', '"']) {
+        out.push('.');
+    }
+    out
+}
 
-/// A state's word and tone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tone {
+    Good,
+    Info,
+    Warn,
+    Bad,
+    Quiet,
+}
+
+impl Tone {
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Quiet => "quiet",
+        }
+    }
+}
+
 pub(crate) fn state(state: &Word<UpdateState>) -> (&'static str, Tone) {
     match state.known() {
         Some(UpdateState::Offered) => ("Offered", Tone::Info),
@@ -66,12 +99,10 @@ pub(crate) fn lack(word: &str) -> (Tone, String) {
     (tone, text.to_owned())
 }
 
-/// Whether a device takes images that nobody signed.
 pub(crate) fn takes_unsigned(lacks: &[String]) -> bool {
     lacks.iter().any(|word| word == Lack::Signatures.as_str())
 }
 
-/// A coloured word.
 pub(crate) fn chip(tone: Tone, text: &str) -> Markup {
     html! { span class={ "chip " (tone.class()) } { (text) } }
 }
@@ -152,6 +183,24 @@ pub(crate) fn counted(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(count)) }
 }
 
+/// What is the case, and what to do about it here.
+pub(crate) fn explained(cause: &Cause) -> String {
+    let said = sentence(&cause.sentence());
+    match advice(cause) {
+        Some(advice) => format!("{said} {advice}"),
+        None => said,
+    }
+}
+
+fn advice(cause: &Cause) -> Option<&'static str> {
+    let buttons = [
+        (decision::QUARANTINED, "“Clear quarantine” lets it be tried again."),
+        (decision::OFFLINE, "“Send anyway” sends it all the same."),
+        (cause::store::CHANNEL_IS_HIGHER, "“Promote” on its row does it."),
+    ];
+    buttons.into_iter().find(|(entry, _)| cause.is(*entry)).map(|(_, advice)| advice)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,5 +249,13 @@ mod tests {
         let titles: std::collections::HashSet<_> = words.iter().map(|word| decision(word).0).collect();
         assert_eq!(titles.len(), words.len());
         assert!(!titles.contains("Answered"));
+    }
+
+    #[test]
+    fn a_cause_is_said_with_the_button_that_helps() {
+        let said = explained(&decision::OFFLINE.with("version", "1.1.0"));
+        assert!(said.ends_with("was not sent. “Send anyway” sends it all the same."), "{said}");
+        let said = explained(&decision::UP_TO_DATE.with("version", "1.1.0"));
+        assert_eq!(said, "The device already runs 1.1.0.");
     }
 }

@@ -1,0 +1,145 @@
+//! What can be done to a device, its update and releases.
+
+use axum::extract::State;
+use axum::response::Response;
+use contract::{ChannelName, DeviceId, ProductName, Version};
+
+use super::visit::{Said, Visit, done};
+use super::words;
+use super::words::{Tone, explained};
+use crate::devices::Devices;
+use crate::releases::Releases;
+use crate::updates::Updates;
+use crate::web::extract::{Fields, Path};
+use crate::web::problem::Problem;
+
+pub(crate) async fn check(
+    State(updates): State<Updates>,
+    visit: Visit,
+    Path(id): Path<DeviceId>,
+    fields: Fields,
+) -> Response {
+    let to = if fields.text("back") == Some("list") { "/".to_owned() } else { format!("/devices/{id}") };
+    let said = match updates.check(&id, fields.text("force") == Some("true")).await {
+        Ok(answer) => {
+            let (title, tone) = words::decision(&answer.decision);
+            Said::new(tone, title, answer.cause.as_ref().map(explained).unwrap_or_default())
+                .announcing(answer.update.as_ref())
+        }
+        Err(error) => Said::failed(error),
+    };
+    visit.answer(&said.about(&id), &to)
+}
+
+pub(crate) async fn cancel(
+    State(updates): State<Updates>,
+    visit: Visit,
+    Path(number): Path<i64>,
+) -> Response {
+    match updates.cancel(number).await {
+        Ok(update) => {
+            let text = format!(
+                "{} is no longer offered. If the device has the image already, it may still install it.",
+                update.to
+            );
+            visit.answer(
+                &Said::new(Tone::Info, "Cancelled", text).about(&update.device),
+                &format!("/devices/{}", update.device),
+            )
+        }
+        Err(error) => visit.answer(&Said::failed(error).about("all"), "/"),
+    }
+}
+
+pub(crate) async fn clear_quarantine(
+    State(updates): State<Updates>,
+    visit: Visit,
+    Path(id): Path<DeviceId>,
+) -> Response {
+    let said = done(
+        updates.clear_quarantine(&id).await,
+        "Quarantine cleared",
+        "Every image may be offered to this device again.",
+    );
+    visit.answer(&said.about("quarantine"), &format!("/devices/{id}"))
+}
+
+pub(crate) async fn remove(
+    State(devices): State<Devices>,
+    visit: Visit,
+    Path(id): Path<DeviceId>,
+) -> Response {
+    match devices.remove(&id).await {
+        Ok(()) => visit.go(&Said::new(Tone::Good, "Removed", format!("{id} is gone.")).about("all"), "/"),
+        Err(error) => visit.answer(&Said::failed(error).about("quarantine"), &format!("/devices/{id}")),
+    }
+}
+
+pub(crate) async fn promote(
+    State(releases): State<Releases>,
+    visit: Visit,
+    Path(product): Path<ProductName>,
+    fields: Fields,
+) -> Response {
+    let promoted = async {
+        let version: Version = fields.valid("version")?;
+        let channel = fields.optional("channel")?.unwrap_or_else(ChannelName::production);
+        Ok(done(
+            releases.promote(&product, &version, &channel).await,
+            &format!("{version} is in {channel}"),
+            "Check update offers it to devices from now on.",
+        ))
+    };
+    answer(&visit, &product, promoted.await)
+}
+
+pub(crate) async fn block(
+    State(releases): State<Releases>,
+    visit: Visit,
+    Path(product): Path<ProductName>,
+    fields: Fields,
+) -> Response {
+    let blocked = async {
+        let version: Version = fields.valid("version")?;
+        let reason = fields.text("reason").ok_or_else(|| {
+            Problem::invalid("say why: the reason is shown wherever the version is refused")
+        })?;
+        Ok(done(
+            releases.block(&product, &version, reason).await,
+            &format!("{version} is blocked"),
+            "It is not offered to any device again.",
+        ))
+    };
+    answer(&visit, &product, blocked.await)
+}
+
+pub(crate) async fn unblock(
+    State(releases): State<Releases>,
+    visit: Visit,
+    Path(product): Path<ProductName>,
+    fields: Fields,
+) -> Response {
+    let unblocked = async {
+        let version: Version = fields.valid("version")?;
+        Ok(done(
+            releases.unblock(&product, &version).await,
+            &format!("{version} is not blocked any more"),
+            "It may be promoted and offered again.",
+        ))
+    };
+    answer(&visit, &product, unblocked.await)
+}
+
+pub(crate) async fn refresh(
+    State(releases): State<Releases>,
+    visit: Visit,
+    Path(product): Path<ProductName>,
+) -> Response {
+    let said = done(releases.refresh(&product).await, "Looked again", "This is what the bucket holds now.");
+    answer(&visit, &product, Ok(said))
+}
+
+fn answer(visit: &Visit, product: &ProductName, result: Result<Said, Problem>) -> Response {
+    let said = result.unwrap_or_else(Said::failed);
+    visit.answer(&said.about("releases"), &format!("/releases/{product}"))
+}

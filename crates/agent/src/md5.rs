@@ -4,6 +4,11 @@
 
 pub(crate) const INITIAL: [u32; 4] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
 /// Whole parts of 2^32 times the sine of 1 to 64.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "they are whole parts, and positive"
+)]
 const SINES: [u32; 64] = {
     // Each sine and cosine from the one before, by the sum formulas.
     const SIN_1: f64 = 0.841_470_984_807_896_5;

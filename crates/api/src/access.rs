@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use contract::ProductName;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// Name and password, or any name and an API token.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// User name.
@@ -16,7 +16,8 @@ pub struct Login {
 }
 
 /// A session.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Session {
     /// Use it as a bearer token.
     pub token: String,
@@ -25,25 +26,27 @@ pub struct Session {
 }
 
 /// A statement that a CI system signed about one of its jobs.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OidcLogin {
     /// The OIDC token: a JWT for the audience `http.public_url`, without a slash at its end.
     pub token: String,
     /// Needed only where the publisher is trusted with several products.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub product: Option<ProductName>,
 }
 
 /// A trusted publisher's token.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PublisherToken {
     /// Use it as a bearer token.
     pub token: String,
     /// Until then.
     pub expires_at: DateTime<Utc>,
     /// For this product only.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub product: ProductName,
     /// Whether it may point channels.
     pub may_promote: bool,

@@ -3,24 +3,24 @@
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{Update, Word};
 
 /// A device as it is known to the fleet.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Device {
     /// `[A-Za-z0-9][A-Za-z0-9._:-]{0,63}`.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: DeviceId,
     /// The product it belongs to; null until one is known.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub product: Option<ProductName>,
     /// The version it last reported; null if it never did.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub version: Option<Word<Version>>,
     /// The running image's digest as last reported.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
     /// Whether it can be reached now.
     pub online: bool,
@@ -48,7 +48,8 @@ pub struct Device {
 }
 
 /// The rest of a JSON report.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceReport {
     /// Chip name.
     pub chip: Option<String>,
@@ -71,7 +72,8 @@ pub struct DeviceReport {
 }
 
 /// Messages from a device that could not be read.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unreadable {
     /// How many since the device became known.
     pub count: u64,
@@ -82,13 +84,14 @@ pub struct Unreadable {
 }
 
 /// A device's MQTT credentials, shown once.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RegisteredDevice {
     /// Its id.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: DeviceId,
     /// Its product.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub product: Option<ProductName>,
     /// Equal to the id.
     pub mqtt_username: String,
@@ -115,23 +118,25 @@ pub struct DeviceQuery {
 }
 
 /// A device to register.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewDevice {
     /// Also its MQTT user name.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: DeviceId,
     /// Left out: the default product, or the only one there is.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub product: Option<ProductName>,
 }
 
 /// What to change; what is left out stays.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeviceChange {
     /// Another product.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub product: Option<ProductName>,
     /// All its tags from now on.

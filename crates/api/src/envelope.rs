@@ -2,12 +2,12 @@
 
 use cause::Cause;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::word::if_readable;
 
 /// One page of a list.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
@@ -26,7 +26,8 @@ pub struct PageQuery {
 }
 
 /// A failure; `detail` is the sentence for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Always `about:blank`: the status says the kind.
     #[serde(rename = "type", default)]

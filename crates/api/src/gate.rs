@@ -3,18 +3,18 @@
 use cause::Cause;
 use contract::{ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::Problem;
 use crate::word::{Word, if_readable};
 
 /// What the gate found in an image that is to be published (docs/gate.md lists the checks).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// The check's name, which never changes.
     pub check: String,
     /// What the check does that finds something.
-    #[schema(value_type = Level)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Level))]
     pub level: Word<Level>,
     /// Whether it was overruled: a refusal that does not refuse, a warning that need not be shown.
     pub allowed: bool,
@@ -28,32 +28,34 @@ pub struct Finding {
 }
 
 /// A release's size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SizeOf {
     /// Which version; null for an image that has none.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub version: Option<Version>,
     /// Bytes.
     pub size: u64,
 }
 
 /// What the gate says of an image that is not published, or not yet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Judgement {
     /// Whether it would be published.
     pub decision: GateDecision,
     /// Why it is refused, in one sentence that names every refusal; null if it is not.
     pub refusal: Option<String>,
     /// The product it is for.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub product: ProductName,
     /// The version that was asked for, or the image's own.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub version: Option<Version>,
     /// Bytes.
     pub size: u64,
     /// Digest of the image; null if it is not sound.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
     /// Chip name; null if the image does not say one we know.
     pub chip: Option<String>,
@@ -66,7 +68,8 @@ pub struct Judgement {
 }
 
 /// What a check does that finds something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Nothing is published, unless it is overruled.
@@ -76,7 +79,8 @@ pub enum Level {
 }
 
 /// What the gate decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GateDecision {
     /// Nothing refuses the image.
@@ -86,7 +90,8 @@ pub enum GateDecision {
 }
 
 /// Why an image was not published, with all that the gate found.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Refusal {
     /// As of every request that fails.
     #[serde(flatten)]

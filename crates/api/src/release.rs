@@ -3,20 +3,20 @@
 use chrono::{DateTime, Utc};
 use contract::{ChannelName, ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{Finding, SizeOf};
 
 /// An immutable image with a version.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Release {
     /// Its version.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub version: Version,
     /// Bytes.
     pub size: u64,
     /// Digest of firmware.bin.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
     /// Chip name; null if the image does not say one we know.
     pub chip: Option<String>,
@@ -25,7 +25,7 @@ pub struct Release {
     /// Why it is blocked.
     pub reason: Option<String>,
     /// The channels that point to it.
-    #[schema(value_type = Vec<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     #[serde(default)]
     pub channels: Vec<ChannelName>,
     /// Release notes.
@@ -43,7 +43,8 @@ pub struct Release {
 }
 
 /// A release that was published.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Published {
     /// The release.
     #[serde(flatten)]
@@ -51,12 +52,12 @@ pub struct Published {
     /// What came of it.
     pub decision: PublishDecision,
     /// Its product.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub product: ProductName,
     /// Its page on the dashboard.
     pub url: String,
     /// The channel that points to it now, if that was asked for.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub promoted: Option<ChannelName>,
     /// What the gate found, none of which refuses it.
     pub findings: Vec<Finding>,
@@ -67,18 +68,20 @@ pub struct Published {
 }
 
 /// A named pointer to a release.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Channel {
     /// `production`, `beta`, …
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: ChannelName,
     /// What it points to; null if its version.txt is missing or unreadable.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub version: Option<Version>,
 }
 
 /// The blocked list of a product.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockedList {
     /// Blocked versions.
     pub items: Vec<BlockedVersion>,
@@ -89,30 +92,33 @@ pub struct BlockedList {
 }
 
 /// A version never to be offered.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlockedVersion {
     /// The version.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub version: Version,
     /// Why; null if nobody said.
     pub reason: Option<String>,
 }
 
 /// A family of devices that run the same images.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Product {
     /// Its name.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub name: ProductName,
     /// How many devices it has.
     pub devices: u64,
     /// What production points to.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub production: Option<Version>,
 }
 
 /// What came of publishing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PublishDecision {
     /// It is a release from now on.
@@ -146,16 +152,18 @@ pub struct Publication {
 }
 
 /// Where a channel shall point.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Promotion {
     /// A published version.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub version: Version,
 }
 
 /// Why a version is blocked.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Blocking {
     /// Shown wherever the version is refused.

@@ -5,26 +5,26 @@ use chrono::{DateTime, Utc};
 use contract::{DeviceId, Version};
 use fleet::UpdateState;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::word::{Word, if_readable};
 
 /// One device's attempt.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Update {
     /// Its number.
     pub id: i64,
     /// Whose.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub device: DeviceId,
     /// What ran before.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub from: Option<Word<Version>>,
     /// What was offered.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub to: Word<Version>,
     /// Where it stands.
-    #[schema(value_type = String)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub state: Word<UpdateState>,
     /// Why, in words, without the code; null while nothing is to be explained.
     pub reason: Option<String>,
@@ -47,12 +47,13 @@ pub struct Update {
 }
 
 /// The answer to a check update.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CheckAnswer {
     /// One of the decision's words (`offered`, `up_to_date`, …).
     pub decision: String,
     /// The version it is about, if any.
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub version: Option<Version>,
     /// One sentence for a person.
     pub reason: String,
@@ -64,7 +65,8 @@ pub struct CheckAnswer {
 }
 
 /// How to check.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckRequest {
     /// Send although the device seems to be offline.

@@ -2,10 +2,10 @@
 
 use contract::{DeviceId, ProductName};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// The server works.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Health {
     /// `ok`.
     pub status: String,
@@ -14,19 +14,20 @@ pub struct Health {
 }
 
 /// What happened, for those who watch. Carries ids only: watchers ask again for what they show.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A device or its newest update changed, or it was removed.
     Device {
         /// Which.
-        #[schema(value_type = String)]
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         device: DeviceId,
     },
     /// Releases, channels or the blocked list of a product changed.
     Product {
         /// Which.
-        #[schema(value_type = String)]
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
         product: ProductName,
     },
     /// The store became unreachable or reachable again, or the broker did.

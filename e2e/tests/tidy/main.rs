@@ -363,7 +363,7 @@ fn reachable<'a>(arrows: &'a [(String, Vec<String>)], name: &str) -> BTreeSet<&'
 fn every_file_that_the_architecture_names_exists() {
     let files = files();
     let page = read(&root().join("ARCHITECTURE.md"));
-    let named = page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && name.ends_with(".rs"));
+    let named = page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && is_rust(name));
     let is_there = |name: &str| files.contains(&format!("crates/{name}"));
     let missing = named.filter(|name| !is_there(name) && !files.iter().any(|file| file == name));
     none(&missing.map(|name| format!("ARCHITECTURE.md: there is no {name}")).collect::<Vec<_>>());

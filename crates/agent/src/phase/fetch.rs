@@ -94,7 +94,7 @@ impl Agent {
         if !same_path {
             self.attempt.asking = Asking::Tail;
             // After a restart there is no path to compare; the bookmark has a tag of its own.
-            if self.download.transfer.etag().is_none() && !self.download.transfer.resume.is_some() {
+            if self.download.transfer.etag().is_none() && self.download.transfer.resume.is_none() {
                 self.download.start_over();
             }
         }

@@ -70,7 +70,7 @@ impl Agent {
         }
         self.download.end_tail(signed != Signed::No);
         self.attempt.asking = Asking::Image;
-        if !self.download.transfer.resume.is_some() {
+        if self.download.transfer.resume.is_none() {
             return self.fetch();
         }
         self.timers.start(Timer::Phase, 0);

@@ -9,7 +9,6 @@ mod objects;
 mod releases;
 mod store;
 mod tasks;
-#[cfg(feature = "testing")]
 pub mod testing;
 
 pub use cause::grouped;

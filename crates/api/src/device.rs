@@ -69,6 +69,8 @@ pub struct DeviceReport {
     /// The protections that it does without.
     #[serde(default)]
     pub lacks: Vec<String>,
+    /// Why it came back from connection settings that it was asked to move to; null: it did not, or has restarted since.
+    pub returned: Option<String>,
 }
 
 /// Messages from a device that could not be read.

@@ -116,6 +116,8 @@ async fn show(one: &One) -> anyhow::Result<ExitCode> {
         ("state", output::cell(report.state.as_ref())),
         ("smallest slot", output::cell(report.slot_bytes.map(|bytes| store::grouped(bytes.into())))),
         ("rollback", output::cell(report.rollback.map(output::yes))),
+        ("last restart", output::cell(report.reset.as_ref())),
+        ("returned", output::cell(report.returned.as_ref())),
         ("sha256", output::cell(device.sha256)),
     ] {
         if value != "-" {

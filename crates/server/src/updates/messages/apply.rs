@@ -147,6 +147,7 @@ impl Subject {
             reset: report.reset.as_ref().map(|text| text.as_str().to_owned()),
             accepts: report.accepts.iter().map(|text| text.as_str().to_owned()).collect(),
             lacks: report.lacks.iter().map(|text| text.as_str().to_owned()).collect(),
+            returned: report.returned.as_ref().map(|why| redacted(why).as_str().to_owned()),
         });
     }
 

@@ -50,6 +50,11 @@ fn view(visit: &Visit, device: &Device, history: &Page<Update>, production: Opti
             }
         }
         (lacks(device))
+        @if let Some(why) = device.report.as_ref().and_then(|report| report.returned.as_ref()) {
+            p.notice.(words::Tone::Warn.class()) {
+                "The device went back to the connection settings before: " (why) ". Check the new ones, and send them again."
+            }
+        }
         div.columns {
             div.wide {
                 (hero(visit, device, production))

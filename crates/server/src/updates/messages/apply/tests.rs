@@ -169,6 +169,19 @@ fn the_last_outcome_completes_an_update_unless_it_is_an_old_story() {
     assert_eq!(again.tell(TopicKind::Version, report), UpdateState::RolledBack);
 }
 
+#[test]
+fn the_way_back_from_new_connection_settings_is_kept_without_urls() {
+    let mut subject = offered(false);
+    let said =
+        r#"{"version":"1.0.0","returned":"no broker at mqtt://u:secret@host/ within 600 s [move_failed]"}"#;
+    subject.tell(TopicKind::Version, said);
+    let returned =
+        |subject: &Subject| subject.device.report.as_ref().and_then(|report| report.returned.clone());
+    assert_eq!(returned(&subject).as_deref(), Some("no broker at mqtt:(URL) within 600 s [move_failed]"));
+    subject.tell(TopicKind::Version, r#"{"version":"1.0.0","returned":7}"#);
+    assert_eq!(returned(&subject), None, "and the report is heard");
+}
+
 const FALLEN: &str = r#"{"version":"1.0.0","reset":"panic","lacks":["signatures"],"last":{"to":"1.1.0","result":"FAILED","reason":"it crashed 5 times [crash_loop]"}}"#;
 
 #[test]

@@ -8,6 +8,8 @@
 pub mod browser;
 pub mod bucket;
 pub mod command;
+#[path = "../../crates/server/src/tests/database.rs"]
+mod database;
 pub mod device;
 pub mod flash;
 pub mod folder;

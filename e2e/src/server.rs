@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::command::{Said, updraft};
+use crate::database::database_url;
 use crate::mqtt::Endpoint;
 use crate::process::{Process, free_port};
 use crate::wait::until;
@@ -312,7 +313,7 @@ fn configuration(setup: &Setup, folder: &Path, http_port: u16, mqtt_port: u16) -
     let public_url = setup.public_url.clone().unwrap_or(format!("http://127.0.0.1:{http_port}"));
     let broker = setup.broker.as_ref().map_or("embedded".to_owned(), Endpoint::url);
     let store = setup.store.clone().unwrap_or(format!("file:{}", folder.join("store").display()));
-    let database = format!("sqlite:{}", folder.join("updraft.db").display());
+    let database = database_url(folder);
     format!(
         "[http]\nlisten = \"127.0.0.1:{http_port}\"\npublic_url = \"{public_url}\"\n\
          [mqtt]\nurl = \"{broker}\"\nlisten = \"127.0.0.1:{mqtt_port}\"\n\

@@ -36,4 +36,5 @@ crate::entry::table! {
     TOKEN_NAME "token_name" "A token's name has 1 to {most} bytes.";
     TOKEN_EXISTS "token_exists" "There is a token named {name} already.";
     NO_TOKEN "no_token" "There is no token named {name}.";
+    DATABASE_AWAY "database_away" "The database does not answer. When it is back, look whether this was done before you ask again.";
 }

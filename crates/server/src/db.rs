@@ -1,18 +1,32 @@
-//! The database. SQL exists here and nowhere else; times are milliseconds since 1970, truths are 0 and 1.
+//! The database: SQLite or PostgreSQL. SQL exists here and nowhere else; times are milliseconds since 1970.
 //!
-//! One writer at a time: whoever writes holds [`Write`], a transaction that began as a writing one, so that
-//! nobody fails halfway because somebody else wrote in between. Other processes (`updraft token`) wait for
-//! SQLite's own lock. Nothing is acknowledged before its commit has reached the disk.
+//! Whoever writes anything of a device or of its updates holds a [`Write`], a transaction, and locks the device's row first
+//! ([`Write::lock_devices`]); what was read under the lock is compared with what is to be, and only what changed is written.
+//! On SQLite a transaction that writes is the only one. Nothing is acknowledged before its commit has reached the disk.
 
 mod connection;
+mod count;
 pub(crate) mod device;
 pub(crate) mod device_list;
+pub(crate) mod figures;
+mod lock;
+mod locked;
 pub(crate) mod meta;
+mod migrate;
 mod open;
-mod schema;
+mod postgres;
+pub(crate) mod presence;
+mod sqlite;
+pub(crate) mod tag;
 #[cfg(test)]
 mod tests;
 pub(crate) mod token;
 pub(crate) mod update;
+mod user;
+mod values;
 
-pub(crate) use connection::{Db, Write, is_duplicate};
+pub(crate) use connection::{Db, Write, is_away, is_duplicate};
+pub(crate) use lock::ServerLock;
+pub(crate) use locked::Locked;
+#[cfg(test)]
+pub(crate) use values::Text;

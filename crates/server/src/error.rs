@@ -8,6 +8,8 @@ use store::StoreError;
 
 use api::Judgement;
 
+use crate::db::is_away;
+
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -40,6 +42,9 @@ pub enum Error {
     /// The store did not answer (503).
     #[error("{0}")]
     StoreUnavailable(Cause),
+    /// The database did not answer, and what was asked may be done or not (503).
+    #[error("{0}")]
+    DatabaseUnavailable(Cause),
     /// The store takes longer than a request waits, and the work continues (503).
     #[error("{0}")]
     GoesOn(Cause),
@@ -59,6 +64,7 @@ impl Error {
             | Self::Unproven(cause)
             | Self::IssuerUnavailable(cause)
             | Self::StoreUnavailable(cause)
+            | Self::DatabaseUnavailable(cause)
             | Self::GoesOn(cause) => Some(cause),
             Self::Gate { error, .. } => error.cause(),
             Self::Internal(_) => None,
@@ -87,6 +93,10 @@ impl Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
+        if is_away(&error) {
+            tracing::error!(%error, "the database does not answer");
+            return Self::DatabaseUnavailable(causes::DATABASE_AWAY.cause());
+        }
         Self::Internal(anyhow::Error::new(error).context("the database failed"))
     }
 }

@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::access::{Access, FirstLogin, digest, random_secret};
 use crate::config::{BrokerConfig, Config, MqttConfig};
-use crate::db::{Db, meta};
+use crate::db::{Db, ServerLock, meta};
 use crate::devices::{Broker, Presence};
 use crate::events::Events;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
@@ -54,7 +54,7 @@ pub struct Running {
     tasks: TaskTracker,
     served: JoinHandle<std::io::Result<()>>,
     /// Locked as long as the server runs.
-    _lock: std::fs::File,
+    _lock: ServerLock,
 }
 
 /// Opens everything and serves. An error is a sentence that says what to change.
@@ -64,9 +64,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     let listener = HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
-    // First, as opening brings the tables up to date: not beneath a server that runs.
-    let lock = Db::lock(&config.database.url)?;
-    let db = Db::open(&config.database.url).await?;
+    let (db, lock) = Db::open_for_server(&config.database, config.embedded_broker()).await?;
     let url_key = url_key(&db).await?;
     let client_id = client_id(&db).await?;
     let store = open_store(&config, &public_url, url_key).await?;
@@ -78,7 +76,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
         None => None,
     };
     let events = Events::new();
-    let presence = Presence::new(&config, db.clone(), events.clone());
+    let presence = Presence::begin(&config, db.clone(), events.clone()).await?;
     let (broker, address) = start_broker(&config.mqtt, &presence).await?;
     let mqtt_address = broker.as_ref().map(Embedded::local_addr);
     let broker = Arc::new(RwLock::new(broker));

@@ -1,14 +1,17 @@
 //! The services end to end: real database, real store folder, real embedded broker.
 
 mod access;
+pub(crate) mod database;
 mod decisions;
 mod external;
 mod fleet;
+mod killed_database;
 mod offers;
 mod reported;
 mod rig;
 mod silence;
 mod slow_store;
+mod two_servers;
 mod without_broker;
 
 use contract::TopicKind;

@@ -18,6 +18,8 @@ use crate::services::Services;
 use crate::updates::{SilenceClock, Updates};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// How often who came and went is written, at most.
+const PRESENCE_EVERY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the smallest slot of a product has changed.
 const SLOTS_EVERY: Duration = Duration::from_secs(2);
 /// Expired sessions are forgotten this often.
@@ -34,6 +36,7 @@ pub(crate) fn spawn(
     let Services { updates, releases, store_health, events, .. } = services.clone();
     let every = Duration::from_secs(config.store.refresh_s.into());
     tasks.spawn(run(Tick::new(services), link.clone(), stop.clone()));
+    tasks.spawn(write_presence(services.devices.presence().clone(), stop.clone()));
     tasks.spawn(resend(updates, link.clone(), stop.clone()));
     tasks.spawn(record_slots(releases.clone(), stop.clone()));
     tasks.spawn(prepare(releases.store().clone(), stop.clone()));
@@ -62,12 +65,31 @@ impl Tick {
 
     /// `up`: the broker answers, and what it had kept has been handled.
     pub(crate) async fn tick(&mut self, now: i64, up: bool) -> anyhow::Result<()> {
-        self.presence.write_seen().await.context("noting who was seen")?;
+        self.presence.sweep(now).await.context("noting who is gone")?;
         if now - self.swept >= SWEEP_MS {
             self.access.remove_expired(now).await?;
             self.swept = now;
         }
         if up { self.silence.tick(&self.updates, now).await } else { Ok(()) }
+    }
+}
+
+/// Who came and went is written at once, and then again after a moment, in which many come. What fails is logged and done
+/// again.
+async fn write_presence(presence: Presence, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = presence.changes() => {}
+        }
+        while let Err(error) = presence.write_changes().await {
+            tracing::error!(%error, "who is online was not written, and will be");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+        tokio::time::sleep(PRESENCE_EVERY).await;
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Access {
 impl Access {
     /// Opens the database of a configuration, and makes it if it is not there.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self::new(Db::open(&config.database.url).await?, &config.trusted_publishers))
+        Ok(Self::new(Db::open(&config.database).await?, &config.trusted_publishers))
     }
 
     pub(crate) fn new(db: Db, publishers: &[TrustedPublisher]) -> Self {
@@ -55,7 +55,7 @@ impl Access {
         let Some(token) = self.db.token(&digest(secret), now).await? else {
             return Ok(None);
         };
-        let scope = match token.kind {
+        let scope = match *token.kind {
             TokenKind::Link => return Ok(None),
             TokenKind::Api | TokenKind::Session => None,
             TokenKind::Publisher => match self.scope(&token)? {
@@ -63,13 +63,13 @@ impl Access {
                 None => return Ok(None),
             },
         };
-        let is_noted = matches!(token.kind, TokenKind::Api | TokenKind::Publisher);
+        let is_noted = matches!(*token.kind, TokenKind::Api | TokenKind::Publisher);
         if is_noted && token.used_at.is_none_or(|used| now - used >= USED_EVERY_MS) {
             let write = self.db.write().await?;
             write.set_used(token.id, now).await?;
             write.commit().await?;
         }
-        Ok(Some(Actor { name: token.name, role: token.role, scope }))
+        Ok(Some(Actor { name: token.name, role: *token.role, scope }))
     }
 
     /// What the configuration of now trusts the job with that a token was given to. It may say more or less than it did

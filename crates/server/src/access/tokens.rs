@@ -54,18 +54,18 @@ impl Access {
         lifetime: Duration,
     ) -> Result<Option<String>, Error> {
         let token = self.db.token(&digest(password), now_ms()).await?;
-        if let Some(token) = token.filter(|token| token.kind == TokenKind::Api) {
+        if let Some(token) = token.filter(|token| *token.kind == TokenKind::Api) {
             // A session never outlives the token that it was got with.
             let left = token.expires_at.map(|end| Duration::from_millis(end.abs_diff(now_ms())));
             let lifetime = left.map_or(lifetime, |left| left.min(lifetime));
             return self
-                .session(&token.name, token.role, TokenKind::Session, Some(token.id), lifetime)
+                .session(&token.name, *token.role, TokenKind::Session, Some(token.id), lifetime)
                 .await
                 .map(Some);
         }
         let user = self.db.user(name).await?;
-        let role = user.as_ref().map(|(_, role)| *role);
-        let verified = verify_password(password.to_owned(), user.map(|(hash, _)| hash)).await?;
+        let role = user.as_ref().map(|user| *user.role);
+        let verified = verify_password(password.to_owned(), user.map(|user| user.password_hash)).await?;
         match role.filter(|_| verified) {
             Some(role) => self.session(name, role, TokenKind::Session, None, lifetime).await.map(Some),
             None => Ok(None),
@@ -78,9 +78,9 @@ impl Access {
         lifetime: Duration,
     ) -> Result<Option<String>, Error> {
         let link = self.db.token(&digest(secret), now_ms()).await?;
-        match link.filter(|token| token.kind == TokenKind::Link) {
+        match link.filter(|token| *token.kind == TokenKind::Link) {
             Some(link) => {
-                self.session(&link.name, link.role, TokenKind::Session, None, lifetime).await.map(Some)
+                self.session(&link.name, *link.role, TokenKind::Session, None, lifetime).await.map(Some)
             }
             None => Ok(None),
         }
@@ -114,17 +114,13 @@ impl Access {
         kind: TokenKind,
         parent: Option<i64>,
         expires_at: Option<i64>,
-        given: Option<&Given<'_>>,
+        given: Option<Given<'_>>,
     ) -> Result<Option<String>, Error> {
         let secret = random_secret()?;
         let secret_sha256 = &digest(&secret);
-        let token = NewToken { name, secret_sha256, role, kind, parent, expires_at };
+        let token = NewToken { name, secret_sha256, role, kind, parent, expires_at, given };
         let write = self.db.write().await?;
-        let inserted = match given {
-            None => write.insert_token(&token, now_ms()).await,
-            Some(given) => write.insert_publisher_token(&token, given, now_ms()).await,
-        };
-        match inserted {
+        match write.insert_token(&token, now_ms()).await {
             Ok(()) => write.commit().await?,
             Err(error) if is_duplicate(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -164,8 +160,8 @@ impl Access {
             .map(|token| TokenInfo {
                 name: token.name,
                 kind: token.kind.as_str().to_owned(),
-                product: token.product,
-                role: token.role,
+                product: token.product.map(|product| product.0),
+                role: token.role.0,
                 created_at: time(token.created_at),
                 expires_at: token.expires_at.map(time),
                 used_at: token.used_at.map(time),
@@ -197,7 +193,7 @@ impl Access {
     ) -> Result<Option<(String, DateTime<Utc>)>, Error> {
         let (end, given) = (later(now_ms(), lifetime), Given { job, product, statement_sha256 });
         let (name, kind) = (job.name(), TokenKind::Publisher);
-        let secret = self.insert(&name, Role::Ci, kind, None, Some(end), Some(&given)).await?;
+        let secret = self.insert(&name, Role::Ci, kind, None, Some(end), Some(given)).await?;
         Ok(secret.map(|secret| (secret, time(end))))
     }
 }

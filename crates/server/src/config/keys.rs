@@ -51,6 +51,8 @@ pub(super) const KEYS: &[Key] = &[
     key!(store.refresh_s, |value| number(value, 1, 86_400)),
     key!(store.short_urls, flag),
     key!(database.url, database_url),
+    key!(database.password_file, |value| text(value).map(|path| Some(path.into()))),
+    key!(database.max_connections, |value| number(value, 2, 200)),
 ];
 
 /// A text of the contract, which says itself what it must be.
@@ -163,10 +165,10 @@ fn store_url(value: &Value) -> Result<String, String> {
 fn database_url(value: &Value) -> Result<Secret, String> {
     let text = text(value)?;
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("names PostgreSQL, and this build has SQLite only; use sqlite:PATH".to_owned());
+        return Ok(Secret::new(text));
     }
     match text.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) {
         Some(path) if !path.is_empty() && !path.contains(['?', '#']) => Ok(Secret::new(text)),
-        _ => Err("must be sqlite:PATH".to_owned()),
+        _ => Err("must be sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use contract::{ProductName, VersionTopic};
@@ -149,8 +150,12 @@ pub struct StoreConfig {
 /// `[database]`
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
-    /// `sqlite:PATH`; may carry a password where it is another database's.
+    /// `sqlite:PATH`, or `postgres://USER@HOST/DATABASE`, which may carry a password.
     pub url: Secret,
+    /// Of PostgreSQL: a file with the password.
+    pub password_file: Option<PathBuf>,
+    /// Of PostgreSQL: how many connections are opened at most.
+    pub max_connections: u32,
 }
 
 /// A text that is never printed.
@@ -201,7 +206,11 @@ impl Default for Config {
                 refresh_s: 15,
                 short_urls: false,
             },
-            database: DatabaseConfig { url: Secret::new("sqlite:updraft-data/updraft.db") },
+            database: DatabaseConfig {
+                url: Secret::new("sqlite:updraft-data/updraft.db"),
+                password_file: None,
+                max_connections: 8,
+            },
             trusted_publishers: Vec::new(),
         }
     }

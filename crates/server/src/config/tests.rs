@@ -99,8 +99,8 @@ fn a_value_out_of_bounds_names_its_key() {
         ("[fleet]\ndefault_product = \"A\"", "fleet.default_product is wrong: a product name"),
         ("[fleet]\nadmit = true", "fleet.admit must be a text"),
         (
-            "[database]\nurl = \"postgres://u:geheim@h/d\"",
-            "database.url names PostgreSQL, and this build has SQLite only",
+            "[database]\nurl = \"mysql://u:geheim@h/d\"",
+            "database.url must be sqlite:PATH or postgres://USER@HOST/DATABASE",
         ),
         ("[store]\nurl = \"/tmp\"", "store.url must be file:PATH"),
     ] {

@@ -1,13 +1,17 @@
-//! Devices listed and counted, narrowed in the database.
+//! Devices listed, narrowed in the database.
 
 use std::ops::RangeInclusive;
 
 use contract::{DeviceId, ProductName};
 use fleet::UpdateState;
-use sea_orm::{DbErr, Value};
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::{Func, LikeExpr, Query as Sql};
+use sea_orm::{ExprTrait, FromQueryResult, QueryOrder, QuerySelect};
 
-use super::connection::{Query, ROWS_PER_STATEMENT, corrupt, parsed, tuples};
-use super::device::{COLUMNS, DeviceRow, read};
+use super::connection::Query;
+use super::device::{Column, DeviceRow, Entity};
+use super::tag;
+use super::values::Text;
 
 #[derive(Debug, Default)]
 pub(crate) struct DeviceFilter<'a> {
@@ -16,139 +20,69 @@ pub(crate) struct DeviceFilter<'a> {
     pub(crate) contains: Option<&'a str>,
     pub(crate) after: Option<&'a str>,
     pub(crate) state: Option<UpdateState>,
-    pub(crate) among: Option<&'a [DeviceId]>,
-    /// On an external broker: those heard since then (and not gone), or the others.
-    pub(crate) heard: Option<Heard>,
+    /// Online in this epoch, or not.
+    pub(crate) online: Option<(bool, i64)>,
 }
-
-/// Who counts as online on an external broker.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Heard {
-    Since(i64),
-    NotSince(i64),
-}
-
-pub(super) const PRESENT: &str = "(d.presence = 'online' OR (d.presence IS NULL AND d.last_seen >= ?))";
-pub(super) const ABSENT: &str =
-    "(d.presence = 'offline' OR (d.presence IS NULL AND (d.last_seen IS NULL OR d.last_seen < ?)))";
 
 /// Devices in the order of their ids.
 pub(crate) async fn page(
     query: &impl Query,
     filter: &DeviceFilter<'_>,
-    limit: usize,
+    limit: u64,
 ) -> Result<Vec<DeviceRow>, DbErr> {
-    let mut from = "devices d".to_owned();
-    let mut conditions = vec!["1 = 1".to_owned()];
-    let mut values: Vec<Value> = Vec::new();
-    let mut add = |condition: &str, value: Value| {
-        conditions.push(condition.to_owned());
-        values.push(value);
-    };
+    let mut page = Entity::find().order_by_asc(Column::Id).limit(limit);
     if let Some(product) = filter.product {
-        add("d.product = ?", product.as_str().into());
+        page = page.filter(Column::Product.eq(product.as_str()));
     }
-    if let Some(tag) = filter.tag {
-        from.push_str(" JOIN device_tags t ON t.device = d.id");
-        add("t.tag = ?", tag.into());
+    if let Some(wanted) = filter.tag {
+        let mut tagged = Sql::select();
+        tagged.column(tag::Column::Device).from(tag::Entity).and_where(tag::Column::Tag.eq(wanted));
+        page = page.filter(Column::Id.in_subquery(tagged));
     }
     if let Some(state) = filter.state {
-        from.push_str(" JOIN updates u ON u.id = d.update_id");
-        add("u.state = ?", state.as_str().into());
+        page = page.filter(Column::UpdateState.eq(Text(state)));
     }
     if let Some(text) = filter.contains {
         let text = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-        add("LOWER(d.id) LIKE ? ESCAPE '\\'", format!("%{text}%").into());
+        let like = LikeExpr::new(format!("%{text}%")).escape('\\');
+        page = page.filter(Expr::expr(Func::lower(Column::Id.into_expr())).like(like));
     }
     if let Some(after) = filter.after {
-        add("d.id > ?", after.into());
+        page = page.filter(Column::Id.gt(after));
     }
-    match filter.heard {
-        Some(Heard::Since(time)) => add(PRESENT, time.into()),
-        Some(Heard::NotSince(time)) => add(ABSENT, time.into()),
-        None => {}
-    }
-    if let Some(ids) = filter.among {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        conditions.push(format!("d.id IN {}", tuples(1, ids.len())));
-        values.extend(ids.iter().map(|id| Value::from(id.as_str())));
-    }
-    values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    let sql =
-        format!("SELECT {COLUMNS} FROM {from} WHERE {} ORDER BY d.id LIMIT ?", conditions.join(" AND "));
-    query.rows(&sql, values).await?.iter().map(read).collect()
-}
-
-/// How many devices there are, in all or of one product. Not counted again: the writes keep the number.
-pub(crate) async fn count(query: &impl Query, product: Option<&ProductName>) -> Result<u64, DbErr> {
-    let (condition, values) = of_product(product);
-    number(
-        query,
-        &format!("SELECT CAST(COALESCE(SUM(devices), 0) AS BIGINT) FROM device_counts d WHERE {condition}"),
-        values,
-    )
-    .await
-}
-
-pub(crate) async fn count_among(
-    query: &impl Query,
-    product: &ProductName,
-    ids: &[DeviceId],
-) -> Result<u64, DbErr> {
-    let mut count = 0;
-    for ids in ids.chunks(ROWS_PER_STATEMENT) {
-        let sql =
-            format!("SELECT COUNT(*) FROM devices WHERE product = ? AND id IN {}", tuples(1, ids.len()));
-        let ids = ids.iter().map(|id| Value::from(id.as_str()));
-        count += number(query, &sql, std::iter::once(product.as_str().into()).chain(ids).collect()).await?;
-    }
-    Ok(count)
-}
-
-/// How many of them were heard, or were not.
-pub(crate) async fn count_heard(
-    query: &impl Query,
-    product: Option<&ProductName>,
-    heard: Heard,
-) -> Result<u64, DbErr> {
-    let (condition, mut values) = of_product(product);
-    let (presence, time) = match heard {
-        Heard::Since(time) => (PRESENT, time),
-        Heard::NotSince(time) => (ABSENT, time),
+    page = match filter.online {
+        Some((true, epoch)) => page.filter(Column::OnlineEpoch.eq(epoch)),
+        Some((false, epoch)) => page.filter(Column::OnlineEpoch.ne(epoch)),
+        None => page,
     };
-    values.push(time.into());
-    number(query, &format!("SELECT COUNT(*) FROM devices d WHERE {condition} AND {presence}"), values).await
+    page.all(query.connection()).await
 }
 
-/// A condition that narrows to a product, and its value.
-pub(super) fn of_product(product: Option<&ProductName>) -> (&'static str, Vec<Value>) {
-    match product {
-        Some(product) => ("d.product = ?", vec![product.as_str().into()]),
-        None => ("1 = 1", Vec::new()),
-    }
+/// Whether any device is of this product.
+pub(crate) async fn is_of_any(query: &impl Query, product: &ProductName) -> Result<bool, DbErr> {
+    let any = query.row("SELECT 1 FROM devices WHERE product = $1 LIMIT 1", vec![product.as_str().into()]);
+    Ok(any.await?.is_some())
 }
 
-async fn number(query: &impl Query, sql: &str, values: Vec<Value>) -> Result<u64, DbErr> {
-    let row = query.row(sql, values).await?;
-    let number: i64 = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
-    Ok(number.unsigned_abs())
+/// How many devices there are: for who may add some more. [`super::count`] is for those who look.
+pub(crate) async fn count(query: &impl Query) -> Result<u64, DbErr> {
+    Entity::find().count(query.connection()).await
 }
 
-pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, u64)>, DbErr> {
-    let sql = "SELECT product, CAST(SUM(devices) AS BIGINT) AS devices FROM device_counts WHERE product <> '' \
-               GROUP BY product ORDER BY product";
-    let rows = query.rows(sql, vec![]).await?;
-    rows.iter()
-        .map(|row| {
-            let product = parsed(row, "product")?.ok_or_else(|| corrupt("product", "it is missing"))?;
-            Ok((product, row.try_get::<i64>("", "devices")?.unsigned_abs()))
-        })
-        .collect()
+#[derive(FromQueryResult)]
+struct SmallestSlot {
+    id: Text<DeviceId>,
+    slot_bytes: i64,
 }
 
-pub(super) const SMALLEST_SLOT: &str = "SELECT id, slot_bytes FROM devices WHERE product = ? AND slot_bytes BETWEEN ? AND ? ORDER BY slot_bytes, id LIMIT 1";
+pub(super) fn by_slot(product: &ProductName, sizes: &RangeInclusive<u32>) -> Select<Entity> {
+    let sizes = Column::SlotBytes.between(i64::from(*sizes.start()), i64::from(*sizes.end()));
+    Entity::find()
+        .filter(Column::Product.eq(product.as_str()).and(sizes))
+        .order_by_asc(Column::SlotBytes)
+        .order_by_asc(Column::Id)
+        .limit(1)
+}
 
 /// The smallest slot of a product's devices within `sizes`, and whose it is. One step in an index, however many devices
 /// there are.
@@ -157,12 +91,7 @@ pub(crate) async fn smallest_slot(
     product: &ProductName,
     sizes: &RangeInclusive<u32>,
 ) -> Result<Option<(DeviceId, u32)>, DbErr> {
-    let values =
-        vec![product.as_str().into(), i64::from(*sizes.start()).into(), i64::from(*sizes.end()).into()];
-    let Some(row) = query.row(SMALLEST_SLOT, values).await? else {
-        return Ok(None);
-    };
-    let device = parsed(&row, "id")?.ok_or_else(|| corrupt("id", "it is missing"))?;
-    let bytes = u32::try_from(row.try_get::<i64>("", "slot_bytes")?);
-    Ok(Some((device, bytes.map_err(|error| corrupt("slot_bytes", error))?)))
+    let smallest = by_slot(product, sizes).into_model::<SmallestSlot>().one(query.connection()).await?;
+    let bytes = |bytes: i64| u32::try_from(bytes).map_err(|why| DbErr::Type(format!("a slot's size: {why}")));
+    smallest.map(|smallest| Ok((smallest.id.0, bytes(smallest.slot_bytes)?))).transpose()
 }

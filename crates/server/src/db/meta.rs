@@ -13,25 +13,34 @@ pub(crate) const CLIENT_ID: &str = "client_id";
 pub(crate) const ALIVE_AT: &str = "alive_at";
 /// The slots that were written into a product's `product.json`; the product's name follows.
 pub(crate) const RECORDED_SLOTS: &str = "taught_slots ";
+/// The present epoch of presence, and where devices connect.
+pub(crate) const ONLINE_EPOCH: &str = "online_epoch";
 
 impl Db {
     pub(crate) async fn meta(&self, name: &str) -> Result<Option<String>, DbErr> {
-        let row = self.row("SELECT value FROM meta WHERE name = ?", vec![name.into()]).await?;
+        let row = self.row("SELECT value FROM meta WHERE name = $1", vec![name.into()]).await?;
         row.map(|row| row.try_get_by_index(0)).transpose()
     }
 }
 
 impl Write {
+    /// A value that is to be written: nobody else writes it until the commit.
+    pub(crate) async fn lock_meta(&self, name: &str) -> Result<Option<String>, DbErr> {
+        let lock = if self.is_sqlite() { "" } else { " FOR UPDATE" };
+        let sql = format!("SELECT value FROM meta WHERE name = $1{lock}");
+        self.row(&sql, vec![name.into()]).await?.map(|row| row.try_get_by_index(0)).transpose()
+    }
+
     pub(crate) async fn set_meta(&self, name: &str, value: &str) -> Result<(), DbErr> {
-        let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
         self.execute(sql, vec![name.into(), value.into()]).await.map(|_| ())
     }
 
     /// Sets a value unless there is one, and answers the one that is there then.
     pub(crate) async fn meta_or_set(&self, name: &str, value: &str) -> Result<String, DbErr> {
-        let sql = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING";
+        let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
         self.execute(sql, vec![name.into(), value.into()]).await?;
-        let row = self.row("SELECT value FROM meta WHERE name = ?", vec![name.into()]).await?;
+        let row = self.row("SELECT value FROM meta WHERE name = $1", vec![name.into()]).await?;
         row.map(|row| row.try_get_by_index(0))
             .transpose()?
             .ok_or_else(|| DbErr::RecordNotFound(format!("meta {name}, which was just written")))

@@ -1,24 +1,31 @@
 //! Who can be reached, and who may connect to the embedded broker.
+//!
+//! A device is online exactly if its row has the present epoch. The embedded broker's connections are written in batches; its
+//! start takes the next epoch, and with that nobody is online any more. On an external broker, what devices say sets it
+//! (`updates/messages`), and silence clears it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use broker::Admission;
-use contract::{DeviceId, Presence as Said};
+use contract::DeviceId;
 use sea_orm::DbErr;
+use tokio::sync::Notify;
 
 use crate::access::{digest, is_equal};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
-use crate::db::device_list::Heard;
+use crate::db::presence::{Absent, Site};
 use crate::events::Events;
 
 /// A device that connected this long ago has subscribed.
 const SUBSCRIBED_MS: i64 = 1_000;
+/// Maximum number of devices that are written at a time.
+const BATCH: usize = 1_000;
 
 /// Which devices are there. Clones know the same.
 #[derive(Clone)]
@@ -28,40 +35,41 @@ struct Inner {
     db: Db,
     events: Events,
     /// Who is connected to the embedded broker, and since when. Lost with the process, as the connections are.
-    connections: Mutex<BTreeMap<DeviceId, i64>>,
-    /// When devices came and went, until it is written.
-    seen: Mutex<HashMap<DeviceId, i64>>,
+    connections: Mutex<HashMap<DeviceId, i64>>,
+    /// Who came or went, and when, until it is written.
+    changed: Mutex<HashMap<DeviceId, i64>>,
+    wake: Notify,
     is_embedded: bool,
     offline_after_s: u32,
 }
 
 impl Presence {
-    pub(crate) fn new(config: &Config, db: Db, events: Events) -> Self {
-        Self(Arc::new(Inner {
+    /// On the embedded broker nobody is online from now on until they connect.
+    pub(crate) async fn begin(config: &Config, db: Db, events: Events) -> Result<Self, DbErr> {
+        let is_embedded = config.embedded_broker();
+        db.begin_epoch(if is_embedded { Site::Embedded } else { Site::External }).await?;
+        Ok(Self(Arc::new(Inner {
             db,
             events,
             connections: Mutex::default(),
-            seen: Mutex::default(),
-            is_embedded: config.embedded_broker(),
+            changed: Mutex::default(),
+            wake: Notify::new(),
+            is_embedded,
             offline_after_s: config.mqtt.offline_after_s,
-        }))
+        })))
     }
 
     /// Whether a trigger would reach the device now.
-    pub(crate) fn is_online(&self, device: &DeviceRow, now: i64) -> bool {
-        if self.0.is_embedded {
-            return self.since(&device.id).is_some();
-        }
-        match device.presence {
-            Some(presence) => presence == Said::Online,
-            None => device.last_seen.is_some_and(|seen| seen >= self.heard_limit(now)),
-        }
+    pub(crate) fn is_online(&self, device: &DeviceRow) -> bool {
+        device.online_epoch == self.0.db.epoch()
     }
 
     /// Whether it has been there long enough to have subscribed: what is sent to it while it connects is lost.
     pub(crate) fn is_subscribed(&self, device: &DeviceRow, now: i64) -> bool {
-        let since = self.since(&device.id);
-        self.is_online(device, now) && since.is_none_or(|since| now - since >= SUBSCRIBED_MS)
+        if !self.0.is_embedded {
+            return self.is_online(device);
+        }
+        self.since(&device.id).is_some_and(|since| now - since >= SUBSCRIBED_MS)
     }
 
     /// How long until a device that has just connected to the embedded broker has subscribed.
@@ -70,50 +78,75 @@ impl Presence {
         Duration::from_millis(u64::try_from(left).unwrap_or(0))
     }
 
-    /// On an external broker, a device without presence is online if it was heard since.
-    pub(crate) fn heard_limit(&self, now: i64) -> i64 {
-        now - i64::from(self.0.offline_after_s) * 1000
-    }
-
-    /// The condition in the database that says who is online; `None` where the connections say it.
-    pub(crate) fn heard(&self, online: bool, now: i64) -> Option<Heard> {
-        let limit = self.heard_limit(now);
-        let heard = if online { Heard::Since(limit) } else { Heard::NotSince(limit) };
-        (!self.0.is_embedded).then_some(heard)
-    }
-
-    fn connections(&self) -> MutexGuard<'_, BTreeMap<DeviceId, i64>> {
+    fn connections(&self) -> MutexGuard<'_, HashMap<DeviceId, i64>> {
         self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen(&self) -> MutexGuard<'_, HashMap<DeviceId, i64>> {
-        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn changed(&self) -> MutexGuard<'_, HashMap<DeviceId, i64>> {
+        self.0.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn since(&self, device: &DeviceId) -> Option<i64> {
         self.connections().get(device).copied()
     }
 
-    pub(super) fn connected_count(&self) -> u64 {
-        self.connections().len() as u64
+    /// Returns once somebody came or went.
+    pub(crate) async fn changes(&self) {
+        self.0.wake.notified().await;
     }
 
-    /// Devices connected to the embedded broker after an id, in order.
-    pub(super) fn connected_after(&self, device: Option<&str>, limit: usize) -> Vec<DeviceId> {
-        let connections = self.connections();
-        let ids = connections.keys();
-        ids.filter(|id| device.is_none_or(|after| id.as_str() > after)).take(limit).cloned().collect()
+    /// Writes who came and who went. To be called by one task, so that the last word is written last.
+    pub(crate) async fn write_changes(&self) -> Result<(), DbErr> {
+        loop {
+            let changed: Vec<(DeviceId, i64)> =
+                self.changed().iter().take(BATCH).map(|(id, at)| (id.clone(), *at)).collect();
+            if changed.is_empty() {
+                return Ok(());
+            }
+            // As of now, after their times were read: who comes or goes from here on is written once more.
+            let there: HashSet<DeviceId> = {
+                let connections = self.connections();
+                changed.iter().map(|(id, _)| id).filter(|id| connections.contains_key(*id)).cloned().collect()
+            };
+            self.0.db.set_online(&changed, &there).await?;
+            for (device, at) in &changed {
+                let mut waiting = self.changed();
+                if waiting.get(device) == Some(at) {
+                    waiting.remove(device);
+                }
+                drop(waiting);
+                self.0.events.device(device);
+            }
+        }
     }
 
-    /// Writes when devices came and went. Losing some of it costs nothing but a time on a page.
-    pub(crate) async fn write_seen(&self) -> Result<(), DbErr> {
-        let seen: Vec<_> = std::mem::take(&mut *self.seen()).into_iter().collect();
-        for seen in seen.chunks(1000) {
-            let write = self.0.db.write().await?;
-            write.set_last_seen(seen).await?;
-            write.commit().await?;
+    /// Makes those offline who are taken for online and are not: of earlier starts, and, on an external broker, silent ones
+    /// who do not tell when they go.
+    pub(crate) async fn sweep(&self, now: i64) -> Result<(), DbErr> {
+        for device in self.0.db.clear_absent(Absent::Earlier).await? {
+            self.0.events.device(&device);
+        }
+        if !self.0.is_embedded {
+            let limit = now - i64::from(self.0.offline_after_s) * 1000;
+            for device in self.0.db.clear_absent(Absent::SilentSince(limit)).await? {
+                self.0.events.device(&device);
+            }
         }
         Ok(())
+    }
+
+    fn note(&self, device: DeviceId, connection: Option<i64>) {
+        let mut connections = self.connections();
+        match connection {
+            Some(since) => connections.insert(device.clone(), since),
+            None => connections.remove(&device),
+        };
+        // A time of its own for each change, so that none is taken for the one that was just written.
+        let mut changed = self.changed();
+        let at = changed.get(&device).map_or(now_ms(), |last| now_ms().max(last + 1));
+        changed.insert(device, at);
+        drop((connections, changed));
+        self.0.wake.notify_one();
     }
 }
 
@@ -135,18 +168,10 @@ impl Admission for Presence {
     }
 
     fn connected(&self, device: DeviceId) {
-        let mut connections = self.connections();
-        connections.insert(device.clone(), now_ms());
-        self.seen().insert(device.clone(), now_ms());
-        drop(connections);
-        self.0.events.device(&device);
+        self.note(device, Some(now_ms()));
     }
 
     fn disconnected(&self, device: DeviceId) {
-        let mut connections = self.connections();
-        connections.remove(&device);
-        self.seen().insert(device.clone(), now_ms());
-        drop(connections);
-        self.0.events.device(&device);
+        self.note(device, None);
     }
 }

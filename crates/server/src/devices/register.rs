@@ -7,7 +7,6 @@ use contract::{DeviceId, ProductName};
 use super::service::{Devices, unknown};
 use crate::access::{digest, random_password};
 use crate::clock::now_ms;
-use crate::db::device;
 use crate::error::Error;
 
 /// Maximum number of tags of a device, and of bytes of a tag.
@@ -28,9 +27,14 @@ impl Devices {
             .ok_or_else(|| Error::Invalid(causes::PRODUCT_UNSAID.cause()))?;
         let password = random_password()?;
         let write = self.0.db.write().await?;
-        if !write.register_device(id, &product, &digest(&password), now_ms()).await? {
-            return Err(Error::Refused(causes::DEVICE_EXISTS.naming("device", id)));
-        }
+        // It may be known by its reports already.
+        let mut device = write.insert_devices(vec![id.clone()], now_ms()).await?;
+        let device = device.pop().filter(|device| device.password_sha256.is_none());
+        let mut device = device.ok_or_else(|| Error::Refused(causes::DEVICE_EXISTS.naming("device", id)))?;
+        device.product = Some(product.clone().into());
+        device.product_is_set = true;
+        device.password_sha256 = Some(digest(&password));
+        write.save_device(&mut device).await?;
         write.commit().await?;
         self.0.events.device(id);
         Ok(RegisteredDevice {
@@ -50,14 +54,14 @@ impl Devices {
     ) -> Result<Device, Error> {
         let tags = tags.map(checked).transpose()?;
         let write = self.0.db.write().await?;
-        if device::by_id(&write, id).await?.is_none() {
-            return Err(unknown(id));
-        }
+        let mut device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
         if let Some(product) = product {
-            write.set_product(id, product).await?;
+            device.product = Some(product.clone().into());
+            device.product_is_set = true;
+            write.save_device(&mut device).await?;
         }
         if let Some(tags) = tags {
-            write.set_tags(id, &tags).await?;
+            write.set_tags(&device, &tags).await?;
         }
         write.commit().await?;
         self.0.events.device(id);
@@ -84,7 +88,9 @@ impl Devices {
         // First: if it stayed, the next start would take the device for a new one.
         self.clear_retained(id).await?;
         let write = self.0.db.write().await?;
-        write.remove_device(id).await?;
+        if let Some(device) = write.lock_device(id).await? {
+            write.remove_device(device).await?;
+        }
         write.commit().await?;
         if let Some(embedded) = &*self.0.broker.read().await {
             embedded.disconnect_device(id).await;

@@ -1,13 +1,11 @@
 //! The service's state, one device's row, and an update as it is shown: beside its device, in its history, in an answer.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use api::Update;
 use broker::Embedded;
 use cause::{Cause, service as causes};
-use contract::{Code, DeviceId, Phase, ProductName, REASON_MAX_BYTES, Reason};
+use contract::{Code, DeviceId, Phase, REASON_MAX_BYTES, Reason};
 use fleet::Why;
 use tokio::sync::RwLock;
 
@@ -35,8 +33,6 @@ pub(super) struct Inner {
     pub(super) publisher: Publisher,
     pub(super) broker: Broker,
     pub(super) releases: Releases,
-    /// Locked while it is counted, so that many who look at once count once.
-    pub(super) counted: tokio::sync::Mutex<Counted>,
 }
 
 impl Devices {
@@ -48,8 +44,7 @@ impl Devices {
         broker: Broker,
         releases: Releases,
     ) -> Self {
-        let counted = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { db, events, presence, publisher, broker, releases, counted }))
+        Self(Arc::new(Inner { db, events, presence, publisher, broker, releases }))
     }
 
     pub(crate) fn presence(&self) -> &Presence {
@@ -66,45 +61,19 @@ pub(crate) fn unknown(id: &DeviceId) -> Error {
     Error::NotFound(causes::NO_DEVICE.naming("device", id))
 }
 
-/// Counting takes at most one twentieth of the time.
-const COUNTING_SHARE: u32 = 20;
-/// No number is older than this.
-const AGE_MAX: Duration = Duration::from_secs(10);
-/// Maximum number of products that have a number.
-const PRODUCTS_MAX: usize = 256;
-
-/// By product, or of all: the number, and until when it is used again.
-#[derive(Debug, Default)]
-pub(super) struct Counted(HashMap<Option<ProductName>, (u64, Instant)>);
-
-impl Counted {
-    pub(super) fn online(&self, product: Option<&ProductName>) -> Option<u64> {
-        let (online, until) = self.0.get(&product.cloned())?;
-        (Instant::now() < *until).then_some(*online)
-    }
-
-    pub(super) fn keep(&mut self, product: Option<&ProductName>, online: u64, took: Duration) {
-        if self.0.len() >= PRODUCTS_MAX {
-            self.0.clear();
-        }
-        let until = Instant::now() + (took * COUNTING_SHARE).min(AGE_MAX);
-        self.0.insert(product.cloned(), (online, until));
-    }
-}
-
 pub(crate) fn update(row: UpdateRow) -> Update {
-    let (reason, code, cause) = explained(row.why);
+    let (reason, code, cause) = explained(row.why());
     Update {
         id: row.id,
-        device: row.device,
-        from: row.from.map(Into::into),
-        to: row.to.into(),
-        state: row.state.into(),
+        device: row.device.0,
+        from: row.from_version.map(|version| version.0.into()),
+        to: row.to_version.0.into(),
+        state: row.state.0.into(),
         reason,
         code: code.map(|code| code.as_str().to_owned()),
         cause,
         bytes: row.bytes.unsigned_abs(),
-        phase: row.phase.map(|phase| Phase::as_str(phase).to_owned()),
+        phase: row.phase.map(|phase| Phase::as_str(*phase).to_owned()),
         done: row.done.unsigned_abs(),
         created_at: time(row.created_at),
         finished_at: row.finished_at.map(time),

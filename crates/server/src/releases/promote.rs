@@ -144,7 +144,7 @@ impl Releases {
         match self.0.mirror.refresh(product).await {
             Ok(Refreshed::Done) if self.0.mirror.product(product).is_some() => Ok(()),
             // A misspelt name in whatever calls this would otherwise look fine for ever.
-            Ok(Refreshed::Done) if device_list::count(&self.0.db, Some(product)).await? == 0 => {
+            Ok(Refreshed::Done) if !device_list::is_of_any(&self.0.db, product).await? => {
                 Err(Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product)))
             }
             Ok(Refreshed::Done) => Ok(()),

@@ -79,7 +79,7 @@ impl Releases {
     pub(super) async fn require_product(&self, product: &ProductName) -> Result<(), Error> {
         let is_known = self.0.mirror.product(product).is_some()
             || self.0.mirror.is_expected(product)
-            || device_list::count(&self.0.db, Some(product)).await? > 0
+            || device_list::is_of_any(&self.0.db, product).await?
             || timeout(STORE_TIMEOUT, self.0.store.product_exists(product)).await.map_err(|_| {
                 let cause = causes::PRODUCT_UNSURE.naming("product", product);
                 Error::StoreUnavailable(cause.with("seconds", STORE_TIMEOUT.as_secs()))
@@ -99,7 +99,7 @@ impl Releases {
             return Ok(Some(snapshot));
         }
         looked.map_err(Error::StoreUnavailable)?;
-        if device_list::count(&self.0.db, Some(product)).await? == 0 {
+        if !device_list::is_of_any(&self.0.db, product).await? {
             return Err(unknown(product));
         }
         Ok(None)

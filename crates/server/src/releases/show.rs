@@ -9,7 +9,6 @@ use store::Blocked;
 
 use super::service::Releases;
 use super::snapshot::shown;
-use crate::db::device_list;
 use crate::error::Error;
 
 impl Releases {
@@ -25,9 +24,9 @@ impl Releases {
                 (name.clone(), Product { name, devices: 0, production })
             })
             .collect();
-        for (name, devices) in device_list::products(&self.0.db).await? {
-            products.entry(name.clone()).or_insert(Product { name, devices: 0, production: None }).devices =
-                devices;
+        for (name, devices) in self.0.db.figures().await?.products() {
+            let new = || Product { name: name.clone(), devices, production: None };
+            products.entry(name.clone()).or_insert_with(new).devices = devices;
         }
         Ok(products.into_values().collect())
     }

@@ -264,7 +264,8 @@ async fn the_recorded_slot_grows_again_also_after_a_restart() {
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
     assert_eq!(written(folder.path()), 100_000);
     let write = app.db.write().await.expect("writes");
-    assert!(write.remove_device(&id("small")).await.expect("removed"));
+    let small = write.lock_device(&id("small")).await.expect("read").expect("there");
+    write.remove_device(small).await.expect("removed");
     write.commit().await.expect("committed");
     // Another process, which remembers nothing of its own.
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");

@@ -104,11 +104,7 @@ async fn killed_between_insert_and_trigger_the_next_start_sends_it_once() {
         rig.services().updates.check(&id("d1"), false).await.expect("decides").update.expect("made").id;
     device.until_triggers(1).await;
     // As if the process had died after the insert.
-    let write = rig.running.db.write().await.expect("writes");
-    let mut row = update::by_id(&write, first).await.expect("read").expect("there");
-    row.triggered_at = None;
-    write.save_update(&row).await.expect("saved");
-    write.commit().await.expect("committed");
+    rig.change_update(first, |row| row.triggered_at = None).await;
     let password = device.password.clone();
     drop(device);
     let rig = rig.restart().await;
@@ -157,14 +153,13 @@ async fn a_fresh_url_asked_for_while_the_last_is_being_sent_is_still_sent() {
     device.until_triggers(1).await;
     device.say(TopicKind::Request, "url_expired").await;
     device.until_triggers(2).await;
-    let write = rig.running.db.write().await.expect("writes");
-    let mut row = update::by_id(&write, made).await.expect("read").expect("there");
     // As if the device had asked again between the sending and the note that it was sent.
-    row.triggered_at = None;
-    row.url_requests = 2;
-    write.save_update(&row).await.expect("saved");
-    write.set_triggered(made, 1, row.heard_at).await.expect("noted");
-    write.commit().await.expect("committed");
+    rig.change_update(made, |row| {
+        row.triggered_at = None;
+        row.url_requests = 2;
+    })
+    .await;
+    rig.services().updates.note_triggered(made, 1).await.expect("noted");
     device.until_triggers(3).await;
 }
 

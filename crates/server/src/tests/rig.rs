@@ -9,7 +9,9 @@ use rumqttc::{AsyncClient, Broker, Event, Incoming, MqttOptions, PublishOptions,
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use super::database::database_url;
 use crate::config::Config;
+use crate::db::update::UpdateRow;
 use crate::run::{Running, StartOptions, start};
 use crate::services::Services;
 use api::{Device, UpdateState};
@@ -33,9 +35,12 @@ pub(super) fn config(folder: &Path, more: &str) -> Config {
         ("UPDRAFT_MQTT__LISTEN", "127.0.0.1:0".to_owned()),
         ("UPDRAFT_STORE__URL", format!("file:{}", folder.join("store").display())),
         ("UPDRAFT_STORE__REFRESH_S", "1".to_owned()),
-        ("UPDRAFT_DATABASE__URL", format!("sqlite:{}", folder.join("updraft.db").display())),
+        ("UPDRAFT_DATABASE__URL", database_url(folder)),
     ];
-    let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let names_database = more.contains("[database]");
+    let environment =
+        environment.into_iter().filter(|(name, _)| !(names_database && name.contains("DATABASE")));
+    let environment = environment.map(|(name, value)| (name.to_owned(), value));
     Config::parse("updraft.toml", more, environment).expect("a valid configuration")
 }
 
@@ -111,6 +116,15 @@ impl Rig {
         })
         .await;
         actor
+    }
+
+    /// Changes an update's row, as something else might have.
+    pub(super) async fn change_update(&self, id: i64, change: impl FnOnce(&mut UpdateRow)) {
+        let write = self.running.db.write().await.expect("writes");
+        let (mut device, mut update) = write.lock_update(id).await.expect("read").expect("there");
+        change(&mut update);
+        write.save(std::iter::once((&mut device, Some(&update)))).await.expect("saved");
+        write.commit().await.expect("committed");
     }
 
     pub(super) async fn decision(&self, device: &str) -> String {

@@ -49,11 +49,7 @@ async fn what_was_offered_while_the_clock_stood_still_is_not_late() {
     tick.tick(begun, true).await.expect("ticks");
     // The link goes down for two hours, and in the middle of it something is offered by force.
     let made = rig.services().updates.check(&id("d1"), true).await.expect("decides").update.expect("made").id;
-    let write = rig.running.db.write().await.expect("writes");
-    let mut row = update::by_id(&write, made).await.expect("read").expect("there");
-    row.heard_at = begun + 3_600_000;
-    write.save_update(&row).await.expect("saved");
-    write.commit().await.expect("committed");
+    rig.change_update(made, |row| row.heard_at = begun + 3_600_000).await;
     tick.tick(begun + 7_200_000, true).await.expect("ticks");
     assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
 }

@@ -59,7 +59,7 @@ impl Handed {
             store,
             url_key: [1; 32],
             access: Access::new(db.clone(), &config.trusted_publishers),
-            presence: Presence::new(&config, db.clone(), events.clone()),
+            presence: Presence::begin(&config, db.clone(), events.clone()).await.expect("begins"),
             events,
             broker: Arc::new(RwLock::new(None)),
             connection: &connection,
@@ -72,6 +72,19 @@ impl Handed {
     pub(super) async fn again(&self, config: Config, store: Store) -> Self {
         Self::new(config, self.db.clone(), store).await
     }
+}
+
+impl Handed {
+    /// Another server beside it, with connections of its own to the same database.
+    pub(super) async fn beside(&self) -> Self {
+        let db = Db::open(&self.config.database).await.expect("opens");
+        Self::new(self.config.clone(), db, self.releases.store().clone()).await
+    }
+}
+
+/// Services on a database of this URL.
+pub(super) async fn handed_on(url: &str, more: &str) -> (TempDir, Handed) {
+    handed(&format!("[database]\nurl = \"{url}\"\n{more}")).await
 }
 
 /// Services with this much configuration more.
@@ -87,7 +100,7 @@ pub(super) async fn handed_through(
     let folder = tempfile::tempdir().expect("a folder");
     let more = format!("[mqtt]\nurl = \"mqtt://127.0.0.1:1\"\n{more}");
     let config = config(folder.path(), &more);
-    let db = Db::open(&config.database.url).await.expect("opens");
+    let db = Db::open(&config.database).await.expect("opens");
     std::fs::create_dir_all(folder.path().join("store")).expect("made");
     let options = store::Options {
         public_url: Some("http://127.0.0.1:1".parse().expect("a URL")),
@@ -121,6 +134,7 @@ async fn on_an_external_broker_a_valid_report_makes_a_device_known() {
     assert!(app.devices.show(&id("b")).await.expect("known").online, "heard just now");
     let later = now_ms() - 121_000;
     app.messages.take(&[message("b", TopicKind::Version, "2.0.0")], later).await.expect("taken");
+    app.devices.presence().sweep(now_ms()).await.expect("swept");
     assert!(!app.devices.show(&id("b")).await.expect("known").online);
     let online = DeviceQuery { state: Some("offline".into()), ..DeviceQuery::default() };
     assert_eq!(app.devices.list(&online).await.expect("listed").items.len(), 2);
@@ -136,6 +150,25 @@ async fn where_only_registered_devices_are_admitted_a_report_is_not_enough() {
     assert!(app.devices.show(&id("a")).await.expect("known").version.is_some());
     let nameless = app.devices.register(&id("b"), None).await;
     assert!(matches!(nameless, Err(Error::Invalid(_))));
+}
+
+/// Prints how fast reports are taken: 100,000 of 10,000 devices.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measures_reports_a_second() {
+    let (_folder, app) = handed("").await;
+    let batch = |round: usize, version: &str| -> Vec<Message> {
+        let names = (0..1000).map(|n| format!("d{}", (round % 10) * 1000 + n));
+        names.map(|name| message(&name, TopicKind::Version, version)).collect()
+    };
+    for round in 0..10 {
+        app.messages.messages(&batch(round, "1.0.0")).await.expect("taken");
+    }
+    let begun = std::time::Instant::now();
+    for round in 0..100 {
+        app.messages.messages(&batch(round, &format!("1.{round}.0"))).await.expect("taken");
+    }
+    println!("{:.0} reports a second", 100_000.0 / begun.elapsed().as_secs_f64());
 }
 
 #[tokio::test]

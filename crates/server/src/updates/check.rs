@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::questions::Questions;
 use super::service::Updates;
 use crate::clock::now_ms;
-use crate::db::device::{self, DeviceRow};
+use crate::db::device::DeviceRow;
 use crate::db::is_duplicate;
 use crate::db::update::{self, UpdateRow};
 use crate::devices::unknown;
@@ -49,24 +49,31 @@ impl Updates {
         newest: Option<&UpdateRow>,
         force: bool,
     ) -> Result<DeviceView, Error> {
-        let reach = match (self.0.devices.presence().is_online(device, now_ms()) && self.is_linked(), force) {
+        let reach = match (self.0.devices.presence().is_online(device) && self.is_linked(), force) {
             (true, _) => Reach::Online,
             (false, true) => Reach::Forced,
             (false, false) => Reach::Silent,
         };
         let report = device.report.as_ref();
         Ok(DeviceView {
-            version: device.version.clone(),
+            version: device.version.clone().map(|version| version.0),
             chip: report.and_then(|report| report.chip.clone()),
             slot_bytes: report.and_then(|report| report.slot_bytes).map(u64::from),
-            in_progress: newest.filter(|update| update.state.is_in_flight()).map(|update| update.to.clone()),
+            in_progress: newest
+                .filter(|update| update.state.is_in_flight())
+                .map(|update| update.to_version.0.clone()),
             reach,
             quarantined: update::quarantined(&self.0.db, &device.id).await?,
         })
     }
 
+    fn product_of(&self, device: &DeviceRow) -> Option<ProductName> {
+        let own = device.product.clone().map(|product| product.0);
+        own.or_else(|| self.0.releases.default_product())
+    }
+
     async fn decide(&self, device: &DeviceRow, view: &DeviceView) -> Decision {
-        let Some(product) = device.product.clone().or_else(|| self.0.releases.default_product()) else {
+        let Some(product) = self.product_of(device) else {
             return Decision::NoRelease(causes::NO_PRODUCT.cause());
         };
         let questions = Questions {
@@ -92,15 +99,13 @@ impl Updates {
         forced: bool,
     ) -> Result<Option<CheckAnswer>, Error> {
         let write = self.0.db.write().await?;
-        let fresh = device::by_id(&write, &device.id).await?.ok_or_else(|| unknown(&device.id))?;
-        let product = fresh.product.clone().or_else(|| self.0.releases.default_product());
-        let Some(product) =
-            product.filter(|_| fresh.version == device.version && fresh.product == device.product)
-        else {
+        let mut fresh = write.lock_device(&device.id).await?.ok_or_else(|| unknown(&device.id))?;
+        let is_same = fresh.version == device.version && fresh.product == device.product;
+        let Some(product) = self.product_of(&fresh).filter(|_| is_same) else {
             return Ok(None);
         };
-        let mut update = new_update(&fresh, product, &artifact, forced)?;
-        update.id = match write.insert_update(&update).await {
+        let update = new_update(&fresh, product, &artifact, forced)?;
+        let update = match write.insert_update(&mut fresh, update).await {
             Ok(id) => id,
             Err(error) if is_duplicate(&error) => {
                 drop(write);
@@ -114,9 +119,9 @@ impl Updates {
         if !forced {
             tokio::time::sleep(self.0.devices.presence().subscribes_in(&device.id, now_ms())).await;
         }
-        self.send_trigger(update.id).await;
+        self.send_trigger(update).await;
         let decision = Decision::Offered(artifact);
-        let newest = update::by_id(&self.0.db, update.id).await?;
+        let newest = update::by_id(&self.0.db, update).await?;
         Ok(Some(self.answer(&decision, newest)))
     }
 
@@ -126,7 +131,7 @@ impl Updates {
             .newest_update(&device)
             .await?
             .ok_or_else(|| anyhow::anyhow!("an update is in flight, and there is none"))?;
-        let decision = Decision::InProgress { to: newest.to.clone() };
+        let decision = Decision::InProgress { to: newest.to_version.0.clone() };
         Ok(self.answer(&decision, Some(newest)))
     }
 }
@@ -141,14 +146,15 @@ fn new_update(
     Ok(UpdateRow {
         id: 0,
         device: device.id.clone(),
-        product,
-        from: device.version.clone(),
-        to: artifact.version.clone(),
+        product: product.into(),
+        from_version: device.version.clone(),
+        to_version: artifact.version.clone().into(),
         object_key: artifact.key.clone(),
-        sha256: artifact.sha256,
+        sha256: artifact.sha256.map(Into::into),
         bytes: i64::try_from(artifact.size)?,
-        state: UpdateState::Offered,
-        why: None,
+        state: UpdateState::Offered.into(),
+        reason: String::new(),
+        cause: None,
         phase: None,
         done: 0,
         forced,

@@ -9,8 +9,8 @@ use fleet::Event;
 
 use super::service::{Updates, change, write as record};
 use crate::clock::now_ms;
-use crate::db::update;
-use crate::devices::{code_of, update as shown};
+use crate::db::update::{self, UpdateRow};
+use crate::devices::{code_of, unknown, update as shown};
 use crate::error::Error;
 
 impl Updates {
@@ -26,8 +26,7 @@ impl Updates {
         let below = cursor.map_or(Ok(i64::MAX), |cursor| {
             cursor.parse().map_err(|_| Error::Invalid(causes::CURSOR.cause()))
         })?;
-        let mut rows =
-            update::of_device(&self.0.db, id, below, i64::try_from(limit).unwrap_or(0) + 1).await?;
+        let mut rows = update::of_device(&self.0.db, id, below, limit as u64 + 1).await?;
         let next = (rows.len() > limit)
             .then(|| rows.truncate(limit))
             .and_then(|()| rows.last().map(|row| row.id.to_string()));
@@ -37,8 +36,8 @@ impl Updates {
     /// How many devices' newest update failed or was rolled back with each code; those without a code are left out.
     pub async fn newest_codes(&self) -> Result<HashMap<Code, u64>, Error> {
         let mut codes = HashMap::new();
-        for (reason, devices) in update::newest_reasons(&self.0.db).await? {
-            if let Some(code) = code_of(&reason).and_then(|reason| reason.code()) {
+        for (reason, devices) in &self.0.db.figures().await?.reasons {
+            if let Some(code) = code_of(reason).and_then(|reason| reason.code()) {
                 *codes.entry(code).or_default() += devices;
             }
         }
@@ -50,7 +49,8 @@ impl Updates {
     /// Stops an update that is in flight. The device may go on; what it reports stays the truth.
     pub async fn cancel(&self, id: i64) -> Result<Update, Error> {
         let write = self.0.db.write().await?;
-        let mut update = update::by_id(&write, id)
+        let (mut device, mut update) = write
+            .lock_update(id)
             .await?
             .ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", id)))?;
         let Some(change) = change(&update, &Event::Cancel) else {
@@ -58,19 +58,19 @@ impl Updates {
             return Err(Error::Refused(causes::UPDATE_ENDED.naming("update", id).with("state", state)));
         };
         record(&mut update, change, now_ms());
-        write.save_update(&update).await?;
+        write.save(std::iter::once((&mut device, Some(&update)))).await?;
         write.commit().await?;
         self.0.events.device(&update.device);
-        Ok(shown(update))
+        Ok(shown(UpdateRow::clone(&update)))
     }
 }
 
 impl Updates {
     /// Forgets which images failed on a device, here and on the device.
     pub async fn clear_quarantine(&self, id: &DeviceId) -> Result<(), Error> {
-        self.0.devices.row(id).await?;
         let write = self.0.db.write().await?;
-        write.clear_faults(id).await?;
+        let device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
+        write.clear_faults(&device).await?;
         write.commit().await?;
         self.0.events.device(id);
         let word = Control::ClearQuarantine.as_str().as_bytes();

@@ -6,18 +6,19 @@ mod read;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use apply::Subject;
 use async_trait::async_trait;
 use contract::{DeviceId, Presence, TopicKind};
 use read::read_report;
+use sea_orm::DbErr;
 
 use crate::clock::now_ms;
 use crate::config::{Admit, Config};
-use crate::db::device::{self, DeviceRow};
-use crate::db::{Db, Write, device_list, update};
+use crate::db::device::DeviceRow;
+use crate::db::{Db, Locked, Write, device_list};
 use crate::events::Events;
 use crate::mqtt::{Handler, Message};
 use crate::releases::Releases;
@@ -35,6 +36,10 @@ struct Inner {
     unknown: UnknownDevices,
     /// Maximum number of known devices up to which a report makes one known; 0 where none does.
     room_max: u64,
+    /// How much of that is left, and until when it is not counted again.
+    room: Mutex<(u64, Option<Instant>)>,
+    /// On an external broker, what a device says makes it online.
+    is_external: bool,
     taken: AtomicU64,
 }
 
@@ -43,7 +48,8 @@ impl Messages {
         let is_closed = config.embedded_broker() || config.fleet.admit == Admit::Registered;
         let room_max = if is_closed { 0 } else { config.fleet.max_devices.into() };
         let (unknown, taken) = (UnknownDevices::default(), AtomicU64::new(0));
-        Self(Arc::new(Inner { db, events, updates, releases, unknown, room_max, taken }))
+        let (room, is_external) = (Mutex::default(), !config.embedded_broker());
+        Self(Arc::new(Inner { db, events, updates, releases, unknown, room_max, room, is_external, taken }))
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -62,69 +68,92 @@ impl Handler for Messages {
 impl Messages {
     pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
         let write = self.0.db.write().await?;
-        let mut subjects = load(&write, batch).await?;
-        let mut room = self.room(&write, batch, &subjects).await?;
+        let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
+        let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
+        let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
+        let first = self.admit_reported(&write, batch, &mut subjects, now).await?;
         let product = self.0.releases.default_product();
-        for message in batch {
-            if !subjects.contains_key(&message.device) {
-                match self.admit_reported(message, room, now) {
-                    Some(subject) => {
-                        room -= 1;
-                        subjects.insert(message.device.clone(), subject);
-                    }
-                    None => continue,
-                }
-            }
-            if let Some(subject) = subjects.get_mut(&message.device) {
-                subject.apply(message, product.as_ref(), now);
+        let epoch = self.0.is_external.then(|| self.0.db.epoch());
+        for (index, message) in batch.iter().enumerate() {
+            // Before its report, it was not known.
+            let is_known = first.get(&message.device).is_none_or(|first| *first <= index);
+            if let Some(subject) = subjects.get_mut(&message.device).filter(|_| is_known) {
+                subject.apply(message, product.as_ref(), epoch, now);
             }
         }
-        save(&write, &subjects).await?;
+        save(&write, &mut subjects).await?;
         write.commit().await?;
         self.0.taken.fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.follow_up(subjects);
         Ok(())
     }
 
-    /// How many devices may still become known by their report.
-    async fn room(
+    /// Devices that nobody registered become known by their first valid report, where the fleet allows it. Answers by which
+    /// message of the batch each of them did.
+    async fn admit_reported(
         &self,
         write: &Write,
         batch: &[Message],
-        subjects: &HashMap<DeviceId, Subject>,
-    ) -> anyhow::Result<u64> {
-        let asked = batch
-            .iter()
-            .any(|message| message.kind == TopicKind::Version && !subjects.contains_key(&message.device));
-        if self.0.room_max == 0 || !asked {
-            return Ok(0);
+        subjects: &mut HashMap<DeviceId, Subject>,
+        now: i64,
+    ) -> anyhow::Result<HashMap<DeviceId, usize>> {
+        let mut first = HashMap::new();
+        let unknown =
+            || batch.iter().enumerate().filter(|(_, message)| !subjects.contains_key(&message.device));
+        let asks = unknown().any(|(_, message)| message.kind == TopicKind::Version);
+        let mut room = if asks { self.room(write).await? } else { 0 };
+        for (index, message) in unknown() {
+            if !first.contains_key(&message.device) && self.is_admitted(message, room) {
+                first.insert(message.device.clone(), index);
+                room -= 1;
+            }
         }
-        Ok(self.0.room_max.saturating_sub(device_list::count(write, None).await?))
+        if first.is_empty() {
+            return Ok(first);
+        }
+        self.room_left().0 = room;
+        let devices = write.insert_devices(first.keys().cloned().collect(), now).await?;
+        for (id, mut subject) in with_updates(write, devices).await? {
+            let presence = self.0.unknown.take_presence(&id).map(Into::into);
+            subject.device.presence = subject.device.presence.or(presence);
+            subjects.insert(id, subject);
+        }
+        Ok(first)
     }
 
-    /// A device that nobody registered becomes known by its first valid report, where the fleet allows it.
-    fn admit_reported(&self, message: &Message, room: u64, now: i64) -> Option<Subject> {
+    fn is_admitted(&self, message: &Message, room: u64) -> bool {
         let unknown = &self.0.unknown;
         if message.kind == TopicKind::Presence {
             unknown.note_presence(&message.device, &message.payload);
         }
         if message.kind != TopicKind::Version || message.payload.is_empty() {
-            return None;
+            return false;
         }
         let readable = read_report(&message.payload);
-        if room == 0 || readable.is_err() {
-            if unknown.may_log(&message.device) {
-                let why = readable.err().map_or(
-                    "it is not registered, or there is no room for it",
-                    |_| "its report cannot be read",
-                );
-                tracing::warn!(device = %message.device, "a device was not admitted: {why}");
-            }
-            return None;
+        let is_admitted = room > 0 && readable.is_ok();
+        if !is_admitted && unknown.may_log(&message.device) {
+            let why = readable
+                .err()
+                .map_or("it is not registered, or there is no room for it", |_| "its report cannot be read");
+            tracing::warn!(device = %message.device, "a device was not admitted: {why}");
         }
-        let mut subject = Subject::new(DeviceRow::new(message.device.clone(), now));
-        subject.device.presence = unknown.take_presence(&message.device);
-        Some(subject)
+        is_admitted
+    }
+
+    /// How many devices may still become known by their report. Counting them all takes at most a twentieth of the time.
+    async fn room(&self, write: &Write) -> anyhow::Result<u64> {
+        let (left, until) = *self.room_left();
+        if self.0.room_max == 0 || until.is_some_and(|until| Instant::now() < until) {
+            return Ok(left);
+        }
+        let begun = Instant::now();
+        let left = self.0.room_max.saturating_sub(device_list::count(write).await?);
+        *self.room_left() = (left, Some(Instant::now() + begun.elapsed() * 20));
+        Ok(left)
+    }
+
+    fn room_left(&self) -> MutexGuard<'_, (u64, Option<Instant>)> {
+        self.0.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn follow_up(&self, subjects: HashMap<DeviceId, Subject>) {
@@ -134,7 +163,8 @@ impl Messages {
             {
                 tracing::warn!(device = %id, count = subject.device.unreadable_count, "a message cannot be read: {unreadable}");
             }
-            if subject.device_changed || subject.update_changed {
+            let update_changed = subject.update.as_ref().is_some_and(Locked::is_changed);
+            if update_changed || subject.device.is_changed() {
                 self.0.events.device(&id);
             }
             if subject.wants_trigger
@@ -147,33 +177,21 @@ impl Messages {
     }
 }
 
-pub(super) async fn load(write: &Write, batch: &[Message]) -> anyhow::Result<HashMap<DeviceId, Subject>> {
-    let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
-    let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
-    let devices = device::by_ids(write, &ids).await?;
-    let update_ids: Vec<i64> = devices.iter().filter_map(|device| device.update_id).collect();
-    let updates = update::by_ids(write, &update_ids).await?;
-    let mut updates: HashMap<i64, _> = updates.into_iter().map(|update| (update.id, update)).collect();
-    Ok(devices
-        .into_iter()
-        .map(|device| {
-            let mut subject = Subject::new(device);
-            subject.update = subject.device.update_id.and_then(|id| updates.remove(&id));
-            (subject.device.id.clone(), subject)
-        })
-        .collect())
+/// Locked devices with their newest updates.
+pub(super) async fn with_updates(
+    write: &Write,
+    devices: Vec<Locked<DeviceRow>>,
+) -> Result<HashMap<DeviceId, Subject>, DbErr> {
+    let mut updates = write.newest_updates(&devices).await?;
+    let with_update = |device: Locked<DeviceRow>| {
+        let update = device.update_id.and_then(|id| updates.remove(&id));
+        (device.id.0.clone(), Subject { update, ..Subject::new(device) })
+    };
+    Ok(devices.into_iter().map(with_update).collect())
 }
 
-pub(super) async fn save(write: &Write, subjects: &HashMap<DeviceId, Subject>) -> anyhow::Result<()> {
-    let changed: Vec<&DeviceRow> =
-        subjects.values().filter(|subject| subject.device_changed).map(|subject| &subject.device).collect();
-    write.save_devices(&changed).await?;
-    for subject in subjects.values().filter(|subject| subject.update_changed) {
-        if let Some(update) = &subject.update {
-            write.save_update(update).await?;
-        }
-    }
-    Ok(())
+pub(super) async fn save(write: &Write, subjects: &mut HashMap<DeviceId, Subject>) -> Result<(), DbErr> {
+    write.save(subjects.values_mut().map(|subject| (&mut subject.device, subject.update.as_ref()))).await
 }
 
 /// Maximum number of devices that are remembered without being in the database.

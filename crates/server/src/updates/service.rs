@@ -94,7 +94,11 @@ impl Updates {
 }
 
 pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
-    let view = UpdateView { state: update.state, from: update.from.clone(), to: update.to.clone() };
+    let view = UpdateView {
+        state: update.state.0,
+        from: update.from_version.clone().map(|version| version.0),
+        to: update.to_version.0.clone(),
+    };
     fleet::apply(&view, event)
 }
 
@@ -102,14 +106,14 @@ pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
 /// whether the state changed.
 pub(super) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>, now: i64) -> bool {
     let Some(change) = change(update, event) else { return false };
-    update.image_at_fault = is_image_at_fault(&change, update.phase, reset);
+    update.image_at_fault = is_image_at_fault(&change, update.phase.map(|phase| phase.0), reset);
     write(update, change, now);
     true
 }
 
 pub(super) fn write(update: &mut UpdateRow, change: Change, now: i64) {
-    update.state = change.state;
-    update.why = change.why;
+    update.state = change.state.into();
+    update.set_why(change.why);
     update.heard_at = now;
     update.finished_at = (!change.state.is_in_flight()).then_some(now);
 }

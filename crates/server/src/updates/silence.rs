@@ -14,7 +14,7 @@ const HEARTBEAT_MS: i64 = 5_000;
 /// The clock stood still if the last tick was longer ago than this.
 const STANDSTILL_MS: i64 = 15_000;
 /// Silent updates ended in one transaction.
-const BATCH: i64 = 500;
+const BATCH: u64 = 500;
 
 #[derive(Debug, Default)]
 pub(crate) struct SilenceClock {
@@ -32,14 +32,13 @@ impl SilenceClock {
 
     /// Adds what the clock stood still, and writes that the server is alive.
     async fn wake(&mut self, updates: &Updates, now: i64) -> anyhow::Result<()> {
-        let alive_at = match self.alive {
-            Some(alive_at) => Some(alive_at),
-            None => updates.0.db.meta(meta::ALIVE_AT).await?.and_then(|text| text.parse().ok()),
-        };
-        let stood_still = alive_at.filter(|alive_at| now - alive_at > STANDSTILL_MS);
-        if stood_still.is_some() || now - self.written >= HEARTBEAT_MS || now < self.written {
+        let stood_still = |alive_at: &i64| now - alive_at > STANDSTILL_MS;
+        let maybe = self.alive.as_ref().is_none_or(stood_still);
+        if maybe || now - self.written >= HEARTBEAT_MS || now < self.written {
             let write = updates.0.db.write().await?;
-            if let Some(stopped_at) = stood_still {
+            // Of two servers that slept, the first adds it.
+            let written = write.lock_meta(meta::ALIVE_AT).await?.and_then(|text| text.parse().ok());
+            if let Some(stopped_at) = self.alive.max(written).filter(stood_still) {
                 // In one transaction with the heartbeat: killed in between, it would be added twice.
                 let moved = write.shift_silence(stopped_at, now - stopped_at).await?;
                 tracing::info!(
@@ -60,19 +59,22 @@ impl SilenceClock {
 async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
     let limit = now - i64::from(updates.0.update_timeout_s) * 1000;
     loop {
-        if update::silent_since(&updates.0.db, limit, 1).await?.is_empty() {
+        let silent = update::silent_since(&updates.0.db, limit, BATCH).await?;
+        if silent.is_empty() {
             return Ok(());
         }
         let write = updates.0.db.write().await?;
-        let mut silent = update::silent_since(&write, limit, BATCH).await?;
-        for update in &mut silent {
+        let mut silent = write.lock_updates(&silent).await?;
+        // Who was heard before the lock is not silent any more.
+        silent.retain(|(_, update)| update.heard_at <= limit);
+        for (_, update) in &mut silent {
             if let Some(change) = change(update, &Event::Silence) {
                 record(update, change, now);
             }
-            write.save_update(update).await?;
         }
+        write.save(silent.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;
-        for update in &silent {
+        for (_, update) in &silent {
             updates.0.events.device(&update.device);
         }
     }

@@ -76,19 +76,34 @@ impl Updates {
             .await
             .context("the broker did not take it")?;
         // Killed here, it is sent twice, which a device must take.
-        let write = self.0.db.write().await?;
-        write.set_triggered(id, update.url_requests, now_ms()).await?;
-        write.commit().await?;
-        tracing::info!(device = %update.device, update = id, version = %update.to, "the trigger was sent");
+        self.note_triggered(id, update.url_requests).await?;
+        tracing::info!(device = %*update.device, update = id, version = %*update.to_version, "the trigger was sent");
         self.0.events.device(&update.device);
         Ok(true)
     }
 
+    /// Notes that the trigger was sent; the time-out counts from now. An update that ended meanwhile stays as it is, and
+    /// so does one whose device asked for a fresh URL since `url_requests` was read: that one is still to be sent.
+    pub(crate) async fn note_triggered(&self, id: i64, url_requests: i64) -> anyhow::Result<()> {
+        let write = self.0.db.write().await?;
+        let Some((mut device, mut update)) = write.lock_update(id).await? else { return Ok(()) };
+        if update.state.is_in_flight() && update.url_requests == url_requests {
+            let now = now_ms();
+            update.triggered_at = Some(now);
+            update.heard_at = now;
+            write.save(std::iter::once((&mut device, Some(&update)))).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+
     /// Why the version must not be sent any more, if so.
     async fn blocked_since(&self, update: &UpdateRow) -> Result<Option<Cause>, Error> {
-        let blocked = cause::update::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
+        let blocked = cause::update::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to_version.0);
         Ok(match self.0.releases.store().blocked(&update.product).await? {
-            Blocked::List(versions) => versions.get(&update.to).map(|why| blocked.with("why", why.clone())),
+            Blocked::List(versions) => {
+                versions.get(&update.to_version.0).map(|why| blocked.with("why", why.clone()))
+            }
             Blocked::Unreadable(why) => Some(blocked.naming("why", why)),
         })
     }
@@ -96,7 +111,7 @@ impl Updates {
     /// Blocked since: an update that was never sent is cancelled; one that was sent gets no new URL.
     async fn refuse_trigger(&self, update: UpdateRow, cause: Cause) -> anyhow::Result<()> {
         let write = self.0.db.write().await?;
-        let Some(mut present) = update::by_id(&write, update.id).await? else {
+        let Some((mut device, mut present)) = write.lock_update(update.id).await? else {
             return Ok(());
         };
         if present.url_requests == 0 && present.state == UpdateState::Offered {
@@ -107,9 +122,9 @@ impl Updates {
         } else {
             present.triggered_at = Some(now_ms());
         }
-        write.save_update(&present).await?;
+        write.save(std::iter::once((&mut device, Some(&present)))).await?;
         write.commit().await?;
-        tracing::info!(device = %update.device, update = update.id, "no URL was signed, since the version is blocked");
+        tracing::info!(device = %*update.device, update = update.id, "no URL was signed, since the version is blocked");
         self.0.events.device(&update.device);
         Ok(())
     }
@@ -132,11 +147,11 @@ impl Updates {
     /// Sends what was decided and not sent: by a process that died, or while the broker was away. Who is not
     /// there gets it when it is.
     pub(crate) async fn send_untriggered(&self, now: i64) -> anyhow::Result<()> {
-        const PAGE: i64 = 200;
+        const PAGE: u64 = 200;
         let mut above = 0;
         loop {
             let updates = update::untriggered(&self.0.db, above, PAGE).await?;
-            let ids: Vec<_> = updates.iter().map(|update| update.device.clone()).collect();
+            let ids: Vec<_> = updates.iter().map(|update| update.device.0.clone()).collect();
             let devices = device::by_ids(&self.0.db, &ids).await?;
             let there = |update: &&UpdateRow| {
                 let device = devices.iter().find(|device| device.id == update.device);
@@ -150,7 +165,7 @@ impl Updates {
                 })
                 .await;
             match updates.last() {
-                Some(last) if i64::try_from(updates.len())? == PAGE => above = last.id,
+                Some(last) if updates.len() as u64 == PAGE => above = last.id,
                 _ => return Ok(()),
             }
         }

@@ -118,9 +118,10 @@ impl From<Error> for Problem {
             Error::Refused(_) | Error::Gate { .. } => StatusCode::CONFLICT,
             Error::Forbidden(_) => StatusCode::FORBIDDEN,
             Error::Unproven(_) => StatusCode::UNAUTHORIZED,
-            Error::StoreUnavailable(_) | Error::IssuerUnavailable(_) | Error::GoesOn(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Error::StoreUnavailable(_)
+            | Error::IssuerUnavailable(_)
+            | Error::DatabaseUnavailable(_)
+            | Error::GoesOn(_) => StatusCode::SERVICE_UNAVAILABLE,
             Error::Internal(source) => {
                 tracing::error!(error = format!("{source:#}"), "request failed");
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
@@ -219,6 +220,7 @@ mod tests {
     #[test]
     fn nobody_is_asked_to_repeat_what_may_still_be_done() {
         assert_eq!(retry_after(Error::GoesOn(cause::service::GOES_ON.cause())), None);
+        assert_eq!(retry_after(Error::DatabaseUnavailable(cause::service::DATABASE_AWAY.cause())), None);
         assert_eq!(
             retry_after(Error::StoreUnavailable(cause::service::STORE_NOT_READ.cause())).as_deref(),
             Some("5")

@@ -3,6 +3,8 @@
 
 mod api;
 mod dashboard;
+#[path = "../../src/tests/database.rs"]
+mod database;
 mod events;
 mod firmware;
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]

@@ -10,6 +10,8 @@ use updraft_server::access::Role;
 use updraft_server::config::Config;
 use updraft_server::run::{self, Running, StartOptions};
 
+use crate::database::database_url;
+
 /// Longer than anything takes here.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -57,9 +59,10 @@ impl TestServer {
         // A second test in this process finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let at = folder.path().display();
+        let database = database_url(folder.path());
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:0\"\n{http}\n[mqtt]\nlisten = \"127.0.0.1:0\"\n[store]\nurl = \"file:{at}/store\"\n\
-             [database]\nurl = \"sqlite:{at}/updraft.db\"\n{sections}"
+             [database]\nurl = \"{database}\"\n{sections}"
         );
         let config = Config::parse("test.toml", &text, []).unwrap();
         let options = StartOptions { login_link: Some(Duration::from_mins(10)) };

@@ -9,6 +9,7 @@ use fleet::{Event, ReportView, UpdateState};
 use super::read::read_report;
 use super::read::redact;
 use crate::access::digest;
+use crate::db::Locked;
 use crate::db::device::DeviceRow;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
@@ -21,10 +22,8 @@ const URL_REQUESTS_MAX: i64 = 5;
 /// A device and its newest update while messages are applied to them.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    pub(crate) device: DeviceRow,
-    pub(crate) update: Option<UpdateRow>,
-    pub(crate) device_changed: bool,
-    pub(crate) update_changed: bool,
+    pub(crate) device: Locked<DeviceRow>,
+    pub(crate) update: Option<Locked<UpdateRow>>,
     /// The URL is to be signed and sent (again).
     pub(crate) wants_trigger: bool,
     /// What was wrong with the last message that could not be read.
@@ -32,19 +31,19 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn new(device: DeviceRow) -> Self {
-        Self {
-            device,
-            update: None,
-            device_changed: false,
-            update_changed: false,
-            wants_trigger: false,
-            unreadable: None,
-        }
+    pub(crate) fn new(device: Locked<DeviceRow>) -> Self {
+        Self { device, update: None, wants_trigger: false, unreadable: None }
     }
 
-    /// Applies one message. What cannot be read is counted and changes nothing else.
-    pub(crate) fn apply(&mut self, message: &Message, usual: Option<&ProductName>, now: i64) {
+    /// Applies one message. What cannot be read is counted and changes nothing else. `epoch`: who says something is online in
+    /// it, unless it says otherwise.
+    pub(crate) fn apply(
+        &mut self,
+        message: &Message,
+        usual: Option<&ProductName>,
+        epoch: Option<i64>,
+        now: i64,
+    ) {
         let payload = &message.payload[..];
         let retains = matches!(message.kind, TopicKind::Version | TopicKind::Presence);
         // Only these two may be retained: of the others, a kept one is of an attempt that is over. An empty
@@ -64,7 +63,6 @@ impl Subject {
             TopicKind::Request => Request::parse(payload).map(|Request::UrlExpired| self.url_expired(now)),
             TopicKind::Trigger | TopicKind::Control => return,
         };
-        self.device_changed = true;
         match read {
             // The last will is the broker's word, and a retained message an old one.
             Ok(()) if message.retained || (message.kind == TopicKind::Presence && self.is_gone()) => {}
@@ -75,6 +73,11 @@ impl Subject {
                 self.device.unreadable_at = Some(now);
                 self.unreadable = Some(error);
             }
+        }
+        let is_heard = self.device.last_seen == Some(now);
+        let is_there = self.device.presence.map_or(is_heard, |presence| presence == Presence::Online);
+        if let Some(epoch) = epoch.filter(|_| is_heard || self.device.presence.is_some()) {
+            self.device.online_epoch = if is_there { epoch } else { 0 };
         }
     }
 
@@ -94,15 +97,15 @@ impl Subject {
             return;
         }
         let last = report.last.clone().map(without_urls);
-        self.device.last_outcome.clone_from(&last);
+        self.device.last_outcome = last.clone().map(Into::into);
         self.running(&report, json);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
         let news = last.filter(|last| {
             self.update.as_ref().is_none_or(|update| {
-                let ran = matches!(update.state, UpdateState::Restarting | UpdateState::Succeeded);
+                let ran = matches!(*update.state, UpdateState::Restarting | UpdateState::Succeeded);
                 let restarted = ran && !message.retained;
-                update.outcome_before.as_ref() != Some(last) || (restarted && last.to.is_some())
+                update.outcome_before.as_deref() != Some(last) || (restarted && last.to.is_some())
             })
         });
         let view = ReportView {
@@ -118,7 +121,7 @@ impl Subject {
     /// The broker kept what ran before an update that has succeeded since.
     fn is_taken_back_by(&self, report: &Report) -> bool {
         self.update.as_ref().is_some_and(|update| {
-            update.state == UpdateState::Succeeded && update.from.as_ref() == Some(&report.version)
+            update.state == UpdateState::Succeeded && update.from_version.as_deref() == Some(&report.version)
         })
     }
 
@@ -127,18 +130,19 @@ impl Subject {
             return;
         }
         if let Some(product) = reported {
-            self.device.product = Some(product.clone());
+            self.device.product = Some(product.clone().into());
         } else if self.device.product.is_none() {
-            self.device.product = usual.cloned();
+            self.device.product = usual.cloned().map(Into::into);
         }
     }
 
     fn running(&mut self, report: &Report, json: bool) {
-        let same = self.device.version.as_ref() == Some(&report.version);
+        let same = self.device.version.as_deref() == Some(&report.version);
         // A bare version says nothing of the bytes: what is known of them holds as long as it stays.
-        self.device.sha256 = report.sha256.or(self.device.sha256.filter(|_| same && !json));
-        self.device.version = Some(report.version.clone());
-        self.device.report = json.then(|| DeviceReport {
+        self.device.sha256 = report.sha256.map(Into::into).or(self.device.sha256.filter(|_| same && !json));
+        self.device.version = Some(report.version.clone().into());
+        self.device.slot_bytes = report.slot_bytes.filter(|_| json).map(i64::from);
+        let kept = json.then(|| DeviceReport {
             chip: report.chip.as_ref().map(|text| text.as_str().to_owned()),
             slot: report.slot.as_ref().map(|text| text.as_str().to_owned()),
             state: report.state.as_ref().map(|text| text.as_str().to_owned()),
@@ -149,6 +153,7 @@ impl Subject {
             lacks: report.lacks.iter().map(|text| text.as_str().to_owned()).collect(),
             returned: report.returned.as_ref().map(|why| redacted(why).as_str().to_owned()),
         });
+        self.device.report = kept.map(Into::into);
     }
 
     fn status(&mut self, status: &Status, now: i64) {
@@ -162,25 +167,24 @@ impl Subject {
         let event = if plain || proven { Event::PlainStatus(status) } else { Event::Status(status) };
         let changed = self.advance(&event, None, now);
         if let Some(update) = self.update.as_ref().filter(|_| changed && believed) {
-            self.device.version = Some(update.to.clone());
+            self.device.version = Some(update.to_version.clone());
             self.device.sha256 = update.sha256;
         }
     }
 
     fn presence(&mut self, presence: Presence) {
-        self.device.presence = Some(presence);
+        self.device.presence = Some(presence.into());
     }
 
     fn is_gone(&self) -> bool {
-        self.device.presence == Some(Presence::Offline)
+        self.device.presence.is_some_and(|presence| presence == Presence::Offline)
     }
 
     fn progress(&mut self, progress: Progress, now: i64) {
         if let Some(update) = self.update.as_mut().filter(|update| update.state.is_in_flight()) {
-            update.phase = Some(progress.phase);
+            update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
             update.heard_at = now;
-            self.update_changed = true;
             self.advance(&Event::Progress(progress.phase), None, now);
         }
     }
@@ -189,21 +193,18 @@ impl Subject {
     fn url_expired(&mut self, now: i64) {
         let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
-            tracing::info!(device = %self.device.id, "a request for a new URL was refused: nothing is in flight, or it asked too often");
+            tracing::info!(device = %*self.device.id, "a request for a new URL was refused: nothing is in flight, or it asked too often");
             return;
         };
         update.url_requests += 1;
         update.triggered_at = None;
         update.heard_at = now;
-        self.update_changed = true;
         self.wants_trigger = true;
     }
 
     /// Tells the newest update; answers whether that changed its state.
     fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
-        let changed = self.update.as_mut().is_some_and(|update| advance(update, event, reset, now));
-        self.update_changed |= changed;
-        changed
+        self.update.as_mut().is_some_and(|update| advance(update, event, reset, now))
     }
 }
 

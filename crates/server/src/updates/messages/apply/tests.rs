@@ -2,6 +2,7 @@ use bytes::Bytes;
 use contract::Version;
 
 use super::*;
+use crate::db::Text;
 
 const NOW: i64 = 1_000_000;
 
@@ -12,20 +13,21 @@ fn version(text: &str) -> Version {
 /// A device that runs 1.0.0 and was offered 1.1.0. A plain one reports bare versions.
 fn offered(plain: bool) -> Subject {
     let id: contract::DeviceId = "d1".parse().expect("an id");
-    let mut subject = Subject::new(DeviceRow::new(id.clone(), 0));
-    subject.device.version = Some(version("1.0.0"));
-    subject.device.report = (!plain).then(DeviceReport::default);
-    subject.update = Some(UpdateRow {
+    let mut subject = Subject::new(Locked::in_a_test(DeviceRow::new(id.clone(), 0)));
+    subject.device.version = Some(version("1.0.0").into());
+    subject.device.report = (!plain).then(|| DeviceReport::default().into());
+    subject.update = Some(Locked::in_a_test(UpdateRow {
         id: 1,
-        device: id,
-        product: "p".parse().expect("a product"),
-        from: Some(version("1.0.0")),
-        to: version("1.1.0"),
+        device: id.into(),
+        product: Text("p".parse().expect("a product")),
+        from_version: Some(version("1.0.0").into()),
+        to_version: version("1.1.0").into(),
         object_key: "p/releases/v1.1.0/firmware.bin".to_owned(),
-        sha256: Some(contract::Sha256([7; 32])),
+        sha256: Some(Text(contract::Sha256([7; 32]))),
         bytes: 100,
-        state: UpdateState::Offered,
-        why: None,
+        state: UpdateState::Offered.into(),
+        reason: String::new(),
+        cause: None,
         phase: None,
         done: 0,
         forced: false,
@@ -36,7 +38,7 @@ fn offered(plain: bool) -> Subject {
         heard_at: 0,
         triggered_at: Some(0),
         finished_at: None,
-    });
+    }));
     subject
 }
 
@@ -51,21 +53,21 @@ fn message(kind: TopicKind, payload: &str) -> Message {
 
 impl Subject {
     fn tell(&mut self, kind: TopicKind, payload: &str) -> UpdateState {
-        self.apply(&message(kind, payload), None, NOW);
+        self.apply(&message(kind, payload), None, None, NOW);
         self.state()
     }
 
     fn replay(&mut self, kind: TopicKind, payload: &str) -> UpdateState {
-        self.apply(&Message { retained: true, ..message(kind, payload) }, None, NOW);
+        self.apply(&Message { retained: true, ..message(kind, payload) }, None, None, NOW);
         self.state()
     }
 
     fn state(&self) -> UpdateState {
-        self.update.as_ref().expect("an update").state
+        *self.update.as_ref().expect("an update").state
     }
 
-    fn reason(&self) -> &str {
-        match &self.update.as_ref().expect("an update").why {
+    fn reason(&self) -> String {
+        match self.update.as_ref().expect("an update").why() {
             Some(fleet::Why::Device(said)) => said,
             other => panic!("the device said why: {other:?}"),
         }
@@ -85,7 +87,7 @@ fn a_plain_devices_success_is_believed_and_is_its_version() {
     let mut subject = offered(true);
     assert_eq!(subject.tell(TopicKind::Status, "SUCCESS"), UpdateState::Succeeded);
     assert_eq!(subject.runs(), "1.1.0");
-    assert_eq!(subject.device.sha256, Some(contract::Sha256([7; 32])));
+    assert_eq!(subject.device.sha256, Some(Text(contract::Sha256([7; 32]))));
     assert_eq!(subject.update.as_ref().and_then(|update| update.finished_at), Some(NOW));
 }
 
@@ -114,7 +116,7 @@ fn a_retained_old_version_takes_nothing_back() {
 fn a_retained_report_that_was_seen_before_says_nothing_new() {
     let mut subject = offered(true);
     subject.tell(TopicKind::Version, "1.0.0");
-    subject.device.version = Some(version("1.3.0"));
+    subject.device.version = Some(version("1.3.0").into());
     subject.replay(TopicKind::Version, "1.0.0");
     assert_eq!(subject.runs(), "1.3.0");
     subject.replay(TopicKind::Version, "1.2.0");
@@ -146,7 +148,7 @@ fn a_json_device_that_knows_no_version_proves_success_by_the_targets_hash() {
 fn a_report_completes_an_update_whose_success_was_lost_and_revises_its_end() {
     for end in [UpdateState::Offered, UpdateState::TimedOut, UpdateState::Failed, UpdateState::RolledBack] {
         let mut subject = offered(false);
-        subject.update.as_mut().expect("an update").state = end;
+        subject.update.as_mut().expect("an update").state = end.into();
         let state = subject.tell(TopicKind::Version, r#"{"version":"1.1.0"}"#);
         assert_eq!(state, UpdateState::Succeeded, "{end:?}");
     }
@@ -198,7 +200,7 @@ fn a_crash_loop_takes_success_back_once_and_not_from_what_the_broker_kept() {
         Some(vec!["signatures".into()])
     );
     let ended = subject.update.clone();
-    subject.apply(&message(TopicKind::Version, FALLEN), None, NOW + 1);
+    subject.apply(&message(TopicKind::Version, FALLEN), None, None, NOW + 1);
     assert_eq!(subject.update, ended, "told again");
 
     // The next update of the same image ends in the same words.
@@ -265,8 +267,9 @@ fn what_cannot_be_read_is_counted_and_changes_nothing_else() {
 #[test]
 fn a_replayed_status_is_of_an_attempt_that_is_over() {
     let mut subject = offered(true);
+    let before = subject.clone();
     assert_eq!(subject.replay(TopicKind::Status, "SUCCESS"), UpdateState::Offered);
-    assert!(!subject.device_changed);
+    assert_eq!((subject.device, subject.update), (before.device, before.update));
 }
 
 #[test]
@@ -282,7 +285,7 @@ fn a_url_is_signed_again_five_times_and_not_for_an_update_that_is_over() {
     assert!(!subject.wants_trigger);
 
     let mut cancelled = offered(true);
-    cancelled.update.as_mut().expect("an update").state = UpdateState::Cancelled;
+    cancelled.update.as_mut().expect("an update").state = UpdateState::Cancelled.into();
     cancelled.tell(TopicKind::Request, "url_expired");
     assert!(!cancelled.wants_trigger);
 }
@@ -307,23 +310,23 @@ fn a_power_cut_is_not_the_images_fault() {
 #[test]
 fn the_registered_product_wins_over_the_reported_one() {
     let mut subject = offered(false);
-    subject.device.product = Some("mine".parse().expect("a product"));
+    subject.device.product = Some(Text("mine".parse().expect("a product")));
     subject.device.product_is_set = true;
     subject.tell(TopicKind::Version, r#"{"version":"1.0.0","product":"other"}"#);
-    assert_eq!(subject.device.product.as_deref(), Some("mine"));
+    assert_eq!(subject.device.product.as_ref().map(|product| product.as_str()), Some("mine"));
     subject.device.product_is_set = false;
     subject.tell(TopicKind::Version, r#"{"version":"1.0.0","product":"other"}"#);
-    assert_eq!(subject.device.product.as_deref(), Some("other"));
+    assert_eq!(subject.device.product.as_ref().map(|product| product.as_str()), Some("other"));
 }
 
 #[test]
 fn presence_is_believed_also_when_it_was_kept() {
     let mut subject = offered(true);
     subject.replay(TopicKind::Presence, "online");
-    assert_eq!(subject.device.presence, Some(Presence::Online));
+    assert_eq!(subject.device.presence, Some(Text(Presence::Online)));
     assert_eq!(subject.device.last_seen, None);
     subject.tell(TopicKind::Presence, "online");
     assert_eq!(subject.device.last_seen, Some(NOW));
     subject.tell(TopicKind::Presence, "offline");
-    assert_eq!(subject.device.presence, Some(Presence::Offline));
+    assert_eq!(subject.device.presence, Some(Text(Presence::Offline)));
 }

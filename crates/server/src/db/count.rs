@@ -1,0 +1,104 @@
+//! Counting the fleet from its indexes whenever somebody looks: no write keeps a figure, so that no writer waits for another
+//! one's number, and nothing can drift.
+//!
+//! Counting takes at most a twentieth of the time: the longer it took, the longer its figures are used again. Of many who
+//! look at once, one counts; the others have what was counted last.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::ProductName;
+use fleet::UpdateState;
+use sea_orm::{DbErr, FromQueryResult, Value};
+use tokio::sync::OwnedMutexGuard;
+
+use super::connection::{Db, Query};
+use super::figures::Figures;
+use super::values::Text;
+
+/// The time between counts, in multiples of what the last took.
+const PAUSE: u32 = 20;
+/// Up to this, it is counted for each who looks.
+const QUICK: Duration = Duration::from_millis(10);
+/// Above this, who looks is not kept waiting, and has the last figures while others are counted.
+const SLOW: Duration = Duration::from_millis(50);
+/// But none that are older.
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+impl Db {
+    pub(crate) async fn figures(&self) -> Result<Arc<Figures>, DbErr> {
+        loop {
+            let last = self.figures.counted.read().await.clone();
+            let slow = match last {
+                Some((figures, at, took)) if took > QUICK && at.elapsed() < took * PAUSE => {
+                    return Ok(figures);
+                }
+                Some((figures, at, took)) if took > SLOW && at.elapsed() < AGE_MAX => Some(figures),
+                _ => None,
+            };
+            match (Arc::clone(&self.figures.counting).try_lock_owned(), slow) {
+                (Ok(counting), Some(figures)) => {
+                    let db = self.clone();
+                    tokio::spawn(async move { db.recount(counting).await });
+                    return Ok(figures);
+                }
+                (Ok(counting), None) => return self.recount(counting).await,
+                (Err(_), Some(figures)) => return Ok(figures),
+                (Err(_), None) => drop(self.figures.counting.lock().await),
+            }
+        }
+    }
+
+    async fn recount(&self, _counting: OwnedMutexGuard<()>) -> Result<Arc<Figures>, DbErr> {
+        let begun = Instant::now();
+        let figures = Arc::new(count(self).await?);
+        let counted = (Arc::clone(&figures), Instant::now(), begun.elapsed());
+        *self.figures.counted.write().await = Some(counted);
+        Ok(figures)
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Group {
+    product: Option<Text<ProductName>>,
+    update_state: Option<Text<UpdateState>>,
+    devices: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Reason {
+    reason: String,
+    devices: i64,
+}
+
+pub(super) async fn count(db: &Db) -> Result<Figures, DbErr> {
+    let mut figures = Figures::default();
+    let by_state =
+        "SELECT product, update_state, COUNT(*) AS devices FROM devices GROUP BY product, update_state";
+    for group in rows::<Group>(db, by_state, vec![]).await? {
+        let counts = figures.by_product.entry(group.product.map(|product| product.0)).or_default();
+        let devices = group.devices.unsigned_abs();
+        counts.devices += devices;
+        if let Some(Text(state)) = group.update_state {
+            *counts.newest.entry(state).or_default() += devices;
+        }
+    }
+    let online = "SELECT product, NULL AS update_state, COUNT(*) AS devices FROM devices WHERE online_epoch = $1 \
+                  GROUP BY product";
+    for group in rows::<Group>(db, online, vec![db.epoch().into()]).await? {
+        let counts = figures.by_product.entry(group.product.map(|product| product.0)).or_default();
+        counts.online = group.devices.unsigned_abs();
+    }
+    let reasons = "SELECT u.reason AS reason, COUNT(*) AS devices FROM devices d JOIN updates u ON u.id = d.update_id \
+                   WHERE d.update_state IN ('failed', 'rolled_back') AND u.reason <> '' GROUP BY u.reason";
+    figures.reasons = rows::<Reason>(db, reasons, vec![])
+        .await?
+        .into_iter()
+        .map(|group| (group.reason, group.devices.unsigned_abs()))
+        .collect();
+    Ok(figures)
+}
+
+async fn rows<T: FromQueryResult>(db: &Db, sql: &str, values: Vec<Value>) -> Result<Vec<T>, DbErr> {
+    db.rows(sql, values).await?.iter().map(|row| T::from_query_result(row, "")).collect()
+}

@@ -1,0 +1,64 @@
+//! Figures of the fleet, as they were counted last.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::ProductName;
+use fleet::UpdateState;
+use tokio::sync::{Mutex, RwLock};
+
+/// Figures of all devices, or of a product's.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Devices known.
+    pub devices: u64,
+    /// Of these, online.
+    pub online: u64,
+    /// Devices by the state of their newest update.
+    pub newest: HashMap<UpdateState, u64>,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.devices += other.devices;
+        self.online += other.online;
+        for (state, devices) in &other.newest {
+            *self.newest.entry(*state).or_default() += devices;
+        }
+    }
+}
+
+/// All figures, counted at one time.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    pub(super) by_product: BTreeMap<Option<ProductName>, Counts>,
+    /// What devices said whose newest update failed or was rolled back, and how many said it.
+    pub(crate) reasons: Vec<(String, u64)>,
+}
+
+impl Figures {
+    /// Of all devices, or of a product's.
+    pub(crate) fn of(&self, product: Option<&ProductName>) -> Counts {
+        if product.is_some() {
+            return self.by_product.get(&product.cloned()).cloned().unwrap_or_default();
+        }
+        let mut all = Counts::default();
+        self.by_product.values().for_each(|counts| all.add(counts));
+        all
+    }
+
+    /// The products that devices have, by name.
+    pub(crate) fn products(&self) -> impl Iterator<Item = (&ProductName, u64)> {
+        self.by_product.iter().filter_map(|(product, counts)| Some((product.as_ref()?, counts.devices)))
+    }
+}
+
+/// The last figures, when they were counted, and how long that took.
+pub(super) type Counted = (Arc<Figures>, Instant, Duration);
+
+#[derive(Debug, Default)]
+pub(super) struct FigureCache {
+    pub(super) counted: RwLock<Option<Counted>>,
+    pub(super) counting: Arc<Mutex<()>>,
+}

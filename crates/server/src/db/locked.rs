@@ -1,0 +1,96 @@
+//! Rows that were read under their lock, and how their changes are written: the columns that differ from what was read, and
+//! no others, so that nobody's write is undone by somebody who wrote something else.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+
+use sea_orm::sea_query::{self, Alias, Expr, IntoIden, TableRef, ValueTuple};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityName, EntityTrait, ExprTrait, Iterable, ModelTrait, Value,
+};
+
+use super::connection::{Query, ROWS_PER_STATEMENT, Write};
+
+/// A row as it was read, and as it is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Locked<M> {
+    read: M,
+    row: M,
+}
+
+impl<M: Clone + PartialEq> Locked<M> {
+    /// For those who locked the row, or its device.
+    pub(super) fn new(row: M) -> Self {
+        Self { read: row.clone(), row }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_a_test(row: M) -> Self {
+        Self::new(row)
+    }
+
+    pub(crate) fn is_changed(&self) -> bool {
+        self.row != self.read
+    }
+}
+
+impl<M> Deref for Locked<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.row
+    }
+}
+
+impl<M> DerefMut for Locked<M> {
+    fn deref_mut(&mut self) -> &mut M {
+        &mut self.row
+    }
+}
+
+type Column<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
+
+impl Write {
+    /// Writes what changed: one statement for all rows in which the same columns did. `key` is the number of the row.
+    pub(super) async fn save_changes<'a, M>(
+        &self,
+        key: Column<M>,
+        rows: impl Iterator<Item = &'a Locked<M>>,
+    ) -> Result<(), DbErr>
+    where
+        M: ModelTrait + PartialEq + 'a,
+    {
+        let columns: Vec<Column<M>> = Column::<M>::iter().collect();
+        let mut by_columns: BTreeMap<Vec<usize>, Vec<ValueTuple>> = BTreeMap::new();
+        for locked in rows.filter(|locked| locked.row != locked.read) {
+            let mut values = vec![locked.row.get(key)];
+            let mut changed = Vec::new();
+            for (index, column) in columns.iter().enumerate() {
+                let value: Value = locked.row.get(*column);
+                if value != locked.read.get(*column) {
+                    changed.push(index);
+                    values.push(value);
+                }
+            }
+            by_columns.entry(changed).or_default().push(ValueTuple::Many(values));
+        }
+        for (changed, rows) in by_columns {
+            for rows in rows.chunks(ROWS_PER_STATEMENT) {
+                // Both databases name the columns of a list of values column1, column2, …
+                let value =
+                    |number: usize| Expr::col((Alias::new("new"), Alias::new(format!("column{number}"))));
+                let table = M::Entity::default();
+                let mut update = sea_query::Query::update();
+                update.table(table.table_ref());
+                for (place, index) in changed.iter().enumerate() {
+                    update.value(columns[*index], value(place + 2));
+                }
+                update
+                    .from(TableRef::ValuesList(rows.to_vec(), Alias::new("new").into_iden()))
+                    .and_where(Expr::col(key.as_column_ref()).eq(value(1)));
+                self.connection().execute(&update).await?;
+            }
+        }
+        Ok(())
+    }
+}

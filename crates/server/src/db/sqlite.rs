@@ -1,0 +1,65 @@
+//! SQLite: a file, for one machine.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlitePool};
+
+use crate::config::DatabaseConfig;
+
+/// How long a writer waits for another process's writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The file that `sqlite:PATH` names.
+pub(super) fn path(config: &DatabaseConfig) -> anyhow::Result<PathBuf> {
+    let path = config.url.expose().strip_prefix("sqlite:").context("database.url must be sqlite:PATH")?;
+    Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+}
+
+pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(folder).with_context(|| {
+        format!("cannot make the folder {} for the database (database.url)", folder.display())
+    })
+}
+
+/// It holds digests of passwords and the key that signs URLs: nobody else on this machine reads it.
+fn create_private(path: &Path) -> anyhow::Result<()> {
+    make_folder(path)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).with_context(|| {
+        format!("cannot write the database {} (database.url): is the folder writable?", path.display())
+    })?;
+    Ok(())
+}
+
+/// Opens the file, and makes it and its folder if they are not there.
+pub(super) async fn connect(path: &Path) -> anyhow::Result<SqlitePool> {
+    create_private(path)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // NORMAL would lose the last commits of a power cut; they are acknowledged by then.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(100)
+        .disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(4).min_connections(1);
+    pool.acquire_timeout(Duration::from_secs(30)).connect_with(options).await.with_context(|| {
+        format!(
+            "cannot open the database {} (database.url): is the folder writable, and the disk not full?",
+            path.display()
+        )
+    })
+}
+
+pub(super) fn prepared(path: &Path) -> String {
+    format!("cannot prepare the database {} (database.url)", path.display())
+}

@@ -81,6 +81,7 @@ async fn accept(listener: TcpListener, target: u16, bytes_left: Arc<watch::Sende
 
 async fn pass(near: TcpStream, target: u16, bytes_left: Arc<watch::Sender<u64>>, failure: Failure) {
     let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+    let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let (mut near_read, near_write) = near.into_split();
     let (far_read, mut far_write) = far.into_split();
     // Whichever ends first ends the other: dropping the halves closes both connections.

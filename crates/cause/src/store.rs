@@ -79,7 +79,6 @@ crate::entry::table! {
     PUBLIC_URL "public_url_without_path" "public_url cannot carry a path: {why}";
     NO_SUCH_KEY "no_such_key" "there is no {key}";
     NOT_AN_IMAGES_KEY "not_an_images_key" "{key} is not the image of a release or of a channel";
-    RANGE "range_not_in_object" "{key} has {size} bytes; bytes {range} are not in it";
 
     NO_IMAGE "no_image_beside_version" "{key} names a version, but there is no firmware.bin beside it; publish or promote it again";
     IMAGE_TOO_LONG "stored_image_too_long" "{key} has {size} bytes; no ESP32 takes more than 16 MiB";

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::serve::{ListenerExt, TapIo};
 use broker::Embedded;
 use store::Store;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +106,8 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     tasks.close();
     let web = Web::new(services.clone(), &config, &public_url, stop.clone());
     let router = router(web, public_url.path()).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let served =
+        axum::serve(without_delay(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let served = tokio::spawn(served.into_future());
     tracing::info!(http.listen = %http, "the server is ready");
     Ok(Running {
@@ -175,6 +177,15 @@ impl Running {
         self.tasks.wait().await;
         self.db.close().await.context("closing the database")
     }
+}
+
+/// A head and a body in two writes do not wait for the peer's delayed acknowledgement, 40 ms and more.
+fn without_delay(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
+    listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps TCP's delay");
+        }
+    })
 }
 
 const NO_BROKER: &str = "cannot connect to the broker (mqtt.url)";
@@ -294,6 +305,15 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_answer_waits_for_an_acknowledgement() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let _client = TcpStream::connect(address).await.expect("connected");
+        let (connection, _) = axum::serve::Listener::accept(&mut without_delay(listener)).await;
+        assert!(connection.nodelay().expect("an option"));
+    }
 
     #[tokio::test]
     async fn a_port_in_use_is_named_with_the_key_that_changes_it() {

@@ -9,6 +9,7 @@ mod credentials;
 pub(crate) mod digest;
 pub(crate) mod ensure;
 pub(crate) mod explain;
+pub(crate) mod images;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod object;

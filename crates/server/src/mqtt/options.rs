@@ -8,8 +8,8 @@ use broker::Credentials;
 use chrono::{DateTime, Utc};
 use contract::VersionTopic;
 use rumqttc::{
-    Broker, MqttOptions as Connection, PersistedAckMode, PersistedSession, SessionStore, SessionStoreError,
-    SessionStoreKey, Transport,
+    Broker, MqttOptions as Connection, NetworkOptions, PersistedAckMode, PersistedSession, SessionStore,
+    SessionStoreError, SessionStoreKey, Transport,
 };
 use tokio::sync::watch;
 use url::{Url, form_urlencoded};
@@ -65,6 +65,9 @@ pub(super) fn connection(broker: &BrokerAddress, client_id: &str) -> anyhow::Res
     options.set_max_packet_size(Some(MAX_PACKET_BYTES));
     options.set_receive_maximum(Some(RECEIVE_MAXIMUM));
     options.set_outgoing_inflight_upper_limit(OUTGOING_MAXIMUM);
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    options.set_network_options(network);
     Ok(options)
 }
 
@@ -185,6 +188,14 @@ mod tests {
         assert_eq!(decoded("p%2Fa+s&s%3D%25"), "p/a+s&s=%");
         let options = connection(&address("mqtt://[::1]:2883"), "c").expect("valid");
         assert_eq!(options.broker().tcp_address(), Some(("::1", 2883)));
+    }
+
+    #[test]
+    fn no_message_waits_for_an_acknowledgement() {
+        let address = BrokerAddress::External("mqtt://broker.example".parse().expect("a URL"));
+        let options = connection(&address, "c").expect("valid");
+        let network = format!("{:?}", options.network_options());
+        assert!(network.contains("tcp_nodelay: true"), "{network}");
     }
 
     #[test]

@@ -82,6 +82,22 @@ async fn a_signed_url_serves_the_file_and_parts_of_it() {
 }
 
 #[tokio::test]
+async fn an_image_that_was_replaced_or_removed_is_noticed_at_once() {
+    let server = TestServer::open().await;
+    let (bytes, path) = published(&server).await;
+    let whole = get(&server, &path, &[]).await;
+    let etag = header(&whole, "etag");
+    assert_eq!(whole.bytes().await.unwrap(), bytes);
+    let file = server.folder.path().join("store").join(KEY);
+    std::fs::write(&file, b"another file").unwrap();
+    let headers = [("range", "bytes=0-6"), ("if-range", etag.as_str())];
+    assert_eq!(get(&server, &path, &headers).await.bytes().await.unwrap(), "another file");
+    assert_eq!(get(&server, &path, &headers[..1]).await.bytes().await.unwrap(), "another");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(get(&server, &path, &[]).await.status(), 404);
+}
+
+#[tokio::test]
 async fn what_was_not_signed_here_is_refused_in_plain_words() {
     let server = TestServer::open().await;
     let (_, path) = published(&server).await;

@@ -10,6 +10,7 @@ use object_store::aws::AmazonS3;
 use tokio::sync::{OnceCell, watch};
 
 use crate::objects::cache::Cache;
+use crate::objects::images::Images;
 use crate::objects::location::S3Location;
 
 #[derive(Clone)]
@@ -33,6 +34,7 @@ pub(crate) struct Bucket {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) backing: Backing,
     pub(crate) cache: Cache,
+    pub(crate) images: Images,
     /// Images that are being read for their digest, by key.
     pub(crate) readings: Mutex<HashMap<String, watch::Receiver<()>>>,
     /// Kept locked by this process's one writer of each thing where the server has no conditions.
@@ -52,6 +54,7 @@ impl Bucket {
             objects,
             backing,
             cache: Cache::default(),
+            images: Images::default(),
             readings: Mutex::default(),
             writing: Mutex::default(),
             known_conditions: OnceCell::new(),

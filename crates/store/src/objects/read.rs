@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use cause::store as causes;
 use contract::Sha256;
 use futures_util::TryStreamExt;
-use object_store::{GetOptions, GetRange, GetResult};
+use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
 
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket};
@@ -73,14 +73,24 @@ impl Bucket {
         Ok(Read::Found(Fetched { bytes: self.collect(key, limit, result).await?, tag, mark }))
     }
 
-    async fn collect(&self, key: &str, limit: u64, result: GetResult) -> Result<Bytes, StoreError> {
+    pub(crate) async fn collect(
+        &self,
+        key: &str,
+        limit: u64,
+        result: GetResult,
+    ) -> Result<Bytes, StoreError> {
+        let failed = |error| explain(&self.name(), Action::Read, key, error);
+        // In one piece, where a stream of a file is many small ones. At most as long as it was said to be.
+        if matches!(result.payload, GetResultPayload::File(..))
+            && result.range.end - result.range.start <= limit
+        {
+            return result.bytes().await.map_err(failed);
+        }
         // All at once: to grow is to copy, which for an image takes milliseconds.
         let expected = (result.range.end - result.range.start).min(limit);
         let mut bytes = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(0));
         let mut stream = result.into_stream();
-        while let Some(piece) =
-            stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, key, error))?
-        {
+        while let Some(piece) = stream.try_next().await.map_err(failed)? {
             bytes.extend_from_slice(&piece);
             if bytes.len() as u64 > limit {
                 return Err(StoreError::corrupt(causes::GREW.naming("key", key).with("limit", limit)));

@@ -2,38 +2,69 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use cause::store as causes;
 use futures_util::stream::{BoxStream, StreamExt};
 use object_store::signer::{Method, Signer};
-use object_store::{GetOptions, GetRange, GetResult};
+use object_store::{GetOptions, GetRange};
 use url::Url;
 
 use crate::error::StoreError;
-use crate::objects::bucket::Backing;
+use crate::objects::bucket::{Backing, Bucket};
 use crate::objects::explain::{Action, explain};
-use crate::objects::object::path;
+use crate::objects::images::Image;
+use crate::objects::object::{Found, path, tag};
 use crate::objects::signed::{self, Refused};
 use crate::releases::layout;
 use crate::store::{SigningKey, Store};
 
-/// An image on its way out.
+/// An image on its way out, as it was when it was asked for.
 pub struct Object {
     /// The size of the whole object, in bytes.
     pub size: u64,
-    /// Which bytes of it [`Self::stream`] gives.
-    pub range: Range<u64>,
     /// A strong ETag, with its quotes.
     pub etag: String,
-    /// The bytes.
-    pub stream: BoxStream<'static, Result<Bytes, StoreError>>,
+    found: Found,
+    image: Option<Image>,
+    bucket: Arc<Bucket>,
+}
+
+/// Bytes of an [`Object`].
+pub enum Content {
+    /// A slice of what others are sent too.
+    Kept(Bytes),
+    /// From the storage, piece by piece.
+    Streamed(BoxStream<'static, Result<Bytes, StoreError>>),
 }
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Object").field("size", &self.size).field("range", &self.range).finish_non_exhaustive()
+        f.debug_struct("Object").field("found", &self.found).finish_non_exhaustive()
+    }
+}
+
+impl Object {
+    /// A part of it, which has to lie within it; `None` if the object was replaced meanwhile.
+    pub async fn read(&self, range: Range<u64>) -> Result<Option<Content>, StoreError> {
+        if let Some(image) = &self.image {
+            let at = |offset: u64| usize::try_from(offset.min(self.size)).unwrap_or_default();
+            return Ok(Some(Content::Kept(image.part(at(range.start)..at(range.end)))));
+        }
+        let is_part = range != (0..self.size);
+        let options =
+            GetOptions { range: is_part.then_some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let (name, key) = (self.bucket.name(), self.found.key.clone());
+        let Some(result) = self.bucket.open(&key, options).await? else { return Ok(None) };
+        if tag(&result.meta) != self.found.tag {
+            return Ok(None);
+        }
+        let stream = result
+            .into_stream()
+            .map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
+        Ok(Some(Content::Streamed(stream.boxed())))
     }
 }
 
@@ -80,46 +111,15 @@ impl Store {
         }
     }
 
-    /// Opens an image for streaming, whole or in part. A range that begins beyond the end is `Invalid`; one that ends
-    /// beyond it is cut. Keys that are not those of images are `NotFound`.
-    pub async fn object(&self, key: &str, range: Option<Range<u64>>) -> Result<Object, StoreError> {
+    /// Finds an image that may be fetched. Keys that are not those of images are `NotFound`.
+    pub async fn object(&self, key: &str) -> Result<Object, StoreError> {
         servable(key)?;
-        let none = || StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key));
-        // One request, so that size and bytes are of the same object; only for a range that is not in it is more asked.
-        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
-        let is_empty = range.as_ref().is_some_and(Range::is_empty);
-        let opened = if is_empty { None } else { Some(self.bucket.open(key, options).await) };
-        match opened {
-            Some(Ok(Some(result))) => Ok(self.stream(key, result)),
-            Some(Ok(None)) => Err(none()),
-            Some(Err(error)) if range.is_none() => Err(error),
-            refused => {
-                let size = self.bucket.find(key).await?.ok_or_else(none)?.size;
-                let range = range.unwrap_or_default();
-                match refused {
-                    Some(Err(error)) if range.start < size => Err(error),
-                    _ => Err(StoreError::Invalid(
-                        causes::RANGE
-                            .with("key", key)
-                            .with("size", size)
-                            .naming("range", format!("{range:?}")),
-                    )),
-                }
-            }
-        }
-    }
-
-    fn stream(&self, key: &str, result: GetResult) -> Object {
-        let (size, range) = (result.meta.size, result.range.clone());
+        let image = self.bucket.image(key).await?;
+        let (found, image) =
+            image.ok_or_else(|| StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key)))?;
         // A weak tag promises too little for a download that is continued.
-        let etag = result.meta.e_tag.clone().unwrap_or_default();
-        let etag = etag.trim_start_matches("W/").trim_matches('"');
-        let (name, key) = (self.bucket.name(), key.to_owned());
-        let etag = format!("\"{etag}\"");
-        let stream = result
-            .into_stream()
-            .map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
-        Object { size, range, etag, stream: stream.boxed() }
+        let etag = format!("\"{}\"", found.tag.0.trim_start_matches("W/").trim_matches('"'));
+        Ok(Object { size: found.size, etag, found, image, bucket: Arc::clone(&self.bucket) })
     }
 }
 

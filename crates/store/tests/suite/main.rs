@@ -122,5 +122,5 @@ in_all! {
     cuts::a_block_cut_anywhere_completes_when_run_again,
     hostile::a_corrupt_product_hides_no_other_and_a_corrupt_release_no_other,
     signed::only_images_are_signed_and_only_for_a_while,
-    signed::an_image_is_streamed_whole_and_in_part,
+    signed::an_image_is_served_whole_and_in_part,
 }

@@ -1,7 +1,8 @@
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use updraft_store::{Refused, StoreError};
+use updraft_store::{Content, Object, Refused, StoreError};
 
 use crate::place::{Place, moto_bucket, reqwest_client, s3_image};
 use crate::servers::{Front, Rule, moto};
@@ -49,46 +50,62 @@ pub(crate) async fn only_images_are_signed_and_only_for_a_while(place: &Place) {
     assert!(keyless.sign(KEY, minutes).await.is_err());
 }
 
-pub(crate) async fn an_image_is_streamed_whole_and_in_part(place: &Place) {
+async fn read(object: &Object, range: Range<u64>) -> Vec<u8> {
+    match object.read(range).await.expect("readable").expect("not replaced") {
+        Content::Kept(bytes) => bytes.to_vec(),
+        Content::Streamed(pieces) => pieces.try_collect::<Vec<_>>().await.expect("readable").concat(),
+    }
+}
+
+pub(crate) async fn an_image_is_served_whole_and_in_part(place: &Place) {
     let (store, image) = (&place.store, s3_image("1.0.0", 1));
     place.publish("1.0.0+b", &image).await.expect("published");
     let size = image.len() as u64;
     let mut etags = Vec::new();
-    for (asked, given) in [
-        (None, 0..size),
-        (Some(0..10), 0..10),
-        (Some(100..size), 100..size),
-        (Some(size - 1..size + 500), size - 1..size),
-    ] {
-        let object = store.object(KEY, asked.clone()).await.expect("there");
-        assert_eq!((object.size, &object.range), (size, &given), "{asked:?}");
-        let bytes: Vec<bytes::Bytes> = object.stream.try_collect().await.expect("readable");
-        let bounds = usize::try_from(given.start).expect("small")..usize::try_from(given.end).expect("small");
-        assert_eq!(bytes.concat(), image[bounds]);
+    for range in [0..size, 0..10, 100..size, size - 1..size] {
+        let object = store.object(KEY).await.expect("there");
+        assert_eq!(object.size, size);
+        let bounds = usize::try_from(range.start).expect("small")..usize::try_from(range.end).expect("small");
+        assert_eq!(read(&object, range).await, image[bounds]);
         etags.push(object.etag);
     }
-    let Err(StoreError::Invalid(why)) = store.object(KEY, Some(size..size + 1)).await else {
-        panic!("a range beyond the end")
-    };
-    assert!(why.is(cause::store::RANGE) && why.parameters["size"] == size.into(), "{why:?}");
-    assert!(matches!(store.object(KEY, Some(5..5)).await, Err(StoreError::Invalid(_))), "an empty range");
     etags.dedup();
     assert_eq!(etags.len(), 1);
     assert!(etags[0].starts_with('"') && etags[0].ends_with('"') && etags[0].len() > 4, "{etags:?}");
     for key in
         ["esp32s3/production/firmware.bin", "esp32s3/releases/v1.0.0+b/version.txt", "../../etc/passwd"]
     {
-        assert!(matches!(store.object(key, None).await, Err(StoreError::NotFound(_))), "{key}");
+        assert!(matches!(store.object(key).await, Err(StoreError::NotFound(_))), "{key}");
     }
 }
 
+/// Longer than an image can be: streamed from the storage, each time.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_an_image_is_one_request() {
+async fn a_long_object_is_streamed_and_its_replacement_noticed() {
+    let place = Place::folder().await;
+    place.publish("1.0.0+b", &s3_image("1.0.0", 1)).await.expect("published");
+    let file = place.path().join(KEY);
+    std::fs::write(&file, vec![1; (16 << 20) + 1]).expect("written");
+    let object = place.store.object(KEY).await.expect("there");
+    assert!(matches!(object.read(0..5).await, Ok(Some(Content::Streamed(_)))));
+    assert_eq!(read(&object, 16 << 20..object.size).await, [1]);
+    std::fs::write(&file, [2; 10]).expect("written");
+    assert!(object.read(0..5).await.expect("readable").is_none(), "its offsets are of another file");
+    assert_eq!(read(&place.store.object(KEY).await.expect("there"), 0..5).await, [2; 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_read_once_and_looked_at_for_each_request() {
     let front = Front::before(moto(), |_| Rule::Pass);
     let place = Place::behind(&front.url, &moto_bucket().await).await;
-    place.publish("1.0.0+b", &s3_image("1.0.0", 1)).await.expect("published");
+    let image = s3_image("1.0.0", 1);
+    place.publish("1.0.0+b", &image).await.expect("published");
     front.asked();
-    let object = place.store.object(KEY, Some(10..20)).await.expect("there");
-    assert_eq!(object.stream.try_collect::<Vec<_>>().await.expect("readable").concat().len(), 10);
-    assert_eq!(front.asked().len(), 1);
+    for asked in [["HEAD", "GET"].as_slice(), &["HEAD"], &["HEAD"]] {
+        let object = place.store.object(KEY).await.expect("there");
+        assert_eq!(read(&object, 10..20).await, image[10..20]);
+        let methods = front.asked();
+        let methods: Vec<_> = methods.iter().map(|line| line.split(' ').next().expect("a method")).collect();
+        assert_eq!(methods, asked);
+    }
 }

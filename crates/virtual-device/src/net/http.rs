@@ -94,6 +94,7 @@ impl Call {
 
     async fn connect(&self) -> io::Result<Box<dyn Connection>> {
         let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        socket.set_nodelay(true)?;
         if !self.tls {
             return Ok(Box::new(socket));
         }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use contract::{Presence, Topic, TopicKind, VersionTopic};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, LastWill, MqttOptions,
-    PublishOptions, QoS, Transport,
+    NetworkOptions, PublishOptions, QoS, Transport,
 };
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -80,6 +80,9 @@ impl Link {
         // The client allocates room for as many: without a limit, megabytes for each device.
         mqtt.set_outgoing_inflight_upper_limit(INFLIGHT);
         mqtt.set_keep_alive(KEEP_ALIVE_S);
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        mqtt.set_network_options(network);
         mqtt.set_clean_start(true);
         mqtt.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
         if let Some(password) = &options.password {

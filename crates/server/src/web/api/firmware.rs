@@ -1,7 +1,7 @@
 //! `/firmware/…` and `/d/…`: images for devices, whose only credentials are in the URL.
 //!
-//! Answers are plain text where they are not an image, since no device reads problem documents. The file is
-//! streamed, never held; a range is answered with 206 exactly when it is a single one that fits the file.
+//! Answers are plain text where they are not an image, since no device reads problem documents. A range is answered with
+//! 206 exactly when it is a single one that fits the file.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use store::{Refused, Store, StoreError};
+use store::{Content, Refused, Store, StoreError};
 
 use crate::error::Error;
 use crate::releases::Releases;
@@ -73,54 +73,47 @@ fn refusal(refused: Refused) -> Response {
 }
 
 async fn serve(store: &Store, key: &str, headers: &HeaderMap) -> Response {
-    let whole = match store.object(key, None).await {
+    let object = match store.object(key).await {
         Ok(object) => object,
         Err(error) => return failure(&error),
     };
-    let (size, etag) = (whole.size, whole.etag.clone());
-    if matches_any(headers, header::IF_NONE_MATCH, &etag) {
-        return with_etag(StatusCode::NOT_MODIFIED.into_response(), &etag);
+    let (size, etag) = (object.size, object.etag.as_str());
+    if matches_any(headers, header::IF_NONE_MATCH, etag) {
+        return with_etag(StatusCode::NOT_MODIFIED.into_response(), etag);
     }
-    let range = match asked(headers, size, &etag) {
-        Asked::Whole => None,
-        Asked::Part(range) => Some(range),
+    let (status, range) = match asked(headers, size, etag) {
+        Asked::Whole => (StatusCode::OK, 0..size),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Asked::Beyond => {
             let mut response =
                 plain(StatusCode::RANGE_NOT_SATISFIABLE, "The range lies beyond the end of the file.");
             insert(&mut response, header::CONTENT_RANGE, &format!("bytes */{size}"));
-            return with_etag(response, &etag);
+            return with_etag(response, etag);
         }
     };
-    let (status, object, length) = match &range {
-        None => (StatusCode::OK, whole, size),
-        Some(range) => {
-            drop(whole);
-            match store.object(key, Some(range.clone())).await {
-                // Replaced between the two looks: the offsets would be of another file.
-                Ok(part) if part.etag != etag => {
-                    return plain(StatusCode::CONFLICT, "The file was just replaced. Begin again.");
-                }
-                Ok(part) => (StatusCode::PARTIAL_CONTENT, part, range.end - range.start),
-                Err(error) => return failure(&error),
-            }
-        }
+    let body = match object.read(range.clone()).await {
+        Ok(Some(Content::Kept(bytes))) => Body::from(bytes),
+        Ok(Some(Content::Streamed(pieces))) => Body::from_stream(pieces),
+        // The offsets would be of another file.
+        Ok(None) => return plain(StatusCode::CONFLICT, "The file was just replaced. Begin again."),
+        Err(error) => return failure(&error),
     };
-    let mut response = (status, Body::from_stream(object.stream)).into_response();
+    let mut response = (status, body).into_response();
     insert(&mut response, header::CONTENT_TYPE, "application/octet-stream");
-    insert(&mut response, header::CONTENT_LENGTH, &length.to_string());
+    insert(&mut response, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     insert(&mut response, header::ACCEPT_RANGES, "bytes");
     // Said of releases only, which never change: a channel may be promoted while it is read.
     if let Some(version) = store::release_of(key) {
         insert(&mut response, VERSION, version.as_str());
     }
-    if let Some(range) = range {
+    if status == StatusCode::PARTIAL_CONTENT {
         insert(
             &mut response,
             header::CONTENT_RANGE,
             &format!("bytes {}-{}/{size}", range.start, range.end - 1),
         );
     }
-    with_etag(response, &etag)
+    with_etag(response, etag)
 }
 
 fn matches_any(headers: &HeaderMap, name: header::HeaderName, etag: &str) -> bool {

@@ -1,0 +1,112 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::store::{Options, Store};
+use crate::testing::{Fate, FaultyStore, Kind, Operation};
+
+const KEY: &str = "p/releases/v1.0.0/firmware.bin";
+
+fn image(images: &Images, tag: &str, bytes: usize) -> Option<Image> {
+    let (room, tag) = (images.room(bytes as u64)?, Tag(tag.to_owned()));
+    Some(Image(Arc::new(Inner { bytes: Bytes::from(vec![7; bytes]), tag, _room: room })))
+}
+
+fn named(tag: &str) -> Found {
+    Found { key: tag.to_owned(), size: 60, tag: Tag(tag.to_owned()), modified: None }
+}
+
+fn of_100_bytes() -> Images {
+    Images { room: Arc::new(Semaphore::new(100)), ..Images::default() }
+}
+
+#[test]
+fn memory_is_bounded_by_what_is_still_being_sent() {
+    let images = of_100_bytes();
+    let part = {
+        let first = image(&images, "first", 60).expect("there is room");
+        images.keep("first", &first);
+        first.part(3..5)
+    };
+    images.forget("first");
+    assert!(images.room(60).is_none(), "a slow reader has a slice of it");
+    assert_eq!(part, [7, 7].as_slice());
+    drop(part);
+    assert!(images.room(60).is_some());
+}
+
+#[test]
+fn an_image_in_use_is_not_dropped_for_another_one() {
+    let images = of_100_bytes();
+    let first = image(&images, "first", 60).expect("there is room");
+    images.keep("first", &first);
+    let age = || {
+        let asked = Instant::now().checked_sub(IN_USE).expect("a time");
+        images.kept().get_mut("first").expect("kept").asked = asked;
+    };
+    age();
+    assert!(images.room(60).is_none(), "somebody has it");
+    drop(first);
+    assert!(images.get(&named("first")).is_some());
+    assert!(images.room(60).is_none(), "somebody asked for it a moment ago");
+    age();
+    assert!(images.room(60).is_some());
+    assert!(images.get(&named("first")).is_none());
+}
+
+#[test]
+fn an_image_of_another_tag_is_forgotten() {
+    let images = of_100_bytes();
+    images.keep("first", &image(&images, "another", 60).expect("there is room"));
+    assert!(images.get(&named("first")).is_none());
+    assert!(images.room(100).is_some());
+}
+
+async fn store(hook: impl Fn(Operation) -> Fate + Send + Sync + 'static) -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join(KEY);
+    std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+    std::fs::write(file, [7; 5000]).expect("written");
+    let store = Store::open(&format!("file:{}", folder.path().display()), Options::default()).await;
+    let hook = Arc::new(hook);
+    let store = store.expect("opens").through(|objects| {
+        FaultyStore::before(objects, move |operation| {
+            let hook = Arc::clone(&hook);
+            async move { hook(operation) }
+        })
+    });
+    (folder, store)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_many_ask_for_at_once_is_read_once() {
+    let asked = Arc::new(AtomicUsize::default());
+    let counted = Arc::clone(&asked);
+    let (_folder, store) = store(move |operation| {
+        counted.fetch_add(usize::from(operation.kind == Kind::Get), Ordering::Relaxed);
+        Fate::Done
+    })
+    .await;
+    let devices: Vec<_> = (0..100)
+        .map(|_| {
+            let bucket = Arc::clone(&store.bucket);
+            tokio::spawn(async move { bucket.image(KEY).await.expect("readable").expect("there").1 })
+        })
+        .collect();
+    for device in devices {
+        assert_eq!(device.await.expect("ends").expect("in memory").as_ref(), [7; 5000]);
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 101, "each looks whether it is still that one");
+    assert_eq!(store.bucket.images.room.available_permits(), TOTAL_MAX_BYTES - 5000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_read_an_image_whole_streams_it() {
+    let asked = AtomicUsize::default();
+    let (_folder, store) = store(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        1 => Fate::Failed,
+        _ => Fate::Done,
+    })
+    .await;
+    assert!(store.bucket.image(KEY).await.expect("found").expect("there").1.is_none());
+    assert!(store.bucket.image(KEY).await.expect("found").expect("there").1.is_some(), "next time");
+}

@@ -9,7 +9,7 @@ use broker::Admission;
 use contract::{DeviceId, Presence as Said};
 use sea_orm::DbErr;
 
-use crate::access::{digest, is_equal};
+use crate::access::{Access, digest, is_equal};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
@@ -26,6 +26,7 @@ pub(crate) struct Presence(Arc<Inner>);
 
 struct Inner {
     db: Db,
+    access: Access,
     events: Events,
     /// Who is connected to the embedded broker, and since when. Lost with the process, as the connections are.
     connections: Mutex<BTreeMap<DeviceId, i64>>,
@@ -36,9 +37,10 @@ struct Inner {
 }
 
 impl Presence {
-    pub(crate) fn new(config: &Config, db: Db, events: Events) -> Self {
+    pub(crate) fn new(config: &Config, db: Db, events: Events, access: Access) -> Self {
         Self(Arc::new(Inner {
             db,
+            access,
             events,
             connections: Mutex::default(),
             seen: Mutex::default(),
@@ -129,6 +131,18 @@ impl Admission for Presence {
             Ok(None) => false,
             Err(error) => {
                 tracing::error!(device = %device, %error, "cannot check a device's password");
+                false
+            }
+        }
+    }
+
+    /// A token of any role may read; one that is confined to a product may not, since all devices are read.
+    async fn admit_reader(&self, token: &[u8]) -> bool {
+        let Ok(token) = std::str::from_utf8(token) else { return false };
+        match self.0.access.authenticate(token).await {
+            Ok(actor) => actor.is_some_and(|actor| actor.scope.is_none()),
+            Err(error) => {
+                tracing::error!(%error, "cannot check a token on the broker");
                 false
             }
         }

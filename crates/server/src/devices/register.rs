@@ -87,7 +87,7 @@ impl Devices {
         write.remove_device(id).await?;
         write.commit().await?;
         if let Some(embedded) = &*self.0.broker.read().await {
-            embedded.disconnect_device(id).await;
+            embedded.disconnect_device(id);
             // What it published while it was being removed.
             self.clear_retained(id).await?;
         }

@@ -1,19 +1,26 @@
-//! What an idle device costs on the embedded broker: memory, and how fast devices connect.
+//! What idle devices cost on the embedded broker and on a real Mosquitto: memory, and how fast they connect.
 //!
-//! `cargo run --release -p updraft-broker --example idle_connections -- 2000`
+//! `cargo run --release -p updraft-broker --example idle_connections -- 15000`
 //!
 //! Starts the broker in this process and the devices in another (this program again), each subscribed to its
-//! trigger, and prints what this process grew by. Needs one open file per device in each process (`ulimit -n`).
+//! trigger, 256 connecting at a time; prints how long each part of them took and what the broker's process grew by. Then
+//! the same with Mosquitto, if it is installed. Needs one open file per device in each process (`ulimit -n`).
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::DeviceId;
 use updraft_broker::{Admission, Embedded};
+
+/// So many connect at a time.
+const THREADS: usize = 256;
+/// So many parts are timed.
+const PARTS: usize = 5;
 
 struct Open;
 
@@ -21,6 +28,9 @@ struct Open;
 impl Admission for Open {
     async fn admit(&self, _: &str, _: &[u8]) -> bool {
         true
+    }
+    async fn admit_reader(&self, _: &[u8]) -> bool {
+        false
     }
     fn connected(&self, _: DeviceId) {}
     fn disconnected(&self, _: DeviceId) {}
@@ -30,49 +40,99 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("devices") => devices(&arguments[2], arguments[3].parse().unwrap()),
-        count => broker(count.map_or(2000, |count| count.parse().unwrap())),
+        count => {
+            let count = count.map_or(15_000, |count| count.parse().unwrap());
+            embedded(count);
+            mosquitto(count);
+        }
     }
 }
 
 #[tokio::main]
-async fn broker(count: usize) {
+async fn embedded(count: usize) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broker = Embedded::start(listener, contract::VersionTopic::default(), Arc::new(Open)).unwrap();
-    let before = resident_kib();
-    let mut others = Command::new(std::env::current_exe().unwrap())
-        .args(["devices", &broker.local_addr().to_string(), &count.to_string()])
+    let address = broker.local_addr().to_string();
+    let measured =
+        tokio::task::spawn_blocking(move || measure("embedded", std::process::id(), &address, count));
+    drop(measured.await.unwrap());
+    let start = Instant::now();
+    broker.stop().await;
+    println!("embedded: stopped in {:.2} s", start.elapsed().as_secs_f64());
+}
+
+fn mosquitto(count: usize) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let conf = std::env::temp_dir().join(format!("idle-connections-{port}.conf"));
+    std::fs::write(&conf, format!("listener {port} 127.0.0.1\nallow_anonymous true\n")).unwrap();
+    let command = Command::new("mosquitto").arg("-c").arg(&conf).stderr(Stdio::null()).spawn();
+    let Ok(mut broker) = command else {
+        println!("mosquitto is not installed");
+        return;
+    };
+    let address = format!("127.0.0.1:{port}");
+    while TcpStream::connect(&address).is_err() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(measure("mosquitto", broker.id(), &address, count));
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+    let _ = std::fs::remove_file(conf);
+}
+
+/// Connects the devices and prints what it costs the broker; they are there until what is returned is dropped.
+fn measure(name: &str, broker: u32, address: &str, count: usize) -> Devices {
+    let before = resident_kib(broker);
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["devices", address, &count.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(others.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let seconds: f64 = line.trim().parse().unwrap();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let after = resident_kib();
-    println!("{count} devices connected and subscribed, one after the other, in {seconds:.2} s");
-    println!("resident before {before} KiB, with them {after} KiB");
-    println!("{:.1} KiB a device", (after - before) / f64::from(u32::try_from(count).unwrap()));
-    drop(others.stdin.take());
-    others.wait().unwrap();
-    let start = Instant::now();
-    broker.stop().await;
-    println!("stopped in {:.2} s", start.elapsed().as_secs_f64());
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    println!("{name}: {count} devices connected and subscribed in {}", line.trim());
+    std::thread::sleep(Duration::from_secs(2));
+    let grown = resident_kib(broker) - before;
+    println!("{name}: {:.1} KiB a device", grown / f64::from(u32::try_from(count).unwrap()));
+    Devices(child)
 }
 
-/// Of this process, from the kernel.
-fn resident_kib() -> f64 {
-    let status =
-        std::fs::read_to_string("/proc/self/status").expect("this example reads /proc, so it needs Linux");
+struct Devices(Child);
+
+impl Drop for Devices {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+/// Of a process, from the kernel.
+fn resident_kib(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("this example reads /proc, so it needs Linux");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn devices(address: &str, count: usize) {
     let start = Instant::now();
-    let connections: Vec<TcpStream> =
-        (0..count).map(|n| device(address, &format!("device-{n:06}"))).collect();
-    println!("{}", start.elapsed().as_secs_f64());
+    let (next, mut parts) = (AtomicUsize::new(0), Vec::new());
+    let mut connections = Vec::with_capacity(count);
+    for part in 1..=PARTS {
+        let (begun, end) = (Instant::now(), count * part / PARTS);
+        let connect = || {
+            let number =
+                || next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < end).then_some(n + 1));
+            std::iter::from_fn(|| number().ok().map(|n| device(address, &format!("device-{n:06}")))).collect()
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(connect)).collect();
+            threads.into_iter().for_each(|thread| connections.extend::<Vec<_>>(thread.join().unwrap()));
+        });
+        parts.push(format!("{:.2}", begun.elapsed().as_secs_f64()));
+    }
+    println!("{:.2} s, by fifths {}", start.elapsed().as_secs_f64(), parts.join(" "));
     // Until the broker's process lets go.
     let _ = std::io::stdin().read(&mut [0]);
     drop(connections);

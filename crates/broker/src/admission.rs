@@ -8,7 +8,9 @@ use contract::DeviceId;
 pub trait Admission: Send + Sync {
     /// Whether this is a registered device (the user name is its id) and its password.
     async fn admit(&self, user: &str, password: &[u8]) -> bool;
-    /// The device's first connection exists. Called in order, under a lock: neither block nor call the broker.
+    /// Whether this is an API token whose holder may see every device. Asked again while it is connected.
+    async fn admit_reader(&self, token: &[u8]) -> bool;
+    /// The device's first connection exists. Called in order, under the broker's lock: neither block nor call the broker.
     fn connected(&self, device: DeviceId);
     /// The device's last connection ended. The same rule as for [`Admission::connected`].
     fn disconnected(&self, device: DeviceId);

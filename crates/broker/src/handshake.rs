@@ -1,190 +1,173 @@
-//! The handshake: reads a connection's first packet, and gives its session a name that nobody else can use.
+//! The handshake: reads a connection's first packet, checks who it is, and registers it.
 //!
-//! The broker library keys sessions by client id, and by that alone: whoever connects with another's client
-//! id would end the other's connection. So the client id is replaced, before the library sees it, by one made of the
-//! user name and a hash of what the client sent. What comes after the first packet passes through untouched.
+//! A session's name is the client id, hashed, beside whose it is: so no two users' sessions can meet, whatever client id
+//! they choose.
 
-use bytes::BytesMut;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use contract::VersionTopic;
-use mqtt5::packet::connect::ConnectPacket;
-use mqtt5::transport::packet_io::{decode_buffered_packet, encode_packet_to_buffer};
-use mqtt5::{Packet, Properties, PropertyId};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::admission::Credentials;
-use crate::limits::{MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES};
-use crate::topics::{self, Identity};
+use crate::answer::{Refusal, Welcome};
+use crate::connection::Connection;
+use crate::limits::{CONNECT_TIMEOUT, MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES, REFUSAL_DELAY};
+use crate::member::{Member, NotRegistered, Wish};
+use crate::message::Message;
+use crate::packet::{self, Connect, Protocol};
+use crate::session::SessionName;
+use crate::shared::Shared;
+use crate::topics::{Identity, READER};
 
-/// The first byte of every CONNECT.
-const CONNECT: u8 = 0x10;
-
-/// Who connects, and the first packet as the library shall see it.
-pub(crate) struct Handshake {
-    /// Who it says it is; nobody is admitted without one. Not yet proven.
-    pub(crate) identity: Option<Identity>,
-    /// The name of its session; empty if the library shall make one up.
-    pub(crate) session: String,
-    /// Whether the session outlives the connection.
-    pub(crate) lasting: bool,
-    /// Whether its keep-alive was none, or longer than allowed.
-    pub(crate) keep_alive_bounded: bool,
-    /// The first packet, rewritten, and whatever came behind it.
-    pub(crate) bytes: BytesMut,
+/// A connection that was let in, and the first bytes from it and to it.
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    pub(crate) read: BytesMut,
+    pub(crate) written: BytesMut,
 }
 
-impl Handshake {
-    /// Reads until the first packet is whole. `None` if it is not a CONNECT of MQTT 3.1.1 or 5, longer than
-    /// [`MAX_PACKET_BYTES`], or the client went away. The caller bounds the time.
-    pub(crate) async fn read(
-        stream: &mut TcpStream,
-        own: &Credentials,
-        version: &VersionTopic,
-    ) -> Option<Self> {
-        let mut bytes = BytesMut::with_capacity(512);
-        let connect = loop {
-            if bytes.first().is_some_and(|byte| *byte != CONNECT) {
-                return None;
-            }
-            match decode_buffered_packet(&mut bytes, 5, MAX_PACKET_BYTES) {
-                Ok(Some(Packet::Connect(connect))) => break *connect,
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return None,
-            }
-            if bytes.len() > MAX_PACKET_BYTES || stream.read_buf(&mut bytes).await.ok()? == 0 {
-                return None;
-            }
-        };
-        // Anything but these two is refused by the library too; here it must not slip through unnamed.
-        if !matches!(connect.protocol_version, 4 | 5) {
+/// The error is the answer that says why the client may not connect; empty where it sent no CONNECT in time.
+pub(crate) async fn shake(shared: &Arc<Shared>, stream: &mut TcpStream) -> Result<Opened, BytesMut> {
+    let mut bytes = BytesMut::new();
+    let read = tokio::time::timeout(CONNECT_TIMEOUT, read(stream, &mut bytes)).await;
+    let Ok(Some((protocol, connect))) = read else { return Err(BytesMut::new()) };
+    answer(shared, protocol, connect, bytes).await
+}
+
+/// `None` if the first packet is no CONNECT of MQTT 3.1.1 or 5, or too long, or the client went away.
+async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> Option<(Protocol, Connect)> {
+    loop {
+        if let Some(connect) = packet::connect(bytes).ok()? {
+            return Some(connect);
+        }
+        bytes.reserve(512);
+        if bytes.len() > 2 * MAX_PACKET_BYTES as usize || stream.read_buf(bytes).await.ok()? == 0 {
             return None;
         }
-        rewrite(connect, &bytes, own, version)
     }
 }
 
-fn rewrite(
-    mut connect: ConnectPacket,
-    behind: &[u8],
-    own: &Credentials,
-    version: &VersionTopic,
-) -> Option<Handshake> {
-    let identity = match connect.username.as_deref() {
-        Some(user) if user == own.user => Some(Identity::Server),
-        Some(user) => user.parse().ok().map(Identity::Device),
-        None => None,
-    };
-    let keep_alive_bounded = connect.keep_alive == 0 || connect.keep_alive > MAX_KEEP_ALIVE_S;
-    if keep_alive_bounded {
-        connect.keep_alive = MAX_KEEP_ALIVE_S;
-    }
-    if connect.client_id.is_empty() {
-        // The library assigns a random id. A client that comes back with it is given another session, so
-        // there is nothing to keep.
-        connect.properties = without_session_expiry(&connect.properties);
-    } else {
-        connect.client_id = session_name(identity.as_ref(), &connect.client_id);
-    }
-    if let Some(will) = &mut connect.will
-        && !topics::may_be_retained(&will.topic, version)
-    {
-        will.retain = false;
-    }
-    let lasting = if connect.protocol_version == 5 {
-        connect.properties.get_session_expiry_interval().unwrap_or(0) > 0
-    } else {
-        !connect.clean_start
-    };
-    let session = connect.client_id.clone();
-    let mut bytes = BytesMut::with_capacity(512);
-    encode_packet_to_buffer(&Packet::Connect(Box::new(connect)), &mut bytes).ok()?;
-    bytes.extend_from_slice(behind);
-    Some(Handshake { identity, session, lasting, keep_alive_bounded, bytes })
-}
-
-/// The library can only add a second value of a property, which no packet may carry.
-fn without_session_expiry(properties: &Properties) -> Properties {
-    let mut rest = Properties::new();
-    for (id, value) in properties.iter().filter(|(id, _)| *id != PropertyId::SessionExpiryInterval) {
-        // It was decoded with this type, so it fits.
-        let _ = rest.add(id, value.clone());
-    }
-    rest
-}
-
-/// At most 107 bytes; '~' is in no device id, so that no two users' names can ever meet.
-fn session_name(identity: Option<&Identity>, client_id: &str) -> String {
-    let hash = hex::encode(&Sha256::digest(client_id.as_bytes())[..16]);
-    match identity {
-        Some(Identity::Device(id)) => format!("device~{id}~{hash}"),
-        Some(Identity::Server) => format!("server~{hash}"),
-        None => format!("nobody~{hash}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rewritten(change: impl FnOnce(&mut ConnectPacket)) -> (Handshake, ConnectPacket) {
-        let mut connect = ConnectPacket::new(mqtt5::ConnectOptions::new("esp32").protocol_options);
-        connect.username = Some("a".to_owned());
-        change(&mut connect);
-        let own = Credentials { user: "~server".to_owned(), password: String::new() };
-        let mut handshake = rewrite(connect, b"behind", &own, &VersionTopic::default()).expect("rewritten");
-        let mut bytes = handshake.bytes.clone();
-        let read = decode_buffered_packet(&mut bytes, 5, MAX_PACKET_BYTES).expect("whole").expect("a packet");
-        let Packet::Connect(seen) = read else { panic!("not a CONNECT") };
-        assert_eq!(&bytes[..], b"behind");
-        handshake.bytes.clear();
-        (handshake, *seen)
-    }
-
-    #[test]
-    fn keep_alive_is_bounded_and_an_allowed_one_stays() {
-        for (asked, granted) in [(0, MAX_KEEP_ALIVE_S), (u16::MAX, MAX_KEEP_ALIVE_S), (60, 60)] {
-            let (handshake, seen) = rewritten(|connect| connect.keep_alive = asked);
-            assert_eq!(seen.keep_alive, granted);
-            assert_eq!(handshake.keep_alive_bounded, asked != granted);
+async fn answer(
+    shared: &Arc<Shared>,
+    mut protocol: Protocol,
+    mut connect: Connect,
+    read: BytesMut,
+) -> Result<Opened, BytesMut> {
+    let mut written = BytesMut::new();
+    match admit(shared, &mut connect).await {
+        Ok((member, session_present)) => {
+            protocol.welcome(welcome(&connect, &member, session_present), &mut written);
+            let connection = Connection {
+                keep_alive: Duration::from_secs(keep_alive_s(&connect).into()),
+                max_packet: connect.max_packet,
+                token: connect.password.filter(|_| member.identity == Identity::Reader),
+                shared: Arc::clone(shared),
+                member,
+                protocol,
+                is_paused: false,
+            };
+            Ok(Opened { connection, read, written })
+        }
+        Err(refusal) => {
+            tokio::time::sleep(REFUSAL_DELAY).await;
+            protocol.refuse(refusal, &mut written);
+            Err(written)
         }
     }
+}
 
-    #[test]
-    fn a_will_keeps_its_retain_flag_only_where_it_says_how_a_device_is() {
-        for (topic, retained) in [("devices/a/presence", true), ("devices/a/ota/status", false)] {
-            let (_, seen) = rewritten(|connect| {
-                let mut will = mqtt5::WillMessage::new(topic, "x");
-                will.retain = true;
-                connect.will = Some(will);
-            });
-            assert_eq!(seen.will.map(|will| will.retain), Some(retained), "{topic}");
+fn keep_alive_s(connect: &Connect) -> u16 {
+    match connect.keep_alive_s {
+        0 => MAX_KEEP_ALIVE_S,
+        seconds => seconds.min(MAX_KEEP_ALIVE_S),
+    }
+}
+
+fn welcome(connect: &Connect, member: &Member, session_present: bool) -> Welcome {
+    let (granted, keep_alive_s) = (lasting_s(connect, &member.identity), keep_alive_s(connect));
+    Welcome {
+        session_present,
+        expiry_s: (granted != connect.expiry_s).then_some(granted),
+        keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
+        client_id: connect.client_id.is_empty().then(|| hex::encode(member.name)),
+    }
+}
+
+fn lasting_s(connect: &Connect, identity: &Identity) -> u32 {
+    // Who comes with a token subscribes again.
+    if *identity == Identity::Reader { 0 } else { connect.granted_expiry_s() }
+}
+
+/// Lets a connection in whose password is right, and registers it.
+async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool), Refusal> {
+    if connect.has_method {
+        return Err(Refusal::Method);
+    }
+    let own = &shared.credentials;
+    let identity = match connect.user.as_deref() {
+        Some(user) if user == own.user => Identity::Server,
+        Some(READER) => Identity::Reader,
+        Some(user) => Identity::Device(user.parse().map_err(|_| Refusal::Password)?),
+        None => return Err(Refusal::Password),
+    };
+    let password = connect.password.clone().ok_or(Refusal::Password)?;
+    let will = will(connect, &identity, &shared.version)?;
+    let name = session_name(&connect.client_id)?;
+    // At most 2 attempts: a device removed over and over while it connects is not worth a third.
+    for _ in 0..2 {
+        let removals = shared.registry.removals();
+        if !is_right(shared, &identity, &password).await {
+            break;
         }
-    }
-
-    #[test]
-    fn a_session_without_a_name_does_not_outlive_its_connection() {
-        let (handshake, seen) = rewritten(|connect| {
-            connect.client_id.clear();
-            connect.properties.set_session_expiry_interval(3600);
-        });
-        assert!(!handshake.lasting && seen.client_id.is_empty());
-        assert_eq!(seen.properties.get_session_expiry_interval(), None);
-        let (handshake, _) = rewritten(|connect| connect.properties.set_session_expiry_interval(3600));
-        assert!(handshake.lasting);
-    }
-
-    #[test]
-    fn session_names_of_two_users_never_meet_and_always_fit() {
-        let long: contract::DeviceId = "a".repeat(64).parse().expect("valid");
-        let name = session_name(Some(&Identity::Device(long)), &"x".repeat(10_000));
-        assert!(name.len() <= 128 && mqtt5::is_path_safe_client_id(&name), "{name}");
-        let of = |id: &str, client: &str| {
-            session_name(Some(&Identity::Device(id.parse().expect("valid"))), client)
+        let wish = Wish {
+            identity: identity.clone(),
+            name,
+            lasting: Duration::from_secs(lasting_s(connect, &identity).into()),
+            clean: connect.clean,
+            will: will.as_ref().map(|(topic, will)| Box::new(Message::new(will, topic.clone()))),
+            window: connect.receive_maximum,
         };
-        assert_ne!(of("a", "esp32"), of("b", "esp32"));
-        assert_ne!(of("a", "b~c"), of("a", "c"));
-        assert_eq!(of("a", "esp32"), of("a", "esp32"));
-        assert!(!of("cert:a", "x").starts_with("cert:"));
+        match shared.registry.register(wish, removals) {
+            Ok(registered) => return Ok(registered),
+            Err(NotRegistered::Stale) => {}
+            Err(NotRegistered::TooMany | NotRegistered::Stopped) => return Err(Refusal::TooMany),
+        }
     }
+    Err(Refusal::Password)
+}
+
+async fn is_right(shared: &Shared, identity: &Identity, password: &Bytes) -> bool {
+    match identity {
+        Identity::Server => shared.credentials.password.as_bytes().ct_eq(password).into(),
+        Identity::Reader => shared.admit_reader(password).await,
+        Identity::Device(device) => shared.admit(device, password).await,
+    }
+}
+
+type Will = (contract::Topic, packet::Publish);
+
+/// The last will, if there is one and it is on a topic that this client may publish.
+fn will(connect: &mut Connect, identity: &Identity, version: &VersionTopic) -> Result<Option<Will>, Refusal> {
+    let Some(will) = connect.will.take() else { return Ok(None) };
+    match identity.may_publish(&will.topic, version) {
+        Some(topic) => Ok(Some((topic, will))),
+        None => {
+            tracing::warn!(user = ?identity, topic = %will.topic, "refused: the last will is not on a topic of this client");
+            Err(Refusal::Will)
+        }
+    }
+}
+
+fn session_name(client_id: &str) -> Result<SessionName, Refusal> {
+    let mut name = SessionName::default();
+    if client_id.is_empty() {
+        getrandom::fill(&mut name).map_err(|_| Refusal::TooMany)?;
+    } else {
+        name.copy_from_slice(&Sha256::digest(client_id.as_bytes())[..16]);
+    }
+    Ok(name)
 }

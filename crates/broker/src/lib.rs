@@ -1,22 +1,28 @@
 //! The embedded broker: MQTT 3.1.1 and 5 in this process, for registered devices and the server itself.
 //!
-//! [`Embedded`], [`Admission`] and [`Credentials`] are all that others see of it, so that another broker library could
-//! take its place. The protocol, the routing and the sessions are the crate mqtt5's; who may connect, the names of
-//! sessions and every limit are ours. Nothing is written to disk: the broker lives and dies with the process, and
-//! what must survive a restart is in the database or comes again from the devices.
+//! [`Embedded`], [`Admission`] and [`Credentials`] are all that others see of it. The bytes of MQTT are the crate
+//! rmqtt-codec's; sessions, routing and limits are ours. Nothing is written to disk: the broker lives and dies with the
+//! process, and what must survive a restart is in the database or comes again from the devices.
 
 mod accept;
 mod admission;
-mod authoriser;
+mod answer;
+mod connection;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod handshake;
 mod limits;
+mod member;
+mod message;
+mod packet;
 mod registry;
+mod session;
 mod shared;
+mod state;
 mod topics;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use contract::{DeviceId, VersionTopic};
@@ -25,6 +31,8 @@ use tokio_util::task::TaskTracker;
 
 pub use admission::Admission;
 pub use admission::Credentials;
+#[cfg(fuzzing)]
+pub use fuzz::fuzz;
 use shared::Shared;
 
 /// The running broker.
@@ -61,35 +69,28 @@ impl Embedded {
     }
 
     /// Closes a device's connections and forgets its sessions and queues. Take its registration away first. Its last
-    /// will has been published when this returns (within 2 s), so that what it left retained can be cleared afterwards.
-    pub async fn disconnect_device(&self, device: &DeviceId) {
-        let sessions = self.shared.registry.remove(device);
-        let gone = self.shared.registry.gone(device);
-        if tokio::time::timeout(limits::REMOVAL_TIMEOUT, gone).await.is_err() {
-            tracing::warn!(device = %device, "a removed device's connection did not end within 2 s");
-        }
-        for session in sessions {
-            self.shared.forget(&session).await;
-        }
+    /// will has been published when this returns, so that what it left retained can be cleared afterwards.
+    pub fn disconnect_device(&self, device: &DeviceId) {
+        self.shared.registry.remove(device);
     }
 
     /// Stops listening and ends every connection; done within 2 s.
     pub async fn stop(self) {
+        self.close();
+        // At most a connection whose password is being checked is left.
+        let _ = tokio::time::timeout(limits::GRACE, self.tasks.wait()).await;
+    }
+
+    fn close(&self) {
         self.shared.closing.cancel();
-        // An error means that nobody is connected.
-        let _ = self.shared.shutdown.send(());
+        self.shared.registry.stop();
         self.tasks.close();
-        if tokio::time::timeout(limits::GRACE, self.tasks.wait()).await.is_err() {
-            self.shared.closed.cancel();
-            let _ = tokio::time::timeout(Duration::from_millis(400), self.tasks.wait()).await;
-        }
     }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
-        self.shared.closing.cancel();
-        self.shared.closed.cancel();
+        self.close();
     }
 }
 
@@ -97,8 +98,7 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.closing.cancelled() => return,
-            () = tokio::time::sleep(limits::SWEEP) => {}
+            () = tokio::time::sleep(limits::SWEEP) => shared.registry.sweep(),
         }
-        shared.sweep().await;
     }
 }

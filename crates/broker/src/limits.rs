@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use mqtt5::broker::storage::QueueLimits;
-
-/// The longest packet a device may send, and the longest sent to one.
-pub(crate) const MAX_PACKET_BYTES: usize = 16 * 1024;
+/// The longest packet that is read, and the longest sent to a device.
+pub(crate) const MAX_PACKET_BYTES: u32 = 16 * 1024;
 /// The longest retained payload; the longest report of the contract fits.
 pub(crate) const MAX_RETAINED_BYTES: usize = 4 * 1024;
 /// The longest keep-alive granted, and what "no keep-alive" becomes: else a device that vanished would be
@@ -23,19 +21,46 @@ pub(crate) const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 /// At most this many live connections of one device; one more closes the oldest, so that a device which lost its old
 /// connections to a dead network is never locked out.
 pub(crate) const MAX_CONNECTIONS: usize = 8;
+/// At most this many connections with an API token: each message of a device is copied to all of them.
+pub(crate) const MAX_READERS: usize = 32;
+/// How often the token of such a connection is looked at again.
+pub(crate) const TOKEN_CHECK: Duration = Duration::from_secs(15);
 /// At most this many sessions of one device that outlive their connections; one more forgets the oldest.
 pub(crate) const MAX_SESSIONS: usize = 16;
 /// At most this long a session outlives its connection.
 pub(crate) const SESSION_EXPIRY: Duration = Duration::from_hours(24);
-/// Messages on their way to a device that reads slowly, before they are queued.
-pub(crate) const DEVICE_CHANNEL: usize = 64;
-/// The same for the server's own client: a whole fleet reports at once after a power cut.
-pub(crate) const SERVER_CHANNEL: usize = 65_536;
-/// Messages queued for one session that is away or behind; the oldest are dropped.
-pub(crate) const QUEUE: QueueLimits = QueueLimits { max_messages: 20_000, max_bytes: 4 * 1024 * 1024 };
+/// At most this many filters of a session.
+pub(crate) const MAX_SUBSCRIPTIONS: usize = 16;
+/// Messages of QoS 2 that a client has sent and not released; messages it may send without an acknowledgement.
+pub(crate) const RECEIVE_MAXIMUM: u16 = 64;
+/// At most this many messages of one device that the server has not acknowledged; until half of them are, nothing
+/// more is read from it. So the flood of one device delays another's message by no more than these.
+pub(crate) const MAX_UNHANDLED: usize = 256;
+/// At this many messages for the server nothing more is read from any device, until half of them are gone.
+pub(crate) const SERVER_QUEUE: usize = 65_536;
+/// Bytes read at a time, and about as many written.
+pub(crate) const READ_BYTES: usize = 4 * 1024;
+/// Bytes on their way to a client, above which nothing more is read from it.
+pub(crate) const WRITE_BYTES: usize = 16 * 1024;
 /// How often expired sessions are swept.
 pub(crate) const SWEEP: Duration = Duration::from_mins(1);
-/// How long connections get to end by themselves when the broker stops.
+/// How long connections get to end when the broker stops.
 pub(crate) const GRACE: Duration = Duration::from_millis(1500);
-/// How long a removed device's connections get to end.
-pub(crate) const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What waits for one session, and what may be on its way to it unacknowledged.
+pub(crate) struct Bounds {
+    /// Messages queued; the oldest are dropped.
+    pub(crate) messages: usize,
+    /// Bytes of their payloads.
+    pub(crate) bytes: usize,
+    /// Unacknowledged messages, whatever more the client offers.
+    pub(crate) window: u16,
+    /// While the client is there, devices wait instead ([`SERVER_QUEUE`]), and nothing is dropped.
+    pub(crate) waits: bool,
+}
+
+pub(crate) const DEVICE: Bounds = Bounds { messages: 1000, bytes: 1024 * 1024, window: 16, waits: false };
+pub(crate) const READER: Bounds =
+    Bounds { messages: 65_536, bytes: 16 * 1024 * 1024, window: 64, waits: false };
+pub(crate) const SERVER: Bounds =
+    Bounds { messages: SERVER_QUEUE, bytes: 64 * 1024 * 1024, window: 4096, waits: true };

@@ -1,52 +1,29 @@
-//! The connection registry: who is connected, and which sessions a device has. Bounded per device; [`Admission`] is told.
+//! The connection registry: who is connected, which sessions there are, and what is retained, under one lock that is
+//! locked for microseconds. [`Admission`] is told under it who came and went, so in the order in which they did.
 
-use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use bytestring::ByteString;
 use contract::DeviceId;
-use tokio::sync::{Notify, oneshot};
+use rmqtt_codec::v5::{SubscribeAckReason, SubscriptionOptions};
 
 use crate::admission::Admission;
-use crate::limits::{MAX_CONNECTIONS, MAX_SESSIONS};
+use crate::limits::MAX_UNHANDLED;
+use crate::member::{Gone, Leave, Member, NotRegistered, Wish};
+use crate::message::Message;
+use crate::session::{Next, TooMany};
+use crate::state::State;
+use crate::topics::Identity;
 
 pub(crate) struct Registry {
     state: Mutex<State>,
-    left: Notify,
-    admission: Arc<dyn Admission>,
 }
-
-#[derive(Default)]
-struct State {
-    devices: HashMap<DeviceId, Device>,
-    next: u64,
-    /// Grows with every removal: an admission that was decided before one is void.
-    removals: u64,
-}
-
-#[derive(Default)]
-struct Device {
-    connections: Vec<Connection>,
-    sessions: VecDeque<String>,
-}
-
-struct Connection {
-    number: u64,
-    session: String,
-    close: Option<oneshot::Sender<()>>,
-}
-
-/// One registered connection; give it back with [`Registry::unregister`].
-pub(crate) struct Registration {
-    device: DeviceId,
-    number: u64,
-}
-
-/// A removal came between the admission and the registration; ask again.
-pub(crate) struct Stale(pub(crate) oneshot::Sender<()>);
 
 impl Registry {
     pub(crate) fn new(admission: Arc<dyn Admission>) -> Self {
-        Self { state: Mutex::default(), left: Notify::new(), admission }
+        Self { state: Mutex::new(State::new(admission)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -59,196 +36,97 @@ impl Registry {
         self.state().removals
     }
 
-    /// Registers a connection whose password was right. The second value is a session to be forgotten.
-    pub(crate) fn register(
+    /// Registers a connection whose password was right; the second value says whether its session was there. Whoever
+    /// had the session is closed, the last will published, before this returns.
+    pub(crate) fn register(&self, wish: Wish, removals: u64) -> Result<(Member, bool), NotRegistered> {
+        self.state().register(wish, removals)
+    }
+
+    pub(crate) fn leave(&self, member: &Member, leave: Leave) {
+        self.state().leave(member, leave);
+    }
+
+    /// To all who listen to it. A device's messages are counted until the server has acknowledged them.
+    pub(crate) fn publish(&self, member: &Member, message: Message) -> Result<(), Gone> {
+        let mut state = self.state();
+        state.session(member)?;
+        let credit_of = matches!(member.identity, Identity::Device(_)).then_some(&member.signal);
+        state.route(message, member.number, credit_of);
+        Ok(())
+    }
+
+    /// Whether nothing is to be read from a connection now; it is woken when it may ask again.
+    pub(crate) fn is_paused(&self, member: &Member, was_paused: bool) -> bool {
+        let most = if was_paused { MAX_UNHANDLED / 2 + 1 } else { MAX_UNHANDLED };
+        matches!(member.identity, Identity::Device(_))
+            && (member.signal.unhandled() >= most || self.state().is_full(&member.signal))
+    }
+
+    /// Subscribes to those filters that are allowed, one answer each.
+    pub(crate) fn subscribe(
         &self,
-        device: &DeviceId,
-        session: &str,
-        lasting: bool,
-        removals: u64,
-        close: oneshot::Sender<()>,
-    ) -> Result<(Registration, Option<String>), Stale> {
+        member: &Member,
+        filters: &[(ByteString, SubscriptionOptions)],
+        is_allowed: impl Fn(&str) -> bool,
+    ) -> Result<Vec<SubscribeAckReason>, Gone> {
         let mut state = self.state();
-        if state.removals != removals {
-            return Err(Stale(close));
+        let mut granted = Vec::with_capacity(filters.len());
+        for (filter, options) in filters {
+            if !is_allowed(filter) {
+                granted.push(SubscribeAckReason::NotAuthorized);
+                continue;
+            }
+            let (answer, wants_retained) = state.session(member)?.subscribe(filter, *options);
+            granted.push(answer);
+            if wants_retained {
+                state.send_retained(member, filter, options.qos)?;
+            }
         }
-        state.next += 1;
-        let number = state.next;
-        let known = state.devices.entry(device.clone()).or_default();
-        known.connections.push(Connection { number, session: session.to_owned(), close: Some(close) });
-        if known.connections.len() > MAX_CONNECTIONS {
-            let oldest = known.connections.iter_mut().find_map(|connection| connection.close.take());
-            drop(oldest);
-        }
-        let forgotten = if lasting { known.remember(session) } else { None };
-        if known.connections.len() == 1 {
-            // Under the lock, so that "connected" and "disconnected" are called in the order they happened.
-            self.admission.connected(device.clone());
-        }
-        Ok((Registration { device: device.clone(), number }, forgotten))
+        Ok(granted)
     }
 
-    pub(crate) fn unregister(&self, registration: &Registration) {
+    /// Whether each filter was subscribed to.
+    pub(crate) fn unsubscribe(&self, member: &Member, filters: &[ByteString]) -> Result<Vec<bool>, Gone> {
         let mut state = self.state();
-        if let Some(known) = state.devices.get_mut(&registration.device) {
-            let before = known.connections.len();
-            known.connections.retain(|connection| connection.number != registration.number);
-            if before > 0 && known.connections.is_empty() {
-                self.admission.disconnected(registration.device.clone());
-            }
-            if known.connections.is_empty() && known.sessions.is_empty() {
-                state.devices.remove(&registration.device);
-            }
-        }
-        drop(state);
-        self.left.notify_waiters();
+        let session = state.session(member)?;
+        Ok(filters.iter().map(|filter| session.unsubscribe(filter)).collect())
     }
 
-    /// Closes every connection of a device; the caller forgets the sessions that are returned.
-    pub(crate) fn remove(&self, device: &DeviceId) -> Vec<String> {
+    pub(crate) fn acknowledge(&self, member: &Member, id: NonZeroU16) -> Result<(), Gone> {
+        self.state().session(member)?.acknowledge(id);
+        Ok(())
+    }
+
+    /// Whether a message at QoS 2 is new.
+    pub(crate) fn receive(&self, member: &Member, id: NonZeroU16) -> Result<Result<bool, TooMany>, Gone> {
+        Ok(self.state().session(member)?.receive(id))
+    }
+
+    pub(crate) fn release(&self, member: &Member, id: NonZeroU16) -> Result<bool, Gone> {
+        Ok(self.state().session(member)?.release(id))
+    }
+
+    /// What is to be sent next.
+    pub(crate) fn next(&self, member: &Member, batch: &mut Vec<Next>) -> Result<(), Gone> {
         let mut state = self.state();
-        state.removals += 1;
-        let Some(known) = state.devices.get_mut(device) else { return Vec::new() };
-        let mut sessions: Vec<String> = known.sessions.drain(..).collect();
-        for connection in &mut known.connections {
-            drop(connection.close.take());
-            sessions.push(connection.session.clone());
+        state.session(member)?.next(Instant::now(), batch);
+        if member.identity == Identity::Server {
+            state.drained();
         }
-        if known.connections.is_empty() {
-            state.devices.remove(device);
-        }
-        sessions
+        Ok(())
     }
 
-    /// Returns once the device has no connection left.
-    pub(crate) async fn gone(&self, device: &DeviceId) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            left.as_mut().enable();
-            let connected =
-                self.state().devices.get(device).is_some_and(|known| !known.connections.is_empty());
-            if !connected {
-                return;
-            }
-            left.await;
-        }
+    /// Closes every connection of a device, publishes its last wills and forgets its sessions.
+    pub(crate) fn remove(&self, device: &DeviceId) {
+        self.state().remove(device);
     }
 
-    pub(crate) fn sessions(&self) -> Vec<(DeviceId, String)> {
-        let state = self.state();
-        let of = |(id, known): (&DeviceId, &Device)| {
-            known.sessions.iter().map(|session| (id.clone(), session.clone())).collect::<Vec<_>>()
-        };
-        state.devices.iter().flat_map(of).collect()
+    /// Closes every connection; no new one is registered.
+    pub(crate) fn stop(&self) {
+        self.state().stop();
     }
 
-    pub(crate) fn expired(&self, device: &DeviceId, session: &str) {
-        let mut state = self.state();
-        let Some(known) = state.devices.get_mut(device) else { return };
-        if known.connections.iter().any(|connection| connection.session == session) {
-            return;
-        }
-        known.sessions.retain(|other| other != session);
-        if known.connections.is_empty() && known.sessions.is_empty() {
-            state.devices.remove(device);
-        }
-    }
-}
-
-impl Device {
-    /// Newest last; the one that has to go is the oldest without a connection, and there always is one,
-    /// since fewer connections than sessions are allowed.
-    fn remember(&mut self, session: &str) -> Option<String> {
-        self.sessions.retain(|other| other != session);
-        self.sessions.push_back(session.to_owned());
-        if self.sessions.len() <= MAX_SESSIONS {
-            return None;
-        }
-        let idle = |session: &String| !self.connections.iter().any(|c| c.session == *session);
-        let oldest = self.sessions.iter().position(idle)?;
-        self.sessions.remove(oldest)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::{AtomicI64, Ordering};
-
-    #[derive(Default)]
-    struct Count(AtomicI64);
-
-    #[async_trait::async_trait]
-    impl Admission for Count {
-        async fn admit(&self, _: &str, _: &[u8]) -> bool {
-            true
-        }
-        fn connected(&self, _: DeviceId) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        fn disconnected(&self, _: DeviceId) {
-            self.0.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn id() -> DeviceId {
-        "a".parse().expect("valid")
-    }
-
-    #[test]
-    fn a_device_is_connected_while_one_of_its_connections_lives() {
-        let count = Arc::new(Count::default());
-        let registry = Registry::new(count.clone());
-        let register = |session: &str| {
-            let (close, closed) = oneshot::channel();
-            let registered =
-                registry.register(&id(), session, false, 0, close).map_err(|_| "stale").expect("in");
-            (registered.0, closed)
-        };
-        let (first, _one) = register("x");
-        let (second, _two) = register("x");
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        registry.unregister(&first);
-        assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        registry.unregister(&second);
-        registry.unregister(&second);
-        assert_eq!(count.0.load(Ordering::Relaxed), 0);
-        assert!(registry.state().devices.is_empty());
-    }
-
-    #[test]
-    fn connections_and_sessions_of_a_device_are_bounded() {
-        let registry = Registry::new(Arc::new(Count::default()));
-        let mut closed = Vec::new();
-        let mut forgotten = 0;
-        let mut registrations = Vec::new();
-        for n in 0..40 {
-            let (close, receiver) = oneshot::channel();
-            let (registration, old) =
-                registry.register(&id(), &format!("s{n}"), true, 0, close).map_err(|_| "stale").expect("in");
-            closed.push(receiver);
-            registrations.push(registration);
-            forgotten += usize::from(old.is_some());
-            let over = closed.len().saturating_sub(MAX_CONNECTIONS);
-            for (age, receiver) in closed.iter_mut().enumerate() {
-                let ended = receiver.try_recv() == Err(oneshot::error::TryRecvError::Closed);
-                assert_eq!(ended, age < over, "connection {age} after {n}");
-            }
-            if over > 0 {
-                registry.unregister(&registrations[over - 1]);
-            }
-        }
-        assert_eq!(registry.sessions().len(), MAX_SESSIONS);
-        assert_eq!(forgotten, 40 - MAX_SESSIONS);
-    }
-
-    #[test]
-    fn an_admission_older_than_a_removal_is_void() {
-        let registry = Registry::new(Arc::new(Count::default()));
-        let before = registry.removals();
-        registry.remove(&id());
-        let (close, _closed) = oneshot::channel();
-        assert!(registry.register(&id(), "x", false, before, close).is_err());
+    pub(crate) fn sweep(&self) {
+        self.state().sweep();
     }
 }

@@ -77,7 +77,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
         None => None,
     };
     let events = Events::new();
-    let presence = Presence::begin(&config, db.clone(), events.clone()).await?;
+    let presence = Presence::begin(&config, db.clone(), events.clone(), access.clone()).await?;
     let (broker, address) = start_broker(&config.mqtt, &presence).await?;
     let mqtt_address = broker.as_ref().map(Embedded::local_addr);
     let broker = Arc::new(RwLock::new(broker));

@@ -1,9 +1,11 @@
 //! The bucket belongs to everybody: what another program writes there is seen, and what it breaks blocks.
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use api::UpdateState;
 use e2e::bucket::Bucket;
+use e2e::command::Said;
 use e2e::device::VirtualDevice;
 use e2e::images::Workshop;
 use e2e::server::{Promote, Server, Setup, http_client};
@@ -55,6 +57,24 @@ async fn a_version_put_into_the_bucket_by_a_script_is_offered_and_taken() {
     server.offer("lamp", "1.1.0").await;
     server.update_is("lamp", UpdateState::Succeeded).await;
     server.device_runs("lamp", "1.1.0").await;
+}
+
+#[tokio::test]
+async fn a_program_with_a_token_listens_as_the_page_says() {
+    let server = Server::start().await;
+    let token = server.new_token("wall", "viewer").await;
+    let broker = server.register("lamp", PRODUCT).await;
+    broker.publish("devices/lamp/version", "1.0.0", &["-r"]).await.ok();
+    let page = std::fs::read_to_string(e2e::workspace().join("docs/operate.md")).unwrap();
+    let command =
+        page.lines().find(|line| line.starts_with("mosquitto_sub ") && line.contains("_token")).unwrap();
+    let command = format!("{} -C 1 -W 30", command.replace("1883", &broker.port.to_string()));
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &command]).env("TOKEN", &token);
+    assert_eq!(Said::by(shell).await.ok().out, "devices/lamp/version 1.0.0\n");
+    Said::by(server.local(["token", "revoke", "wall"])).await.ok();
+    let refused = server.broker("_token", &token).publish("devices/lamp/version", "1.0.0", &[]).await;
+    assert_ne!(refused.code, Some(0), "{refused:?}");
 }
 
 /// A device that only listens: the URL it was sent.

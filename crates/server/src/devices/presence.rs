@@ -14,7 +14,7 @@ use contract::DeviceId;
 use sea_orm::DbErr;
 use tokio::sync::Notify;
 
-use crate::access::{digest, is_equal};
+use crate::access::{Access, digest, is_equal};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
@@ -33,6 +33,7 @@ pub(crate) struct Presence(Arc<Inner>);
 
 struct Inner {
     db: Db,
+    access: Access,
     events: Events,
     /// Who is connected to the embedded broker, and since when. Lost with the process, as the connections are.
     connections: Mutex<HashMap<DeviceId, i64>>,
@@ -45,11 +46,17 @@ struct Inner {
 
 impl Presence {
     /// On the embedded broker nobody is online from now on until they connect.
-    pub(crate) async fn begin(config: &Config, db: Db, events: Events) -> Result<Self, DbErr> {
+    pub(crate) async fn begin(
+        config: &Config,
+        db: Db,
+        events: Events,
+        access: Access,
+    ) -> Result<Self, DbErr> {
         let is_embedded = config.embedded_broker();
         db.begin_epoch(if is_embedded { Site::Embedded } else { Site::External }).await?;
         Ok(Self(Arc::new(Inner {
             db,
+            access,
             events,
             connections: Mutex::default(),
             changed: Mutex::default(),
@@ -162,6 +169,18 @@ impl Admission for Presence {
             Ok(None) => false,
             Err(error) => {
                 tracing::error!(device = %device, %error, "cannot check a device's password");
+                false
+            }
+        }
+    }
+
+    /// A token of any role may read; one that is confined to a product may not, since all devices are read.
+    async fn admit_reader(&self, token: &[u8]) -> bool {
+        let Ok(token) = std::str::from_utf8(token) else { return false };
+        match self.0.access.authenticate(token).await {
+            Ok(actor) => actor.is_some_and(|actor| actor.scope.is_none()),
+            Err(error) => {
+                tracing::error!(%error, "cannot check a token on the broker");
                 false
             }
         }

@@ -93,7 +93,7 @@ impl Devices {
         }
         write.commit().await?;
         if let Some(embedded) = &*self.0.broker.read().await {
-            embedded.disconnect_device(id).await;
+            embedded.disconnect_device(id);
             // What it published while it was being removed.
             self.clear_retained(id).await?;
         }

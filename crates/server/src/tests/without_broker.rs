@@ -52,14 +52,17 @@ impl Handed {
         })
         .expect("opened");
         let events = Events::new();
+        let access = Access::new(db.clone(), &config.trusted_publishers);
         let services = Services::new(Parts {
             config: &config,
             public_url: &public_url,
             db: db.clone(),
             store,
             url_key: [1; 32],
-            access: Access::new(db.clone(), &config.trusted_publishers),
-            presence: Presence::begin(&config, db.clone(), events.clone()).await.expect("begins"),
+            presence: Presence::begin(&config, db.clone(), events.clone(), access.clone())
+                .await
+                .expect("begins"),
+            access,
             events,
             broker: Arc::new(RwLock::new(None)),
             connection: &connection,

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use contract::{TopicKind, VersionTopic};
 use updraft_server::mqtt::{BrokerAddress, LinkState, Mqtt, MqttOptions};
 
-use crate::rig::{Device, Recorder, id, program, receive, until, up};
+use crate::device::{Device, program, until};
+use crate::rig::{Recorder, id, receive, up};
 
 struct Mosquitto {
     child: Child,

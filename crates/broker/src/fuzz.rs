@@ -1,0 +1,75 @@
+//! A device's bytes through everything but the socket, for the fuzz target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use contract::{DeviceId, VersionTopic};
+use rmqtt_codec::v5::SubscriptionOptions;
+use rmqtt_codec::{v3, v5};
+
+use crate::admission::Admission;
+use crate::connection::Connection;
+use crate::limits::{MAX_PACKET_BYTES, READ_BYTES, WRITE_BYTES};
+use crate::member::{Member, Wish};
+use crate::packet::{self, Protocol};
+use crate::shared::Shared;
+use crate::topics::Identity;
+
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Admission for Nobody {
+    async fn admit(&self, _: &str, _: &[u8]) -> bool {
+        false
+    }
+    async fn admit_reader(&self, _: &[u8]) -> bool {
+        false
+    }
+    fn connected(&self, _: DeviceId) {}
+    fn disconnected(&self, _: DeviceId) {}
+}
+
+fn register(shared: &Shared, id: &str) -> Member {
+    let identity = Identity::Device(id.parse().expect("an id"));
+    let lasting = Duration::ZERO;
+    let wish = Wish { identity, name: [0; 16], lasting, clean: true, will: None, window: 16 };
+    shared.registry.register(wish, 0).expect("registered").0
+}
+
+/// Reads `bytes` as a first packet, and then as those of the device `a` that is let in, in pieces of this size: nothing
+/// panics, what waits to be written is bounded, and the device `b` hears nothing.
+pub fn fuzz(bytes: &[u8], size: usize) {
+    let _ = packet::connect(&mut BytesMut::from(bytes));
+    let codecs =
+        [Protocol::V3(v3::Codec::new(MAX_PACKET_BYTES)), Protocol::V5(v5::Codec::new(MAX_PACKET_BYTES, 0))];
+    for protocol in codecs {
+        let shared =
+            Arc::new(Shared::new(VersionTopic::default(), Arc::new(Nobody)).expect("random numbers"));
+        let other = register(&shared, "b");
+        let filter = ByteString::from_static("devices/b/#");
+        let everything = [(filter, SubscriptionOptions::default())];
+        shared.registry.subscribe(&other, &everything, |_| true).expect("subscribed");
+        let mut connection = Connection {
+            member: register(&shared, "a"),
+            shared: Arc::clone(&shared),
+            protocol,
+            keep_alive: Duration::from_secs(60),
+            max_packet: usize::MAX,
+            token: None,
+            is_paused: false,
+        };
+        let (mut read, mut written) = (BytesMut::new(), BytesMut::new());
+        for piece in bytes.chunks(size.clamp(1, READ_BYTES)) {
+            read.extend_from_slice(piece);
+            if connection.handle(&mut read, &mut written).is_err() {
+                break;
+            }
+            assert!(written.len() < WRITE_BYTES + 16 * 2 * MAX_PACKET_BYTES as usize, "{}", written.len());
+            written.clear();
+        }
+        let mut heard = Vec::new();
+        assert!(shared.registry.next(&other, &mut heard).is_ok() && heard.is_empty());
+    }
+}

@@ -1,0 +1,52 @@
+//! A connection as the connection registry knows it: what it wants to be, what it is, how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::message::{Message, Signal};
+use crate::session::SessionName;
+use crate::topics::Identity;
+
+/// What a connection whose password was right wants to be.
+pub(crate) struct Wish {
+    pub(crate) identity: Identity,
+    pub(crate) name: SessionName,
+    /// The session's life behind the connection; zero: it ends with it.
+    pub(crate) lasting: Duration,
+    /// Whether it starts without what an earlier connection left.
+    pub(crate) clean: bool,
+    pub(crate) will: Option<Box<Message>>,
+    /// Unacknowledged messages that the client takes.
+    pub(crate) window: u16,
+}
+
+/// One registered connection.
+pub(crate) struct Member {
+    pub(crate) identity: Identity,
+    pub(crate) name: SessionName,
+    pub(crate) number: u64,
+    pub(crate) signal: Arc<Signal>,
+}
+
+/// Why a connection was not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotRegistered {
+    /// A removal came between the admission and the registration; ask again.
+    Stale,
+    /// There are as many connections with a token as there may be.
+    TooMany,
+    /// The broker is being stopped.
+    Stopped,
+}
+
+/// The connection was closed from outside: [`Signal::closed`] says why.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Leave {
+    pub(crate) with_will: bool,
+    /// Another life of the session than it had.
+    pub(crate) lasting: Option<Duration>,
+}

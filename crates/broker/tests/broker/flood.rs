@@ -1,0 +1,67 @@
+//! A device that floods slows itself, and nobody else.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use contract::VersionTopic;
+
+use crate::device::until;
+use crate::raw::{Raw, publish};
+use crate::rig::Site;
+
+/// How long the server takes for each message.
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// From a message of the device to the trigger that answers it: the slowest of five.
+async fn round_trip(site: &Site, device: &mut Raw, name: &str) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for n in 0..5 {
+        let start = Instant::now();
+        let payload = format!("{name}-{n}");
+        device.send(&publish(0, "devices/calm/version", 0, payload.as_bytes()));
+        until("the calm one", || site.server.has(&format!("Version calm {payload}"))).await;
+        site.send("calm", &payload).await;
+        let answer = device.packet();
+        assert!(answer.ends_with(payload.as_bytes()), "{answer:?}");
+        let id = &answer[2 + 2 + "devices/calm/ota".len()..][..2];
+        device.send(&[&[0x40, 2], id].concat());
+        slowest = slowest.max(start.elapsed());
+    }
+    slowest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_slows_only_itself() {
+    let site = Arc::new(Site::start(&["calm", "loud-0", "loud-1"], VersionTopic::default(), PAUSE).await);
+    let (mut calm, _) = Raw::connected(site.port, 4, "calm", true);
+    calm.subscribe("calm");
+    let before = round_trip(&site, &mut calm, "before").await;
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let floods: Vec<_> = [("loud-0", 0), ("loud-1", 1)]
+        .map(|(name, qos)| {
+            let (stop, sent) = (stop.clone(), sent.clone());
+            let (mut loud, _) = Raw::connected(site.port, 4, name, true);
+            std::thread::spawn(move || {
+                loud.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+                // The answers are read by nobody, which slows it all the more.
+                let message =
+                    publish(qos, &format!("devices/{name}/ota/progress"), 1, &[b'x'; 64]).repeat(100);
+                while !stop.load(Ordering::SeqCst) {
+                    sent.fetch_add(loud.stream.write(&message).unwrap_or(0), Ordering::SeqCst);
+                }
+            })
+        })
+        .into();
+    until("the flood", || sent.load(Ordering::SeqCst) > 100_000).await;
+    let during = round_trip(&site, &mut calm, "during").await;
+    stop.store(true, Ordering::SeqCst);
+    for flood in floods {
+        flood.join().unwrap();
+    }
+    // At most 256 messages of each are before one of the calm device's, 0.5 s in all at this server's pace; without the
+    // bound it would be what fits into the sockets, some ten thousand.
+    assert!(during < before + Duration::from_secs(3), "{before:?} before, {during:?} during the flood");
+    println!("{before:?} before, {during:?} during the flood");
+}

@@ -1,0 +1,15 @@
+//! The embedded broker, against the clients that people have and against raw bytes.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod delivery;
+#[allow(dead_code)] // Two crates' tests share it, and none uses all of it.
+mod device;
+mod flood;
+mod limits;
+mod raw;
+mod rig;
+mod rights;
+mod sessions;
+mod tokens;
+
+const VERSIONS: [[&str; 2]; 2] = [["-V", "mqttv311"], ["-V", "mqttv5"]];

@@ -12,8 +12,6 @@ pub(crate) mod explain;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod object;
-mod parts;
-mod put;
 mod read;
 pub(crate) mod settings;
 pub(crate) mod signed;

@@ -1,5 +1,4 @@
-//! Single values that outlive the process: keys for signing, when the server was last alive, what it
-//! wrote into the store.
+//! Single values that outlive the process: keys for signing, when the server was last alive.
 
 use sea_orm::DbErr;
 
@@ -11,8 +10,6 @@ pub(crate) const URL_KEY: &str = "url_key";
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// When the server was last alive with its broker, in milliseconds.
 pub(crate) const ALIVE_AT: &str = "alive_at";
-/// The slots that were written into a product's `product.json`; the product's name follows.
-pub(crate) const RECORDED_SLOTS: &str = "taught_slots ";
 
 impl Db {
     pub(crate) async fn meta(&self, name: &str) -> Result<Option<String>, DbErr> {

@@ -90,7 +90,7 @@ impl Workshop {
         self.make(version, Chip::Esp32S3, Behaviour::Healthy, USUAL_BYTES)
     }
 
-    /// A healthy one so large that it goes into a bucket in parts.
+    /// A healthy one so large that it takes a while to go up.
     pub fn huge(&self, version: &str) -> PathBuf {
         self.make(version, Chip::Esp32S3, Behaviour::Healthy, HUGE_BYTES)
     }

@@ -62,8 +62,7 @@ crate::entry::table! {
     URL_PARAMETER "store_url_parameter" url!("the store's URL has an unknown or empty parameter {name}");
     ENDPOINT_VARIABLE "endpoint_variable" "{name} is not an http or https URL";
 
-    NO_CONDITIONS "no_conditional_writes" "{place} does not keep conditional writes (If-None-Match, If-Match), so two programs that write to it at the same moment can undo each other's change: let only one write at a time";
-    CONDITIONS_UNKNOWN "conditional_writes_unknown" "permission denied to find out whether {place} keeps conditional writes (If-None-Match, If-Match), so two programs that write to it at the same moment can undo each other's change: the policy has to allow s3:PutObject on {probe} in {place}, or let only one write at a time";
+    NO_CONDITIONS "no_conditional_writes" "{place} does not keep conditional writes (If-None-Match, If-Match), so only one program may write to it: let that be one server, and publish, promote and block through it";
     FOLDER_GONE "folder_gone" "{place} is gone; put it back, or correct the store's URL";
     KEY_MALFORMED "key_malformed" "{key} is not a key of the store: {why}";
     LOCKED "folder_locked" "another program has been writing to {place} for {seconds} seconds; wait for it or end it, then run this again";

@@ -16,7 +16,7 @@ pub(crate) use mirror::Refreshed;
 pub(crate) use promote::WRITE_TIMEOUT;
 #[cfg(test)]
 pub(crate) use promote::detached;
-pub use publish::{Upload, judgement};
+pub use publish::judgement;
 #[cfg(test)]
 pub(crate) use service::PROMOTIONS_MAX;
 pub use service::Releases;

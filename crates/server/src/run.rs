@@ -208,6 +208,7 @@ async fn open_store(config: &Config, public_url: &Url, url_key: [u8; 32]) -> any
     let options = store::Options {
         public_url: Some(public_url.clone()),
         signing_key: Some(url_key),
+        writers: store::Writers::One,
         ..store::Options::default()
     };
     Store::open(&config.store.url, options).await.context("cannot open the store (store.url)")

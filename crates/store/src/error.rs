@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 
 use cause::Cause;
-use contract::ProductName;
 
 /// Why something was not done. Callers act on the kind; people read the sentence of the cause.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +41,6 @@ impl StoreError {
     /// Whether the store answers, and only what it holds cannot be used: asking again changes nothing.
     pub fn is_corrupt(&self) -> bool {
         matches!(self, Self::Unavailable { source: None, .. })
-    }
-
-    /// For who gives up reading a product after some minutes.
-    pub fn too_slow(product: &ProductName, minutes: u64) -> Self {
-        let cause = cause::store::TOO_SLOW.naming("product", product).with("minutes", minutes);
-        Self::Unavailable { cause, source: Some("it takes too long".into()) }
     }
 
     /// The store answers, but what it holds is corrupt.

@@ -13,6 +13,7 @@ pub mod testing;
 
 pub use cause::grouped;
 pub use error::StoreError;
+pub use objects::bucket::Writers;
 pub use objects::signed::Refused;
 pub use releases::artifact::Artifact;
 pub use releases::blocked::Blocked;
@@ -22,7 +23,6 @@ pub use releases::gate::facts::{Facts, GateSettings, Production, Slot, Taken};
 pub use releases::gate::judge::judge;
 pub use releases::gate::verdict::{Finding, SizeOf, Verdict};
 pub use releases::layout::release_of;
-pub use releases::product::ProductFile;
 pub use releases::publication::{NOTES_MAX_BYTES, Publication};
 pub use releases::publisher::{Attempt, Published};
 pub use releases::release::Release;

@@ -13,8 +13,6 @@ pub(crate) mod images;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod object;
-mod parts;
-mod put;
 mod read;
 pub(crate) mod settings;
 pub(crate) mod signed;

@@ -3,7 +3,6 @@
 pub(crate) mod artifact;
 pub(crate) mod blocked;
 mod catalog;
-mod claim;
 mod commit;
 pub(crate) mod download;
 pub(crate) mod gate;
@@ -16,3 +15,4 @@ mod promoter;
 pub(crate) mod publication;
 pub(crate) mod publisher;
 pub(crate) mod release;
+mod slots;

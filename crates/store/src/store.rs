@@ -6,22 +6,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cause::Cause;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::StoreError;
-use crate::objects::bucket::{Backing, Bucket};
+use crate::objects::bucket::{Backing, Bucket, Writers};
 use crate::objects::client::client;
-use crate::objects::explain::{Action, explain};
+use crate::objects::explain::{Action, explain, explain_io};
 use crate::objects::listing;
 use crate::objects::location::Location;
 use crate::objects::settings::Limits;
 
-/// At most this long another publisher's unfinished release is waited for: a few times what reading an image back and
-/// three small writes take on a slow line.
-const UNFINISHED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How old another publisher's unfinished image is before it may be replaced: far more than reading an image back and
+/// two small writes take on a slow line.
+const UNFINISHED_AFTER: Duration = Duration::from_mins(10);
 
 /// What opening a store needs besides its URL.
 #[derive(Clone)]
@@ -32,23 +31,19 @@ pub struct Options {
     pub signing_key: Option<[u8; 32]>,
     /// Where S3's credentials and settings are looked up: names such as `AWS_ACCESS_KEY_ID`.
     pub environment: BTreeMap<String, String>,
+    /// Who else may write to the store.
+    pub writers: Writers,
 }
 
 impl Default for Options {
-    /// No signed URLs for folders; credentials from this process's environment.
+    /// No signed URLs for folders; credentials from this process's environment; others may write.
     fn default() -> Self {
         let variables = std::env::vars_os();
         let environment = variables
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| name.starts_with("AWS_"))
             .collect();
-        Self { public_url: None, signing_key: None, environment }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("public_url", &self.public_url).finish_non_exhaustive()
+        Self { public_url: None, signing_key: None, environment, writers: Writers::Many }
     }
 }
 
@@ -56,8 +51,8 @@ impl fmt::Debug for Options {
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) bucket: Arc<Bucket>,
-    /// How long is waited for what another publisher left unfinished.
-    pub(crate) unfinished_timeout: Duration,
+    /// How old an unfinished image is before it counts as left over.
+    pub(crate) unfinished_after: Duration,
     pub(crate) public_url: Option<Url>,
     pub(crate) signing_key: Option<SigningKey>,
 }
@@ -86,12 +81,11 @@ impl Store {
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
         let (objects, backing): (Arc<dyn ObjectStore>, Backing) = match Location::parse(url)? {
             Location::Folder(folder) => {
-                let unavailable =
-                    |error| explain(&format!("the folder {}", folder.display()), Action::Write, "", error);
-                std::fs::create_dir_all(&folder).map_err(|error| {
-                    unavailable(object_store::Error::Generic { store: "folder", source: Box::new(error) })
-                })?;
-                let files = LocalFileSystem::new_with_prefix(&folder).map_err(unavailable)?;
+                let place = format!("the folder {}", folder.display());
+                std::fs::create_dir_all(&folder)
+                    .map_err(|error| explain_io(&place, Action::Write, "", error))?;
+                let files = LocalFileSystem::new_with_prefix(&folder);
+                let files = files.map_err(|error| explain(&place, Action::Write, "", error))?;
                 (Arc::new(files.with_fsync(true)), Backing::Folder(folder))
             }
             Location::S3(location) => {
@@ -101,41 +95,22 @@ impl Store {
             }
         };
         Ok(Self {
-            bucket: Arc::new(Bucket::new(objects, backing)),
-            unfinished_timeout: UNFINISHED_TIMEOUT,
+            bucket: Arc::new(Bucket::new(objects, backing, options.writers)),
+            unfinished_after: UNFINISHED_AFTER,
             public_url: options.public_url,
             signing_key: options.signing_key.map(SigningKey),
         })
     }
 
-    /// The same store with its reads and writes going through what `wrap` makes of it: to count them, to slow them
-    /// down or to cut them off.
-    #[must_use]
-    pub fn through(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        let (objects, backing) = (wrap(Arc::clone(&self.bucket.objects)), self.bucket.backing.clone());
-        Self { bucket: Arc::new(Bucket::new(objects, backing)), ..self }
-    }
-
-    /// The same store, which waits so long for what another publisher left unfinished; 10 s unless this is said.
-    #[must_use]
-    pub fn with_unfinished_timeout(self, unfinished_timeout: Duration) -> Self {
-        Self { unfinished_timeout, ..self }
-    }
-
     /// Whether this is a folder, whose signed URLs this server answers itself.
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         matches!(self.bucket.backing, Backing::Folder(_))
     }
 
-    /// What this store does not promise, once a write has found that out; `None` if there is nothing.
-    pub fn warning(&self) -> Option<Cause> {
-        self.bucket.warning()
-    }
-
-    /// Finds out what [`Self::warning`] tells, before the first write. Writes up to three times, but only to a bucket
-    /// that Amazon does not serve, and leaves one small object there.
+    /// Finds out before the first write whether the server has conditional writes. Writes up to three times, but only to a
+    /// bucket that Amazon does not serve, and leaves one small object there.
     pub async fn prepare_to_write(&self) -> Result<(), StoreError> {
-        self.bucket.prepare().await
+        if self.is_local() { Ok(()) } else { self.bucket.conditions().await.map(drop) }
     }
 
     /// Whether the store answers: one request.

@@ -3,23 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cause::store as causes;
-use tracing::Instrument;
 
 use crate::error::StoreError;
-
-/// Does what must not be left half done in a task of its own: who asked for it may go away, and what the task has, the
-/// lock above all, it keeps until it has ended.
-pub(crate) async fn run_detached<T: Send + 'static>(
-    task: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    match tokio::spawn(task.in_current_span()).await {
-        Ok(done) => done,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::corrupt(causes::ENDED.cause())),
-        },
-    }
-}
 
 /// Does what takes long beside those who are being served.
 pub(crate) async fn off_the_async_threads<T: Send + 'static>(

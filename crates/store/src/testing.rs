@@ -1,4 +1,4 @@
-//! For tests: a store whose operations are seen, delayed, cut off or torn by a hook.
+//! For tests: a store whose operations are seen, delayed, cut off or torn by a hook, and one word for what a command does.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +14,41 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::Semaphore;
+
+use crate::error::StoreError;
+use crate::objects::bucket::Bucket;
+use crate::releases::publication::Publication;
+use crate::releases::publisher::{Attempt, Published};
+use crate::store::Store;
+
+impl Store {
+    /// The same store with its reads and writes going through what `wrap` makes of it: to count them, to slow them
+    /// down or to cut them off.
+    #[must_use]
+    pub fn through(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        let Bucket { objects, backing, writers, .. } = &*self.bucket;
+        let bucket = Bucket::new(wrap(Arc::clone(objects)), backing.clone(), *writers);
+        Self { bucket: Arc::new(bucket), ..self }
+    }
+
+    /// The same store, to which another publisher's unfinished image counts as left over after so long; ten minutes unless
+    /// this is said.
+    #[must_use]
+    pub fn with_unfinished_after(self, unfinished_after: Duration) -> Self {
+        Self { unfinished_after, ..self }
+    }
+
+    /// Publishes an image, or says in a sentence why not. Can be killed at any point and run again.
+    pub async fn publish(&self, publication: &Publication, image: Bytes) -> Result<Published, StoreError> {
+        match self.attempt(publication, image).await? {
+            Attempt::Published(published) => Ok(*published),
+            // The gate finds that there is no version before anybody else asks for it.
+            Attempt::Refused(verdict) => Err(verdict
+                .error()
+                .unwrap_or_else(|| StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes")))),
+        }
+    }
+}
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

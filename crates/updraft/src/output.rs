@@ -120,6 +120,14 @@ pub(crate) fn ago(then: Option<DateTime<Utc>>) -> String {
     }
 }
 
+/// A sign of life while something takes long that tells nothing meanwhile.
+pub(crate) fn waiting(what: &str) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_message(what.to_owned());
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
+}
+
 /// A bar for a transfer; nothing is drawn where stderr is no terminal.
 pub(crate) fn progress(what: &str, bytes: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());

@@ -182,9 +182,9 @@ async fn the_smallest_slot_that_a_device_reports_counts_at_once_and_reaches_the_
     assert_eq!(said.code, Some(1), "{said:?}");
     let sentence = "but the smallest slot of esp32s3 has 100,000 (the device small reports it)";
     assert!(said.err.contains(sentence), "{said:?}");
-    // Who publishes without a server learns it from product.json.
-    let file = server.folder().join("store").join(PRODUCT).join("product.json");
-    until("product.json says it", || async {
+    // Who publishes without a server learns it from what the server recorded.
+    let file = server.folder().join("store").join(PRODUCT).join("_slots.json");
+    until("it is recorded", || async {
         let text = std::fs::read(&file).ok()?;
         let said: Value = serde_json::from_slice(&text).ok()?;
         Some(()).filter(|()| said["slot_bytes"] == 100_000)
@@ -194,7 +194,7 @@ async fn the_smallest_slot_that_a_device_reports_counts_at_once_and_reaches_the_
     let command = [&words(&["publish"], &image, "1.1.0")[..], &["--store", &store]].concat();
     let said = Said::by(updraft(command)).await;
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.err.contains("has 100,000 (slot_bytes in its product.json)"), "{said:?}");
+    assert!(said.err.contains(sentence), "{said:?}");
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
-//! Single values that outlive the process: keys for signing, when the server was last alive, what it
-//! wrote into the store.
+//! Single values that outlive the process: keys for signing, when the server was last alive.
 
 use sea_orm::DbErr;
 
-use super::connection::{Db, Query, Write};
+use super::connection::{Query, Write};
 
 /// Signs local URLs and short ones.
 pub(crate) const URL_KEY: &str = "url_key";
@@ -11,17 +10,8 @@ pub(crate) const URL_KEY: &str = "url_key";
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// When the server was last alive with its broker, in milliseconds.
 pub(crate) const ALIVE_AT: &str = "alive_at";
-/// The slots that were written into a product's `product.json`; the product's name follows.
-pub(crate) const RECORDED_SLOTS: &str = "taught_slots ";
 /// The present epoch of presence, and where devices connect.
 pub(crate) const ONLINE_EPOCH: &str = "online_epoch";
-
-impl Db {
-    pub(crate) async fn meta(&self, name: &str) -> Result<Option<String>, DbErr> {
-        let row = self.row("SELECT value FROM meta WHERE name = $1", vec![name.into()]).await?;
-        row.map(|row| row.try_get_by_index(0)).transpose()
-    }
-}
 
 impl Write {
     /// A value that is to be written: nobody else writes it until the commit.

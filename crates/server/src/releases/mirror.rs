@@ -226,6 +226,12 @@ pub(crate) fn too_slow() -> Cause {
     causes::STORE_READING.with("seconds", REFRESH_TIMEOUT.as_secs())
 }
 
+fn too_long(product: &ProductName) -> StoreError {
+    let cause = cause::store::TOO_SLOW.naming("product", product);
+    let cause = cause.with("minutes", READ_TIMEOUT.as_secs() / 60);
+    StoreError::Unavailable { cause, source: Some("it takes too long".into()) }
+}
+
 impl Inner {
     /// The lock of those who read a product. Only those that somebody has, or waits for, are kept.
     fn reader(&self, product: &ProductName) -> Arc<tokio::sync::Mutex<()>> {
@@ -237,7 +243,7 @@ impl Inner {
     async fn read(&self, product: &ProductName) -> Result<(), StoreError> {
         let snapshot = timeout(READ_TIMEOUT, Snapshot::read(&self.store, product))
             .await
-            .unwrap_or_else(|_| Err(StoreError::too_slow(product, READ_TIMEOUT.as_secs() / 60)));
+            .unwrap_or_else(|_| Err(too_long(product)));
         self.put(product, snapshot?);
         locked(&self.expected).remove(product);
         self.note(Some(product), None);

@@ -20,15 +20,21 @@ use crate::error::Error;
 /// How long somebody who asked waits until the store is written.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// Runs what is written into the store to completion, whoever leaves meanwhile or cannot wait. What is merely slow is not
-/// said to have failed.
+/// Runs what is written into the store to completion, whoever leaves meanwhile.
+pub(super) async fn completed<T: Send + 'static>(
+    task: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(task).await.context("writing to the store broke off")?
+}
+
+/// The same for who cannot wait either. What is merely slow is not said to have failed.
 pub(crate) async fn detached<T: Send + 'static>(
     deadline: Instant,
     what: String,
     task: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     let slow = Error::GoesOn(causes::GOES_ON.with("what", what.as_str()));
-    let done = tokio::spawn(async move {
+    let done = completed(async move {
         let done = task.await;
         if Instant::now() >= deadline {
             // Nobody waits for it any more.
@@ -39,10 +45,7 @@ pub(crate) async fn detached<T: Send + 'static>(
         }
         done
     });
-    match timeout_at(deadline, done).await {
-        Ok(ended) => ended.context("writing to the store broke off")?,
-        Err(_) => Err(slow),
-    }
+    timeout_at(deadline, done).await.unwrap_or(Err(slow))
 }
 
 impl Releases {

@@ -5,23 +5,35 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use api::{Finding, GateDecision, Judgement, Level, PublishDecision, Published, Release, SizeOf};
 use bytes::Bytes;
-use contract::{ChannelName, ProductName, Version};
-use store::{Attempt, Blocked, Check, Publication, Verdict};
+use contract::{ChannelName, ProductName};
+use store::{Attempt, Blocked, Publication, Verdict};
 
+use super::promote::completed;
 use super::service::Releases;
 use super::snapshot::shown;
 use crate::error::Error;
 
 impl Releases {
-    /// Publishes an image and, if asked, promotes it.
+    /// Publishes an image and, if a channel is named, promotes it.
     pub async fn publish(
         &self,
-        product: &ProductName,
-        upload: &Upload,
+        publication: Publication,
+        promote: Option<ChannelName>,
         image: Bytes,
     ) -> Result<Published, Error> {
-        let publication = self.publication(product, upload).await?;
-        let mut published = match self.0.store.attempt(&publication, image, &|_| {}).await? {
+        let releases = self.clone();
+        completed(async move { releases.publish_attended(publication, promote, image).await }).await
+    }
+
+    async fn publish_attended(
+        &self,
+        publication: Publication,
+        promote: Option<ChannelName>,
+        image: Bytes,
+    ) -> Result<Published, Error> {
+        let publication = self.with_slot(publication).await?;
+        let product = &publication.product.clone();
+        let mut published = match self.0.store.attempt(&publication, image).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
                 let error = verdict.error().context("the gate refuses without a finding")?;
@@ -29,7 +41,7 @@ impl Releases {
                 return Err(Error::Gate { error, judgement: Box::new(judgement(product, *verdict)) });
             }
         };
-        if let Some(channel) = &upload.promote {
+        if let Some(channel) = &promote {
             published = self.promote_published(publication, published, channel.clone()).await?;
         } else {
             self.show_again(product).await;
@@ -37,7 +49,7 @@ impl Releases {
         let Judgement { findings, slot_bytes, trend, .. } = judgement(product, published.verdict);
         let base = self.0.public_url.as_str().trim_end_matches('/');
         Ok(Published {
-            release: self.release_as_shown(product, &published.release, upload.promote.as_ref()),
+            release: self.release_as_shown(product, &published.release, promote.as_ref()),
             decision: if published.already_there {
                 PublishDecision::Unchanged
             } else {
@@ -45,7 +57,7 @@ impl Releases {
             },
             url: format!("{base}/releases/{product}#release-{}", published.release.version),
             product: product.clone(),
-            promoted: upload.promote.clone(),
+            promoted: promote,
             findings,
             slot_bytes,
             trend,
@@ -53,29 +65,13 @@ impl Releases {
     }
 
     /// What the gate says of an image, which is not published.
-    pub async fn judge(
-        &self,
-        product: &ProductName,
-        upload: &Upload,
-        image: Bytes,
-    ) -> Result<Judgement, Error> {
-        let publication = self.publication(product, upload).await?;
-        Ok(judgement(product, self.0.store.judge(&publication, &image).await?))
+    pub async fn judge(&self, publication: Publication, image: Bytes) -> Result<Judgement, Error> {
+        let publication = self.with_slot(publication).await?;
+        Ok(judgement(&publication.product, self.0.store.judge(&publication, &image).await?))
     }
 
-    async fn publication(&self, product: &ProductName, upload: &Upload) -> Result<Publication, Error> {
-        Ok(Publication {
-            version: upload.version.clone(),
-            notes: upload.notes.clone(),
-            commit: upload.commit.clone(),
-            tag: upload.tag.clone(),
-            dirty: upload.dirty,
-            requires: upload.requires.clone(),
-            allow: upload.allow.clone(),
-            file: upload.file.clone(),
-            slot: self.smallest_slot(product).await?,
-            ..Publication::new(product.clone())
-        })
+    async fn with_slot(&self, publication: Publication) -> Result<Publication, Error> {
+        Ok(Publication { slot: self.smallest_slot(&publication.product).await?, ..publication })
     }
 
     /// A release that was just published, as the catalog shows it; if that is not there yet, as far as it is known.
@@ -126,27 +122,4 @@ pub fn judgement(product: &ProductName, verdict: Verdict) -> Judgement {
         slot_bytes: verdict.slot_bytes,
         trend: verdict.trend.into_iter().map(size).collect(),
     }
-}
-
-/// What is said of an image that is published.
-#[derive(Debug, Clone, Default)]
-pub struct Upload {
-    /// As which version; `None` takes the image's own, if it has one.
-    pub version: Option<Version>,
-    /// What is new.
-    pub notes: Option<String>,
-    /// Git commit.
-    pub commit: Option<String>,
-    /// Git tag at that commit.
-    pub tag: Option<String>,
-    /// Whether what was built differed from that commit.
-    pub dirty: Option<bool>,
-    /// The lowest version that may update to this one directly.
-    pub requires: Option<Version>,
-    /// Checks of the gate that are overruled.
-    pub allow: Vec<Check>,
-    /// What the person calls the image's file.
-    pub file: Option<String>,
-    /// The channel that is to point to it.
-    pub promote: Option<ChannelName>,
 }

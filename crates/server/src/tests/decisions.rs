@@ -17,7 +17,7 @@ use super::*;
 use crate::db::device_list;
 use crate::error::Error;
 use crate::mqtt::Handler;
-use crate::releases::{RecordedSlots, SLOT_SIZES, Upload};
+use crate::releases::{RecordedSlots, SLOT_SIZES};
 
 /// Between a server and its store: what meets here is asked at once, and where it hangs nothing is answered.
 struct Between {
@@ -224,13 +224,14 @@ async fn of_two_spellings_a_publish_is_answered_with_the_one_that_it_is_about() 
     for (ours, theirs) in [("1.0.0+a", "1.0.0+b"), ("1.0.0+b", "1.0.0+a")] {
         let (folder, app) = handed("").await;
         let image = Bytes::from(Build::new(Chip::Esp32S3, ours).bytes());
-        let upload = Upload { version: ours.parse().ok(), ..Upload::default() };
-        let published =
-            app.releases.publish(&product("p"), &upload, image.clone()).await.expect("published").release;
-        // What another publisher was overtaken with lies there still.
+        let publication =
+            store::Publication { version: ours.parse().ok(), ..store::Publication::new(product("p")) };
+        let publish = async || app.releases.publish(publication.clone(), None, image.clone()).await;
+        let published = publish().await.expect("published").release;
+        // What an older release or another program put there.
         put(folder.path(), &format!("p/releases/v{theirs}"), theirs);
         app.releases.refresh(&product("p")).await.expect("read");
-        let again = app.releases.publish(&product("p"), &upload, image).await.expect("the same again");
+        let again = publish().await.expect("the same again");
         assert_eq!(again.decision, api::PublishDecision::Unchanged);
         let (version, sha256) = (again.release.version.as_str(), again.release.sha256);
         assert_eq!((version, sha256), (ours, published.sha256));
@@ -242,9 +243,9 @@ async fn of_two_spellings_a_publish_is_answered_with_the_one_that_it_is_about() 
     }
 }
 
-/// What `product.json` says of the smallest slot.
-fn written(folder: &FilePath) -> u64 {
-    let file = std::fs::read(folder.join("store/p/product.json")).expect("written");
+/// What is recorded of the smallest slot.
+fn recorded(folder: &FilePath) -> u64 {
+    let file = std::fs::read(folder.join("store/p/_slots.json")).expect("written");
     let file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
     file["slot_bytes"].as_u64().expect("a number")
 }
@@ -262,22 +263,18 @@ async fn the_recorded_slot_grows_again_also_after_a_restart() {
         [report("small", 100_000), report("large", 200_000), report("liar", 1), report("vast", u32::MAX)];
     app.messages.messages(&reports).await.expect("taken");
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
-    assert_eq!(written(folder.path()), 100_000);
+    assert_eq!(recorded(folder.path()), 100_000);
     let write = app.db.write().await.expect("writes");
     let small = write.lock_device(&id("small")).await.expect("read").expect("there");
     write.remove_device(small).await.expect("removed");
     write.commit().await.expect("committed");
     // Another process, which remembers nothing of its own.
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
-    assert_eq!(written(folder.path()), 200_000);
+    assert_eq!(recorded(folder.path()), 200_000);
     app.messages.messages(&[report("large", 300_000)]).await.expect("taken");
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
-    assert_eq!(written(folder.path()), 300_000);
-    let file = folder.path().join("store/p/product.json");
-    std::fs::write(&file, r#"{"slot_bytes":90000}"#).expect("written");
-    app.messages.messages(&[report("large", 400_000)]).await.expect("taken");
-    app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
-    assert_eq!(written(folder.path()), 90_000, "a person wants less");
+    assert_eq!(recorded(folder.path()), 300_000);
+    assert!(!folder.path().join("store/p/product.json").exists(), "that is a person's");
     let smallest = device_list::smallest_slot(&app.db, &product("p"), &SLOT_SIZES).await.expect("read");
-    assert_eq!(smallest.map(|(_, bytes)| bytes), Some(400_000));
+    assert_eq!(smallest.map(|(_, bytes)| bytes), Some(300_000));
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use contract::TopicKind;
 use fleet::UpdateState;
 use serde_json::json;
+use store::Publication;
 
 use super::ready;
 use super::rig::{self, id};
 use crate::error::Error;
-use crate::releases::Upload;
 use api::{DeviceQuery, Event};
 
 #[tokio::test]
@@ -111,9 +111,9 @@ async fn what_is_published_promoted_and_blocked_here_is_shown_at_once() {
     let (channel, two) = (contract::ChannelName::production(), version("2.0.0"));
     let publish = async |promote: Option<&contract::ChannelName>, bytes: Vec<u8>| {
         let notes = Some("new".to_owned());
-        let upload =
-            Upload { version: Some(two.clone()), notes, promote: promote.cloned(), ..Default::default() };
-        app.releases.publish(&product, &upload, bytes.into()).await
+        let publication =
+            Publication { version: Some(two.clone()), notes, ..Publication::new(product.clone()) };
+        app.releases.publish(publication, promote.cloned(), bytes.into()).await
     };
     let release = publish(Some(&channel), image("2.0.0")).await.expect("published").release;
     assert_eq!(

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::without_broker::{Handed, handed};
 use super::*;
 use crate::error::Error;
-use crate::releases::{PROMOTIONS_MAX, Refreshed, Upload, detached};
+use crate::releases::{PROMOTIONS_MAX, Refreshed, detached};
 use crate::web::Web;
 use crate::web::api::releases;
 use crate::web::guard::{Own, Permitted};
@@ -117,6 +117,12 @@ fn an_image(version: &str) -> Bytes {
     Build::new(Chip::Esp32S3, version).bytes().into()
 }
 
+async fn publish(app: &crate::services::Services, product: &contract::ProductName, text: &str) {
+    let publication =
+        store::Publication { version: Some(version(text)), ..store::Publication::new(product.clone()) };
+    app.releases.publish(publication, None, an_image(text)).await.expect("published");
+}
+
 /// What the API does with an upload.
 async fn upload(web: Web, version: String) -> u16 {
     let query: api::Publication =
@@ -160,8 +166,7 @@ async fn an_image_keeps_its_place_for_as_long_as_anybody_has_it() {
 #[tokio::test]
 async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
     let (_folder, app, bucket) = slow_app().await;
-    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
-    app.releases.publish(&lamp(), &upload, an_image("1.0.0")).await.expect("published");
+    publish(&app, &lamp(), "1.0.0").await;
     let (production, product) = (contract::ChannelName::production(), lamp());
     bucket.hold.send_replace(Hold::Writes);
     let soon = || tokio::time::Instant::now() + Duration::from_millis(50);
@@ -196,8 +201,7 @@ async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
 async fn releases_are_promoted_a_few_at_a_time_whoever_leaves() {
     let (_folder, app, bucket) = slow_app().await;
     for version in ["1.0.0", "1.1.0", "1.2.0"] {
-        let upload = Upload { version: version.parse().ok(), ..Upload::default() };
-        app.releases.publish(&lamp(), &upload, an_image(version)).await.expect("published");
+        publish(&app, &lamp(), version).await;
     }
     let published = bucket.images.load(Ordering::Relaxed);
     bucket.hold.send_replace(Hold::Images);
@@ -227,10 +231,9 @@ async fn releases_are_promoted_a_few_at_a_time_whoever_leaves() {
 #[tokio::test]
 async fn one_product_is_read_anew_whatever_the_others_take() {
     let (_folder, app, bucket) = slow_app().await;
-    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
     let slow = "slow".parse().expect("a product");
     for product in [&lamp(), &slow] {
-        app.releases.publish(product, &upload, an_image("1.0.0")).await.expect("published");
+        publish(&app, product, "1.0.0").await;
     }
     bucket.hold.send_replace(Hold::Product("slow"));
     let all = app.clone();
@@ -238,7 +241,7 @@ async fn one_product_is_read_anew_whatever_the_others_take() {
     rig::until("the other one is being read", || async { bucket.hold.receiver_count() == 1 }).await;
     let by_another =
         store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
-    app.releases.store().publish(&by_another, an_image("1.1.0"), &|_| {}).await.expect("published");
+    app.releases.store().publish(&by_another, an_image("1.1.0")).await.expect("published");
     app.releases.refresh(&lamp()).await.expect("at once");
     let shown = app.releases.list(&lamp()).await.expect("known");
     assert_eq!(shown.first().map(|release| &release.version), Some(&version("1.1.0")));
@@ -255,10 +258,9 @@ async fn one_product_is_read_anew_whatever_the_others_take() {
 #[tokio::test]
 async fn a_product_that_hangs_holds_up_no_other() {
     let (_folder, first, bucket) = slow_app().await;
-    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
     let slow = "slow".parse().expect("a product");
     for product in [&lamp(), &slow] {
-        first.releases.publish(product, &upload, an_image("1.0.0")).await.expect("published");
+        publish(&first, product, "1.0.0").await;
     }
     // Another process, which has read nothing yet.
     let app = first.again(first.config.clone(), first.releases.store().clone()).await;
@@ -276,7 +278,7 @@ async fn a_product_that_hangs_holds_up_no_other() {
     let waiting = bucket.hold.receiver_count();
     let by_another =
         store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
-    app.releases.store().publish(&by_another, an_image("1.1.0"), &|_| {}).await.expect("published");
+    app.releases.store().publish(&by_another, an_image("1.1.0")).await.expect("published");
     pass().await;
     assert_eq!(app.releases.list(&lamp()).await.expect("known").len(), 2);
     assert_eq!(bucket.hold.receiver_count(), waiting, "what is being read is not begun again");
@@ -291,8 +293,7 @@ async fn a_product_that_was_published_here_is_never_unknown() {
     let (_folder, app, bucket) = slow_app().await;
     app.releases.mirror().refresh_all().await.expect("nothing there");
     bucket.hold.send_replace(Hold::Listings);
-    let upload = Upload { version: Some(version("1.0.0")), ..Upload::default() };
-    app.releases.publish(&lamp(), &upload, an_image("1.0.0")).await.expect("published");
+    publish(&app, &lamp(), "1.0.0").await;
     for _ in 0..2 {
         let error = app.releases.list(&lamp()).await.expect_err("the bucket does not tell");
         assert!(matches!(error, Error::StoreUnavailable(_)), "{error}");

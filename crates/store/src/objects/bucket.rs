@@ -19,6 +19,15 @@ pub(crate) enum Backing {
     S3 { location: S3Location, s3: Arc<AmazonS3> },
 }
 
+/// Whether other programs may write to the store at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// They may. Nothing is written to a bucket whose server has no conditional writes.
+    Many,
+    /// Where the server has no conditional writes, this process is the only one.
+    One,
+}
+
 /// Whether a write can depend on what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
@@ -26,8 +35,6 @@ pub(crate) enum Conditions {
     Kept,
     /// It writes in any case, or refuses to write at all if there is a condition.
     Ignored,
-    /// We may not write where that is found out, so it counts as ignored: that is safe, only slower.
-    Unknown,
 }
 
 pub(crate) struct Bucket {
@@ -39,6 +46,7 @@ pub(crate) struct Bucket {
     pub(crate) readings: Mutex<HashMap<String, watch::Receiver<()>>>,
     /// Kept locked by this process's one writer of each thing where the server has no conditions.
     pub(crate) writing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) writers: Writers,
     pub(crate) known_conditions: OnceCell<Conditions>,
 }
 
@@ -49,7 +57,7 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, backing: Backing) -> Self {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, backing: Backing, writers: Writers) -> Self {
         Self {
             objects,
             backing,
@@ -57,6 +65,7 @@ impl Bucket {
             images: Images::default(),
             readings: Mutex::default(),
             writing: Mutex::default(),
+            writers,
             known_conditions: OnceCell::new(),
         }
     }

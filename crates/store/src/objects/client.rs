@@ -1,17 +1,20 @@
-//! The client of S3.
+//! The client of S3: two HTTP clients, as what may take long differs. Who reads gets a piece every few seconds, or the
+//! store is silent. Who writes hears nothing before the last byte has arrived, which on a slow line takes minutes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use cause::store as causes;
-use object_store::ClientOptions;
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
+use object_store::{ClientConfigKey, ClientOptions};
+use reqwest::Method;
 
-use self::moving::Connector;
 use crate::error::StoreError;
 use crate::objects::credentials;
+use crate::objects::explain::failed;
 use crate::objects::location::S3Location;
 use crate::objects::settings::{Limits, retry, settings};
-
-mod moving;
 
 /// A client for one bucket. Nothing is asked yet.
 pub(crate) fn client(
@@ -26,7 +29,6 @@ pub(crate) fn client(
         builder = builder.with_credentials(provider);
     }
     let client = ClientOptions::new()
-        .with_connect_timeout(limits.connect)
         .with_allow_http(location.endpoint.as_ref().is_some_and(|url| url.scheme() == "http"));
     builder = builder
         .with_bucket_name(&location.bucket)
@@ -49,6 +51,44 @@ pub(crate) fn client(
             causes::BUCKET_UNUSABLE.naming("bucket", &location.bucket).with("why", text)
         })
     })
+}
+
+#[derive(Debug)]
+struct Connector(Limits);
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let allows_http =
+            options.get_config_value(&ClientConfigKey::AllowHttp).is_some_and(|is| is == "true");
+        let client = |silence: Option<Duration>| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(concat!("updraft/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(self.0.connect)
+                .timeout(self.0.total)
+                .http1_only()
+                .https_only(!allows_http);
+            if let Some(silence) = silence {
+                builder = builder.read_timeout(silence);
+            }
+            builder.build().map(HttpClient::new).map_err(failed)
+        };
+        let (reads, writes) = (client(Some(self.0.silence))?, client(None)?);
+        Ok(HttpClient::new(ByMethod { reads, writes }))
+    }
+}
+
+#[derive(Debug)]
+struct ByMethod {
+    reads: HttpClient,
+    writes: HttpClient,
+}
+
+#[async_trait]
+impl HttpService for ByMethod {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let client = if request.method() == Method::PUT { &self.writes } else { &self.reads };
+        client.execute(request).await
+    }
 }
 
 #[cfg(test)]

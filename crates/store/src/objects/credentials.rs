@@ -1,9 +1,7 @@
 //! Where S3's credentials come from: the environment, a web identity (EKS, GitHub), a container's agent (ECS, EKS), an
 //! EC2 instance's role; the first that the environment names.
 //!
-//! `object_store` does all but one: of containers it knows the relative address without a token and the full one with
-//! the token in a file, while either may come with either, or with a token in the environment. So those are asked
-//! by [`container`]. Nor does it ask the metadata service past a proxy, so that it gets a client of its own for that.
+//! `object_store` does all but the container's, and asks the metadata service here by a client that knows no proxy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +13,7 @@ use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientOptions, CredentialProvider, Result};
 
-use self::container::{Container, Token};
+use self::container::Container;
 use crate::error::StoreError;
 use crate::objects::explain::{NO_CREDENTIALS, failed};
 use crate::objects::settings::{Limits, retry, settings};
@@ -32,20 +30,8 @@ pub(crate) fn provider(
     if has_keys || has_identity {
         return Ok(None);
     }
-    let address = container::address(
-        value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
-        value("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-    )?;
-    if let Some(address) = address {
-        let token = match (
-            value("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"),
-            value("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
-        ) {
-            (Some(file), _) => Token::File(file.into()),
-            (None, Some(text)) => Token::Text(text.to_owned()),
-            (None, None) => Token::None,
-        };
-        return Ok(Some(Arc::new(Container::new(address, token)?)));
+    if let Some(container) = Container::of(value)? {
+        return Ok(Some(Arc::new(container)));
     }
     let is_off = value("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     if is_off { Ok(Some(Arc::new(Nobody))) } else { instance(environment).map(Some) }
@@ -60,8 +46,9 @@ fn instance(
         .with_bucket_name("none")
         .with_retry(retry(Limits::default()))
         .with_http_connector(Direct);
-    if let Some(endpoint) = metadata_endpoint(environment) {
-        builder = builder.with_metadata_endpoint(endpoint);
+    // Amazon's own name for it; `object_store` knows another one.
+    if let Some(endpoint) = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") {
+        builder = builder.with_metadata_endpoint(endpoint.trim_end_matches('/'));
     }
     let asked = builder
         .build()
@@ -82,12 +69,6 @@ impl HttpConnector for Direct {
             .build();
         client.map(HttpClient::new).map_err(|error| failed(error.without_url()))
     }
-}
-
-/// Where the instance metadata service is, if the environment moves it.
-fn metadata_endpoint(environment: &BTreeMap<String, String>) -> Option<&str> {
-    let named = ["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_METADATA_ENDPOINT"];
-    named.iter().find_map(|name| environment.get(*name)).map(|address| address.trim_end_matches('/'))
 }
 
 /// The instance metadata service may not be asked, and there is nobody else.

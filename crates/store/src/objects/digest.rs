@@ -83,15 +83,10 @@ impl Bucket {
         readings.insert(found.key.clone(), reading.clone());
         let (bucket, found) = (Arc::clone(self), found.clone());
         tokio::spawn(async move {
-            match tokio::time::timeout(READING_TIMEOUT, bucket.digest(&found)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    tracing::warn!(store.key = found.key, %error, "the image's digest stays unknown");
-                }
-                Err(_) => tracing::warn!(
-                    store.key = found.key,
-                    "the image's digest stays unknown: the store takes too long"
-                ),
+            let read = tokio::time::timeout(READING_TIMEOUT, bucket.digest(&found)).await;
+            let read = read.map_err(|_| "the store takes too long".to_owned());
+            if let Err(why) = read.and_then(|read| read.map_err(|error| error.to_string())) {
+                tracing::warn!(store.key = found.key, "the image's digest stays unknown: {why}");
             }
             bucket.readings.lock().expect("nobody panics while holding it").remove(&found.key);
             drop(done);

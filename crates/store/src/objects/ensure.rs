@@ -1,7 +1,6 @@
 //! Making an object be certain bytes while others may be writing it too, and making sure that it stayed so.
-//!
-//! S3 can compare and write one object, not three. So one that lost gives back what it had replaced, if that is still as
-//! it left it.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cause::store as causes;
@@ -19,44 +18,30 @@ const COMPARED_AT_ONCE: usize = 64 * 1024;
 /// An object that is what it should be, or was a moment ago.
 #[derive(Debug)]
 pub(crate) struct Written {
-    key: String,
-    bytes: Bytes,
-    tag: Tag,
-    /// What had to give way.
-    replaced: Option<Bytes>,
-}
-
-impl Written {
-    pub(crate) fn new(key: String, bytes: Bytes, tag: Tag, replaced: Option<Bytes>) -> Self {
-        Self { key, bytes, tag, replaced }
-    }
-
-    pub(crate) fn tag(&self) -> &Tag {
-        &self.tag
-    }
+    pub(crate) key: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) tag: Tag,
 }
 
 impl Bucket {
     /// Makes the object at `key` be `bytes`; writes nothing if it is.
     pub(crate) async fn ensure(
-        &self,
+        self: &Arc<Self>,
         lock: &WriteLock,
         key: String,
         bytes: Bytes,
         limit: u64,
     ) -> Result<Written, StoreError> {
-        let put =
-            async |condition: Condition<'_>| self.put(lock, Write::new(&key, bytes.clone(), condition)).await;
         for _ in 0..ROUNDS_MAX {
-            let (tag, replaced) = match self.read(&key, limit).await? {
-                Read::Missing => (put(Condition::Absent).await?, None),
-                Read::Found(found) if same(&found.bytes, &bytes).await? => (Some(found.tag), None),
-                Read::Found(found) => (put(Condition::Same(&found.tag)).await?, Some(found.bytes)),
-                // Nothing that we or a device could use, so nothing to give back.
-                Read::TooLong(found) => (put(Condition::Same(&found.tag)).await?, None),
-            };
-            if let Some(tag) = tag {
-                return Ok(Written { key, bytes, tag, replaced });
+            let before = self.read(&key, limit).await?;
+            let write = Write::new(&key, bytes.clone(), Condition::unchanged(&before));
+            if let Read::Found(found) = before
+                && same(&found.bytes, &bytes).await?
+            {
+                return Ok(Written { key, bytes, tag: found.tag });
+            }
+            if let Some(tag) = self.put(lock, write).await? {
+                return Ok(Written { key, bytes, tag });
             }
             pause().await;
         }
@@ -64,24 +49,10 @@ impl Bucket {
     }
 
     pub(crate) async fn reads_back(&self, written: &Written) -> Result<bool, StoreError> {
-        let read = self.read(&written.key, written.bytes.len() as u64).await?;
-        match read {
+        match self.read(&written.key, written.bytes.len() as u64).await? {
             Read::Found(found) => same(&found.bytes, &written.bytes).await,
             Read::Missing | Read::TooLong(_) => Ok(false),
         }
-    }
-
-    /// Whether nobody has written the object since.
-    pub(crate) async fn is_unchanged(&self, written: &Written) -> Result<bool, StoreError> {
-        Ok(self.find(&written.key).await?.is_some_and(|found| found.tag == written.tag))
-    }
-
-    /// Puts back what was replaced, unless somebody else has written meanwhile.
-    pub(crate) async fn put_back(&self, lock: &WriteLock, written: Written) -> Result<(), StoreError> {
-        if let Some(before) = written.replaced {
-            self.put(lock, Write::new(&written.key, before, Condition::Same(&written.tag))).await?;
-        }
-        Ok(())
     }
 }
 

@@ -16,19 +16,12 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    fn verb(self) -> &'static str {
+    /// The verb for people, and S3's name of the permission.
+    fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::List => "list",
-        }
-    }
-
-    fn permission(self) -> &'static str {
-        match self {
-            Self::Read => "s3:GetObject",
-            Self::Write => "s3:PutObject",
-            Self::List => "s3:ListBucket",
+            Self::Read => ("read", "s3:GetObject"),
+            Self::Write => ("write", "s3:PutObject"),
+            Self::List => ("list", "s3:ListBucket"),
         }
     }
 }
@@ -45,8 +38,13 @@ pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_stor
         .or_else(|| s3_cause(&text, action))
         .unwrap_or_else(|| causes::STORAGE_FAILED.with("said", said.as_str()));
     let key = if key.is_empty() { "anything" } else { key };
-    let cause = cause.with("action", action.verb()).with("key", key).with("place", place);
+    let cause = cause.with("action", action.names().0).with("key", key).with("place", place);
     StoreError::Unavailable { cause, source: Some(said.into()) }
+}
+
+/// The same of the system.
+pub(crate) fn explain_io(place: &str, action: Action, key: &str, error: io::Error) -> StoreError {
+    explain(place, action, key, object_store::Error::Generic { store: "folder", source: Box::new(error) })
 }
 
 fn io_cause(kind: io::ErrorKind) -> Option<Cause> {
@@ -63,14 +61,15 @@ fn io_cause(kind: io::ErrorKind) -> Option<Cause> {
 fn s3_cause(text: &str, action: Action) -> Option<Cause> {
     let has = |part: &str| text.contains(part);
     let has_any = |parts: &[&str]| parts.iter().any(|part| has(part));
-    Some(if has("NoSuchBucket") {
-        causes::NO_SUCH_BUCKET.cause()
-    } else if has_any(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"]) {
-        causes::CREDENTIALS_REFUSED.cause()
-    } else if has("ExpiredToken") {
-        causes::SESSION_EXPIRED.cause()
-    } else if has("RequestTimeTooSkewed") {
-        causes::CLOCK_WRONG.cause()
+    let refused = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"];
+    let plain = [
+        (&["NoSuchBucket"][..], causes::NO_SUCH_BUCKET),
+        (&refused, causes::CREDENTIALS_REFUSED),
+        (&["ExpiredToken"], causes::SESSION_EXPIRED),
+        (&["RequestTimeTooSkewed"], causes::CLOCK_WRONG),
+    ];
+    Some(if let Some((_, cause)) = plain.iter().find(|(codes, _)| has_any(codes)) {
+        cause.cause()
     } else if has_any(&[
         "AuthorizationHeaderMalformed",
         "PermanentRedirect",
@@ -83,7 +82,7 @@ fn s3_cause(text: &str, action: Action) -> Option<Cause> {
         causes::KEY_DENIED.cause()
     } else if has("AccessDenied") || has("403 Forbidden") {
         let besides = (action == Action::Read).then_some("s3:ListBucket");
-        causes::PERMISSION_DENIED.with("permission", action.permission()).with("besides", besides)
+        causes::PERMISSION_DENIED.with("permission", action.names().1).with("besides", besides)
     } else if has("SlowDown") || has("503 Service Unavailable") {
         causes::BUSY.cause()
     } else if has_any(&["error sending request", "Connect", "connect", "timed out"]) {

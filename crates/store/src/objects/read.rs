@@ -2,7 +2,6 @@
 
 use bytes::{Bytes, BytesMut};
 use cause::store as causes;
-use contract::Sha256;
 use futures_util::TryStreamExt;
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
 
@@ -103,13 +102,6 @@ impl Bucket {
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
         Ok(self.open(key, options).await?.map(|result| found(&result.meta)))
-    }
-
-    /// The mark of an object, if it has one; `None` if there is no such object.
-    pub(crate) async fn mark(&self, key: &str) -> Result<Option<Option<Sha256>>, StoreError> {
-        let options = GetOptions { head: true, ..GetOptions::default() };
-        let found = self.open(key, options).await?;
-        Ok(found.map(|found| mark_of(&found)))
     }
 
     /// Opens an object, for streaming or to see what it is.

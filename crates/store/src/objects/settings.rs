@@ -11,13 +11,11 @@ use object_store::{BackoffConfig, RetryConfig};
 pub(crate) struct Limits {
     /// Until there is a connection.
     pub(crate) connect: Duration,
-    /// Without a byte that moves, up or down.
+    /// Without a byte, for who reads.
     pub(crate) silence: Duration,
-    /// Bytes a second at which buffers on the way drain, once the last byte of an upload is out of sight.
-    pub(crate) pace: u32,
-    /// In all: an image of 16 MiB may take minutes on a slow line.
+    /// In all: an image of 16 MiB goes up for minutes on a slow line.
     pub(crate) total: Duration,
-    /// After so long no request is sent again, but once more one whose body took longer by itself.
+    /// After so long no request is sent again.
     pub(crate) retries: Duration,
 }
 
@@ -27,7 +25,6 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(5),
             silence: Duration::from_secs(20),
-            pace: 128 * 1024,
             total: Duration::from_mins(10),
             retries: Duration::from_secs(30),
         }

@@ -1,34 +1,30 @@
-//! The right to write. In a folder, writers of all processes wait for each other by a lock on a file, and whoever holds
-//! it compares and replaces. On S3 everybody may write, and conditional writes decide.
+//! The right to write. In a folder, writers of all processes wait for each other by a lock on a file. On S3 everybody may
+//! write, and conditional writes decide; where a server has none, one process alone writes, one of its tasks at a time.
 
+use std::any::Any;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cause::store as causes;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket, Conditions};
-use crate::objects::explain::{Action, explain};
+use crate::objects::explain::{Action, explain_io};
 
 /// The file in a folder store that writers lock.
 pub(crate) const LOCK_FILE: &str = ".updraft.lock";
 /// At most this long a writer waits for another one. A publish takes a second or two on a slow disk.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) struct WriteLock {
-    /// Unlocks when it is dropped, also by a killed process.
-    _lock: Option<File>,
-    /// Without conditions this process at least does not race with itself over one thing.
-    _alone: Option<OwnedMutexGuard<()>>,
-    conditions: Conditions,
-}
+/// Clones are one lock, which is released with the last of them, also by a killed process.
+#[derive(Clone)]
+pub(crate) struct WriteLock(Option<Arc<dyn Any + Send + Sync>>);
 
 impl WriteLock {
-    /// Whether writes can depend on what is there.
-    pub(crate) fn is_conditional(&self) -> bool {
-        self.conditions == Conditions::Kept
+    /// Whether nobody else can write meanwhile.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -36,16 +32,13 @@ impl Bucket {
     /// Takes the right to write `what`: a channel, the releases of a product, its blocked list. In a folder that is the right
     /// to write anything. The first time, finds out whether the bucket's server has conditions.
     pub(crate) async fn write_lock(&self, what: &str) -> Result<WriteLock, StoreError> {
-        if let Backing::Folder(folder) = &self.backing {
-            let lock = self.lock(folder).await?;
-            return Ok(WriteLock { _lock: Some(lock), _alone: None, conditions: Conditions::Kept });
-        }
-        let conditions = self.conditions().await?;
-        let alone = match conditions {
-            Conditions::Kept => None,
-            Conditions::Ignored | Conditions::Unknown => Some(self.writing_lock(what).lock_owned().await),
+        let Backing::Folder(folder) = &self.backing else {
+            return Ok(WriteLock(match self.conditions().await? {
+                Conditions::Kept => None,
+                Conditions::Ignored => Some(Arc::new(self.writing_lock(what).lock_owned().await)),
+            }));
         };
-        Ok(WriteLock { _lock: None, _alone: alone, conditions })
+        Ok(WriteLock(Some(Arc::new(self.lock(folder).await?))))
     }
 
     /// The lock of what is written, which is kept for as long as anybody has it or waits for it. Each thing has its own, so
@@ -57,16 +50,10 @@ impl Bucket {
     }
 
     async fn lock(&self, folder: &std::path::Path) -> Result<File, StoreError> {
-        let unavailable = |error: std::io::Error| {
-            let error = object_store::Error::Generic { store: "folder", source: Box::new(error) };
-            explain(&self.name(), Action::Write, LOCK_FILE, error)
-        };
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join(LOCK_FILE))
-            .map_err(unavailable)?;
+        let unavailable = |error| explain_io(&self.name(), Action::Write, LOCK_FILE, error);
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).open(folder.join(LOCK_FILE));
+        let file = file.map_err(unavailable)?;
         let began = Instant::now();
         loop {
             match file.try_lock() {

@@ -8,7 +8,7 @@ use contract::{ChannelName, ProductName, Sha256, Version};
 use crate::error::StoreError;
 use crate::objects::object::{Found, Tag};
 use crate::releases::layout::Place;
-use crate::releases::release::{Complete, Described, VersionFile, no_image};
+use crate::releases::release::{Described, no_image};
 use crate::store::Store;
 
 /// At most this long a check update waits for a channel's image to be read; the reading goes on.
@@ -52,16 +52,25 @@ impl Store {
         let (release, deployed) =
             tokio::join!(self.find_complete(product, version), self.version_file(&place));
         let (release, deployed) = (release?, deployed?);
-        let (described, deployed) = tokio::join!(
-            self.described_release(release.as_ref()),
-            self.described_channel(&place, deployed, version)
-        );
+        let described = async {
+            let Some(release) = &release else { return Ok(None) };
+            let described = self.describe(&release.place, &release.version).await?;
+            let described = described.ok_or_else(|| no_image(&release.place))?;
+            Described { mark: release.mark, ..described }.agreed(&release.version).map(Some)
+        };
+        let deployed = async {
+            let Ok(Some(deployed)) = deployed else { return Ok(None) };
+            let is_asked = deployed == *version;
+            let described = if is_asked { self.describe(&place, &deployed).await? } else { None };
+            Ok::<_, StoreError>(described.map(|described| (described, deployed)))
+        };
+        let (described, deployed) = tokio::join!(described, deployed);
         let release = release.map(|release| release.version);
         match (described?.zip(release), deployed?) {
             (Some((release, _)), Some((deployed, _))) if self.differ(&release, &deployed).await => {
                 // Perhaps somebody promotes at this moment, and the channel's image is already the next one.
                 match self.version_file(&place).await? {
-                    VersionFile::Says(now) if now == *version => {
+                    Ok(Some(now)) if now == *version => {
                         let cause =
                             causes::CHANNEL_DIFFERS.naming("version", version).naming("channel", channel);
                         let cause = cause.with("release", release.firmware.key);
@@ -73,29 +82,9 @@ impl Store {
             (Some((release, spelled)), _) => release.artifact(&spelled).map(Some),
             (None, Some((deployed, spelled))) => deployed.artifact(&spelled).map(Some),
             (None, None) => match self.version_file(&place).await? {
-                VersionFile::Says(now) if now == *version => Err(no_image(&place)),
+                Ok(Some(now)) if now == *version => Err(no_image(&place)),
                 _ => Ok(None),
             },
-        }
-    }
-
-    async fn described_release(&self, release: Option<&Complete>) -> Result<Option<Described>, StoreError> {
-        let Some(release) = release else { return Ok(None) };
-        self.describe_complete(release).await?.agreed(&release.version).map(Some)
-    }
-
-    async fn described_channel(
-        &self,
-        place: &Place,
-        deployed: VersionFile,
-        version: &Version,
-    ) -> Result<Option<(Described, Version)>, StoreError> {
-        match deployed {
-            VersionFile::Says(deployed) if deployed == *version => {
-                let described = self.describe(place, &deployed).await?;
-                Ok(described.map(|described| (described, deployed)))
-            }
-            _ => Ok(None),
         }
     }
 
@@ -113,14 +102,6 @@ impl Store {
         let read = async |found| self.bucket.digest_within(found, COMPARING_TIMEOUT).await;
         // Where the release itself is not what was published, that is what has to be told, and not that they differ.
         read(right).await.is_some_and(|deployed| deployed != published) && read(left).await == Some(published)
-    }
-
-    /// The digest of the image at `key`, read out of it; remembered for as long as it is that object. A whole image is read
-    /// the first time.
-    pub async fn digest(&self, key: &str) -> Result<Sha256, StoreError> {
-        let gone = || StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key));
-        let found = self.bucket.find(key).await?.ok_or_else(gone)?;
-        self.bucket.digest(&found).await
     }
 
     /// The digest of an artifact's bytes, read out of them, whatever was said of them; `None` if that takes longer than

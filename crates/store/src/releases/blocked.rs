@@ -1,8 +1,6 @@
 //! Versions never to be offered, and why: read afresh, and changed so that no other writer's entry is lost.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use cause::{Cause, store as causes};
 use contract::{ProductName, Version};
@@ -10,20 +8,16 @@ use contract::{ProductName, Version};
 use self::file::BlockedFile;
 use crate::error::StoreError;
 use crate::objects::explain::first_line;
-use crate::objects::object::{Read, Tag};
+use crate::objects::object::Read;
 use crate::objects::write::{Condition, Write};
-use crate::objects::write_lock::WriteLock;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
-use crate::tasks::run_detached;
+use crate::tasks::pause;
 
 mod file;
 
 /// Maximum attempts to write the blocked list. Each that is lost is another writer's win.
 const SWAPS_MAX: u32 = 200;
-
-/// How long after a write without conditions it is looked at again.
-const CONFIRMED_AFTER: Duration = Duration::from_millis(400);
 
 /// What a product's blocked list says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,24 +41,12 @@ impl Blocked {
     }
 }
 
-/// Changes the file; false if there is nothing to change.
-type Change = Arc<dyn Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send + Sync>;
-
-/// What came of one attempt to change the list.
-enum Swap {
-    Done,
-    /// Written, but without a condition: it has to be looked at again.
-    Unsure,
-    /// Somebody else has written in between.
-    Lost,
-}
-
 impl Store {
     /// The blocked list, read afresh.
     pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
         let key = layout::blocked(product);
         Ok(match parsed(&key, self.bucket.read_small(&key, JSON_MAX_BYTES).await?) {
-            Ok((file, _)) => Blocked::List(file.list()),
+            Ok(file) => Blocked::List(file.list()),
             Err(cause) => Blocked::Unreadable(cause),
         })
     }
@@ -76,80 +58,60 @@ impl Store {
         version: &Version,
         reason: &str,
     ) -> Result<(), StoreError> {
-        let reason = reason.trim();
-        let (version, reason) = (version.clone(), reason.to_owned());
-        self.change_blocked(product, Arc::new(move |file| Ok(file.block(&version, &reason)))).await
+        self.change_blocked(product, |file| Ok(file.block(version, reason.trim()))).await
     }
 
     /// Takes a version off the blocked list; `NotFound` if it is not on it.
     pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
-        let (of, version) = (product.clone(), version.clone());
-        let unblock = move |file: &mut BlockedFile| {
-            if file.unblock(&version) {
+        let unblock = |file: &mut BlockedFile| {
+            if file.unblock(version) {
                 return Ok(true);
             }
-            Err(StoreError::NotFound(causes::NOT_BLOCKED.naming("version", &version).naming("product", &of)))
+            Err(StoreError::NotFound(
+                causes::NOT_BLOCKED.naming("version", version).naming("product", product),
+            ))
         };
-        self.change_blocked(product, Arc::new(unblock)).await
+        self.change_blocked(product, unblock).await
     }
 
-    /// Reads, changes and writes the list until nobody else has written in between.
-    async fn change_blocked(&self, product: &ProductName, change: Change) -> Result<(), StoreError> {
+    /// Reads, changes and writes the list until nobody else has written in between. `change` answers whether it changed
+    /// anything.
+    async fn change_blocked(
+        &self,
+        product: &ProductName,
+        change: impl Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send,
+    ) -> Result<(), StoreError> {
         let key = layout::blocked(product);
-        let mut written = false;
-        for attempt in 0..SWAPS_MAX {
+        for _ in 0..SWAPS_MAX {
             let lock = self.bucket.write_lock(&key).await?;
-            let (store, change, key) = (self.clone(), Arc::clone(&change), key.clone());
-            let swap = run_detached(async move { store.swap_blocked(lock, &key, &*change).await });
-            match swap.await {
-                Ok(Swap::Done) => return Ok(()),
-                Ok(Swap::Unsure) => written = true,
-                Ok(Swap::Lost) => {}
-                // What was written a moment ago still stands.
-                Err(StoreError::NotFound(_)) if written => return Ok(()),
-                Err(error) => return Err(error),
+            let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
+            let condition = Condition::unchanged(&read);
+            let mut file = parsed(&key, read).map_err(StoreError::Refused)?;
+            if !change(&mut file)? {
+                return Ok(());
             }
-            if written {
-                // Somebody else may be writing over it just now.
-                tokio::time::sleep(CONFIRMED_AFTER).await;
+            let bytes = file.to_bytes();
+            if bytes.len() as u64 > JSON_MAX_BYTES {
+                return Err(StoreError::Refused(causes::LIST_TOO_LONG.with("key", key)));
             }
-            tokio::time::sleep(Duration::from_millis(u64::from(attempt % 10) * 7)).await;
+            let write = Write::new(&key, bytes.into(), condition);
+            if self.bucket.put(&lock, write).await?.is_some() {
+                return Ok(());
+            }
+            drop(lock);
+            pause().await;
         }
         Err(StoreError::corrupt(causes::LIST_CHANGED.with("key", key).with("attempts", SWAPS_MAX)))
     }
-
-    async fn swap_blocked(
-        &self,
-        lock: WriteLock,
-        key: &str,
-        change: &(dyn Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send + Sync),
-    ) -> Result<Swap, StoreError> {
-        let read = self.bucket.read(key, JSON_MAX_BYTES).await?;
-        let (mut file, before) = parsed(key, read).map_err(StoreError::Refused)?;
-        if !change(&mut file)? {
-            return Ok(Swap::Done);
-        }
-        let bytes = file.to_bytes();
-        if bytes.len() as u64 > JSON_MAX_BYTES {
-            return Err(StoreError::Refused(causes::LIST_TOO_LONG.with("key", key)));
-        }
-        let write = Write::new(key, bytes.into(), Condition::unchanged(before.as_ref()));
-        let tag = self.bucket.put(&lock, write).await?;
-        Ok(match tag {
-            Some(_) if lock.is_conditional() => Swap::Done,
-            Some(_) => Swap::Unsure,
-            None => Swap::Lost,
-        })
-    }
 }
 
-/// The list as it was read, and its tag if it is there; or why it cannot be used.
-fn parsed(key: &str, read: Read) -> Result<(BlockedFile, Option<Tag>), Cause> {
+/// The list as it was read, or why it cannot be used.
+fn parsed(key: &str, read: Read) -> Result<BlockedFile, Cause> {
     let why = match read {
-        Read::Missing => return Ok((BlockedFile::default(), None)),
+        Read::Missing => return Ok(BlockedFile::default()),
         Read::TooLong(found) => format!("it has {} bytes; more than 1 MiB is not read", found.size),
         Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
-            Ok(file) => return Ok((file, Some(fetched.tag))),
+            Ok(file) => return Ok(file),
             Err(why) => why,
         },
     };

@@ -9,8 +9,7 @@ use crate::objects::listing::folders;
 use crate::objects::object::Read;
 use crate::releases::layout::{JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::releases::listing::{self, Files};
-use crate::releases::product::ProductFile;
-use crate::releases::release::{Described, Release, VersionFile, marked, parse_version};
+use crate::releases::release::{Described, Release, agreed_version, marked};
 use crate::store::Store;
 
 /// At most this many small objects are read at a time.
@@ -30,18 +29,9 @@ impl Store {
         Ok(!folders(&self.bucket, product).await?.is_empty())
     }
 
-    /// What `product.json` says, with the chip taken from production's image or the first release where it does not.
-    pub async fn product_file(&self, product: &ProductName) -> Result<ProductFile, StoreError> {
-        let mut file = self.product_json(product).await?;
-        if file.chip.is_none() {
-            file.chip = self.first_chip(product).await?;
-        }
-        Ok(file)
-    }
-
     /// Where a release's image lies, for people: `s3://bucket/key` or `file:/folder/key`. No secret, and no link.
-    pub fn address(&self, product: &ProductName, version: &Version) -> String {
-        let key = Place::release(product, version).firmware();
+    pub fn address(&self, release: &Release) -> String {
+        let key = &release.key;
         match &self.bucket.backing {
             Backing::Folder(folder) => format!("file:{}", folder.join(key).display()),
             Backing::S3 { location, .. } => format!("s3://{}/{key}", location.bucket),
@@ -57,9 +47,8 @@ impl Store {
         let mut channels = Vec::new();
         for name in folders.iter().filter_map(|name| name.parse::<ChannelName>().ok()) {
             match self.version_file(&Place::channel(product, &name)).await? {
-                VersionFile::Missing => {}
-                VersionFile::Unreadable(_) => channels.push((name, None)),
-                VersionFile::Says(version) => channels.push((name, Some(version))),
+                Ok(None) => {}
+                version => channels.push((name, version.unwrap_or_default())),
             }
         }
         channels.sort_by(|(left, _), (right, _)| left.cmp(right));
@@ -72,11 +61,7 @@ impl Store {
         product: &ProductName,
         channel: &ChannelName,
     ) -> Result<Option<Version>, StoreError> {
-        match self.version_file(&Place::channel(product, channel)).await? {
-            VersionFile::Missing => Ok(None),
-            VersionFile::Says(version) => Ok(Some(version)),
-            VersionFile::Unreadable(cause) => Err(StoreError::corrupt(cause)),
-        }
+        self.version_file(&Place::channel(product, channel)).await?.map_err(StoreError::corrupt)
     }
 
     /// The complete releases, highest version first. One whose image is missing or whose files contradict each other
@@ -129,16 +114,7 @@ impl Store {
         let (Some(firmware), Some(version_txt)) = (files.firmware, files.version) else { return Ok(None) };
         let read = self.bucket.read_listed_mark(&version_txt, &firmware, VERSION_MAX_BYTES).await?;
         let mark = marked(&read);
-        match parse_version(&version_txt.key, read) {
-            VersionFile::Says(says) if says == version => {}
-            _ => {
-                tracing::warn!(
-                    store.key = version_txt.key,
-                    "passed over: it does not say what its folder says"
-                );
-                return Ok(None);
-            }
-        }
+        let Some(version) = agreed_version(&version_txt.key, read, &version)? else { return Ok(None) };
         let metadata = match files.metadata {
             Some(found) => self.bucket.read_listed(&found, JSON_MAX_BYTES).await?,
             None => Read::Missing,

@@ -1,26 +1,19 @@
 //! Which of several publishers of one version wins, and that its image then stays.
 //!
-//! `version.txt` is created once, and carries the digest of the image it was created for (as S3's user metadata), so
-//! that everybody knows who won, whatever was written beside it. Who finds another image and no `version.txt` does
-//! not write at once: somebody may be about to commit, and what is unfinished for a moment is left alone for so long.
-//! Then the version is claimed first ([`crate::releases::claim`]), and nobody else commits it. Only a publisher that has
-//! claimed it already and stalls for longer than that, right before its commit, may find its image replaced afterwards:
-//! whoever replaced it gives it back, and if that one is killed, publishing the winner's image again repairs the release.
-//!
-//! A folder needs none of this: there one writer at a time holds a lock.
-
-use std::time::Instant;
+//! `version.txt` is created once, with the digest of its image (as S3's user metadata), so that everybody knows who won. An
+//! image without it is unfinished: its own publisher goes on with it, another one may replace it once it is old. Who was
+//! about to commit it, and stalled for so long, leaves what readers refuse, and publishing the winner's image again repairs.
 
 use bytes::Bytes;
 use cause::{Cause, gate, store as causes};
+use chrono::{TimeDelta, Utc};
 use contract::{ProductName, Sha256, Version};
 
 use crate::error::StoreError;
 use crate::objects::ensure::{Written, same};
-use crate::objects::object::{Found, Read, Tag};
-use crate::objects::write::{Condition, Progress, Write};
+use crate::objects::object::{Found, Read};
+use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
-use crate::releases::claim::LOOK_EVERY;
 use crate::releases::gate::compare::taken;
 use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place};
 use crate::releases::metadata::Metadata;
@@ -32,6 +25,8 @@ use crate::store::Store;
 pub(crate) struct Work {
     pub(crate) product: ProductName,
     pub(crate) version: Version,
+    /// Where it will lie.
+    pub(crate) place: Place,
     pub(crate) image: Bytes,
     pub(crate) sha256: Sha256,
     pub(crate) metadata: Bytes,
@@ -42,175 +37,105 @@ pub(crate) struct Work {
 /// What came of one attempt.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    Done(Release),
-    /// It had been published before.
-    AlreadyThere(Release),
-    /// The version has other bytes; and why that is so.
+    /// It is published, now or before.
+    There { release: Release, already_there: bool },
+    /// The version has other bytes, or is about to have; and why that is so.
     Taken(Cause),
     /// Somebody else came in between; it is to be tried again.
     Again,
 }
 
-impl Work {
-    fn place(&self) -> Place {
-        Place::release(&self.product, &self.version)
-    }
-}
-
 impl Store {
-    /// One attempt to publish, by whoever holds the lock.
-    pub(crate) async fn attempt_once(
-        &self,
-        lock: &WriteLock,
-        work: &Work,
-        progress: Progress<'_>,
-    ) -> Result<Outcome, StoreError> {
+    /// One attempt to publish, by whoever has the lock.
+    pub(crate) async fn attempt_once(&self, lock: &WriteLock, work: &Work) -> Result<Outcome, StoreError> {
         if let Some(outcome) = self.published(lock, work).await? {
-            if let Outcome::AlreadyThere(_) = &outcome {
-                progress(work.image.len() as u64);
-            }
             return Ok(outcome);
         }
-        let place = work.place();
-        let Some(firmware) = self.lay(lock, work, progress).await? else { return Ok(Outcome::Again) };
-        progress(work.image.len() as u64);
-        let metadata =
-            self.bucket.ensure(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
+        let (bucket, place) = (&self.bucket, &work.place);
+        let firmware = match self.lay(lock, work).await? {
+            Ok(firmware) => firmware,
+            Err(outcome) => return Ok(outcome),
+        };
+        let metadata = bucket.ensure(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
+        if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
+            return Ok(Outcome::Again);
+        }
+        let text = format!("{}\n", work.version);
+        let version_txt = Write::new(&place.version(), text.into(), Condition::Absent);
+        if bucket.put(lock, Write { mark: Some(work.sha256), ..version_txt }).await?.is_none() {
+            // Perhaps it is our own, and only the answer was lost on its way.
+            return Ok(Outcome::Again);
+        }
+        let size = work.image.len() as u64;
         let described = Described {
-            firmware: Found {
-                key: place.firmware(),
-                size: work.image.len() as u64,
-                tag: firmware.tag().clone(),
-                modified: None,
-            },
+            firmware: Found { key: firmware.key, size, tag: firmware.tag, modified: None },
             metadata: Metadata::parse(&work.metadata),
             chip: work.chip.map(str::to_owned),
             mark: None,
         };
-        let is_committed = self.commit(lock, work, firmware, metadata).await?;
-        Ok(if is_committed { Outcome::Done(described.release(work.version.clone())) } else { Outcome::Again })
+        let release = described.release(work.version.clone());
+        Ok(Outcome::There { release, already_there: false })
     }
 
-    /// Brings the image to its place. `None`: another one lies there, whose publisher has committed or may be about to.
-    async fn lay(
-        &self,
-        lock: &WriteLock,
-        work: &Work,
-        progress: Progress<'_>,
-    ) -> Result<Option<Written>, StoreError> {
-        let (place, image) = (work.place(), &work.image);
-        let key = place.firmware();
-        let (before, replaced) = match self.bucket.read(&key, FIRMWARE_MAX_BYTES).await? {
-            Read::Found(found) if same(&found.bytes, image).await? => {
-                return Ok(Some(Written::new(key, image.clone(), found.tag, None)));
+    /// Brings the image to its place, or tells what came of the attempt.
+    async fn lay(&self, lock: &WriteLock, work: &Work) -> Result<Result<Written, Outcome>, StoreError> {
+        let (key, bytes) = (work.place.firmware(), work.image.clone());
+        let mut condition = Condition::Absent;
+        if let Some(before) = self.bucket.find(&key).await? {
+            if before.size == bytes.len() as u64
+                && let Read::Found(found) = self.bucket.read(&key, before.size).await?
+                && same(&found.bytes, &bytes).await?
+            {
+                return Ok(Ok(Written { key, bytes, tag: found.tag }));
             }
-            Read::Missing => (None, None),
-            Read::Found(found) => (Some(found.tag), Some(found.bytes)),
-            // Nothing that we or a device could use, so nothing to give back.
-            Read::TooLong(found) => (Some(found.tag), None),
-        };
-        if let Some(tag) = &before
-            && !self.may_replace(lock, work, tag).await?
-        {
-            return Ok(None);
-        }
-        let condition = Condition::unchanged(before.as_ref());
-        let write = Write { progress, ..Write::new(&key, image.clone(), condition) };
-        let written = self.bucket.put(lock, write).await?;
-        Ok(written.map(|tag| Written::new(key, image.clone(), tag, replaced)))
-    }
-
-    /// Waits while another publisher may be about to commit what lies there, and sees to it that it does not any more.
-    async fn may_replace(&self, lock: &WriteLock, work: &Work, tag: &Tag) -> Result<bool, StoreError> {
-        if self.is_local() {
-            return Ok(true);
-        }
-        let place = work.place();
-        let began = Instant::now();
-        while began.elapsed() < self.unfinished_timeout {
-            tokio::time::sleep(LOOK_EVERY.min(self.unfinished_timeout)).await;
-            let now = self.bucket.find(&place.firmware()).await?;
-            let is_committed = self.bucket.find(&place.version()).await?.is_some();
-            if is_committed || now.is_none_or(|now| now.tag != *tag) {
-                return Ok(false);
+            if let Some(cause) = self.being_published(lock, work, &before) {
+                return Ok(Err(Outcome::Taken(cause)));
             }
+            condition = Condition::Same(before.tag);
         }
-        Ok(!lock.is_conditional()
-            || self.claim(lock, &work.product, &work.version, work.sha256).await?.is_some())
+        let tag = self.bucket.put(lock, Write::new(&key, bytes.clone(), condition)).await?;
+        Ok(tag.map(|tag| Written { key, bytes, tag }).ok_or(Outcome::Again))
     }
 
-    /// Writes `version.txt` if the other two are what they should be. False: somebody else came in between.
-    async fn commit(
-        &self,
-        lock: &WriteLock,
-        work: &Work,
-        firmware: Written,
-        metadata: Written,
-    ) -> Result<bool, StoreError> {
-        let (bucket, place) = (&self.bucket, work.place());
-        let ours = work.sha256;
-        let is_whole = bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?;
-        if is_whole && self.create_version(lock, work, ours).await? {
-            return Ok(true);
-        }
-        // An answer that was lost on its way makes our own version.txt look like another's.
-        if let Some(winner) = bucket.mark(&place.version()).await?
-            && winner != Some(ours)
-        {
-            bucket.put_back(lock, firmware).await?;
-            bucket.put_back(lock, metadata).await?;
-        }
-        Ok(false)
-    }
-
-    async fn create_version(&self, lock: &WriteLock, work: &Work, image: Sha256) -> Result<bool, StoreError> {
-        let (key, version) = (work.place().version(), &work.version);
-        let mut claim = None;
-        if !self.is_local() && lock.is_conditional() {
-            claim = self.claim(lock, &work.product, version, image).await?;
-            if claim.is_none() {
-                return Ok(false);
-            }
-        }
-        let text = format!("{version}\n");
-        let write = Write { mark: Some(image), ..Write::new(&key, text.into(), Condition::Absent) };
-        if self.bucket.put(lock, write).await?.is_none() {
-            return Ok(false);
-        }
-        let Some(claim) = claim else { return Ok(true) };
-        // Who took it over may have replaced the image, or be about to publish another spelling: that is looked at again.
-        self.bucket.is_unchanged(&claim).await
+    /// Why another publisher's unfinished image may not be replaced yet. Whoever writes alone knows that nobody has it.
+    fn being_published(&self, lock: &WriteLock, work: &Work, image: &Found) -> Option<Cause> {
+        let since = image.modified.filter(|_| !lock.is_alone())?;
+        let until = since + TimeDelta::from_std(self.unfinished_after).unwrap_or(TimeDelta::MAX);
+        let time = |time: chrono::DateTime<Utc>| time.format("%H:%M:%S UTC").to_string();
+        (Utc::now() < until).then(|| {
+            let cause =
+                gate::BEING_PUBLISHED.naming("version", &work.version).naming("product", &work.product);
+            cause.with("since", time(since)).with("until", time(until))
+        })
     }
 
     /// What there is of that precedence already; `None` if there is nothing. Of a release that is this image's and was
     /// corrupt, what is corrupt or missing is written again.
     async fn published(&self, lock: &WriteLock, work: &Work) -> Result<Option<Outcome>, StoreError> {
         let Work { product, version, image, metadata, .. } = work;
-        let Some(existing) = self.existing(product, version).await? else { return Ok(None) };
-        let Complete { place, version: spelled, mark } = existing.release;
+        let Some(Complete { place, version: spelled, mark }) = self.find_complete(product, version).await?
+        else {
+            return Ok(None);
+        };
         let ours = work.sha256;
-        if existing.is_contested && lock.is_conditional() {
-            self.claim(lock, product, &spelled, mark.unwrap_or(ours)).await?;
-            return Ok(Some(Outcome::Again));
-        }
-        let intended = self.intended(&place, &spelled, mark).await?;
+        let said = Metadata::of_read(&self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await?);
         let (is_same, is_ours) = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
-            Read::Missing => match intended.image() {
-                Some(intended) => (false, intended == ours),
+            Read::Missing => match mark.or_else(|| said.sha256_of(&spelled)) {
+                Some(lost) => (false, lost == ours),
                 None => return Err(gone(&place, &spelled)),
             },
             Read::Found(found) => {
                 let is_same = same(&found.bytes, image).await?;
-                (is_same, intended.marked.map_or(is_same, |marked| marked == ours))
+                (is_same, mark.map_or(is_same, |mark| mark == ours))
             }
-            Read::TooLong(_) => (false, intended.marked == Some(ours)),
+            Read::TooLong(_) => (false, mark == Some(ours)),
         };
-        if let (true, false, Some(winner)) = (is_same, is_ours, intended.marked) {
+        if let (true, false, Some(winner)) = (is_same, is_ours, mark) {
             let cause = gate::TAKEN_AND_REPLACED.naming("version", spelled).naming("product", product);
             return Ok(Some(Outcome::Taken(cause.naming("sha256", winner))));
         }
         if !is_ours {
-            return Ok(Some(Outcome::Taken(taken(product, &spelled, existing.overtaken.as_ref()))));
+            return Ok(Some(Outcome::Taken(taken(product, &spelled))));
         }
         if !is_same {
             tracing::warn!(
@@ -219,13 +144,14 @@ impl Store {
             );
             self.bucket.ensure(lock, place.firmware(), image.clone(), FIRMWARE_MAX_BYTES).await?;
         }
-        if intended.marked.is_some() && intended.said.is_some_and(|said| said != ours) {
+        if mark.is_some() && said.sha256().is_some_and(|said| said != ours) {
             tracing::warn!(store.key = place.metadata(), "it spoke of another image, and is put back");
             self.bucket.ensure(lock, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
         }
         let described = self.describe(&place, &spelled).await?;
         let described = described.ok_or_else(|| gone(&place, &spelled))?;
-        Ok(Some(Outcome::AlreadyThere(described.release(spelled))))
+        let release = described.release(spelled);
+        Ok(Some(Outcome::There { release, already_there: true }))
     }
 }
 

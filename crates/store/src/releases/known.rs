@@ -3,7 +3,6 @@
 
 use bytes::Bytes;
 use contract::{ChannelName, ProductName, Sha256, Version};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
@@ -12,7 +11,7 @@ use crate::releases::gate::facts::{Facts, Production, Slot, Taken};
 use crate::releases::layout::{JSON_MAX_BYTES, Place};
 use crate::releases::listing;
 use crate::releases::metadata::Metadata;
-use crate::releases::release::{Complete, VersionFile};
+use crate::releases::release::Complete;
 use crate::store::Store;
 use crate::tasks::off_the_async_threads;
 
@@ -43,7 +42,7 @@ struct Question<'a> {
 
 impl Store {
     /// Reads what is known of the product before an image is judged. `reported` is the smallest slot of its devices,
-    /// where a server knows them.
+    /// where a server knows them; else what a server recorded counts.
     pub(crate) async fn facts(
         &self,
         product: &ProductName,
@@ -60,6 +59,10 @@ impl Store {
             None => self.chip_of(product, production.as_ref(), &sizes).await?,
         };
         let written = file.slot_bytes.map(|bytes| Slot { bytes, device: None });
+        let reported = match reported {
+            Some(slot) => Some(slot),
+            None => self.recorded_slot(product).await?,
+        };
         let slot = [written, reported].into_iter().flatten().min_by_key(|slot| slot.bytes);
         let by_hand = deployed.filter(|deployed| deployed.by_hand);
         let (size, bytes) = (image.len() as u64, image.clone());
@@ -85,9 +88,9 @@ impl Store {
     ) -> Result<Option<Deployed>, StoreError> {
         let place = Place::channel(product, &ChannelName::production());
         // What cannot be read is nothing to compare with, and nothing that a publish could make worse.
-        let VersionFile::Says(version) = self.version_file(&place).await? else { return Ok(None) };
+        let Ok(Some(version)) = self.version_file(&place).await? else { return Ok(None) };
         let release = sizes.iter().find(|(release, _)| *release == version);
-        let place = release.map_or(place, |(release, _)| Place::release(product, release));
+        let place = release.map_or(place, |(release, _)| Place::named(product, release));
         let firmware = self.bucket.find(&place.firmware()).await?;
         Ok(Some(Deployed { version, firmware, by_hand: release.is_none() }))
     }
@@ -120,7 +123,7 @@ impl Store {
             return Ok(Some(chip.name().to_owned()));
         }
         for (version, _) in sizes.iter().rev().take(CHIPS_MAX) {
-            let key = Place::release(product, version).firmware();
+            let key = Place::named(product, version).firmware();
             let Some(firmware) = self.bucket.find(&key).await? else { continue };
             let prefix = self.prefix(&firmware).await?;
             if let Some(chip) = prefix.and_then(|prefix| prefix.header.chip()) {
@@ -130,13 +133,6 @@ impl Store {
         Ok(None)
     }
 
-    /// The chip that a product's images are for, as its images say.
-    pub(crate) async fn first_chip(&self, product: &ProductName) -> Result<Option<String>, StoreError> {
-        let sizes = listing::sizes(&self.bucket, product).await?;
-        let production = self.production(self.deployed(product, &sizes).await?.as_ref()).await?;
-        self.chip_of(product, production.as_ref(), &sizes).await
-    }
-
     async fn taken(&self, asked: &Question<'_>) -> Result<Taken, StoreError> {
         let (product, Some(version)) = (asked.product, asked.version) else { return Ok(Taken::Free) };
         let is_listed = asked.sizes.iter().any(|(release, _)| release == version);
@@ -144,22 +140,21 @@ impl Store {
         // A release that has lost its image is not among them.
         if is_listed || self.bucket.find(&key).await?.is_some() {
             // Looked up as a publish does it, which also sees what contradicts itself.
-            let Some(existing) = self.existing(product, version).await? else { return Ok(Taken::Free) };
-            let Complete { place, version: spelled, mark } = existing.release;
+            let Some(existing) = self.find_complete(product, version).await? else { return Ok(Taken::Free) };
+            let Complete { place, version: spelled, mark } = existing;
             // A release that is this image's and was corrupted is repaired by publishing it again.
             let is_ours = match self.bucket.find(&place.firmware()).await? {
                 Some(firmware) => mark == Some(asked.sha256) || self.is_image(&firmware, asked).await?,
-                None => match self.intended(&place, &spelled, mark).await?.image() {
-                    Some(lost) => lost == asked.sha256,
-                    // Nobody knows, which the publish itself says.
-                    None => return Ok(Taken::Free),
-                },
+                None => {
+                    let said = self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await?;
+                    match mark.or_else(|| Metadata::of_read(&said).sha256_of(&spelled)) {
+                        Some(lost) => lost == asked.sha256,
+                        // Nobody knows, which the publish itself says.
+                        None => return Ok(Taken::Free),
+                    }
+                }
             };
-            return Ok(if is_ours {
-                Taken::SameBytes(spelled)
-            } else {
-                Taken::OtherBytes(spelled, existing.overtaken)
-            });
+            return Ok(if is_ours { Taken::SameBytes(spelled) } else { Taken::OtherBytes(spelled) });
         }
         match asked.by_hand {
             Some(Deployed { version: deployed, firmware: Some(firmware), .. })
@@ -178,7 +173,7 @@ impl Store {
 
     /// A release, if its image is this one: by what its metadata says, else by its bytes.
     async fn twin(&self, asked: &Question<'_>, version: Version) -> Result<Option<Version>, StoreError> {
-        let place = Place::release(asked.product, &version);
+        let place = Place::named(asked.product, &version);
         let said = Metadata::of_read(&self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await?);
         let about = said.is_about(&version, asked.size);
         let found = match said.sha256().filter(|_| about) {
@@ -194,15 +189,11 @@ impl Store {
     /// Other versions with these bytes. Only what has the same size can be one.
     async fn twins(&self, asked: &Question<'_>) -> Result<Vec<Version>, StoreError> {
         let same_size = asked.sizes.iter().filter(|(_, size)| *size == asked.size);
-        let others = same_size.map(|(release, _)| release.clone());
-        let others: Vec<Version> =
-            others.filter(|release| Some(release) != asked.version).take(TWINS_MAX).collect();
-        let mut twins: Vec<Version> = stream::iter(others)
-            .map(|release| self.twin(asked, release))
-            .buffered(TWINS_MAX)
-            .try_filter_map(|twin| async { Ok(twin) })
-            .try_collect()
-            .await?;
+        let others = same_size.map(|(release, _)| release).filter(|release| Some(*release) != asked.version);
+        let mut twins = Vec::new();
+        for release in others.take(TWINS_MAX) {
+            twins.extend(self.twin(asked, release.clone()).await?);
+        }
         if let Some(Deployed { version: deployed, firmware: Some(firmware), .. }) = asked.by_hand
             && Some(deployed) != asked.version
             && self.is_image(firmware, asked).await?

@@ -22,7 +22,15 @@ pub(crate) const FIRMWARE_MAX_BYTES: u64 = IMAGE_MAX_BYTES;
 pub(crate) struct Place(String);
 
 impl Place {
+    /// One folder for all versions that differ in their build metadata only.
     pub(crate) fn release(product: &ProductName, version: &Version) -> Self {
+        let text = version.as_str();
+        let precedence = text.split_once('+').map_or(text, |(precedence, _)| precedence);
+        Self(format!("{product}/releases/v{precedence}"))
+    }
+
+    /// The folder whose name says this version; that of an older release may have build metadata in it.
+    pub(crate) fn named(product: &ProductName, version: &Version) -> Self {
         Self(format!("{product}/releases/v{version}"))
     }
 
@@ -51,19 +59,17 @@ pub(crate) fn releases(product: &ProductName) -> String {
     format!("{product}/releases")
 }
 
-/// Who is about to publish a version; one object for all spellings of a precedence. No channel can have this name.
-pub(crate) fn claim(product: &ProductName, version: &Version) -> String {
-    let text = version.as_str();
-    let precedence = text.split_once('+').map_or(text, |(precedence, _)| precedence);
-    format!("{product}/_claims/v{precedence}")
-}
-
 pub(crate) fn blocked(product: &ProductName) -> String {
     format!("{product}/rollback/blocked_versions.json")
 }
 
 pub(crate) fn product(product: &ProductName) -> String {
     format!("{product}/product.json")
+}
+
+/// The smallest slot that a server's devices report. No product and no channel can have this name.
+pub(crate) fn slots(product: &ProductName) -> String {
+    format!("{product}/_slots.json")
 }
 
 /// The version that a folder below `releases/` is named after; `None` for anything that is not ours.
@@ -110,12 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn spellings_of_one_precedence_have_one_claim_outside_of_channels_and_releases() {
+    fn spellings_of_one_precedence_have_one_folder() {
         let product = "p".parse().expect("a product");
-        let claim = |version: &str| claim(&product, &version.parse().expect("a version"));
-        assert_eq!(claim("1.0.0-rc.1+g1"), "p/_claims/v1.0.0-rc.1");
-        assert_eq!(claim("1.0.0-rc.1"), claim("1.0.0-rc.1+g2"));
-        assert!("_claims".parse::<ChannelName>().is_err());
+        let place = |version: &str| Place::release(&product, &version.parse().expect("a version")).version();
+        assert_eq!(place("1.0.0-rc.1+g1"), "p/releases/v1.0.0-rc.1/version.txt");
+        assert_eq!(place("1.0.0-rc.1"), place("1.0.0-rc.1+g2"));
     }
 
     #[test]
@@ -134,7 +139,7 @@ mod tests {
             "esp32s3/product.json",
             "esp32s3/production/version.txt",
             "esp32s3/rollback/firmware.bin",
-            "esp32s3/_claims/firmware.bin",
+            "esp32s3/_slots/firmware.bin",
             "esp32s3/releases/firmware.bin",
             "esp32s3/releases/1.0.0/firmware.bin",
             "esp32s3/releases/vv1.0.0/firmware.bin",

@@ -58,23 +58,20 @@ pub(crate) async fn releases(
 /// the number of requests does not grow with them (but for the pages of a long list).
 pub(crate) async fn sizes(bucket: &Bucket, product: &ProductName) -> Result<Vec<(Version, u64)>, StoreError> {
     let mut sizes: Vec<(Version, u64)> = Vec::new();
-    match &bucket.backing {
-        Backing::Folder(root) => {
-            let folder = layout::releases(product);
-            for name in folders(bucket, &folder).await? {
-                let Some(version) = layout::release_folder(&name) else { continue };
-                let path = root.join(&folder).join(name);
-                let firmware = tokio::fs::metadata(path.join(FIRMWARE)).await;
-                if let (Ok(firmware), true) = (firmware, path.join(VERSION).is_file()) {
-                    sizes.push((version, firmware.len()));
-                }
+    if let Backing::Folder(root) = &bucket.backing {
+        let folder = layout::releases(product);
+        for name in folders(bucket, &folder).await? {
+            let Some(version) = layout::release_folder(&name) else { continue };
+            let path = root.join(&folder).join(name);
+            let firmware = tokio::fs::metadata(path.join(FIRMWARE)).await;
+            if let (Ok(firmware), true) = (firmware, path.join(VERSION).is_file()) {
+                sizes.push((version, firmware.len()));
             }
         }
-        Backing::S3 { .. } => {
-            let listed = releases(bucket, product).await?.into_values();
-            let complete = listed.filter(|(_, files)| files.version.is_some());
-            sizes.extend(complete.filter_map(|(version, files)| Some((version, files.firmware?.size))));
-        }
+    } else {
+        let listed = releases(bucket, product).await?.into_values();
+        let complete = listed.filter(|(_, files)| files.version.is_some());
+        sizes.extend(complete.filter_map(|(version, files)| Some((version, files.firmware?.size))));
     }
     sizes.sort_by(|(left, _), (right, _)| right.cmp(left).then_with(|| right.as_str().cmp(left.as_str())));
     Ok(sizes)

@@ -41,33 +41,28 @@ impl Metadata {
         signers: &[Sha256],
         now: DateTime<Utc>,
     ) -> Self {
-        let mut map = Map::new();
-        let mut say = |key: &str, value: Value| {
-            if !value.is_null() {
-                map.insert(key.to_owned(), value);
-            }
-        };
-        say("version", json!(version));
-        say("product", json!(publication.product));
-        say("chip", json!(image.chip().map(image::Chip::name)));
-        say("flash_mode", json!(image.header.flash_mode()));
-        say("size", json!(image.total_bytes));
-        say("sha256", json!(Sha256(image.sha256)));
-        if let Some(descriptor) = &image.descriptor {
-            say("elf_sha256", json!(descriptor.elf_sha256().map(Sha256)));
-            say("project_name", json!(descriptor.project_name()));
-            say("idf_version", json!(descriptor.idf_version()));
-            say("secure_version", json!(descriptor.secure_version()));
-        }
-        say("signed_by", json!(signers));
-        let built_at = publication.built_at.or_else(|| built_at(image.descriptor.as_ref()?, now));
-        say("built_at", json!(built_at));
-        say("published_at", json!(now.trunc_subsecs(0)));
-        say("commit", json!(publication.commit));
-        say("tag", json!(publication.tag));
-        say("dirty", json!(publication.dirty));
-        say("notes", json!(publication.notes));
-        say("requires", json!(publication.requires));
+        let chip = image.chip().map(image::Chip::name);
+        let size = image.total_bytes as usize;
+        let Self(mut map) = Self::bare(&publication.product, version, chip, size, Sha256(image.sha256));
+        let descriptor = image.descriptor.as_ref();
+        let built_at = publication.built_at.or_else(|| built_at(descriptor?, now));
+        let more = [
+            ("flash_mode", json!(image.header.flash_mode())),
+            ("elf_sha256", json!(descriptor.and_then(AppDescriptor::elf_sha256).map(Sha256))),
+            ("project_name", json!(descriptor.map(AppDescriptor::project_name))),
+            ("idf_version", json!(descriptor.map(AppDescriptor::idf_version))),
+            ("secure_version", json!(descriptor.map(AppDescriptor::secure_version))),
+            ("signed_by", json!(signers)),
+            ("built_at", json!(built_at)),
+            ("published_at", json!(now.trunc_subsecs(0))),
+            ("commit", json!(publication.commit)),
+            ("tag", json!(publication.tag)),
+            ("dirty", json!(publication.dirty)),
+            ("notes", json!(publication.notes)),
+            ("requires", json!(publication.requires)),
+        ];
+        let said = more.into_iter().filter(|(_, value)| !value.is_null());
+        map.extend(said.map(|(key, value)| (key.to_owned(), value)));
         Self(map)
     }
 
@@ -86,7 +81,8 @@ impl Metadata {
             ("size", json!(size)),
             ("sha256", json!(sha256)),
         ];
-        Self(known.map(|(key, value)| (key.to_owned(), value)).into_iter().collect())
+        let known = known.into_iter().filter(|(_, value)| !value.is_null());
+        Self(known.map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     /// The file's text, ending with a new line.
@@ -109,6 +105,11 @@ impl Metadata {
 
     pub(crate) fn sha256(&self) -> Option<Sha256> {
         Sha256::from_hex(self.text("sha256")?)
+    }
+
+    /// The digest, if this speaks of that version: a script may have copied another release's.
+    pub(crate) fn sha256_of(&self, version: &Version) -> Option<Sha256> {
+        self.sha256().filter(|_| self.version().as_ref() == Some(version))
     }
 
     pub(crate) fn chip(&self) -> Option<&str> {
@@ -197,7 +198,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let metadata = Metadata::parse(&bytes);
             let _ = (metadata.version(), metadata.sha256(), metadata.time("built_at"), metadata.requires());
-            let _ = crate::ProductFile::parse(&bytes);
+            let _ = crate::releases::product::ProductFile::parse(&bytes);
         }
 
         #[test]

@@ -1,5 +1,5 @@
-//! `product.json`: the settings of a product. It is our own file, and what it limits must not be lost to a slip of
-//! the pen, so that wrong types and unknown settings of the gate are errors; keys that are not ours survive a write.
+//! `product.json`: the settings of a product. A person writes it, and what it limits must not be lost to a slip of the
+//! pen, so that wrong types and unknown settings of the gate are errors.
 
 use cause::store as causes;
 use contract::{ProductName, Sha256};
@@ -7,27 +7,22 @@ use serde_json::{Map, Value};
 
 use crate::error::StoreError;
 use crate::objects::explain::first_line;
-use crate::objects::object::{Fetched, Read};
-use crate::objects::write::{Condition, Write};
-use crate::objects::write_lock::WriteLock;
+use crate::objects::object::Read;
 use crate::releases::gate::facts::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
-use crate::tasks::{ROUNDS_MAX, pause, run_detached};
-
-const SLOT_BYTES: &str = "slot_bytes";
 
 /// What is known of a product.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProductFile {
+pub(crate) struct ProductFile {
     /// The chip that its images are for; `None` until there is one.
-    pub chip: Option<String>,
+    pub(crate) chip: Option<String>,
     /// The smallest slot of its devices, in bytes, where somebody said so.
-    pub slot_bytes: Option<u32>,
+    pub(crate) slot_bytes: Option<u32>,
     /// SHA-256 digests of the keys whose signatures count.
-    pub trusted_keys: Vec<Sha256>,
+    pub(crate) trusted_keys: Vec<Sha256>,
     /// How the gate judges its images.
-    pub gate: GateSettings,
+    pub(crate) gate: GateSettings,
 }
 
 impl ProductFile {
@@ -36,7 +31,7 @@ impl ProductFile {
         let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         // A key that was only written another way would be passed over, and with it what it protects.
         let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
-        for known in ["chip", SLOT_BYTES, "trusted_keys", "gate"] {
+        for known in ["chip", "slot_bytes", "trusted_keys", "gate"] {
             if let Some(other) = map.keys().find(|key| *key != known && plain(key) == plain(known)) {
                 return Err(format!("{other:?} is written {known:?}"));
             }
@@ -49,7 +44,7 @@ impl ProductFile {
                 None => return Err(format!("{value} is not a chip's name")),
             },
         };
-        let slot_bytes = match said(SLOT_BYTES) {
+        let slot_bytes = match said("slot_bytes") {
             None => None,
             Some(value) => match value.as_u64().and_then(|bytes| u32::try_from(bytes).ok()) {
                 Some(bytes) => Some(bytes),
@@ -70,69 +65,15 @@ impl Store {
     /// What `product.json` says, and nothing else.
     pub(crate) async fn product_json(&self, product: &ProductName) -> Result<ProductFile, StoreError> {
         let key = layout::product(product);
-        let read = self.bucket.read_small(&key, JSON_MAX_BYTES).await?;
-        self.parsed(&key, read).map(|(file, _)| file)
-    }
-
-    /// Writes the smallest slot that a product's devices report into its `product.json`, so that who works on the store
-    /// alone knows it too. A larger number there gives way. A smaller one is somebody's own and stays, unless it is one of
-    /// `before`: what the devices had as their smallest until now. Answers whether anything was written.
-    pub async fn record_slot(
-        &self,
-        product: &ProductName,
-        smallest: u32,
-        before: &[u32],
-    ) -> Result<bool, StoreError> {
-        let key = layout::product(product);
-        for _ in 0..ROUNDS_MAX {
-            let lock = self.bucket.write_lock(&key).await?;
-            let (store, key, before) = (self.clone(), key.clone(), before.to_vec());
-            let attempt = run_detached(async move { store.write_slot(lock, &key, smallest, &before).await });
-            if let Some(is_written) = attempt.await? {
-                return Ok(is_written);
-            }
-            pause().await;
-        }
-        Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
-    }
-
-    /// One attempt; `None` if somebody else has written in between.
-    async fn write_slot(
-        &self,
-        lock: WriteLock,
-        key: &str,
-        smallest: u32,
-        before: &[u32],
-    ) -> Result<Option<bool>, StoreError> {
-        let read = self.bucket.read(key, JSON_MAX_BYTES).await?;
-        // A file that cannot be read is left to the person who wrote it.
-        let (file, found) = self.parsed(key, read)?;
-        let said = file.slot_bytes;
-        if said.is_some_and(|said| said == smallest || (said < smallest && !before.contains(&said))) {
-            return Ok(Some(false));
-        }
-        let bytes = found.as_ref().map_or(&b"{}"[..], |found| &found.bytes);
-        let mut map: Map<String, Value> = serde_json::from_slice(bytes).expect("it was read as a map");
-        map.insert(SLOT_BYTES.to_owned(), smallest.into());
-        let mut text = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
-        text.push(b'\n');
-        let condition = Condition::unchanged(found.as_ref().map(|found| &found.tag));
-        let written = self.bucket.put(&lock, Write::new(key, text.into(), condition)).await?;
-        Ok(written.map(|_| true))
-    }
-
-    /// What the file says, and the file if it is there.
-    fn parsed(&self, key: &str, read: Read) -> Result<(ProductFile, Option<Fetched>), StoreError> {
-        let (file, found) = match read {
-            Read::Missing => return Ok((ProductFile::default(), None)),
-            Read::TooLong(found) => (Err(format!("it has {} bytes", found.size)), None),
-            Read::Found(fetched) => (ProductFile::parse(&fetched.bytes), Some(fetched)),
+        let file = match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
+            Read::Missing => return Ok(ProductFile::default()),
+            Read::TooLong(found) => Err(format!("it has {} bytes", found.size)),
+            Read::Found(fetched) => ProductFile::parse(&fetched.bytes),
         };
-        let file = file.map_err(|why| {
+        file.map_err(|why| {
             let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", first_line(&why));
             StoreError::corrupt(cause.with("place", self.bucket.name()))
-        })?;
-        Ok((file, found))
+        })
     }
 }
 

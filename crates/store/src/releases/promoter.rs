@@ -6,7 +6,7 @@ use contract::{ChannelName, ProductName, Version};
 
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
-use crate::objects::object::{Read, Tag};
+use crate::objects::object::Read;
 use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::gate::check::Check;
@@ -14,22 +14,15 @@ use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION
 use crate::releases::metadata::Metadata;
 use crate::releases::publication::Publication;
 use crate::releases::publisher::Published;
-use crate::releases::release::{Complete, VersionFile, parse_version};
+use crate::releases::release::{Complete, parse_version};
 use crate::store::Store;
-use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause};
 
 struct Copied {
     firmware: Bytes,
     /// Byte for byte what stands in the release, so that nothing that others wrote there is lost.
     metadata: Bytes,
     version: Bytes,
-}
-
-/// What to do where the channel points to a higher version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lower {
-    Allowed,
-    Refused,
 }
 
 /// What came of one attempt.
@@ -41,12 +34,13 @@ enum Outcome {
     Higher(Version),
 }
 
-#[derive(Debug, Clone)]
-struct Promotion {
-    product: ProductName,
-    version: Version,
-    channel: ChannelName,
-    lower: Lower,
+#[derive(Clone, Copy)]
+struct Promotion<'a> {
+    product: &'a ProductName,
+    version: &'a Version,
+    channel: &'a ChannelName,
+    /// Whether it may replace a higher version.
+    may_lower: bool,
 }
 
 impl Store {
@@ -58,7 +52,7 @@ impl Store {
         version: &Version,
         channel: &ChannelName,
     ) -> Result<(), StoreError> {
-        self.promote_unless_higher(product, version, channel, Lower::Allowed).await.map(drop)
+        self.run(Promotion { product, version, channel, may_lower: true }).await
     }
 
     /// Promotes what was published, now or before, but not over a higher version unless `lower-version` is allowed: of two
@@ -71,142 +65,78 @@ impl Store {
         channel: &ChannelName,
     ) -> Result<(), StoreError> {
         let (product, version) = (&publication.product, &published.release.version);
-        if publication.allow.contains(&Check::LowerVersion) {
-            return self.promote(product, version, channel).await;
-        }
-        let higher = self.promote_unless_higher(product, version, channel, Lower::Refused).await?;
-        let Some(higher) = higher else { return Ok(()) };
-        let cause = causes::CHANNEL_IS_HIGHER.naming("version", version).naming("product", product);
-        Err(StoreError::Refused(cause.naming("channel", channel).naming("higher", higher)))
+        let may_lower = publication.allow.contains(&Check::LowerVersion);
+        self.run(Promotion { product, version, channel, may_lower }).await
     }
 
-    /// The higher version that the channel was left at, if it was.
-    async fn promote_unless_higher(
-        &self,
-        product: &ProductName,
-        version: &Version,
-        channel: &ChannelName,
-        lower: Lower,
-    ) -> Result<Option<Version>, StoreError> {
-        let place = Place::channel(product, channel);
-        let (product, version, channel) = (product.clone(), version.clone(), channel.clone());
-        let promotion = Promotion { product, version, channel, lower };
+    async fn run(&self, promotion: Promotion<'_>) -> Result<(), StoreError> {
+        let Promotion { product, version, channel, .. } = promotion;
+        let key = Place::channel(product, channel).version();
         for _ in 0..ROUNDS_MAX {
-            let lock = self.bucket.write_lock(&place.version()).await?;
-            let (store, attempted) = (self.clone(), promotion.clone());
-            match run_detached(async move { store.promote_once(&lock, &attempted).await }).await? {
-                Outcome::Done => return Ok(None),
-                Outcome::Higher(now) => return Ok(Some(now)),
-                Outcome::Again => pause().await,
+            let lock = self.bucket.write_lock(&key).await?;
+            match self.promote_once(&lock, promotion).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Higher(higher) => {
+                    let cause =
+                        causes::CHANNEL_IS_HIGHER.naming("version", version).naming("product", product);
+                    return Err(StoreError::Refused(
+                        cause.naming("channel", channel).naming("higher", higher),
+                    ));
+                }
+                Outcome::Again => {}
             }
+            drop(lock);
+            pause().await;
         }
-        let Promotion { product, channel, .. } = promotion;
         let cause = causes::PROMOTED_BY_ANOTHER.naming("channel", channel).naming("product", product);
         Err(StoreError::corrupt(cause))
     }
 
-    /// One attempt, by whoever holds the lock. What the channel points to is read before anything is written, and the commit
-    /// is for exactly that: who loses in between looks again before it writes again.
-    async fn promote_once(&self, lock: &WriteLock, promotion: &Promotion) -> Result<Outcome, StoreError> {
-        let Promotion { product, version, channel, lower } = promotion;
-        let place = Place::channel(product, channel);
-        let before = self.bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
-        if let (Lower::Refused, VersionFile::Says(now)) =
-            (lower, parse_version(&place.version(), before.clone()))
-            && now > *version
-            && !self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion)
-        {
-            let is_whole = self.make_whole(lock, &place, before, product, &now).await?;
-            return Ok(if is_whole { Outcome::Higher(now) } else { Outcome::Again });
-        }
-        self.refuse_blocked(product, version).await?;
-        let release = self.copied(product, version).await?;
-        let is_done = self.copy_into(lock, &place, before, release, Some(promotion)).await?;
-        Ok(if is_done { Outcome::Done } else { Outcome::Again })
-    }
-
-    /// Sees to it that a channel holds what belongs to the version that it points to: a lower one's job may have copied
-    /// its own image there before it lost, or been killed. False if somebody else wrote meanwhile.
-    async fn make_whole(
-        &self,
-        lock: &WriteLock,
-        place: &Place,
-        before: Read,
-        product: &ProductName,
-        now: &Version,
-    ) -> Result<bool, StoreError> {
-        let mut release = match self.copied(product, now).await {
-            Ok(release) => release,
-            // Another program's, of which the channel has the only copy.
-            Err(StoreError::NotFound(_)) => return Ok(true),
-            // Nothing to mend it with, and it is the higher one all the same.
-            Err(error) if error.is_corrupt() => {
-                tracing::warn!("{} is left as it is: {error}", place.version());
-                return Ok(true);
+    /// One attempt, by whoever has the lock. The commit is for exactly what the channel pointed to at first; who loses looks
+    /// again. Where a higher version stays, what belongs to it is put back: a lower one's job may have lost, or been killed.
+    async fn promote_once(&self, lock: &WriteLock, promotion: Promotion<'_>) -> Result<Outcome, StoreError> {
+        let Promotion { product, version, channel, may_lower } = promotion;
+        let (bucket, place) = (&self.bucket, Place::channel(product, channel));
+        let before = bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
+        let higher = match parse_version(&place.version(), before.clone()) {
+            Ok(Some(now)) if now > *version && !may_lower => {
+                let is_allowed = self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion);
+                (!is_allowed).then_some(now)
             }
-            Err(error) => return Err(error),
+            _ => None,
         };
-        if let Read::Found(before) = &before {
+        if higher.is_none() {
+            self.refuse_blocked(product, version).await?;
+        }
+        let mut release = match (&higher, self.copied(product, higher.as_ref().unwrap_or(version)).await) {
+            // Another program's, of which the channel has the only copy; or there is nothing to mend it with.
+            (Some(now), Err(error)) if matches!(error, StoreError::NotFound(_)) || error.is_corrupt() => {
+                tracing::info!("{} is left as it is: {error}", place.version());
+                return Ok(Outcome::Higher(now.clone()));
+            }
+            (_, release) => release?,
+        };
+        if let (Some(_), Read::Found(before)) = (&higher, &before) {
             release.version = before.bytes.clone();
         }
-        self.copy_into(lock, place, before, release, None).await
-    }
-
-    /// Copies a release and points the channel at it; false if somebody else wrote to the channel meanwhile. `promotion` is
-    /// what must still be allowed then; none, where the channel points there already.
-    async fn copy_into(
-        &self,
-        lock: &WriteLock,
-        place: &Place,
-        before: Read,
-        release: Copied,
-        promotion: Option<&Promotion>,
-    ) -> Result<bool, StoreError> {
-        let bucket = &self.bucket;
         let firmware = bucket.ensure(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
         let metadata = bucket.ensure(lock, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
         if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
-            return Ok(false);
+            return Ok(Outcome::Again);
         }
-        if let Some(Promotion { product, version, .. }) = promotion {
+        if higher.is_none() {
             // It may have been blocked while the image was copied.
             self.refuse_blocked(product, version).await?;
         }
-        let is_pointed = self.point(lock, place, before, release.version.clone()).await?.is_some();
-        // Another job's for the same version, or our own whose answer was lost on its way, is no defeat.
-        if !is_pointed && !self.is_pointed(place, &release.version).await? {
-            // Perhaps over what belongs to the version that it points to by now.
-            bucket.put_back(lock, firmware).await?;
-            bucket.put_back(lock, metadata).await?;
-            return Ok(false);
-        }
-        Ok(bucket.is_unchanged(&firmware).await? && bucket.is_unchanged(&metadata).await?)
-    }
-
-    async fn point(
-        &self,
-        lock: &WriteLock,
-        place: &Place,
-        before: Read,
-        version: Bytes,
-    ) -> Result<Option<Tag>, StoreError> {
-        let key = place.version();
-        let before = match before {
-            Read::Missing => None,
-            // Nothing to write, so nothing that fails if somebody else has written since: it is looked at again.
-            Read::Found(before) if before.bytes == version => {
-                let now = self.bucket.find(&key).await?;
-                return Ok(now.map(|now| now.tag).filter(|tag| *tag == before.tag));
-            }
-            Read::Found(before) => Some(before.tag),
-            Read::TooLong(before) => Some(before.tag),
+        let (key, condition) = (place.version(), Condition::unchanged(&before));
+        let is_pointed = match before {
+            Read::Found(before) if before.bytes == release.version => bucket.holds(&key, &condition).await?,
+            _ => bucket.put(lock, Write::new(&key, release.version, condition)).await?.is_some(),
         };
-        self.bucket.put(lock, Write::new(&key, version, Condition::unchanged(before.as_ref()))).await
-    }
-
-    async fn is_pointed(&self, place: &Place, version: &Bytes) -> Result<bool, StoreError> {
-        let now = self.bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
-        Ok(matches!(now, Read::Found(now) if now.bytes == *version))
+        let is_done = is_pointed
+            && bucket.holds(&firmware.key, &Condition::Same(firmware.tag)).await?
+            && bucket.holds(&metadata.key, &Condition::Same(metadata.tag)).await?;
+        Ok(if is_done { higher.map_or(Outcome::Done, Outcome::Higher) } else { Outcome::Again })
     }
 
     async fn refuse_blocked(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {

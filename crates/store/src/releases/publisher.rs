@@ -4,23 +4,18 @@ use bytes::Bytes;
 use cause::store as causes;
 use chrono::Utc;
 use image::{ImageError, Summary};
-use tokio::sync::mpsc;
 
 use crate::error::StoreError;
-use crate::objects::write_lock::WriteLock;
 use crate::releases::commit::{Outcome, Work};
 use crate::releases::gate::facts::Facts;
 use crate::releases::gate::judge::{Soundness, judge_sound};
 use crate::releases::gate::verdict::Verdict;
-use crate::releases::layout::{self, JSON_MAX_BYTES};
+use crate::releases::layout::{self, JSON_MAX_BYTES, Place};
 use crate::releases::metadata::Metadata;
 use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
 use crate::releases::release::Release;
 use crate::store::Store;
-use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause, run_detached};
-
-/// At most this many reports of progress wait for whoever listens; an image has a few parts.
-const REPORTS_MAX: usize = 32;
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause};
 
 /// What came of publishing.
 #[derive(Debug, Clone)]
@@ -77,31 +72,8 @@ impl Store {
         }
     }
 
-    /// Publishes an image, or says in a sentence why not. Can be killed at any point and run again.
-    ///
-    /// `progress` is told how many bytes of the image are in the store.
-    pub async fn publish(
-        &self,
-        publication: &Publication,
-        image: Bytes,
-        progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Published, StoreError> {
-        match self.attempt(publication, image, progress).await? {
-            Attempt::Published(published) => Ok(*published),
-            // The gate finds that there is no version before anybody else asks for it.
-            Attempt::Refused(verdict) => Err(verdict
-                .error()
-                .unwrap_or_else(|| StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes")))),
-        }
-    }
-
-    /// [`Self::publish`] for who wants all that the gate found.
-    pub async fn attempt(
-        &self,
-        publication: &Publication,
-        image: Bytes,
-        progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Attempt, StoreError> {
+    /// Publishes an image, or says all that the gate found. Can be killed at any point and run again.
+    pub async fn attempt(&self, publication: &Publication, image: Bytes) -> Result<Attempt, StoreError> {
         if publication.notes.as_ref().is_some_and(|notes| notes.len() > NOTES_MAX_BYTES) {
             let cause = causes::NOTES_TOO_LONG.with("kib", NOTES_MAX_BYTES / 1024);
             return Err(StoreError::Invalid(cause));
@@ -115,6 +87,7 @@ impl Store {
         let metadata = Metadata::of(publication, &version, &summary, &verdict.signers, Utc::now());
         let work = Work {
             product: product.clone(),
+            place: Place::release(product, &version),
             version: version.clone(),
             image,
             sha256: contract::Sha256(summary.sha256),
@@ -126,49 +99,18 @@ impl Store {
         }
         for _ in 0..ROUNDS_MAX {
             let lock = self.bucket.write_lock(&layout::releases(product)).await?;
-            match self.attempt_detached(lock, work.clone(), progress).await? {
-                Outcome::Done(release) => return Ok(Attempt::done(release, false, verdict)),
-                Outcome::AlreadyThere(release) => return Ok(Attempt::done(release, true, verdict)),
+            match self.attempt_once(&lock, &work).await? {
+                Outcome::There { release, already_there } => {
+                    let published = Published { release, already_there, verdict };
+                    return Ok(Attempt::Published(Box::new(published)));
+                }
                 Outcome::Taken(cause) => return Ok(Attempt::Refused(Box::new(verdict.taken(cause)))),
-                Outcome::Again => pause().await,
+                Outcome::Again => {}
             }
+            drop(lock);
+            pause().await;
         }
         let cause = causes::PUBLISHED_BY_ANOTHER.naming("version", version).naming("product", product);
         Err(StoreError::corrupt(cause))
-    }
-
-    /// One attempt, which goes on if whoever asked goes away.
-    async fn attempt_detached(
-        &self,
-        lock: WriteLock,
-        work: Work,
-        progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Outcome, StoreError> {
-        let (report, mut reports) = mpsc::channel(REPORTS_MAX);
-        let store = self.clone();
-        let attempt = run_detached(async move {
-            // Nobody may be left who listens.
-            let report = move |bytes| report.try_send(bytes).unwrap_or(());
-            store.attempt_once(&lock, &work, &report).await
-        });
-        tokio::pin!(attempt);
-        loop {
-            tokio::select! {
-                biased;
-                Some(bytes) = reports.recv() => progress(bytes),
-                outcome = &mut attempt => {
-                    while let Ok(bytes) = reports.try_recv() {
-                        progress(bytes);
-                    }
-                    return outcome;
-                }
-            }
-        }
-    }
-}
-
-impl Attempt {
-    fn done(release: Release, already_there: bool, verdict: Verdict) -> Self {
-        Self::Published(Box::new(Published { release, already_there, verdict }))
     }
 }

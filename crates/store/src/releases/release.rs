@@ -14,8 +14,10 @@ use crate::store::Store;
 /// An immutable image with a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
-    /// Its version.
+    /// Its version, with the build metadata that `version.txt` gives.
     pub version: Version,
+    /// Where its image lies.
+    pub key: String,
     /// Bytes.
     pub size: u64,
     /// Digest of firmware.bin; `None` if nobody said.
@@ -38,11 +40,8 @@ pub struct Release {
     pub requires: Option<Version>,
 }
 
-pub(crate) enum VersionFile {
-    Missing,
-    Unreadable(Cause),
-    Says(Version),
-}
+/// What a `version.txt` says, if it is there, or why it cannot be read.
+pub(crate) type VersionFile = Result<Option<Version>, Cause>;
 
 /// An image with what is known of it.
 pub(crate) struct Described {
@@ -72,6 +71,7 @@ impl Described {
         let text = |text: Option<&str>| text.map(str::to_owned);
         Release {
             version,
+            key: self.firmware.key.clone(),
             size: self.firmware.size,
             sha256: self.sha256(),
             chip: self.chip,
@@ -86,42 +86,9 @@ impl Described {
     }
 }
 
-/// Which image a release is intended to have.
-pub(crate) struct Intended {
-    /// The one that its `version.txt` was created for.
-    pub(crate) marked: Option<Sha256>,
-    /// The one that its metadata speaks of.
-    pub(crate) said: Option<Sha256>,
-    /// Whether that metadata can be this release's.
-    is_about: bool,
-}
-
-impl Intended {
-    /// Where no mark says it, metadata may.
-    pub(crate) fn image(&self) -> Option<Sha256> {
-        self.marked.or(self.said.filter(|_| self.is_about))
-    }
-}
-
 impl Store {
-    /// One complete release; build metadata does not matter.
-    pub async fn release(
-        &self,
-        product: &ProductName,
-        version: &Version,
-    ) -> Result<Option<Release>, StoreError> {
-        let Some(complete) = self.find_complete(product, version).await? else { return Ok(None) };
-        Ok(Some(self.describe_complete(&complete).await?.release(complete.version)))
-    }
-
-    /// The image of a release, which is there, or the release is corrupt.
-    pub(crate) async fn describe_complete(&self, release: &Complete) -> Result<Described, StoreError> {
-        let described = self.describe(&release.place, &release.version).await?;
-        let described = described.ok_or_else(|| no_image(&release.place))?;
-        Ok(Described { mark: release.mark, ..described })
-    }
-
-    /// The release of that precedence, if it is complete. A listing is asked for only where it is not spelled like this.
+    /// The release of that precedence, if it is complete. Only where it is not in its folder a listing is asked for: an older
+    /// one may lie in a folder with build metadata in its name.
     pub(crate) async fn find_complete(
         &self,
         product: &ProductName,
@@ -134,11 +101,11 @@ impl Store {
         for name in listing::folders(&self.bucket, &layout::releases(product)).await? {
             if let Some(other) = layout::release_folder(&name)
                 && other == *version
-                && other.as_str() != version.as_str()
+                && other.as_str().contains('+')
             {
-                let spelled = self.complete(Place::release(product, &other), &other).await?;
-                if spelled.is_some() {
-                    return Ok(spelled);
+                let older = self.complete(Place::named(product, &other), &other).await?;
+                if older.is_some() {
+                    return Ok(older);
                 }
             }
         }
@@ -155,32 +122,8 @@ impl Store {
         let key = place.version();
         let read = self.bucket.read(&key, VERSION_MAX_BYTES).await?;
         let mark = marked(&read);
-        match parse_version(&key, read) {
-            VersionFile::Missing => Ok(None),
-            VersionFile::Says(says) if says == *version => {
-                Ok(Some(Complete { place, version: version.clone(), mark }))
-            }
-            VersionFile::Says(says) => Err(StoreError::corrupt(
-                causes::VERSION_TXT_SAYS_ANOTHER.with("key", key).naming("says", says),
-            )),
-            VersionFile::Unreadable(cause) => Err(StoreError::corrupt(cause)),
-        }
-    }
-
-    /// Whose a release is, whatever bytes lie in it now: the image that it was marked for. What metadata says is not enough:
-    /// a script may have copied another release's.
-    pub(crate) async fn intended(
-        &self,
-        place: &Place,
-        version: &Version,
-        marked: Option<Sha256>,
-    ) -> Result<Intended, StoreError> {
-        let metadata = Metadata::of_read(&self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await?);
-        Ok(Intended {
-            marked,
-            said: metadata.sha256(),
-            is_about: metadata.version().as_ref() == Some(version),
-        })
+        let version = agreed_version(&key, read, version)?;
+        Ok(version.map(|version| Complete { place, version, mark }))
     }
 
     pub(crate) async fn version_file(&self, place: &Place) -> Result<VersionFile, StoreError> {
@@ -234,21 +177,28 @@ pub(crate) fn marked(read: &Read) -> Option<Sha256> {
     if let Read::Found(fetched) = read { fetched.mark } else { None }
 }
 
+/// What a release's `version.txt` says, if it is there. It must be the version of its folder.
+pub(crate) fn agreed_version(key: &str, read: Read, folder: &Version) -> Result<Option<Version>, StoreError> {
+    match parse_version(key, read).map_err(StoreError::corrupt)? {
+        Some(says) if says != *folder => {
+            let cause = causes::VERSION_TXT_SAYS_ANOTHER.with("key", key);
+            Err(StoreError::corrupt(cause.naming("says", says)))
+        }
+        says => Ok(says),
+    }
+}
+
 pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
     let fetched = match read {
-        Read::Missing => return VersionFile::Missing,
+        Read::Missing => return Ok(None),
         Read::TooLong(found) => {
-            return VersionFile::Unreadable(
-                causes::VERSION_TXT_TOO_LONG.with("key", key).with("size", found.size),
-            );
+            return Err(causes::VERSION_TXT_TOO_LONG.with("key", key).with("size", found.size));
         }
         Read::Found(fetched) => fetched,
     };
     if let Ok(Ok(version)) = std::str::from_utf8(&fetched.bytes).map(str::parse) {
-        return VersionFile::Says(version);
+        return Ok(Some(version));
     }
     let start = String::from_utf8_lossy(&fetched.bytes[..fetched.bytes.len().min(40)]).into_owned();
-    VersionFile::Unreadable(
-        causes::VERSION_TXT_UNREADABLE.with("key", key).naming("holds", format!("{start:?}")),
-    )
+    Err(causes::VERSION_TXT_UNREADABLE.with("key", key).naming("holds", format!("{start:?}")))
 }

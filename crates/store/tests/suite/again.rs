@@ -1,8 +1,8 @@
 //! Publishing again what is published, and what looks like it and is not.
 
-use updraft_store::{Check, Publication, Store, StoreError};
+use updraft_store::{Check, Publication, StoreError};
 
-use crate::place::{Place, product, production, s3_image, s3_options, v};
+use crate::place::{Place, product, production, s3_image, v};
 
 fn publication(version: &str) -> Publication {
     Publication { version: Some(v(version)), ..Publication::new(product()) }
@@ -32,7 +32,7 @@ async fn a_job_that_is_run_again_late_does_not_roll_production_back() {
     place.publish("1.1.0", &new).await.expect("published");
     place.promote("1.1.0").await.expect("promoted");
     let mut late = publication("1.0.0");
-    let published = place.store.publish(&late, old.clone(), &|_| ()).await.expect("unchanged");
+    let published = place.store.publish(&late, old.clone()).await.expect("unchanged");
     assert!(published.already_there);
     let refused = place.store.promote_published(&late, &published, &production()).await.expect_err("lower");
     assert!(refused.to_string().contains("points to 1.1.0"), "{refused}");
@@ -42,16 +42,7 @@ async fn a_job_that_is_run_again_late_does_not_roll_production_back() {
     assert_eq!(place.text("esp32s3/production/version.txt").await, "1.0.0\n");
     // A job that was killed between the two is run again.
     let killed = publication("1.1.0");
-    let published = place.store.publish(&killed, new, &|_| ()).await.expect("unchanged");
+    let published = place.store.publish(&killed, new).await.expect("unchanged");
     place.store.promote_published(&killed, &published, &production()).await.expect("promoted");
     assert_eq!(place.text("esp32s3/production/version.txt").await, "1.1.0\n");
-}
-
-#[tokio::test]
-async fn a_server_that_is_down_is_not_one_without_conditional_writes() {
-    // The digits of a status in its port; nobody listens there.
-    let url = "s3://b?endpoint=http://127.0.0.1:5013&path_style=true&region=us-east-1";
-    let store = Store::open(url, s3_options()).await.expect("the store opens");
-    store.prepare_to_write().await.expect_err("nobody answers");
-    assert_eq!(store.warning(), None);
 }

@@ -32,7 +32,7 @@ async fn nobody_waits_while_an_image_is_hashed_and_compared() {
     for is_there in [false, true] {
         let (store, publication, image) = (place.store.clone(), publication.clone(), image.clone());
         let work = tokio::spawn(async move {
-            let published = store.publish(&publication, image, &|_| ()).await.expect("published");
+            let published = store.publish(&publication, image).await.expect("published");
             store.promote(&product(), &v("1.0.0"), &production()).await.expect("promoted");
             published
         });

@@ -15,34 +15,46 @@ for key in ['/esp32s3/x', 'A//b', '../x', 'esp32s3//firmware.bin', 'esp32s3/./x'
     s3.put_object(Bucket=bucket, Key=key, Body=b'?')
 ";
 
-/// OTA.md's layout, put there as its readers do: by a few lines of boto3.
+/// A few lines of boto3, as readers of OTA.md write them: keys and the files that they are filled from.
 const BOTO3: &str = "
 import sys, boto3
-endpoint, bucket, image = sys.argv[1:]
+endpoint, bucket, *files = sys.argv[1:]
 s3 = boto3.client('s3', endpoint_url=endpoint, region_name='us-east-1',
                   aws_access_key_id='test', aws_secret_access_key='test')
-body = open(image, 'rb').read()
-s3.put_object(Bucket=bucket, Key='esp32s3/production/')
-s3.put_object(Bucket=bucket, Key='esp32s3/production/firmware.bin', Body=body)
-s3.put_object(Bucket=bucket, Key='esp32s3/production/version.txt', Body=b'v1.2.0\\r\\n')
-s3.put_object(Bucket=bucket, Key='esp32s3/rollback/blocked_versions.json',
-              Body=b'{\"blocked_versions\": [\"1.1.0\"], \"reason\": {\"1.1.0\": \"Boot loop after OTA\"}}')
+for key, file in zip(files[::2], files[1::2]):
+    s3.put_object(Bucket=bucket, Key='esp32s3/' + key, Body=open(file, 'rb').read())
 ";
+
+const BLOCKED: &str = r#"{"blocked_versions": ["1.1.0"], "reason": {"1.1.0": "Boot loop after OTA"}}"#;
+
+/// Fills a product as another program does.
+async fn fill(place: &Place, files: &[(&str, &[u8])]) {
+    if !place.is_s3() {
+        for (key, bytes) in files {
+            place.put(&format!("esp32s3/{key}"), bytes.to_vec()).await;
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (endpoint, bucket) = place.address();
+    let mut script = Command::new("python3");
+    script.args(["-c", BOTO3, endpoint, bucket]);
+    for (number, (key, bytes)) in files.iter().enumerate() {
+        let file = folder.path().join(number.to_string());
+        std::fs::write(&file, bytes).expect("written");
+        script.arg(key).arg(file);
+    }
+    assert!(script.status().expect("python3 runs").success(), "boto3 is needed: pip install boto3");
+}
 
 pub(crate) async fn a_bucket_filled_by_hand_is_served(place: &Place) {
     let image = s3_image("1.2.0", 1);
-    if place.is_s3() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        std::fs::write(file.path(), &image).expect("written");
-        let (endpoint, bucket) = place.address();
-        let status = Command::new("python3").args(["-c", BOTO3, endpoint, bucket]).arg(file.path()).status();
-        assert!(status.expect("python3 runs").success(), "boto3 is needed: pip install boto3");
-    } else {
-        place.put("esp32s3/production/firmware.bin", image.clone()).await;
-        place.put("esp32s3/production/version.txt", "v1.2.0\r\n").await;
-        let list = r#"{"blocked_versions": ["1.1.0"], "reason": {"1.1.0": "Boot loop after OTA"}}"#;
-        place.put("esp32s3/rollback/blocked_versions.json", list).await;
-    }
+    let files: [(&str, &[u8]); 3] = [
+        ("production/firmware.bin", &image),
+        ("production/version.txt", b"v1.2.0\r\n"),
+        ("rollback/blocked_versions.json", BLOCKED.as_bytes()),
+    ];
+    fill(place, &files).await;
     let store = &place.store;
     store.check().await.expect("it answers");
     assert_eq!(store.products().await.expect("listed"), [product()]);
@@ -54,7 +66,6 @@ pub(crate) async fn a_bucket_filled_by_hand_is_served(place: &Place) {
     assert_eq!((artifact.size, artifact.sha256), (image.len() as u64, None));
     assert_eq!(artifact.chip.as_deref(), Some("esp32s3"));
     assert_eq!(store.artifact(&product(), &production(), &v("1.1.0")).await.expect("read"), None);
-    assert_eq!(store.product_file(&product()).await.expect("read").chip.as_deref(), Some("esp32s3"));
     let Blocked::List(list) = store.blocked(&product()).await.expect("read") else { panic!("readable") };
     assert_eq!(list[&v("1.1.0")].as_deref(), Some("Boot loop after OTA"));
     assert!(store.releases(&product()).await.expect("listed").is_empty());
@@ -68,47 +79,23 @@ pub(crate) async fn a_bucket_filled_by_hand_is_served(place: &Place) {
 }
 
 /// The requirement's whole layout: production, every release with its three files, the blocked list.
-const WHOLE: &str = "
-import json, sys, boto3
-endpoint, bucket, *images = sys.argv[1:]
-s3 = boto3.client('s3', endpoint_url=endpoint, region_name='us-east-1',
-                  aws_access_key_id='test', aws_secret_access_key='test')
-def put(folder, version, image):
-    s3.upload_file(image, bucket, f'esp32s3/{folder}/firmware.bin')
-    s3.put_object(Bucket=bucket, Key=f'esp32s3/{folder}/metadata.json', Body=json.dumps({'version': version}))
-    s3.put_object(Bucket=bucket, Key=f'esp32s3/{folder}/version.txt', Body=version)
-for version, image in zip(['1.0.0', '1.1.0', '1.2.0'], images):
-    put(f'releases/v{version}', version, image)
-put('production', '1.2.0', images[2])
-s3.put_object(Bucket=bucket, Key='esp32s3/rollback/blocked_versions.json', Body=json.dumps(
-    {'blocked_versions': ['1.1.0'], 'reason': {'1.1.0': 'Boot loop after OTA'}}, indent=2))
-";
-
 pub(crate) async fn a_bucket_in_the_requirements_layout_is_served(place: &Place) {
-    let versions = ["1.0.0", "1.1.0", "1.2.0"];
-    let images = versions.map(|version| s3_image(version, 1));
-    if place.is_s3() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (endpoint, bucket) = place.address();
-        let mut script = Command::new("python3");
-        script.args(["-c", WHOLE, endpoint, bucket]);
-        for (version, image) in versions.iter().zip(&images) {
-            let file = folder.path().join(version);
-            std::fs::write(&file, image).expect("written");
-            script.arg(file);
-        }
-        assert!(script.status().expect("python3 runs").success(), "boto3 is needed: pip install boto3");
-    } else {
-        for (folder, number) in
-            [("releases/v1.0.0", 0), ("releases/v1.1.0", 1), ("releases/v1.2.0", 2), ("production", 2)]
-        {
-            place.put(&format!("esp32s3/{folder}/firmware.bin"), images[number].clone()).await;
-            place.put(&format!("esp32s3/{folder}/metadata.json"), "{}").await;
-            place.put(&format!("esp32s3/{folder}/version.txt"), versions[number]).await;
-        }
-        let list = r#"{"blocked_versions": ["1.1.0"], "reason": {"1.1.0": "Boot loop after OTA"}}"#;
-        place.put("esp32s3/rollback/blocked_versions.json", list).await;
+    let images = ["1.0.0", "1.1.0", "1.2.0"].map(|version| s3_image(version, 1));
+    let folders = [
+        ("releases/v1.0.0", "1.0.0", 0),
+        ("releases/v1.1.0", "1.1.0", 1),
+        ("releases/v1.2.0", "1.2.0", 2),
+        ("production", "1.2.0", 2),
+    ];
+    let mut keys = Vec::new();
+    for (folder, version, number) in folders {
+        keys.push((format!("{folder}/firmware.bin"), images[number].to_vec()));
+        keys.push((format!("{folder}/metadata.json"), format!("{{\"version\": \"{version}\"}}").into()));
+        keys.push((format!("{folder}/version.txt"), version.into()));
     }
+    let mut files: Vec<(&str, &[u8])> = keys.iter().map(|(key, bytes)| (&**key, &**bytes)).collect();
+    files.push(("rollback/blocked_versions.json", BLOCKED.as_bytes()));
+    fill(place, &files).await;
     let store = &place.store;
     let releases = store.releases(&product()).await.expect("listed");
     assert_eq!(

@@ -1,13 +1,14 @@
-//! Who asked goes away: a request that is dropped, a task that is aborted.
+//! Who asked goes away: a request that is dropped, a task that is aborted. The write that is under way takes place, and
+//! nobody else writes before that; what would have come after it is as after a kill.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use updraft_store::testing::{Fate, FaultyStore, Kind};
-use updraft_store::{Blocked, Publication, Store};
+use updraft_store::{Blocked, Slot, Store};
 
-use crate::place::{Place, product, publish, s3_image, until, v};
+use crate::place::{Place, product, production, publish, s3_image, v};
 
 /// Writes that have begun, and those that took place.
 struct Writes {
@@ -23,22 +24,35 @@ async fn slow(place: &Place) -> (Store, Writes) {
         let mut fate = Fate::Done;
         if operation.kind == Kind::Put {
             begun.add_permits(1);
-            fate = Fate::Detached { after: Duration::from_millis(300), ended: Arc::clone(&ended) };
+            fate = Fate::Detached { after: Duration::from_millis(100), ended: Arc::clone(&ended) };
         }
         async move { fate }
     };
     (place.again().await.through(|objects| FaultyStore::before(objects, hook)), writes)
 }
 
-/// What was begun is finished before the next one begins, so that neither is lost.
+/// Runs until so many writes have begun, and goes away.
+async fn dropped_at<F: Future + Send + 'static>(
+    place: &Place,
+    write: u32,
+    job: impl FnOnce(Store) -> F,
+) -> Writes
+where
+    F::Output: Send,
+{
+    let (store, writes) = slow(place).await;
+    let task = tokio::spawn(job(store));
+    writes.begun.acquire_many(write).await.expect("open").forget();
+    task.abort();
+    let _ = task.await;
+    writes
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_block_that_is_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
-    let (first, writes) = slow(&place).await;
-    let task = tokio::spawn(async move { first.block(&product(), &v("1.0.0"), "dropped").await });
-    writes.begun.acquire().await.expect("open").forget();
-    task.abort();
-    let _ = task.await;
+    let block = |store: Store| async move { store.block(&product(), &v("1.0.0"), "dropped").await };
+    let writes = dropped_at(&place, 1, block).await;
     place.store.block(&product(), &v("2.0.0"), "kept").await.expect("undisturbed");
     writes.ended.acquire().await.expect("open").forget();
     let Blocked::List(list) = place.store.blocked(&product()).await.expect("read") else {
@@ -50,59 +64,41 @@ async fn a_block_that_is_dropped_in_mid_write_undoes_nobody_else_s() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_recorded_and_dropped_in_mid_write_undoes_nobody_else_s() {
     let place = Place::folder().await;
-    place.put("esp32s3/product.json", r#"{"slot_bytes":3000000}"#).await;
-    let (first, writes) = slow(&place).await;
-    let task = tokio::spawn(async move { first.record_slot(&product(), 2_000_000, &[]).await });
-    writes.begun.acquire().await.expect("open").forget();
-    task.abort();
-    let _ = task.await;
-    assert!(place.store.record_slot(&product(), 1_000_000, &[]).await.expect("undisturbed"));
+    let slot = |bytes| Slot { bytes, device: None };
+    let writes =
+        dropped_at(&place, 1, |store| async move { store.record_slot(&product(), &slot(2)).await }).await;
+    assert!(place.store.record_slot(&product(), &slot(1)).await.expect("undisturbed"));
     writes.ended.acquire().await.expect("open").forget();
-    assert_eq!(place.store.product_file(&product()).await.expect("read").slot_bytes, Some(1_000_000));
+    assert!(place.text("esp32s3/_slots.json").await.contains("\"slot_bytes\":1,"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publish_or_promote_that_is_dropped_in_mid_write_is_finished_first() {
+async fn a_publish_or_promote_that_is_dropped_in_mid_write_is_as_one_that_was_killed() {
     let place = Place::folder().await;
     place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
     // At each of its three writes.
     for stop in 1..=3 {
         let version = format!("1.{stop}.0");
-        let (image, other) = (s3_image(&version, 1), s3_image(&version, 2));
-        let ((first, writes), text) = (slow(&place).await, version.clone());
-        let task = tokio::spawn(async move { publish(&first, &text, &image).await.map(drop) });
-        writes.begun.acquire_many(stop).await.expect("open").forget();
-        task.abort();
-        let _ = task.await;
-        // The other one comes when that has ended, and the version is taken.
-        place.publish(&version, &other).await.expect_err("it was published");
-        let ((first, writes), text) = (slow(&place).await, version.clone());
-        let task =
-            tokio::spawn(
-                async move { first.promote(&product(), &v(&text), &crate::place::production()).await },
-            );
-        writes.begun.acquire_many(stop).await.expect("open").forget();
-        task.abort();
-        let _ = task.await;
-        place.store.block(&product(), &v("0.1.0"), &version).await.expect("afterwards");
+        let images = [s3_image(&version, 1), s3_image(&version, 2)];
+        let (text, image) = (version.clone(), images[0].clone());
+        dropped_at(&place, stop, |store| async move { publish(&store, &text, &image).await.map(drop) }).await;
+        // The other one comes when the write has ended: of the third, the version is taken.
+        let said = place.publish(&version, &images[1]).await;
+        assert_eq!(said.is_ok(), stop < 3, "{said:?}");
+        let winner = &images[usize::from(stop < 3)];
+        assert_eq!(
+            place.get(&format!("esp32s3/releases/v{version}/firmware.bin")).await.as_ref(),
+            Some(winner)
+        );
+        let text = version.clone();
+        dropped_at(
+            &place,
+            stop,
+            |store| async move { store.promote(&product(), &v(&text), &production()).await },
+        )
+        .await;
+        place.promote(&version).await.expect("run again");
+        assert_eq!(place.get("esp32s3/production/firmware.bin").await.as_ref(), Some(winner));
         assert_eq!(place.text("esp32s3/production/version.txt").await, format!("{version}\n"));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_publish_to_a_bucket_that_is_dropped_is_finished() {
-    let place = Place::moto().await;
-    let (store, writes) = slow(&place).await;
-    store.prepare_to_write().await.expect("it answers");
-    writes.begun.forget_permits(10);
-    let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
-    let task =
-        tokio::spawn(
-            async move { store.publish(&publication, s3_image("1.0.0", 1), &|_| ()).await.map(drop) },
-        );
-    writes.begun.acquire().await.expect("open").forget();
-    task.abort();
-    let _ = task.await;
-    until("it is finished", async || place.get("esp32s3/releases/v1.0.0/version.txt").await.is_some()).await;
-    place.promote("1.0.0").await.expect("whole");
 }

@@ -3,13 +3,12 @@
 use std::process::Command;
 
 use bytes::Bytes;
-use contract::Sha256;
 use image::Chip;
 use image::build::Build;
 use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
 use serde_json::{Value, json};
-use updraft_store::{Attempt, Check, Finding, Level, Publication, Store, StoreError, Verdict};
+use updraft_store::{Attempt, Check, Finding, Level, Publication, Slot, Store, StoreError, Verdict};
 
 use crate::place::{Place, product, production, v};
 
@@ -78,10 +77,10 @@ async fn furnish(place: &Place) {
 }
 
 async fn verdict(store: &Store, publication: &Publication, image: &Bytes) -> (Verdict, Option<StoreError>) {
-    match store.attempt(publication, image.clone(), &|_| ()).await.expect("the store answers") {
+    match store.attempt(publication, image.clone()).await.expect("the store answers") {
         Attempt::Published(published) => (published.verdict, None),
         Attempt::Refused(verdict) => {
-            let error = store.publish(publication, image.clone(), &|_| ()).await.expect_err("refused");
+            let error = store.publish(publication, image.clone()).await.expect_err("refused");
             (*verdict, Some(error))
         }
     }
@@ -305,7 +304,7 @@ pub(crate) async fn what_is_known_of_a_build_stands_in_its_metadata(place: &Plac
         ..Publication::new(product())
     };
     let own: Bytes = build("1.0.0").bytes().into();
-    let release = place.store.publish(&publication, own, &|_| ()).await.expect("published").release;
+    let release = place.store.publish(&publication, own).await.expect("published").release;
     assert_eq!((release.tag.as_deref(), release.dirty), (Some("v1.0.0"), Some(true)));
     assert_eq!(
         release.built_at,
@@ -349,36 +348,33 @@ pub(crate) async fn an_image_that_another_program_deployed_is_compared_with_too(
     assert_eq!(place.store.channel(&product(), &production()).await.expect("read"), Some(v("2.0.0")));
 }
 
-pub(crate) async fn slots_are_recorded_and_a_person_s_smaller_number_stays(place: &Place) {
-    let record = async |smallest, before: Option<u32>| {
-        place.store.record_slot(&product(), smallest, before.as_slice()).await.expect("recorded")
-    };
+pub(crate) async fn a_recorded_slot_and_a_person_s_number_both_limit_an_image(place: &Place) {
+    let slot = |bytes, device: &str| Slot { bytes, device: Some(device.to_owned()) };
+    let image: Bytes = build("1.0.0").bytes().into();
     let said = async || {
-        let file: Value = serde_json::from_str(&place.text("esp32s3/product.json").await).expect("JSON");
-        file
+        let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
+        let verdict = place.store.judge(&publication, &image).await.expect("judged");
+        let too_large = verdict.findings.iter().find(|finding| finding.check == Check::TooLarge);
+        (verdict.slot_bytes, too_large.map(|finding| finding.cause.sentence()).unwrap_or_default())
     };
-    assert!(record(2_000_000, None).await);
-    assert!(!record(2_000_000, None).await, "nothing is written twice");
-    let keys = json!([Sha256([7; 32]).to_string()]);
-    place
-        .put(
-            "esp32s3/product.json",
-            json!({"slot_bytes": 2_000_000, "trusted_keys": keys, "team": "x"}).to_string(),
-        )
-        .await;
-    assert!(record(1_000_000, Some(2_000_000)).await, "a smaller device came");
-    assert_eq!(said().await, json!({"slot_bytes": 1_000_000, "trusted_keys": keys, "team": "x"}));
-    assert!(record(1_500_000, Some(1_000_000)).await, "and went");
-    assert_eq!(said().await["slot_bytes"], 1_500_000);
-    place.put("esp32s3/product.json", r#"{"slot_bytes":900000}"#).await;
-    assert!(!record(1_400_000, Some(1_500_000)).await, "a person wants less");
-    assert_eq!(said().await["slot_bytes"], 900_000);
-    assert!(record(800_000, Some(1_400_000)).await, "and no device can have more than it has");
-    place.put("esp32s3/product.json", "{\"slot_bytes\":").await;
-    let error = place.store.record_slot(&product(), 1, &[]).await.expect_err("unreadable").to_string();
-    assert!(error.ends_with("repair that file"), "{error}");
-    let name =
-        if place.is_s3() { format!("the bucket {}", place.address().1) } else { "the folder ".to_owned() };
-    assert!(error.starts_with(&format!("esp32s3/product.json in {name}")), "{error}");
-    assert_eq!(place.text("esp32s3/product.json").await, "{\"slot_bytes\":");
+    let product_json = r#"{"slot_bytes":2000,"team":"x"}"#;
+    assert_eq!(said().await.0, None);
+    assert!(place.store.record_slot(&product(), &slot(1000, "lamp-1")).await.expect("recorded"));
+    assert!(!place.store.record_slot(&product(), &slot(1000, "lamp-1")).await.expect("read"), "once");
+    assert_eq!(place.text("esp32s3/_slots.json").await, "{\"slot_bytes\":1000,\"device\":\"lamp-1\"}\n");
+    let (bytes, sentence) = said().await;
+    assert!(bytes == Some(1000) && sentence.contains("the device lamp-1 reports it"), "{sentence}");
+    // The smaller counts, and the file that people write is theirs.
+    place.put("esp32s3/product.json", product_json).await;
+    assert_eq!(said().await.0, Some(1000));
+    assert!(place.store.record_slot(&product(), &slot(3000, "lamp-2")).await.expect("recorded"), "it grows");
+    let (bytes, sentence) = said().await;
+    assert!(bytes == Some(2000) && sentence.contains("slot_bytes in its product.json"), "{sentence}");
+    assert_eq!(place.text("esp32s3/product.json").await, product_json);
+    // What cannot be read may limit more than anybody knows, until it is written again.
+    place.put("esp32s3/_slots.json", "{\"slot_bytes\":").await;
+    let error = place.publish("1.0.0", &image).await.expect_err("unreadable").to_string();
+    assert!(error.starts_with("esp32s3/_slots.json in ") && error.ends_with("repair that file"), "{error}");
+    assert!(place.store.record_slot(&product(), &slot(3000, "lamp-2")).await.expect("repaired"));
+    assert_eq!(said().await.0, Some(2000));
 }

@@ -1,6 +1,6 @@
 //! A bucket in which somebody has put what nobody expects: what is corrupt is passed over or named, and hides nothing else.
 
-use updraft_store::StoreError;
+use updraft_store::{Publication, StoreError};
 
 use crate::place::{Place, product, production, s3_image, v};
 
@@ -45,7 +45,9 @@ pub(crate) async fn a_corrupt_product_hides_no_other_and_a_corrupt_release_no_ot
     }
     let store = place.again().await;
     assert_eq!(store.products().await.expect("listed"), [bad.clone(), product()]);
-    assert!(matches!(store.product_file(&bad).await, Err(StoreError::Unavailable { .. })));
+    let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(bad.clone()) };
+    let judged = store.judge(&publication, &good).await;
+    assert!(matches!(judged, Err(StoreError::Unavailable { .. })), "{judged:?}");
     assert!(store.blocked(&bad).await.expect("read").cause(&v("1.0.0")).is_some());
     assert_eq!(store.channels(&bad).await.expect("listed"), [(production(), None)]);
     assert!(store.releases(&bad).await.expect("listed").is_empty());

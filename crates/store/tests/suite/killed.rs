@@ -21,10 +21,7 @@ async fn left_alone_it_publishes_and_promotes() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = std::env::var(STORE).unwrap_or_else(|_| format!("file:{}", folder.path().display()));
     let version = std::env::var(VERSION).unwrap_or_else(|_| "1.0.0".to_owned());
-    let store = Store::open(&url, Options::default())
-        .await
-        .expect("opens")
-        .with_unfinished_timeout(Duration::from_millis(50));
+    let store = Store::open(&url, Options::default()).await.expect("opens");
     publish(&store, &version, &s3_image(&version, 1)).await.expect("published");
     store.promote(&product(), &v(&version), &production()).await.expect("promoted");
     assert_eq!(store.channel(&product(), &production()).await.expect("read"), Some(v(&version)));

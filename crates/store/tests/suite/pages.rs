@@ -37,7 +37,7 @@ fn the_page_on_the_gate_has_each_check_with_its_level_and_whether_it_can_be_over
 
 /// The keys of the metadata that is written for an image.
 async fn metadata(place: &Place, publication: &Publication, image: Bytes) -> BTreeSet<String> {
-    let published = place.store.publish(publication, image, &|_| ()).await.expect("published");
+    let published = place.store.publish(publication, image).await.expect("published");
     let key = format!("esp32s3/releases/v{}/metadata.json", published.release.version);
     let metadata: Map<String, Value> = serde_json::from_str(&place.text(&key).await).expect("an object");
     metadata.into_iter().map(|(key, _)| key).collect()

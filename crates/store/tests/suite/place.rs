@@ -9,10 +9,11 @@ use bytes::Bytes;
 use contract::{ChannelName, ProductName, Version};
 use image::Chip;
 use image::build::Build;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
-use updraft_store::{Options, Publication, Published, Store, StoreError};
+use updraft_store::{Options, Publication, Published, Release, Store, StoreError, Writers};
 
 use crate::servers::{KEY_ID, SECRET, moto, strict};
 
@@ -33,9 +34,18 @@ impl Place {
             public_url: Some("http://127.0.0.1:8080/".parse().expect("a URL")),
             signing_key: Some([42; 32]),
             environment: BTreeMap::new(),
+            writers: Writers::Many,
         };
         let url = format!("file:{}", folder.path().join("store").display());
         Self::open(url, options, Some(folder)).await
+    }
+
+    /// A bucket in memory, which compares and writes in one step, and answers at once.
+    pub(crate) async fn memory() -> Self {
+        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let (url, options) = ("s3://memory?region=us-east-1".to_owned(), s3_options());
+        let store = open(&url, &options).await.through(|_| Arc::clone(&objects));
+        Self { store, url, options, objects, folder: None }
     }
 
     /// A bucket of moto.
@@ -65,9 +75,9 @@ impl Place {
         Self { store, url, options, objects, folder }
     }
 
-    /// The same place, opened again: another process's view, with nothing remembered.
+    /// The same place as another process sees it, with nothing remembered.
     pub(crate) async fn again(&self) -> Store {
-        open(&self.url, &self.options).await
+        self.store.clone().through(|objects| objects)
     }
 
     pub(crate) fn is_s3(&self) -> bool {
@@ -115,20 +125,26 @@ impl Place {
         publish(&self.store, version, image).await
     }
 
+    /// As the list of another process has it.
+    pub(crate) async fn release(&self, version: &str) -> Option<Release> {
+        let releases = self.again().await.releases(&product()).await.expect("listed");
+        releases.into_iter().find(|release| release.version == v(version))
+    }
+
     pub(crate) async fn promote(&self, version: &str) -> Result<(), StoreError> {
         self.store.promote(&product(), &v(version), &ChannelName::production()).await
     }
 }
 
-/// Does not wait long for what was left unfinished, as here nobody comes back to it.
+/// What is unfinished counts as left over, as here nobody comes back to it.
 async fn open(url: &str, options: &Options) -> Store {
     let store = Store::open(url, options.clone()).await.expect("the store opens");
-    store.with_unfinished_timeout(Duration::from_millis(50))
+    store.with_unfinished_after(Duration::ZERO)
 }
 
 pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Result<Published, StoreError> {
     let publication = Publication { version: Some(v(version)), ..Publication::new(product()) };
-    store.publish(&publication, image.clone(), &|_| ()).await
+    store.publish(&publication, image.clone()).await
 }
 
 fn bucket_name() -> String {
@@ -151,7 +167,7 @@ pub(crate) fn s3_url(endpoint: &str, bucket: &str) -> String {
 pub(crate) fn s3_options() -> Options {
     let environment = [("AWS_ACCESS_KEY_ID", KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    Options { public_url: None, signing_key: None, environment }
+    Options { public_url: None, signing_key: None, environment, writers: Writers::Many }
 }
 
 pub(crate) fn reqwest_client() -> reqwest::Client {

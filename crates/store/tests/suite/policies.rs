@@ -1,22 +1,19 @@
 //! The policies in docs/store.md are enforced by a front before a bucket: each lets through all that its user does, and what
 //! it is there to keep out it keeps out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::request::Parts;
-use bytes::Bytes;
-use image::Chip;
-use image::build::Build;
 use serde_json::Value;
-use updraft_store::{Publication, StoreError};
+use updraft_store::{Publication, Slot, StoreError};
 
 use crate::place::{Place, moto_bucket, product, production, reqwest_client, s3_image, v};
 use crate::servers::{Front, Rule, moto, s3_error};
 
 const BUCKET: &str = "arn:aws:s3:::firmware";
 const RELEASE: &str = "esp32s3/releases/v1.0.0";
+const SLOT: Slot = Slot { bytes: 2_000_000, device: None };
 
 /// The JSON block of the page that follows these words.
 fn block(after: &str) -> Value {
@@ -54,8 +51,7 @@ fn needs(parts: &Parts) -> Vec<Need> {
         ("GET" | "HEAD", key) => {
             vec![need("s3:GetObject", &object, None), need("s3:ListBucket", BUCKET, Some(key.to_owned()))]
         }
-        ("PUT" | "POST", _) => vec![need("s3:PutObject", &object, None)],
-        ("DELETE", _) if said("uploadId").is_some() => vec![need("s3:AbortMultipartUpload", &object, None)],
+        ("PUT", _) => vec![need("s3:PutObject", &object, None)],
         (method, _) => panic!("{method} {} is in no policy", parts.uri),
     }
 }
@@ -106,15 +102,13 @@ struct Behind {
     open: Place,
     refused: Arc<Mutex<Vec<String>>>,
     needed: Arc<Mutex<Vec<Need>>>,
-    /// Whether no upload in parts is completed.
-    is_broken: Arc<AtomicBool>,
     front: Front,
 }
 
 impl Behind {
     async fn policy(statements: Vec<Value>) -> Self {
-        let (refused, is_broken) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (noted, broken) = (Arc::clone(&refused), Arc::clone(&is_broken));
+        let refused = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&refused);
         let needed: Arc<Mutex<Vec<Need>>> = Arc::default();
         let all_needs = Arc::clone(&needed);
         let front = Front::before(moto(), move |parts| {
@@ -127,16 +121,11 @@ impl Behind {
                 noted.lock().expect("unpoisoned").push(format!("{} {}", parts.method, parts.uri.path()));
                 return Rule::Answer(s3_error(403, "AccessDenied", ""));
             }
-            let completes =
-                parts.method == "POST" && parts.uri.query().is_some_and(|query| query.contains("uploadId"));
-            if completes && broken.load(Ordering::Relaxed) {
-                return Rule::Answer(s3_error(400, "InvalidRequest", ""));
-            }
             Rule::Pass
         });
         let bucket = moto_bucket().await;
         let (place, open) = (Place::behind(&front.url, &bucket).await, Place::behind(moto(), &bucket).await);
-        Self { place, open, refused, needed, is_broken, front }
+        Self { place, open, refused, needed, front }
     }
 
     fn refused(&self) -> Vec<String> {
@@ -160,19 +149,12 @@ impl Behind {
         unneeded
     }
 
-    /// Publishes in one request, in parts, and in parts that fail; promotes.
+    /// Publishes, promotes, and does both again.
     async fn publishes(&self) {
-        for (version, image) in [("1.0.0", s3_image("1.0.0", 1)), ("1.1.0", long_image("1.1.0"))] {
-            self.place.publish(version, &image).await.expect("published");
+        for version in ["1.0.0", "1.1.0+build5", "1.1.0+build5"] {
+            self.place.publish(version, &s3_image(version, 1)).await.expect("published");
             self.place.promote(version).await.expect("promoted");
         }
-        let again = self.place.publish("1.1.0", &long_image("1.1.0")).await.expect("unchanged");
-        assert!(again.already_there);
-        self.front.asked();
-        self.is_broken.store(true, Ordering::Relaxed);
-        self.place.publish("1.2.0", &long_image("1.2.0")).await.expect_err("it is not completed");
-        self.is_broken.store(false, Ordering::Relaxed);
-        assert!(self.front.asked().iter().any(|asked| asked.starts_with("DELETE ")), "it is aborted");
     }
 
     /// What a server does for the dashboard and for a device that checks for an update, and a person who looks.
@@ -180,7 +162,8 @@ impl Behind {
         let (store, product) = (&self.place.store, product());
         store.check().await.expect("it answers");
         assert_eq!(store.products().await.expect("read"), std::slice::from_ref(&product));
-        store.product_file(&product).await.expect("read");
+        let publication = Publication { version: Some(v("2.0.0")), ..Publication::new(product.clone()) };
+        store.judge(&publication, &s3_image("2.0.0", 1)).await.expect("judged");
         store.blocked(&product).await.expect("read");
         let releases = store.releases(&product).await.expect("read");
         assert_eq!(store.channels(&product).await.expect("read").len(), 1);
@@ -193,11 +176,6 @@ impl Behind {
         let fetched = reqwest_client().get(url).send().await.expect("an answer");
         assert!(fetched.status().is_success(), "a device gets it: {}", fetched.status());
     }
-}
-
-/// One that goes up in parts.
-fn long_image(version: &str) -> Bytes {
-    Build { size_bytes: 9 * 1024 * 1024, ..Build::new(Chip::Esp32S3, version) }.bytes().into()
 }
 
 fn statements(policy: &Value) -> Vec<Value> {
@@ -230,7 +208,7 @@ async fn the_policy_of_a_server_lets_it_do_all_that_it_does() {
     let store = &behind.place.store;
     store.block(&product(), &v("1.0.0"), "it loops").await.expect("blocked");
     store.unblock(&product(), &v("1.0.0")).await.expect("unblocked");
-    assert!(store.record_slot(&product(), 2_000_000, &[]).await.expect("recorded"));
+    assert!(store.record_slot(&product(), &SLOT).await.expect("recorded"));
     assert_eq!(behind.refused(), [""; 0]);
 }
 
@@ -244,18 +222,16 @@ async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() 
     assert!(store.product_exists(&product()).await.expect("read"));
     assert_eq!(store.blocked(&product()).await.expect("read").cause(&v("1.0.0")), None);
     assert_eq!(behind.refused(), [""; 0]);
-    // Claims are never long, and no upload into a channel failed here.
-    let spare = ["_claims", "production"].map(|path| format!("s3:AbortMultipartUpload /esp32s3/{path}/*"));
-    assert_eq!(behind.unneeded(&policy), spare, "it allows more than is needed");
+    assert_eq!(behind.unneeded(&policy), [""; 0], "it allows more than is needed");
     // It blocks nothing, changes no setting, and sees and publishes no other product.
     denied(&store.block(&product(), &v("1.0.0"), "no").await.expect_err("a write"), "s3:PutObject");
     assert_eq!(behind.refused().iter().filter(|asked| asked.starts_with("PUT")).count(), 1);
     assert_eq!(behind.open.get("esp32s3/rollback/blocked_versions.json").await, None);
-    denied(&store.record_slot(&product(), 2_000_000, &[]).await.expect_err("a write"), "s3:PutObject");
+    denied(&store.record_slot(&product(), &SLOT).await.expect_err("a write"), "s3:PutObject");
     denied(&store.products().await.map(drop).expect_err("a listing of all"), "s3:ListBucket");
     let other =
         Publication { version: Some(v("1.0.0")), ..Publication::new("garden".parse().expect("a product")) };
-    let error = store.publish(&other, s3_image("1.0.0", 1), &|_| ()).await.expect_err("another product");
+    let error = store.publish(&other, s3_image("1.0.0", 1)).await.expect_err("another product");
     denied(&error, "s3:");
     assert_eq!(behind.open.get("garden/releases/v1.0.0/version.txt").await, None);
     // Without the last path it publishes and cannot promote.
@@ -306,13 +282,13 @@ fn permissions_for_a_bucket_stand_on_one_page() {
 }
 
 #[test]
-fn every_block_of_json_on_the_page_is_one() {
-    let page = include_str!("../../../../docs/store.md");
-    for text in page.split("```json\n").skip(1).map(|rest| rest.split("```").next().expect("a block ends")) {
-        serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+fn every_block_of_json_on_the_pages_is_one() {
+    for page in [include_str!("../../../../docs/store.md"), include_str!("../../../../docs/ci.md")] {
+        for rest in page.split("```json\n").skip(1) {
+            let text = rest.split("```").next().expect("a block ends");
+            serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        }
     }
-    let trust = block("the role's trust policy names the repository");
-    assert_eq!(statements(&trust)[0]["Action"], "sts:AssumeRoleWithWebIdentity");
     let lifecycle = block("## Settings of the bucket");
-    assert!(lifecycle["Rules"][0].get("AbortIncompleteMultipartUpload").is_some(), "{lifecycle}");
+    assert!(lifecycle["Rules"][0].get("NoncurrentVersionExpiration").is_some(), "{lifecycle}");
 }

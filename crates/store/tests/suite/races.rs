@@ -1,5 +1,6 @@
-use bytes::Bytes;
-use updraft_store::{Blocked, StoreError};
+use std::time::Duration;
+
+use updraft_store::{Attempt, Blocked, Check, Publication, Store, StoreError};
 
 use crate::place::{Place, product, production, publish, s3_image, v};
 
@@ -19,17 +20,28 @@ pub(crate) async fn a_hundred_rounds_of_two_writers_lose_no_block(place: &Place)
     assert!(list.values().all(Option::is_some));
 }
 
+/// One that leaves alone what another publisher has begun.
+async fn cautious(place: &Place) -> Store {
+    place.again().await.with_unfinished_after(Duration::from_mins(10))
+}
+
 pub(crate) async fn of_two_publishers_exactly_one_wins(place: &Place) {
     for round in 0..30 {
         let version = format!("1.{round}.0");
-        publish_at_once(place, &version, [s3_image(&version, 1), s3_image(&version, 2)]).await;
+        // Every other time they spell it in two ways.
+        let builds = if round % 2 == 0 { ["", ""] } else { ["+a", "+b"] };
+        publish_at_once(place, &version, builds).await;
     }
+    let releases = place.store.releases(&product()).await.expect("listed");
+    assert_eq!(releases.len(), 30, "{releases:?}");
 }
 
 /// Publishes two images as one version at the same moment: one wins, and the release is whole and its own.
-pub(crate) async fn publish_at_once(place: &Place, version: &str, images: [Bytes; 2]) {
-    let stores = [place.again().await, place.again().await];
-    let [x, y] = [0, 1].map(|number| Box::pin(publish(&stores[number], version, &images[number])));
+async fn publish_at_once(place: &Place, version: &str, builds: [&str; 2]) {
+    let stores = [cautious(place).await, cautious(place).await];
+    let images = [s3_image(version, 1), s3_image(version, 2)];
+    let versions = builds.map(|build| format!("{version}{build}"));
+    let [x, y] = [0, 1].map(|number| Box::pin(publish(&stores[number], &versions[number], &images[number])));
     let (x, y) = tokio::join!(x, y);
     let winner = match (&x, &y) {
         (Ok(_), Err(StoreError::Refused(_))) => 0,
@@ -37,10 +49,34 @@ pub(crate) async fn publish_at_once(place: &Place, version: &str, images: [Bytes
         both => panic!("{version}: {both:?}"),
     };
     let firmware = place.get(&format!("esp32s3/releases/v{version}/firmware.bin")).await;
-    // Images may be long: they are not printed.
-    assert!(firmware.as_ref() == Some(&images[winner]), "{version}");
+    assert_eq!(firmware.as_ref(), Some(&images[winner]), "{version}");
+    let version_txt = place.text(&format!("esp32s3/releases/v{version}/version.txt")).await;
+    assert_eq!(version_txt, format!("{}\n", versions[winner]));
     // The metadata is the winner's too: promoting compares it with the image.
     place.promote(version).await.expect("whole");
+}
+
+/// Two at once, each of which finds the gate open: the loser is told by the gate all the same.
+pub(crate) async fn a_refusal_found_at_the_last_moment_is_the_gate_s(place: &Place) {
+    let mut refused = 0;
+    for round in 0..10 {
+        let version = format!("1.{round}.0");
+        let publication = Publication { version: Some(v(&version)), ..Publication::new(product()) };
+        let stores = [cautious(place).await, cautious(place).await];
+        let images = [s3_image(&version, 1), s3_image(&version, 2)];
+        let (x, y) = tokio::join!(
+            stores[0].attempt(&publication, images[0].clone()),
+            stores[1].attempt(&publication, images[1].clone())
+        );
+        for said in [x.expect("an answer"), y.expect("an answer")] {
+            if let Attempt::Refused(verdict) = said {
+                assert!(verdict.is_refused());
+                assert!(verdict.findings.iter().any(|finding| finding.check == Check::VersionTaken));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 10);
 }
 
 /// A reader looks all the while: whenever there is a `version.txt`, the image beside it is whole and the one it names.

@@ -49,7 +49,7 @@ pub(crate) async fn a_release_that_lost_its_image_gets_it_back_and_no_other(plac
     let error = place.promote("1.0.0").await.expect_err("it has no image");
     assert!(error.to_string().contains("publish the image of 1.0.0 again"), "{error}");
     let publication = Publication { version: Some(v("1.0.0")), ..Publication::new(product()) };
-    let refused = place.store.attempt(&publication, images[1].clone(), &|_| ()).await.expect("an answer");
+    let refused = place.store.attempt(&publication, images[1].clone()).await.expect("an answer");
     let Attempt::Refused(verdict) = refused else { panic!("other bytes") };
     assert!(verdict.findings.iter().any(|finding| finding.check == Check::VersionTaken), "{verdict:?}");
     assert!(place.get(FIRMWARE).await.is_none());
@@ -74,10 +74,10 @@ pub(crate) async fn metadata_of_the_release_itself_is_enough_to_repair_it(place:
         allow: vec![Check::SameBytes],
         ..Publication::new(product())
     };
-    place.store.publish(&allow("1.1.0"), image.clone(), &|_| ()).await.expect("repaired");
+    place.store.publish(&allow("1.1.0"), image.clone()).await.expect("repaired");
     place.promote("1.1.0").await.expect("whole");
     // Metadata of another release says nothing of this one.
-    let error = place.store.publish(&allow("1.2.0"), image, &|_| ()).await.expect_err("nobody knows");
+    let error = place.store.publish(&allow("1.2.0"), image).await.expect_err("nobody knows");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(error.to_string().contains("nothing says which image it was"), "{error}");
 }

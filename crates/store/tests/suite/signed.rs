@@ -7,11 +7,12 @@ use updraft_store::{Content, Object, Refused, StoreError};
 use crate::place::{Place, moto_bucket, reqwest_client, s3_image};
 use crate::servers::{Front, Rule, moto};
 
+/// With a sign that is escaped in URLs.
 const KEY: &str = "esp32s3/releases/v1.0.0+b/firmware.bin";
 
 pub(crate) async fn only_images_are_signed_and_only_for_a_while(place: &Place) {
     let (store, image) = (&place.store, s3_image("1.0.0", 1));
-    place.publish("1.0.0+b", &image).await.expect("published");
+    place.put(KEY, image.clone()).await;
     let minutes = Duration::from_mins(5);
     for key in ["esp32s3/rollback/blocked_versions.json", "../secret", "esp32s3/production/version.txt", ""] {
         assert!(matches!(store.sign(key, minutes).await, Err(StoreError::NotFound(_))), "{key}");
@@ -21,7 +22,6 @@ pub(crate) async fn only_images_are_signed_and_only_for_a_while(place: &Place) {
         assert!(matches!(result, Err(StoreError::Invalid(_))), "{seconds} s");
     }
     let url = store.sign(KEY, minutes).await.expect("signed");
-    assert_eq!(store.is_local(), !place.is_s3());
     if place.is_s3() {
         assert!(url.query().expect("signed").contains("X-Amz-Expires=300"), "{url}");
         let answer = reqwest_client().get(url).send().await.expect("it answers");
@@ -59,7 +59,7 @@ async fn read(object: &Object, range: Range<u64>) -> Vec<u8> {
 
 pub(crate) async fn an_image_is_served_whole_and_in_part(place: &Place) {
     let (store, image) = (&place.store, s3_image("1.0.0", 1));
-    place.publish("1.0.0+b", &image).await.expect("published");
+    place.put(KEY, image.clone()).await;
     let size = image.len() as u64;
     let mut etags = Vec::new();
     for range in [0..size, 0..10, 100..size, size - 1..size] {
@@ -83,7 +83,7 @@ pub(crate) async fn an_image_is_served_whole_and_in_part(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_object_is_streamed_and_its_replacement_noticed() {
     let place = Place::folder().await;
-    place.publish("1.0.0+b", &s3_image("1.0.0", 1)).await.expect("published");
+    place.put(KEY, s3_image("1.0.0", 1)).await;
     let file = place.path().join(KEY);
     std::fs::write(&file, vec![1; (16 << 20) + 1]).expect("written");
     let object = place.store.object(KEY).await.expect("there");
@@ -99,7 +99,7 @@ async fn an_image_is_read_once_and_looked_at_for_each_request() {
     let front = Front::before(moto(), |_| Rule::Pass);
     let place = Place::behind(&front.url, &moto_bucket().await).await;
     let image = s3_image("1.0.0", 1);
-    place.publish("1.0.0+b", &image).await.expect("published");
+    place.put(KEY, image.clone()).await;
     front.asked();
     for asked in [["HEAD", "GET"].as_slice(), &["HEAD"], &["HEAD"]] {
         let object = place.store.object(KEY).await.expect("there");

@@ -1,8 +1,6 @@
 //! Two jobs that promote what each has published: the first is stopped before each of its operations, the second then
 //! before each of its own, and either goes on or is killed there.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use contract::ChannelName;
 use futures_util::future::join_all;
@@ -10,20 +8,13 @@ use tokio::task::JoinHandle;
 use updraft_store::{Check, Publication, Published, StoreError};
 
 use crate::place::{Place, product, s3_image, v};
-use crate::stops::Stopped;
+use crate::stops::{After, Stopped, try_all};
 
-/// How many pairs are tried at a time; in a folder they would wait for each other.
-const PAIRS_AT_ONCE: usize = 8;
+/// More operations than a promoter has.
+const STOPS_MAX: usize = 40;
 
 /// What a channel holds.
 const FILES: [&str; 3] = ["firmware.bin", "metadata.json", "version.txt"];
-
-/// What becomes of a job after it was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    GoesOn,
-    Killed,
-}
 
 /// A release that its job goes on to promote.
 #[derive(Debug, Clone)]
@@ -47,8 +38,8 @@ impl Job {
     }
 
     fn start(&self, job: &Stopped, channel: &ChannelName) -> JoinHandle<Result<(), StoreError>> {
-        let (store, published, channel) = (job.store.clone(), self.published.clone(), channel.clone());
-        tokio::spawn(async move {
+        let (published, channel) = (self.published.clone(), channel.clone());
+        job.start(|store| async move {
             store.promote_published(&Publication::new(product()), &published, &channel).await
         })
     }
@@ -106,9 +97,9 @@ async fn try_stops(
     jobs: &Jobs,
     order: [&Job; 2],
     stops: [usize; 2],
-    fates: [Fate; 2],
+    fates: [After; 2],
 ) -> [bool; 2] {
-    let number = |fate| u8::from(fate == Fate::Killed);
+    let number = |fate| u8::from(fate == After::Killed);
     let name = format!(
         "c{}-{}-{}-{}{}",
         u8::from(order[0].version() == jobs.higher.version()),
@@ -121,34 +112,27 @@ async fn try_stops(
     for (file, released) in FILES.iter().zip(&jobs.deployed.files) {
         place.put(&format!("esp32s3/{channel}/{file}"), released.clone()).await;
     }
-    let [first, second] =
-        [Stopped::new(place, Duration::ZERO).await, Stopped::new(place, Duration::ZERO).await];
-    first.permits.add_permits(stops[0]);
+    let [first, second] = [Stopped::new(place).await, Stopped::new(place).await];
+    first.permit(stops[0]);
     let first_run = order[0].start(&first, &channel);
-    first.stops_at(stops[0], &first_run).await;
-    let first_ended = first_run.is_finished();
-    second.permits.add_permits(stops[1]);
+    let first_ended = first.stops_at(stops[0]).await;
+    second.permit(stops[1]);
     let second_run = order[1].start(&second, &channel);
     // In a folder the first one has the lock, and the second does nothing meanwhile.
     if place.is_s3() || first_ended {
-        second.stops_at(stops[1], &second_run).await;
+        second.stops_at(stops[1]).await;
     }
-    let end = |job: &Stopped, fate| match fate {
-        Fate::GoesOn => job.permits.add_permits(10_000),
-        Fate::Killed => job.permits.close(),
-    };
-    end(&first, fates[0]);
+    first.goes_on_or_dies(fates[0]);
     let first_said = first_run.await.expect("no panic");
-    second.stops_at(stops[1], &second_run).await;
-    let second_ended = second_run.is_finished();
-    end(&second, fates[1]);
+    let second_ended = second.stops_at(stops[1]).await;
+    second.goes_on_or_dies(fates[1]);
     let second_said = second_run.await.expect("no panic");
     let said = if order[0].version() == jobs.higher.version() {
         [second_said, first_said]
     } else {
         [first_said, second_said]
     };
-    judge(place, jobs, &channel, &said, fates.contains(&Fate::Killed)).await;
+    judge(place, jobs, &channel, &said, fates.contains(&After::Killed)).await;
     [first_ended, second_ended]
 }
 
@@ -187,41 +171,38 @@ fn assert_higher_is_told(error: &StoreError, channel: &ChannelName) {
     assert_eq!(named, ["1.0.1", "esp32s3", channel.as_str(), "1.0.2"]);
 }
 
-/// Every stop of the second for one of the first; how many there were, and whether the first ended before its own.
-async fn try_first(place: &Place, jobs: &Jobs, order: [&Job; 2], first: usize) -> (usize, bool) {
-    use Fate::{GoesOn, Killed};
-    for second in 0..60 {
-        let all = [[GoesOn, GoesOn], [Killed, GoesOn], [GoesOn, Killed], [Killed, Killed]];
-        // Each fate with each stop of either.
-        let fates = all[(first + second) % all.len()];
-        let ended = try_stops(place, jobs, order, [first, second], fates).await;
-        if ended[1] {
-            return (second, ended[0]);
-        }
-    }
-    panic!("it never ends");
-}
-
-pub(crate) async fn stopped_anywhere_the_higher_version_ends_in_the_channel_whole(place: &Place) {
-    let jobs = Jobs::new(place).await;
-    let at_once = if place.is_s3() { PAIRS_AT_ONCE } else { 1 };
-    let mut orders = vec![[&jobs.lower, &jobs.higher], [&jobs.higher, &jobs.lower]];
-    // A thousand pairs take minutes over HTTP: of the two servers each has one order.
-    if place.is_s3() {
-        orders.remove(usize::from(place.is_moto()));
-    }
-    for order in orders {
-        let mut tried = 0;
-        for firsts in (0..60).step_by(at_once) {
-            let runs = (firsts..firsts + at_once).map(|first| try_first(place, &jobs, order, first));
-            let results = join_all(runs).await;
-            tried += results.iter().map(|(seconds, _)| seconds).sum::<usize>();
-            if results.iter().any(|(_, ended)| *ended) {
+/// Every stop of the second for one of the first, in both orders; how many there were, and whether the first ended before
+/// its own.
+async fn try_first(place: Place, first: usize) -> (usize, bool) {
+    use After::{GoesOn, Killed};
+    let jobs = Jobs::new(&place).await;
+    let (mut tried, mut has_ended) = (0, false);
+    for order in [[&jobs.lower, &jobs.higher], [&jobs.higher, &jobs.lower]] {
+        let mut seconds = 0..STOPS_MAX;
+        loop {
+            let second = seconds.next().expect("it ends");
+            let all = [[GoesOn, GoesOn], [Killed, GoesOn], [GoesOn, Killed], [Killed, Killed]];
+            // Each fate with each stop of either.
+            let fates = all[(first + second) % all.len()];
+            let ended = try_stops(&place, &jobs, order, [first, second], fates).await;
+            tried += 1;
+            if ended[1] {
+                has_ended |= ended[0];
                 break;
             }
         }
-        assert!(tried > 60, "only {tried} pairs: is the gate in place?");
     }
+    (tried, has_ended)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_anywhere_in_a_bucket_the_higher_version_ends_in_the_channel_whole() {
+    try_all(async |first| try_first(Place::memory().await, first).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_anywhere_in_a_folder_the_higher_version_ends_in_the_channel_whole() {
+    try_all(async |first| try_first(Place::folder().await, first).await).await;
 }
 
 /// What a job leaves that was killed after it had copied its image over a higher version's.
@@ -269,19 +250,18 @@ async fn try_one_version(place: &Place, jobs: &Jobs, stop: usize, more: usize) -
     for (file, released) in FILES.iter().zip(&jobs.deployed.files) {
         place.put(&format!("esp32s3/{channel}/{file}"), released.clone()).await;
     }
-    let first = Stopped::new(place, Duration::ZERO).await;
-    first.permits.add_permits(stop);
+    let first = Stopped::new(place).await;
+    first.permit(stop);
     let run = jobs.higher.start(&first, &channel);
-    first.stops_at(stop, &run).await;
-    let has_ended = run.is_finished();
+    let has_ended = first.stops_at(stop).await;
     // In a folder the first one has the lock until it is killed.
     let is_free = place.is_s3() || has_ended;
     if is_free {
         jobs.higher.again(place, &channel).await.expect("promoted");
     }
-    first.permits.add_permits(more);
-    first.stops_at(stop + more, &run).await;
-    first.permits.close();
+    first.permit(more);
+    first.stops_at(stop + more).await;
+    first.goes_on_or_dies(After::Killed);
     let said = run.await.expect("no panic");
     if !is_free {
         jobs.higher.again(place, &channel).await.expect("promoted");
@@ -292,16 +272,20 @@ async fn try_one_version(place: &Place, jobs: &Jobs, stop: usize, more: usize) -
 }
 
 /// As when a job is run again while its first run goes on: who is told that it is promoted may rely on it.
-pub(crate) async fn of_two_jobs_of_one_version_neither_undoes_what_the_other_did(place: &Place) {
-    let jobs = Jobs::new(place).await;
-    for stop in 0..60 {
-        let ended = join_all((1..5).map(|more| try_one_version(place, &jobs, stop, more))).await;
-        if ended.contains(&true) {
-            assert!(stop > 8, "only {stop} operations: is the gate in place?");
-            return;
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_jobs_of_one_version_neither_undoes_what_the_other_did() {
+    for place in [Place::memory().await, Place::folder().await] {
+        let jobs = Jobs::new(&place).await;
+        let mut stops = 0..STOPS_MAX;
+        loop {
+            let stop = stops.next().expect("it ends");
+            let ended = join_all((1..5).map(|more| try_one_version(&place, &jobs, stop, more))).await;
+            if ended.contains(&true) {
+                assert!(stop > 8, "only {stop} operations: is the gate in place?");
+                break;
+            }
         }
     }
-    panic!("it never ends");
 }
 
 /// The channel points to a release whose image is lost: neither is that what a lower one's job is told, nor does it keep out

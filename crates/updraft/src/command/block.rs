@@ -6,7 +6,7 @@ use api::{BlockedVersion, Blocking, Channel};
 use contract::{ChannelName, ProductName, Version};
 use serde_json::json;
 
-use crate::command::target::{self, Target, VersionArgs, require_product};
+use crate::command::target::{Target, VersionArgs, require_product};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Target::Store(store) => {
             require_product(store, product).await?;
             store.block(product, version, &args.reason).await?;
-            target::warn(store);
         }
     }
     if args.what.of.json {
@@ -55,7 +54,6 @@ pub(crate) async fn unblock(what: VersionArgs) -> anyhow::Result<ExitCode> {
         Target::Store(store) => {
             require_product(&store, product).await?;
             store.unblock(product, version).await?;
-            target::warn(&store);
         }
     }
     if what.of.json {

@@ -17,8 +17,9 @@ use image::signing::{SigningKey, sign};
 use image::{Behaviour, Chip};
 use server::access::Role;
 use server::config::{Config, Secret};
-use server::releases::{Releases, Upload};
+use server::releases::Releases;
 use server::run::{Running, StartOptions, start};
+use store::Publication;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,9 +107,12 @@ async fn publish(releases: &Releases, key: &SigningKey) -> anyhow::Result<()> {
         (GOOD, Behaviour::Healthy, "Warmer white, without the crash."),
     ] {
         let image = image_of(text, behaviour, key)?;
-        let upload =
-            Upload { version: Some(version(text)), notes: Some(notes.to_owned()), ..Upload::default() };
-        releases.publish(&product(), &upload, image).await?;
+        let publication = Publication {
+            version: Some(version(text)),
+            notes: Some(notes.to_owned()),
+            ..Publication::new(product())
+        };
+        releases.publish(publication, None, image).await?;
     }
     releases.promote(&product(), &version(BAD), &ChannelName::production()).await?;
     Ok(())

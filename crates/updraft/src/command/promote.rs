@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use api::{Channel, Promotion};
 use contract::ChannelName;
 
-use crate::command::target::{self, Target, VersionArgs};
+use crate::command::target::{Target, VersionArgs};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Target::Store(store) => {
             store.promote(product, version, channel).await?;
-            target::warn(&store);
         }
     }
     if args.what.of.json {

@@ -16,7 +16,7 @@ use crate::command::gate::{self, AllowArgs, Answer, Asked, Receipt};
 use crate::command::image::file;
 use crate::command::publish::timeout::Timeout;
 use crate::command::publish::wait::{Outcome, Watch};
-use crate::command::target::{self, ProductArgs, Target};
+use crate::command::target::{ProductArgs, Target};
 use crate::output;
 
 mod git;
@@ -196,10 +196,9 @@ async fn into_store(
     publication: &Publication,
     image: Bytes,
 ) -> anyhow::Result<Answer> {
-    let bar = output::progress("publishing", image.len() as u64);
-    let shown = bar.clone();
-    let result = store.attempt(publication, image, &move |done| shown.set_position(done)).await;
-    bar.finish_and_clear();
+    let waiting = output::waiting("publishing");
+    let result = store.attempt(publication, image).await;
+    waiting.finish_and_clear();
     let published = match result? {
         Attempt::Published(published) => *published,
         Attempt::Refused(verdict) => return Ok(judgement(&publication.product, *verdict).into()),
@@ -211,12 +210,11 @@ async fn into_store(
             format!("{} is published, and was not promoted to {channel}", release.version)
         })?;
     }
-    target::warn(store);
     let mut judgement = judgement(&publication.product, published.verdict);
     judgement.version = Some(release.version.clone());
     judgement.sha256 = release.sha256.or(judgement.sha256);
     let decision =
         if published.already_there { PublishDecision::Unchanged } else { PublishDecision::Published };
-    let url = store.address(&publication.product, &release.version);
+    let url = store.address(&release);
     Ok(Answer { judgement, published: Some(Receipt { decision, url, promoted: args.promote.clone() }) })
 }

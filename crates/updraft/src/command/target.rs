@@ -97,13 +97,6 @@ fn server_of_the_environment() -> Result<Option<Url>, Usage> {
     }
 }
 
-/// Tells, after a store was written, what it does not promise.
-pub(crate) fn warn(store: &Store) {
-    if let Some(warning) = store.warning() {
-        eprintln!("updraft: {warning}");
-    }
-}
-
 /// A product begins with its first publish; until then a store has nothing to block, and a typing error would make one.
 pub(crate) async fn require_product(store: &Store, product: &ProductName) -> anyhow::Result<()> {
     if store.product_exists(product).await? {

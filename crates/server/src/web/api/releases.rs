@@ -2,16 +2,17 @@
 
 use api::{
     BlockedList, Blocking, Channel, CheckQuery, FILE_NAME_MAX_BYTES, Judgement, Page, Product, Promotion,
-    Publication, Published, Refusal, Release,
+    Published, Refusal, Release,
 };
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use contract::{ChannelName, ProductName, Version};
+use store::Publication;
 
 use crate::error::Error;
-use crate::releases::{Releases, Upload};
+use crate::releases::Releases;
 use crate::web::extract::{Body, OptionalBody, Path};
 use crate::web::guard::{Own, Permitted, Publishing};
 use crate::web::limits::{Uploads, image_of};
@@ -51,12 +52,13 @@ pub(crate) async fn publish(
     State(releases): State<Releases>,
     State(uploads): State<Uploads>,
     Own(product): Own<ProductName>,
-    Permitted(publication): Permitted<Publication>,
+    Permitted(publication): Permitted<api::Publication>,
     request: axum::extract::Request,
 ) -> Result<Response, Problem> {
-    let upload = upload(publication)?;
+    let promote = publication.promote.clone();
+    let publication = asked_for(product, publication)?;
     let image = image_of(&uploads, request).await?;
-    match releases.publish(&product, &upload, image).await {
+    match releases.publish(publication, promote, image).await {
         Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
         Err(Error::Gate { error, judgement }) => Ok(Problem::from(*error).refusing(*judgement)),
         Err(error) => Err(error.into()),
@@ -78,9 +80,10 @@ pub(crate) async fn check(
     Permitted(asked): Permitted<CheckQuery>,
     request: axum::extract::Request,
 ) -> Answer<Judgement> {
-    let upload = question(asked)?;
+    let (allow, file) = (allowed(asked.allow.as_deref())?, file_name(asked.file)?);
+    let publication = Publication { version: asked.version, allow, file, ..Publication::new(product) };
     let image = image_of(&uploads, request).await?;
-    Ok(Json(releases.judge(&product, &upload, image).await?))
+    Ok(Json(releases.judge(publication, image).await?))
 }
 
 /// One release.
@@ -158,7 +161,7 @@ pub(crate) async fn refresh(State(releases): State<Releases>, Own(product): Own<
     Ok(StatusCode::NO_CONTENT)
 }
 
-impl Publishing for Publication {
+impl Publishing for api::Publication {
     fn promotes(&self) -> bool {
         self.promote.is_some()
     }
@@ -166,9 +169,9 @@ impl Publishing for Publication {
 
 impl Publishing for CheckQuery {}
 
-pub(super) fn upload(asked: Publication) -> Result<Upload, Problem> {
+fn asked_for(product: ProductName, asked: api::Publication) -> Result<Publication, Problem> {
     let text = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Ok(Upload {
+    Ok(Publication {
         version: asked.version,
         notes: text(asked.notes),
         commit: text(asked.commit),
@@ -177,13 +180,8 @@ pub(super) fn upload(asked: Publication) -> Result<Upload, Problem> {
         requires: asked.requires,
         allow: allowed(asked.allow.as_deref())?,
         file: file_name(asked.file)?,
-        promote: asked.promote,
+        ..Publication::new(product)
     })
-}
-
-pub(super) fn question(asked: CheckQuery) -> Result<Upload, Problem> {
-    let allow = allowed(asked.allow.as_deref())?;
-    Ok(Upload { version: asked.version, allow, file: file_name(asked.file)?, ..Upload::default() })
 }
 
 /// The name of the image's file, which is repeated in the commands of a sentence.

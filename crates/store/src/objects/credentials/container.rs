@@ -1,20 +1,19 @@
 //! The credentials of a container's role: asked of the agent that the platform runs (ECS, EKS Pod Identity, Greengrass).
 //!
-//! Nobody waits for the agent while the credentials of before are good: from [`MARGIN`] before their end they are asked
-//! for anew, once at a time, beside whoever uses the old ones. Only when those have ended is the answer waited for.
+//! `object_store` knows no token in the environment, asks through proxies, and would send a token over `http` to any host.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cause::store as causes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Result};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::error::StoreError;
@@ -25,17 +24,16 @@ const ECS_AGENT: &str = "http://169.254.170.2";
 /// Who may be asked without TLS besides loopback: the agents of ECS and EKS, which are on the machine itself.
 const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
 /// This long before their end credentials are asked for anew.
-const MARGIN: chrono::Duration = chrono::Duration::minutes(5);
-/// Maximum attempts in a row before the agent counts as failed.
-const ATTEMPTS: u32 = 3;
+const MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// At most this long one answer may take.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an agent that failed is left alone while the credentials of before are good.
-const PAUSE: Duration = Duration::from_secs(10);
+const PAUSE: TimeDelta = TimeDelta::seconds(10);
+
 /// Credentials have 2 KB; a session token may grow.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
-pub(super) enum Token {
+enum Token {
     None,
     Text(String),
     /// Read each time, as the platform replaces it.
@@ -43,23 +41,17 @@ pub(super) enum Token {
 }
 
 pub(super) struct Container {
-    agent: Arc<Agent>,
-}
-
-struct Agent {
     http: reqwest::Client,
     address: Url,
     token: Token,
-    known: std::sync::Mutex<Known>,
-    /// Locked by the one that asks.
-    asking: Arc<Mutex<()>>,
+    known: Mutex<Option<Known>>,
 }
 
-#[derive(Default)]
 struct Known {
-    credential: Option<(Arc<AwsCredential>, DateTime<Utc>)>,
-    /// When asking last failed, and why; `None` once it has succeeded again.
-    failure: Option<(Instant, String)>,
+    credential: Arc<AwsCredential>,
+    until: DateTime<Utc>,
+    /// When the agent is asked again.
+    renewal: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -72,10 +64,7 @@ struct Given {
 }
 
 /// Where the agent is, if the environment names one: the path at ECS's address before the whole address.
-pub(super) fn address(
-    path: Option<&str>,
-    whole: Option<&str>,
-) -> std::result::Result<Option<Url>, StoreError> {
+fn address(path: Option<&str>, whole: Option<&str>) -> std::result::Result<Option<Url>, StoreError> {
     if let Some(path) = path {
         // Anything else would change the host that it is put behind.
         let address = path.starts_with('/').then(|| format!("{ECS_AGENT}{path}").parse().ok()).flatten();
@@ -107,10 +96,20 @@ fn is_on_this_machine(host: &Host<&str>) -> bool {
 }
 
 impl Container {
-    /// Nothing is asked yet.
-    pub(super) fn new(address: Url, token: Token) -> std::result::Result<Self, StoreError> {
+    /// The agent that the environment names, if it does. Nothing is asked yet.
+    pub(super) fn of<'a>(
+        value: impl Fn(&str) -> Option<&'a str>,
+    ) -> std::result::Result<Option<Self>, StoreError> {
+        let value = |name: &str| value(&format!("AWS_CONTAINER_{name}"));
+        let address = address(value("CREDENTIALS_RELATIVE_URI"), value("CREDENTIALS_FULL_URI"))?;
+        let Some(address) = address else { return Ok(None) };
+        let token = match (value("AUTHORIZATION_TOKEN_FILE"), value("AUTHORIZATION_TOKEN")) {
+            (Some(file), _) => Token::File(file.into()),
+            (None, Some(text)) => Token::Text(text.to_owned()),
+            (None, None) => Token::None,
+        };
         let mut client = reqwest::Client::builder()
-            .timeout(ANSWER)
+            .timeout(ANSWER_TIMEOUT)
             // Whoever may be asked was judged by the first address.
             .redirect(reqwest::redirect::Policy::none());
         if address.scheme() == "http" {
@@ -120,108 +119,18 @@ impl Container {
         let http = client.build().map_err(|error| {
             StoreError::Invalid(causes::AGENT_UNUSABLE.naming("why", error.without_url()))
         })?;
-        let (known, asking) = (std::sync::Mutex::default(), Arc::default());
-        Ok(Self { agent: Arc::new(Agent { http, address, token, known, asking }) })
-    }
-}
-
-impl std::fmt::Debug for Container {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Container").finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl CredentialProvider for Container {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
-        let agent = &self.agent;
-        if let Some((credential, until)) = agent.valid() {
-            if Utc::now() >= until - MARGIN {
-                agent.refresh_detached();
-            }
-            return Ok(credential);
-        }
-        let since = Instant::now();
-        let asking = Arc::clone(&agent.asking).lock_owned().await;
-        // Who waited while another one asked shares what came of it.
-        if let Some((credential, _)) = agent.valid() {
-            return Ok(credential);
-        }
-        if let Some(why) = agent.failed_since(since) {
-            return Err(failed(why));
-        }
-        agent.refresh(&asking).await.map_err(failed)
-    }
-}
-
-impl Agent {
-    /// The credentials that have not ended, and when they do.
-    fn valid(&self) -> Option<(Arc<AwsCredential>, DateTime<Utc>)> {
-        self.known().credential.clone().filter(|(_, until)| Utc::now() < *until)
+        Ok(Some(Self { http, address, token, known: Mutex::default() }))
     }
 
-    fn failed_since(&self, since: Instant) -> Option<String> {
-        self.known().failure.clone().filter(|(when, _)| *when >= since).map(|(_, why)| why)
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Asks for new credentials while the caller goes on with the old ones, unless that is under way or just failed.
-    fn refresh_detached(self: &Arc<Self>) {
-        let Ok(asking) = Arc::clone(&self.asking).try_lock_owned() else { return };
-        let is_paused = self.known().failure.as_ref().is_some_and(|(when, _)| when.elapsed() < PAUSE);
-        if is_paused {
-            return;
-        }
-        let agent = Arc::clone(self);
-        tokio::spawn(async move {
-            if let Err(error) = agent.refresh(&asking).await {
-                tracing::warn!(error, "new credentials of the container's role cannot be had yet");
-            }
-        });
-    }
-
-    /// Asks for new credentials, as the one that may, and keeps them.
-    async fn refresh(
-        &self,
-        _attempt: &OwnedMutexGuard<()>,
-    ) -> std::result::Result<Arc<AwsCredential>, String> {
-        let mut attempt = 1;
-        let given = loop {
-            match self.ask().await {
-                Ok(given) => break given,
-                Err(why) if attempt == ATTEMPTS => {
-                    self.known().failure = Some((Instant::now(), why.clone()));
-                    return Err(why);
-                }
-                Err(_) => tokio::time::sleep(Duration::from_millis(200) * attempt).await,
-            }
-            attempt += 1;
-        };
-        let credential = Arc::new(AwsCredential {
-            key_id: given.access_key_id,
-            secret_key: given.secret_access_key,
-            token: given.token,
-        });
-        let until = given.expiration.unwrap_or(DateTime::<Utc>::MAX_UTC);
-        *self.known() = Known { credential: Some((Arc::clone(&credential), until)), failure: None };
-        Ok(credential)
-    }
-
-    async fn ask(&self) -> std::result::Result<Given, String> {
+    async fn ask(&self) -> std::result::Result<Known, String> {
         let mut request = self.http.get(self.address.clone());
         let token = match &self.token {
             Token::None => None,
             Token::Text(text) => Some(text.clone()),
-            Token::File(file) => Some(
-                tokio::fs::read_to_string(file)
-                    .await
-                    .map_err(|error| format!("cannot read the token file: {error}"))?,
-            ),
+            Token::File(file) => {
+                let text = tokio::fs::read_to_string(file).await;
+                Some(text.map_err(|error| format!("cannot read the token file: {error}"))?)
+            }
         };
         if let Some(token) = token {
             let mut header = HeaderValue::from_str(token.trim())
@@ -236,15 +145,48 @@ impl Agent {
         }
         let mut text = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(failed)? {
-            if text.len() + piece.len() > ANSWER_MAX_BYTES {
-                return Err(format!(
-                    "{CONTAINER}: the agent answers with more than {ANSWER_MAX_BYTES} bytes"
-                ));
-            }
             text.extend_from_slice(&piece);
+            if text.len() > ANSWER_MAX_BYTES {
+                return Err(format!("{CONTAINER}: the agent answers with too much"));
+            }
         }
         // What it says instead may be half a secret.
-        serde_json::from_slice(&text).map_err(|_| format!("{CONTAINER} have another shape than expected"))
+        let given: Given = serde_json::from_slice(&text)
+            .map_err(|_| format!("{CONTAINER} have another shape than expected"))?;
+        let credential = Arc::new(AwsCredential {
+            key_id: given.access_key_id,
+            secret_key: given.secret_access_key,
+            token: given.token,
+        });
+        let until = given.expiration.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Ok(Known { credential, until, renewal: until - MARGIN })
+    }
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Container {
+    type Credential = AwsCredential;
+
+    /// Who asks while another one asks the agent waits for that.
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        let mut known = self.known.lock().await;
+        if known.as_ref().is_none_or(|known| Utc::now() >= known.renewal) {
+            match (self.ask().await, &mut *known) {
+                (Ok(given), known) => *known = Some(given),
+                (Err(why), Some(known)) if Utc::now() < known.until => {
+                    tracing::warn!(why, "new credentials of the container's role cannot be had yet");
+                    known.renewal = Utc::now() + PAUSE;
+                }
+                (Err(why), _) => return Err(failed(why)),
+            }
+        }
+        Ok(Arc::clone(&known.as_ref().expect("asked for above").credential))
     }
 }
 

@@ -19,23 +19,6 @@ fn a_full_disk_and_a_missing_permission_are_named() {
     assert!(denied.contains("permission denied; give the user that runs this access"), "{denied}");
 }
 
-#[test]
-fn the_error_codes_of_s3_become_advice() {
-    for (code, advice) in [
-        ("<Code>AccessDenied</Code>", "s3:PutObject"),
-        ("<Code>InvalidAccessKeyId</Code>", "AWS_ACCESS_KEY_ID"),
-        ("<Code>SignatureDoesNotMatch</Code>", "AWS_SECRET_ACCESS_KEY"),
-        ("<Code>ExpiredToken</Code>", "session token"),
-        ("<Code>RequestTimeTooSkewed</Code>", "clock"),
-        ("<Code>AuthorizationHeaderMalformed</Code>", "?region="),
-        ("<Code>NoSuchBucket</Code>", "no such bucket"),
-        ("<Code>IllegalLocationConstraintException</Code>", "?region="),
-    ] {
-        let text = sentence(Action::Write, code);
-        assert!(text.contains(advice), "{code}: {text}");
-    }
-}
-
 /// What fails with a sentence that is made here, for each kind of them.
 fn all_sentences() -> Vec<String> {
     let codes = [

@@ -20,12 +20,6 @@ pub(crate) const LISTED_MAX: usize = 200_000;
 /// At most this much is read of one page; a page of 1,000 keys of 1,024 bytes, percent-encoded, fits.
 const PAGE_MAX_BYTES: usize = 8 * 1024 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    Folders,
-    All,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) folders: Vec<String>,
@@ -58,8 +52,8 @@ struct Prefix {
     prefix: String,
 }
 
-/// Lists what is below a folder ("" is the top).
-pub(crate) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Result<Listing> {
+/// Lists what is below a folder ("" is the top): all objects, or up to a delimiter, behind which are folders.
+pub(crate) async fn list(signer: &dyn Signer, folder: &str, delimiter: Option<&str>) -> Result<Listing> {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().map_err(failed)?;
     let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let mut listing = Listing::default();
@@ -67,9 +61,7 @@ pub(crate) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Res
     let mut seen = 0;
     loop {
         let mut query = vec![("list-type", "2"), ("encoding-type", "url"), ("prefix", prefix.as_str())];
-        if depth == Depth::Folders {
-            query.push(("delimiter", "/"));
-        }
+        query.extend(delimiter.map(|delimiter| ("delimiter", delimiter)));
         query.extend(next.as_deref().map(|token| ("continuation-token", token)));
         let options = SignedUrlOptions::new().with_query(query);
         let url = signer.signed_url_opts(Method::GET, &Path::ROOT, Duration::from_mins(1), &options).await?;
@@ -81,8 +73,7 @@ pub(crate) async fn list(signer: &dyn Signer, folder: &str, depth: Depth) -> Res
             let name = name.strip_prefix(&prefix).and_then(|name| name.strip_suffix('/'));
             listing.folders.extend(name.map(str::to_owned));
         }
-        let contents = page.contents.into_iter().filter(|_| depth == Depth::All);
-        listing.objects.extend(contents.map(|found| {
+        listing.objects.extend(page.contents.into_iter().map(|found| {
             let modified = found.last_modified.and_then(|time| time.parse().ok());
             let tag = Tag(found.etag.unwrap_or_default());
             Found { key: decode(&found.key), size: found.size, tag, modified }

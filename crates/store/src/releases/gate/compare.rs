@@ -129,9 +129,7 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
 pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: &Facts) {
     let product = &found.asked.product;
     match &facts.taken {
-        Taken::OtherBytes(spelled, overtaken) => {
-            found.add(Check::VersionTaken, taken(product, spelled, overtaken.as_ref()));
-        }
+        Taken::OtherBytes(spelled) => found.add(Check::VersionTaken, taken(product, spelled)),
         Taken::ByProduction(spelled) => {
             let cause = gate::TAKEN_BY_PRODUCTION.naming("version", spelled);
             found.add(Check::VersionTaken, cause.naming("product", product));
@@ -144,11 +142,9 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
     }
 }
 
-/// Why a version that exists is not published with other bytes. `overtaken` is a spelling of it that is there too and does
-/// not count.
-pub(crate) fn taken(product: &ProductName, spelled: &Version, overtaken: Option<&Version>) -> Cause {
-    let cause = gate::TAKEN.naming("version", spelled).naming("product", product);
-    cause.with("overtaken", overtaken.map(Version::as_str))
+/// Why a version that exists is not published with other bytes.
+pub(crate) fn taken(product: &ProductName, spelled: &Version) -> Cause {
+    gate::TAKEN.naming("version", spelled).naming("product", product)
 }
 
 /// What differs from the release that runs.

@@ -2,14 +2,16 @@
 
 use contract::{Sha256, Version};
 use image::{AppDescriptor, Header};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::releases::gate::check::Check;
 
 /// The smallest slot that an image of the product must fit into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slot {
     /// Its size.
+    #[serde(rename = "slot_bytes")]
     pub bytes: u32,
     /// The device that reports it; `None` if `product.json` says it.
     pub device: Option<String>,
@@ -34,8 +36,8 @@ pub enum Taken {
     Free,
     /// These very bytes are published as it, spelled like this.
     SameBytes(Version),
-    /// Other bytes are published as it, spelled like this; and another spelling of it may be there too, which came too late.
-    OtherBytes(Version, Option<Version>),
+    /// Other bytes are published as it, spelled like this.
+    OtherBytes(Version),
     /// Another program put other bytes into production as it.
     ByProduction(Version),
 }

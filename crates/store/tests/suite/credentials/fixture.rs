@@ -98,7 +98,7 @@ impl Bucket {
     pub(super) async fn open(&self, environment: &[(&str, &str)]) -> Store {
         let environment: BTreeMap<_, _> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let options = Options { public_url: None, signing_key: None, environment };
+        let options = Options { environment, ..Options::default() };
         Store::open(&self.url, options).await.expect("opens")
     }
 

@@ -12,9 +12,9 @@ use image::Chip;
 use image::build::Build;
 
 use server::config::{Config, Secret};
-use server::releases::Upload;
 use server::run::{Running, StartOptions, start};
 use server::services::Services;
+use store::Publication;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -95,8 +95,8 @@ fn image_of(text: &str) -> Vec<u8> {
 }
 
 async fn publish(services: &Services, text: &str) -> anyhow::Result<()> {
-    let upload = Upload { version: Some(version(text)), ..Upload::default() };
-    services.releases.publish(&product(), &upload, image_of(text).into()).await?;
+    let publication = Publication { version: Some(version(text)), ..Publication::new(product()) };
+    services.releases.publish(publication, None, image_of(text).into()).await?;
     Ok(())
 }
 

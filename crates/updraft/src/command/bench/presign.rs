@@ -22,6 +22,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
         public_url: Some("http://127.0.0.1:8080".parse()?),
         signing_key: Some([7; 32]),
         environment: BTreeMap::new(),
+        ..StoreOptions::default()
     };
     let local = Store::open(&format!("file:{}", folder.path().display()), local).await?;
     let s3 = s3().await?;
@@ -38,7 +39,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<()> {
 async fn s3() -> anyhow::Result<Store> {
     let environment = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "not a secret")];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let options = StoreOptions { public_url: None, signing_key: None, environment };
+    let options = StoreOptions { environment, ..StoreOptions::default() };
     Ok(Store::open("s3://bench?region=eu-central-1", options).await?)
 }
 

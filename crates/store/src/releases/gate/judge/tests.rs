@@ -13,10 +13,6 @@ fn asked(version: Option<&str>) -> Publication {
     Publication { version, ..Publication::new("esp32s3".parse().expect("a product")) }
 }
 
-fn judged(bytes: &[u8], asked: &Publication, facts: &Facts) -> Verdict {
-    judge(bytes, asked, facts)
-}
-
 /// A product of which everything is known, and every part of that speaks against most images.
 fn strict() -> Facts {
     let was = Build { secure_version: 3, ..Build::new(Chip::Esp32S3, "2.0.0") }.bytes();
@@ -34,14 +30,14 @@ fn strict() -> Facts {
         }),
         sizes: vec![(version.clone(), 900)],
         twins: vec![version.clone()],
-        taken: Taken::OtherBytes(version, None),
+        taken: Taken::OtherBytes(version),
     }
 }
 
 #[test]
 fn every_refusal_is_found_and_named_in_one_sentence() {
     let image = Build::new(Chip::Esp32C3, "1.0.0").bytes();
-    let verdict = judged(&image, &asked(Some("1.0.0")), &strict());
+    let verdict = judge(&image, &asked(Some("1.0.0")), &strict());
     let names: Vec<&str> = verdict.findings.iter().map(|finding| finding.check.name()).collect();
     let refusals = [
         "wrong-chip",
@@ -72,7 +68,7 @@ fn every_refusal_is_found_and_named_in_one_sentence() {
 #[test]
 fn a_corrupt_image_is_told_what_else_is_wrong_with_it() {
     let image = Build::new(Chip::Esp32C3, "1.0.0").bytes();
-    let verdict = judged(&image[..image.len() - 64], &asked(Some("1.0.0")), &strict());
+    let verdict = judge(&image[..image.len() - 64], &asked(Some("1.0.0")), &strict());
     let names: Vec<&str> = verdict.findings.iter().map(|finding| finding.check.name()).collect();
     assert!(names.starts_with(&["truncated", "wrong-chip", "too-large"]), "{names:?}");
     assert!(!names.contains(&"unsigned"), "what was cut off may have been the signature: {names:?}");
@@ -82,7 +78,7 @@ fn a_corrupt_image_is_told_what_else_is_wrong_with_it() {
 fn what_must_not_be_overruled_is_not_even_where_it_is_asked() {
     let image = Build::new(Chip::Esp32C3, "1.0.0").bytes();
     let everything = Publication { allow: Check::ALL.to_vec(), ..asked(Some("1.0.0")) };
-    let verdict = judged(&image, &everything, &strict());
+    let verdict = judge(&image, &everything, &strict());
     let refused: Vec<&str> = verdict
         .findings
         .iter()
@@ -96,10 +92,10 @@ fn what_must_not_be_overruled_is_not_even_where_it_is_asked() {
 fn bytes_that_are_published_as_this_version_pass_whatever_became_of_the_product() {
     let image = Build::new(Chip::Esp32C3, "1.0.0").bytes();
     let taken = Taken::SameBytes("1.0.0".parse().expect("a version"));
-    let verdict = judged(&image, &asked(None), &Facts { taken: taken.clone(), ..strict() });
+    let verdict = judge(&image, &asked(None), &Facts { taken: taken.clone(), ..strict() });
     assert_eq!(verdict.findings, []);
     // But not what is no image: a bucket may hold anything.
-    assert!(judged(b"junk", &asked(Some("1.0.0")), &Facts { taken, ..strict() }).is_refused());
+    assert!(judge(b"junk", &asked(Some("1.0.0")), &Facts { taken, ..strict() }).is_refused());
 }
 
 #[test]
@@ -107,7 +103,7 @@ fn a_trend_shows_the_five_releases_below_and_the_image_last() {
     let image = Build::new(Chip::Esp32S3, "1.6.0").bytes();
     let sizes = (0..10u64).rev().map(|minor| (format!("1.{minor}.0").parse().expect("a version"), minor));
     let facts = Facts { sizes: sizes.collect(), ..Facts::default() };
-    let verdict = judged(&image, &asked(None), &facts);
+    let verdict = judge(&image, &asked(None), &facts);
     let shown = verdict.trend.iter().fold(String::new(), |mut text, SizeOf { version, size }| {
         let _ = write!(text, "{}:{size} ", version.as_ref().expect("a version"));
         text
@@ -119,7 +115,7 @@ proptest! {
     #[test]
     fn any_bytes_are_judged_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..700), known in any::<bool>()) {
         let facts = if known { strict() } else { Facts::default() };
-        let verdict = judged(&bytes, &asked(Some("1.0.0")), &facts);
+        let verdict = judge(&bytes, &asked(Some("1.0.0")), &facts);
         prop_assert!(verdict.is_refused());
         prop_assert!(verdict.refusal().is_some() && verdict.error().is_some());
     }
@@ -146,7 +142,7 @@ proptest! {
         }
         bytes.truncate(cut.max(1));
         for facts in [Facts::default(), strict()] {
-            let verdict = judged(&bytes, &asked(version.as_deref()), &facts);
+            let verdict = judge(&bytes, &asked(version.as_deref()), &facts);
             prop_assert_eq!(verdict.is_refused(), verdict.error().is_some());
             prop_assert!(verdict.findings.windows(2).all(|pair| pair[0].check < pair[1].check));
         }
@@ -167,8 +163,8 @@ fn an_image_for_larger_slots_can_be_allowed_and_one_for_no_chip_cannot() {
     let slot = Some(Slot { bytes: 1000, device: Some("d1".to_owned()) });
     let facts = Facts { slot, ..Facts::default() };
     let asked = Publication { allow: vec![Check::TooLarge], ..asked(Some("1.0.0")) };
-    assert!(judged(&image, &Publication { allow: vec![], ..asked.clone() }, &facts).is_refused());
-    let verdict = judged(&image, &asked, &facts);
+    assert!(judge(&image, &Publication { allow: vec![], ..asked.clone() }, &facts).is_refused());
+    let verdict = judge(&image, &asked, &facts);
     assert_eq!(verdict.refusal(), None);
     assert!(verdict.findings.iter().any(|finding| finding.check == Check::TooLarge && finding.allowed));
     let verdict =

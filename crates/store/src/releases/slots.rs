@@ -1,0 +1,46 @@
+//! `_slots.json`: the smallest slot that a server's devices report, so that who publishes without a server knows it too.
+//! The server alone writes it; what a person says stands in `product.json`.
+
+use bytes::Bytes;
+use cause::store as causes;
+use contract::ProductName;
+
+use crate::error::StoreError;
+use crate::objects::object::Read;
+use crate::objects::write::{Condition, Write};
+use crate::releases::gate::facts::Slot;
+use crate::releases::layout::{self, JSON_MAX_BYTES};
+use crate::store::Store;
+
+impl Store {
+    /// What a server recorded. A file that cannot be read is an error: nobody knows what it limits.
+    pub(crate) async fn recorded_slot(&self, product: &ProductName) -> Result<Option<Slot>, StoreError> {
+        let key = layout::slots(product);
+        let bytes = match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
+            Read::Missing => return Ok(None),
+            Read::Found(found) => found.bytes,
+            Read::TooLong(_) => Bytes::new(),
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|why| {
+            let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", why.to_string());
+            StoreError::corrupt(cause.with("place", self.bucket.name()))
+        })
+    }
+
+    /// Records the smallest slot of a product's devices, whatever is there. Answers whether anything was written.
+    pub async fn record_slot(&self, product: &ProductName, slot: &Slot) -> Result<bool, StoreError> {
+        let key = layout::slots(product);
+        let mut bytes = serde_json::to_vec(slot).expect("a number and a text are JSON");
+        bytes.push(b'\n');
+        let lock = self.bucket.write_lock(&key).await?;
+        let before = self.bucket.read(&key, JSON_MAX_BYTES).await?;
+        if matches!(&before, Read::Found(found) if found.bytes == bytes) {
+            return Ok(false);
+        }
+        let write = Write::new(&key, bytes.into(), Condition::unchanged(&before));
+        match self.bucket.put(&lock, write).await? {
+            Some(_) => Ok(true),
+            None => Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key))),
+        }
+    }
+}

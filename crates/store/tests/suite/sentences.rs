@@ -5,6 +5,7 @@ use std::error::Error;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use contract::ChannelName;
 use updraft_store::{Options, Store, StoreError};
 
 use crate::place::{Place, product, publish, s3_image, s3_options, s3_url};
@@ -79,7 +80,7 @@ async fn each_error_of_s3_has_its_sentence_for_every_kind_of_request() {
         let errors = [
             // HEAD and then GET for its reason, GET, a listing, a listing of everything.
             store.object(key).await.map(drop).expect_err(words),
-            store.product_file(&product()).await.map(drop).expect_err(words),
+            store.channel(&product(), &ChannelName::production()).await.map(drop).expect_err(words),
             store.products().await.map(drop).expect_err(words),
             store.releases(&product()).await.map(drop).expect_err(words),
             store.check().await.expect_err(words),

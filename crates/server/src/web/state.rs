@@ -1,5 +1,6 @@
 //! What handlers work with: each takes the service that it asks, and nothing else.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -17,8 +18,11 @@ use crate::releases::Releases;
 use crate::services::Services;
 use crate::updates::{Messages, Updates};
 
+/// Clones are the same one: each request makes several.
 #[derive(Clone)]
-pub(crate) struct Web {
+pub(crate) struct Web(Arc<Shared>);
+
+pub(crate) struct Shared {
     pub(super) services: Services,
     pub(super) cookies: Cookies,
     pub(super) proxies: Arc<[Network]>,
@@ -37,7 +41,7 @@ impl Web {
         public_url: &url::Url,
         shutdown: CancellationToken,
     ) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             services,
             cookies: Cookies::new(public_url),
             proxies: config.http.trusted_proxies.as_slice().into(),
@@ -47,7 +51,15 @@ impl Web {
             streams: Streams(Arc::new(Semaphore::new(STREAMS_MAX))),
             uploads: Uploads(Arc::new(Semaphore::new(UPLOADS_MAX))),
             shutdown,
-        }
+        }))
+    }
+}
+
+impl Deref for Web {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -53,8 +54,18 @@ pub(crate) struct Images {
     kept: Mutex<HashMap<String, Kept>>,
     /// A permit a byte.
     room: Arc<Semaphore>,
-    /// Locked by whoever reads an image.
-    readings: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    objects: Mutex<HashMap<String, Arc<Asked>>>,
+}
+
+/// An object that is being asked for.
+#[derive(Default)]
+struct Asked {
+    /// How many looks at it have begun.
+    looks: AtomicU64,
+    /// The last look that has ended, by its number, and what it found. Locked by whoever looks.
+    last: tokio::sync::Mutex<(u64, Option<Found>)>,
+    /// Locked by whoever reads the image.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Kept {
@@ -65,7 +76,7 @@ struct Kept {
 impl Default for Images {
     fn default() -> Self {
         let room = Arc::new(Semaphore::new(TOTAL_MAX_BYTES));
-        Self { kept: Mutex::default(), room, readings: Mutex::default() }
+        Self { kept: Mutex::default(), room, objects: Mutex::default() }
     }
 }
 
@@ -110,11 +121,13 @@ impl Images {
         self.kept.lock().expect("nobody panics while holding it")
     }
 
-    /// What is locked to read an image.
-    fn reading(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut readings = self.readings.lock().expect("nobody panics while holding it");
-        readings.retain(|_, reading| Arc::strong_count(reading) > 1);
-        Arc::clone(readings.entry(key.to_owned()).or_default())
+    fn asked(&self, key: &str) -> Arc<Asked> {
+        let mut objects = self.objects.lock().expect("nobody panics while holding it");
+        if let Some(asked) = objects.get(key) {
+            return Arc::clone(asked);
+        }
+        objects.retain(|_, asked| Arc::strong_count(asked) > 1);
+        Arc::clone(objects.entry(key.to_owned()).or_default())
     }
 }
 
@@ -125,23 +138,36 @@ impl Bucket {
         self: &Arc<Self>,
         key: &str,
     ) -> Result<Option<(Found, Option<Image>)>, StoreError> {
-        let Some(found) = self.find(key).await? else {
+        let asked = self.images.asked(key);
+        let Some(found) = self.look(key, &asked).await? else {
             self.images.forget(key);
             return Ok(None);
         };
         let image = match self.images.get(&found) {
             None if found.size <= IMAGE_MAX_BYTES && !found.tag.0.is_empty() => {
-                timeout(READ_TIMEOUT, self.read_image(&found)).await.ok().flatten()
+                timeout(READ_TIMEOUT, self.read_image(&found, &asked)).await.ok().flatten()
             }
             known => known,
         };
         Ok(Some((found, image)))
     }
 
+    /// Size and tag of an object. A look that began after this was asked for answers it, too, so that those who ask at once
+    /// have the storage asked once or twice.
+    async fn look(&self, key: &str, asked: &Asked) -> Result<Option<Found>, StoreError> {
+        let begun = asked.looks.load(Ordering::SeqCst);
+        let mut last = asked.last.lock().await;
+        if last.0 <= begun {
+            let number = asked.looks.fetch_add(1, Ordering::SeqCst) + 1;
+            *last = (number, self.find(key).await?);
+        }
+        Ok(last.1.clone())
+    }
+
     /// Reads the image that `found` names, or waits for whoever reads it. What fails is left to the caller, who has to
     /// stream it and meets the same error.
-    async fn read_image(self: &Arc<Self>, found: &Found) -> Option<Image> {
-        let reading = self.images.reading(&found.key).lock_owned().await;
+    async fn read_image(self: &Arc<Self>, found: &Found, asked: &Asked) -> Option<Image> {
+        let reading = Arc::clone(&asked.reading).lock_owned().await;
         if let Some(image) = self.images.get(found) {
             return Some(image);
         }

@@ -37,7 +37,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
     }
 }
 
-/// `permit` is kept until the connection is let in. From then on the connection registry ends it.
+/// `permit` is kept until the connection is let in. From then on whoever closes it wakes it.
 async fn connection(
     shared: Arc<Shared>,
     mut stream: TcpStream,

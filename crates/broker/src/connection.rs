@@ -57,7 +57,7 @@ impl Connection {
             }
         };
         tracing::debug!(user = ?self.member.identity, ?end, "an MQTT connection ended");
-        self.shared.registry.leave(&self.member, leave);
+        self.shared.state().leave(&self.member, leave);
     }
 
     async fn serve(&mut self, stream: &TcpStream, read: &mut BytesMut, written: &mut BytesMut) -> End {
@@ -120,7 +120,7 @@ impl Connection {
             return Err(why.into());
         }
         while written.len() < WRITE_BYTES {
-            self.is_paused = self.shared.registry.is_paused(&self.member, self.is_paused);
+            self.is_paused = self.shared.state().is_paused(&self.member, self.is_paused);
             if self.is_paused {
                 break;
             }
@@ -137,22 +137,24 @@ impl Connection {
     }
 
     fn incoming(&mut self, packet: Incoming, written: &mut BytesMut) -> Result<(), End> {
-        let (registry, member) = (&self.shared.registry, &self.member);
+        let (shared, member) = (&self.shared, &self.member);
         match packet {
             Incoming::Publish(publish) => self.published(&publish, written)?,
-            Incoming::Acknowledge(id) => registry.acknowledge(member, id)?,
+            Incoming::Acknowledge(id) => shared.state().session(member)?.acknowledge(id),
             Incoming::Release(id) => {
-                let is_known = registry.release(member, id)?;
+                let is_known = shared.state().session(member)?.release(id);
                 self.protocol.completed(id, is_known, written);
             }
             Incoming::Subscribe(id, filters) => {
-                let version = &self.shared.version;
-                let may = |filter: &str| member.identity.may_subscribe(filter, version);
-                let granted = registry.subscribe(member, &filters, may)?;
+                let may = |filter: &str| member.identity.may_subscribe(filter, &shared.version);
+                let granted = shared.state().subscribe(member, &filters, may)?;
                 self.protocol.subscribed(id, &granted, written);
             }
             Incoming::Unsubscribe(id, filters) => {
-                let existed = registry.unsubscribe(member, &filters)?;
+                let mut state = shared.state();
+                let session = state.session(member)?;
+                let existed: Vec<_> = filters.iter().map(|filter| session.unsubscribe(filter)).collect();
+                drop(state);
                 self.protocol.unsubscribed(id, &existed, written);
             }
             Incoming::Ping => self.protocol.pong(written),
@@ -169,17 +171,18 @@ impl Connection {
         if publish.has_alias {
             return Err(End::Because(DisconnectReasonCode::TopicAliasInvalid));
         }
-        let (registry, member) = (&self.shared.registry, &self.member);
+        let (shared, member) = (&self.shared, &self.member);
         let topic = member.identity.may_publish(&publish.topic, &self.shared.version);
         let is_allowed = topic.is_some();
         match (topic, publish.id) {
             (None, _) => tracing::debug!(user = ?member.identity, "refused: not a topic of this client"),
             (Some(topic), Some(id)) if publish.qos == QoS::ExactlyOnce => {
-                if registry.receive(member, id)?? {
-                    registry.publish(member, Message::new(publish, topic))?;
+                let is_new = shared.state().session(member)?.receive(id)?;
+                if is_new {
+                    shared.state().publish(member, Message::new(publish, topic))?;
                 }
             }
-            (Some(topic), _) => registry.publish(member, Message::new(publish, topic))?,
+            (Some(topic), _) => shared.state().publish(member, Message::new(publish, topic))?,
         }
         match (publish.qos, publish.id) {
             (QoS::AtLeastOnce, Some(id)) => self.protocol.acknowledge(id, is_allowed, written),
@@ -191,7 +194,7 @@ impl Connection {
 
     fn outgoing(&mut self, written: &mut BytesMut) -> Result<(), End> {
         let mut batch = Vec::new();
-        self.shared.registry.next(&self.member, &mut batch)?;
+        self.shared.state().next(&self.member, &mut batch)?;
         let now = std::time::Instant::now();
         for next in batch {
             let before = written.len();
@@ -202,7 +205,7 @@ impl Connection {
                 // As the specification has it: dropped, as if the client had acknowledged it.
                 written.truncate(before);
                 if let Some(id) = next.id {
-                    self.shared.registry.acknowledge(&self.member, id)?;
+                    self.shared.state().session(&self.member)?.acknowledge(id);
                 }
             }
         }

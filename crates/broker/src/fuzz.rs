@@ -35,7 +35,7 @@ fn register(shared: &Shared, id: &str) -> Member {
     let identity = Identity::Device(id.parse().expect("an id"));
     let lasting = Duration::ZERO;
     let wish = Wish { identity, name: [0; 16], lasting, clean: true, will: None, window: 16 };
-    shared.registry.register(wish, 0).expect("registered").0
+    shared.state().register(wish, 0).expect("registered").0
 }
 
 /// Reads `bytes` as a first packet, and then as those of the device `a` that is let in, in pieces of this size: nothing
@@ -50,7 +50,7 @@ pub fn fuzz(bytes: &[u8], size: usize) {
         let other = register(&shared, "b");
         let filter = ByteString::from_static("devices/b/#");
         let everything = [(filter, SubscriptionOptions::default())];
-        shared.registry.subscribe(&other, &everything, |_| true).expect("subscribed");
+        shared.state().subscribe(&other, &everything, |_| true).expect("subscribed");
         let mut connection = Connection {
             member: register(&shared, "a"),
             shared: Arc::clone(&shared),
@@ -70,6 +70,6 @@ pub fn fuzz(bytes: &[u8], size: usize) {
             written.clear();
         }
         let mut heard = Vec::new();
-        assert!(shared.registry.next(&other, &mut heard).is_ok() && heard.is_empty());
+        assert!(shared.state().next(&other, &mut heard).is_ok() && heard.is_empty());
     }
 }

@@ -119,7 +119,7 @@ async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool),
     let name = session_name(&connect.client_id)?;
     // At most 2 attempts: a device removed over and over while it connects is not worth a third.
     for _ in 0..2 {
-        let removals = shared.registry.removals();
+        let removals = shared.state().removals;
         if !is_right(shared, &identity, &password).await {
             break;
         }
@@ -131,7 +131,8 @@ async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool),
             will: will.as_ref().map(|(topic, will)| Box::new(Message::new(will, topic.clone()))),
             window: connect.receive_maximum,
         };
-        match shared.registry.register(wish, removals) {
+        let registered = shared.state().register(wish, removals);
+        match registered {
             Ok(registered) => return Ok(registered),
             Err(NotRegistered::Stale) => {}
             Err(NotRegistered::TooMany | NotRegistered::Stopped) => return Err(Refusal::TooMany),

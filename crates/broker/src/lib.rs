@@ -15,7 +15,6 @@ mod limits;
 mod member;
 mod message;
 mod packet;
-mod registry;
 mod session;
 mod shared;
 mod state;
@@ -71,7 +70,7 @@ impl Embedded {
     /// Closes a device's connections and forgets its sessions and queues. Take its registration away first. Its last
     /// will has been published when this returns, so that what it left retained can be cleared afterwards.
     pub fn disconnect_device(&self, device: &DeviceId) {
-        self.shared.registry.remove(device);
+        self.shared.state().remove(device);
     }
 
     /// Stops listening and ends every connection; done within 2 s.
@@ -83,7 +82,7 @@ impl Embedded {
 
     fn close(&self) {
         self.shared.closing.cancel();
-        self.shared.registry.stop();
+        self.shared.state().stop();
         self.tasks.close();
     }
 }
@@ -98,7 +97,7 @@ async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.closing.cancelled() => return,
-            () = tokio::time::sleep(limits::SWEEP) => shared.registry.sweep(),
+            () = tokio::time::sleep(limits::SWEEP) => shared.state().sweep(),
         }
     }
 }

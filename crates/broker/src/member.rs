@@ -1,4 +1,4 @@
-//! A connection as the connection registry knows it: what it wants to be, what it is, how it ends.
+//! A connection as the others see it: what it wants to be, what it is, how it ends.
 
 use std::sync::Arc;
 use std::time::Duration;

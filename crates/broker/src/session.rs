@@ -1,5 +1,4 @@
-//! One session: what it listens to, what waits for it, and what is on its way. No lock and no socket; the connection registry
-//! has the one around it.
+//! One session: what it listens to, what waits for it, and what is on its way. Neither a lock nor a socket.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;

@@ -1,6 +1,6 @@
 //! What all connections share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use contract::{DeviceId, VersionTopic};
@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Credentials};
 use crate::limits;
-use crate::registry::Registry;
+use crate::state::State;
 
 pub(crate) struct Shared {
     pub(crate) credentials: Credentials,
     pub(crate) version: VersionTopic,
-    pub(crate) registry: Registry,
     /// No connection is accepted any more, and none that is not let in yet goes on.
     pub(crate) closing: CancellationToken,
+    state: Mutex<State>,
     admission: Arc<dyn Admission>,
     admissions: Semaphore,
 }
@@ -26,11 +26,17 @@ impl Shared {
         Ok(Self {
             credentials: Credentials::random()?,
             version,
-            registry: Registry::new(Arc::clone(&admission)),
+            state: Mutex::new(State::new(Arc::clone(&admission))),
             closing: CancellationToken::new(),
             admission,
             admissions: Semaphore::new(limits::MAX_ADMISSIONS),
         })
+    }
+
+    /// Locks everything that connections share.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is a whole one; a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn admit(&self, device: &DeviceId, password: &[u8]) -> bool {

@@ -1,18 +1,23 @@
-//! What the connection registry's lock guards: sessions and retained messages. A message of a device goes to the sessions of
+//! Who is connected, which sessions there are, and what is retained. A message of a device goes to the sessions of
 //! that device, to the server's and to those of API tokens, and to nobody else, so that none of this grows with the fleet.
+//!
+//! All of it is behind one lock ([`Shared::state`](crate::shared::Shared::state)), which is locked for microseconds.
+//! [`Admission`] is told under it who came and went, so in the order in which they did.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytestring::ByteString;
 use contract::DeviceId;
 use rmqtt_codec::types::QoS;
+use rmqtt_codec::v5::{SubscribeAckReason, SubscriptionOptions};
 
 use crate::admission::Admission;
-use crate::limits::{self, MAX_CONNECTIONS, MAX_READERS, MAX_SESSIONS, SERVER_QUEUE};
+use crate::limits::{self, MAX_CONNECTIONS, MAX_READERS, MAX_SESSIONS, MAX_UNHANDLED, SERVER_QUEUE};
 use crate::member::{Gone, Leave, Member, NotRegistered, Wish};
 use crate::message::{Closed, Message, Signal};
-use crate::session::Session;
+use crate::session::{Next, Session};
 use crate::topics::{self, Identity};
 
 pub(crate) struct State {
@@ -58,6 +63,8 @@ impl State {
         }
     }
 
+    /// Registers a connection whose password was right; the second value says whether its session was there. Whoever
+    /// had the session is closed, its last will said, before this returns.
     pub(crate) fn register(&mut self, wish: Wish, removals: u64) -> Result<(Member, bool), NotRegistered> {
         if self.stopped {
             return Err(NotRegistered::Stopped);
@@ -180,9 +187,17 @@ impl State {
         }
     }
 
-    /// To all who listen. `sender`: the number of the connection that it came from, or 0; where it is a device's, the
+    /// To all who listen. A device's messages are counted until the server has acknowledged them.
+    pub(crate) fn publish(&mut self, member: &Member, message: Message) -> Result<(), Gone> {
+        self.session(member)?;
+        let credit_of = matches!(member.identity, Identity::Device(_)).then_some(&member.signal);
+        self.route(message, member.number, credit_of);
+        Ok(())
+    }
+
+    /// `sender`: the number of the connection that it came from, or 0; where it is a device's, the
     /// signal that is credited.
-    pub(crate) fn route(&mut self, message: Message, sender: u64, credit_of: Option<&Arc<Signal>>) {
+    fn route(&mut self, message: Message, sender: u64, credit_of: Option<&Arc<Signal>>) {
         let message = Arc::new(message);
         if message.retain {
             self.retain(&message);
@@ -212,8 +227,30 @@ impl State {
         }
     }
 
+    /// Subscribes to those filters that are allowed, one answer each.
+    pub(crate) fn subscribe(
+        &mut self,
+        member: &Member,
+        filters: &[(ByteString, SubscriptionOptions)],
+        is_allowed: impl Fn(&str) -> bool,
+    ) -> Result<Vec<SubscribeAckReason>, Gone> {
+        let mut granted = Vec::with_capacity(filters.len());
+        for (filter, options) in filters {
+            if !is_allowed(filter) {
+                granted.push(SubscribeAckReason::NotAuthorized);
+                continue;
+            }
+            let (answer, wants_retained) = self.session(member)?.subscribe(filter, *options);
+            granted.push(answer);
+            if wants_retained {
+                self.send_retained(member, filter, options.qos)?;
+            }
+        }
+        Ok(granted)
+    }
+
     /// Queues what was retained on the topics of a filter, for whoever has just subscribed to it.
-    pub(crate) fn send_retained(&mut self, member: &Member, filter: &str, qos: QoS) -> Result<(), Gone> {
+    fn send_retained(&mut self, member: &Member, filter: &str, qos: QoS) -> Result<(), Gone> {
         let now = Instant::now();
         let all = match &member.identity {
             Identity::Device(id) => {
@@ -237,16 +274,29 @@ impl State {
         Ok(())
     }
 
-    /// Whether nothing is to be read from devices now; the signal is woken when that is over.
-    pub(crate) fn is_full(&mut self, signal: &Arc<Signal>) -> bool {
-        if self.is_full {
-            self.paused.push(Arc::clone(signal));
+    /// Whether nothing is to be read from a connection now; it is woken when it may ask again.
+    pub(crate) fn is_paused(&mut self, member: &Member, was_paused: bool) -> bool {
+        if !matches!(member.identity, Identity::Device(_)) {
+            return false;
         }
-        self.is_full
+        let most = if was_paused { MAX_UNHANDLED / 2 + 1 } else { MAX_UNHANDLED };
+        if self.is_full {
+            self.paused.push(Arc::clone(&member.signal));
+        }
+        self.is_full || member.signal.unhandled() >= most
+    }
+
+    /// What is to be sent next.
+    pub(crate) fn next(&mut self, member: &Member, batch: &mut Vec<Next>) -> Result<(), Gone> {
+        self.session(member)?.next(Instant::now(), batch);
+        if member.identity == Identity::Server {
+            self.drained();
+        }
+        Ok(())
     }
 
     /// Something was taken from the server's queue, or its session has ended.
-    pub(crate) fn drained(&mut self) {
+    fn drained(&mut self) {
         let has_room = |server: &Session| !server.is_connected() || server.queued() <= SERVER_QUEUE / 2;
         if self.is_full && self.servers.iter().all(has_room) {
             self.is_full = false;
@@ -254,6 +304,7 @@ impl State {
         }
     }
 
+    /// Closes every connection of a device, says its last wills and forgets its sessions.
     pub(crate) fn remove(&mut self, id: &DeviceId) {
         self.removals += 1;
         let Some(device) = self.devices.get_mut(id) else { return };
@@ -273,6 +324,7 @@ impl State {
         }
     }
 
+    /// Closes every connection; no new one is registered.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         for (id, device) in std::mem::take(&mut self.devices) {

@@ -1,8 +1,8 @@
 //! Publishing again what is published, and what looks like it and is not.
 
-use updraft_store::{Check, Publication, StoreError};
+use updraft_store::{Check, Publication};
 
-use crate::place::{Place, product, production, s3_image, v};
+use crate::place::{Place, assert_refused, product, production, s3_image, v};
 
 fn publication(version: &str) -> Publication {
     Publication { version: Some(v(version)), ..Publication::new(product()) }
@@ -19,8 +19,7 @@ async fn metadata_copied_from_another_release_gives_no_right_to_replace_an_image
     {
         place.put(&format!("esp32s3/releases/v1.1.0/{name}"), bytes).await;
     }
-    let refused = place.publish("1.1.0", &old).await.expect_err("other bytes are there");
-    assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+    assert_refused(place.publish("1.1.0", &old).await, "");
     assert_eq!(place.get("esp32s3/releases/v1.1.0/firmware.bin").await, Some(other));
 }
 

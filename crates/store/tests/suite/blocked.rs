@@ -50,16 +50,3 @@ pub(crate) async fn an_unreadable_list_blocks_everything_and_is_never_written(pl
     place.delete(KEY).await;
     assert_eq!(place.store.blocked(&product()).await.expect("read"), Blocked::List(BTreeMap::new()));
 }
-
-pub(crate) async fn unknown_keys_survive_a_write(place: &Place) {
-    place.put(KEY, r#"{"blocked_versions":["1.0.0"],"reason":{},"owner":"ops","x":[1,{"y":null}]}"#).await;
-    place.store.block(&product(), &v("1.1.0"), "why").await.expect("blocked");
-    place.store.unblock(&product(), &v("1.0.0")).await.expect("unblocked");
-    let text: serde_json::Value = serde_json::from_str(&place.text(KEY).await).expect("JSON");
-    assert_eq!(
-        text,
-        serde_json::json!({
-            "blocked_versions": ["1.1.0"], "reason": {"1.1.0": "why"}, "owner": "ops", "x": [1, {"y": null}]
-        })
-    );
-}

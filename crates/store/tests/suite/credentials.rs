@@ -1,7 +1,7 @@
 //! Each way to come by credentials, with a fixture that hands some out and a server that takes only those.
 
 use std::io::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -80,35 +80,26 @@ async fn a_container_role_comes_from_the_agent_with_any_kind_of_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_live_long_are_asked_for_once() {
-    let bucket = Bucket::new();
-    let (current, asked) = (bucket.current.clone(), Arc::new(Mutex::new(0)));
-    let counted = Arc::clone(&asked);
-    let endpoint = serve(move |_| {
-        *counted.lock().expect("unpoisoned") += 1;
-        let current = current.clone();
-        async move { text(200, current.json(3600)) }
-    });
-    let store = bucket.open(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &endpoint)]).await;
-    publish(&store, "1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
-    assert_eq!(*asked.lock().expect("unpoisoned"), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn new_credentials_come_before_the_old_ones_end_and_an_agent_that_fails_is_left_alone() {
     let bucket = Bucket::new();
     let (current, asked) = (bucket.current.clone(), Arc::new(Mutex::new(0)));
     let (counted, fails) = (Arc::clone(&asked), Arc::new(AtomicBool::new(false)));
     let is_failing = Arc::clone(&fails);
+    let lives = Arc::new(AtomicI64::new(3600));
+    let lifetime_s = Arc::clone(&lives);
     let endpoint = serve(move |_| {
         *counted.lock().expect("unpoisoned") += 1;
-        let answer =
-            if is_failing.load(Ordering::Relaxed) { text(500, "") } else { text(200, current.json(240)) };
+        let json = current.json(lifetime_s.load(Ordering::Relaxed));
+        let answer = if is_failing.load(Ordering::Relaxed) { text(500, "") } else { text(200, json) };
         async move { answer }
     });
     let store = bucket.open(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &endpoint)]).await;
     publish(&store, "1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
-    // They are good for minutes more, and the next ones are there already.
+    // An hour is long, and four minutes are not: then the next ones are there already.
+    assert_eq!(*asked.lock().expect("unpoisoned"), 1);
+    lives.store(240, Ordering::Relaxed);
+    let store = bucket.open(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &endpoint)]).await;
+    assert_eq!(signed_with(&store).await, 0);
     bucket.current.replace();
     assert_eq!(signed_with(&store).await, 1);
     publish(&store, "1.1.0", &s3_image("1.1.0", 1)).await.expect("published with the new ones");

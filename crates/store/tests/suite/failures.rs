@@ -15,19 +15,6 @@ async fn sentence(url: &str, options: Options) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_not_there_is_named() {
-    let url = format!("s3://no-such-bucket?endpoint={}", moto());
-    let text = sentence(&url, s3_options()).await;
-    assert!(text.contains("the bucket no-such-bucket") && text.contains("there is no such bucket"), "{text}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_does_not_answer_is_named() {
-    let text = sentence("s3://b?endpoint=http://127.0.0.1:9", s3_options()).await;
-    assert!(text.contains("does not answer"), "{text}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn without_credentials_the_environment_is_named() {
     let mut options = s3_options();
     options.environment.clear();

@@ -90,7 +90,6 @@ in_all! {
     promote::metadata_of_the_last_image_does_not_stay,
     blocked::entries_come_and_go,
     blocked::an_unreadable_list_blocks_everything_and_is_never_written,
-    blocked::unknown_keys_survive_a_write,
     by_hand::a_bucket_filled_by_hand_is_served,
     by_hand::a_bucket_in_the_requirements_layout_is_served,
     by_hand::what_is_not_ours_is_passed_over,

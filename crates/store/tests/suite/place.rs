@@ -147,6 +147,13 @@ pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Resu
     store.publish(&publication, image.clone()).await
 }
 
+/// That it was refused because of what the store holds, in a sentence with these words.
+pub(crate) fn assert_refused<T: std::fmt::Debug>(said: Result<T, StoreError>, words: &str) {
+    let error = said.expect_err(words);
+    assert!(matches!(error, StoreError::Refused(_)), "{error:?}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
 fn bucket_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("updraft-{}", NEXT.fetch_add(1, Ordering::Relaxed))

@@ -243,51 +243,6 @@ pub(crate) async fn a_channel_that_holds_another_image_offers_nothing_until_a_la
     assert_eq!(jobs.whole(place, &channel).await, "1.0.1");
 }
 
-/// One of two jobs is stopped, the other promotes the same version, and the first goes on for a few operations more and is
-/// killed; whether it had ended before.
-async fn try_one_version(place: &Place, jobs: &Jobs, stop: usize, more: usize) -> bool {
-    let channel: ChannelName = format!("s{stop}-{more}").parse().expect("a channel");
-    for (file, released) in FILES.iter().zip(&jobs.deployed.files) {
-        place.put(&format!("esp32s3/{channel}/{file}"), released.clone()).await;
-    }
-    let first = Stopped::new(place).await;
-    first.permit(stop);
-    let run = jobs.higher.start(&first, &channel);
-    let has_ended = first.stops_at(stop).await;
-    // In a folder the first one has the lock until it is killed.
-    let is_free = place.is_s3() || has_ended;
-    if is_free {
-        jobs.higher.again(place, &channel).await.expect("promoted");
-    }
-    first.permit(more);
-    first.stops_at(stop + more).await;
-    first.goes_on_or_dies(After::Killed);
-    let said = run.await.expect("no panic");
-    if !is_free {
-        jobs.higher.again(place, &channel).await.expect("promoted");
-    }
-    let higher = jobs.higher.version();
-    assert_eq!(jobs.whole(place, &channel).await, higher, "stopped at {stop} and {more} later: {said:?}");
-    has_ended
-}
-
-/// As when a job is run again while its first run goes on: who is told that it is promoted may rely on it.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_jobs_of_one_version_neither_undoes_what_the_other_did() {
-    for place in [Place::memory().await, Place::folder().await] {
-        let jobs = Jobs::new(&place).await;
-        let mut stops = 0..STOPS_MAX;
-        loop {
-            let stop = stops.next().expect("it ends");
-            let ended = join_all((1..5).map(|more| try_one_version(&place, &jobs, stop, more))).await;
-            if ended.contains(&true) {
-                assert!(stop > 8, "only {stop} operations: is the gate in place?");
-                break;
-            }
-        }
-    }
-}
-
 /// The channel points to a release whose image is lost: neither is that what a lower one's job is told, nor does it keep out
 /// one that may go lower.
 pub(crate) async fn a_corrupt_higher_release_hides_no_reason_and_hinders_no_permission(place: &Place) {

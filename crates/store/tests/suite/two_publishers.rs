@@ -107,9 +107,9 @@ async fn a_publisher_that_is_only_slow_is_left_alone() {
             let second = place.again().await.with_unfinished_after(Duration::from_mins(10));
             let refused = publish(&second, &version, &images[1]).await.expect_err("it is being published");
             assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
-            let is_told = refused.to_string().contains("somebody else is publishing");
+            let says_busy = refused.to_string().contains("somebody else is publishing");
             let is_there = place.get(&firmware.replace("firmware.bin", "version.txt")).await.is_some();
-            assert_eq!(is_told, !is_there, "{version}: {refused}");
+            assert_eq!(says_busy, !is_there, "{version}: {refused}");
             assert_eq!(place.get(&firmware).await.as_ref(), Some(&images[0]), "{version}");
         }
         first.goes_on_or_dies(After::GoesOn);

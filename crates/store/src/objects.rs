@@ -9,6 +9,7 @@ mod credentials;
 pub(crate) mod digest;
 pub(crate) mod ensure;
 pub(crate) mod explain;
+mod fetch;
 pub(crate) mod images;
 pub(crate) mod listing;
 pub(crate) mod location;

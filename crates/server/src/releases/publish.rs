@@ -22,7 +22,7 @@ impl Releases {
         image: Bytes,
     ) -> Result<Published, Error> {
         let releases = self.clone();
-        completed(async move { releases.publish_attended(publication, promote, image).await }).await
+        completed(Box::pin(async move { releases.publish_attended(publication, promote, image).await })).await
     }
 
     async fn publish_attended(

@@ -22,11 +22,7 @@ const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 impl Bucket {
     /// Finds out once, for a write.
     pub(crate) async fn conditions(&self) -> Result<Conditions, StoreError> {
-        let keeps_them = match &self.backing {
-            Backing::Folder(_) => true,
-            Backing::S3 { location, .. } => location.is_amazon(),
-        };
-        if keeps_them {
+        if matches!(&self.backing, Backing::S3 { location, .. } if location.is_amazon()) {
             return Ok(Conditions::Kept);
         }
         let refused = || causes::NO_CONDITIONS.naming("place", self.name());

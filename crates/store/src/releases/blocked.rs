@@ -107,13 +107,10 @@ impl Store {
 
 /// The list as it was read, or why it cannot be used.
 fn parsed(key: &str, read: Read) -> Result<BlockedFile, Cause> {
-    let why = match read {
+    let file = match read {
         Read::Missing => return Ok(BlockedFile::default()),
-        Read::TooLong(found) => format!("it has {} bytes; more than 1 MiB is not read", found.size),
-        Read::Found(fetched) => match BlockedFile::parse(&fetched.bytes) {
-            Ok(file) => return Ok(file),
-            Err(why) => why,
-        },
+        Read::TooLong(found) => Err(format!("it has {} bytes; more than 1 MiB is not read", found.size)),
+        Read::Found(fetched) => BlockedFile::parse(&fetched.bytes),
     };
-    Err(causes::LIST_UNREADABLE.with("key", key).with("why", first_line(&why)))
+    file.map_err(|why| causes::LIST_UNREADABLE.with("key", key).with("why", first_line(&why)))
 }

@@ -38,7 +38,7 @@ pub(crate) struct Work {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It is published, now or before.
-    There { release: Release, already_there: bool },
+    There { release: Box<Release>, already_there: bool },
     /// The version has other bytes, or is about to have; and why that is so.
     Taken(Cause),
     /// Somebody else came in between; it is to be tried again.
@@ -73,7 +73,7 @@ impl Store {
             chip: work.chip.map(str::to_owned),
             mark: None,
         };
-        let release = described.release(work.version.clone());
+        let release = Box::new(described.release(work.version.clone()));
         Ok(Outcome::There { release, already_there: false })
     }
 
@@ -150,7 +150,7 @@ impl Store {
         }
         let described = self.describe(&place, &spelled).await?;
         let described = described.ok_or_else(|| gone(&place, &spelled))?;
-        let release = described.release(spelled);
+        let release = Box::new(described.release(spelled));
         Ok(Some(Outcome::There { release, already_there: true }))
     }
 }

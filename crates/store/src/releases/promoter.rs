@@ -74,7 +74,7 @@ impl Store {
         let key = Place::channel(product, channel).version();
         for _ in 0..ROUNDS_MAX {
             let lock = self.bucket.write_lock(&key).await?;
-            match self.promote_once(&lock, promotion).await? {
+            match Box::pin(self.promote_once(&lock, promotion)).await? {
                 Outcome::Done => return Ok(()),
                 Outcome::Higher(higher) => {
                     let cause =

@@ -99,9 +99,9 @@ impl Store {
         }
         for _ in 0..ROUNDS_MAX {
             let lock = self.bucket.write_lock(&layout::releases(product)).await?;
-            match self.attempt_once(&lock, &work).await? {
+            match Box::pin(self.attempt_once(&lock, &work)).await? {
                 Outcome::There { release, already_there } => {
-                    let published = Published { release, already_there, verdict };
+                    let published = Published { release: *release, already_there, verdict };
                     return Ok(Attempt::Published(Box::new(published)));
                 }
                 Outcome::Taken(cause) => return Ok(Attempt::Refused(Box::new(verdict.taken(cause)))),

@@ -38,9 +38,7 @@ impl Store {
             return Ok(false);
         }
         let write = Write::new(&key, bytes.into(), Condition::unchanged(&before));
-        match self.bucket.put(&lock, write).await? {
-            Some(_) => Ok(true),
-            None => Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key))),
-        }
+        let written = self.bucket.put(&lock, write).await?.map(|_| true);
+        written.ok_or_else(|| StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
     }
 }

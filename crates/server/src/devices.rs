@@ -7,7 +7,7 @@ mod presence;
 mod register;
 mod service;
 
-pub use crate::db::figures::Counts;
+pub use crate::counts::Counts;
 pub(crate) use list::limit;
 pub(crate) use presence::Presence;
 pub use service::Devices;

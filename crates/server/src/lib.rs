@@ -3,6 +3,7 @@
 pub mod access;
 mod clock;
 pub mod config;
+mod counts;
 mod db;
 pub mod devices;
 pub mod error;

@@ -65,7 +65,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
     let listener = HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
-    let (db, lock) = Db::open_for_server(&config.database, config.embedded_broker()).await?;
+    let (db, lock) = Box::pin(Db::open_for_server(&config.database, config.embedded_broker())).await?;
     let url_key = url_key(&db).await?;
     let client_id = client_id(&db).await?;
     let store = open_store(&config, &public_url, url_key).await?;

@@ -1,33 +1,13 @@
 //! Figures of the fleet, as they were counted last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract::ProductName;
-use fleet::UpdateState;
 use tokio::sync::{Mutex, RwLock};
 
-/// Figures of all devices, or of a product's.
-#[derive(Debug, Clone, Default)]
-pub struct Counts {
-    /// Devices known.
-    pub devices: u64,
-    /// Of these, online.
-    pub online: u64,
-    /// Devices by the state of their newest update.
-    pub newest: HashMap<UpdateState, u64>,
-}
-
-impl Counts {
-    fn add(&mut self, other: &Self) {
-        self.devices += other.devices;
-        self.online += other.online;
-        for (state, devices) in &other.newest {
-            *self.newest.entry(*state).or_default() += devices;
-        }
-    }
-}
+use crate::counts::Counts;
 
 /// All figures, counted at one time.
 #[derive(Debug, Default)]

@@ -81,9 +81,10 @@ async fn lock(options: &PgConnectOptions, alone: bool) -> anyhow::Result<PgConne
     let cannot = || format!("cannot open the database {at} (database.url)");
     let mut session = options.connect().await.with_context(cannot)?;
     // A schema is a database of its own.
-    let sql = match alone {
-        true => "SELECT pg_try_advisory_lock(hashtextextended(current_schema(), $1))",
-        false => "SELECT pg_try_advisory_lock_shared(hashtextextended(current_schema(), $1))",
+    let sql = if alone {
+        "SELECT pg_try_advisory_lock(hashtextextended(current_schema(), $1))"
+    } else {
+        "SELECT pg_try_advisory_lock_shared(hashtextextended(current_schema(), $1))"
     };
     let is_locked: bool =
         sqlx::query_scalar(sql).bind(KEY).fetch_one(&mut session).await.with_context(cannot)?;

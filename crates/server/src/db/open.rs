@@ -22,8 +22,8 @@ impl Db {
         alone: bool,
     ) -> anyhow::Result<(Self, ServerLock)> {
         if postgres::is_named_by(config) {
-            let db = Self::of_postgres(config).await?;
-            let lock = ServerLock::of_session(postgres::options(config)?, alone).await?;
+            let db = Box::pin(Self::of_postgres(config)).await?;
+            let lock = Box::pin(ServerLock::of_session(postgres::options(config)?, alone)).await?;
             return Ok((db, lock));
         }
         let path = sqlite::path(config)?;
@@ -36,7 +36,7 @@ impl Db {
     /// Opens it for a command, beside a server of the same version or without one.
     pub(crate) async fn open(config: &DatabaseConfig) -> anyhow::Result<Self> {
         if postgres::is_named_by(config) {
-            return Self::of_postgres(config).await;
+            return Box::pin(Self::of_postgres(config)).await;
         }
         let path = sqlite::path(config)?;
         let pool = sqlite::connect(&path).await?;

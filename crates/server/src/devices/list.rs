@@ -9,9 +9,9 @@ use fleet::UpdateState;
 
 use super::service::{Devices, unknown, update};
 use crate::clock::time;
+use crate::counts::Counts;
 use crate::db::device::DeviceRow;
 use crate::db::device_list::{self, DeviceFilter};
-use crate::db::figures::Counts;
 use crate::db::tag;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;

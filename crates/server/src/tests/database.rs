@@ -1,5 +1,6 @@
 //! The database of a test: SQLite in its folder, or, where `UPDRAFT_TEST_DATABASE` names a PostgreSQL, a schema of its own there.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,13 +14,13 @@ pub(crate) fn database_url(folder: &Path) -> String {
 
 /// A schema of PostgreSQL named as the folder, made if it is not there.
 pub(crate) fn schema_url(server: &str, folder: &Path) -> String {
-    let name = folder.file_name().expect("a folder").to_string_lossy();
-    let schema: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| format!("{:x}", c as u32)).collect();
-    let sql = format!("CREATE SCHEMA IF NOT EXISTS test_{schema}");
+    let mut hasher = DefaultHasher::new();
+    folder.hash(&mut hasher);
+    let schema = format!("test_{:016x}", hasher.finish());
+    let sql = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
     let made = Command::new("psql").args(["-qX", "-v", "ON_ERROR_STOP=1", "-c", &sql]).arg(server).output();
     let made = made.expect("psql runs; on Debian: apt-get install postgresql");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let join = if server.contains('?') { '&' } else { '?' };
-    format!("{server}{join}options[search_path]=test_{schema}")
+    format!("{server}{join}options[search_path]={schema}")
 }

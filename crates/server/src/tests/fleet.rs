@@ -71,6 +71,27 @@ async fn lists_are_narrowed_and_paged() {
 }
 
 #[tokio::test]
+async fn nobody_is_online_after_a_start_until_they_connect() {
+    let (rig, device) = ready().await;
+    let online = DeviceQuery { state: Some("online".into()), ..DeviceQuery::default() };
+    assert_eq!(rig.services().devices.list(&online).await.expect("listed").items.len(), 1);
+    let password = device.password.clone();
+    // As if the process had been killed: nobody says that it goes.
+    let rig = rig.restart().await;
+    drop(device);
+    let shown = rig.show("d1").await;
+    assert!(!shown.online, "its connection ended with the process");
+    assert!(shown.last_seen.is_some());
+    assert!(rig.services().devices.list(&online).await.expect("listed").items.is_empty());
+    let _again = rig.connect("d1", &password).await;
+    assert_eq!(rig.services().devices.list(&online).await.expect("listed").items.len(), 1);
+    rig::until("it is counted", || async {
+        rig.services().devices.counts(None).await.expect("counted").online == 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_change_by_another_program_is_seen_and_sent() {
     let (rig, _device) = ready().await;
     let product: contract::ProductName = "p".parse().expect("a name");

@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use api::DeviceQuery;
 use contract::TopicKind;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::rig::{id, until};
 use super::without_broker::handed_on;
 use super::{database, message};
+use crate::error::Error;
 
 /// A PostgreSQL on a socket, as it is installed: what it has committed is on the disk.
 struct Postgres {
@@ -100,7 +104,6 @@ fn as_somebody(program: &Path) -> Command {
 #[tokio::test]
 async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_comes_again() {
     const DEVICES: usize = 200;
-    const LAST: i64 = 30;
     let mut postgres = Postgres::start().await;
     let (_folder, app) = handed_on(&postgres.url(), "").await;
     let batch = |number: i64| {
@@ -108,42 +111,52 @@ async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_come
         (0..DEVICES).map(move |n| message(&format!("d{n}"), TopicKind::Version, &version)).collect::<Vec<_>>()
     };
     let (tell, told) = tokio::sync::watch::channel(0_i64);
-    let messages = app.messages.clone();
+    let (messages, stop) = (app.messages.clone(), CancellationToken::new());
+    let stopped = stop.clone();
     let writer = tokio::spawn(async move {
-        for number in 1..=LAST {
+        for number in 1.. {
             // As the batcher does: the same again, until it is committed.
             while messages.take(&batch(number), 1).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             tell.send_replace(number);
+            if stopped.is_cancelled() {
+                return number;
+            }
         }
+        unreachable!("it is stopped before")
     });
     for killed_after in [3, 9] {
-        until("it is in the midst of it", || std::future::ready(*told.borrow() >= killed_after)).await;
+        let (begun, mut told) = (*told.borrow(), told.clone());
+        told.wait_for(|number| *number >= begun + killed_after).await.expect("it goes on");
         postgres.kill();
         let acknowledged = *told.borrow();
-        assert!(acknowledged < LAST, "it was killed in the midst of it");
-        assert!(!app.health.problems().await.is_empty());
-        let refused = app.devices.show(&id("d0")).await.expect_err("the database is away");
-        assert!(matches!(refused, crate::error::Error::DatabaseUnavailable(_)), "{refused}");
+        let device = id("d0");
+        let (problems, refused) = tokio::join!(app.health.problems(), app.devices.show(&device));
+        assert!(problems.iter().any(|problem| problem.contains("database")), "{problems:?}");
+        let refused = refused.expect_err("the database is away");
+        assert!(matches!(refused, Error::DatabaseUnavailable(_)), "{refused}");
         postgres.restart().await;
-        until("it is back", || async { app.devices.show(&id("d0")).await.is_ok() }).await;
-        for n in 0..DEVICES {
-            let shown = app.devices.show(&id(&format!("d{n}"))).await.expect("there");
-            let version = shown.version.expect("a version").to_string();
-            let patch: i64 =
-                version.rsplit('.').next().and_then(|number| number.parse().ok()).expect("a number");
-            assert!(patch >= acknowledged, "{version} after 1.0.{acknowledged} was acknowledged");
+        until("it is back", || async { app.devices.show(&device).await.is_ok() }).await;
+        let query = DeviceQuery { limit: Some(500), ..DeviceQuery::default() };
+        let shown = app.devices.list(&query).await.expect("listed").items;
+        assert_eq!(shown.len(), DEVICES);
+        for device in shown {
+            let version = device.version.expect("a version").to_string();
+            let patch = version.rsplit('.').next().and_then(|number| number.parse::<i64>().ok());
+            assert!(
+                patch.expect("a number") >= acknowledged,
+                "{version}, and {acknowledged} was acknowledged"
+            );
         }
     }
-    writer.await.expect("it went on to its end");
+    stop.cancel();
+    let last = writer.await.expect("it went on to its end");
+    let shown = app.devices.show(&id("d199")).await.expect("there");
+    assert_eq!(shown.version.expect("one").to_string(), format!("1.0.{last}"));
     until("all are counted", || async {
         let counts = app.devices.counts(None).await.expect("counted");
         (counts.devices, counts.online) == (200, 200)
     })
     .await;
-    assert_eq!(
-        app.devices.show(&id("d199")).await.expect("there").version.expect("one").to_string(),
-        format!("1.0.{LAST}")
-    );
 }

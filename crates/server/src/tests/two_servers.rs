@@ -105,7 +105,7 @@ async fn a_device_has_the_state_of_its_newest_update_whoever_wrote_it() {
     for round in 0..12 {
         let made = one.updates.check(&id("d1"), true).await.expect("decides").update.expect("made").id;
         let progress = message("d1", TopicKind::Progress, r#"{"phase":"download","done":1}"#);
-        let (_, cancelled) = tokio::join!(
+        let ((), cancelled) = tokio::join!(
             async { other.messages.take(&[progress], now_ms()).await.expect("taken") },
             one.updates.cancel(made)
         );

@@ -155,25 +155,6 @@ async fn where_only_registered_devices_are_admitted_a_report_is_not_enough() {
     assert!(matches!(nameless, Err(Error::Invalid(_))));
 }
 
-/// Prints how fast reports are taken: 100,000 of 10,000 devices.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn measures_reports_a_second() {
-    let (_folder, app) = handed("").await;
-    let batch = |round: usize, version: &str| -> Vec<Message> {
-        let names = (0..1000).map(|n| format!("d{}", (round % 10) * 1000 + n));
-        names.map(|name| message(&name, TopicKind::Version, version)).collect()
-    };
-    for round in 0..10 {
-        app.messages.messages(&batch(round, "1.0.0")).await.expect("taken");
-    }
-    let begun = std::time::Instant::now();
-    for round in 0..100 {
-        app.messages.messages(&batch(round, &format!("1.{round}.0"))).await.expect("taken");
-    }
-    println!("{:.0} reports a second", 100_000.0 / begun.elapsed().as_secs_f64());
-}
-
 #[tokio::test]
 async fn a_batch_of_a_thousand_is_one_transaction() {
     let (_folder, app) = handed("").await;

@@ -130,7 +130,7 @@ async fn tables_are_not_changed_beneath_a_server_that_runs() {
     let old = sqlite::connect(&path).await.expect("connects");
     with_rows(&old, include_str!("version_7.sql")).await;
     let server = ServerLock::of_file(&path).expect("locked");
-    let refusal = format!("{:#}", Db::open(&config).await.err().expect("refused"));
+    let refusal = format!("{:#}", Db::open(&config).await.expect_err("refused"));
     assert!(refusal.contains("another version") && refusal.contains("stop it"), "{refusal}");
     with_rows(&old, "SELECT devices FROM device_counts").await;
     drop(server);

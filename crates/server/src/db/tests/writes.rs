@@ -233,7 +233,7 @@ async fn figures_are_those_of_a_walk_through_all_devices() {
         match next(5) {
             0 => {
                 device.product =
-                    [Some("p"), Some("q"), None][next(3)].map(|p| Text(p.parse().expect("a name")))
+                    [Some("p"), Some("q"), None][next(3)].map(|p| Text(p.parse().expect("a name")));
             }
             1 => device.online_epoch = i64::try_from(next(2)).expect("small"),
             2 if device.update_state.is_none_or(|state| !state.is_in_flight()) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::serve::{ListenerExt, TapIo};
 use broker::Embedded;
+use futures_util::future::BoxFuture;
 use store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::RwLock;
@@ -59,7 +60,12 @@ pub struct Running {
 }
 
 /// Opens everything and serves. An error is a sentence that says what to change.
-pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
+pub fn start(config: Config, options: StartOptions) -> BoxFuture<'static, anyhow::Result<Running>> {
+    // Boxed, so that it is compiled in this crate, and not once more in each one that calls it.
+    Box::pin(begin(config, options))
+}
+
+async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = HTTP.bind(config.http.listen).await?;

@@ -63,7 +63,7 @@ async fn main() -> ExitCode {
     // The one TLS provider in the tree; a second call cannot happen, so the answer is not needed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = match Cli::parse().command {
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => Box::pin(demo::run(args)).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Publish(args) => publish::run(*args).await,
         Command::Promote(args) => promote::run(args).await,

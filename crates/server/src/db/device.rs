@@ -10,12 +10,12 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
-use super::locked::Locked;
+use super::locked::{Locked, compared};
 use super::values::Text;
 
 pub(crate) type DeviceRow = Model;
 
-/// A device; the one place where its columns stand, beside the migrations.
+/// A device; with each of its columns.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "devices")]
 pub(crate) struct Model {
@@ -52,6 +52,28 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+compared! {
+    Id: id,
+    Product: product,
+    ProductIsSet: product_is_set,
+    PasswordSha256: password_sha256,
+    Version: version,
+    Sha256: sha256,
+    Report: report,
+    ReportDigest: report_digest,
+    SlotBytes: slot_bytes,
+    LastOutcome: last_outcome,
+    Presence: presence,
+    LastSeen: last_seen,
+    UnreadableCount: unreadable_count,
+    UnreadableLast: unreadable_last,
+    UnreadableAt: unreadable_at,
+    UpdateId: update_id,
+    UpdateState: update_state,
+    OnlineEpoch: online_epoch,
+    CreatedAt: created_at,
+}
 
 impl Model {
     pub(crate) fn new(id: DeviceId, created_at: i64) -> Self {

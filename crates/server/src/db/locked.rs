@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use sea_orm::sea_query::{self, Alias, Expr, IntoIden, TableRef, ValueTuple};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityName, EntityTrait, ExprTrait, Iterable, ModelTrait, Value,
+    ColumnTrait, ConnectionTrait, DbErr, EntityName, EntityTrait, ExprTrait, Iterable, ModelTrait,
 };
 
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
@@ -48,6 +48,25 @@ impl<M> DerefMut for Locked<M> {
     }
 }
 
+/// Rows that are compared column by column.
+pub(super) trait Compared: ModelTrait {
+    fn differs(&self, other: &Self, column: Column<Self>) -> bool;
+}
+
+/// Which field is which column. Values are made only of those that differ: making them all costs more than writing them.
+macro_rules! compared {
+    ($($column:ident: $field:ident),* $(,)?) => {
+        impl super::locked::Compared for Model {
+            fn differs(&self, other: &Self, column: Column) -> bool {
+                match column {
+                    $(Column::$column => self.$field != other.$field,)*
+                }
+            }
+        }
+    };
+}
+pub(super) use compared;
+
 type Column<M> = <<M as ModelTrait>::Entity as EntityTrait>::Column;
 
 impl Write {
@@ -58,21 +77,18 @@ impl Write {
         rows: impl Iterator<Item = &'a Locked<M>>,
     ) -> Result<(), DbErr>
     where
-        M: ModelTrait + PartialEq + 'a,
+        M: Compared + 'a,
     {
         let columns: Vec<Column<M>> = Column::<M>::iter().collect();
         let mut by_columns: BTreeMap<Vec<usize>, Vec<ValueTuple>> = BTreeMap::new();
-        for locked in rows.filter(|locked| locked.row != locked.read) {
-            let mut values = vec![locked.row.get(key)];
-            let mut changed = Vec::new();
-            for (index, column) in columns.iter().enumerate() {
-                let value: Value = locked.row.get(*column);
-                if value != locked.read.get(*column) {
-                    changed.push(index);
-                    values.push(value);
-                }
+        for Locked { read, row } in rows {
+            let differs = |index: &usize| row.differs(read, columns[*index]);
+            let changed: Vec<usize> = (0..columns.len()).filter(differs).collect();
+            if !changed.is_empty() {
+                let values = changed.iter().map(|index| row.get(columns[*index]));
+                let values = std::iter::once(row.get(key)).chain(values).collect();
+                by_columns.entry(changed).or_default().push(ValueTuple::Many(values));
             }
-            by_columns.entry(changed).or_default().push(ValueTuple::Many(values));
         }
         for (changed, rows) in by_columns {
             for rows in rows.chunks(ROWS_PER_STATEMENT) {

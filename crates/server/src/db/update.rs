@@ -10,12 +10,12 @@ use sea_orm::{ActiveValue, Condition, ExprTrait, FromQueryResult, QueryOrder, Qu
 
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 use super::device::DeviceRow;
-use super::locked::Locked;
+use super::locked::{Locked, compared};
 use super::values::Text;
 
 pub(crate) type UpdateRow = Model;
 
-/// An update; the one place where its columns stand, beside the migrations.
+/// An update; with each of its columns.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "updates")]
 pub(crate) struct Model {
@@ -55,6 +55,30 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+compared! {
+    Id: id,
+    Device: device,
+    Product: product,
+    FromVersion: from_version,
+    ToVersion: to_version,
+    ObjectKey: object_key,
+    Sha256: sha256,
+    Bytes: bytes,
+    State: state,
+    Reason: reason,
+    Cause: cause,
+    Phase: phase,
+    Done: done,
+    Forced: forced,
+    OutcomeBefore: outcome_before,
+    UrlRequests: url_requests,
+    ImageAtFault: image_at_fault,
+    CreatedAt: created_at,
+    HeardAt: heard_at,
+    TriggeredAt: triggered_at,
+    FinishedAt: finished_at,
+}
 
 impl Model {
     /// Why it ended.

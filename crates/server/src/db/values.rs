@@ -13,18 +13,23 @@ use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, 
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
 
 /// A value that a column of texts holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<T>(pub(crate) T);
 
 /// How a value is written as a text.
-pub(crate) trait AsText: Sized {
+pub(crate) trait AsText: Sized + PartialEq {
     fn read(text: &str) -> Result<Self, String>;
 
     fn write(&self) -> String;
+
+    /// Whether both are written alike.
+    fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
 }
 
 macro_rules! as_text {
-    ($($kind:ty: $read:expr, $write:expr;)*) => {
+    ($($kind:ty: $read:expr, $write:expr $(, $same:expr)?;)*) => {
         $(impl AsText for $kind {
             fn read(text: &str) -> Result<Self, String> {
                 $read(text)
@@ -33,6 +38,10 @@ macro_rules! as_text {
             fn write(&self) -> String {
                 $write(self)
             }
+
+            $(fn is_same(&self, other: &Self) -> bool {
+                $same(self) == $same(other)
+            })?
         })*
     };
 }
@@ -40,7 +49,8 @@ macro_rules! as_text {
 as_text! {
     DeviceId: parsed, ToString::to_string;
     ProductName: parsed, ToString::to_string;
-    Version: parsed, ToString::to_string;
+    // Equal ones may differ in their build metadata.
+    Version: parsed, ToString::to_string, Version::as_str;
     Sha256: |text| known(Sha256::from_hex(text)), |value: &Sha256| value.to_hex().to_string();
     Presence: |text: &str| Presence::parse(text.as_bytes()).map_err(|why| why.to_string()), |value: &Presence| value.as_str().to_owned();
     Phase: |text| known([Phase::Download, Phase::Verify, Phase::Restart].into_iter().find(|phase| phase.as_str() == text)), |value: &Phase| value.as_str().to_owned();
@@ -85,6 +95,12 @@ impl<T> DerefMut for Text<T> {
 impl<T> From<T> for Text<T> {
     fn from(value: T) -> Self {
         Self(value)
+    }
+}
+
+impl<T: AsText> PartialEq for Text<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_same(&other.0)
     }
 }
 

@@ -67,7 +67,8 @@ async fn try_first(place: Place, first: usize, builds: [&str; 2]) -> (usize, boo
     for second in 0..STOPS_MAX {
         let after = if (first + second).is_multiple_of(2) { After::GoesOn } else { After::Killed };
         let versions = builds.map(|build| format!("1.{first}.{second}{build}"));
-        let ended = try_stops(&place, versions.each_ref().map(String::as_str), [first, second], after).await;
+        let versions = versions.each_ref().map(String::as_str);
+        let ended = Box::pin(try_stops(&place, versions, [first, second], after)).await;
         if ended[1] {
             return (second, ended[0]);
         }

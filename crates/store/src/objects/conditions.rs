@@ -1,7 +1,7 @@
 //! Whether a bucket's server compares before it writes (`If-None-Match`, `If-Match`), which some compatible ones do not.
 //!
-//! Amazon's does. Any other is asked before the first write, by writes to [`PROBE`] that no server with conditions lets
-//! through. Without them one process alone may write, which says so when it opens the store ([`Writers::One`]).
+//! Amazon's does. Any other is asked before the first write, by writes to [`PROBE`] that none with conditions lets through.
+//! Without them one process alone may write, which says so when it opens the store ([`Writers::One`]).
 
 use bytes::Bytes;
 use cause::store as causes;

@@ -64,14 +64,12 @@ impl Store {
         self.version_file(&Place::channel(product, channel)).await?.map_err(StoreError::corrupt)
     }
 
-    /// The complete releases, highest version first. One whose image is missing or whose files contradict each other
-    /// is passed over.
+    /// The complete releases, highest version first. A corrupt one is passed over.
     pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, StoreError> {
         self.releases_where(product, |_| true).await
     }
 
-    /// The complete releases above one version and below another, highest first, by a listing and their small files, which
-    /// are asked for only if they are not known. What cannot be read is passed over.
+    /// The same between two versions, by a listing and their small files, which are asked for only if they are not known.
     pub async fn releases_between(
         &self,
         product: &ProductName,

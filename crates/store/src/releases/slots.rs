@@ -1,5 +1,4 @@
-//! `_slots.json`: the smallest slot that a server's devices report, so that who publishes without a server knows it too.
-//! The server alone writes it; what a person says stands in `product.json`.
+//! `_slots.json`: the smallest slot that a server's devices report, for those who publish without it. Nobody else writes it.
 
 use bytes::Bytes;
 use cause::store as causes;

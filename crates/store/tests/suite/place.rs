@@ -76,6 +76,7 @@ impl Place {
     }
 
     /// The same place as another process sees it, with nothing remembered.
+    #[allow(clippy::unused_async, reason = "opening a store may come to ask it")]
     pub(crate) async fn again(&self) -> Store {
         self.store.clone().through(|objects| objects)
     }
@@ -144,7 +145,7 @@ async fn open(url: &str, options: &Options) -> Store {
 
 pub(crate) async fn publish(store: &Store, version: &str, image: &Bytes) -> Result<Published, StoreError> {
     let publication = Publication { version: Some(v(version)), ..Publication::new(product()) };
-    store.publish(&publication, image.clone()).await
+    Box::pin(store.publish(&publication, image.clone())).await
 }
 
 /// That it was refused because of what the store holds, in a sentence with these words.

@@ -41,13 +41,13 @@ const UNSPECIFIC: &str =
 const SPECIFIC: &str = "The me-south-1 location constraint is incompatible for the region specific endpoint";
 
 /// What the "Error responses" page of Amazon's S3 API reference documents: status, code, message; and the words that must be
-/// said. A token comes along with some of them.
+/// said. A token and what was signed come along, and are secret.
 const CASES: &[(u16, &str, &str, &str)] = &[
     (404, "NoSuchBucket", "The specified bucket does not exist", "there is no such bucket"),
     (403, "AccessDenied", "User: arn:aws:iam::1:user/ci is not authorized", "the policy has to allow s3:"),
     (403, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "KMS key"),
     (403, "InvalidAccessKeyId", "The key does not exist", "does not accept the credentials"),
-    (403, "SignatureDoesNotMatch", "AWS4-HMAC-SHA256 is", "does not accept the credentials"),
+    (403, "SignatureDoesNotMatch", "The request signature we calculated", "does not accept the credentials"),
     (400, "InvalidToken", "The provided token is malformed", "AWS_SESSION_TOKEN"),
     (400, "ExpiredToken", "The provided token has expired.", "session token has expired"),
     (403, "RequestTimeTooSkewed", "The difference is too large.", "this machine's clock is wrong"),
@@ -67,7 +67,10 @@ fn body((_, code, message, _): &(u16, &str, &str, &str)) -> String {
     if code.is_empty() {
         return (*message).to_owned();
     }
-    format!("<Error><Code>{code}</Code><Message>{message}</Message><Token-0>{TOKEN}</Token-0></Error>")
+    format!(
+        "<Error><Code>{code}</Code><Message>{message}</Message><Token-0>{TOKEN}</Token-0>\
+             <StringToSign>AWS4-HMAC-SHA256</StringToSign></Error>"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

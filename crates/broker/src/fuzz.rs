@@ -48,8 +48,7 @@ pub fn fuzz(bytes: &[u8], size: usize) {
         let shared =
             Arc::new(Shared::new(VersionTopic::default(), Arc::new(Nobody)).expect("random numbers"));
         let other = register(&shared, "b");
-        let filter = ByteString::from_static("devices/b/#");
-        let everything = [(filter, SubscriptionOptions::default())];
+        let everything = [(ByteString::from_static("#"), SubscriptionOptions::default())];
         shared.state().subscribe(&other, &everything, |_| true).expect("subscribed");
         let mut connection = Connection {
             member: register(&shared, "a"),

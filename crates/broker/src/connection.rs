@@ -29,6 +29,14 @@ pub(crate) struct Connection {
     pub(crate) token: Option<Bytes>,
     /// Nothing is read from it: the server has enough of its messages.
     pub(crate) is_paused: bool,
+    /// What its end will mean; also if that is a panic.
+    pub(crate) leave: Leave,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.state().leave(&self.member, self.leave);
+    }
 }
 
 /// Why a connection ends.
@@ -37,7 +45,7 @@ pub(crate) enum End {
     /// The socket was closed, or broke.
     Lost,
     /// The client said so.
-    Asked { with_will: bool, lasting: Option<Duration> },
+    Asked(Leave),
     /// It is told why, where its version has words for it.
     Because(DisconnectReasonCode),
 }
@@ -46,18 +54,16 @@ impl Connection {
     /// Serves it to its end. `read` came behind the CONNECT, `written` goes out first.
     pub(crate) async fn run(mut self, stream: &TcpStream, mut read: BytesMut, mut written: BytesMut) {
         let end = self.serve(stream, &mut read, &mut written).await;
-        let leave = match end {
-            End::Lost => Leave { with_will: true, lasting: None },
-            End::Asked { with_will, lasting } => Leave { with_will, lasting },
+        tracing::debug!(user = ?self.member.identity, ?end, "an MQTT connection ended");
+        match end {
+            End::Lost => {}
+            End::Asked(leave) => self.leave = leave,
             End::Because(reason) => {
                 self.protocol.disconnect(reason, &mut written);
                 // As much as goes without waiting.
                 let _ = stream.try_write(&written);
-                Leave { with_will: true, lasting: None }
             }
-        };
-        tracing::debug!(user = ?self.member.identity, ?end, "an MQTT connection ended");
-        self.shared.state().leave(&self.member, leave);
+        }
     }
 
     async fn serve(&mut self, stream: &TcpStream, read: &mut BytesMut, written: &mut BytesMut) -> End {
@@ -160,7 +166,7 @@ impl Connection {
             Incoming::Ping => self.protocol.pong(written),
             Incoming::Disconnect { with_will, expiry_s } => {
                 let lasting = expiry_s.map(|seconds| Duration::from_secs(seconds.into()).min(SESSION_EXPIRY));
-                return Err(End::Asked { with_will, lasting });
+                return Err(End::Asked(Leave { with_will, lasting }));
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use rmqtt_codec::{v3, v5};
 use crate::admission::Admission;
 use crate::connection::Connection;
 use crate::limits::{MAX_PACKET_BYTES, READ_BYTES, WRITE_BYTES};
-use crate::member::{Member, Wish};
+use crate::member::{Leave, Member, Wish};
 use crate::packet::{self, Protocol};
 use crate::shared::Shared;
 use crate::topics::Identity;
@@ -48,8 +48,7 @@ pub fn fuzz(bytes: &[u8], size: usize) {
         let shared =
             Arc::new(Shared::new(VersionTopic::default(), Arc::new(Nobody)).expect("random numbers"));
         let other = register(&shared, "b");
-        let filter = ByteString::from_static("devices/b/#");
-        let everything = [(filter, SubscriptionOptions::default())];
+        let everything = [(ByteString::from_static("#"), SubscriptionOptions::default())];
         shared.state().subscribe(&other, &everything, |_| true).expect("subscribed");
         let mut connection = Connection {
             member: register(&shared, "a"),
@@ -59,6 +58,7 @@ pub fn fuzz(bytes: &[u8], size: usize) {
             max_packet: usize::MAX,
             token: None,
             is_paused: false,
+            leave: Leave::LOST,
         };
         let (mut read, mut written) = (BytesMut::new(), BytesMut::new());
         for piece in bytes.chunks(size.clamp(1, READ_BYTES)) {
@@ -71,5 +71,35 @@ pub fn fuzz(bytes: &[u8], size: usize) {
         }
         let mut heard = Vec::new();
         assert!(shared.state().next(&other, &mut heard).is_ok() && heard.is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fuzz;
+
+    #[test]
+    fn the_fuzz_targets_corpus_and_what_is_near_it_is_survived() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/broker");
+        let mut random: u64 = 0x9E37_79B9_7F4A_7C15;
+        let mut next = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random >> 33).expect("31 bits")
+        };
+        for file in std::fs::read_dir(corpus).expect("a corpus") {
+            let bytes = std::fs::read(file.expect("a file").path()).expect("readable");
+            fuzz(&bytes[1..], bytes[0].into());
+            for _ in 0..500 {
+                let mut bytes = bytes[1..].to_vec();
+                for _ in 0..1 + next() % 4 {
+                    let position = next() % bytes.len();
+                    bytes[position] = next().to_le_bytes()[0];
+                }
+                bytes.truncate(1 + next() % bytes.len());
+                fuzz(&bytes, next() % 64);
+            }
+        }
     }
 }

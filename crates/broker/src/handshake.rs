@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::answer::{Refusal, Welcome};
 use crate::connection::Connection;
 use crate::limits::{CONNECT_TIMEOUT, MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES, REFUSAL_DELAY};
-use crate::member::{Member, NotRegistered, Wish};
+use crate::member::{Leave, Member, NotRegistered, Wish};
 use crate::message::Message;
 use crate::packet::{self, Connect, Protocol};
 use crate::session::SessionName;
@@ -69,6 +69,7 @@ async fn answer(
                 member,
                 protocol,
                 is_paused: false,
+                leave: Leave::LOST,
             };
             Ok(Opened { connection, read, written })
         }
@@ -116,7 +117,7 @@ async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool),
     };
     let password = connect.password.clone().ok_or(Refusal::Password)?;
     let will = will(connect, &identity, &shared.version)?;
-    let name = session_name(&connect.client_id)?;
+    let name = session_name(&connect.client_id, &identity, &password)?;
     // At most 2 attempts: a device removed over and over while it connects is not worth a third.
     for _ in 0..2 {
         let removals = shared.state().removals;
@@ -163,12 +164,53 @@ fn will(connect: &mut Connect, identity: &Identity, version: &VersionTopic) -> R
     }
 }
 
-fn session_name(client_id: &str) -> Result<SessionName, Refusal> {
+/// Whoever has another token has other sessions, though all share one user name.
+fn session_name(client_id: &str, identity: &Identity, password: &[u8]) -> Result<SessionName, Refusal> {
     let mut name = SessionName::default();
     if client_id.is_empty() {
         getrandom::fill(&mut name).map_err(|_| Refusal::TooMany)?;
     } else {
-        name.copy_from_slice(&Sha256::digest(client_id.as_bytes())[..16]);
+        let mut digest = Sha256::new_with_prefix(client_id.as_bytes());
+        if *identity == Identity::Reader {
+            digest.update([0]);
+            digest.update(password);
+        }
+        name.copy_from_slice(&digest.finalize()[..16]);
     }
     Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(client_id: &str, identity: &Identity, password: &[u8]) -> SessionName {
+        session_name(client_id, identity, password).ok().expect("named")
+    }
+
+    #[test]
+    fn a_session_has_the_name_of_its_client_id_or_a_random_one() {
+        let device = Identity::Device("a".parse().expect("an id"));
+        assert_eq!(name("esp32", &device, b"1"), name("esp32", &device, b"2"));
+        assert_ne!(name("esp32", &device, b"1"), name("esp33", &device, b"1"));
+        assert_ne!(name("", &device, b"1"), name("", &device, b"1"));
+    }
+
+    #[test]
+    fn two_tokens_never_share_a_session() {
+        assert_ne!(name("wall", &Identity::Reader, b"1"), name("wall", &Identity::Reader, b"2"));
+        assert_eq!(name("wall", &Identity::Reader, b"1"), name("wall", &Identity::Reader, b"1"));
+    }
+
+    #[test]
+    fn keep_alive_is_bounded_and_an_allowed_one_stays() {
+        let connect = |seconds: u16| {
+            let body = [&[0, 4][..], b"MQTT", &[4, 2], &seconds.to_be_bytes(), &[0, 1, b'x']].concat();
+            let mut bytes = BytesMut::from(&[&[0x10, 13][..], &body].concat()[..]);
+            packet::connect(&mut bytes).expect("a CONNECT").expect("whole").1
+        };
+        for (wanted, granted) in [(0, MAX_KEEP_ALIVE_S), (u16::MAX, MAX_KEEP_ALIVE_S), (60, 60)] {
+            assert_eq!(keep_alive_s(&connect(wanted)), granted);
+        }
+    }
 }

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 pub use admission::Admission;
 pub use admission::Credentials;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 use shared::Shared;
 

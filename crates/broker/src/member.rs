@@ -43,10 +43,15 @@ pub(crate) enum NotRegistered {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What is left of a connection that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Leave {
     pub(crate) with_will: bool,
     /// Another life of the session than it had.
     pub(crate) lasting: Option<Duration>,
+}
+
+impl Leave {
+    /// As after a power cut.
+    pub(crate) const LOST: Self = Self { with_will: true, lasting: None };
 }

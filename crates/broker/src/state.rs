@@ -4,6 +4,9 @@
 //! All of it is behind one lock ([`Shared::state`](crate::shared::Shared::state)), which is locked for microseconds.
 //! [`Admission`] is told under it who came and went, so in the order in which they did.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -158,7 +161,8 @@ impl State {
 
     pub(crate) fn leave(&mut self, member: &Member, leave: Leave) {
         let Ok(session) = self.session(member) else { return };
-        if let Some(lasting) = leave.lasting {
+        // A session that was to end with its connection cannot be made to last afterwards.
+        if let Some(lasting) = leave.lasting.filter(|_| session.lasting > Duration::ZERO) {
             session.lasting = lasting;
         }
         let will = session.will.take().filter(|_| leave.with_will);

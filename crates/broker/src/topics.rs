@@ -45,7 +45,7 @@ impl Identity {
                     Some(topic) => is_from_device(topic.kind),
                     None if TopicKind::FROM_SERVER.into_iter().any(of_server) => false,
                     None => {
-                        filter.starts_with("devices/")
+                        contract::is_below_devices(filter)
                             || contract::filter(TopicKind::Version, version).as_str() == filter
                     }
                 }

@@ -20,6 +20,6 @@ pub use payload::{
 pub use report::{Lack, LastOutcome, REPORT_MAX_BYTES, Report, Sha256};
 pub use topic::{
     DEFAULT_VERSION_TOPIC, InvalidTemplate, TOPIC_MAX_BYTES, Topic, TopicKind, TopicString, VersionTopic,
-    filter, is_below_device,
+    filter, is_below_device, is_below_devices,
 };
 pub use version::{InvalidVersion, VERSION_MAX_BYTES, Version};

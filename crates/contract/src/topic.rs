@@ -104,6 +104,11 @@ pub fn filter(kind: TopicKind, version: &VersionTopic) -> TopicString {
     filter
 }
 
+/// Whether everything that a filter matches lies below `devices/`.
+pub fn is_below_devices(filter: &str) -> bool {
+    filter.starts_with("devices/")
+}
+
 /// Whether everything that a filter matches lies below one device's own `devices/{id}/`.
 pub fn is_below_device(filter: &str, device: &DeviceId) -> bool {
     let rest = filter.strip_prefix("devices/").and_then(|rest| rest.strip_prefix(device.as_str()));

@@ -27,7 +27,7 @@ const PURE: &[&str] = &["updraft-fleet", "updraft-oidc"];
 
 /// What the pure crates must not depend on.
 const IMPURE: &[&str] =
-    &["sqlx", "sea-orm", "tokio", "rumqttc-v5-next", "mqtt5", "axum", "reqwest", "getrandom"];
+    &["sqlx", "sea-orm", "tokio", "rumqttc-v5-next", "rmqtt-codec", "axum", "reqwest", "getrandom"];
 
 /// Words that belong in one place only: what, the paths where it is at home, and why.
 const AT_HOME: &[(&[&str], &[&str], &str)] = &[

@@ -187,3 +187,16 @@ async fn a_message_too_long_for_its_client_is_left_out() {
     site.server.publish(TopicKind::Trigger, "a", "short", None, false).await;
     assert!(device.packet().ends_with(b"short"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_arrives_whole_and_in_order() {
+    let site = Site::with(&["a"]).await;
+    for qos in ["0", "1", "2"] {
+        site.server.seen.lock().unwrap().clear();
+        let lines = (0..2000).map(|n| format!("{n}\n")).collect();
+        site.device("a").publish_lines("ota/progress", qos, lines).await;
+        until("all of it", || site.server.seen.lock().unwrap().len() >= 2000).await;
+        let wanted: Vec<_> = (0..2000).map(|n| format!("Progress a {n}")).collect();
+        assert_eq!(site.server.lines(), wanted, "QoS {qos}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -73,20 +73,11 @@ impl Device {
         listener.line("Subscribed").await;
         listener
     }
-
-    /// Tries to subscribe; what mosquitto_sub ended with.
-    pub(crate) async fn refused(&self, filter: &str, arguments: &[&str]) -> bool {
-        let mut all = vec!["-q", "1", "-t", filter, "-W", "5", "-E"];
-        all.extend_from_slice(arguments);
-        let mut command = self.command("mosquitto_sub", &all);
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        String::from_utf8_lossy(&output.stderr).contains("denied")
-    }
 }
 
 /// A running mosquitto_sub; killed when dropped.
 pub(crate) struct Listener {
-    child: Child,
+    pub(crate) child: Child,
     lines: mpsc::Receiver<String>,
     pub(crate) heard: Vec<String>,
 }
@@ -136,23 +127,6 @@ impl Listener {
             self.heard.push(line);
         }
         self.heard.iter().filter(|line| line.starts_with("> ")).cloned().collect()
-    }
-
-    pub(crate) fn alive(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Ends it as a power cut would.
-    pub(crate) fn kill(&mut self) -> ExitStatus {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap()
-    }
-
-    /// Ends it with a DISCONNECT.
-    pub(crate) fn end(&mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.child.wait().unwrap();
     }
 }
 

@@ -14,22 +14,25 @@ use crate::rig::Site;
 /// How long the server takes for each message.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// From a message of the device to the trigger that answers it: the slowest of five.
-async fn round_trip(site: &Site, device: &mut Raw, name: &str) -> Duration {
-    let mut slowest = Duration::ZERO;
+/// From a message of the device to the trigger that answers it: the slowest of five, and the most messages of others
+/// that the server handled before it.
+async fn round_trip(site: &Site, device: &mut Raw, name: &str) -> (Duration, usize) {
+    let (mut slowest, mut most) = (Duration::ZERO, 0);
     for n in 0..5 {
-        let start = Instant::now();
+        let (start, handled) = (Instant::now(), site.server.seen.lock().unwrap().len());
         let payload = format!("{name}-{n}");
         device.send(&publish(0, "devices/calm/version", 0, payload.as_bytes()));
-        until("the calm one", || site.server.has(&format!("Version calm {payload}"))).await;
+        let line = format!("Version calm {payload}");
+        until("the calm one", || site.server.has(&line)).await;
+        let position = site.server.lines().iter().position(|seen| *seen == line).unwrap();
         site.send("calm", &payload).await;
         let answer = device.packet();
         assert!(answer.ends_with(payload.as_bytes()), "{answer:?}");
         let id = &answer[2 + 2 + "devices/calm/ota".len()..][..2];
         device.send(&[&[0x40, 2], id].concat());
-        slowest = slowest.max(start.elapsed());
+        (slowest, most) = (slowest.max(start.elapsed()), most.max(position - handled));
     }
-    slowest
+    (slowest, most)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +40,7 @@ async fn a_flood_slows_only_itself() {
     let site = Arc::new(Site::start(&["calm", "loud-0", "loud-1"], VersionTopic::default(), PAUSE).await);
     let (mut calm, _) = Raw::connected(site.port, 4, "calm", true);
     calm.subscribe("calm");
-    let before = round_trip(&site, &mut calm, "before").await;
+    let (before, _) = round_trip(&site, &mut calm, "before").await;
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let floods: Vec<_> = [("loud-0", 0), ("loud-1", 1)]
         .map(|(name, qos)| {
@@ -55,13 +58,13 @@ async fn a_flood_slows_only_itself() {
         })
         .into();
     until("the flood", || sent.load(Ordering::SeqCst) > 100_000).await;
-    let during = round_trip(&site, &mut calm, "during").await;
+    let (during, others) = round_trip(&site, &mut calm, "during").await;
     stop.store(true, Ordering::SeqCst);
     for flood in floods {
         flood.join().unwrap();
     }
-    // At most 256 messages of each are before one of the calm device's, 0.5 s in all at this server's pace; without the
-    // bound it would be what fits into the sockets, some ten thousand.
-    assert!(during < before + Duration::from_secs(3), "{before:?} before, {during:?} during the flood");
-    println!("{before:?} before, {during:?} during the flood");
+    // At most 256 messages of each are before one of the calm device's, and what is handled while it is on its way; without
+    // the bound it would be what fits into the sockets, some ten thousand. Not in seconds: they depend on the machine.
+    println!("{before:?} before; {during:?} and {others} messages of others during the flood");
+    assert!(others < 2000, "{before:?} before; {during:?} and {others} messages of others during the flood");
 }

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod delivery;
-#[allow(dead_code)] // Two crates' tests share it, and none uses all of it.
 mod device;
 mod flood;
 mod limits;

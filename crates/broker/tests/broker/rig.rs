@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
+use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use rumqttc::{
 };
 use updraft_broker::{Admission, Embedded};
 
-use crate::device::{Device, until};
+use crate::device::{Device, Listener, until};
 
 pub(crate) fn id(text: &str) -> DeviceId {
     text.parse().unwrap()
@@ -198,5 +199,35 @@ impl Site {
 
     pub(crate) async fn send(&self, device: &str, payload: &str) {
         self.server.publish(TopicKind::Trigger, device, payload, None, false).await;
+    }
+}
+
+impl Device {
+    /// Tries to subscribe; what mosquitto_sub ended with.
+    pub(crate) async fn refused(&self, filter: &str, arguments: &[&str]) -> bool {
+        let mut all = vec!["-q", "1", "-t", filter, "-W", "5", "-E"];
+        all.extend_from_slice(arguments);
+        let mut command = self.command("mosquitto_sub", &all);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        String::from_utf8_lossy(&output.stderr).contains("denied")
+    }
+}
+
+impl Listener {
+    pub(crate) fn alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) -> ExitStatus {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Ends it with a DISCONNECT.
+    pub(crate) fn end(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.child.wait().unwrap();
     }
 }

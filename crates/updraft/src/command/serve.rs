@@ -40,9 +40,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Logs to stderr; `RUST_LOG` says otherwise how much.
 pub(crate) fn log_to_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        // Of every packet that it refuses the broker library says so, and who connects decides how many those are.
         let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
-        format!("warn,mqtt5=error,{}", ours.map(|name| format!("{name}={level}")).join(",")).into()
+        format!("warn,{}", ours.map(|name| format!("{name}={level}")).join(",")).into()
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)

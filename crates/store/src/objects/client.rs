@@ -1,5 +1,5 @@
 //! The client of S3: two HTTP clients, as what may take long differs. Who reads gets a piece every few seconds, or the
-//! store is silent. Who writes hears nothing before the last byte has arrived, which on a slow line takes minutes.
+//! store is silent. Who writes an image hears nothing before its last byte has arrived, which on a slow line takes minutes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use crate::objects::credentials;
 use crate::objects::explain::failed;
 use crate::objects::location::S3Location;
 use crate::objects::settings::{Limits, retry, settings};
+
+/// What is no longer than this goes up within the silence that is allowed to who reads, also on a slow line.
+const SHORT_MAX_BYTES: usize = 64 * 1024;
 
 /// A client for one bucket. Nothing is asked yet.
 pub(crate) fn client(
@@ -86,7 +89,8 @@ struct ByMethod {
 #[async_trait]
 impl HttpService for ByMethod {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let client = if request.method() == Method::PUT { &self.writes } else { &self.reads };
+        let is_long = request.method() == Method::PUT && request.body().content_length() > SHORT_MAX_BYTES;
+        let client = if is_long { &self.writes } else { &self.reads };
         client.execute(request).await
     }
 }

@@ -34,18 +34,29 @@ impl Bucket {
     ) -> Result<Written, StoreError> {
         for _ in 0..ROUNDS_MAX {
             let before = self.read(&key, limit).await?;
-            let write = Write::new(&key, bytes.clone(), Condition::unchanged(&before));
-            if let Read::Found(found) = before
-                && same(&found.bytes, &bytes).await?
-            {
-                return Ok(Written { key, bytes, tag: found.tag });
-            }
-            if let Some(tag) = self.put(lock, write).await? {
-                return Ok(Written { key, bytes, tag });
+            if let Some(written) = self.replace(lock, key.clone(), bytes.clone(), before).await? {
+                return Ok(written);
             }
             pause().await;
         }
         Err(StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
+    }
+
+    /// The same, once, over what was read before; `None` if it is not that any more.
+    pub(crate) async fn replace(
+        self: &Arc<Self>,
+        lock: &WriteLock,
+        key: String,
+        bytes: Bytes,
+        before: Read,
+    ) -> Result<Option<Written>, StoreError> {
+        let write = Write::new(&key, bytes.clone(), Condition::unchanged(&before));
+        if let Read::Found(found) = before
+            && same(&found.bytes, &bytes).await?
+        {
+            return Ok(Some(Written { key, bytes, tag: found.tag }));
+        }
+        Ok(self.put(lock, write).await?.map(|tag| Written { key, bytes, tag }))
     }
 
     pub(crate) async fn reads_back(&self, written: &Written) -> Result<bool, StoreError> {

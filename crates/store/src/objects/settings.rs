@@ -13,7 +13,7 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// Without a byte, for who reads.
     pub(crate) silence: Duration,
-    /// In all: an image of 16 MiB goes up for minutes on a slow line.
+    /// In all: an image of 16 MiB takes 14 minutes at 20 KB a second.
     pub(crate) total: Duration,
     /// After so long no request is sent again.
     pub(crate) retries: Duration,
@@ -25,7 +25,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(5),
             silence: Duration::from_secs(20),
-            total: Duration::from_mins(10),
+            total: Duration::from_mins(15),
             retries: Duration::from_secs(30),
         }
     }

@@ -116,7 +116,7 @@ impl Store {
 
 impl Described {
     /// The same, if its mark and its metadata speak of one image.
-    fn agreed(self, version: &Version) -> Result<Self, StoreError> {
+    pub(crate) fn agreed(self, version: &Version) -> Result<Self, StoreError> {
         if let Some((marked, said)) = self.mark.zip(self.metadata.sha256())
             && marked != said
         {

@@ -118,6 +118,6 @@ impl Store {
             None => Read::Missing,
         };
         let described = self.described(firmware, metadata, &version).await?;
-        Ok(Some(Described { mark, ..described }.release(version)))
+        Ok(Some(Described { mark, ..described }.agreed(&version)?.release(version)))
     }
 }

@@ -1,8 +1,9 @@
 //! Which of several publishers of one version wins, and that its image then stays.
 //!
 //! `version.txt` is created once, with the digest of its image (as S3's user metadata), so that everybody knows who won. An
-//! image without it is unfinished: its own publisher goes on with it, another one may replace it once it is old. Who was
-//! about to commit it, and stalled for so long, leaves what readers refuse, and publishing the winner's image again repairs.
+//! image without it is unfinished: its own publisher goes on with it, another one may replace it once it is old. Whoever
+//! writes looks at what it replaces before it looks whether the version is published, so that who comes late writes nothing
+//! over a release. Who stalls between its last look and `version.txt` leaves what readers refuse; publishing again repairs.
 
 use bytes::Bytes;
 use cause::{Cause, gate, store as causes};
@@ -48,15 +49,20 @@ pub(crate) enum Outcome {
 impl Store {
     /// One attempt to publish, by whoever has the lock.
     pub(crate) async fn attempt_once(&self, lock: &WriteLock, work: &Work) -> Result<Outcome, StoreError> {
+        let (bucket, place) = (&self.bucket, &work.place);
+        let (image, beside) = (place.firmware(), place.metadata());
+        let (image, beside) = tokio::try_join!(bucket.find(&image), bucket.read(&beside, JSON_MAX_BYTES))?;
         if let Some(outcome) = self.published(lock, work).await? {
             return Ok(outcome);
         }
-        let (bucket, place) = (&self.bucket, &work.place);
-        let firmware = match self.lay(lock, work).await? {
+        let firmware = match self.lay(lock, work, image).await? {
             Ok(firmware) => firmware,
             Err(outcome) => return Ok(outcome),
         };
-        let metadata = bucket.ensure(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
+        let Some(metadata) = bucket.replace(lock, place.metadata(), work.metadata.clone(), beside).await?
+        else {
+            return Ok(Outcome::Again);
+        };
         if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
             return Ok(Outcome::Again);
         }
@@ -66,6 +72,11 @@ impl Store {
             // Perhaps it is our own, and only the answer was lost on its way.
             return Ok(Outcome::Again);
         }
+        // Somebody may have taken it for left over while it was read back: whoever won puts it right.
+        if !bucket.holds(&firmware.key, &Condition::Same(firmware.tag.clone())).await? {
+            return Ok(Outcome::Again);
+        }
+        bucket.ensure(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
         let size = work.image.len() as u64;
         let described = Described {
             firmware: Found { key: firmware.key, size, tag: firmware.tag, modified: None },
@@ -78,10 +89,15 @@ impl Store {
     }
 
     /// Brings the image to its place, or tells what came of the attempt.
-    async fn lay(&self, lock: &WriteLock, work: &Work) -> Result<Result<Written, Outcome>, StoreError> {
+    async fn lay(
+        &self,
+        lock: &WriteLock,
+        work: &Work,
+        before: Option<Found>,
+    ) -> Result<Result<Written, Outcome>, StoreError> {
         let (key, bytes) = (work.place.firmware(), work.image.clone());
         let mut condition = Condition::Absent;
-        if let Some(before) = self.bucket.find(&key).await? {
+        if let Some(before) = before {
             if before.size == bytes.len() as u64
                 && let Read::Found(found) = self.bucket.read(&key, before.size).await?
                 && same(&found.bytes, &bytes).await?

@@ -87,8 +87,8 @@ impl Described {
 }
 
 impl Store {
-    /// The release of that precedence, if it is complete. Only where it is not in its folder a listing is asked for: an older
-    /// one may lie in a folder with build metadata in its name.
+    /// The release of that precedence, if it is complete. Only where it is not in its folder a listing is asked for: older
+    /// ones lie in folders with build metadata in their names. Of several the one that is spelled alike, else the first.
     pub(crate) async fn find_complete(
         &self,
         product: &ProductName,
@@ -98,15 +98,16 @@ impl Store {
         if exact.is_some() {
             return Ok(exact);
         }
-        for name in listing::folders(&self.bucket, &layout::releases(product)).await? {
-            if let Some(other) = layout::release_folder(&name)
-                && other == *version
-                && other.as_str().contains('+')
-            {
-                let older = self.complete(Place::named(product, &other), &other).await?;
-                if older.is_some() {
-                    return Ok(older);
-                }
+        let folders = listing::folders(&self.bucket, &layout::releases(product)).await?;
+        let named = folders.iter().filter_map(|name| layout::release_folder(name));
+        let mut older: Vec<Version> =
+            named.filter(|other| other == version && other.as_str().contains('+')).collect();
+        older.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+        older.sort_by_key(|other| other.as_str() != version.as_str());
+        for other in older {
+            let found = self.complete(Place::named(product, &other), &other).await?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)

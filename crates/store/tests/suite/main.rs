@@ -64,6 +64,7 @@ in_all! {
     publish::other_bytes_under_a_published_version_are_refused,
     publish::build_metadata_makes_no_other_version,
     publish::an_older_folder_with_build_metadata_in_its_name_is_the_release,
+    publish::of_two_older_folders_the_one_that_is_named_is_taken,
     publish::a_long_image_is_published_and_promoted,
     publish::what_a_killed_publish_left_is_replaced,
     publish::another_publishers_young_image_is_left_alone_and_the_same_one_gone_on_with,

@@ -118,6 +118,23 @@ pub(crate) async fn an_older_folder_with_build_metadata_in_its_name_is_the_relea
     assert!(twin.to_string().contains("published as 1.0.0+build5 already"), "{twin}");
 }
 
+/// Scripts made such buckets. Each is told by its whole name, and no other one is put into a channel in its place.
+pub(crate) async fn of_two_older_folders_the_one_that_is_named_is_taken(place: &Place) {
+    let images = [5, 6].map(|build| s3_image("1.0.0", build));
+    for (build, image) in [(5, &images[0]), (6, &images[1])] {
+        let folder = format!("esp32s3/releases/v1.0.0+build{build}");
+        place.put(&format!("{folder}/firmware.bin"), image.clone()).await;
+        place.put(&format!("{folder}/version.txt"), format!("1.0.0+build{build}\n")).await;
+    }
+    place.promote("1.0.0+build6").await.expect("promoted");
+    assert!(place.get("esp32s3/production/firmware.bin").await.as_ref() == Some(&images[1]));
+    let artifact = place.store.artifact(&product(), &production(), &v("1.0.0+build6")).await;
+    assert_eq!(artifact.expect("read").expect("offered").key, "esp32s3/releases/v1.0.0+build6/firmware.bin");
+    assert!(place.publish("1.0.0+build6", &images[1]).await.expect("the same bytes").already_there);
+    place.promote("1.0.0").await.expect("promoted");
+    assert_eq!(place.text("esp32s3/production/version.txt").await, "1.0.0+build5\n", "the first");
+}
+
 /// As long as they may be: it goes up in one request.
 pub(crate) async fn a_long_image_is_published_and_promoted(place: &Place) {
     let long = |seed| -> Bytes {
@@ -260,5 +277,5 @@ async fn a_publish_asks_the_bucket_so_often() {
     front.asked();
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     let asked = front.asked();
-    assert_eq!(asked.len(), 14, "each costs a round trip, and some cost money: {asked:#?}");
+    assert_eq!(asked.len(), 16, "each costs a round trip, and some cost money: {asked:#?}");
 }

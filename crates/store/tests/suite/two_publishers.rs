@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use contract::Version;
 use tokio::task::JoinHandle;
 use updraft_store::StoreError;
 
-use crate::place::{Place, publish, s3_image};
+use crate::place::{Place, product, production, publish, s3_image};
 use crate::stops::{After, Stopped, try_all};
 
 /// More operations than a publisher has.
@@ -82,6 +83,36 @@ async fn stopped_anywhere_one_wins_and_its_release_can_be_made_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_anywhere_of_two_spellings_one_wins() {
     try_all(async |first| try_first(first, ["+a", "+b"]).await).await;
+}
+
+/// Stopped anywhere while another one publishes and promotes, the first finds that out and damages nothing: nobody has to
+/// publish again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_late_leaves_a_release_as_it_is() {
+    let place = Place::memory().await;
+    place.put("esp32s3/product.json", r#"{"chip":"esp32s3"}"#).await;
+    for stop in 0..STOPS_MAX {
+        let version = format!("1.{stop}.0");
+        let images = [s3_image(&version, 1), s3_image(&version, 2)];
+        let first = Stopped::new(&place).await;
+        first.permit(stop);
+        let first_run = start(&first, &version, &images[0]);
+        let has_ended = first.stops_at(stop).await;
+        let second = place.publish(&version, &images[1]).await;
+        let winner = usize::from(second.is_ok());
+        place.promote(&version).await.expect("whole");
+        first.goes_on_or_dies(After::GoesOn);
+        assert_eq!(first_run.await.expect("no panic").is_ok(), winner == 0, "{version}");
+        let version: Version = version.parse().expect("a version");
+        let artifact = place.store.artifact(&product(), &production(), &version).await;
+        let artifact = artifact.expect("sound").expect("there");
+        assert!(place.get(&artifact.key).await.as_ref() == Some(&images[winner]), "{version}");
+        if has_ended {
+            assert!(stop > 8, "only {stop} stops: is the gate in place?");
+            return;
+        }
+    }
+    panic!("it never ends");
 }
 
 /// Whoever comes while the first stands anywhere writes nothing, and is told how long to wait.

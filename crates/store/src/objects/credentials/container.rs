@@ -27,6 +27,10 @@ const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::2
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// At most this long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// At most this long an answer may take while the credentials of before are good.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum attempts where there are none yet.
+const ATTEMPTS: u32 = 3;
 /// How long an agent that failed is left alone while the credentials of before are good.
 const PAUSE: TimeDelta = TimeDelta::seconds(10);
 
@@ -176,16 +180,27 @@ impl CredentialProvider for Container {
     /// Who asks while another one asks the agent waits for that.
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
         let mut known = self.known.lock().await;
-        if known.as_ref().is_none_or(|known| Utc::now() >= known.renewal) {
-            match (self.ask().await, &mut *known) {
-                (Ok(given), known) => *known = Some(given),
-                (Err(why), Some(known)) if Utc::now() < known.until => {
-                    tracing::warn!(why, "new credentials of the container's role cannot be had yet");
-                    known.renewal = Utc::now() + PAUSE;
+        if let Some(known) = known.as_mut().filter(|known| Utc::now() < known.until) {
+            if Utc::now() >= known.renewal {
+                // Before it is asked: who asks may be gone before the agent answers.
+                known.renewal = Utc::now() + PAUSE;
+                match tokio::time::timeout(RENEWAL_TIMEOUT, self.ask()).await {
+                    Ok(Ok(given)) => *known = given,
+                    Ok(Err(why)) => {
+                        tracing::warn!(why, "new credentials of the container's role cannot be had yet");
+                    }
+                    Err(_) => tracing::warn!("the agent of the container's role does not answer"),
                 }
-                (Err(why), _) => return Err(failed(why)),
+            }
+            return Ok(Arc::clone(&known.credential));
+        }
+        let mut given = self.ask().await;
+        for _ in 1..ATTEMPTS {
+            if given.is_err() {
+                given = self.ask().await;
             }
         }
+        *known = Some(given.map_err(failed)?);
         Ok(Arc::clone(&known.as_ref().expect("asked for above").credential))
     }
 }

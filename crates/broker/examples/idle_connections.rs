@@ -128,7 +128,9 @@ fn devices(address: &str, count: usize) {
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(connect)).collect();
-            threads.into_iter().for_each(|thread| connections.extend::<Vec<_>>(thread.join().unwrap()));
+            for thread in threads {
+                connections.extend::<Vec<_>>(thread.join().unwrap());
+            }
         });
         parts.push(format!("{:.2}", begun.elapsed().as_secs_f64()));
     }

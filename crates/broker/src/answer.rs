@@ -143,17 +143,17 @@ impl Protocol {
         );
     }
 
-    pub(crate) fn subscribed(&mut self, id: NonZeroU16, status: Vec<SubscribeAckReason>, out: &mut BytesMut) {
+    pub(crate) fn subscribed(&mut self, id: NonZeroU16, granted: &[SubscribeAckReason], out: &mut BytesMut) {
         let code = |reason: &SubscribeAckReason| match reason {
             SubscribeAckReason::GrantedQos0 => v3::SubscribeReturnCode::Success(QoS::AtMostOnce),
             SubscribeAckReason::GrantedQos1 => v3::SubscribeReturnCode::Success(QoS::AtLeastOnce),
             _ => v3::SubscribeReturnCode::Failure,
         };
         self.encode(
-            || v3::Packet::SubscribeAck { packet_id: id, status: status.iter().map(code).collect() },
+            || v3::Packet::SubscribeAck { packet_id: id, status: granted.iter().map(code).collect() },
             || {
                 let (properties, reason_string) = (Vec::new(), None);
-                let status = status.clone();
+                let status = granted.to_vec();
                 v5::Packet::SubscribeAck(v5::SubscribeAck {
                     packet_id: id,
                     properties,

@@ -166,11 +166,8 @@ impl Connection {
                     // Locked for each, since what is retained of a whole fleet is looked through.
                     shared.state().send_retained(member, filter, options.qos)?;
                 }
-                self.protocol.subscribed(
-                    id,
-                    answers.into_iter().map(|(answer, _)| answer).collect(),
-                    written,
-                );
+                let granted: Vec<_> = answers.into_iter().map(|(answer, _)| answer).collect();
+                self.protocol.subscribed(id, &granted, written);
             }
             Incoming::Unsubscribe(id, filters) => {
                 let mut state = shared.state();

@@ -101,7 +101,7 @@ mod tests {
             fuzz(&bytes[1..], bytes[0].into());
             for _ in 0..500 {
                 let mut bytes = bytes[1..].to_vec();
-                for _ in 0..1 + next() % 4 {
+                for _ in 0..=(next() % 4) {
                     let position = next() % bytes.len();
                     bytes[position] = next().to_le_bytes()[0];
                 }

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     fn name(client_id: &str, identity: &Identity, password: &[u8]) -> SessionName {
-        session_name(client_id, identity, password).ok().expect("named")
+        session_name(client_id, identity, password).expect("named")
     }
 
     #[test]

@@ -291,7 +291,9 @@ impl State {
         };
         let wanted: Vec<_> = all.into_iter().filter(wanted).cloned().collect();
         let session = self.session(member)?;
-        wanted.iter().for_each(|message| session.offer_retained(message, qos));
+        for message in &wanted {
+            session.offer_retained(message, qos);
+        }
         Ok(())
     }
 

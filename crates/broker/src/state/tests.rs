@@ -143,7 +143,9 @@ fn next(state: &mut State, member: &Member) -> Vec<Next> {
 
 fn acknowledge(state: &mut State, member: &Member, batch: &[Next]) {
     let session = state.session(member).expect("connected");
-    batch.iter().for_each(|next| session.acknowledge(next.id.expect("an id")));
+    for next in batch {
+        session.acknowledge(next.id.expect("an id"));
+    }
 }
 
 #[test]

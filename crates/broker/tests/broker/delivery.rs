@@ -194,7 +194,7 @@ async fn a_burst_arrives_whole_and_in_order() {
     let site = Site::with(&["a"]).await;
     for qos in ["0", "1", "2"] {
         site.server.seen.lock().unwrap().clear();
-        let lines = (0..2000).map(|n| format!("{n}\n")).collect();
+        let lines = (0..2000).map(|n: u32| n.to_string() + "\n").collect();
         site.device("a").publish_lines("ota/progress", qos, lines).await;
         until("all of it", || site.server.seen.lock().unwrap().len() >= 2000).await;
         let wanted: Vec<_> = (0..2000).map(|n| format!("Progress a {n}")).collect();

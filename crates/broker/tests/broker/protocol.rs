@@ -80,7 +80,7 @@ async fn a_subscription_has_its_options_and_ends() {
         let expected = if at_once { vec![retained.clone()] } else { vec![] };
         assert_eq!(pending(&mut device), expected, "{options:#x}");
         device.send(&retained);
-        assert_eq!(pending(&mut device), [then.clone()], "{options:#x}");
+        assert_eq!(pending(&mut device), std::slice::from_ref(then), "{options:#x}");
     }
     for reason in [0x00, 0x11] {
         device.send(&packet(0xa2, &[&[0, 2, 0][..], &field(b"devices/a/#")].concat()));

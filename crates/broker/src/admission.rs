@@ -10,7 +10,8 @@ pub trait Admission: Send + Sync {
     async fn admit(&self, user: &str, password: &[u8]) -> bool;
     /// Whether this is an API token whose holder may see every device. Asked again while it is connected.
     async fn admit_reader(&self, token: &[u8]) -> bool;
-    /// The device's first connection exists. Called in order, under the broker's lock: neither block nor call the broker.
+    /// The device's first connection exists, or a new one took over from one that was thought alive: it has to subscribe
+    /// again. Called in order, under the broker's lock: neither block nor call the broker.
     fn connected(&self, device: DeviceId);
     /// The device's last connection ended. The same rule as for [`Admission::connected`].
     fn disconnected(&self, device: DeviceId);

@@ -15,7 +15,7 @@ use crate::answer::Outgoing;
 use crate::limits::{READ_BYTES, SESSION_EXPIRY, TOKEN_CHECK, WRITE_BYTES};
 use crate::member::{Gone, Leave, Member};
 use crate::message::{Closed, Message};
-use crate::packet::{Incoming, Malformed, Protocol, Publish};
+use crate::packet::{self, Incoming, Malformed, Protocol, Publish};
 use crate::session::TooMany;
 use crate::shared::Shared;
 
@@ -27,7 +27,7 @@ pub(crate) struct Connection {
     pub(crate) max_packet: usize,
     /// The API token that it was let in with.
     pub(crate) token: Option<Bytes>,
-    /// Nothing is read from it: the server has enough of its messages.
+    /// Its next packet is a message that has to wait: the server has enough of them, or does not listen.
     pub(crate) is_paused: bool,
     /// What its end will mean; also if that is a panic.
     pub(crate) leave: Leave,
@@ -53,7 +53,10 @@ pub(crate) enum End {
 impl Connection {
     /// Serves it to its end. `read` came behind the CONNECT, `written` goes out first.
     pub(crate) async fn run(mut self, stream: &TcpStream, mut read: BytesMut, mut written: BytesMut) {
-        let end = self.serve(stream, &mut read, &mut written).await;
+        let mut end = self.serve(stream, &mut read, &mut written).await;
+        if let (End::Lost, Some(why)) = (&end, self.member.signal.closed()) {
+            end = why.into();
+        }
         tracing::debug!(user = ?self.member.identity, ?end, "an MQTT connection ended");
         match end {
             End::Lost => {}
@@ -69,8 +72,11 @@ impl Connection {
     async fn serve(&mut self, stream: &TcpStream, read: &mut BytesMut, written: &mut BytesMut) -> End {
         let mut silent_at = Instant::now() + self.keep_alive.mul_f32(1.5);
         let mut check_at = Instant::now() + TOKEN_CHECK;
+        let flow = Arc::clone(&self.member.flow);
         loop {
             tokio::task::consume_budget().await;
+            // From here on, so that what comes while the packets are handled is not missed.
+            let room = flow.room.notified();
             if let Err(end) = self.handle(read, written) {
                 return end;
             }
@@ -87,10 +93,6 @@ impl Connection {
             }
             let reads = !self.is_paused && written.len() < WRITE_BYTES;
             let writes = !written.is_empty();
-            if self.is_paused {
-                // It is not the client that is silent.
-                silent_at = Instant::now() + self.keep_alive.mul_f32(1.5);
-            }
             let until = if self.token.is_some() { silent_at.min(check_at) } else { silent_at };
             tokio::select! {
                 ready = ready(stream, reads, writes) => match ready {
@@ -107,8 +109,12 @@ impl Connection {
                     Err(_) => return End::Lost,
                 },
                 () = self.member.signal.wake.notified() => {}
+                () = room, if self.is_paused => silent_at = Instant::now() + self.keep_alive.mul_f32(1.5),
                 () = sleep_until(until) => {
-                    if Instant::now() >= silent_at {
+                    if Instant::now() >= silent_at && self.is_paused {
+                        // It is not the client that is silent.
+                        silent_at = Instant::now() + self.keep_alive.mul_f32(1.5);
+                    } else if Instant::now() >= silent_at {
                         return End::Because(DisconnectReasonCode::KeepAliveTimeout);
                     }
                     check_at = Instant::now() + TOKEN_CHECK;
@@ -126,7 +132,8 @@ impl Connection {
             return Err(why.into());
         }
         while written.len() < WRITE_BYTES {
-            self.is_paused = self.shared.state().is_paused(&self.member, self.is_paused);
+            self.is_paused =
+                packet::is_publish(read) && self.shared.state().is_paused(&self.member, self.is_paused);
             if self.is_paused {
                 break;
             }
@@ -153,7 +160,13 @@ impl Connection {
             }
             Incoming::Subscribe(id, filters) => {
                 let may = |filter: &str| member.identity.may_subscribe(filter, &shared.version);
-                let granted = shared.state().subscribe(member, &filters, may)?;
+                let answers = shared.state().subscribe(member, &filters, may)?;
+                for ((filter, options), _) in filters.iter().zip(&answers).filter(|(_, (_, wanted))| *wanted)
+                {
+                    // Locked for each, since what is retained of a whole fleet is looked through.
+                    shared.state().send_retained(member, filter, options.qos)?;
+                }
+                let granted: Vec<_> = answers.into_iter().map(|(answer, _)| answer).collect();
                 self.protocol.subscribed(id, &granted, written);
             }
             Incoming::Unsubscribe(id, filters) => {
@@ -177,18 +190,26 @@ impl Connection {
         if publish.has_alias {
             return Err(End::Because(DisconnectReasonCode::TopicAliasInvalid));
         }
+        if publish.topic.is_empty() {
+            return Err(End::Because(DisconnectReasonCode::ProtocolError));
+        }
+        if publish.topic.contains(['+', '#', '\0']) {
+            return Err(End::Because(DisconnectReasonCode::TopicNameInvalid));
+        }
         let (shared, member) = (&self.shared, &self.member);
         let topic = member.identity.may_publish(&publish.topic, &self.shared.version);
-        let is_allowed = topic.is_some();
-        match (topic, publish.id) {
+        // Made before the lock.
+        let message = topic.map(|topic| Message::new(publish, topic));
+        let is_allowed = message.is_some();
+        match (message, publish.id) {
             (None, _) => tracing::debug!(user = ?member.identity, "refused: not a topic of this client"),
-            (Some(topic), Some(id)) if publish.qos == QoS::ExactlyOnce => {
+            (Some(message), Some(id)) if publish.qos == QoS::ExactlyOnce => {
                 let is_new = shared.state().session(member)?.receive(id)?;
                 if is_new {
-                    shared.state().publish(member, Message::new(publish, topic))?;
+                    shared.state().publish(member, message)?;
                 }
             }
-            (Some(topic), _) => shared.state().publish(member, Message::new(publish, topic))?,
+            (Some(message), _) => shared.state().publish(member, message)?,
         }
         match (publish.qos, publish.id) {
             (QoS::AtLeastOnce, Some(id)) => self.protocol.acknowledge(id, is_allowed, written),
@@ -213,6 +234,8 @@ impl Connection {
                 if let Some(id) = next.id {
                     self.shared.state().session(&self.member)?.acknowledge(id);
                 }
+                // Others may wait behind it.
+                self.member.signal.wake.notify_one();
             }
         }
         Ok(())
@@ -243,8 +266,8 @@ impl From<TooMany> for End {
 }
 
 impl From<Malformed> for End {
-    fn from(Malformed: Malformed) -> Self {
-        Self::Because(DisconnectReasonCode::MalformedPacket)
+    fn from(Malformed(reason): Malformed) -> Self {
+        Self::Because(reason)
     }
 }
 

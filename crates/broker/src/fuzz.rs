@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use bytestring::ByteString;
 use contract::{DeviceId, VersionTopic};
+use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::SubscriptionOptions;
 use rmqtt_codec::{v3, v5};
 
@@ -31,11 +32,18 @@ impl Admission for Nobody {
     fn disconnected(&self, _: DeviceId) {}
 }
 
-fn register(shared: &Shared, id: &str) -> Member {
-    let identity = Identity::Device(id.parse().expect("an id"));
+fn register(shared: &Shared, identity: Identity) -> Member {
     let lasting = Duration::ZERO;
     let wish = Wish { identity, name: [0; 16], lasting, clean: true, will: None, window: 16 };
     shared.state().register(wish, 0).expect("registered").0
+}
+
+fn listening(shared: &Shared, identity: Identity) -> Member {
+    let member = register(shared, identity);
+    let options = SubscriptionOptions { qos: QoS::AtMostOnce, ..SubscriptionOptions::default() };
+    let everything = [(ByteString::from_static("#"), options)];
+    shared.state().subscribe(&member, &everything, |_| true).expect("subscribed");
+    member
 }
 
 /// Reads `bytes` as a first packet, and then as those of the device `a` that is let in, in pieces of this size: nothing
@@ -47,11 +55,10 @@ pub fn fuzz(bytes: &[u8], size: usize) {
     for protocol in codecs {
         let shared =
             Arc::new(Shared::new(VersionTopic::default(), Arc::new(Nobody)).expect("random numbers"));
-        let other = register(&shared, "b");
-        let everything = [(ByteString::from_static("#"), SubscriptionOptions::default())];
-        shared.state().subscribe(&other, &everything, |_| true).expect("subscribed");
+        let device = |id: &str| Identity::Device(id.parse().expect("an id"));
+        let (server, other) = (listening(&shared, Identity::Server), listening(&shared, device("b")));
         let mut connection = Connection {
-            member: register(&shared, "a"),
+            member: register(&shared, device("a")),
             shared: Arc::clone(&shared),
             protocol,
             keep_alive: Duration::from_secs(60),
@@ -68,6 +75,7 @@ pub fn fuzz(bytes: &[u8], size: usize) {
             }
             assert!(written.len() < WRITE_BYTES + 16 * 2 * MAX_PACKET_BYTES as usize, "{}", written.len());
             written.clear();
+            shared.state().next(&server, &mut Vec::new()).expect("connected");
         }
         let mut heard = Vec::new();
         assert!(shared.state().next(&other, &mut heard).is_ok() && heard.is_empty());
@@ -93,7 +101,7 @@ mod tests {
             fuzz(&bytes[1..], bytes[0].into());
             for _ in 0..500 {
                 let mut bytes = bytes[1..].to_vec();
-                for _ in 0..1 + next() % 4 {
+                for _ in 0..=(next() % 4) {
                     let position = next() % bytes.len();
                     bytes[position] = next().to_le_bytes()[0];
                 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::answer::{Refusal, Welcome};
 use crate::connection::Connection;
-use crate::limits::{CONNECT_TIMEOUT, MAX_KEEP_ALIVE_S, MAX_PACKET_BYTES, REFUSAL_DELAY};
+use crate::limits::{CONNECT_TIMEOUT, MAX_KEEP_ALIVE_S, MAX_KEPT_BYTES, REFUSAL_DELAY};
 use crate::member::{Leave, Member, NotRegistered, Wish};
 use crate::message::Message;
 use crate::packet::{self, Connect, Protocol};
@@ -34,19 +34,19 @@ pub(crate) struct Opened {
 pub(crate) async fn shake(shared: &Arc<Shared>, stream: &mut TcpStream) -> Result<Opened, BytesMut> {
     let mut bytes = BytesMut::new();
     let read = tokio::time::timeout(CONNECT_TIMEOUT, read(stream, &mut bytes)).await;
-    let Ok(Some((protocol, connect))) = read else { return Err(BytesMut::new()) };
+    let (protocol, connect) = read.unwrap_or(Err(&[])).map_err(BytesMut::from)?;
     answer(shared, protocol, connect, bytes).await
 }
 
-/// `None` if the first packet is no CONNECT of MQTT 3.1.1 or 5, or too long, or the client went away.
-async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> Option<(Protocol, Connect)> {
+/// The error is the answer if the first packet is no CONNECT of MQTT 3.1.1 or 5, or too long, or the client went away.
+async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> Result<(Protocol, Connect), &'static [u8]> {
     loop {
-        if let Some(connect) = packet::connect(bytes).ok()? {
-            return Some(connect);
+        if let Some(connect) = packet::connect(bytes)? {
+            return Ok(connect);
         }
         bytes.reserve(512);
-        if bytes.len() > 2 * MAX_PACKET_BYTES as usize || stream.read_buf(bytes).await.ok()? == 0 {
-            return None;
+        if stream.read_buf(bytes).await.unwrap_or(0) == 0 {
+            return Err(&[]);
         }
     }
 }
@@ -54,11 +54,11 @@ async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> Option<(Protocol,
 async fn answer(
     shared: &Arc<Shared>,
     mut protocol: Protocol,
-    mut connect: Connect,
+    connect: Connect,
     read: BytesMut,
 ) -> Result<Opened, BytesMut> {
     let mut written = BytesMut::new();
-    match admit(shared, &mut connect).await {
+    match admit(shared, &connect).await {
         Ok((member, session_present)) => {
             protocol.welcome(welcome(&connect, &member, session_present), &mut written);
             let connection = Connection {
@@ -104,7 +104,7 @@ fn lasting_s(connect: &Connect, identity: &Identity) -> u32 {
 }
 
 /// Lets a connection in whose password is right, and registers it.
-async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool), Refusal> {
+async fn admit(shared: &Shared, connect: &Connect) -> Result<(Member, bool), Refusal> {
     if connect.has_method {
         return Err(Refusal::Method);
     }
@@ -116,7 +116,6 @@ async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool),
         None => return Err(Refusal::Password),
     };
     let password = connect.password.clone().ok_or(Refusal::Password)?;
-    let will = will(connect, &identity, &shared.version)?;
     let name = session_name(&connect.client_id, &identity, &password)?;
     // At most 2 attempts: a device removed over and over while it connects is not worth a third.
     for _ in 0..2 {
@@ -124,12 +123,13 @@ async fn admit(shared: &Shared, connect: &mut Connect) -> Result<(Member, bool),
         if !is_right(shared, &identity, &password).await {
             break;
         }
+        let will = will(connect, &identity, &shared.version)?;
         let wish = Wish {
             identity: identity.clone(),
             name,
             lasting: Duration::from_secs(lasting_s(connect, &identity).into()),
             clean: connect.clean,
-            will: will.as_ref().map(|(topic, will)| Box::new(Message::new(will, topic.clone()))),
+            will,
             window: connect.receive_maximum,
         };
         let registered = shared.state().register(wish, removals);
@@ -150,18 +150,20 @@ async fn is_right(shared: &Shared, identity: &Identity, password: &Bytes) -> boo
     }
 }
 
-type Will = (contract::Topic, packet::Publish);
-
-/// The last will, if there is one and it is on a topic that this client may publish.
-fn will(connect: &mut Connect, identity: &Identity, version: &VersionTopic) -> Result<Option<Will>, Refusal> {
-    let Some(will) = connect.will.take() else { return Ok(None) };
-    match identity.may_publish(&will.topic, version) {
-        Some(topic) => Ok(Some((topic, will))),
-        None => {
-            tracing::warn!(user = ?identity, topic = %will.topic, "refused: the last will is not on a topic of this client");
-            Err(Refusal::Will)
-        }
+/// The last will, if there is one, is on a topic that this client may publish, and is no longer than what is kept.
+fn will(
+    connect: &Connect,
+    identity: &Identity,
+    version: &VersionTopic,
+) -> Result<Option<Box<Message>>, Refusal> {
+    let Some(will) = &connect.will else { return Ok(None) };
+    let topic = identity.may_publish(&will.topic, version);
+    if let Some(topic) = topic.filter(|_| will.payload.len() <= MAX_KEPT_BYTES) {
+        return Ok(Some(Box::new(Message::new(will, topic))));
     }
+    let (topic, bytes) = (format_args!("{:.100}", will.topic), will.payload.len());
+    tracing::warn!(user = ?identity, %topic, bytes, "refused: the last will is too long or not on a topic of this client");
+    Err(Refusal::Will)
 }
 
 /// Whoever has another token has other sessions, though all share one user name.
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
 
     fn name(client_id: &str, identity: &Identity, password: &[u8]) -> SessionName {
-        session_name(client_id, identity, password).ok().expect("named")
+        session_name(client_id, identity, password).expect("named")
     }
 
     #[test]

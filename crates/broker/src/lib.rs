@@ -22,6 +22,7 @@ mod topics;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use contract::{DeviceId, VersionTopic};
@@ -71,6 +72,15 @@ impl Embedded {
     /// will has been published when this returns, so that what it left retained can be cleared afterwards.
     pub fn disconnect_device(&self, device: &DeviceId) {
         self.shared.state().remove(device);
+    }
+
+    /// Lets devices publish nothing more, and waits until the server has handled what they did, 1 s at most.
+    pub async fn drain(&self) {
+        self.shared.state().drain();
+        let deadline = tokio::time::Instant::now() + limits::DRAIN;
+        while !self.shared.state().is_done() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Stops listening and ends every connection; done within 2 s.

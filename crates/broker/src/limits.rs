@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// The longest packet that is read, and the longest sent to a device.
 pub(crate) const MAX_PACKET_BYTES: u32 = 16 * 1024;
-/// The longest retained payload; the longest report of the contract fits.
-pub(crate) const MAX_RETAINED_BYTES: usize = 4 * 1024;
+/// The longest payload that is retained, a last will, or copied to API tokens; the longest report of the contract fits.
+pub(crate) const MAX_KEPT_BYTES: usize = 4 * 1024;
 /// The longest keep-alive granted, and what "no keep-alive" becomes: else a device that vanished would be
 /// online for ever.
 pub(crate) const MAX_KEEP_ALIVE_S: u16 = 1200;
@@ -29,21 +29,22 @@ pub(crate) const TOKEN_CHECK: Duration = Duration::from_secs(15);
 pub(crate) const MAX_SESSIONS: usize = 16;
 /// At most this long a session outlives its connection.
 pub(crate) const SESSION_EXPIRY: Duration = Duration::from_hours(24);
-/// At most this many filters of a session.
+/// At most this many filters of a session, and of one packet.
 pub(crate) const MAX_SUBSCRIPTIONS: usize = 16;
 /// Messages of QoS 2 that a client has sent and not released; messages it may send without an acknowledgement.
 pub(crate) const RECEIVE_MAXIMUM: u16 = 64;
-/// At most this many messages of one device that the server has not acknowledged; until half of them are, nothing
-/// more is read from it. So the flood of one device delays another's message by no more than these.
+/// At most this many messages of one device, over all of its connections, that the server has not acknowledged; until half
+/// of them are, it publishes nothing more. So the flood of one device delays another's message by no more than these.
+/// A last will is not held back; at twice as many the server does not hear it.
 pub(crate) const MAX_UNHANDLED: usize = 256;
-/// At this many messages for the server nothing more is read from any device, until half of them are gone.
-pub(crate) const SERVER_QUEUE: usize = 65_536;
 /// Bytes read at a time, and about as many written.
 pub(crate) const READ_BYTES: usize = 4 * 1024;
 /// Bytes on their way to a client, above which nothing more is read from it.
 pub(crate) const WRITE_BYTES: usize = 16 * 1024;
 /// How often expired sessions are swept.
 pub(crate) const SWEEP: Duration = Duration::from_mins(1);
+/// How long the server gets to handle what was acknowledged before it stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 /// How long connections get to end when the broker stops.
 pub(crate) const GRACE: Duration = Duration::from_millis(1500);
 
@@ -55,7 +56,7 @@ pub(crate) struct Bounds {
     pub(crate) bytes: usize,
     /// Unacknowledged messages, whatever more the client offers.
     pub(crate) window: u16,
-    /// While the client is there, devices wait instead ([`SERVER_QUEUE`]), and nothing is dropped.
+    /// Nothing is dropped: once it is full nothing more is published by any device, until half of it is gone.
     pub(crate) waits: bool,
 }
 
@@ -63,4 +64,4 @@ pub(crate) const DEVICE: Bounds = Bounds { messages: 1000, bytes: 1024 * 1024, w
 pub(crate) const READER: Bounds =
     Bounds { messages: 65_536, bytes: 16 * 1024 * 1024, window: 64, waits: false };
 pub(crate) const SERVER: Bounds =
-    Bounds { messages: SERVER_QUEUE, bytes: 64 * 1024 * 1024, window: 4096, waits: true };
+    Bounds { messages: 65_536, bytes: 64 * 1024 * 1024, window: 4096, waits: true };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::{Message, Signal};
+use crate::message::{Flow, Message, Signal};
 use crate::session::SessionName;
 use crate::topics::Identity;
 
@@ -26,6 +26,8 @@ pub(crate) struct Member {
     pub(crate) name: SessionName,
     pub(crate) number: u64,
     pub(crate) signal: Arc<Signal>,
+    /// Shared by all connections of a device.
+    pub(crate) flow: Arc<Flow>,
 }
 
 /// Why a connection was not registered.

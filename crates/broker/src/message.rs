@@ -1,9 +1,9 @@
-//! A message, on its way to one session or more; and the signal to a connection, with the credit of what it has sent.
+//! A message, on its way to one session or more; the signal to a connection; and the credit of what a device has sent.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -11,7 +11,7 @@ use contract::{DeviceId, Topic, TopicKind};
 use rmqtt_codec::types::QoS;
 use tokio::sync::Notify;
 
-use crate::limits::{MAX_RETAINED_BYTES, MAX_UNHANDLED};
+use crate::limits::{MAX_KEPT_BYTES, MAX_UNHANDLED};
 use crate::packet::Publish;
 use crate::topics;
 
@@ -24,39 +24,45 @@ pub(crate) struct Message {
     pub(crate) qos: QoS,
     /// Whether it is kept for those who subscribe later: only where it says how a device is.
     pub(crate) retain: bool,
-    expires: Option<Instant>,
+    /// Whether API tokens may hear it.
+    pub(crate) is_readable: bool,
+    /// A last will is only published when its connection is lost.
+    pub(crate) published: Instant,
+    expiry_s: Option<NonZeroU32>,
 }
 
 impl Message {
     /// Copies what it keeps, or a few bytes would hold on to the whole buffer that they were read into.
     pub(crate) fn new(publish: &Publish, topic: Topic) -> Self {
         let Topic { kind, device } = topic;
-        let life = publish.expiry_s.map(|seconds| Duration::from_secs(seconds.get().into()));
         Self {
             topic: ByteString::from(&*publish.topic),
             payload: Bytes::copy_from_slice(&publish.payload),
             qos: publish.qos,
             retain: publish.retain && topics::may_be_retained(kind),
-            expires: life.and_then(|life| Instant::now().checked_add(life)),
+            is_readable: topics::may_be_read(kind, &publish.payload),
+            published: Instant::now(),
+            expiry_s: publish.expiry_s,
             kind,
             device,
         }
     }
 
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
-        self.expires.is_some_and(|end| end <= now)
+        let age = now.saturating_duration_since(self.published);
+        self.expiry_s.is_some_and(|seconds| age.as_secs() >= seconds.get().into())
     }
 
     /// Whether it takes the place of what was kept, and does not only end it.
     pub(crate) fn is_kept(&self) -> bool {
-        !self.payload.is_empty() && self.payload.len() <= MAX_RETAINED_BYTES
+        !self.payload.is_empty() && self.payload.len() <= MAX_KEPT_BYTES
     }
 
     /// The seconds that it has left, rounded up.
     pub(crate) fn expiry_s(&self, now: Instant) -> Option<NonZeroU32> {
-        let left = self.expires?.saturating_duration_since(now);
-        let seconds = u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-        NonZeroU32::new(seconds.max(1))
+        let age_s = now.saturating_duration_since(self.published).as_secs();
+        let left = self.expiry_s?.get().saturating_sub(u32::try_from(age_s).unwrap_or(u32::MAX));
+        NonZeroU32::new(left.max(1))
     }
 }
 
@@ -67,15 +73,13 @@ pub(crate) struct Delivery {
     pub(crate) acknowledged: bool,
     /// It was kept before the session subscribed, or the subscription wants to know that it is kept.
     pub(crate) retained: bool,
-    pub(crate) credit: Option<Credit>,
+    pub(crate) _credit: Option<Credit>,
 }
 
-/// Wakes a connection: there is something to send, its credit came back, or it was closed.
+/// Wakes a connection: there is something to send, or it was closed.
 #[derive(Default)]
 pub(crate) struct Signal {
     pub(crate) wake: Notify,
-    /// Its messages that the server has not acknowledged.
-    unhandled: AtomicUsize,
     closed: AtomicU8,
 }
 
@@ -106,17 +110,27 @@ impl Signal {
             _ => Some(Closed::Stopping),
         }
     }
+}
 
+/// What the server has not handled of a device, over all of its connections.
+#[derive(Default)]
+pub(crate) struct Flow {
+    unhandled: AtomicUsize,
+    /// Tells all connections of the device that they may send again.
+    pub(crate) room: Notify,
+}
+
+impl Flow {
     pub(crate) fn unhandled(&self) -> usize {
         self.unhandled.load(Ordering::Acquire)
     }
 }
 
-/// A message of a connection that the server has not acknowledged; given back when it is dropped.
-pub(crate) struct Credit(Arc<Signal>);
+/// A message of a device that the server has not acknowledged; given back when it is dropped.
+pub(crate) struct Credit(Arc<Flow>);
 
 impl Credit {
-    pub(crate) fn new(of: &Arc<Signal>) -> Self {
+    pub(crate) fn new(of: &Arc<Flow>) -> Self {
         of.unhandled.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(of))
     }
@@ -125,7 +139,7 @@ impl Credit {
 impl Drop for Credit {
     fn drop(&mut self) {
         if self.0.unhandled.fetch_sub(1, Ordering::AcqRel) == MAX_UNHANDLED / 2 + 1 {
-            self.0.wake.notify_one();
+            self.0.room.notify_waiters();
         }
     }
 }

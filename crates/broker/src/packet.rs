@@ -5,8 +5,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
+use rmqtt_codec::error::DecodeError;
 use rmqtt_codec::types::{MQTT_LEVEL_311, QoS};
-use rmqtt_codec::v5::{RetainHandling, SubscriptionOptions};
+use rmqtt_codec::v5::{DisconnectReasonCode, RetainHandling, SubscriptionOptions};
 use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::Decoder;
@@ -15,6 +16,13 @@ use crate::limits::{MAX_PACKET_BYTES, SESSION_EXPIRY};
 
 /// The first byte of every CONNECT.
 const CONNECT: u8 = 0x10;
+/// The upper half of the first byte of every PUBLISH.
+const PUBLISH: u8 = 3;
+/// The flag of a CONNECT for a clean session, or a clean start.
+const CLEAN: u8 = 0x02;
+/// CONNACKs: another version of MQTT is wanted; a session cannot be kept without a client id.
+const BAD_VERSION: &[u8] = &[0x20, 2, 0, 1];
+const BAD_CLIENT_ID: &[u8] = &[0x20, 2, 0, 2];
 
 /// One connection's version, and how far a packet of it was read.
 pub(crate) enum Protocol {
@@ -24,7 +32,9 @@ pub(crate) enum Protocol {
 
 /// The packet is none, is longer than allowed, or may not come here.
 #[derive(Debug)]
-pub(crate) struct Malformed;
+pub(crate) struct Malformed(pub(crate) DisconnectReasonCode);
+
+const MALFORMED: Malformed = Malformed(DisconnectReasonCode::MalformedPacket);
 
 /// Who connects, and how.
 pub(crate) struct Connect {
@@ -64,49 +74,76 @@ pub(crate) enum Incoming {
     Disconnect { with_will: bool, expiry_s: Option<u32> },
 }
 
-/// Reads a CONNECT once it is whole, and takes it from the bytes.
-pub(crate) fn connect(bytes: &mut BytesMut) -> Result<Option<(Protocol, Connect)>, Malformed> {
-    if bytes.first().is_some_and(|first| *first != CONNECT) || is_too_long(bytes) {
-        return Err(Malformed);
+/// Reads a CONNECT once it is whole, and takes it from the bytes. The error is what is answered.
+pub(crate) fn connect(bytes: &mut BytesMut) -> Result<Option<(Protocol, Connect)>, &'static [u8]> {
+    if bytes.first().is_some_and(|first| *first != CONNECT) {
+        return Err(&[]);
     }
-    match VersionCodec.decode(bytes).map_err(|_| Malformed)? {
-        None => Ok(None),
-        Some(ProtocolVersion::MQTT3) => match whole(bytes, v3::Codec::new(MAX_PACKET_BYTES))? {
-            None => Ok(None),
-            Some((codec, v3::Packet::Connect(packet))) if packet.protocol.level() == MQTT_LEVEL_311 => {
-                Ok(Some((Protocol::V3(codec), of_v3(*packet))))
+    let length = length(bytes).map_err(|Malformed(_)| &[][..])?;
+    let Some(length) = length.filter(|length| *length <= bytes.len()) else { return Ok(None) };
+    let mut packet = bytes.split_to(length);
+    let connect = match VersionCodec.decode(&mut packet) {
+        Ok(Some(ProtocolVersion::MQTT3)) => {
+            let mut codec = v3::Codec::new(MAX_PACKET_BYTES);
+            match codec.decode(&mut packet) {
+                Ok(Some((v3::Packet::Connect(connect), _))) if connect.protocol.level() == MQTT_LEVEL_311 => {
+                    (Protocol::V3(codec), of_v3(*connect))
+                }
+                Ok(Some(_)) => return Err(BAD_VERSION),
+                Err(DecodeError::InvalidClientId) => return Err(BAD_CLIENT_ID),
+                _ => return Err(&[]),
             }
-            Some(_) => Err(Malformed),
-        },
-        Some(ProtocolVersion::MQTT5) => match whole(bytes, v5::Codec::new(MAX_PACKET_BYTES, 0))? {
-            None => Ok(None),
-            Some((codec, v5::Packet::Connect(packet))) => Ok(Some((Protocol::V5(codec), of_v5(*packet)))),
-            Some(_) => Err(Malformed),
-        },
+        }
+        Ok(Some(ProtocolVersion::MQTT5)) => {
+            let (codec, connect) = connect_v5(&packet).ok_or(&[][..])?;
+            (Protocol::V5(codec), of_v5(connect))
+        }
+        Ok(None) => return Err(&[]),
+        Err(_) => return Err(BAD_VERSION),
+    };
+    Ok(Some(connect))
+}
+
+/// The codec refuses a client without an id that wants its session back. It has none, and starts clean.
+fn connect_v5(packet: &[u8]) -> Option<(v5::Codec, v5::Connect)> {
+    let decode = |mut packet: BytesMut| {
+        let mut codec = v5::Codec::new(MAX_PACKET_BYTES, 0);
+        codec.decode(&mut packet).map(|decoded| (codec, decoded))
+    };
+    let decoded = decode(packet.into()).or_else(|error| {
+        let mut clean = BytesMut::from(packet);
+        // Behind the length, the name "MQTT" and the level.
+        let flags = 9 + packet.iter().skip(1).take_while(|byte| **byte & 0x80 != 0).count();
+        match error {
+            DecodeError::InvalidClientId => clean[flags] |= CLEAN,
+            _ => return Err(error),
+        }
+        decode(clean)
+    });
+    match decoded {
+        Ok((codec, Some((v5::Packet::Connect(connect), _)))) => Some((codec, *connect)),
+        _ => None,
     }
 }
 
-/// Whether the length that the first bytes name is longer than allowed, or none.
-fn is_too_long(bytes: &[u8]) -> bool {
+/// The length of the packet that begins here, once it can be told.
+fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
     let mut length = 0;
     for (n, byte) in bytes.iter().skip(1).take(4).enumerate() {
         length |= u32::from(byte & 0x7f) << (7 * n);
+        if length > MAX_PACKET_BYTES {
+            return Err(Malformed(DisconnectReasonCode::PacketTooLarge));
+        }
         if byte & 0x80 == 0 {
-            return length > MAX_PACKET_BYTES;
+            return Ok(Some(2 + n + length as usize));
         }
     }
-    bytes.len() > 4
+    if bytes.len() > 4 { Err(MALFORMED) } else { Ok(None) }
 }
 
-/// Decodes a copy, so that a CONNECT that is not whole stays as it is.
-fn whole<P, C: Decoder<Item = (P, u32)>>(
-    bytes: &mut BytesMut,
-    mut codec: C,
-) -> Result<Option<(C, P)>, Malformed> {
-    let mut copy = bytes.clone();
-    let Some((packet, _)) = codec.decode(&mut copy).map_err(|_| Malformed)? else { return Ok(None) };
-    *bytes = copy;
-    Ok(Some((codec, packet)))
+/// Whether the next packet is a message.
+pub(crate) fn is_publish(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| first >> 4 == PUBLISH)
 }
 
 fn of_v3(packet: v3::Connect) -> Connect {
@@ -169,13 +206,13 @@ impl Connect {
 impl Protocol {
     /// The next packet, once it is whole.
     pub(crate) fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Incoming>, Malformed> {
-        // The codec would set room aside for what is not there.
-        if bytes.is_empty() {
+        // The codec would take the beginning of what is not whole, and set room aside for the rest.
+        if length(bytes)?.is_none_or(|length| length > bytes.len()) {
             return Ok(None);
         }
         match self {
-            Self::V3(codec) => codec.decode(bytes).map_err(|_| Malformed)?.map(|(packet, _)| from_v3(packet)),
-            Self::V5(codec) => codec.decode(bytes).map_err(|_| Malformed)?.map(|(packet, _)| from_v5(packet)),
+            Self::V3(codec) => codec.decode(bytes).map_err(|_| MALFORMED)?.map(|(packet, _)| from_v3(packet)),
+            Self::V5(codec) => codec.decode(bytes).map_err(|_| MALFORMED)?.map(|(packet, _)| from_v5(packet)),
         }
         .transpose()
     }
@@ -209,7 +246,7 @@ fn from_v3(packet: v3::Packet) -> Result<Incoming, Malformed> {
         }
         v3::Packet::PingRequest => Incoming::Ping,
         v3::Packet::Disconnect => Incoming::Disconnect { with_will: false, expiry_s: None },
-        _ => return Err(Malformed),
+        _ => return Err(Malformed(DisconnectReasonCode::ProtocolError)),
     })
 }
 
@@ -219,15 +256,17 @@ fn from_v5(packet: v5::Packet) -> Result<Incoming, Malformed> {
         v5::Packet::PublishAck(packet) => Incoming::Acknowledge(packet.packet_id),
         v5::Packet::PublishRelease(packet) => Incoming::Release(packet.packet_id),
         // CONNACK said that there are no subscription identifiers.
-        v5::Packet::Subscribe(packet) if packet.id.is_some() => return Err(Malformed),
+        v5::Packet::Subscribe(packet) if packet.id.is_some() => {
+            return Err(Malformed(DisconnectReasonCode::SubscriptionIdentifiersNotSupported));
+        }
         v5::Packet::Subscribe(packet) => Incoming::Subscribe(packet.packet_id, packet.topic_filters),
         v5::Packet::Unsubscribe(packet) => Incoming::Unsubscribe(packet.packet_id, packet.topic_filters),
         v5::Packet::PingRequest => Incoming::Ping,
         v5::Packet::Disconnect(packet) => Incoming::Disconnect {
-            with_will: packet.reason_code != v5::DisconnectReasonCode::NormalDisconnection,
+            with_will: packet.reason_code != DisconnectReasonCode::NormalDisconnection,
             expiry_s: packet.session_expiry_interval_secs,
         },
-        _ => return Err(Malformed),
+        _ => return Err(Malformed(DisconnectReasonCode::ProtocolError)),
     })
 }
 

@@ -10,7 +10,7 @@ use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{SubscribeAckReason, SubscriptionOptions};
 
 use crate::limits::{Bounds, MAX_SUBSCRIPTIONS, READ_BYTES, RECEIVE_MAXIMUM};
-use crate::message::{Closed, Credit, Delivery, Message, Signal};
+use crate::message::{Closed, Credit, Delivery, Flow, Message, Signal};
 use crate::packet::wants_retained;
 use crate::topics;
 
@@ -34,8 +34,8 @@ pub(crate) struct Session {
     queued_bytes: usize,
     /// Sent and not acknowledged, in the order of their ids.
     inflight: VecDeque<(NonZeroU16, Delivery)>,
-    /// What is in flight has to be sent once more.
-    resend: bool,
+    /// So many of these, the last, are still to be sent once more on this connection.
+    unsent: usize,
     next_id: NonZeroU16,
     window: usize,
     /// Messages at QoS 2 that were taken and not yet released.
@@ -67,7 +67,7 @@ impl Session {
             queue: VecDeque::new(),
             queued_bytes: 0,
             inflight: VecDeque::new(),
-            resend: false,
+            unsent: 0,
             next_id: NonZeroU16::MIN,
             window: 0,
             received: Vec::new(),
@@ -80,7 +80,7 @@ impl Session {
         self.connection = Some(signal);
         self.expires = None;
         self.window = self.bounds.window.min(window).into();
-        self.resend = !self.inflight.is_empty();
+        self.unsent = self.inflight.len();
     }
 
     /// Closes its connection, if it has one. The session is away, or has ended.
@@ -89,10 +89,6 @@ impl Session {
             signal.close(why);
         }
         self.expires = Instant::now().checked_add(self.lasting);
-        // Nobody waits for what is not being handled.
-        for delivery in self.queue.iter_mut().chain(self.inflight.iter_mut().map(|(_, delivery)| delivery)) {
-            delivery.credit = None;
-        }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -103,13 +99,23 @@ impl Session {
         !self.is_connected() && self.expires.is_none_or(|end| end <= now)
     }
 
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+    pub(crate) fn is_listening(&self) -> bool {
+        !self.subscriptions.is_empty()
+    }
+
+    /// How full its queue is, in percent.
+    pub(crate) fn filled(&self) -> usize {
+        (self.queue.len() * 100 / self.bounds.messages).max(self.queued_bytes * 100 / self.bounds.bytes)
+    }
+
+    /// Whether its client has acknowledged everything.
+    pub(crate) fn is_done(&self) -> bool {
+        self.queue.is_empty() && self.inflight.is_empty()
     }
 
     /// Takes a message if it listens to its topic. `sender`: the number of the connection that it came from. With
     /// `credit_of` the sender is not read from until this session has acknowledged enough.
-    pub(crate) fn offer(&mut self, message: &Arc<Message>, sender: u64, credit_of: Option<&Arc<Signal>>) {
+    pub(crate) fn offer(&mut self, message: &Arc<Message>, sender: u64, credit_of: Option<&Arc<Flow>>) {
         let own = sender == self.number;
         let wanted = |(filter, options): &&(ByteString, SubscriptionOptions)| {
             !(own && options.no_local) && topics::matches(filter, &message.topic)
@@ -124,11 +130,12 @@ impl Session {
         if !acknowledged && !self.is_connected() {
             return;
         }
-        let credit = credit_of.filter(|_| self.is_connected()).map(Credit::new);
+        let credit = credit_of.map(Credit::new);
         let retained = message.retain && options.retain_as_published;
-        self.push(Delivery { message: Arc::clone(message), acknowledged, retained, credit });
-        let waits = self.bounds.waits && self.is_connected();
-        while !waits && (self.queue.len() > self.bounds.messages || self.queued_bytes > self.bounds.bytes) {
+        self.push(Delivery { message: Arc::clone(message), acknowledged, retained, _credit: credit });
+        while !self.bounds.waits
+            && (self.queue.len() > self.bounds.messages || self.queued_bytes > self.bounds.bytes)
+        {
             self.pop();
         }
     }
@@ -171,15 +178,10 @@ impl Session {
         (granted, wants_retained(options, position.is_none()))
     }
 
-    /// Queues a message that was kept. A queue that is full already takes none, so that subscribing over and over
-    /// does not fill the memory.
+    /// Queues a message that was kept.
     pub(crate) fn offer_retained(&mut self, message: &Arc<Message>, qos: QoS) {
         let acknowledged = qos.min(message.qos) > QoS::AtMostOnce;
-        self.push(Delivery { message: Arc::clone(message), acknowledged, retained: true, credit: None });
-    }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.queue.len() >= self.bounds.messages || self.queued_bytes >= self.bounds.bytes
+        self.push(Delivery { message: Arc::clone(message), acknowledged, retained: true, _credit: None });
     }
 
     pub(crate) fn unsubscribe(&mut self, filter: &str) -> bool {
@@ -192,6 +194,9 @@ impl Session {
         // Mostly the first.
         if let Some(position) = self.inflight.iter().position(|(other, _)| *other == id) {
             self.inflight.remove(position);
+            if position + self.unsent > self.inflight.len() {
+                self.unsent -= 1;
+            }
             if self.inflight.is_empty() {
                 self.inflight = VecDeque::new();
             }
@@ -218,16 +223,16 @@ impl Session {
 
     /// What can be sent now, about [`READ_BYTES`] at a time.
     pub(crate) fn next(&mut self, now: Instant, batch: &mut Vec<Next>) {
-        if std::mem::take(&mut self.resend) {
-            batch.extend(self.inflight.iter().map(|(id, delivery)| Next {
-                message: Arc::clone(&delivery.message),
-                id: Some(*id),
-                retained: delivery.retained,
-                again: true,
-            }));
-        }
         let mut bytes = 0;
-        while bytes < READ_BYTES && self.inflight.len() < self.window {
+        while bytes < READ_BYTES && self.inflight.len() - self.unsent < self.window {
+            if self.unsent > 0 {
+                let (id, delivery) = &self.inflight[self.inflight.len() - self.unsent];
+                self.unsent -= 1;
+                let (message, retained) = (Arc::clone(&delivery.message), delivery.retained);
+                bytes += message.topic.len() + message.payload.len();
+                batch.push(Next { message, id: Some(*id), retained, again: true });
+                continue;
+            }
             // The ids in flight follow each other, so that only the oldest can still have this one.
             if self.inflight.front().is_some_and(|(oldest, _)| *oldest == self.next_id) {
                 break;

@@ -17,9 +17,9 @@ use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{SubscribeAckReason, SubscriptionOptions};
 
 use crate::admission::Admission;
-use crate::limits::{self, MAX_CONNECTIONS, MAX_READERS, MAX_SESSIONS, MAX_UNHANDLED, SERVER_QUEUE};
+use crate::limits::{self, MAX_CONNECTIONS, MAX_READERS, MAX_SESSIONS, MAX_SUBSCRIPTIONS, MAX_UNHANDLED};
 use crate::member::{Gone, Leave, Member, NotRegistered, Wish};
-use crate::message::{Closed, Message, Signal};
+use crate::message::{Closed, Flow, Message, Signal};
 use crate::session::{Next, Session};
 use crate::topics::{self, Identity};
 
@@ -32,10 +32,9 @@ pub(crate) struct State {
     /// Grows with every removal: an admission that was decided before one is void.
     pub(crate) removals: u64,
     stopped: bool,
-    /// So much waits for the server that nothing more is read from devices.
+    /// So much waits for the server, or it is about to stop, that devices publish nothing more.
     is_full: bool,
-    /// To be woken once that is over.
-    paused: Vec<Arc<Signal>>,
+    is_draining: bool,
     admission: Arc<dyn Admission>,
 }
 
@@ -43,11 +42,17 @@ pub(crate) struct State {
 struct Device {
     sessions: Vec<Session>,
     retained: Vec<Arc<Message>>,
+    flow: Arc<Flow>,
 }
 
 impl Device {
     fn connected(&self) -> usize {
         self.sessions.iter().filter(|session| session.is_connected()).count()
+    }
+
+    /// Whether it may be forgotten. What the server has not handled yet goes on counting.
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.retained.is_empty() && self.flow.unhandled() == 0
     }
 }
 
@@ -61,7 +66,7 @@ impl State {
             removals: 0,
             stopped: false,
             is_full: false,
-            paused: Vec::new(),
+            is_draining: false,
             admission,
         }
     }
@@ -75,17 +80,21 @@ impl State {
         if self.removals != removals {
             return Err(NotRegistered::Stale);
         }
-        if wish.identity == Identity::Reader && self.readers.len() >= MAX_READERS {
+        let is_new = || self.readers.iter().all(|reader| reader.name != wish.name);
+        if wish.identity == Identity::Reader && self.readers.len() >= MAX_READERS && is_new() {
             return Err(NotRegistered::TooMany);
         }
         self.connections += 1;
         let Wish { identity, name, lasting, clean, will, window } = wish;
         let (number, signal) = (self.connections, Arc::<Signal>::default());
-        let member = Member { identity, name, number, signal: Arc::clone(&signal) };
-        let was_connected = match &member.identity {
-            Identity::Device(id) => self.devices.get(id).is_some_and(|device| device.connected() > 0),
-            _ => true,
+        let (was_connected, flow) = match &identity {
+            Identity::Device(id) => {
+                let device = self.devices.entry(id.clone()).or_default();
+                (device.connected() > 0, Arc::clone(&device.flow))
+            }
+            _ => (true, Arc::default()),
         };
+        let member = Member { identity, name, number, signal: Arc::clone(&signal), flow };
         let (sessions, bounds) = self.sessions(&member.identity);
         let position = sessions.iter().position(|session| session.name == name);
         let position = position.unwrap_or_else(|| {
@@ -95,6 +104,7 @@ impl State {
         let session = &mut sessions[position];
         let is_there =
             session.number > 0 && !clean && (session.is_connected() || !session.has_ended(Instant::now()));
+        let takes_over = session.is_connected();
         session.close(Closed::TakenOver);
         let last_will = session.will.take();
         if !is_there {
@@ -102,15 +112,14 @@ impl State {
         }
         (session.lasting, session.will) = (lasting, will);
         session.connect(number, signal, window);
-        if let Some(will) = last_will {
-            self.route(*will, 0, None);
-        }
-        if let (Identity::Device(id), false) = (&member.identity, was_connected) {
-            self.admission.connected(id.clone());
-        }
+        self.say(last_will);
         if let Identity::Device(id) = &member.identity {
+            if takes_over || !was_connected {
+                self.admission.connected(id.clone());
+            }
             self.bound(id);
         }
+        self.drained();
         Ok((member, is_there))
     }
 
@@ -154,9 +163,7 @@ impl State {
             let oldest = away.map(|session| session.number).min();
             device.sessions.retain(|session| Some(session.number) != oldest);
         }
-        if let Some(will) = will {
-            self.route(*will, 0, None);
-        }
+        self.say(will);
     }
 
     pub(crate) fn leave(&mut self, member: &Member, leave: Leave) {
@@ -167,9 +174,7 @@ impl State {
         }
         let will = session.will.take().filter(|_| leave.with_will);
         session.close(Closed::Left);
-        if let Some(will) = will {
-            self.route(*will, 0, None);
-        }
+        self.say(will);
         let now = Instant::now();
         match &member.identity {
             Identity::Server => {
@@ -180,11 +185,10 @@ impl State {
             Identity::Device(id) => {
                 let Some(device) = self.devices.get_mut(id) else { return };
                 device.sessions.retain(|session| !session.has_ended(now));
-                let is_empty = device.sessions.is_empty() && device.retained.is_empty();
                 if device.connected() == 0 {
                     self.admission.disconnected(id.clone());
                 }
-                if is_empty {
+                if device.is_empty() {
                     self.devices.remove(id);
                 }
             }
@@ -194,14 +198,22 @@ impl State {
     /// To all who listen. A device's messages are counted until the server has acknowledged them.
     pub(crate) fn publish(&mut self, member: &Member, message: Message) -> Result<(), Gone> {
         self.session(member)?;
-        let credit_of = matches!(member.identity, Identity::Device(_)).then_some(&member.signal);
+        let credit_of = matches!(member.identity, Identity::Device(_)).then_some(&member.flow);
         self.route(message, member.number, credit_of);
         Ok(())
     }
 
-    /// `sender`: the number of the connection that it came from, or 0; where it is a device's, the
-    /// signal that is credited.
-    fn route(&mut self, message: Message, sender: u64, credit_of: Option<&Arc<Signal>>) {
+    /// Publishes a last will, now. Nothing holds it back: where too much waits already the server does not hear it.
+    fn say(&mut self, will: Option<Box<Message>>) {
+        let Some(mut will) = will else { return };
+        will.published = Instant::now();
+        let flow = self.devices.get(&will.device).map(|device| Arc::clone(&device.flow));
+        self.route(*will, 0, flow.as_ref());
+    }
+
+    /// `sender`: the number of the connection that it came from, or 0 for a last will; where it is a device's, the flow
+    /// that it counts in.
+    fn route(&mut self, message: Message, sender: u64, credit_of: Option<&Arc<Flow>>) {
         let message = Arc::new(message);
         if message.retain {
             self.retain(&message);
@@ -209,11 +221,14 @@ impl State {
         if let Some(device) = self.devices.get_mut(&message.device) {
             device.sessions.iter_mut().for_each(|session| session.offer(&message, sender, None));
         }
+        let is_much = credit_of.is_some_and(|flow| flow.unhandled() >= 2 * MAX_UNHANDLED);
         for server in &mut self.servers {
-            server.offer(&message, sender, credit_of);
-            self.is_full |= server.is_connected() && server.queued() >= SERVER_QUEUE;
+            if sender > 0 || !is_much && server.filled() < 200 {
+                server.offer(&message, sender, credit_of);
+            }
+            self.is_full |= server.filled() >= 100;
         }
-        if !self.readers.is_empty() && topics::may_be_read(message.kind, &message.payload) {
+        if message.is_readable {
             self.readers.iter_mut().for_each(|reader| reader.offer(&message, sender, None));
         }
     }
@@ -225,36 +240,42 @@ impl State {
             device.retained.push(Arc::clone(message));
         } else if let Some(device) = self.devices.get_mut(&message.device) {
             device.retained.retain(|other| other.kind != message.kind);
-            if device.sessions.is_empty() && device.retained.is_empty() {
+            if device.is_empty() {
                 self.devices.remove(&message.device);
             }
         }
     }
 
-    /// Subscribes to those filters that are allowed, one answer each.
+    /// Subscribes to those filters that are allowed, one answer each; `true` where [`State::send_retained`] is wanted.
     pub(crate) fn subscribe(
         &mut self,
         member: &Member,
         filters: &[(ByteString, SubscriptionOptions)],
         is_allowed: impl Fn(&str) -> bool,
-    ) -> Result<Vec<SubscribeAckReason>, Gone> {
-        let mut granted = Vec::with_capacity(filters.len());
-        for (filter, options) in filters {
-            if !is_allowed(filter) {
-                granted.push(SubscribeAckReason::NotAuthorized);
-                continue;
+    ) -> Result<Vec<(SubscribeAckReason, bool)>, Gone> {
+        let session = self.session(member)?;
+        let answer = |(n, (filter, options)): (usize, &(ByteString, SubscriptionOptions))| {
+            if n >= MAX_SUBSCRIPTIONS {
+                (SubscribeAckReason::QuotaExceeded, false)
+            } else if is_allowed(filter) {
+                session.subscribe(filter, *options)
+            } else {
+                (SubscribeAckReason::NotAuthorized, false)
             }
-            let (answer, wants_retained) = self.session(member)?.subscribe(filter, *options);
-            granted.push(answer);
-            if wants_retained {
-                self.send_retained(member, filter, options.qos)?;
-            }
+        };
+        let answers = filters.iter().enumerate().map(answer).collect();
+        if member.identity == Identity::Server {
+            self.wake_devices();
         }
-        Ok(granted)
+        Ok(answers)
     }
 
-    /// Queues what was retained on the topics of a filter, for whoever has just subscribed to it.
-    fn send_retained(&mut self, member: &Member, filter: &str, qos: QoS) -> Result<(), Gone> {
+    /// Queues what was retained on the topics of a filter, for whoever has just subscribed to it. A queue that is full
+    /// already takes none, so that subscribing over and over does not fill the memory.
+    pub(crate) fn send_retained(&mut self, member: &Member, filter: &str, qos: QoS) -> Result<(), Gone> {
+        if self.session(member)?.filled() >= 100 {
+            return Ok(());
+        }
         let now = Instant::now();
         let all = match &member.identity {
             Identity::Device(id) => {
@@ -266,28 +287,35 @@ impl State {
         let wanted = |message: &&Arc<Message>| {
             topics::matches(filter, &message.topic)
                 && !message.is_expired(now)
-                && (!reads || topics::may_be_read(message.kind, &message.payload))
+                && (!reads || message.is_readable)
         };
         let wanted: Vec<_> = all.into_iter().filter(wanted).cloned().collect();
         let session = self.session(member)?;
-        if !session.is_full() {
-            for message in &wanted {
-                session.offer_retained(message, qos);
-            }
+        for message in &wanted {
+            session.offer_retained(message, qos);
         }
         Ok(())
     }
 
-    /// Whether nothing is to be read from a connection now; it is woken when it may ask again.
-    pub(crate) fn is_paused(&mut self, member: &Member, was_paused: bool) -> bool {
+    /// Whether a connection may not publish now; [`Flow::room`] says when it may ask again. What is taken is
+    /// acknowledged, so that nothing is while the server does not listen.
+    pub(crate) fn is_paused(&self, member: &Member, was_paused: bool) -> bool {
         if !matches!(member.identity, Identity::Device(_)) {
             return false;
         }
         let most = if was_paused { MAX_UNHANDLED / 2 + 1 } else { MAX_UNHANDLED };
-        if self.is_full {
-            self.paused.push(Arc::clone(&member.signal));
-        }
-        self.is_full || member.signal.unhandled() >= most
+        let is_heard = !self.is_draining && self.servers.iter().any(Session::is_listening);
+        !is_heard || self.is_full || member.flow.unhandled() >= most
+    }
+
+    /// Devices publish nothing more, so that what they did can be handled.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Whether the server has handled everything.
+    pub(crate) fn is_done(&self) -> bool {
+        self.servers.iter().all(Session::is_done)
     }
 
     /// What is to be sent next.
@@ -301,11 +329,14 @@ impl State {
 
     /// Something was taken from the server's queue, or its session has ended.
     fn drained(&mut self) {
-        let has_room = |server: &Session| !server.is_connected() || server.queued() <= SERVER_QUEUE / 2;
-        if self.is_full && self.servers.iter().all(has_room) {
+        if self.is_full && self.servers.iter().all(|server| server.filled() < 50) {
             self.is_full = false;
-            self.paused.drain(..).for_each(|signal| signal.wake.notify_one());
+            self.wake_devices();
         }
+    }
+
+    fn wake_devices(&self) {
+        self.devices.values().for_each(|device| device.flow.room.notify_waiters());
     }
 
     /// Closes every connection of a device, says its last wills and forgets its sessions.
@@ -313,15 +344,12 @@ impl State {
         self.removals += 1;
         let Some(device) = self.devices.get_mut(id) else { return };
         let was_connected = device.connected() > 0;
-        let mut sessions = std::mem::take(&mut device.sessions);
-        if device.retained.is_empty() {
-            self.devices.remove(id);
-        }
-        for session in &mut sessions {
+        for mut session in std::mem::take(&mut device.sessions) {
             session.close(Closed::Removed);
-            if let Some(will) = session.will.take() {
-                self.route(*will, 0, None);
-            }
+            self.say(session.will.take());
+        }
+        if self.devices.get(id).is_some_and(Device::is_empty) {
+            self.devices.remove(id);
         }
         if was_connected {
             self.admission.disconnected(id.clone());
@@ -345,10 +373,11 @@ impl State {
     pub(crate) fn sweep(&mut self) {
         let now = Instant::now();
         self.servers.retain(|session| !session.has_ended(now));
+        self.drained();
         self.devices.retain(|_, device| {
             device.sessions.retain(|session| !session.has_ended(now));
             device.retained.retain(|message| !message.is_expired(now));
-            !device.sessions.is_empty() || !device.retained.is_empty()
+            !device.is_empty()
         });
     }
 }

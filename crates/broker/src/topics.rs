@@ -2,6 +2,8 @@
 
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 
+use crate::limits::MAX_KEPT_BYTES;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Identity {
     Server,
@@ -62,13 +64,14 @@ impl Identity {
 }
 
 /// Whether a token may hear a message, whatever it subscribed to: what a device says, unless the device repeats a URL
-/// there. Signed URLs are secrets.
+/// there. Signed URLs are secrets, also as JSON escapes them.
 pub(crate) fn may_be_read(kind: TopicKind, payload: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(payload).to_ascii_lowercase();
-    is_from_device(kind)
-        && !["//", "http:", "signature=", "x-amz-", "/firmware/", "/d/"]
-            .iter()
-            .any(|mark| text.contains(mark))
+    if !is_from_device(kind) || payload.len() > MAX_KEPT_BYTES {
+        return false;
+    }
+    let text = String::from_utf8_lossy(payload).replace('\\', "").to_ascii_lowercase();
+    let marks = ["//", "http:", "https:", "u002f", "signature=", "x-amz-", "/firmware/", "/d/"];
+    !marks.iter().any(|mark| text.contains(mark))
 }
 
 fn is_from_device(kind: TopicKind) -> bool {
@@ -224,9 +227,14 @@ mod tests {
             "FAILED no route to https://b.s3/x?X-Amz-Signature=abc",
             "404 /firmware/p?signature=a",
             "//h/d/x",
+            r#"{"error":"no route to https:\/\/h\/d\/TOKEN"}"#,
+            r#"{"error":"404 \/d\/TOKEN"}"#,
+            r#"{"error":"404 \u002Fd\u002FTOKEN"}"#,
+            "https:h",
         ] {
             assert!(!may_be_read(TopicKind::Status, url.as_bytes()), "{url}");
         }
+        assert!(!may_be_read(TopicKind::Status, &[b'x'; MAX_KEPT_BYTES + 1]));
         assert!(READER.parse::<DeviceId>().is_err());
     }
 

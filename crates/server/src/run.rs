@@ -91,7 +91,6 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
         broker: address,
         version_topic: config.mqtt.version_topic.clone(),
         client_id,
-        persistent: mqtt_address.is_none(),
     })
     .context(NO_BROKER)?;
     let services = Services::new(Parts {
@@ -173,7 +172,14 @@ impl Running {
     }
 
     async fn wind_down(&mut self) -> anyhow::Result<()> {
-        if tokio::time::timeout(REQUEST_TIMEOUT, &mut self.served).await.is_err() {
+        // What devices said and the broker acknowledged is handled first.
+        let drained = async {
+            if let Some(embedded) = &*self.broker.read().await {
+                embedded.drain().await;
+            }
+        };
+        let served = tokio::time::timeout(REQUEST_TIMEOUT, &mut self.served);
+        if let (Err(_), ()) = tokio::join!(served, drained) {
             self.served.abort();
         }
         self.mqtt.stop().await;

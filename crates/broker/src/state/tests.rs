@@ -1,5 +1,7 @@
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytes::Bytes;
 use contract::{Topic, TopicKind};
 
 use super::*;
@@ -16,8 +18,9 @@ impl Admission for Count {
     async fn admit_reader(&self, _: &[u8]) -> bool {
         true
     }
+    /// Once more where a connection is taken over.
     fn connected(&self, _: DeviceId) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.store(1, Ordering::Relaxed);
     }
     fn disconnected(&self, _: DeviceId) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -86,6 +89,7 @@ fn readers_are_bounded() {
     }
     let one_more = state.register(wish(Identity::Reader, 255, 0), 0);
     assert_eq!(one_more.err(), Some(NotRegistered::TooMany));
+    assert!(state.register(wish(Identity::Reader, 1, 0), 0).is_ok(), "it takes its own connection over");
 }
 
 #[test]
@@ -109,21 +113,119 @@ fn a_session_that_ends_with_its_connection_cannot_be_made_to_last() {
     assert_eq!(state.devices[&id()].sessions[0].lasting, Duration::from_hours(1));
 }
 
+fn publish(kind: TopicKind, payload: impl Into<Bytes>) -> Message {
+    let publish = Publish {
+        topic: "x".into(),
+        payload: payload.into(),
+        qos: QoS::AtLeastOnce,
+        id: None,
+        retain: true,
+        expiry_s: NonZeroU32::new(60),
+        has_alias: false,
+    };
+    Message::new(&publish, Topic { kind, device: id() })
+}
+
+/// A client of the server that listens to everything, and keeps its session.
+fn server(state: &mut State, window: u16) -> Member {
+    let wish = Wish { window, ..wish(Identity::Server, 0, 60) };
+    let member = state.register(wish, 0).expect("in").0;
+    let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
+    state.subscribe(&member, &[("#".into(), options)], |_| true).expect("subscribed");
+    member
+}
+
+fn next(state: &mut State, member: &Member) -> Vec<Next> {
+    let mut batch = Vec::new();
+    state.next(member, &mut batch).expect("connected");
+    batch
+}
+
+fn acknowledge(state: &mut State, member: &Member, batch: &[Next]) {
+    let session = state.session(member).expect("connected");
+    for next in batch {
+        session.acknowledge(next.id.expect("an id"));
+    }
+}
+
+#[test]
+fn a_last_will_expires_from_when_it_is_said_and_cannot_fill_the_memory() {
+    let mut state = State::new(Arc::new(Count::default()));
+    let server = server(&mut state, 16);
+    for _ in 0..2000 {
+        let mut will = publish(TopicKind::Presence, "offline");
+        will.published = Instant::now().checked_sub(Duration::from_secs(50)).expect("up for a minute");
+        let wish = Wish { will: Some(Box::new(will)), ..wish(Identity::Device(id()), 1, 0) };
+        let member = state.register(wish, 0).expect("in").0;
+        state.leave(&member, Leave::LOST);
+    }
+    let mut count = 0;
+    loop {
+        let batch = next(&mut state, &server);
+        if batch.is_empty() {
+            break;
+        }
+        count += batch.len();
+        assert_eq!(batch[0].message.expiry_s(Instant::now()), NonZeroU32::new(60));
+        acknowledge(&mut state, &server, &batch);
+    }
+    assert_eq!(count, 2 * MAX_UNHANDLED);
+    assert_eq!(state.devices[&id()].flow.unhandled(), 0);
+}
+
+#[test]
+fn devices_wait_while_the_server_does_not_listen_or_has_too_much() {
+    let mut state = State::new(Arc::new(Count::default()));
+    let one = device(&mut state, 1, 0);
+    assert!(state.is_paused(&one, false), "nobody listens");
+    let listening = server(&mut state, u16::MAX);
+    let other = state.register(wish(Identity::Device("b".parse().expect("valid")), 1, 0), 0).expect("in").0;
+    assert!(!state.is_paused(&other, false));
+    let payload = Bytes::from(vec![b'x'; 16 * 1024]);
+    for n in 0..64 * 64 {
+        assert!(!state.is_paused(&other, false), "after {n}");
+        assert_eq!(state.is_paused(&one, false), n >= MAX_UNHANDLED, "after {n}");
+        state.publish(&one, publish(TopicKind::Status, payload.clone())).expect("connected");
+    }
+    assert!(state.is_paused(&other, false), "64 MiB");
+    // Another connection of the same device sends no more than this one, and the server's session keeps it all.
+    state.leave(&one, Leave::LOST);
+    let again = device(&mut state, 1, 0);
+    state.leave(&listening, Leave::LOST);
+    assert!(state.is_paused(&again, false) && state.is_paused(&other, false));
+    let back = server(&mut state, u16::MAX);
+    for n in 0..64 * 64 {
+        let batch = next(&mut state, &back);
+        assert_eq!(batch.len(), 1);
+        acknowledge(&mut state, &back, &batch);
+        assert_eq!(state.is_paused(&other, true), n < 64 * 32, "after {n}");
+    }
+    assert!(!state.is_paused(&again, true));
+}
+
+#[test]
+fn what_is_sent_again_keeps_to_what_the_client_takes() {
+    let mut state = State::new(Arc::new(Count::default()));
+    let first = server(&mut state, 16);
+    for _ in 0..20 {
+        state.route(publish(TopicKind::Status, "x"), 0, None);
+    }
+    let sent = next(&mut state, &first);
+    assert_eq!(sent.len(), 16);
+    let again = server(&mut state, 3);
+    let mut came = Vec::new();
+    while let batch @ [_, ..] = &next(&mut state, &again)[..] {
+        assert!(batch.len() <= 3);
+        came.extend(batch.iter().map(|next| (next.id, next.again)));
+        acknowledge(&mut state, &again, batch);
+    }
+    assert!(came.len() == 20 && came.iter().enumerate().all(|(n, (_, again))| *again == (n < 16)));
+    assert!(came[..16].iter().map(|(id, _)| *id).eq(sent.iter().map(|next| next.id)));
+}
+
 #[test]
 fn only_what_says_how_a_device_is_stays_retained() {
     let mut state = State::new(Arc::new(Count::default()));
-    let publish = |kind, payload: &'static str| {
-        let publish = Publish {
-            topic: "x".into(),
-            payload: payload.into(),
-            qos: QoS::AtLeastOnce,
-            id: None,
-            retain: true,
-            expiry_s: None,
-            has_alias: false,
-        };
-        Message::new(&publish, Topic { kind, device: id() })
-    };
     for (kind, kept) in [(TopicKind::Presence, true), (TopicKind::Version, true), (TopicKind::Status, false)]
     {
         let message = publish(kind, "x");

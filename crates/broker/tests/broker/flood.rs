@@ -37,22 +37,28 @@ async fn round_trip(site: &Site, device: &mut Raw, name: &str) -> (Duration, usi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_slows_only_itself() {
-    let site = Arc::new(Site::start(&["calm", "loud-0", "loud-1"], VersionTopic::default(), PAUSE).await);
+    let ids = ["calm", "loud-0", "loud-1", "loud-2"];
+    let site = Arc::new(Site::start(&ids, VersionTopic::default(), PAUSE).await);
     let (mut calm, _) = Raw::connected(site.port, 4, "calm", true);
     calm.subscribe("calm");
     let (before, _) = round_trip(&site, &mut calm, "before").await;
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let floods: Vec<_> = [("loud-0", 0), ("loud-1", 1)]
-        .map(|(name, qos)| {
-            let (stop, sent) = (stop.clone(), sent.clone());
-            let (mut loud, _) = Raw::connected(site.port, 4, name, true);
+    // The last one connects again after as many messages as a connection may send.
+    let floods: Vec<_> = [("loud-0", 0, usize::MAX), ("loud-1", 1, usize::MAX), ("loud-2", 0, 256)]
+        .map(|(name, qos, each)| {
+            let (stop, sent, port) = (stop.clone(), sent.clone(), site.port);
             std::thread::spawn(move || {
-                loud.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
                 // The answers are read by nobody, which slows it all the more.
                 let message =
-                    publish(qos, &format!("devices/{name}/ota/progress"), 1, &[b'x'; 64]).repeat(100);
+                    publish(qos, &format!("devices/{name}/ota/progress"), 1, &[b'x'; 64]).repeat(64);
                 while !stop.load(Ordering::SeqCst) {
-                    sent.fetch_add(loud.stream.write(&message).unwrap_or(0), Ordering::SeqCst);
+                    let (mut loud, _) = Raw::connected(port, 4, name, true);
+                    loud.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+                    let mut messages = 0;
+                    while messages < each && !stop.load(Ordering::SeqCst) {
+                        sent.fetch_add(loud.stream.write(&message).unwrap_or(0), Ordering::SeqCst);
+                        messages += 64;
+                    }
                 }
             })
         })

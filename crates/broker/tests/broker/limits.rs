@@ -20,8 +20,8 @@ async fn a_packet_too_long_ends_its_connection_and_nothing_else() {
     other.payload("still-here").await;
 }
 
-/// Whether the broker closes the connection after these bytes, and how soon.
-fn closed_after(port: u16, bytes: &[u8]) -> Duration {
+/// How soon the broker closes the connection after these bytes and that answer.
+fn closed_after(port: u16, bytes: &[u8], answer: &[u8]) -> Duration {
     let start = Instant::now();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -29,7 +29,7 @@ fn closed_after(port: u16, bytes: &[u8]) -> Duration {
     let mut rest = Vec::new();
     // Closed with unread bytes is a reset.
     let _ = stream.read_to_end(&mut rest);
-    assert!(rest.is_empty(), "{rest:?}");
+    assert_eq!(rest, answer, "{bytes:?}");
     start.elapsed()
 }
 
@@ -37,22 +37,23 @@ fn closed_after(port: u16, bytes: &[u8]) -> Duration {
 async fn what_is_no_connect_is_closed_at_once_and_silence_within_seconds() {
     let site = Site::with(&["a"]).await;
     let port = site.port;
-    let cases: [&[u8]; 6] = [
-        b"GET / HTTP/1.1\r\n\r\n",
-        &[0x10, 0xff, 0xff, 0xff, 0x7f],
-        &[0x10, 0xff, 0xff, 0xff, 0xff, 0xff],
-        &[0xc0, 0x00],
-        // MQTT 3.1, and a version that does not exist.
-        &[0x10, 0x0e, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0],
-        &[0x10, 0x0c, 0, 4, b'M', b'Q', b'T', b'T', 6, 2, 0, 60, 0, 0],
+    let cases: [(&[u8], &[u8]); 7] = [
+        (b"GET / HTTP/1.1\r\n\r\n", &[]),
+        (&[0x10, 0xff, 0xff, 0xff, 0x7f], &[]),
+        (&[0x10, 0xff, 0xff, 0xff, 0xff, 0xff], &[]),
+        (&[0xc0, 0x00], &[]),
+        // MQTT 3.1, and a version that does not exist; no client id where the session is to be kept.
+        (&[0x10, 0x0e, 0, 6, b'M', b'Q', b'I', b's', b'd', b'p', 3, 2, 0, 60, 0, 0], &[0x20, 2, 0, 1]),
+        (&[0x10, 0x0c, 0, 4, b'M', b'Q', b'T', b'T', 6, 2, 0, 60, 0, 0], &[0x20, 2, 0, 1]),
+        (&[0x10, 0x0c, 0, 4, b'M', b'Q', b'T', b'T', 4, 0, 0, 60, 0, 0], &[0x20, 2, 0, 2]),
     ];
     tokio::task::spawn_blocking(move || {
-        for bytes in cases {
-            let took = closed_after(port, bytes);
+        for (bytes, answer) in cases {
+            let took = closed_after(port, bytes, answer);
             assert!(took < Duration::from_secs(3), "{bytes:?} {took:?}");
         }
         for silence in [&[][..], &[0x10, 0x20, 0, 4, b'M']] {
-            let took = closed_after(port, silence);
+            let took = closed_after(port, silence, &[]);
             assert!(took < Duration::from_secs(8), "{took:?}");
         }
     })

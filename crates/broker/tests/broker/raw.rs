@@ -26,18 +26,22 @@ pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A CONNECT with these flags, a keep-alive, properties (of MQTT 5), and the fields behind them.
+pub(crate) fn hello(level: u8, flags: u8, keep_alive_s: u8, properties: &[u8], fields: &[&str]) -> Vec<u8> {
+    let mut body = [&field(b"MQTT")[..], &[level, flags, 0, keep_alive_s]].concat();
+    if level == 5 {
+        body.push(u8::try_from(properties.len()).unwrap());
+        body.extend(properties);
+    }
+    body.extend(fields.iter().flat_map(|text| field(text.as_bytes())));
+    packet(0x10, &body)
+}
+
 /// A CONNECT of the device with the password `secret-{id}`; `level` is 4 (MQTT 3.1.1) or 5.
 pub(crate) fn connect(level: u8, id: &str, clean: bool) -> Vec<u8> {
     let flags = 0xc0 | u8::from(clean) << 1;
-    let mut body = [&field(b"MQTT")[..], &[level, flags, 0, 60]].concat();
-    if level == 5 {
-        // The session is to outlive the connection.
-        body.extend([5, 0x11, 0, 0, 1, 0]);
-    }
-    body.extend(field(b"esp32"));
-    body.extend(field(id.as_bytes()));
-    body.extend(field(format!("secret-{id}").as_bytes()));
-    packet(0x10, &body)
+    // The session is to outlive the connection.
+    hello(level, flags, 60, &[0x11, 0, 0, 1, 0], &["esp32", id, &format!("secret-{id}")])
 }
 
 pub(crate) fn publish(qos: u8, topic: &str, id: u16, payload: &[u8]) -> Vec<u8> {

@@ -29,12 +29,13 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// How often the device came more than it went; it comes and goes in turn.
+    /// Whether the device is there: 1 or 0. It comes again when it takes over, and goes only if it is there.
     pub(crate) fn count(&self, device: &str) -> i64 {
         let events = self.events.lock().unwrap();
         let events = events.get(device).map_or(&[][..], |events| events);
-        assert!(events.iter().enumerate().all(|(n, came)| *came == (n % 2 == 0)), "{device}: {events:?}");
-        i64::try_from(events.len() % 2).unwrap()
+        assert!(events.first() != Some(&false), "{device}: {events:?}");
+        assert!(!events.windows(2).any(|pair| pair == [false, false]), "{device}: {events:?}");
+        events.last().map_or(0, |came| i64::from(*came))
     }
 
     fn add(&self, device: &DeviceId, came: bool) {
@@ -165,6 +166,15 @@ impl Server {
     }
 }
 
+/// A broker without a client.
+pub(crate) async fn start(ids: &[&str], version: VersionTopic) -> (Arc<Doors>, Embedded) {
+    let registered = Mutex::new(ids.iter().map(ToString::to_string).collect());
+    let doors = Arc::new(Doors { registered, ..Doors::default() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broker = Embedded::start(listener, version, doors.clone()).unwrap();
+    (doors, broker)
+}
+
 /// A broker with a server's client on it.
 pub(crate) struct Site {
     pub(crate) doors: Arc<Doors>,
@@ -179,10 +189,7 @@ impl Site {
     }
 
     pub(crate) async fn start(ids: &[&str], version: VersionTopic, pause: Duration) -> Self {
-        let registered = Mutex::new(ids.iter().map(ToString::to_string).collect());
-        let doors = Arc::new(Doors { registered, ..Doors::default() });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let broker = Embedded::start(listener, version.clone(), doors.clone()).unwrap();
+        let (doors, broker) = start(ids, version.clone()).await;
         let server = Server::slow(&broker, "server", version, pause).await;
         let port = broker.local_addr().port();
         Self { doors, broker, server, port }

@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use contract::TopicKind;
+
 use crate::VERSIONS;
 use crate::device::until;
-use crate::raw::{Raw, field, packet};
+use crate::raw::{Raw, field, hello, packet};
 use crate::rig::Site;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,4 +80,28 @@ async fn a_revoked_token_ends_its_connection_within_a_minute() {
     reader.stream.read_to_end(&mut rest).unwrap();
     // Not authorised.
     assert_eq!(rest[..3], [0xe0, 2, 0x87], "after {:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_subscribes_over_and_over_holds_up_nobody() {
+    let site = Site::with(&["a"]).await;
+    site.doors.tokens.lock().unwrap().push("upd-1".to_owned());
+    for n in 0..3000 {
+        site.server.publish(TopicKind::Version, &format!("d{n}"), "1.0.0", None, true).await;
+    }
+    let (mut device, _) = Raw::connected(site.port, 4, "a", true);
+    let mut reader = Raw::open(site.port);
+    reader.send(&hello(4, 0xc2, 60, &[], &["wall", "_token", "upd-1"]));
+    reader.expect(&[0x20, 2, 0, 0]);
+    let filter = [&field(b"devices/#")[..], &[1]].concat();
+    reader.send(&packet(0x82, &[&[0, 1][..], &filter.repeat(1300)].concat()));
+    let start = Instant::now();
+    device.send(&[0xc0, 0]);
+    device.expect(&[0xd0, 0]);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let mut answer = [0; 3 + 2 + 1300];
+    reader.stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer[..5], [0x90, 0x96, 0x0a, 0, 1]);
+    assert_eq!(answer[5..][..16], [1; 16]);
+    assert_eq!(answer[5 + 16..], [0x80; 1300 - 16]);
 }

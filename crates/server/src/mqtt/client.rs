@@ -85,8 +85,8 @@ impl Mqtt {
         self.shared.ignored.load(Ordering::Relaxed)
     }
 
-    /// Disconnects, within 2 s; a batch in the handler's hands is finished first if it can be. The broker goes on
-    /// keeping messages if the session is persistent.
+    /// Disconnects, within 2 s; a batch in the handler's hands is finished first if it can be. An external broker goes on
+    /// keeping messages.
     pub async fn stop(&self) {
         self.shared.stopping.cancel();
         let timeout = Duration::from_millis(1500);

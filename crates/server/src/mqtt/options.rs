@@ -40,8 +40,6 @@ pub struct MqttOptions {
     pub version_topic: VersionTopic,
     /// Stable over restarts, and no other client's: the broker keeps our messages under it.
     pub client_id: String,
-    /// Whether the broker keeps messages for us while we are away. On an external broker: yes.
-    pub persistent: bool,
 }
 
 const KEEP_ALIVE_S: u16 = 30;

@@ -44,11 +44,9 @@ pub(super) fn start(
     connection.set_ack_mode(AckMode::Manual);
     // A whole batch of acknowledgements in one write.
     connection.set_max_request_batch(BATCH);
-    connection.set_clean_start(!options.persistent);
-    if options.persistent {
-        connection.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
-        connection.set_session_store(NothingInFlight { expiry_s: SESSION_EXPIRY_S });
-    }
+    connection.set_clean_start(false);
+    connection.set_session_expiry_interval(Some(SESSION_EXPIRY_S));
+    connection.set_session_store(NothingInFlight { expiry_s: SESSION_EXPIRY_S });
     let built = AsyncClient::builder(connection).capacity(REQUESTS).try_build();
     let (client, events) = built.context("the MQTT client's options are unusable")?;
     let (inbox, messages) = mpsc::channel(INBOX);

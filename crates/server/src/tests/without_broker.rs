@@ -48,7 +48,6 @@ impl Handed {
             broker: BrokerAddress::External("mqtt://127.0.0.1:1".parse().expect("a URL")),
             version_topic: config.mqtt.version_topic.clone(),
             client_id: "test".to_owned(),
-            persistent: false,
         })
         .expect("opened");
         let events = Events::new();

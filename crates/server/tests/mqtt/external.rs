@@ -69,7 +69,6 @@ impl Mosquitto {
             broker: BrokerAddress::External(url),
             version_topic: VersionTopic::default(),
             client_id: "updraft".to_owned(),
-            persistent: true,
         }
     }
 

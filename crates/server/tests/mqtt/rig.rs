@@ -84,7 +84,6 @@ impl Site {
             },
             version_topic: VersionTopic::default(),
             client_id: "server".to_owned(),
-            persistent: true,
         };
         let mqtt = receive(options, recorder.clone());
         up(&mqtt).await;

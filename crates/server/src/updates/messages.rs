@@ -81,7 +81,9 @@ impl Messages {
         save(&write, &mut subjects).await?;
         write.commit().await?;
         self.0.taken.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        first.keys().for_each(|id| self.0.unknown.forget_presence(id));
+        for id in first.keys() {
+            self.0.unknown.forget_presence(id);
+        }
         self.follow_up(subjects);
         Ok(())
     }

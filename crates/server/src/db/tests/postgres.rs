@@ -7,7 +7,7 @@ use super::*;
 use crate::tests::rig::until;
 
 /// A database for these tests; none where the tests run on SQLite.
-async fn on_postgres() -> Option<(TempDir, DatabaseConfig)> {
+fn on_postgres() -> Option<(TempDir, DatabaseConfig)> {
     std::env::var_os("UPDRAFT_TEST_DATABASE")?;
     let folder = tempfile::tempdir().expect("a folder");
     let config = config(database_url(folder.path()));
@@ -27,7 +27,7 @@ async fn end_session(db: &Db, pid: i32) {
 
 #[tokio::test]
 async fn a_server_whose_session_ended_locks_again_or_stops_if_another_was_faster() {
-    let Some((_folder, config)) = on_postgres().await else { return };
+    let Some((_folder, config)) = on_postgres() else { return };
     let (db, _lock) = Db::open_for_server(&config).await.expect("opens");
     let first = locker(&db).await.expect("locked");
     let refused = Db::open_for_server(&config).await.map(|_| ()).expect_err("there is one already");
@@ -46,7 +46,7 @@ async fn a_server_whose_session_ended_locks_again_or_stops_if_another_was_faster
 
 #[tokio::test]
 async fn a_report_that_changes_nothing_else_writes_no_index() {
-    let Some((_folder, config)) = on_postgres().await else { return };
+    let Some((_folder, config)) = on_postgres() else { return };
     let db = Db::open(&config).await.expect("opens");
     let ids: Vec<DeviceId> = (0..1000).map(|n| id(&format!("d{n:04}"))).collect();
     let write = db.write().await.expect("writes");
@@ -86,7 +86,7 @@ async fn a_report_that_changes_nothing_else_writes_no_index() {
 
 #[tokio::test]
 async fn errors_that_pass_are_told_from_those_of_the_statement() {
-    let Some((_folder, config)) = on_postgres().await else { return };
+    let Some((_folder, config)) = on_postgres() else { return };
     let db = Db::open(&config).await.expect("opens");
     for (code, failure) in [
         ("40P01", Failure::Busy),
@@ -111,7 +111,7 @@ async fn errors_that_pass_are_told_from_those_of_the_statement() {
 
 #[tokio::test]
 async fn a_database_of_another_encoding_is_refused_with_what_to_do() {
-    let Some((_folder, named)) = on_postgres().await else { return };
+    let Some((_folder, named)) = on_postgres() else { return };
     let db = Db::open(&named).await.expect("opens");
     let name = format!("latin_{}", std::process::id());
     let make = format!("CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0");

@@ -74,7 +74,7 @@ impl Tour {
                 if self.plays && self.step == Some(Step::Done) {
                     return Ok(ExitCode::SUCCESS);
                 }
-                self.play().await?;
+                Box::pin(self.play()).await?;
             }
             let something = async {
                 tokio::select! {

@@ -37,4 +37,6 @@ crate::entry::table! {
     TOKEN_EXISTS "token_exists" "There is a token named {name} already.";
     NO_TOKEN "no_token" "There is no token named {name}.";
     DATABASE_AWAY "database_away" "The database does not answer. When it is back, look whether this was done before you ask again.";
+    DATABASE_BUSY "database_busy" "Others were writing the same. Nothing was done; ask again.";
+    TEXT "text" "A text has a character that cannot be kept, such as NUL.";
 }

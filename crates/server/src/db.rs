@@ -8,6 +8,7 @@ mod connection;
 mod count;
 pub(crate) mod device;
 pub(crate) mod device_list;
+mod failure;
 pub(crate) mod figures;
 mod lock;
 mod locked;
@@ -25,8 +26,9 @@ pub(crate) mod update;
 mod user;
 mod values;
 
-pub(crate) use connection::{Db, Write, is_away, is_duplicate};
+pub(crate) use connection::{Db, Write};
+pub(crate) use failure::{Failure, is_duplicate};
 pub(crate) use lock::ServerLock;
 pub(crate) use locked::Locked;
 #[cfg(test)]
-pub(crate) use values::Text;
+pub(crate) use {connection::Query, values::Text};

@@ -8,7 +8,7 @@ use store::StoreError;
 
 use api::Judgement;
 
-use crate::db::is_away;
+use crate::db::Failure;
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -93,11 +93,20 @@ impl Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        if is_away(&error) {
-            tracing::error!(%error, "the database does not answer");
-            return Self::DatabaseUnavailable(causes::DATABASE_AWAY.cause());
+        match Failure::of(&error) {
+            Failure::Away => {
+                tracing::error!(%error, "the database does not answer");
+                Self::DatabaseUnavailable(causes::DATABASE_AWAY.cause())
+            }
+            Failure::Busy => {
+                tracing::warn!(%error, "the database is busy");
+                Self::DatabaseUnavailable(causes::DATABASE_BUSY.cause())
+            }
+            Failure::Invalid => Self::Invalid(causes::TEXT.cause()),
+            Failure::Disk | Failure::Other => {
+                Self::Internal(anyhow::Error::new(error).context("the database failed"))
+            }
         }
-        Self::Internal(anyhow::Error::new(error).context("the database failed"))
     }
 }
 

@@ -32,10 +32,7 @@ impl Health {
         if let LinkState::Down { since, reason } = link {
             problems.push(format!("The broker has not answered since {}: {reason}", clock(since)));
         }
-        if let Err(error) = self.db.alive().await {
-            problems.push("The database does not answer; the log says why.".to_owned());
-            tracing::error!(%error, "the database does not answer");
-        }
+        problems.extend(self.db.problem().await.map(str::to_owned));
         problems
     }
 }

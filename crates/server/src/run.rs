@@ -71,7 +71,7 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     let listener = HTTP.bind(config.http.listen).await?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
-    let (db, lock) = Box::pin(Db::open_for_server(&config.database, config.embedded_broker())).await?;
+    let (db, lock) = Box::pin(Db::open_for_server(&config.database)).await?;
     let url_key = url_key(&db).await?;
     let client_id = client_id(&db).await?;
     let store = open_store(&config, &public_url, url_key).await?;
@@ -161,6 +161,12 @@ impl Running {
     /// `{public_url}/login?key={secret}`, where one was made.
     pub fn login_link(&self) -> Option<&Url> {
         self.login_link.as_ref()
+    }
+
+    /// Returns once another server has the database: this one has to be stopped.
+    pub async fn lost(&self) -> anyhow::Error {
+        self.db.lost().await;
+        anyhow::anyhow!("another server has taken the database (database.url), so this one has stopped")
     }
 
     /// Ends within 5 s: requests are answered, the batch in hand is committed, the database is closed.

@@ -8,16 +8,18 @@ mod fleet;
 mod killed_database;
 mod offers;
 mod reported;
-mod rig;
+pub(crate) mod rig;
 mod silence;
 mod slow_store;
 mod two_servers;
+mod unwritable;
 mod without_broker;
 
 use contract::TopicKind;
 use serde_json::json;
 
 use crate::mqtt::Message;
+
 use rig::{Rig, id};
 
 fn message(device: &str, kind: TopicKind, payload: &str) -> Message {

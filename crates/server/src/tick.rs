@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Access;
 use crate::clock::now_ms;
 use crate::config::Config;
-use crate::devices::Presence;
+use crate::devices::{Devices, Presence};
 use crate::events::Events;
 use crate::mqtt::{Link, LinkState};
 use crate::releases::{RecordedSlots, Refreshed, Releases, StoreHealth};
@@ -41,7 +41,8 @@ pub(crate) fn spawn(
     tasks.spawn(record_slots(releases.clone(), stop.clone()));
     tasks.spawn(prepare(releases.store().clone(), stop.clone()));
     tasks.spawn(refresh(releases, store_health, every, stop.clone()));
-    tasks.spawn(watch_link(link.clone(), events, stop.clone()));
+    tasks.spawn(watch_link(link.clone(), events.clone(), stop.clone()));
+    tasks.spawn(watch_counts(services.devices.clone(), events, stop.clone()));
 }
 
 pub(crate) struct Tick {
@@ -197,6 +198,16 @@ async fn watch_link(mut link: Link, events: Events, stop: CancellationToken) {
                 }
                 events.health();
             }
+        }
+    }
+}
+
+/// Who looked and had older figures looks again.
+async fn watch_counts(devices: Devices, events: Events, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = devices.recounted() => events.health(),
         }
     }
 }

@@ -13,6 +13,6 @@ CREATE INDEX devices_state ON devices (update_state, id);
 CREATE INDEX devices_product_state ON devices (product, update_state, id);
 CREATE INDEX devices_online ON devices (online_epoch, id);
 CREATE INDEX devices_product_online ON devices (product, online_epoch, id);
-CREATE INDEX devices_heard ON devices (last_seen) WHERE presence IS NULL AND online_epoch > 0;
 CREATE INDEX devices_version ON devices (version, id);
 CREATE INDEX devices_product_version ON devices (product, version, id);
+DROP INDEX updates_at_fault;

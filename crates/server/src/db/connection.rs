@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult, RuntimeErr,
-    SqlErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::figures::FigureCache;
 
@@ -21,6 +22,8 @@ pub(crate) struct Db {
     pub(super) writer: Option<Arc<Mutex<()>>>,
     pub(super) figures: Arc<FigureCache>,
     pub(super) epoch: Arc<AtomicI64>,
+    /// Cancelled once another server has the database.
+    pub(super) lost: CancellationToken,
 }
 
 /// A writing transaction. Dropped without [`Write::commit`], it never was.
@@ -99,30 +102,4 @@ impl Db {
         };
         Ok(Write { transaction: self.connection.begin_with_options(options).await?, _writer: writer })
     }
-}
-
-/// Whether the database cannot be reached, or is being stopped or started.
-pub(crate) fn is_away(error: &DbErr) -> bool {
-    use sqlx::Error;
-    match error {
-        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
-            match &**error {
-                Error::Io(_)
-                | Error::Tls(_)
-                | Error::PoolTimedOut
-                | Error::PoolClosed
-                | Error::WorkerCrashed => true,
-                // 57P01 to 57P03: it is being stopped, it crashed, it is being started.
-                Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P0")),
-                _ => false,
-            }
-        }
-        _ => false,
-    }
-}
-
-/// Whether a statement failed because the row, or one that excludes it, is already there.
-pub(crate) fn is_duplicate(error: &DbErr) -> bool {
-    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }

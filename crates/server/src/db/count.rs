@@ -13,7 +13,7 @@ use sea_orm::{DbErr, FromQueryResult, Value};
 use tokio::sync::OwnedMutexGuard;
 
 use super::connection::{Db, Query};
-use super::figures::Figures;
+use super::figures::{Counted, Figures};
 use super::values::Text;
 
 /// The time between counts, in multiples of what the last took.
@@ -25,21 +25,33 @@ const SLOW: Duration = Duration::from_millis(50);
 /// But none that are older.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
+impl Counted {
+    fn age(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(self.took)
+    }
+}
+
 impl Db {
     pub(crate) async fn figures(&self) -> Result<Arc<Figures>, DbErr> {
+        let asked = Instant::now();
         loop {
             let last = self.figures.counted.read().await.clone();
-            let slow = match last {
-                Some((figures, at, took)) if took > QUICK && at.elapsed() < took * PAUSE => {
-                    return Ok(figures);
-                }
-                Some((figures, at, took)) if took > SLOW && at.elapsed() < AGE_MAX => Some(figures),
+            let stale = match last {
+                // As good as those of a count of our own.
+                Some(last) if last.begun >= asked => return Ok(last.figures),
+                Some(last) if last.took > QUICK && last.age() < last.took * PAUSE => return Ok(last.figures),
+                Some(last) if last.took > SLOW && last.age() < AGE_MAX => Some(last.figures),
                 _ => None,
             };
-            match (Arc::clone(&self.figures.counting).try_lock_owned(), slow) {
+            match (Arc::clone(&self.figures.counting).try_lock_owned(), stale) {
                 (Ok(counting), Some(figures)) => {
                     let db = self.clone();
-                    tokio::spawn(async move { db.recount(counting).await });
+                    tokio::spawn(async move {
+                        match db.recount(counting).await {
+                            Ok(_) => db.figures.recounted.notify_one(),
+                            Err(error) => tracing::error!(%error, "the devices were not counted"),
+                        }
+                    });
                     return Ok(figures);
                 }
                 (Ok(counting), None) => return self.recount(counting).await,
@@ -49,10 +61,15 @@ impl Db {
         }
     }
 
+    /// Returns once there are new figures where older ones were given out.
+    pub(crate) async fn recounted(&self) {
+        self.figures.recounted.notified().await;
+    }
+
     async fn recount(&self, _counting: OwnedMutexGuard<()>) -> Result<Arc<Figures>, DbErr> {
         let begun = Instant::now();
         let figures = Arc::new(count(self).await?);
-        let counted = (Arc::clone(&figures), Instant::now(), begun.elapsed());
+        let counted = Counted { figures: Arc::clone(&figures), begun, took: begun.elapsed() };
         *self.figures.counted.write().await = Some(counted);
         Ok(figures)
     }

@@ -2,12 +2,14 @@
 //!
 //! Who writes anything of a device or of its updates locks the device first ([`Write::lock_devices`]).
 
+use std::collections::HashSet;
+
 use api::DeviceReport;
 use contract::{DeviceId, LastOutcome, Presence, ProductName, Sha256, Version};
 use fleet::UpdateState;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::{ExprTrait, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
 use super::locked::{Locked, compared};
@@ -117,6 +119,16 @@ pub(crate) async fn by_id(query: &impl Query, id: &DeviceId) -> Result<Option<De
     Ok(by_ids(query, std::slice::from_ref(id)).await?.pop())
 }
 
+/// Which of these devices are known.
+pub(crate) async fn known(query: &impl Query, ids: &[DeviceId]) -> Result<HashSet<DeviceId>, DbErr> {
+    let mut known = HashSet::with_capacity(ids.len());
+    for ids in ids.chunks(ROWS_PER_STATEMENT) {
+        let ids = of(ids).select_only().column(Column::Id).into_tuple::<Text<DeviceId>>();
+        known.extend(ids.all(query.connection()).await?.into_iter().map(|Text(id)| id));
+    }
+    Ok(known)
+}
+
 impl Db {
     /// The digest of a device's MQTT password, if it is registered.
     pub(crate) async fn device_password(&self, id: &DeviceId) -> Result<Option<String>, DbErr> {
@@ -150,12 +162,9 @@ impl Write {
         Ok(self.lock_devices(std::slice::from_ref(id)).await?.pop())
     }
 
-    /// Makes devices known, as new ones, and locks them. Those that somebody else made known meanwhile stay as they are.
-    pub(crate) async fn insert_devices(
-        &self,
-        mut ids: Vec<DeviceId>,
-        now: i64,
-    ) -> Result<Vec<Locked<DeviceRow>>, DbErr> {
+    /// Makes devices known, as new ones. Those that somebody else made known meanwhile stay as they are. Done before anything
+    /// is locked: who inserts waits for others who insert the same, and those may lock by then.
+    pub(crate) async fn insert_devices(&self, mut ids: Vec<DeviceId>, now: i64) -> Result<(), DbErr> {
         ids.sort_unstable();
         for ids in ids.chunks(ROWS_PER_STATEMENT) {
             let rows = ids.iter().map(|id| DeviceRow::new(id.clone(), now).into_active_model());
@@ -165,7 +174,17 @@ impl Write {
                 .exec_without_returning(self.connection())
                 .await?;
         }
-        self.lock_devices(&ids).await
+        Ok(())
+    }
+
+    /// Counts a message that could not be read, without reading the device: that may be what fails.
+    pub(crate) async fn count_unreadable(&self, id: &DeviceId, why: &str, now: i64) -> Result<(), DbErr> {
+        let update = Entity::update_many()
+            .col_expr(Column::UnreadableCount, Column::UnreadableCount.into_expr().add(1))
+            .col_expr(Column::UnreadableLast, Expr::value(why))
+            .col_expr(Column::UnreadableAt, Expr::value(now))
+            .filter(Column::Id.eq(id.as_str()));
+        update.exec(self.connection()).await.map(|_| ())
     }
 
     /// Forgets a device and its history.

@@ -30,6 +30,10 @@ pub(crate) async fn page(
     filter: &DeviceFilter<'_>,
     limit: u64,
 ) -> Result<Vec<DeviceRow>, DbErr> {
+    filtered(filter, limit).all(query.connection()).await
+}
+
+pub(super) fn filtered(filter: &DeviceFilter<'_>, limit: u64) -> Select<Entity> {
     let mut page = Entity::find().order_by_asc(Column::Id).limit(limit);
     if let Some(product) = filter.product {
         page = page.filter(Column::Product.eq(product.as_str()));
@@ -50,12 +54,11 @@ pub(crate) async fn page(
     if let Some(after) = filter.after {
         page = page.filter(Column::Id.gt(after));
     }
-    page = match filter.online {
+    match filter.online {
         Some((true, epoch)) => page.filter(Column::OnlineEpoch.eq(epoch)),
         Some((false, epoch)) => page.filter(Column::OnlineEpoch.ne(epoch)),
         None => page,
-    };
-    page.all(query.connection()).await
+    }
 }
 
 /// Whether any device is of this product.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract::ProductName;
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, Notify, RwLock};
 
 use crate::counts::Counts;
 
@@ -34,11 +34,18 @@ impl Figures {
     }
 }
 
-/// The last figures, when they were counted, and how long that took.
-pub(super) type Counted = (Arc<Figures>, Instant, Duration);
+/// The last figures, when their count began, and how long it took.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    pub(super) figures: Arc<Figures>,
+    pub(super) begun: Instant,
+    pub(super) took: Duration,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct FigureCache {
     pub(super) counted: RwLock<Option<Counted>>,
     pub(super) counting: Arc<Mutex<()>>,
+    /// Told once those who had older figures may look again.
+    pub(super) recounted: Notify,
 }

@@ -1,4 +1,4 @@
-//! One server a database, where there may be one only. A second one would fight with the first over every device.
+//! One server a database. A second one would fight with the first over every device, and over the MQTT session.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +7,8 @@ use anyhow::Context;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
 use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::{postgres, sqlite};
 
@@ -15,8 +17,11 @@ const KEY: i64 = 0x0055_7064_7261_6674;
 /// Maximum attempts at the start, and the time between them.
 const ATTEMPTS: u32 = 10;
 const ATTEMPT_EVERY: Duration = Duration::from_millis(300);
-/// How often it is looked whether the session that locks is still there.
+/// How often it is looked whether the session that locks is still there, and how long that may take.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A session that is not heard of for 20 s ends, and its lock with it: its machine went away. Set by statements, since poolers
+/// drop what a connection is opened with.
+const ENDS_ALONE: &str = "SET idle_session_timeout = '20s'; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2";
 
 /// Locked as long as it is kept.
 pub(crate) enum ServerLock {
@@ -49,46 +54,67 @@ impl ServerLock {
         }
     }
 
-    /// A lock of a session of its own, which ends with this process, however it ends. `alone`: no second server beside it.
-    pub(super) async fn of_session(options: PgConnectOptions, alone: bool) -> anyhow::Result<Self> {
+    /// A lock of a session of its own, which ends with this process, however it ends. `lost` is cancelled if the session
+    /// ended and another server has the lock since.
+    pub(super) async fn of_session(
+        options: PgConnectOptions,
+        lost: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let name = format!("updraft {:016x}", getrandom::u64().context("no random numbers")?);
+        let options = options.application_name(&name);
         // A server that was killed a moment ago may have it still.
         let mut attempts = ATTEMPTS;
-        let mut session = loop {
+        let session = loop {
             attempts -= 1;
-            match lock(&options, alone).await {
-                Err(_) if attempts > 0 => tokio::time::sleep(ATTEMPT_EVERY).await,
-                other => break other?,
+            match lock(&options, &name).await? {
+                Some(session) => break session,
+                None if attempts > 0 => sleep(ATTEMPT_EVERY).await,
+                None => {
+                    let at = postgres::shown(&options);
+                    return Err(refused(&format!(
+                        "{at} is locked; the lock of a machine that went away ends after 20 seconds"
+                    )));
+                }
             }
         };
-        Ok(Self::Session(tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                if sqlx::query("SELECT 1").execute(&mut session).await.is_ok() {
-                    continue;
-                }
-                // The database was restarted, or the network was away, and the lock went with the session.
-                match lock(&options, alone).await {
-                    Ok(again) => session = again,
-                    Err(error) => tracing::error!("the database is not locked for this server: {error:#}"),
-                }
-            }
-        })))
+        Ok(Self::Session(tokio::spawn(keep(session, options, name, lost))))
     }
 }
 
-async fn lock(options: &PgConnectOptions, alone: bool) -> anyhow::Result<PgConnection> {
+/// Asks the session again and again. If it is gone - the database was restarted, or the network was away - the lock is taken
+/// again, unless another server was faster.
+async fn keep(mut session: PgConnection, options: PgConnectOptions, name: String, lost: CancellationToken) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if let Ok(Ok(_)) = timeout(LOOK_EVERY, sqlx::query("SELECT 1").execute(&mut session)).await {
+            continue;
+        }
+        match timeout(LOOK_EVERY, lock(&options, &name)).await {
+            Ok(Ok(Some(again))) => session = again,
+            Ok(Ok(None)) => {
+                tracing::error!("another server has taken the database: this one stops");
+                return lost.cancel();
+            }
+            Ok(Err(error)) => tracing::error!("the database is not locked for this server: {error:#}"),
+            Err(_) => tracing::error!("the database is not locked for this server: it does not answer"),
+        }
+    }
+}
+
+/// A session with the lock; `None` if another server has it. A session of this name that is left over is ours, and ended.
+async fn lock(options: &PgConnectOptions, name: &str) -> anyhow::Result<Option<PgConnection>> {
     let at = postgres::shown(options);
-    let cannot = || format!("cannot open the database {at} (database.url)");
+    let cannot = || format!("cannot lock the database {at} (database.url)");
     let mut session = options.connect().await.with_context(cannot)?;
+    sqlx::raw_sql(ENDS_ALONE).execute(&mut session).await.with_context(cannot)?;
+    let end = "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity \
+               WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()";
+    sqlx::query(end).bind(name).execute(&mut session).await.with_context(cannot)?;
     // A schema is a database of its own.
-    let sql = if alone {
-        "SELECT pg_try_advisory_lock(hashtextextended(current_schema(), $1))"
-    } else {
-        "SELECT pg_try_advisory_lock_shared(hashtextextended(current_schema(), $1))"
-    };
+    let sql = "SELECT pg_try_advisory_lock(hashtextextended(current_schema(), $1))";
     let is_locked: bool =
         sqlx::query_scalar(sql).bind(KEY).fetch_one(&mut session).await.with_context(cannot)?;
-    if is_locked { Ok(session) } else { Err(refused(&format!("{at} is locked"))) }
+    Ok(is_locked.then_some(session))
 }
 
 fn refused(what: &str) -> anyhow::Error {

@@ -16,12 +16,13 @@ use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 pub(crate) struct Locked<M> {
     read: M,
     row: M,
+    is_saved: bool,
 }
 
 impl<M: Clone + PartialEq> Locked<M> {
     /// For those who locked the row, or its device.
     pub(super) fn new(row: M) -> Self {
-        Self { read: row.clone(), row }
+        Self { read: row.clone(), row, is_saved: false }
     }
 
     #[cfg(test)]
@@ -29,8 +30,17 @@ impl<M: Clone + PartialEq> Locked<M> {
         Self::new(row)
     }
 
+    /// Whether it is to be, or was, written.
     pub(crate) fn is_changed(&self) -> bool {
-        self.row != self.read
+        self.is_saved || self.row != self.read
+    }
+
+    /// What was written is what is compared with from now on.
+    pub(super) fn saved(&mut self) {
+        if self.row != self.read {
+            self.read = self.row.clone();
+            self.is_saved = true;
+        }
     }
 }
 
@@ -81,7 +91,7 @@ impl Write {
     {
         let columns: Vec<Column<M>> = Column::<M>::iter().collect();
         let mut by_columns: BTreeMap<Vec<usize>, Vec<ValueTuple>> = BTreeMap::new();
-        for Locked { read, row } in rows {
+        for Locked { read, row, .. } in rows {
             let differs = |index: &usize| row.differs(read, columns[*index]);
             let changed: Vec<usize> = (0..columns.len()).filter(differs).collect();
             if !changed.is_empty() {

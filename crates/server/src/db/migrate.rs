@@ -73,10 +73,6 @@ pub(super) async fn sqlite_to(pool: &SqlitePool, target: Option<i64>) -> anyhow:
 /// The same for PostgreSQL, where each migration is a transaction, and other servers wait for all of them.
 pub(super) async fn postgres(pool: &PgPool) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await?.detach();
-    let number: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::int")
-        .fetch_one(&mut connection)
-        .await?;
-    anyhow::ensure!(number >= 150_000, "it is PostgreSQL {}; Updraft needs 15 or newer", number / 10_000);
     for unlimited in ["SET statement_timeout = 0", "SET lock_timeout = 0"] {
         sqlx::query(unlimited).execute(&mut connection).await?;
     }

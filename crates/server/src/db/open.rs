@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use anyhow::Context;
 use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector, SqlxSqliteConnector};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::connection::{Db, Query};
 use super::lock::ServerLock;
 use super::{migrate, postgres, sqlite};
 use crate::config::DatabaseConfig;
 
+/// How long it may take to answer that it is there.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const NOT_PREPARED: &str = "cannot prepare the database (database.url)";
 /// Tables are not changed beneath a server that runs.
 const OTHER_TABLES: &str = "the database's tables are of another version than this program";
 
 impl Db {
     /// Takes the database for a server, makes it if it is a file that is not there, and brings its tables up to date: not
-    /// beneath a server that runs. `alone`: no second server may run on it.
-    pub(crate) async fn open_for_server(
-        config: &DatabaseConfig,
-        alone: bool,
-    ) -> anyhow::Result<(Self, ServerLock)> {
+    /// beneath a server that runs.
+    pub(crate) async fn open_for_server(config: &DatabaseConfig) -> anyhow::Result<(Self, ServerLock)> {
         if postgres::is_named_by(config) {
-            let db = Box::pin(Self::of_postgres(config)).await?;
-            let lock = Box::pin(ServerLock::of_session(postgres::options(config)?, alone)).await?;
-            return Ok((db, lock));
+            return Box::pin(Self::postgres_for_server(config)).await;
         }
         let path = sqlite::path(config)?;
         let lock = ServerLock::of_file(&path)?;
@@ -47,12 +48,22 @@ impl Db {
         Ok(Self::of_sqlite(pool))
     }
 
+    async fn postgres_for_server(config: &DatabaseConfig) -> anyhow::Result<(Self, ServerLock)> {
+        let options = postgres::options(config)?;
+        let pool = postgres::connect(options.clone(), config.max_connections).await?;
+        let db = Self::new(SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone()), false);
+        let lock = ServerLock::of_session(options, db.lost.clone()).await?;
+        migrate::postgres(&pool).await.context(NOT_PREPARED)?;
+        Ok((db, lock))
+    }
+
     async fn of_postgres(config: &DatabaseConfig) -> anyhow::Result<Self> {
         let options = postgres::options(config)?;
         let pool = postgres::connect(options.clone(), config.max_connections).await?;
         if !migrate::is_current_postgres(&pool).await? {
-            let _lock = ServerLock::of_session(options, true).await.context(OTHER_TABLES)?;
-            migrate::postgres(&pool).await.context("cannot prepare the database (database.url)")?;
+            let lock = ServerLock::of_session(options, CancellationToken::new()).await;
+            let _lock = lock.context(OTHER_TABLES)?;
+            migrate::postgres(&pool).await.context(NOT_PREPARED)?;
         }
         Ok(Self::new(SqlxPostgresConnector::from_sqlx_postgres_pool(pool), false))
     }
@@ -63,11 +74,26 @@ impl Db {
 
     fn new(connection: DatabaseConnection, one_writer: bool) -> Self {
         let writer = one_writer.then(Arc::default);
-        Self { connection, writer, figures: Arc::default(), epoch: Arc::new(AtomicI64::new(1)) }
+        let (figures, epoch) = (Arc::default(), Arc::new(AtomicI64::new(1)));
+        Self { connection, writer, figures, epoch, lost: CancellationToken::new() }
     }
 
-    pub(crate) async fn alive(&self) -> Result<(), DbErr> {
-        self.row("SELECT 1", vec![]).await.map(|_| ())
+    /// Returns once another server has the database, and this one must stop.
+    pub(crate) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Why it cannot be used, if so.
+    pub(crate) async fn problem(&self) -> Option<&'static str> {
+        if self.lost.is_cancelled() {
+            return Some("Another server has taken the database; this one stops.");
+        }
+        match timeout(ALIVE_TIMEOUT, self.row("SELECT 1", vec![])).await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => tracing::error!(%error, "the database does not answer"),
+            Err(_) => tracing::error!("the database does not answer in time"),
+        }
+        Some("The database does not answer; the log says why.")
     }
 
     /// Closes all connections; what was committed stays.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use contract::DeviceId;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ExprTrait, FromQueryResult, QuerySelect};
+use sea_orm::{ExprTrait, QuerySelect};
 
 use super::connection::{Db, Query};
 use super::device::{Column, Entity};
@@ -13,7 +13,7 @@ use super::meta;
 use super::values::Text;
 
 /// Devices that are made offline in one transaction, at most.
-const BATCH: u64 = 500;
+pub(crate) const CLEARED_MAX: usize = 500;
 
 /// Where devices connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +31,6 @@ pub(crate) enum Absent {
     Earlier,
     /// Says nothing of its presence, and was not heard since.
     SilentSince(i64),
-}
-
-#[derive(FromQueryResult)]
-struct Id {
-    id: Text<DeviceId>,
 }
 
 impl Db {
@@ -78,28 +73,36 @@ impl Db {
         write.commit().await
     }
 
-    /// Makes up to [`BATCH`] devices offline, and answers which.
+    /// Makes up to [`CLEARED_MAX`] devices offline, and answers which.
     pub(crate) async fn clear_absent(&self, which: Absent) -> Result<Vec<DeviceId>, DbErr> {
-        let is_absent = match which {
-            Absent::Earlier => Column::OnlineEpoch.gt(0).and(Column::OnlineEpoch.lt(self.epoch())),
-            // The conditions repeat those of the partial index.
-            Absent::SilentSince(time) => {
-                Expr::cust("presence IS NULL AND online_epoch > 0").and(Column::LastSeen.lt(time))
-            }
-        };
-        let absent = Entity::find().select_only().column(Column::Id).filter(is_absent.clone());
-        let absent: Vec<Id> = absent.limit(BATCH).into_model().all(self.connection()).await?;
-        let ids: Vec<DeviceId> = absent.into_iter().map(|device| device.id.0).collect();
+        let epoch = self.epoch();
+        let absent = ids_of(which, epoch).into_tuple::<Text<DeviceId>>().all(self.connection()).await?;
+        let ids: Vec<DeviceId> = absent.into_iter().map(|Text(id)| id).collect();
         if ids.is_empty() {
             return Ok(ids);
         }
         let write = self.write().await?;
         write.lock_devices(&ids).await?;
         // Those that came back before the lock stay.
-        let those = Column::Id.is_in(ids.iter().map(DeviceId::as_str)).and(is_absent);
+        let those = Column::Id.is_in(ids.iter().map(DeviceId::as_str)).and(is_absent(which, epoch));
         let update = Entity::update_many().col_expr(Column::OnlineEpoch, Expr::value(0_i64)).filter(those);
         update.exec(write.connection()).await?;
         write.commit().await?;
         Ok(ids)
+    }
+}
+
+pub(super) fn ids_of(which: Absent, epoch: i64) -> Select<Entity> {
+    let absent = Entity::find().select_only().column(Column::Id);
+    absent.filter(is_absent(which, epoch)).limit(CLEARED_MAX as u64)
+}
+
+fn is_absent(which: Absent, epoch: i64) -> Expr {
+    match which {
+        Absent::Earlier => Column::OnlineEpoch.gt(0).and(Column::OnlineEpoch.lt(epoch)),
+        // `last_seen` is in no index: it changes with each message.
+        Absent::SilentSince(time) => {
+            Column::OnlineEpoch.eq(epoch).and(Column::Presence.is_null()).and(Column::LastSeen.lt(time))
+        }
     }
 }

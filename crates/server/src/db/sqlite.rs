@@ -15,6 +15,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The file that `sqlite:PATH` names.
 pub(super) fn path(config: &DatabaseConfig) -> anyhow::Result<PathBuf> {
     let path = config.url.expose().strip_prefix("sqlite:").context("database.url must be sqlite:PATH")?;
+    anyhow::ensure!(
+        config.password_file.is_none(),
+        "database.password_file is PostgreSQL's, and database.url names SQLite: leave out one of them"
+    );
     Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
 }
 

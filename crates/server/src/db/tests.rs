@@ -1,4 +1,7 @@
+mod figures;
 mod migrations;
+mod plans;
+mod postgres;
 mod writes;
 
 use contract::DeviceId;
@@ -56,7 +59,8 @@ fn an_update(device: &DeviceId) -> UpdateRow {
 impl Write {
     /// Makes devices known and locks them.
     async fn known(&self, id: &DeviceId) -> Locked<DeviceRow> {
-        self.insert_devices(vec![id.clone()], 5).await.expect("inserted").pop().expect("there")
+        self.insert_devices(vec![id.clone()], 5).await.expect("inserted");
+        self.lock_device(id).await.expect("locked").expect("there")
     }
 
     async fn save_both(&self, device: &mut Locked<DeviceRow>, update: &Locked<UpdateRow>) {

@@ -6,6 +6,7 @@ use cause::Cause;
 use contract::{DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::CaseStatement;
 use sea_orm::{ActiveValue, Condition, ExprTrait, FromQueryResult, QueryOrder, QuerySelect};
 
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
@@ -226,10 +227,11 @@ impl Write {
             if let Some(update) = update.filter(|update| device.update_id == Some(update.id)) {
                 device.update_state = Some(update.state);
             }
-            devices.push(&*device);
+            devices.push(device);
             updates.extend(update);
         }
-        self.save_changes(super::device::Column::Id, devices.into_iter()).await?;
+        self.save_changes(super::device::Column::Id, devices.iter().map(|device| &**device)).await?;
+        devices.into_iter().for_each(Locked::saved);
         self.save_changes(Column::Id, updates.into_iter()).await
     }
 
@@ -241,18 +243,20 @@ impl Write {
     /// before nor who was heard, or offered something, while it stood.
     pub(crate) async fn shift_silence(&self, stopped_at: i64, by: i64) -> Result<u64, DbErr> {
         let now = stopped_at.saturating_add(by);
-        let waiting = format!("{IN_FLIGHT} AND heard_at < $1");
-        let mut devices = format!(
-            "SELECT id FROM devices WHERE id IN (SELECT device FROM updates WHERE {waiting}) ORDER BY id"
-        );
-        if !self.is_sqlite() {
-            devices.push_str(" FOR UPDATE");
+        let waiting = || Expr::cust(IN_FLIGHT).and(Column::HeardAt.lt(now));
+        let of = Entity::find().select_only().column(Column::Device).filter(waiting());
+        let devices: Vec<Text<DeviceId>> = of.into_tuple().all(self.connection()).await?;
+        let devices: Vec<DeviceId> = devices.into_iter().map(|Text(id)| id).collect();
+        let mut shifted = 0;
+        for device in self.lock_devices(&devices).await?.chunks(ROWS_PER_STATEMENT) {
+            let of = Column::Device.is_in(device.iter().map(|device| device.id.as_str()));
+            let heard_at = CaseStatement::new()
+                .case(Column::HeardAt.lte(stopped_at), Column::HeardAt.into_expr().add(by))
+                .finally(now);
+            let update = Entity::update_many().col_expr(Column::HeardAt, heard_at.into());
+            shifted += update.filter(waiting().and(of)).exec(self.connection()).await?.rows_affected;
         }
-        self.rows(&devices, vec![now.into()]).await?;
-        let sql = format!(
-            "UPDATE updates SET heard_at = CASE WHEN heard_at <= $2 THEN heard_at + $3 ELSE $1 END WHERE {waiting}"
-        );
-        self.execute(&sql, vec![now.into(), stopped_at.into(), by.into()]).await
+        Ok(shifted)
     }
 
     /// Forgets which images failed on a device.

@@ -3,6 +3,7 @@
 use api::Role;
 use sea_orm::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
 
 use super::connection::{Db, Query, Write};
 use super::values::Text;
@@ -46,6 +47,8 @@ impl Write {
             role: Set(Text(role)),
             created_at: Set(now),
         };
-        Entity::insert(user).exec_without_returning(self.connection()).await.map(|_| true)
+        let unless_there = OnConflict::column(Column::Name).do_nothing().to_owned();
+        let insert = Entity::insert(user).on_conflict(unless_there);
+        Ok(insert.exec_without_returning(self.connection()).await? > 0)
     }
 }

@@ -55,6 +55,10 @@ impl Devices {
     /// Devices in the order of their ids.
     pub async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, Error> {
         let limit = limit(query.limit)?;
+        // One database refuses it, the other takes it for the end of the text.
+        if [&query.tag, &query.q, &query.cursor].into_iter().flatten().any(|text| text.contains('\0')) {
+            return Err(Error::Invalid(causes::TEXT.cause()));
+        }
         let mut filter = DeviceFilter {
             product: query.product.as_ref(),
             tag: query.tag.as_deref().filter(|tag| !tag.is_empty()),
@@ -123,5 +127,10 @@ impl Devices {
     /// Figures of the whole fleet, or of one product.
     pub async fn counts(&self, product: Option<&ProductName>) -> Result<Counts, Error> {
         Ok(self.0.db.figures().await?.of(product))
+    }
+
+    /// Returns once there are new figures where older ones were given out.
+    pub(crate) async fn recounted(&self) {
+        self.0.db.recounted().await;
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use broker::Admission;
@@ -19,13 +19,15 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
-use crate::db::presence::{Absent, Site};
+use crate::db::presence::{Absent, CLEARED_MAX, Site};
 use crate::events::Events;
 
 /// A device that connected this long ago has subscribed.
 const SUBSCRIBED_MS: i64 = 1_000;
 /// Maximum number of devices that are written at a time.
 const BATCH: usize = 1_000;
+/// How long one sweep takes for each kind, about.
+const SWEEP_TIME: Duration = Duration::from_millis(250);
 
 /// Which devices are there. Clones know the same.
 #[derive(Clone)]
@@ -130,13 +132,24 @@ impl Presence {
     /// Makes those offline who are taken for online and are not: of earlier starts, and, on an external broker, silent ones
     /// who do not tell when they go.
     pub(crate) async fn sweep(&self, now: i64) -> Result<(), DbErr> {
-        for device in self.0.db.clear_absent(Absent::Earlier).await? {
-            self.0.events.device(&device);
-        }
+        self.clear(Absent::Earlier).await?;
         if !self.0.is_embedded {
             let limit = now - i64::from(self.0.offline_after_s) * 1000;
-            for device in self.0.db.clear_absent(Absent::SilentSince(limit)).await? {
-                self.0.events.device(&device);
+            self.clear(Absent::SilentSince(limit)).await?;
+        }
+        Ok(())
+    }
+
+    /// What is left after a moment is for the next sweep.
+    async fn clear(&self, which: Absent) -> Result<(), DbErr> {
+        let begun = Instant::now();
+        while begun.elapsed() < SWEEP_TIME {
+            let cleared = self.0.db.clear_absent(which).await?;
+            for device in &cleared {
+                self.0.events.device(device);
+            }
+            if cleared.len() < CLEARED_MAX {
+                break;
             }
         }
         Ok(())

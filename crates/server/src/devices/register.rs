@@ -28,8 +28,8 @@ impl Devices {
         let password = random_password()?;
         let write = self.0.db.write().await?;
         // It may be known by its reports already.
-        let mut device = write.insert_devices(vec![id.clone()], now_ms()).await?;
-        let device = device.pop().filter(|device| device.password_sha256.is_none());
+        write.insert_devices(vec![id.clone()], now_ms()).await?;
+        let device = write.lock_device(id).await?.filter(|device| device.password_sha256.is_none());
         let mut device = device.ok_or_else(|| Error::Refused(causes::DEVICE_EXISTS.naming("device", id)))?;
         device.product = Some(product.clone().into());
         device.product_is_set = true;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::rig::{id, until};
 use super::without_broker::handed_on;
 use super::{database, message};
+use crate::db::Failure;
 use crate::error::Error;
 
 /// A PostgreSQL on a socket, as it is installed: what it has committed is on the disk.
@@ -35,7 +36,7 @@ impl Postgres {
         let initdb = as_somebody(&programs.join("initdb"))
             .arg("-D")
             .arg(&data)
-            .args(["-U", "updraft", "--auth=trust"])
+            .args(["-U", "updraft", "--auth=trust", "--encoding=UTF8"])
             .output();
         let initdb = initdb.expect("runs");
         assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
@@ -116,7 +117,12 @@ async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_come
     let writer = tokio::spawn(async move {
         for number in 1.. {
             // As the batcher does: the same again, until it is committed.
-            while messages.take(&batch(number), 1).await.is_err() {
+            let mut attempts = 0;
+            while let Err(error) = messages.take(&batch(number), 1).await {
+                let failure = error.downcast_ref().map(Failure::of);
+                assert_eq!(failure, Some(Failure::Away), "{error:#}");
+                attempts += 1;
+                assert!(attempts < 1000, "{error:#}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             tell.send_replace(number);

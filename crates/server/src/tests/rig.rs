@@ -21,7 +21,7 @@ pub(super) fn id(text: &str) -> DeviceId {
 }
 
 /// Waits for a condition, 20 s at most.
-pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let begun = Instant::now();
     while !holds().await {
         assert!(begun.elapsed() < Duration::from_secs(20), "waited 20 s: {what}");

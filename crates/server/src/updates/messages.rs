@@ -2,6 +2,7 @@
 //! is done after the commit, and done again by the tick if the process dies in between.
 
 mod apply;
+mod handler;
 mod read;
 
 use std::collections::{HashMap, HashSet};
@@ -10,17 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use apply::Subject;
-use async_trait::async_trait;
 use contract::{DeviceId, Presence, TopicKind};
 use read::read_report;
 use sea_orm::DbErr;
 
-use crate::clock::now_ms;
 use crate::config::{Admit, Config};
-use crate::db::device::DeviceRow;
+use crate::db::device::{self, DeviceRow};
 use crate::db::{Db, Locked, Write, device_list};
 use crate::events::Events;
-use crate::mqtt::{Handler, Message};
+use crate::mqtt::Message;
 use crate::releases::Releases;
 use crate::updates::service::Updates;
 
@@ -57,21 +56,19 @@ impl Messages {
     }
 }
 
-#[async_trait]
-impl Handler for Messages {
-    /// Answers after the commit.
-    async fn messages(&self, batch: &[Message]) -> anyhow::Result<()> {
-        self.take(batch, now_ms()).await
-    }
-}
-
 impl Messages {
+    /// Returns after the commit.
     pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
         let write = self.0.db.write().await?;
         let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
+        let first = self.admit_reported(&write, batch, &ids, now).await?;
         let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
-        let first = self.admit_reported(&write, batch, &mut subjects, now).await?;
+        for id in first.keys() {
+            if let Some(Subject { device, .. }) = subjects.get_mut(id) {
+                device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));
+            }
+        }
         let product = self.0.releases.default_product();
         let epoch = self.0.is_external.then(|| self.0.db.epoch());
         for (index, message) in batch.iter().enumerate() {
@@ -84,6 +81,9 @@ impl Messages {
         save(&write, &mut subjects).await?;
         write.commit().await?;
         self.0.taken.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        for id in first.keys() {
+            self.0.unknown.forget_presence(id);
+        }
         self.follow_up(subjects);
         Ok(())
     }
@@ -94,12 +94,12 @@ impl Messages {
         &self,
         write: &Write,
         batch: &[Message],
-        subjects: &mut HashMap<DeviceId, Subject>,
+        ids: &[DeviceId],
         now: i64,
     ) -> anyhow::Result<HashMap<DeviceId, usize>> {
         let mut first = HashMap::new();
-        let unknown =
-            || batch.iter().enumerate().filter(|(_, message)| !subjects.contains_key(&message.device));
+        let known = device::known(write, ids).await?;
+        let unknown = || batch.iter().enumerate().filter(|(_, message)| !known.contains(&message.device));
         let asks = unknown().any(|(_, message)| message.kind == TopicKind::Version);
         let mut room = if asks { self.room(write).await? } else { 0 };
         for (index, message) in unknown() {
@@ -108,15 +108,9 @@ impl Messages {
                 room -= 1;
             }
         }
-        if first.is_empty() {
-            return Ok(first);
-        }
-        self.room_left().0 = room;
-        let devices = write.insert_devices(first.keys().cloned().collect(), now).await?;
-        for (id, mut subject) in with_updates(write, devices).await? {
-            let presence = self.0.unknown.take_presence(&id).map(Into::into);
-            subject.device.presence = subject.device.presence.or(presence);
-            subjects.insert(id, subject);
+        if !first.is_empty() {
+            self.room_left().0 = room;
+            write.insert_devices(first.keys().cloned().collect(), now).await?;
         }
         Ok(first)
     }
@@ -215,8 +209,13 @@ impl UnknownDevices {
         }
     }
 
-    pub(super) fn take_presence(&self, device: &DeviceId) -> Option<Presence> {
-        self.presence.lock().unwrap_or_else(PoisonError::into_inner).remove(device)
+    pub(super) fn presence(&self, device: &DeviceId) -> Option<Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner).get(device).copied()
+    }
+
+    /// To be called once it is in the database.
+    pub(super) fn forget_presence(&self, device: &DeviceId) {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner).remove(device);
     }
 
     /// Whether the log is to speak of this device: once a minute.

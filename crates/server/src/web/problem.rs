@@ -5,6 +5,7 @@ use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, Que
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cause::Cause;
+use cause::service::DATABASE_BUSY;
 
 use crate::access::TooMany;
 use crate::error::Error;
@@ -127,7 +128,9 @@ impl From<Error> for Problem {
                 return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the server failed; its log says why");
             }
         };
-        let comes_again = matches!(error, Error::StoreUnavailable(_) | Error::IssuerUnavailable(_));
+        let is_busy = error.cause().is_some_and(|cause| cause.is(DATABASE_BUSY));
+        let comes_again =
+            is_busy || matches!(error, Error::StoreUnavailable(_) | Error::IssuerUnavailable(_));
         let retry_after_s = comes_again.then_some(LATER_S);
         Self { cause: error.cause().cloned(), retry_after_s, ..Self::new(status, error.to_string()) }
     }

@@ -32,9 +32,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(link) = running.login_link() {
         println!("  login     {link}\n            (works for 15 minutes)");
     }
-    stopped().await?;
+    let lost = tokio::select! {
+        ended = stopped() => ended.map(|()| None)?,
+        lost = running.lost() => Some(lost),
+    };
     running.stop().await?;
-    Ok(ExitCode::SUCCESS)
+    lost.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// Logs to stderr; `RUST_LOG` says otherwise how much.

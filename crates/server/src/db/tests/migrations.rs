@@ -113,13 +113,49 @@ async fn a_statement_is_good_for_one_token() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
+    let (folder, db) = open().await;
+    let config = config(database_url(folder.path()));
+    let write = db.write().await.expect("writes");
+    write.known(&id("d1")).await;
+    write.execute("UPDATE _sqlx_migrations SET version = 99 WHERE version = 8", vec![]).await.expect("set");
+    write.execute("ALTER TABLE devices ADD COLUMN newer BIGINT", vec![]).await.expect("altered");
+    write.commit().await.expect("committed");
+    db.close().await.expect("closes");
+    for _ in 0..2 {
+        let refusal = format!("{:#}", Db::open(&config).await.expect_err("refused"));
+        assert!(refusal.contains("newer Updraft") && refusal.contains("database.url"), "{refusal}");
+        let refusal = Db::open_for_server(&config).await.map(|_| ()).expect_err("refused");
+        assert!(format!("{refusal:#}").contains("newer Updraft"), "{refusal:#}");
+    }
+    if let Some(path) = config.url.expose().strip_prefix("sqlite:") {
+        let pool = sqlite::connect(std::path::Path::new(path)).await.expect("connects");
+        with_rows(&pool, "SELECT id, newer FROM devices").await;
+        let version: i64 = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(&pool)
+            .await
+            .expect("read");
+        assert_eq!(version, 99);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_on_the_machine_reads_the_file() {
+    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
-    let (path, config) = file(&folder);
-    Db::open(&config).await.expect("opens").close().await.expect("closes");
-    let pool = sqlite::connect(&path).await.expect("connects");
-    with_rows(&pool, "UPDATE _sqlx_migrations SET version = 99 WHERE version = 8").await;
-    let refusal = format!("{:#}", Db::open(&config).await.expect_err("refused"));
-    assert!(refusal.contains("newer Updraft") && refusal.contains("database.url"), "{refusal}");
+    let (_, config) = file(&folder);
+    let db = Db::open(&config).await.expect("opens");
+    db.write().await.expect("writes").known(&id("d1")).await;
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path()).expect("a folder") {
+        let entry = entry.expect("an entry");
+        if entry.file_name() != "updraft.db.lock" {
+            files += 1;
+            let mode = entry.metadata().expect("metadata").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
+        }
+    }
+    assert_eq!(files, 3, "the database, what was written since, and its index");
 }
 
 /// The command line may be newer than the server that runs.
@@ -150,7 +186,20 @@ async fn a_folder_that_cannot_be_written_says_which_key() {
     let url = config(format!("sqlite:{}/file/updraft.db", folder.path().display()));
     let refusal = format!("{:#}", Db::open(&url).await.expect_err("refused"));
     assert!(refusal.contains("database.url"), "{refusal}");
-    let refusal = Db::open(&config("postgres://u:geheim@127.0.0.1:1/d".to_owned())).await;
-    let refusal = format!("{:#}", refusal.expect_err("nobody is there"));
-    assert!(refusal.contains("d on 127.0.0.1:1 (database.url)") && !refusal.contains("geheim"), "{refusal}");
+    let sqlite_with_password = DatabaseConfig { password_file: Some("x".into()), ..file(&folder).1 };
+    let refusal = format!("{:#}", Db::open(&sqlite_with_password).await.expect_err("refused"));
+    assert!(refusal.contains("database.password_file"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_no_password() {
+    for (url, why) in [
+        ("postgres://u:geheim@127.0.0.1:1/d", ["d on 127.0.0.1:1 (database.url)", "refused"]),
+        ("postgres://u:geheim@127.0.0.1:1/d?pasword=geheim", ["\"pasword\"", "sslrootcert"]),
+        ("postgres://u:geheim@127.0.0.1:1/d?sslmode=geheim", ["database.url cannot be read", "sslmode="]),
+        ("postgres://u:geheim@127.0.0.1:port/d", ["database.url cannot be read", "sslmode="]),
+    ] {
+        let refusal = format!("{:#}", Db::open(&config(url.to_owned())).await.expect_err("refused"));
+        assert!(why.iter().all(|why| refusal.contains(why)) && !refusal.contains("geheim"), "{refusal}");
+    }
 }

@@ -1,0 +1,97 @@
+//! Messages and questions that the database refuses.
+
+use api::DeviceQuery;
+use contract::TopicKind;
+
+use super::message;
+use super::rig::id;
+use super::without_broker::{Handed, handed};
+use crate::clock::now_ms;
+use crate::db::Query;
+use crate::error::Error;
+use crate::mqtt::Handler;
+
+/// From now on, or no more, no device may have the version 6.6.6.
+async fn refuse(app: &Handed, is_refused: bool) {
+    let sql = match (app.db.is_sqlite(), is_refused) {
+        (true, true) => {
+            "CREATE TRIGGER refused BEFORE UPDATE ON devices WHEN NEW.version = '6.6.6' \
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        }
+        (true, false) => "DROP TRIGGER refused",
+        (false, true) => {
+            "ALTER TABLE devices ADD CONSTRAINT refused CHECK (version IS DISTINCT FROM '6.6.6')"
+        }
+        (false, false) => "ALTER TABLE devices DROP CONSTRAINT refused",
+    };
+    app.db.rows(sql, vec![]).await.expect("executed");
+}
+
+#[tokio::test]
+async fn one_message_that_cannot_be_written_does_not_stop_the_others() {
+    let (_folder, app) = handed("").await;
+    refuse(&app, true).await;
+    let version = |n: usize| if n == 33 { "6.6.6" } else { "1.0.0" };
+    app.messages.messages(&[message("d33", TopicKind::Version, "1.0.0")]).await.expect("taken");
+    let batch: Vec<_> = (0..100).map(|n| message(&format!("d{n}"), TopicKind::Version, version(n))).collect();
+    app.messages.messages(&batch).await.expect("taken but for one");
+    for n in [0, 32, 33, 34, 99] {
+        let device = app.devices.show(&id(&format!("d{n}"))).await.expect("known");
+        assert_eq!(device.version.expect("a version").to_string(), "1.0.0");
+        assert_eq!(device.unreadable.map(|unreadable| unreadable.count), (n == 33).then_some(1), "d{n}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_unknown_device_said_of_its_presence_outlives_a_batch_that_fails() {
+    let (_folder, app) = handed("").await;
+    refuse(&app, true).await;
+    app.messages.messages(&[message("a", TopicKind::Presence, "offline")]).await.expect("taken");
+    let report = [message("a", TopicKind::Version, "6.6.6")];
+    app.messages.take(&report, now_ms()).await.expect_err("refused");
+    refuse(&app, false).await;
+    app.messages.take(&report, now_ms()).await.expect("taken");
+    assert!(!app.devices.show(&id("a")).await.expect("known").online);
+}
+
+#[tokio::test]
+async fn a_text_that_no_database_keeps_finds_nothing_or_is_refused() {
+    let (_folder, app) = handed("").await;
+    app.messages.messages(&[message("a", TopicKind::Version, "1.0.0")]).await.expect("taken");
+    let nul = || Some("a\0".to_owned());
+    for query in [
+        DeviceQuery { q: nul(), ..DeviceQuery::default() },
+        DeviceQuery { tag: nul(), ..DeviceQuery::default() },
+        DeviceQuery { cursor: nul(), ..DeviceQuery::default() },
+    ] {
+        match app.devices.list(&query).await {
+            Ok(page) => assert!(page.items.is_empty(), "{query:?}"),
+            Err(error) => assert!(matches!(error, Error::Invalid(_)), "{query:?}: {error}"),
+        }
+    }
+    match app.access.login("admin\0", "x", std::time::Duration::from_secs(9)).await {
+        Ok(session) => assert!(session.is_none()),
+        Err(error) => assert!(matches!(error, Error::Invalid(_)), "{error}"),
+    }
+}
+
+#[tokio::test]
+async fn silent_devices_go_offline_by_more_than_one_batch_a_sweep() {
+    let (_folder, app) = handed("").await;
+    let batch: Vec<_> = (0..1000).map(|n| message(&format!("d{n}"), TopicKind::Version, "1.0.0")).collect();
+    app.messages.messages(&batch).await.expect("taken");
+    let left = async || -> i64 {
+        let count = app.db.row("SELECT COUNT(*) FROM devices WHERE online_epoch > 0", vec![]).await;
+        count.expect("read").expect("a row").try_get_by_index(0).expect("a number")
+    };
+    let (mut before, mut most) = (left().await, 0);
+    assert_eq!(before, 1000);
+    while before > 0 {
+        app.devices.presence().sweep(now_ms() + 3_600_000).await.expect("swept");
+        let now = left().await;
+        most = most.max(before - now);
+        assert!(now < before);
+        before = now;
+    }
+    println!("{most} at a time");
+}

@@ -1,0 +1,68 @@
+//! Batches as they come from the broker. One that cannot be written is halved, down to the message at fault, so that this one
+//! never stops the others.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use sea_orm::DbErr;
+use tokio::time::timeout;
+
+use super::Messages;
+use crate::clock::now_ms;
+use crate::db::Failure;
+use crate::mqtt::{Handler, Message};
+
+/// Maximum attempts to write a batch before it is halved.
+const ATTEMPTS: usize = 3;
+/// Longer than the database takes for anything: its machine went away.
+const TIMEOUT: Duration = Duration::from_secs(90);
+
+#[async_trait]
+impl Handler for Messages {
+    /// Answers after the commit.
+    async fn messages(&self, batch: &[Message]) -> anyhow::Result<()> {
+        let mut waiting = vec![batch];
+        while let Some(part) = waiting.pop() {
+            let Some(error) = self.attempt(part).await? else { continue };
+            if let [message] = part {
+                self.drop_message(message, &error).await?;
+            } else {
+                tracing::warn!(
+                    messages = part.len(),
+                    "messages cannot be written, and are halved: {error:#}"
+                );
+                let (first, second) = part.split_at(part.len() / 2);
+                waiting.extend([second, first]);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Messages {
+    /// Why a batch cannot be written, if that is so; an error if it may be later.
+    async fn attempt(&self, batch: &[Message]) -> anyhow::Result<Option<anyhow::Error>> {
+        for attempt in 1.. {
+            let taken = timeout(TIMEOUT, self.take(batch, now_ms())).await;
+            let Err(error) = taken.context("the database did not answer within 90 seconds")? else { break };
+            if error.downcast_ref::<DbErr>().is_some_and(|error| Failure::of(error).passes()) {
+                return Err(error);
+            }
+            if attempt == ATTEMPTS {
+                return Ok(Some(error));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn drop_message(&self, message: &Message, why: &anyhow::Error) -> anyhow::Result<()> {
+        let write = self.0.db.write().await?;
+        let shown = "it cannot be kept in the database; the server's log says why";
+        write.count_unreadable(&message.device, shown, now_ms()).await?;
+        write.commit().await?;
+        tracing::error!(device = %message.device, kind = ?message.kind, "a message was dropped: {why:#}");
+        self.0.events.device(&message.device);
+        Ok(())
+    }
+}

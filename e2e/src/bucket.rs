@@ -100,9 +100,15 @@ impl Bucket {
         self.run("put-text", &[key, text]).await;
     }
 
-    /// An object, as any HTTP client gets it; `None` if there is none.
+    /// An object, as any S3 client gets it; `None` if there is none. A 500 is asked again: moto answers so when the object is
+    /// replaced while it reads it.
     pub async fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let answer = self.ask(Method::GET, key, Vec::new()).await;
+        let mut answer = self.ask(Method::GET, key, Vec::new()).await;
+        for _ in 0..5 {
+            if answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
+                answer = self.ask(Method::GET, key, Vec::new()).await;
+            }
+        }
         if answer.status() == StatusCode::NOT_FOUND {
             return None;
         }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::audit_entry;
 use super::figures::FigureCache;
 use crate::actor::Actor;
 
@@ -29,15 +30,24 @@ pub(crate) struct Db {
 
 /// A writing transaction. Dropped without [`Write::commit`], it never was.
 pub(crate) struct Write {
-    #[expect(dead_code, reason = "what is audited names it")]
     pub(super) by: Actor,
+    /// Written by the commit.
+    pub(super) audited: Vec<audit_entry::ActiveModel>,
     transaction: DatabaseTransaction,
     _writer: Option<OwnedMutexGuard<()>>,
 }
 
 impl Write {
-    /// Returns once what was written has reached the disk.
+    /// Returns once what was written has reached the disk. On PostgreSQL, those who are audited commit one after the other:
+    /// who reads on from an entry misses none with a lower id.
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
+        if !self.audited.is_empty() && !self.is_sqlite() {
+            self.row("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 1))", vec![]).await?;
+        }
+        for entries in self.audited.chunks(ROWS_PER_STATEMENT) {
+            let insert = audit_entry::Entity::insert_many(entries.to_vec());
+            insert.exec_without_returning(&self.transaction).await?;
+        }
         self.transaction.commit().await
     }
 }
@@ -104,6 +114,6 @@ impl Db {
             sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
         };
         let transaction = self.connection.begin_with_options(options).await?;
-        Ok(Write { by: by.clone(), transaction, _writer: writer })
+        Ok(Write { by: by.clone(), audited: Vec::new(), transaction, _writer: writer })
     }
 }

@@ -163,9 +163,9 @@ impl Write {
         Ok(revoked.exec(self.connection()).await?.rows_affected)
     }
 
-    pub(crate) async fn remove_session(&self, secret_sha256: &str) -> Result<(), DbErr> {
+    pub(crate) async fn remove_session(&self, secret_sha256: &str) -> Result<bool, DbErr> {
         let of = of_kind(TokenKind::Session).and(Column::SecretSha256.eq(secret_sha256));
-        self.remove_tokens(of).await.map(|_| ())
+        Ok(self.remove_tokens(of).await? > 0)
     }
 
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<u64, DbErr> {

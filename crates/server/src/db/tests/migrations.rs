@@ -43,7 +43,7 @@ async fn a_database_of_the_last_version_is_brought_up_to_date_with_everything_in
     assert_eq!(db.listed_tokens(1_796_034_920_000).await.expect("read").len(), 2);
     assert!(db.user("admin").await.expect("read").is_some());
     let newest = update::of_device(&db, &id("d-succeeded"), i64::MAX, 1).await.expect("read")[0].id;
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let client_id = write.lock_meta(meta::CLIENT_ID).await.expect("read");
     assert_eq!(client_id.as_deref(), Some("updraft-0123456789abcde"));
     let mut device = write.lock_device(&id("d-succeeded")).await.expect("read").expect("there");

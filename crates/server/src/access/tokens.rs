@@ -129,35 +129,26 @@ impl Access {
         lifetime: Duration,
     ) -> Result<String, Error> {
         let expires_at = Some(later(now_ms(), lifetime));
-        let secret = self.insert(by, name, role, kind, parent, expires_at, None).await?;
+        let token = NewToken { name, role, kind, parent, expires_at, given: None };
+        let secret = self.insert(by, token).await?;
         Ok(secret.context("a random secret is there already")?)
     }
 
     /// Makes a token and answers its secret; `None` if its name, or the statement that it is given for, is taken.
-    async fn insert(
-        &self,
-        by: &Actor,
-        name: &str,
-        role: Role,
-        kind: TokenKind,
-        parent: Option<i64>,
-        expires_at: Option<i64>,
-        given: Option<Given<'_>>,
-    ) -> Result<Option<String>, Error> {
+    async fn insert(&self, by: &Actor, token: NewToken<'_>) -> Result<Option<String>, Error> {
         let secret = random_secret()?;
-        let secret_sha256 = &digest(&secret);
-        let token = NewToken { name, secret_sha256, role, kind, parent, expires_at, given };
-        let action = match kind {
+        let action = match token.kind {
             TokenKind::Api | TokenKind::Publisher => Action::TOKEN_CREATE,
             TokenKind::Session => Action::LOGIN,
             TokenKind::Link => Action::LINK_CREATE,
         };
-        let product = given.map(|given| given.product);
-        let after = json!({ "role": role, "product": product, "expires_at": expires_at.map(time) });
+        let product = token.given.map(|given| given.product);
+        let after =
+            json!({ "role": token.role, "product": product, "expires_at": token.expires_at.map(time) });
         let mut write = self.db.write(by).await?;
-        match write.insert_token(&token, now_ms()).await {
+        match write.insert_token(token, &digest(&secret), now_ms()).await {
             Ok(()) => {
-                write.audit(action, &name, Value::Null, after);
+                write.audit(action, &token.name, Value::Null, after);
                 write.commit().await?;
             }
             Err(error) if is_duplicate(&error) => return Ok(None),
@@ -191,7 +182,8 @@ impl Access {
             return Err(Error::Invalid(causes::TOKEN_NAME.with("most", 100u64)));
         }
         let expires_at = lifetime.map(|lifetime| later(now_ms(), lifetime));
-        let secret = self.insert(by, name, role, TokenKind::Api, None, expires_at, None).await?;
+        let token = NewToken { name, role, kind: TokenKind::Api, parent: None, expires_at, given: None };
+        let secret = self.insert(by, token).await?;
         secret.ok_or_else(|| Error::Refused(causes::TOKEN_EXISTS.with("name", name)))
     }
 
@@ -239,7 +231,15 @@ impl Access {
         let (end, given) = (later(now_ms(), lifetime), Given { job, product, statement_sha256 });
         let (name, kind) = (job.name(), TokenKind::Publisher);
         let by = somebody(ActorKind::Job, &name, from);
-        let secret = self.insert(&by, &name, Role::Ci, kind, None, Some(end), Some(given)).await?;
+        let token = NewToken {
+            name: &name,
+            role: Role::Ci,
+            kind,
+            parent: None,
+            expires_at: Some(end),
+            given: Some(given),
+        };
+        let secret = self.insert(&by, token).await?;
         Ok(secret.map(|secret| (secret, time(end))))
     }
 }

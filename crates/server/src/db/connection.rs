@@ -38,17 +38,25 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    /// Returns once what was written has reached the disk. On PostgreSQL, those who are audited commit one after the other:
-    /// who reads on from an entry misses none with a lower id.
+    /// Returns once what was written has reached the disk.
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
-        if !self.audited.is_empty() && !self.is_sqlite() {
+        if !self.audited.is_empty() {
+            Box::pin(self.insert_audited()).await?;
+        }
+        self.transaction.commit().await
+    }
+
+    /// On PostgreSQL, those who are audited commit one after the other: who reads on from an entry misses none with a lower
+    /// id.
+    async fn insert_audited(&self) -> Result<(), DbErr> {
+        if !self.is_sqlite() {
             self.row("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 1))", vec![]).await?;
         }
         for entries in self.audited.chunks(ROWS_PER_STATEMENT) {
             let insert = audit_entry::Entity::insert_many(entries.to_vec());
             insert.exec_without_returning(&self.transaction).await?;
         }
-        self.transaction.commit().await
+        Ok(())
     }
 }
 

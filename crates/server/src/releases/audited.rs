@@ -27,7 +27,7 @@ impl Releases {
         task: impl Future<Output = Result<T, Error>>,
         known: impl FnOnce(&T) -> (Value, Value),
     ) -> Result<T, Error> {
-        self.audit(by, &act, Value::Null, json!({ "outcome": "begun" })).await?;
+        Box::pin(self.audit(by, &act, Value::Null, json!({ "outcome": "begun" }))).await?;
         let done = task.await;
         let (before, more) = match &done {
             Ok(done) => known(done),
@@ -35,7 +35,7 @@ impl Releases {
                 (Value::Null, json!({ "outcome": error.cause().map_or("failed", |cause| &cause.code) }))
             }
         };
-        if let Err(error) = self.audit(by, &act, before, more).await {
+        if let Err(error) = Box::pin(self.audit(by, &act, before, more)).await {
             tracing::error!(product = %act.product, %error, "how an act on the store ended was not written: {}", act.detail);
         }
         done

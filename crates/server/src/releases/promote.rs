@@ -67,8 +67,8 @@ impl Releases {
         let what = format!("promoting {version} of {product} to {channel}");
         let (by, act) = (by.clone(), promotion(product, &version, &channel));
         detached(deadline, what, async move {
-            let promote = async { Ok(releases.0.store.promote(&of, &version, &channel).await?) };
-            let promoted = releases.audited(&by, act, promote, promoted).await;
+            let promote = Box::pin(async { Ok(releases.0.store.promote(&of, &version, &channel).await?) });
+            let promoted = releases.audited(&by, act, promote, |before| promoted(before.as_ref())).await;
             drop(permit);
             promoted?;
             releases.show_again(&of).await;
@@ -94,9 +94,9 @@ impl Releases {
         let what = format!("promoting to {channel} what was published");
         let (by, act) = (by.clone(), promotion(&publication.product, &published.release.version, &channel));
         detached(deadline, what, async move {
-            let promote = releases.0.store.promote_published(&publication, &published, &channel);
+            let promote = Box::pin(releases.0.store.promote_published(&publication, &published, &channel));
             let promote = async { Ok(promote.await?) };
-            let promoted = releases.audited(&by, act, promote, promoted).await;
+            let promoted = releases.audited(&by, act, promote, |before| promoted(before.as_ref())).await;
             drop(permit);
             releases.show_again(&publication.product).await;
             promoted.map_err(after)?;
@@ -119,7 +119,7 @@ fn promotion(product: &ProductName, version: &Version, channel: &ChannelName) ->
     Act { action: Action::CHANNEL_PROMOTE, product: product.clone(), detail }
 }
 
-fn promoted(before: &Option<Version>) -> (Value, Value) {
+fn promoted(before: Option<&Version>) -> (Value, Value) {
     (json!({ "version": before }), done())
 }
 
@@ -152,7 +152,7 @@ impl Releases {
         let detail = json!({ "version": version, "reason": reason });
         let (by, act) = (by.clone(), Act { action: Action::VERSION_BLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
-            let block = async { Ok(releases.0.store.block(&of, &version, &reason).await?) };
+            let block = Box::pin(async { Ok(releases.0.store.block(&of, &version, &reason).await?) });
             releases.audited(&by, act, block, |()| (Value::Null, done())).await?;
             releases.show_again(&of).await;
             Ok(())
@@ -168,7 +168,7 @@ impl Releases {
         let (by, act) =
             (by.clone(), Act { action: Action::VERSION_UNBLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
-            let unblock = async { Ok(releases.0.store.unblock(&of, &version).await?) };
+            let unblock = Box::pin(async { Ok(releases.0.store.unblock(&of, &version).await?) });
             releases.audited(&by, act, unblock, |()| (Value::Null, done())).await?;
             releases.show_again(&of).await;
             Ok(())

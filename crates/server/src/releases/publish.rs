@@ -42,7 +42,7 @@ impl Releases {
         let product = &publication.product.clone();
         let detail = json!({ "version": publication.version });
         let act = Act { action: Action::RELEASE_PUBLISH, product: product.clone(), detail };
-        let attempt = async { Ok(self.0.store.attempt(&publication, image).await?) };
+        let attempt = Box::pin(async { Ok(self.0.store.attempt(&publication, image).await?) });
         let mut published = match self.audited(by, act, attempt, ended).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {

@@ -192,13 +192,13 @@ async fn what_happened_to_an_update_is_told_in_order() {
     );
     let path = format!("/api/v1/devices/d1/updates/{number}/events");
     let events: Page<UpdateEvent> = admin.get(&path).await.json().await.unwrap();
-    let told: Vec<_> = events
+    let lines: Vec<_> = events
         .items
         .iter()
         .map(|event| format!("{} {} {} {}", event.kind, event.actor_kind, event.actor, event.to))
         .collect();
     assert_eq!(
-        told,
+        lines,
         ["offered token a admin offered", "sent system server offered", "cancel token a admin cancelled"]
     );
     let part: Page<UpdateEvent> = admin.get(&format!("{path}?limit=2")).await.json().await.unwrap();

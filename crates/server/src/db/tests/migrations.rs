@@ -88,9 +88,8 @@ async fn a_statement_is_good_for_one_token() {
     let product = "lamp".parse().expect("a product");
     let job: oidc::Job =
         serde_json::from_str(r#"{"iss": "https://i.example", "ref": "refs/heads/main"}"#).expect("a job");
-    let new = |secret_sha256| token::NewToken {
+    let new = token::NewToken {
         name: "octo/blinky@refs/heads/main run 1",
-        secret_sha256,
         role: api::Role::Ci,
         kind: token::TokenKind::Publisher,
         parent: None,
@@ -98,10 +97,10 @@ async fn a_statement_is_good_for_one_token() {
         given: Some(token::Given { job: &job, product: &product, statement_sha256: "dd" }),
     };
     let write = db.write(&BY).await.expect("writes");
-    write.insert_token(&new("bb"), 1).await.expect("inserted");
+    write.insert_token(new, "bb", 1).await.expect("inserted");
     write.commit().await.expect("committed");
     let write = db.write(&BY).await.expect("writes");
-    let error = write.insert_token(&new("cc"), 1).await.expect_err("one statement, one token");
+    let error = write.insert_token(new, "cc", 1).await.expect_err("one statement, one token");
     assert!(is_duplicate(&error), "{error}");
     drop(write);
     let given = db.token("bb", 99).await.expect("read").expect("there");

@@ -254,14 +254,14 @@ fn history_has_what_changed_and_each_quarter_and_is_bounded() {
     subject.tell(TopicKind::Status, "FAILED self-test");
     subject.tell(TopicKind::Status, "FAILED self-test");
     let update = subject.update.as_mut().expect("an update");
-    let told: Vec<_> = update
+    let noted: Vec<_> = update
         .events
         .iter()
         .map(|e| (e.kind.as_str(), e.from_state.map(|s| s.0), e.to_state.0, e.done))
         .collect();
     let (offered, downloading) = (Some(UpdateState::Offered), UpdateState::Downloading);
     assert_eq!(
-        told,
+        noted,
         [
             ("progress", offered, downloading, 0),
             ("progress", Some(downloading), downloading, 25),

@@ -100,7 +100,7 @@ impl Updates {
         artifact: fleet::Artifact,
         forced: bool,
     ) -> Result<Option<CheckAnswer>, Error> {
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         let mut fresh = write.lock_device(&device.id).await?.ok_or_else(|| unknown(&device.id))?;
         let is_same = fresh.version == device.version && fresh.product == device.product;
         let Some(product) = self.product_of(&fresh).filter(|_| is_same) else {
@@ -167,5 +167,6 @@ fn new_update(
         heard_at: now,
         triggered_at: None,
         finished_at: None,
+        event_count: 0,
     })
 }

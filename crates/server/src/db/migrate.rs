@@ -18,11 +18,11 @@ macro_rules! migrations {
 }
 
 fn for_sqlite() -> Migrator {
-    migrations!("sqlite": 1 "floor" 2 "publishers" 3 "slots" 4 "counts" 5 "jobs" 6 "nobody" 7 "causes" 8 "two_databases" 9 "audit")
+    migrations!("sqlite": 1 "floor" 2 "publishers" 3 "slots" 4 "counts" 5 "jobs" 6 "nobody" 7 "causes" 8 "two_databases" 9 "audit" 12 "lists")
 }
 
 fn for_postgres() -> Migrator {
-    migrations!("postgres": 8 "two_databases" 9 "audit")
+    migrations!("postgres": 8 "two_databases" 9 "audit" 12 "lists")
 }
 
 /// The table in which versions up to 7 were counted. It says 8 since, so that those versions refuse the database.

@@ -1,5 +1,6 @@
 mod figures;
 mod history;
+mod lists;
 mod migrations;
 mod plans;
 mod postgres;

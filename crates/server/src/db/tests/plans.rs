@@ -56,7 +56,7 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     let (_folder, db) = filled().await;
     let product: ProductName = "p".parse().expect("a product");
     let state = Some(UpdateState::Failed);
-    let list = |filter: DeviceFilter<'_>| device_list::filtered(&filter, 100);
+    let list = |filter: DeviceFilter<'_>| device_list::filtered(&filter, None, 100);
     for (select, index) in [
         (device_list::by_slot(&product, &(1..=20)), "devices_slot"),
         (list(DeviceFilter { state, ..DeviceFilter::default() }), "devices_state"),
@@ -64,13 +64,9 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
             list(DeviceFilter { state, product: Some(&product), ..DeviceFilter::default() }),
             "devices_product_state",
         ),
-        (list(DeviceFilter { online: Some((true, 1)), ..DeviceFilter::default() }), "devices_online"),
+        (list(DeviceFilter { epoch: Some(1), ..DeviceFilter::default() }), "devices_online"),
         (
-            list(DeviceFilter {
-                online: Some((true, 1)),
-                product: Some(&product),
-                ..DeviceFilter::default()
-            }),
+            list(DeviceFilter { epoch: Some(1), product: Some(&product), ..DeviceFilter::default() }),
             "devices_product_online",
         ),
         (presence::ids_of(Absent::SilentSince(5), 1), "devices_online"),

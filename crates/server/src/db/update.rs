@@ -16,7 +16,6 @@ use super::device::DeviceRow;
 use super::locked::{Locked, compared};
 use super::update_event::UpdateEventRow;
 use super::values::Text;
-use crate::actor::ActorKind;
 
 /// Maximum number of events of an update that are kept.
 const EVENTS_MAX: i64 = 500;
@@ -184,7 +183,7 @@ fn event(update: &UpdateRow, kind: &str, from: Option<Text<UpdateState>>, at: i6
         update_id: update.id,
         at,
         kind: kind.to_owned(),
-        actor_kind: Text(ActorKind::System),
+        actor_kind: String::new(),
         actor: String::new(),
         from_state: from,
         to_state: update.state,

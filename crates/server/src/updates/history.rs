@@ -28,11 +28,8 @@ impl Updates {
         self.0.devices.row(id).await?;
         let limit = crate::devices::limit(Some(limit))?;
         let below = cursor.map_or(Ok(i64::MAX), cursor_of)?;
-        let mut rows = update::of_device(&self.0.db, id, below, limit as u64 + 1).await?;
-        let next = (rows.len() > limit)
-            .then(|| rows.truncate(limit))
-            .and_then(|()| rows.last().map(|row| row.id.to_string()));
-        Ok(Page { items: rows.into_iter().map(shown).collect(), next })
+        let rows = update::of_device(&self.0.db, id, below, limit as u64 + 1).await?;
+        Ok(page(rows, limit, |row| row.id, shown))
     }
 
     /// What happened to a device's update, in order.
@@ -47,11 +44,8 @@ impl Updates {
         let above = cursor.map_or(Ok(0), cursor_of)?;
         let update = update::by_id(&self.0.db, number).await?.filter(|update| update.device == *id);
         update.ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", number)))?;
-        let mut rows = update_event::of_update(&self.0.db, number, above, limit as u64 + 1).await?;
-        let next = (rows.len() > limit)
-            .then(|| rows.truncate(limit))
-            .and_then(|()| rows.last().map(|row| row.id.to_string()));
-        Ok(Page { items: rows.into_iter().map(event).collect(), next })
+        let rows = update_event::of_update(&self.0.db, number, above, limit as u64 + 1).await?;
+        Ok(page(rows, limit, |row| row.id, event))
     }
 
     /// Forgets what happened to updates that ended too long ago. They themselves stay.
@@ -76,6 +70,14 @@ impl Updates {
         }
         Ok(codes)
     }
+}
+
+/// As many as asked, of which one more was read.
+fn page<R, T>(mut rows: Vec<R>, limit: usize, id: fn(&R) -> i64, shown: fn(R) -> T) -> Page<T> {
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(|row| id(row).to_string());
+    Page { items: rows.into_iter().map(shown).collect(), next }
 }
 
 fn cursor_of(text: &str) -> Result<i64, Error> {

@@ -25,6 +25,7 @@ pub(crate) mod token;
 pub(crate) mod update;
 mod user;
 mod values;
+pub(crate) mod waiting;
 
 pub(crate) use connection::{Db, Write};
 pub(crate) use failure::{Failure, is_duplicate};

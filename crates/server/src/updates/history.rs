@@ -1,13 +1,14 @@
-//! A device's updates: listed, counted by how they ended, stopped, and its quarantine forgotten.
+//! A device's updates: listed, counted by how they ended, stopped, found by a short URL; and its quarantine forgotten.
 
 use std::collections::HashMap;
 
 use api::{Page, Update};
 use cause::service as causes;
 use contract::{Code, Control, DeviceId, TopicKind};
-use fleet::Event;
+use fleet::{Event, UpdateState};
 
 use super::service::{Updates, change, write as record};
+use super::urls::refused;
 use crate::clock::now_ms;
 use crate::db::update::{self, UpdateRow};
 use crate::devices::{code_of, unknown, update as shown};
@@ -66,6 +67,16 @@ impl Updates {
 }
 
 impl Updates {
+    /// The object that `/d/{token}` serves. Forbidden once expired, tampered with or cancelled.
+    pub async fn resolve_short(&self, token: &str) -> Result<String, Error> {
+        let id = self.0.urls.update_of(token)?;
+        match update::by_id(&self.0.db, id).await? {
+            Some(update) if update.state != UpdateState::Cancelled => Ok(update.object_key),
+            Some(_) => Err(Error::Forbidden(causes::UPDATE_CANCELLED.cause())),
+            None => Err(refused()),
+        }
+    }
+
     /// Forgets which images failed on a device, here and on the device.
     pub async fn clear_quarantine(&self, id: &DeviceId) -> Result<(), Error> {
         let write = self.0.db.write().await?;

@@ -11,7 +11,7 @@ use store::testing::{Fate, FaultyStore, Kind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::rig::{Actor, Rig, id, put, until};
+use super::rig::{Actor, BY, Rig, id, put, until};
 use super::without_broker::handed_through;
 use super::{message, ready};
 use crate::clock::now_ms;
@@ -36,7 +36,7 @@ async fn a_trigger_is_sent_wherever_a_check_is_killed() {
     let device_id = id("d1");
     for polls in 0.. {
         let before = device.triggers().len();
-        let is_over = killed_after(polls, updates.check(&device_id, false)).await;
+        let is_over = killed_after(polls, updates.check(&BY, &device_id, false)).await;
         // What the next process does.
         updates.sweep().await.expect("looked through");
         let made = rig.show("d1").await.update.filter(|update| update.state == UpdateState::Offered);
@@ -44,7 +44,7 @@ async fn a_trigger_is_sent_wherever_a_check_is_killed() {
         if let Some(update) = made {
             device.until_triggers(before + 1).await;
             rig.until_sent("d1").await;
-            updates.cancel(update.id).await.expect("cancelled");
+            updates.cancel(&BY, update.id).await.expect("cancelled");
         }
         if is_over {
             return;
@@ -56,7 +56,7 @@ async fn a_trigger_is_sent_wherever_a_check_is_killed() {
 async fn a_trigger_is_sent_wherever_the_sender_is_killed() {
     let (rig, device) = ready().await;
     let updates = &rig.services().updates;
-    let made = updates.check(&id("d1"), false).await.expect("decides").update.expect("made").id;
+    let made = updates.check(&BY, &id("d1"), false).await.expect("decides").update.expect("made").id;
     rig.until_sent("d1").await;
     for polls in 0.. {
         let before = device.triggers().len();
@@ -79,13 +79,18 @@ async fn a_trigger_waits_until_the_device_listens_to_it() {
     let rig = Rig::start().await;
     rig.deploy("p", "1.1.0", json!({}));
     let product = "p".parse().expect("a product");
-    let password =
-        rig.services().devices.register(&id("d1"), Some(&product)).await.expect("registers").mqtt_password;
+    let password = rig
+        .services()
+        .devices
+        .register(&BY, &id("d1"), Some(&product))
+        .await
+        .expect("registers")
+        .mqtt_password;
     let device = Actor::open(rig.mqtt_port(), "d1", &password);
     device.say(TopicKind::Version, "1.0.0").await;
     rig.until_version("d1", "1.0.0").await;
     rig.until_online("d1").await;
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.cause.expect("a cause").code, "offered_and_waiting");
     rig.services().updates.sweep().await.expect("looked through");
     assert!(rig.waits("d1").await && device.triggers().is_empty());
@@ -124,7 +129,7 @@ async fn many_devices_are_offered_with_one_look_at_the_store_and_each_gets_what_
     app.messages.take(&reports, now_ms()).await.expect("taken");
     looks.store(0, Ordering::Relaxed);
     let ids: Vec<DeviceId> = (0..DEVICES).map(|n| id(&format!("d{n}"))).chain([id("unknown")]).collect();
-    let answers = app.updates.check_many(&ids, true).await.expect("decides");
+    let answers = app.updates.check_many(&BY, &ids, true).await.expect("decides");
     assert_eq!(
         (answers.len(), looks.load(Ordering::Relaxed)),
         (DEVICES, 4),
@@ -138,10 +143,10 @@ async fn many_devices_are_offered_with_one_look_at_the_store_and_each_gets_what_
         assert_eq!(said, expected[n % 3], "{device}: {}", answer.reason);
         assert_eq!(answer.update.as_ref().map(|update| &update.device), (n % 3 < 2).then_some(device));
     }
-    let again = app.updates.check_many(&ids, true).await.expect("decides");
+    let again = app.updates.check_many(&BY, &ids, true).await.expect("decides");
     let count = |word| again.values().filter(|answer| answer.decision == word).count();
     assert_eq!((count("in_progress"), count("up_to_date")), (467, 233));
-    assert!(app.updates.check(&id("unknown"), true).await.is_err());
+    assert!(app.updates.check(&BY, &id("unknown"), true).await.is_err());
 }
 
 #[tokio::test]
@@ -158,7 +163,7 @@ async fn a_corrupt_step_of_some_devices_is_no_reason_for_the_others() {
         devices.push(device);
     }
     let ids = ["behind", "near", "there"].map(id);
-    let answers = rig.services().updates.check_many(&ids, false).await.expect("decides");
+    let answers = rig.services().updates.check_many(&BY, &ids, false).await.expect("decides");
     let words: Vec<&str> = answers.values().map(|answer| answer.decision.as_str()).collect();
     assert_eq!(words, ["no_release", "offered", "up_to_date"]);
     devices[1].until_triggers(1).await;

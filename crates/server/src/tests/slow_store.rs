@@ -16,12 +16,14 @@ use store::testing::{Fate, FaultyStore, Kind, Operation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::rig::BY;
 use super::without_broker::{Handed, handed};
 use super::*;
 use crate::error::Error;
 use crate::releases::{PROMOTIONS_MAX, Refreshed, detached};
 use crate::web::Web;
 use crate::web::api::releases;
+use crate::web::caller::Caller;
 use crate::web::guard::{Own, Permitted};
 use crate::web::limits::UPLOADS_MAX;
 
@@ -120,7 +122,7 @@ fn an_image(version: &str) -> Bytes {
 async fn publish(app: &crate::services::Services, product: &contract::ProductName, text: &str) {
     let publication =
         store::Publication { version: Some(version(text)), ..store::Publication::new(product.clone()) };
-    app.releases.publish(publication, None, an_image(text)).await.expect("published");
+    app.releases.publish(&BY, publication, None, an_image(text)).await.expect("published");
 }
 
 /// What the API does with an upload.
@@ -128,6 +130,7 @@ async fn upload(web: Web, version: String) -> u16 {
     let query: api::Publication =
         serde_json::from_value(json!({ "version": version, "allow": "lower-version" })).expect("a query");
     let answer = releases::publish(
+        Caller::in_a_test(&BY),
         State(FromRef::from_ref(&web)),
         State(FromRef::from_ref(&web)),
         Own(lamp()),
@@ -172,7 +175,7 @@ async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
     let soon = || tokio::time::Instant::now() + Duration::from_millis(50);
     let (promoting, version) = (app.clone(), version("1.0.0"));
     let answer = detached(soon(), "promoting 1.0.0".to_owned(), async move {
-        promoting.releases.promote(&lamp(), &version, &contract::ChannelName::production()).await
+        promoting.releases.promote(&BY, &lamp(), &version, &contract::ChannelName::production()).await
     });
     let error = answer.await.expect_err("it is not known yet");
     assert!(matches!(error, Error::GoesOn(_)), "{error:?}");
@@ -180,7 +183,7 @@ async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
     // Who asks and leaves has it done too.
     let blocking = app.clone();
     let block = tokio::spawn(async move {
-        blocking.releases.block(&lamp(), &"0.9.0".parse().expect("a version"), "it loops").await
+        blocking.releases.block(&BY, &lamp(), &"0.9.0".parse().expect("a version"), "it loops").await
     });
     rig::until("both are being written", || async { bucket.writes.load(Ordering::Relaxed) == 2 }).await;
     block.abort();
@@ -209,7 +212,7 @@ async fn releases_are_promoted_a_few_at_a_time_whoever_leaves() {
         let app = app.clone();
         tokio::spawn(async move {
             app.releases
-                .promote(&lamp(), &version.parse().expect("a version"), &"beta".parse().expect("a name"))
+                .promote(&BY, &lamp(), &version.parse().expect("a version"), &"beta".parse().expect("a name"))
                 .await
         })
     };
@@ -298,7 +301,7 @@ async fn a_product_that_was_published_here_is_never_unknown() {
         let error = app.releases.list(&lamp()).await.expect_err("the bucket does not tell");
         assert!(matches!(error, Error::StoreUnavailable(_)), "{error}");
     }
-    app.releases.block(&lamp(), &version("1.0.0"), "it loops").await.expect("whatever the bucket tells");
+    app.releases.block(&BY, &lamp(), &version("1.0.0"), "it loops").await.expect("whatever the bucket tells");
     bucket.hold.send_replace(Hold::Nothing);
     rig::until("it is shown", || async {
         app.releases.list(&lamp()).await.is_ok_and(|list| list.len() == 1)

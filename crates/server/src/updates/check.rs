@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::questions::{Questions, plan_with};
 use super::service::{BATCH, Updates, flight_of};
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::device::{self, DeviceRow};
 use crate::db::update::{self, UpdateRow};
@@ -33,8 +34,8 @@ type Offers = HashMap<DeviceId, (DeviceRow, Artifact)>;
 impl Updates {
     /// Decides what the device is offered now and, if it is something, makes the update and has the trigger sent.
     /// `force` sends it despite silence.
-    pub async fn check(&self, id: &DeviceId, force: bool) -> Result<CheckAnswer, Error> {
-        if let Some(answer) = self.check_many(std::slice::from_ref(id), force).await?.remove(id) {
+    pub async fn check(&self, by: &Actor, id: &DeviceId, force: bool) -> Result<CheckAnswer, Error> {
+        if let Some(answer) = self.check_many(by, std::slice::from_ref(id), force).await?.remove(id) {
             return Ok(answer);
         }
         self.0.devices.row(id).await?;
@@ -44,6 +45,7 @@ impl Updates {
     /// The same for many. There is no answer for those that are not known, or go on reporting something else.
     pub async fn check_many(
         &self,
+        by: &Actor,
         ids: &[DeviceId],
         force: bool,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
@@ -55,7 +57,7 @@ impl Updates {
                     break;
                 }
                 let offers = self.decide(&open, force, &mut answers).await?;
-                open = self.offer(offers, force, &mut offered).await?;
+                open = self.offer(by, offers, force, &mut offered).await?;
             }
         }
         let made: Vec<i64> = offered.values().filter_map(|(device, _)| device.update_id).collect();
@@ -168,6 +170,7 @@ impl Updates {
     /// Makes the updates, in one transaction. Answers the devices of which what was decided upon is no longer so.
     async fn offer(
         &self,
+        by: &Actor,
         mut offers: Offers,
         forced: bool,
         offered: &mut Offers,
@@ -176,7 +179,7 @@ impl Updates {
             return Ok(Vec::new());
         }
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::questions::blocked_list;
 use super::service::{BATCH, Updates, flight_of, write as record};
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::device::{self, DeviceRow};
 use crate::db::update::{self, UpdateRow};
@@ -217,7 +218,7 @@ impl Updates {
             return Ok(());
         }
         let before: BTreeMap<i64, &Done<'_>> = done.iter().map(|done| (done.0.id, done)).collect();
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(&Actor::SERVER).await?;
         let mut locked = write.lock_updates(done.iter().map(|(update, _)| *update)).await?;
         let now = now_ms();
         for (_, update) in &mut locked {

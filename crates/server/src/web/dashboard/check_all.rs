@@ -65,7 +65,7 @@ pub(crate) async fn check_all(State(updates): State<Updates>, visit: Visit, fiel
     let mut offered: BTreeMap<Version, u64> = BTreeMap::new();
     let mut failed = None;
     let ids: Vec<DeviceId> = fields.all("id").take(ROWS as usize).filter_map(|id| id.parse().ok()).collect();
-    match updates.check_many(&ids, false).await {
+    match updates.check_many(visit.by(), &ids, false).await {
         Ok(answers) => {
             for answer in answers.into_values() {
                 match answer.version {

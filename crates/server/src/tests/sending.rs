@@ -106,7 +106,7 @@ async fn many_devices_are_offered_with_one_look_at_the_store_and_each_gets_what_
     let counter = Arc::clone(&looks);
     let (folder, app) = handed_through("", |objects| {
         FaultyStore::before(objects, move |operation| {
-            let is_look = operation.kind == Kind::Get && operation.key.ends_with("production/version.txt");
+            let is_look = operation.kind == Kind::Get && operation.key.ends_with("/blocked_versions.json");
             counter.fetch_add(usize::from(is_look), Ordering::Relaxed);
             std::future::ready(Fate::Done)
         })

@@ -169,18 +169,14 @@ impl Updates {
 
     /// What is blocked of a product; `None` if the store does not say.
     async fn blocked(&self, product: &ProductName) -> Option<StoreView> {
-        let answer = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
-        let blocked = match answer.context("the store did not answer in time") {
-            Ok(Ok(blocked)) => blocked_list(blocked),
-            Ok(Err(error)) => {
-                tracing::warn!(%product, "triggers wait for the blocked list: {error}");
-                return None;
-            }
-            Err(error) => {
-                tracing::warn!(%product, "triggers wait for the blocked list: {error}");
-                return None;
-            }
+        let read = async {
+            let answer = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
+            anyhow::Ok(answer.context("the store did not answer in time")??)
         };
+        let blocked = read.await.inspect_err(|error| {
+            tracing::warn!(%product, "triggers wait for the blocked list: {error:#}");
+        });
+        let blocked = blocked_list(blocked.ok()?);
         let (channel, releases) = (ChannelName::production(), Vec::new());
         Some(StoreView::Channel(ChannelView { channel, target: None, blocked, releases }))
     }
@@ -238,12 +234,10 @@ impl Updates {
         write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;
         for (update, action) in done {
-            let version = &update.to_version.0;
-            if matches!(action, Action::Send { .. }) {
-                tracing::info!(device = %*update.device, update = update.id, %version, "the trigger was sent");
-            } else {
-                tracing::info!(device = %*update.device, update = update.id, %version, "no URL was signed, since the version is blocked");
-            }
+            let (version, is_sent) = (&update.to_version.0, matches!(action, Action::Send { .. }));
+            let what =
+                if is_sent { "the trigger was sent" } else { "no URL was signed: the version is blocked" };
+            tracing::info!(device = %*update.device, update = update.id, %version, "{what}");
             self.0.events.device(&update.device);
         }
         Ok(())

@@ -45,7 +45,7 @@ pub(crate) struct Model {
     /// The newest update, and its state.
     pub(crate) update_id: Option<i64>,
     pub(crate) update_state: Option<Text<UpdateState>>,
-    /// Whether a trigger is to be sent for it: [`super::waiting`].
+    /// Of the newest update: whether its trigger is to be sent ([`super::update::UpdateRow::waiting`]).
     pub(crate) waiting: i64,
     /// Online exactly if this is the present epoch.
     pub(crate) online_epoch: i64,

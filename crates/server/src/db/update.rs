@@ -13,7 +13,6 @@ use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 use super::device::DeviceRow;
 use super::locked::{Locked, compared};
 use super::values::Text;
-use super::waiting;
 
 pub(crate) type UpdateRow = Model;
 
@@ -87,6 +86,12 @@ impl Model {
     pub(crate) fn why(&self) -> Option<Why> {
         let said = || (!self.reason.is_empty()).then(|| Why::Device(self.reason.clone()));
         self.cause.clone().map(|Text(cause)| Why::Cause(cause)).or_else(said)
+    }
+
+    /// What stands in the device's row: 0, or the trigger is to be sent, 1 once the device is there, 2 despite silence.
+    pub(crate) fn waiting(&self) -> i64 {
+        let waits = self.state.is_in_flight() && self.triggered_at.is_none();
+        if waits { 1 + i64::from(self.forced) } else { 0 }
     }
 
     pub(crate) fn set_why(&mut self, why: Option<Why>) {
@@ -218,7 +223,7 @@ impl Write {
                 update.id = made.get(&device.id.0).copied().ok_or(DbErr::RecordNotInserted)?;
                 device.update_id = Some(update.id);
                 device.update_state = Some(update.state);
-                device.waiting = waiting::of(update);
+                device.waiting = update.waiting();
                 ids.push(update.id);
             }
         }
@@ -235,7 +240,7 @@ impl Write {
         for (device, update) in rows {
             if let Some(update) = update.filter(|update| device.update_id == Some(update.id)) {
                 device.update_state = Some(update.state);
-                device.waiting = waiting::of(update);
+                device.waiting = update.waiting();
             }
             devices.push(device);
             updates.extend(update);

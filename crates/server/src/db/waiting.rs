@@ -7,7 +7,6 @@ use sea_orm::{ExprTrait, QueryOrder, QuerySelect};
 
 use super::connection::{Query, ROWS_PER_STATEMENT};
 use super::device::{Column, DeviceRow, Entity};
-use super::update::UpdateRow;
 
 /// Who is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -16,12 +15,6 @@ pub(crate) enum Waiting {
     Online(i64),
     /// Devices that are sent it despite silence.
     Forced,
-}
-
-/// What stands in the device's row.
-pub(super) fn of(update: &UpdateRow) -> i64 {
-    let waits = update.state.is_in_flight() && update.triggered_at.is_none();
-    if waits { 1 + i64::from(update.forced) } else { 0 }
 }
 
 /// Those above a device's id. The conditions repeat those of the partial indexes letter by letter.

@@ -141,10 +141,8 @@ impl Updates {
 
     /// The updates that wait, with the blocked lists of their products, as far as the store answers.
     async fn waiting(&self, updates: impl Iterator<Item = &UpdateRow>) -> anyhow::Result<Snapshot> {
-        let updates: HashMap<&DeviceId, &UpdateRow> = updates
-            .filter(|update| update.state.is_in_flight() && update.triggered_at.is_none())
-            .map(|update| (&update.device.0, update))
-            .collect();
+        let updates: HashMap<&DeviceId, &UpdateRow> =
+            updates.filter(|update| update.waiting() > 0).map(|update| (&update.device.0, update)).collect();
         let ids: Vec<DeviceId> = updates.keys().map(|id| DeviceId::clone(id)).collect();
         let mut snapshot = Snapshot::default();
         for device in device::by_ids(&self.0.db, &ids).await? {

@@ -150,7 +150,7 @@ proptest! {
         timeout_ms in proptest::option::of(0_i64..2_000),
     ) {
         let blocked: Vec<_> = blocked.iter().map(|minor| format!("1.{minor}.0")).collect();
-        let names: Vec<_> = blocked.iter().map(|text| text.as_str()).collect();
+        let names: Vec<_> = blocked.iter().map(String::as_str).collect();
         let store = channel(&format!("1.{target}.0"), &names);
         let devices = subjects.iter().cloned().enumerate().map(|(n, subject)| (id(n), subject)).collect();
         let snapshot = Snapshot { devices, stores: [(product(), store)].into(), timeout_ms };

@@ -143,7 +143,7 @@ impl Updates {
     async fn waiting(&self, updates: impl Iterator<Item = &UpdateRow>) -> anyhow::Result<Snapshot> {
         let updates: HashMap<&DeviceId, &UpdateRow> =
             updates.filter(|update| update.waiting() > 0).map(|update| (&update.device.0, update)).collect();
-        let ids: Vec<DeviceId> = updates.keys().map(|id| DeviceId::clone(id)).collect();
+        let ids: Vec<DeviceId> = updates.keys().copied().cloned().collect();
         let mut snapshot = Snapshot::default();
         for device in device::by_ids(&self.0.db, &ids).await? {
             let Some(update) = updates.get(&device.id.0) else { continue };
@@ -223,8 +223,9 @@ impl Updates {
             match action {
                 Action::Send { .. } => (update.triggered_at, update.heard_at) = (Some(now), now),
                 Action::End { change, .. } if update.state == then.state => {
-                    record(update, change.clone(), now)
+                    record(update, change.clone(), now);
                 }
+                // It goes on by now, so that it is looked at once more.
                 Action::End { .. } => {}
                 _ => update.triggered_at = Some(now),
             }

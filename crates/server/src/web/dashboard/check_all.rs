@@ -70,7 +70,7 @@ pub(crate) async fn check_all(State(updates): State<Updates>, visit: Visit, fiel
             for answer in answers.into_values() {
                 match answer.version {
                     Some(version) if answer.decision == "offered" => {
-                        *offered.entry(version).or_default() += 1
+                        *offered.entry(version).or_default() += 1;
                     }
                     _ => {
                         failed = failed.or((answer.decision == "store_unavailable").then_some(answer.reason));

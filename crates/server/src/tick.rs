@@ -83,16 +83,23 @@ async fn write_presence(presence: Presence, updates: Updates, stop: Cancellation
             () = stop.cancelled() => return,
             () = presence.changes() => {}
         }
-        while let Err(error) = presence.write_changes().await {
-            tracing::error!(%error, "who is online was not written, and will be");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
+        loop {
+            let written = presence.write_changes().await;
+            // What is missed here, the sweep finds.
+            if let Err(error) = updates.wake_subscribed().await {
+                tracing::error!("it was not looked who waits for a trigger: {error:#}");
             }
-        }
-        // What is missed here, the sweep finds.
-        if let Err(error) = updates.wake_subscribed().await {
-            tracing::error!("it was not looked who waits for a trigger: {error:#}");
+            match written {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "who is online was not written, and will be");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(EVERY) => {}
+                    }
+                }
+            }
         }
         tokio::time::sleep(PRESENCE_EVERY).await;
     }

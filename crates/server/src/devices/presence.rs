@@ -107,29 +107,29 @@ impl Presence {
         self.0.wake.notified().await;
     }
 
-    /// Writes who came and who went. To be called by one task, so that the last word is written last.
-    pub(crate) async fn write_changes(&self) -> Result<(), DbErr> {
-        loop {
-            let changed: Vec<(DeviceId, i64)> =
-                self.changed().iter().take(BATCH).map(|(id, at)| (id.clone(), *at)).collect();
-            if changed.is_empty() {
-                return Ok(());
-            }
-            // As of now, after their times were read: who comes or goes from here on is written once more.
-            let there: HashSet<DeviceId> = {
-                let connections = self.connections();
-                changed.iter().map(|(id, _)| id).filter(|id| connections.contains_key(*id)).cloned().collect()
-            };
-            self.0.db.set_online(&changed, &there).await?;
-            for (device, at) in &changed {
-                let mut waiting = self.changed();
-                if waiting.get(device) == Some(at) {
-                    waiting.remove(device);
-                }
-                drop(waiting);
-                self.0.events.device(device);
-            }
+    /// Writes who came and who went, up to 1,000 of them, and answers whether those were all. To be called by one task, so that the
+    /// last word is written last.
+    pub(crate) async fn write_changes(&self) -> Result<bool, DbErr> {
+        let changed: Vec<(DeviceId, i64)> =
+            self.changed().iter().take(BATCH).map(|(id, at)| (id.clone(), *at)).collect();
+        if changed.is_empty() {
+            return Ok(true);
         }
+        // As of now, after their times were read: who comes or goes from here on is written once more.
+        let there: HashSet<DeviceId> = {
+            let connections = self.connections();
+            changed.iter().map(|(id, _)| id).filter(|id| connections.contains_key(*id)).cloned().collect()
+        };
+        self.0.db.set_online(&changed, &there).await?;
+        for (device, at) in &changed {
+            let mut waiting = self.changed();
+            if waiting.get(device) == Some(at) {
+                waiting.remove(device);
+            }
+            drop(waiting);
+            self.0.events.device(device);
+        }
+        Ok(self.changed().is_empty())
     }
 
     /// Makes those offline who are taken for online and are not: of earlier starts, and, on an external broker, silent ones

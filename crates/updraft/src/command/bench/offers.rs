@@ -16,6 +16,7 @@ use crate::output;
 
 /// Devices that are made to wait at a time.
 const PART: usize = 5_000;
+const PAUSE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -133,6 +134,8 @@ async fn cost(running: &Running, count: u32, time: Duration) -> anyhow::Result<V
 }
 
 async fn percent(time: Duration) -> anyhow::Result<f64> {
+    // What was begun before ends first.
+    tokio::time::sleep(PAUSE).await;
     let before = cpu_s()?;
     tokio::time::sleep(time).await;
     Ok((cpu_s()? - before) * 100.0 / time.as_secs_f64())

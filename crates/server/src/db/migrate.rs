@@ -18,11 +18,11 @@ macro_rules! migrations {
 }
 
 fn for_sqlite() -> Migrator {
-    migrations!("sqlite": 1 "floor" 2 "publishers" 3 "slots" 4 "counts" 5 "jobs" 6 "nobody" 7 "causes" 8 "two_databases" 10 "waiting")
+    migrations!("sqlite": 1 "floor" 2 "publishers" 3 "slots" 4 "counts" 5 "jobs" 6 "nobody" 7 "causes" 8 "two_databases" 9 "audit" 10 "waiting")
 }
 
 fn for_postgres() -> Migrator {
-    migrations!("postgres": 8 "two_databases" 10 "waiting")
+    migrations!("postgres": 8 "two_databases" 9 "audit" 10 "waiting")
 }
 
 /// The table in which versions up to 7 were counted. It says 8 since, so that those versions refuse the database.

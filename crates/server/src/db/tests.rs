@@ -1,4 +1,5 @@
 mod figures;
+mod history;
 mod migrations;
 mod plans;
 mod postgres;
@@ -54,6 +55,7 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         heard_at: 1,
         triggered_at: None,
         finished_at: None,
+        event_count: 0,
     }
 }
 
@@ -65,7 +67,7 @@ impl Write {
     }
 
     async fn insert_update(
-        &self,
+        &mut self,
         device: &mut Locked<DeviceRow>,
         update: UpdateRow,
     ) -> Result<i64, sea_orm::DbErr> {

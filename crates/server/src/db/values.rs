@@ -12,6 +12,8 @@ use oidc::Job;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
 
+use crate::actor::ActorKind;
+
 /// A value that a column of texts holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<T>(pub(crate) T);
@@ -60,6 +62,8 @@ as_text! {
     LastOutcome: from_json, to_json;
     Cause: from_json, to_json;
     Job: from_json, to_json;
+    serde_json::Value: from_json, to_json;
+    ActorKind: |text| known(ActorKind::from_word(text)), |value: &ActorKind| value.as_str().to_owned();
 }
 
 pub(super) fn known<T>(value: Option<T>) -> Result<T, String> {

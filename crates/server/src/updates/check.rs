@@ -179,7 +179,7 @@ impl Updates {
             return Ok(Vec::new());
         }
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {
@@ -235,5 +235,6 @@ fn new_update(
         heard_at: now,
         triggered_at: None,
         finished_at: None,
+        event_count: 0,
     })
 }

@@ -221,13 +221,19 @@ impl Updates {
                 continue;
             }
             match action {
-                Action::Send { .. } => (update.triggered_at, update.heard_at) = (Some(now), now),
+                Action::Send { .. } => {
+                    (update.triggered_at, update.heard_at) = (Some(now), now);
+                    update.note("sent", now);
+                }
                 Action::End { change, .. } if update.state == then.state => {
-                    record(update, change.clone(), now);
+                    record(update, "blocked", change.clone(), now);
                 }
                 // It goes on by now, so that it is looked at once more.
                 Action::End { .. } => {}
-                _ => update.triggered_at = Some(now),
+                _ => {
+                    update.triggered_at = Some(now);
+                    update.note("blocked", now);
+                }
             }
         }
         write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;

@@ -77,7 +77,7 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         silent.retain(|(_, update)| ended.contains_key(&update.id));
         for (_, update) in &mut silent {
             if let Some(change) = ended.remove(&update.id) {
-                record(update, change, now);
+                record(update, "silence", change, now);
             }
         }
         write.save(silent.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;

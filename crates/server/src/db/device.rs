@@ -45,6 +45,8 @@ pub(crate) struct Model {
     /// The newest update, and its state.
     pub(crate) update_id: Option<i64>,
     pub(crate) update_state: Option<Text<UpdateState>>,
+    /// Of the newest update: whether its trigger is to be sent ([`super::update::UpdateRow::waiting`]).
+    pub(crate) waiting: i64,
     /// Online exactly if this is the present epoch.
     pub(crate) online_epoch: i64,
     pub(crate) created_at: i64,
@@ -73,6 +75,7 @@ compared! {
     UnreadableAt: unreadable_at,
     UpdateId: update_id,
     UpdateState: update_state,
+    Waiting: waiting,
     OnlineEpoch: online_epoch,
     CreatedAt: created_at,
 }
@@ -97,6 +100,7 @@ impl Model {
             unreadable_at: None,
             update_id: None,
             update_state: None,
+            waiting: 0,
             online_epoch: 0,
             created_at,
         }

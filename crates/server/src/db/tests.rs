@@ -67,6 +67,14 @@ impl Write {
         self.lock_device(id).await.expect("locked").expect("there")
     }
 
+    async fn insert_update(
+        &mut self,
+        device: &mut Locked<DeviceRow>,
+        update: UpdateRow,
+    ) -> Result<i64, sea_orm::DbErr> {
+        Ok(self.insert_updates(&mut [(device, update)]).await?[0])
+    }
+
     async fn save_both(&self, device: &mut Locked<DeviceRow>, update: &Locked<UpdateRow>) {
         self.save(std::iter::once((device, Some(update)))).await.expect("saved");
     }

@@ -1,4 +1,4 @@
-//! A device's updates: listed, counted by how they ended, stopped, and its quarantine forgotten.
+//! A device's updates: listed, counted by how they ended, stopped, found by a short URL; and its quarantine forgotten.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use fleet::{Event, UpdateState};
 use serde_json::{Value, json};
 
 use super::service::{Updates, advance};
+use super::urls::refused;
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Action;
@@ -107,6 +108,16 @@ impl Updates {
 }
 
 impl Updates {
+    /// The object that `/d/{token}` serves. Forbidden once expired, tampered with or cancelled.
+    pub async fn resolve_short(&self, token: &str) -> Result<String, Error> {
+        let id = self.0.urls.update_of(token)?;
+        match update::by_id(&self.0.db, id).await? {
+            Some(update) if update.state != UpdateState::Cancelled => Ok(update.object_key),
+            Some(_) => Err(Error::Forbidden(causes::UPDATE_CANCELLED.cause())),
+            None => Err(refused()),
+        }
+    }
+
     /// Forgets which images failed on a device, here and on the device.
     pub async fn clear_quarantine(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
         let mut write = self.0.db.write(by).await?;

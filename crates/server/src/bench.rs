@@ -1,6 +1,7 @@
 //! What `updraft bench offers` needs and no service does: devices that nobody has to connect for, and what the rest is compared with.
 
 use contract::{DeviceId, ProductName, TopicKind, Version};
+use fleet::UpdateState;
 use futures_util::future::try_join_all;
 
 use crate::actor::Actor;
@@ -34,6 +35,37 @@ impl Running {
                 device.product = Some(product.clone().into());
                 device.version = Some(version.clone().into());
                 device.online_epoch = if is_online { self.db.epoch() } else { 0 };
+            }
+            write.save(devices.iter_mut().map(|device| (device, None))).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes devices known as a large fleet has them: 1 in 100 is offline, another 1 in 100 runs 1.0.0, 1 in 1,000 has failed,
+    /// 1 in 10 has the tag `lab`; 100 that have not failed have `few`.
+    pub async fn fill_varied(&self, ids: &[DeviceId]) -> anyhow::Result<()> {
+        let product: ProductName = "bench".parse()?;
+        let versions: [Version; 2] = ["1.0.0".parse()?, "1.1.0".parse()?];
+        let few_every = (ids.len() / 100).max(2);
+        for (batch, ids) in ids.chunks(BATCH).enumerate() {
+            let write = self.db.write(&Actor::SERVER).await?;
+            write.insert_devices(ids.to_vec(), 0).await?;
+            let mut devices = write.lock_devices(ids).await?;
+            for (place, device) in devices.iter_mut().enumerate() {
+                let number = batch * BATCH + place;
+                let is_failed = number.is_multiple_of(1000);
+                device.product = Some(product.clone().into());
+                device.version = Some(versions[usize::from(number % 100 != 1)].clone().into());
+                device.update_state =
+                    Some(if is_failed { UpdateState::Failed } else { UpdateState::Succeeded }.into());
+                device.online_epoch = if number % 100 == 2 { 0 } else { self.db.epoch() };
+                let mut tags = Vec::new();
+                tags.extend(number.is_multiple_of(10).then(|| "lab".to_owned()));
+                tags.extend((number % few_every == 1).then(|| "few".to_owned()));
+                if !tags.is_empty() {
+                    write.set_tags(device, &tags).await?;
+                }
             }
             write.save(devices.iter_mut().map(|device| (device, None))).await?;
             write.commit().await?;

@@ -1,6 +1,7 @@
 //! `updraft bench`: how fast this machine decides, signs and sends, each beside a yardstick of the same run.
 
 mod decisions;
+mod lists;
 mod offers;
 mod presign;
 mod rate;
@@ -25,6 +26,8 @@ enum Command {
     Decisions(decisions::Args),
     /// Offers a second, each with its trigger sent, beside bare messages and rows; and what devices cost that wait
     Offers(offers::Args),
+    /// How long lists and figures of a large fleet take
+    Lists(lists::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -32,6 +35,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Presign(options) => presign::run(&options).await?,
         Command::Decisions(args) => decisions::run(&args).await?,
         Command::Offers(args) => offers::run(&args).await?,
+        Command::Lists(args) => lists::run(&args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ mod lock;
 mod locked;
 pub(crate) mod meta;
 mod migrate;
+pub(crate) mod mirror;
 mod open;
 mod postgres;
 pub(crate) mod presence;
@@ -26,9 +27,9 @@ pub(crate) mod update;
 mod user;
 mod values;
 
-pub(crate) use connection::{Db, Write};
+pub(crate) use connection::{Db, Query, Write};
 pub(crate) use failure::{Failure, is_duplicate};
 pub(crate) use lock::ServerLock;
 pub(crate) use locked::Locked;
 #[cfg(test)]
-pub(crate) use {connection::Query, values::Text};
+pub(crate) use values::Text;

@@ -11,18 +11,18 @@ macro_rules! migrations {
             $version,
             $name.into(),
             MigrationType::Simple,
-            sqlx::SqlStr::from_static(include_str!(concat!("../../migrations/", $folder, "/000", $version, "_", $name, ".sql"))),
+            sqlx::SqlStr::from_static(include_str!(concat!("../../migrations/", $folder, "/", $name, ".sql"))),
             false,
         )),*])
     };
 }
 
 fn for_sqlite() -> Migrator {
-    migrations!("sqlite": 1 "floor" 2 "publishers" 3 "slots" 4 "counts" 5 "jobs" 6 "nobody" 7 "causes" 8 "two_databases")
+    migrations!("sqlite": 1 "0001_floor" 2 "0002_publishers" 3 "0003_slots" 4 "0004_counts" 5 "0005_jobs" 6 "0006_nobody" 7 "0007_causes" 8 "0008_two_databases" 11 "0011_mirror")
 }
 
 fn for_postgres() -> Migrator {
-    migrations!("postgres": 8 "two_databases")
+    migrations!("postgres": 8 "0008_two_databases" 11 "0011_mirror")
 }
 
 /// The table in which versions up to 7 were counted. It says 8 since, so that those versions refuse the database.

@@ -4,14 +4,15 @@ use api::CheckAnswer;
 use cause::{decision as causes, service};
 use contract::{ChannelName, DeviceId, ProductName};
 use fleet::{Decision, DeviceView, Reach, StoreView, UpdateState};
+use sea_orm::DbErr;
 use tokio::time::{Instant, timeout};
 
 use super::questions::Questions;
 use super::service::Updates;
 use crate::clock::now_ms;
 use crate::db::device::DeviceRow;
-use crate::db::is_duplicate;
 use crate::db::update::{self, UpdateRow};
+use crate::db::{Query, is_duplicate};
 use crate::devices::unknown;
 use crate::error::Error;
 use crate::releases::STORE_TIMEOUT;
@@ -30,7 +31,7 @@ impl Updates {
             // What the device's side decides alone costs no request to the store.
             let decision = match fleet::decide(&view, &StoreView::Unavailable(causes::STORE_TIMEOUT.cause()))
             {
-                Decision::StoreUnavailable(_) => self.decide(&device, &view).await,
+                Decision::StoreUnavailable(_) => self.decide(&device, &view).await?,
                 decided => decided,
             };
             let Decision::Offered(artifact) = decision else {
@@ -67,14 +68,16 @@ impl Updates {
         })
     }
 
-    fn product_of(&self, device: &DeviceRow) -> Option<ProductName> {
-        let own = device.product.clone().map(|product| product.0);
-        own.or_else(|| self.0.releases.default_product())
+    async fn product_of(&self, query: &impl Query, device: &DeviceRow) -> Result<Option<ProductName>, DbErr> {
+        match device.product.clone() {
+            None => self.0.releases.default_product(query).await,
+            Some(own) => Ok(Some(own.0)),
+        }
     }
 
-    async fn decide(&self, device: &DeviceRow, view: &DeviceView) -> Decision {
-        let Some(product) = self.product_of(device) else {
-            return Decision::NoRelease(causes::NO_PRODUCT.cause());
+    async fn decide(&self, device: &DeviceRow, view: &DeviceView) -> Result<Decision, Error> {
+        let Some(product) = self.product_of(&self.0.db, device).await? else {
+            return Ok(Decision::NoRelease(causes::NO_PRODUCT.cause()));
         };
         let questions = Questions {
             store: self.0.releases.store(),
@@ -84,9 +87,9 @@ impl Updates {
             corrupt: &self.0.corrupt,
             deadline: Instant::now() + STORE_TIMEOUT,
         };
-        timeout(STORE_TIMEOUT, questions.decide()).await.unwrap_or_else(|_| {
+        Ok(timeout(STORE_TIMEOUT, questions.decide()).await.unwrap_or_else(|_| {
             Decision::StoreUnavailable(causes::STORE_TIMEOUT.with("seconds", STORE_TIMEOUT.as_secs()))
-        })
+        }))
     }
 }
 
@@ -101,7 +104,7 @@ impl Updates {
         let write = self.0.db.write().await?;
         let mut fresh = write.lock_device(&device.id).await?.ok_or_else(|| unknown(&device.id))?;
         let is_same = fresh.version == device.version && fresh.product == device.product;
-        let Some(product) = self.product_of(&fresh).filter(|_| is_same) else {
+        let Some(product) = self.product_of(&write, &fresh).await?.filter(|_| is_same) else {
             return Ok(None);
         };
         let update = new_update(&fresh, product, &artifact, forced)?;

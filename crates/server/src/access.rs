@@ -15,5 +15,5 @@ pub(crate) use limiter::{LoginLimiter, RateLimiter, TooMany};
 pub(crate) use publishers::{Admission, Publishers};
 pub(crate) use secret::{digest, is_equal, random_password, random_secret};
 pub use service::Access;
-pub use service::Actor;
+pub use service::Identity;
 pub use tokens::{FIRST_USER, FirstLogin};

@@ -1,6 +1,7 @@
 //! The Updraft server: it decides who may have which firmware, tells devices over MQTT, and shows what happened.
 
 pub mod access;
+pub mod actor;
 mod clock;
 pub mod config;
 mod counts;

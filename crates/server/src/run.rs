@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::access::{Access, FirstLogin, digest, random_secret};
+use crate::actor::Actor;
 use crate::config::{BrokerConfig, Config, MqttConfig};
 use crate::db::{Db, ServerLock, meta};
 use crate::devices::{Broker, Presence};
@@ -281,7 +282,7 @@ fn digest_prefix(secret: &str) -> String {
 }
 
 async fn kept(db: &Db, name: &str, fresh: &str) -> anyhow::Result<String> {
-    let write = db.write().await.context("cannot write to the database (database.url)")?;
+    let write = db.write(&Actor::SERVER).await.context("cannot write to the database (database.url)")?;
     let kept = write.meta_or_set(name, fresh).await.context("cannot write to the database (database.url)")?;
     write.commit().await.context("cannot write to the database (database.url)")?;
     Ok(kept)

@@ -1,7 +1,7 @@
 //! HTTP: a request walks from the router through the guard to a handler, which asks a service and writes the answer.
 
 pub(crate) mod api;
-mod caller;
+pub(crate) mod caller;
 mod cookies;
 mod dashboard;
 pub(crate) mod extract;

@@ -6,6 +6,7 @@
 //! that are trusted are named to nobody else, since everybody on GitHub can get a statement for this server.
 
 use cause::service as causes;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,12 @@ impl Publishers {
     }
 
     /// Trades a signed statement for a token. `product` is needed only where the publisher is trusted with several.
-    pub(crate) async fn admit(&self, token: &str, product: Option<&ProductName>) -> Result<Admission, Error> {
+    pub(crate) async fn admit(
+        &self,
+        from: IpAddr,
+        token: &str,
+        product: Option<&ProductName>,
+    ) -> Result<Admission, Error> {
         let publishers = self.access.publishers();
         if publishers.is_empty() {
             return Err(Error::Forbidden(causes::TRUSTS_NOBODY.cause()));
@@ -66,7 +72,8 @@ impl Publishers {
             );
         })?;
         let name = job.name();
-        let given = self.access.publisher_token(job, &scope.product, &digest(signed), TOKEN_LIFETIME).await?;
+        let given =
+            self.access.publisher_token(from, job, &scope.product, &digest(signed), TOKEN_LIFETIME).await?;
         let Some((token, expires_at)) = given else {
             return Err(Error::Unproven(causes::TOKEN_USED.cause()));
         };

@@ -7,17 +7,18 @@ use cause::service as causes;
 use oidc::{Scope, TrustedPublisher};
 
 use super::secret::digest;
+use crate::actor::{Actor, ActorKind};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::Db;
 use crate::db::token::{TokenKind, TokenRow};
 use crate::error::Error;
 
-/// Who asks: the name for the log, and what they may do.
+/// Who asks, and what they may do.
 #[derive(Debug, Clone)]
-pub struct Actor {
-    /// User or token name.
-    pub name: String,
+pub struct Identity {
+    /// As which they write.
+    pub actor: Actor,
     /// What they may do.
     pub role: Role,
     /// The product that it is confined to, whatever the role may.
@@ -50,26 +51,28 @@ impl Access {
 
     /// Whose an API token's, publisher's or session's secret is; `None` if it is unknown or has ended. A publisher's token
     /// whose job the configuration trusts no more: Unproven.
-    pub(crate) async fn authenticate(&self, secret: &str) -> Result<Option<Actor>, Error> {
+    pub(crate) async fn authenticate(&self, secret: &str) -> Result<Option<Identity>, Error> {
         let now = now_ms();
         let Some(token) = self.db.token(&digest(secret), now).await? else {
             return Ok(None);
         };
-        let scope = match *token.kind {
+        let (kind, scope) = match *token.kind {
             TokenKind::Link => return Ok(None),
-            TokenKind::Api | TokenKind::Session => None,
+            TokenKind::Session if token.parent.is_none() => (ActorKind::Person, None),
+            TokenKind::Api | TokenKind::Session => (ActorKind::Token, None),
             TokenKind::Publisher => match self.scope(&token)? {
-                Some(scope) => Some(scope),
+                Some(scope) => (ActorKind::Job, Some(scope)),
                 None => return Ok(None),
             },
         };
         let is_noted = matches!(*token.kind, TokenKind::Api | TokenKind::Publisher);
         if is_noted && token.used_at.is_none_or(|used| now - used >= USED_EVERY_MS) {
-            let write = self.db.write().await?;
+            let write = self.db.write(&Actor::SERVER).await?;
             write.set_used(token.id, now).await?;
             write.commit().await?;
         }
-        Ok(Some(Actor { name: token.name, role: *token.role, scope }))
+        let actor = Actor { kind, name: token.name.into(), address: None };
+        Ok(Some(Identity { actor, role: *token.role, scope }))
     }
 
     /// What the configuration of now trusts the job with that a token was given to. It may say more or less than it did
@@ -82,7 +85,7 @@ impl Access {
     }
 
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<(), Error> {
-        let write = self.db.write().await?;
+        let write = self.db.write(&Actor::SERVER).await?;
         write.remove_expired(now).await?;
         Ok(write.commit().await?)
     }

@@ -1,6 +1,7 @@
 //! API tokens, the tokens of trusted publishers, and sessions: what a password, a token or a login link is traded for. And the
 //! first user, who makes the others.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use oidc::Job;
 
 use super::secret::{digest, hash_password, later, random_secret, verify_password};
 use super::service::Access;
+use crate::actor::{Actor, ActorKind};
 use crate::clock::{now_ms, time};
 use crate::db::is_duplicate;
 use crate::db::token::{Given, NewToken, TokenKind};
@@ -34,7 +36,7 @@ impl Access {
     pub(crate) async fn first_login(&self) -> anyhow::Result<Option<FirstLogin>> {
         let password = random_secret()?;
         let hash = hash_password(password.clone()).await?;
-        let write = self.db.write().await?;
+        let write = self.db.write(&Actor::SERVER).await?;
         if !write.insert_first_user(FIRST_USER, &hash, Role::Admin, now_ms()).await? {
             return Ok(None);
         }
@@ -43,12 +45,13 @@ impl Access {
     }
 
     pub(crate) async fn login_link(&self, lifetime: Duration) -> Result<String, Error> {
-        self.session(FIRST_USER, Role::Admin, TokenKind::Link, None, lifetime).await
+        self.session(&Actor::SERVER, FIRST_USER, Role::Admin, TokenKind::Link, None, lifetime).await
     }
 
     /// A session for a user's password, or for an API token given as the password.
     pub(crate) async fn login(
         &self,
+        from: IpAddr,
         name: &str,
         password: &str,
         lifetime: Duration,
@@ -58,8 +61,9 @@ impl Access {
             // A session never outlives the token that it was got with.
             let left = token.expires_at.map(|end| Duration::from_millis(end.abs_diff(now_ms())));
             let lifetime = left.map_or(lifetime, |left| left.min(lifetime));
+            let by = somebody(ActorKind::Token, &token.name, from);
             return self
-                .session(&token.name, *token.role, TokenKind::Session, Some(token.id), lifetime)
+                .session(&by, &token.name, *token.role, TokenKind::Session, Some(token.id), lifetime)
                 .await
                 .map(Some);
         }
@@ -67,27 +71,32 @@ impl Access {
         let role = user.as_ref().map(|user| *user.role);
         let verified = verify_password(password.to_owned(), user.map(|user| user.password_hash)).await?;
         match role.filter(|_| verified) {
-            Some(role) => self.session(name, role, TokenKind::Session, None, lifetime).await.map(Some),
+            Some(role) => {
+                let by = somebody(ActorKind::Person, name, from);
+                self.session(&by, name, role, TokenKind::Session, None, lifetime).await.map(Some)
+            }
             None => Ok(None),
         }
     }
 
     pub(crate) async fn login_with_link(
         &self,
+        from: IpAddr,
         secret: &str,
         lifetime: Duration,
     ) -> Result<Option<String>, Error> {
         let link = self.db.token(&digest(secret), now_ms()).await?;
         match link.filter(|token| *token.kind == TokenKind::Link) {
             Some(link) => {
-                self.session(&link.name, *link.role, TokenKind::Session, None, lifetime).await.map(Some)
+                let by = somebody(ActorKind::Person, &link.name, from);
+                self.session(&by, &link.name, *link.role, TokenKind::Session, None, lifetime).await.map(Some)
             }
             None => Ok(None),
         }
     }
 
-    pub(crate) async fn logout(&self, secret: &str) -> Result<(), Error> {
-        let write = self.db.write().await?;
+    pub(crate) async fn logout(&self, by: &Actor, secret: &str) -> Result<(), Error> {
+        let write = self.db.write(by).await?;
         write.remove_session(&digest(secret)).await?;
         Ok(write.commit().await?)
     }
@@ -95,6 +104,7 @@ impl Access {
     /// The secret of a session or a login link.
     async fn session(
         &self,
+        by: &Actor,
         name: &str,
         role: Role,
         kind: TokenKind,
@@ -102,13 +112,14 @@ impl Access {
         lifetime: Duration,
     ) -> Result<String, Error> {
         let expires_at = Some(later(now_ms(), lifetime));
-        let secret = self.insert(name, role, kind, parent, expires_at, None).await?;
+        let secret = self.insert(by, name, role, kind, parent, expires_at, None).await?;
         Ok(secret.context("a random secret is there already")?)
     }
 
     /// Makes a token and answers its secret; `None` if its name, or the statement that it is given for, is taken.
     async fn insert(
         &self,
+        by: &Actor,
         name: &str,
         role: Role,
         kind: TokenKind,
@@ -119,7 +130,7 @@ impl Access {
         let secret = random_secret()?;
         let secret_sha256 = &digest(&secret);
         let token = NewToken { name, secret_sha256, role, kind, parent, expires_at, given };
-        let write = self.db.write().await?;
+        let write = self.db.write(by).await?;
         match write.insert_token(&token, now_ms()).await {
             Ok(()) => write.commit().await?,
             Err(error) if is_duplicate(&error) => return Ok(None),
@@ -127,6 +138,10 @@ impl Access {
         }
         Ok(Some(secret))
     }
+}
+
+fn somebody(kind: ActorKind, name: &str, from: IpAddr) -> Actor {
+    Actor { kind, name: name.to_owned().into(), address: Some(from) }
 }
 
 impl std::fmt::Debug for FirstLogin {
@@ -139,6 +154,7 @@ impl Access {
     /// Makes an API token and answers its secret. A name that is taken: Refused.
     pub async fn create_token(
         &self,
+        by: &Actor,
         name: &str,
         role: Role,
         lifetime: Option<Duration>,
@@ -148,7 +164,7 @@ impl Access {
             return Err(Error::Invalid(causes::TOKEN_NAME.with("most", 100u64)));
         }
         let expires_at = lifetime.map(|lifetime| later(now_ms(), lifetime));
-        let secret = self.insert(name, role, TokenKind::Api, None, expires_at, None).await?;
+        let secret = self.insert(by, name, role, TokenKind::Api, None, expires_at, None).await?;
         secret.ok_or_else(|| Error::Refused(causes::TOKEN_EXISTS.with("name", name)))
     }
 
@@ -171,8 +187,8 @@ impl Access {
 
     /// Ends the API token of this name and the sessions that were got with it, and all tokens of a trusted publisher of
     /// this name. Answers how many; none: NotFound.
-    pub async fn revoke_token(&self, name: &str) -> Result<u64, Error> {
-        let write = self.db.write().await?;
+    pub async fn revoke_token(&self, by: &Actor, name: &str) -> Result<u64, Error> {
+        let write = self.db.write(by).await?;
         let api = u64::from(write.remove_api_token(name).await?);
         let ended = api + write.revoke_publisher_tokens(name, now_ms()).await?;
         if ended == 0 {
@@ -186,6 +202,7 @@ impl Access {
     /// before.
     pub(crate) async fn publisher_token(
         &self,
+        from: IpAddr,
         job: &Job,
         product: &ProductName,
         statement_sha256: &str,
@@ -193,7 +210,8 @@ impl Access {
     ) -> Result<Option<(String, DateTime<Utc>)>, Error> {
         let (end, given) = (later(now_ms(), lifetime), Given { job, product, statement_sha256 });
         let (name, kind) = (job.name(), TokenKind::Publisher);
-        let secret = self.insert(&name, Role::Ci, kind, None, Some(end), Some(given)).await?;
+        let by = somebody(ActorKind::Job, &name, from);
+        let secret = self.insert(&by, &name, Role::Ci, kind, None, Some(end), Some(given)).await?;
         Ok(secret.map(|secret| (secret, time(end))))
     }
 }

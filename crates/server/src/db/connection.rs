@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::figures::FigureCache;
+use crate::actor::Actor;
 
 /// Rows a statement names at most, so that it stays under the databases' limits of variables.
 pub(super) const ROWS_PER_STATEMENT: usize = 400;
@@ -28,6 +29,8 @@ pub(crate) struct Db {
 
 /// A writing transaction. Dropped without [`Write::commit`], it never was.
 pub(crate) struct Write {
+    #[expect(dead_code, reason = "what is audited names it")]
+    pub(super) by: Actor,
     transaction: DatabaseTransaction,
     _writer: Option<OwnedMutexGuard<()>>,
 }
@@ -89,8 +92,8 @@ impl Write {
 }
 
 impl Db {
-    /// Begins a writing transaction. On SQLite it is the only one, and waits for the one before to end.
-    pub(crate) async fn write(&self) -> Result<Write, DbErr> {
+    /// Begins a writing transaction, and says whose. On SQLite it is the only one, and waits for the one before to end.
+    pub(crate) async fn write(&self, by: &Actor) -> Result<Write, DbErr> {
         let writer = match &self.writer {
             Some(writer) => Some(Arc::clone(writer).lock_owned().await),
             None => None,
@@ -100,6 +103,7 @@ impl Db {
             access_mode: None,
             sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
         };
-        Ok(Write { transaction: self.connection.begin_with_options(options).await?, _writer: writer })
+        let transaction = self.connection.begin_with_options(options).await?;
+        Ok(Write { by: by.clone(), transaction, _writer: writer })
     }
 }

@@ -13,6 +13,7 @@ use store::{Blocked, Release};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
 use super::values::Text;
+use crate::actor::Actor;
 
 /// What the bucket had of one product.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +106,7 @@ impl Db {
     /// Whether this server is to read all of the bucket now, where none has begun to for so long. A time in the future is some
     /// other clock's, and not believed.
     pub(crate) async fn claim_pass(&self, now: i64, every_ms: i64) -> Result<bool, DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         let sql = "UPDATE mirror SET claimed_at = $1 WHERE claimed_at <= $2 OR claimed_at > $1";
         let claimed = write.execute(sql, vec![now.into(), (now - every_ms).into()]).await?;
         write.commit().await?;
@@ -114,7 +115,7 @@ impl Db {
 
     /// The number of a reading that begins.
     pub(crate) async fn begin_reading(&self) -> Result<i64, DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         let sql = "UPDATE mirror SET readings = readings + 1 RETURNING readings";
         let row = write.row(sql, vec![]).await?;
         let row = row.ok_or_else(|| DbErr::RecordNotFound("the row of the mirror".to_owned()))?;
@@ -129,7 +130,7 @@ impl Db {
         let known = self.rows(known, vec![]).await?;
         let known = known.iter().map(|row| Ok(row.try_get::<Text<ProductName>>("", "product")?.0));
         let mut all: BTreeSet<ProductName> = known.collect::<Result<_, DbErr>>()?;
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         write.execute("UPDATE mirror SET error = NULL WHERE error IS NOT NULL", vec![]).await?;
         for name in names {
             if all.insert(name.clone()) {
@@ -142,21 +143,21 @@ impl Db {
 
     /// Notes why the bucket could not be listed.
     pub(crate) async fn note_unlisted(&self, why: &Cause) -> Result<(), DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         write.execute("UPDATE mirror SET error = $1", vec![Text(why.clone()).into()]).await?;
         write.commit().await
     }
 
     /// Notes that a product lies in the bucket, and why what it has is not known, unless it is.
     pub(crate) async fn note_unread(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         write.note_unread(product, why).await?;
         write.commit().await
     }
 
     /// Notes why a reading failed, of a product that is known to lie in the bucket: others could have any name.
     pub(crate) async fn note_failed(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         let sql = "UPDATE mirror_products SET error = $2 WHERE product = $1 AND error IS NOT NULL AND blocked IS NULL";
         write.execute(sql, vec![product.as_str().into(), Text(why.clone()).into()]).await?;
         write.commit().await
@@ -169,7 +170,7 @@ impl Db {
         number: i64,
         found: Option<&Snapshot>,
     ) -> Result<bool, DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         let name = || product.as_str().into();
         if found.is_some() {
             let sql = "INSERT INTO mirror_products (product, reading) VALUES ($1, 0) ON CONFLICT (product) DO NOTHING";

@@ -11,6 +11,7 @@ use super::connection::{Db, Query};
 use super::device::{Column, Entity};
 use super::meta;
 use super::values::Text;
+use crate::actor::Actor;
 
 /// Devices that are made offline in one transaction, at most.
 pub(crate) const CLEARED_MAX: usize = 500;
@@ -41,7 +42,7 @@ impl Db {
 
     /// Takes the next epoch, unless the site is one that keeps its connections and was there before.
     pub(crate) async fn begin_epoch(&self, site: Site) -> Result<(), DbErr> {
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         let known = write.lock_meta(meta::ONLINE_EPOCH).await?.unwrap_or_default();
         let (number, before) = known.split_once(' ').unwrap_or_default();
         let mut epoch = number.parse().unwrap_or(0);
@@ -62,7 +63,7 @@ impl Db {
     ) -> Result<(), DbErr> {
         let ids: Vec<DeviceId> = changed.iter().map(|(id, _)| id.clone()).collect();
         let times: HashMap<_, _> = changed.iter().map(|(id, at)| (id, *at)).collect();
-        let write = self.write().await?;
+        let write = self.write(&Actor::DEVICES).await?;
         let mut devices = write.lock_devices(&ids).await?;
         for device in &mut devices {
             device.online_epoch = if there.contains(&device.id.0) { self.epoch() } else { 0 };
@@ -81,7 +82,7 @@ impl Db {
         if ids.is_empty() {
             return Ok(ids);
         }
-        let write = self.write().await?;
+        let write = self.write(&Actor::SERVER).await?;
         write.lock_devices(&ids).await?;
         // Those that came back before the lock stay.
         let those = Column::Id.is_in(ids.iter().map(DeviceId::as_str)).and(is_absent(which, epoch));

@@ -1,5 +1,6 @@
 mod figures;
 mod migrations;
+mod mirror;
 mod plans;
 mod postgres;
 mod writes;
@@ -14,6 +15,7 @@ use super::values::Text;
 use super::*;
 use crate::config::{Config, DatabaseConfig, Secret};
 use crate::tests::database::database_url;
+use crate::tests::rig::BY;
 
 fn config(url: String) -> DatabaseConfig {
     DatabaseConfig { url: Secret::new(url), ..Config::default().database }

@@ -53,7 +53,7 @@ pub(crate) struct Model {
     pub(crate) role: Text<Role>,
     pub(crate) kind: Text<TokenKind>,
     /// The token it was got with: it ends with it.
-    parent: Option<i64>,
+    pub(crate) parent: Option<i64>,
     pub(crate) created_at: i64,
     pub(crate) expires_at: Option<i64>,
     pub(crate) used_at: Option<i64>,

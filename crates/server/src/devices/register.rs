@@ -6,6 +6,7 @@ use contract::{DeviceId, ProductName};
 
 use super::service::{Devices, unknown};
 use crate::access::{digest, random_password};
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::error::Error;
 
@@ -18,6 +19,7 @@ impl Devices {
     /// `fleet.default_product`, or the only product there is, else Invalid. Registered already: Refused.
     pub async fn register(
         &self,
+        by: &Actor,
         id: &DeviceId,
         product: Option<&ProductName>,
     ) -> Result<RegisteredDevice, Error> {
@@ -27,7 +29,7 @@ impl Devices {
         };
         let product = product.ok_or_else(|| Error::Invalid(causes::PRODUCT_UNSAID.cause()))?;
         let password = random_password()?;
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(by).await?;
         // It may be known by its reports already.
         write.insert_devices(vec![id.clone()], now_ms()).await?;
         let device = write.lock_device(id).await?.filter(|device| device.password_sha256.is_none());
@@ -49,12 +51,13 @@ impl Devices {
     /// Changes a device's product, its tags, or both.
     pub async fn change(
         &self,
+        by: &Actor,
         id: &DeviceId,
         product: Option<&ProductName>,
         tags: Option<&[String]>,
     ) -> Result<Device, Error> {
         let tags = tags.map(checked).transpose()?;
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(by).await?;
         let mut device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
         if let Some(product) = product {
             device.product = Some(product.clone().into());
@@ -84,11 +87,11 @@ fn checked(tags: &[String]) -> Result<Vec<String>, Error> {
 
 impl Devices {
     /// Forgets a device and its history, clears what it left retained, and disconnects it.
-    pub async fn remove(&self, id: &DeviceId) -> Result<(), Error> {
+    pub async fn remove(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
         self.row(id).await?;
         // First: if it stayed, the next start would take the device for a new one.
         self.clear_retained(id).await?;
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(by).await?;
         if let Some(device) = write.lock_device(id).await? {
             write.remove_device(device).await?;
         }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::mirror::{Refreshed, too_slow, unavailable};
 use super::service::{PROMOTIONS_MAX, Releases};
+use crate::actor::Actor;
 use crate::db::{device_list, mirror};
 use crate::error::Error;
 
@@ -52,6 +53,7 @@ impl Releases {
     /// Points a channel to a release. An image is copied for it, at most [`PROMOTIONS_MAX`] at a time.
     pub async fn promote(
         &self,
+        _by: &Actor,
         product: &ProductName,
         version: &Version,
         channel: &ChannelName,
@@ -109,7 +111,13 @@ const REASON_MAX_BYTES: usize = 500;
 
 impl Releases {
     /// Never offers a version again.
-    pub async fn block(&self, product: &ProductName, version: &Version, reason: &str) -> Result<(), Error> {
+    pub async fn block(
+        &self,
+        _by: &Actor,
+        product: &ProductName,
+        version: &Version,
+        reason: &str,
+    ) -> Result<(), Error> {
         let reason = reason.trim();
         if reason.is_empty() || reason.len() > REASON_MAX_BYTES {
             return Err(Error::Invalid(
@@ -129,7 +137,7 @@ impl Releases {
     }
 
     /// Offers it again.
-    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), Error> {
+    pub async fn unblock(&self, _by: &Actor, product: &ProductName, version: &Version) -> Result<(), Error> {
         let (releases, of, version) = (self.clone(), product.clone(), version.clone());
         let what = format!("unblocking {version} of {product}");
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {

@@ -11,6 +11,7 @@ use store::{Attempt, Blocked, Publication, Verdict};
 use super::promote::completed;
 use super::service::Releases;
 use super::snapshot::shown;
+use crate::actor::Actor;
 use crate::db::mirror;
 use crate::error::Error;
 
@@ -18,6 +19,7 @@ impl Releases {
     /// Publishes an image and, if a channel is named, promotes it.
     pub async fn publish(
         &self,
+        _by: &Actor,
         publication: Publication,
         promote: Option<ChannelName>,
         image: Bytes,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, config};
+use super::rig::{BY, HERE, Rig, config};
 use crate::access::{Access, Role};
 use crate::error::Error;
 use crate::run::{StartOptions, start};
@@ -14,26 +14,27 @@ async fn tokens_links_and_sessions_open_the_door_and_end() {
     let hour = Duration::from_hours(1);
     let first = rig.running.first_login().expect("the first start").clone();
     assert!(!format!("{first:?}").contains(&first.password));
-    let session = app.access.login(&first.user, &first.password, hour).await.expect("asked").expect("let in");
+    let session =
+        app.access.login(HERE, &first.user, &first.password, hour).await.expect("asked").expect("let in");
     assert_eq!(app.access.authenticate(&session).await.expect("asked").expect("known").role, Role::Admin);
-    app.access.logout(&session).await.expect("ended");
+    app.access.logout(&BY, &session).await.expect("ended");
     assert!(app.access.authenticate(&session).await.expect("asked").is_none());
-    assert!(app.access.login(&first.user, "wrong", hour).await.expect("asked").is_none());
-    assert!(app.access.login("nobody", &first.password, hour).await.expect("asked").is_none());
+    assert!(app.access.login(HERE, &first.user, "wrong", hour).await.expect("asked").is_none());
+    assert!(app.access.login(HERE, "nobody", &first.password, hour).await.expect("asked").is_none());
     let link = rig.running.login_link().expect("made").query_pairs().next().expect("a key").1.into_owned();
     assert!(app.access.authenticate(&link).await.expect("asked").is_none(), "a link is no token");
-    assert!(app.access.login_with_link(&link, hour).await.expect("asked").is_some());
+    assert!(app.access.login_with_link(HERE, &link, hour).await.expect("asked").is_some());
     // As `updraft token new` does, beside the running server.
     let beside = Access::open(&config(rig.folder.path(), "")).await.expect("opens");
-    let token = beside.create_token("ci", Role::Ci, None).await.expect("made");
-    assert!(matches!(beside.create_token("ci", Role::Ci, None).await, Err(Error::Refused(_))));
-    assert_eq!(app.access.authenticate(&token).await.expect("asked").expect("known").name, "ci");
-    let session = app.access.login("any", &token, hour).await.expect("asked").expect("let in");
+    let token = beside.create_token(&BY, "ci", Role::Ci, None).await.expect("made");
+    assert!(matches!(beside.create_token(&BY, "ci", Role::Ci, None).await, Err(Error::Refused(_))));
+    assert_eq!(app.access.authenticate(&token).await.expect("asked").expect("known").actor.name, "ci");
+    let session = app.access.login(HERE, "any", &token, hour).await.expect("asked").expect("let in");
     assert_eq!(beside.tokens().await.expect("listed").len(), 1);
-    beside.revoke_token("ci").await.expect("revoked");
+    beside.revoke_token(&BY, "ci").await.expect("revoked");
     assert!(app.access.authenticate(&token).await.expect("asked").is_none());
     assert!(app.access.authenticate(&session).await.expect("asked").is_none(), "it ended with its token");
-    let short = beside.create_token("short", Role::Viewer, Some(Duration::ZERO)).await.expect("made");
+    let short = beside.create_token(&BY, "short", Role::Viewer, Some(Duration::ZERO)).await.expect("made");
     assert!(app.access.authenticate(&short).await.expect("asked").is_none());
     let rig = rig.restart().await;
     assert!(rig.running.first_login().is_none() && rig.running.login_link().is_none());

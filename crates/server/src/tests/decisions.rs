@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use store::testing::{Fate, FaultyStore, Kind, Operation};
 use tokio::sync::Barrier;
 
+use super::rig::BY;
 use super::without_broker::{handed, handed_through};
 use super::*;
 use crate::db::device_list;
@@ -70,7 +71,7 @@ async fn the_channel_and_the_blocked_list_are_asked_for_at_once() {
     put(folder.path(), "p/production", "1.1.0");
     let report = r#"{"version":"1.0.0","product":"p"}"#;
     app.messages.messages(&[message("d1", TopicKind::Version, report)]).await.expect("taken");
-    let answer = app.updates.check(&id("d1"), true).await.expect("decides");
+    let answer = app.updates.check(&BY, &id("d1"), true).await.expect("decides");
     assert_eq!(answer.decision, "offered", "{}", answer.reason);
 }
 
@@ -82,7 +83,7 @@ async fn an_image_that_is_not_what_was_published_is_not_offered() {
     let mut other = published.clone();
     other[0] ^= 1;
     std::fs::write(&firmware, &other).expect("written");
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "store_unavailable", "{}", answer.reason);
     let parts = ["is not the image that was published as 1.1.0", "again, which repairs it"];
     assert!(parts.iter().all(|part| answer.reason.contains(part)), "{}", answer.reason);
@@ -106,7 +107,7 @@ async fn a_corrupt_image_is_named_until_it_is_repaired() {
     drop(device);
     rig::until("it is offline", || async { !rig.show("d1").await.online }).await;
     for device in ["d1", "d2"] {
-        let answer = rig.services().updates.check(&id(device), false).await.expect("decides");
+        let answer = rig.services().updates.check(&BY, &id(device), false).await.expect("decides");
         assert_eq!(answer.decision, "store_unavailable", "{}", answer.reason);
         assert!(answer.reason.contains("is not the image that was published"), "{}", answer.reason);
     }
@@ -128,7 +129,7 @@ async fn the_highest_step_that_is_whole_and_not_blocked_is_offered() {
     let device = rig.device("d1", "p").await;
     device.say(TopicKind::Version, "1.0.0").await;
     rig.until_version("d1", "1.0.0").await;
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     let version = answer.version.as_ref().map(contract::Version::as_str);
     assert_eq!((answer.decision.as_str(), version), ("offered", Some("1.5.0")), "{}", answer.reason);
     device.until_triggers(1).await;
@@ -146,7 +147,7 @@ async fn of_many_corrupt_steps_only_the_highest_are_looked_at() {
     let device = rig.device("d1", "p").await;
     device.say(TopicKind::Version, "1.0.0").await;
     rig.until_version("d1", "1.0.0").await;
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "store_unavailable");
     assert!(
         answer.reason.contains("4 releases on the way to the target are corrupt, 1.4.0"),
@@ -165,7 +166,7 @@ async fn what_is_done_stays_done_when_the_store_falls_silent() {
     hangs.store(true, Ordering::Relaxed);
     let begun = std::time::Instant::now();
     let version = "1.0.0".parse().expect("a version");
-    app.releases.block(&product("p"), &version, "it hangs").await.expect("it is blocked");
+    app.releases.block(&BY, &product("p"), &version, "it hangs").await.expect("it is blocked");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let file = folder.path().join("store/p/rollback/blocked_versions.json");
     assert!(std::fs::read_to_string(file).expect("written").contains("it hangs"));
@@ -190,11 +191,11 @@ async fn names_that_nobody_knows_are_looked_for_once_in_a_while() {
     assert!(matches!(late, Err(Error::NotFound(_))), "{late:?}");
     // Blocking is for emergencies, and who may block may look.
     app.releases
-        .block(&product("late"), &"1.0.0".parse().expect("a version"), "it loops")
+        .block(&BY, &product("late"), &"1.0.0".parse().expect("a version"), "it loops")
         .await
         .expect("blocked");
     let nowhere =
-        app.releases.block(&product("nowhere"), &"1.0.0".parse().expect("a version"), "it loops").await;
+        app.releases.block(&BY, &product("nowhere"), &"1.0.0".parse().expect("a version"), "it loops").await;
     assert!(matches!(nowhere, Err(Error::NotFound(_))), "{nowhere:?}");
     assert_eq!(app.releases.list(&product("late")).await.expect("found").len(), 1);
     put(folder.path(), "later/releases/v1.0.0", "1.0.0");
@@ -213,10 +214,13 @@ async fn a_product_of_another_program_is_unblocked_and_promoted_at_once() {
     std::fs::create_dir_all(&rollback).expect("made");
     std::fs::write(rollback.join("blocked_versions.json"), list).expect("written");
     let (product, version) = (product("late"), "1.0.0".parse().expect("a version"));
-    app.releases.unblock(&product, &version).await.expect("unblocked");
+    app.releases.unblock(&BY, &product, &version).await.expect("unblocked");
     rig::put(&folder.path().join("store/other/releases/v1.0.0"), "1.0.0", "other", json!({}));
     let other = "other".parse().expect("a product");
-    app.releases.promote(&other, &version, &contract::ChannelName::production()).await.expect("promoted");
+    app.releases
+        .promote(&BY, &other, &version, &contract::ChannelName::production())
+        .await
+        .expect("promoted");
 }
 
 #[tokio::test]
@@ -226,7 +230,7 @@ async fn of_two_spellings_a_publish_is_answered_with_the_one_that_it_is_about() 
         let image = Bytes::from(Build::new(Chip::Esp32S3, ours).bytes());
         let publication =
             store::Publication { version: ours.parse().ok(), ..store::Publication::new(product("p")) };
-        let publish = async || app.releases.publish(publication.clone(), None, image.clone()).await;
+        let publish = async || app.releases.publish(&BY, publication.clone(), None, image.clone()).await;
         let published = publish().await.expect("published").release;
         // What an older release or another program put there.
         put(folder.path(), &format!("p/releases/v{theirs}"), theirs);
@@ -264,7 +268,7 @@ async fn the_recorded_slot_grows_again_also_after_a_restart() {
     app.messages.messages(&reports).await.expect("taken");
     app.releases.record_slots(&mut RecordedSlots::default()).await.expect("recorded");
     assert_eq!(recorded(folder.path()), 100_000);
-    let write = app.db.write().await.expect("writes");
+    let write = app.db.write(&BY).await.expect("writes");
     let small = write.lock_device(&id("small")).await.expect("read").expect("there");
     write.remove_device(small).await.expect("removed");
     write.commit().await.expect("committed");

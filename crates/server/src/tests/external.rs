@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::error::Error;
 
-use super::rig::{Actor, Rig, id, until};
+use super::rig::{Actor, BY, Rig, id, until};
 
 struct Mosquitto {
     child: Child,
@@ -67,7 +67,7 @@ async fn what_a_device_says_while_the_server_is_down_completes_its_update() {
     let shown = rig.show("d1").await;
     assert_eq!(shown.version.expect("a version").to_string(), "1.1.0", "what was retained is older");
     assert_eq!(device.triggers().len(), 1);
-    rig.services().devices.remove(&id("d1")).await.expect("removed");
+    rig.services().devices.remove(&BY, &id("d1")).await.expect("removed");
     let rig = rig.restart().await;
     assert!(rig.services().devices.show(&id("d1")).await.is_err(), "what it had left there is gone");
 }
@@ -83,11 +83,11 @@ async fn while_the_broker_is_away_nobody_is_online_and_the_server_says_so() {
     until("it is known", || async { rig.services().devices.show(&id("d1")).await.is_ok() }).await;
     drop(mosquitto);
     until("it is noticed", || async { !rig.services().health.problems().await.is_empty() }).await;
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "offline");
     assert!(answer.reason.contains("broker"), "{}", answer.reason);
-    assert!(matches!(rig.services().devices.remove(&id("d1")).await, Err(Error::Refused(_))));
-    let forced = rig.services().updates.check(&id("d1"), true).await.expect("decides");
+    assert!(matches!(rig.services().devices.remove(&BY, &id("d1")).await, Err(Error::Refused(_))));
+    let forced = rig.services().updates.check(&BY, &id("d1"), true).await.expect("decides");
     assert_eq!(forced.decision, "offered");
     assert!(forced.reason.contains("as soon as"), "{}", forced.reason);
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use store::Publication;
 
 use super::ready;
-use super::rig::{self, id};
+use super::rig::{self, BY, id};
 use crate::error::Error;
 use api::{DeviceQuery, Event};
 
@@ -19,10 +19,10 @@ async fn a_removed_device_is_gone_and_leaves_nothing_behind() {
     device.leave(TopicKind::Presence, "online").await;
     assert_eq!(rig.decision("d1").await, "offered");
     device.until_triggers(1).await;
-    rig.services().devices.remove(&id("d1")).await.expect("removed");
+    rig.services().devices.remove(&BY, &id("d1")).await.expect("removed");
     assert!(matches!(rig.services().devices.show(&id("d1")).await, Err(Error::NotFound(_))));
     rig::until("it is disconnected", || async { device.task_ended() }).await;
-    assert!(matches!(rig.services().devices.remove(&id("d1")).await, Err(Error::NotFound(_))));
+    assert!(matches!(rig.services().devices.remove(&BY, &id("d1")).await, Err(Error::NotFound(_))));
     let again = rig.device("d1", "p").await;
     again.say(TopicKind::Presence, "a marker that cannot be read").await;
     rig::until("the marker came", || async { rig.show("d1").await.unreadable.is_some() }).await;
@@ -37,12 +37,12 @@ async fn lists_are_narrowed_and_paged() {
         let name = format!("x{number}");
         rig.services()
             .devices
-            .register(&id(&name), Some(&"p".parse().expect("a name")))
+            .register(&BY, &id(&name), Some(&"p".parse().expect("a name")))
             .await
             .expect("registers");
     }
     let tags = ["lab".to_owned(), " lab ".to_owned()];
-    let tagged = rig.services().devices.change(&id("x3"), None, Some(&tags)).await.expect("changes");
+    let tagged = rig.services().devices.change(&BY, &id("x3"), None, Some(&tags)).await.expect("changes");
     assert_eq!(tagged.tags, ["lab"]);
     let app = rig.services();
     let names = async |query: DeviceQuery| {
@@ -134,7 +134,7 @@ async fn what_is_published_promoted_and_blocked_here_is_shown_at_once() {
         let notes = Some("new".to_owned());
         let publication =
             Publication { version: Some(two.clone()), notes, ..Publication::new(product.clone()) };
-        app.releases.publish(publication, promote.cloned(), bytes.into()).await
+        app.releases.publish(&BY, publication, promote.cloned(), bytes.into()).await
     };
     let release = publish(Some(&channel), image("2.0.0")).await.expect("published").release;
     assert_eq!(
@@ -151,15 +151,15 @@ async fn what_is_published_promoted_and_blocked_here_is_shown_at_once() {
         assert_eq!(matches!(*error, Error::Invalid(_)), check == "not-an-image", "{error:?}");
     }
     assert_eq!(rig.decision("d1").await, "offered");
-    app.releases.block(&product, &two, "Boot loop").await.expect("blocked");
+    app.releases.block(&BY, &product, &two, "Boot loop").await.expect("blocked");
     let release = app.releases.show(&product, &two).await.expect("there");
     assert_eq!((release.blocked, release.reason.as_deref()), (true, Some("Boot loop")));
     assert_eq!(app.releases.blocked(&product).await.expect("listed").items.len(), 1);
-    assert!(matches!(app.releases.promote(&product, &two, &channel).await, Err(Error::Refused(_))));
-    app.releases.unblock(&product, &two).await.expect("unblocked");
-    app.releases.promote(&product, &version("1.1.0"), &channel).await.expect("promoted");
+    assert!(matches!(app.releases.promote(&BY, &product, &two, &channel).await, Err(Error::Refused(_))));
+    app.releases.unblock(&BY, &product, &two).await.expect("unblocked");
+    app.releases.promote(&BY, &product, &version("1.1.0"), &channel).await.expect("promoted");
     let nowhere = "nowhere".parse().expect("a name");
-    assert!(matches!(app.releases.block(&nowhere, &two, "why").await, Err(Error::NotFound(_))));
+    assert!(matches!(app.releases.block(&BY, &nowhere, &two, "why").await, Err(Error::NotFound(_))));
     let products = app.releases.products().await.expect("listed");
     assert_eq!((products.len(), products[0].devices), (1, 1));
     assert_eq!(products[0].production, Some(version("1.1.0")));

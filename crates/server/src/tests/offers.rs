@@ -7,7 +7,7 @@ use fleet::UpdateState;
 use serde_json::json;
 
 use super::ready;
-use super::rig::{self, Rig, id};
+use super::rig::{self, BY, Rig, id};
 use crate::clock::now_ms;
 use crate::db::update;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::tick::Tick;
 #[tokio::test]
 async fn a_check_offers_once_and_a_plain_success_completes_it() {
     let (rig, device) = ready().await;
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "offered", "{}", answer.reason);
     device.until_triggers(1).await;
     let url = &device.triggers()[0];
@@ -49,7 +49,7 @@ async fn each_reason_not_to_offer_is_answered() {
     assert_eq!(rig.decision("d1").await, "wrong_chip");
     rig.deploy("p", "1.2.0", json!({}));
     rig.block("p", r#"{"blocked_versions":["1.2.0"],"reason":{"1.2.0":"Boot loop after OTA"}}"#);
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!((answer.decision.as_str(), answer.version.expect("a version").as_str()), ("blocked", "1.2.0"));
     assert!(answer.reason.contains("Boot loop after OTA"), "{}", answer.reason);
     rig.block("p", "not JSON");
@@ -59,12 +59,12 @@ async fn each_reason_not_to_offer_is_answered() {
     rig::until("it is offline", || async { !rig.show("d1").await.online }).await;
     assert_eq!(rig.decision("d1").await, "offline");
     assert!(rig.show("d1").await.update.is_none());
-    let forced = rig.services().updates.check(&id("d1"), true).await.expect("decides");
+    let forced = rig.services().updates.check(&BY, &id("d1"), true).await.expect("decides");
     assert_eq!(forced.decision, "offered");
     let store = rig.folder.path().join("store");
-    rig.services().updates.cancel(forced.update.expect("made").id).await.expect("cancels");
+    rig.services().updates.cancel(&BY, forced.update.expect("made").id).await.expect("cancels");
     std::fs::remove_dir_all(store).expect("removed");
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.decision, "store_unavailable", "{answer:?}");
 }
 
@@ -72,8 +72,10 @@ async fn each_reason_not_to_offer_is_answered() {
 async fn two_checks_at_once_make_one_update() {
     let (rig, device) = ready().await;
     let (left, right) = (id("d1"), id("d1"));
-    let (left, right) =
-        tokio::join!(rig.services().updates.check(&left, false), rig.services().updates.check(&right, false));
+    let (left, right) = tokio::join!(
+        rig.services().updates.check(&BY, &left, false),
+        rig.services().updates.check(&BY, &right, false)
+    );
     let mut decisions = [left.expect("decides").decision, right.expect("decides").decision];
     decisions.sort();
     assert_eq!(decisions, ["in_progress", "offered"]);
@@ -87,7 +89,7 @@ async fn fifty_checks_at_once_make_one_update() {
     let mut asked = tokio::task::JoinSet::new();
     for _ in 0..50 {
         let app = rig.services().clone();
-        asked.spawn(async move { app.updates.check(&id("d1"), false).await.expect("decides") });
+        asked.spawn(async move { app.updates.check(&BY, &id("d1"), false).await.expect("decides") });
     }
     let answers = asked.join_all().await;
     let count = |word| answers.iter().filter(|answer| answer.decision == word).count();
@@ -101,7 +103,7 @@ async fn fifty_checks_at_once_make_one_update() {
 async fn killed_between_insert_and_trigger_the_next_start_sends_it_once() {
     let (rig, device) = ready().await;
     let first =
-        rig.services().updates.check(&id("d1"), false).await.expect("decides").update.expect("made").id;
+        rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides").update.expect("made").id;
     device.until_triggers(1).await;
     // As if the process had died after the insert.
     rig.change_update(first, |row| row.triggered_at = None).await;
@@ -149,7 +151,7 @@ async fn a_url_that_expired_is_signed_again_but_not_once_it_is_blocked() {
 async fn a_fresh_url_asked_for_while_the_last_is_being_sent_is_still_sent() {
     let (rig, device) = ready().await;
     let made =
-        rig.services().updates.check(&id("d1"), false).await.expect("decides").update.expect("made").id;
+        rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides").update.expect("made").id;
     device.until_triggers(1).await;
     device.say(TopicKind::Request, "url_expired").await;
     device.until_triggers(2).await;
@@ -182,9 +184,9 @@ async fn short_urls_name_the_object_until_they_expire_or_are_touched() {
         assert!(matches!(refused, Err(Error::Forbidden(_))), "{touched}: {refused:?}");
     }
     let update = rig.show("d1").await.update.expect("made").id;
-    rig.services().updates.cancel(update).await.expect("cancels");
+    rig.services().updates.cancel(&BY, update).await.expect("cancels");
     assert!(matches!(rig.services().updates.resolve_short(token).await, Err(Error::Forbidden(_))));
-    assert!(matches!(rig.services().updates.cancel(update).await, Err(Error::Refused(_))));
+    assert!(matches!(rig.services().updates.cancel(&BY, update).await, Err(Error::Refused(_))));
 }
 
 #[tokio::test]
@@ -197,7 +199,7 @@ async fn an_image_that_failed_twice_is_quarantined_until_that_is_cleared() {
         rig.until_state("d1", UpdateState::RolledBack).await;
     }
     assert_eq!(rig.decision("d1").await, "quarantined");
-    rig.services().updates.clear_quarantine(&id("d1")).await.expect("cleared");
+    rig.services().updates.clear_quarantine(&BY, &id("d1")).await.expect("cleared");
     assert_eq!(rig.decision("d1").await, "offered");
 }
 
@@ -226,6 +228,6 @@ async fn a_step_on_the_way_is_offered_whatever_else_lies_in_the_bucket() {
     let device = rig.device("d1", "p").await;
     device.say(TopicKind::Version, "1.0.0").await;
     rig.until_version("d1", "1.0.0").await;
-    let answer = rig.services().updates.check(&id("d1"), false).await.expect("decides");
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!((answer.decision.as_str(), answer.version.expect("a step").as_str()), ("offered", "1.5.0"));
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::rig::{self, Rig, id};
+use super::rig::{self, BY, Rig, id};
 use crate::access::Role;
 
 /// A JSON report of 1.0.0.
@@ -35,7 +35,8 @@ struct Reader {
 
 impl Reader {
     async fn of(rig: &Rig) -> Self {
-        let token = rig.services().access.create_token("reader", Role::Viewer, None).await.expect("made");
+        let token =
+            rig.services().access.create_token(&BY, "reader", Role::Viewer, None).await.expect("made");
         Self { base: format!("http://{}", rig.running.http_addr()), token }
     }
 
@@ -152,7 +153,7 @@ async fn a_way_back_that_was_offered_is_an_update_of_its_own() {
 async fn a_device_that_restarted_in_mid_download_gets_a_fresh_url_for_the_same_artifact() {
     let (rig, mut device) = reporting(OLD).await;
     let made =
-        rig.services().updates.check(&id("d1"), false).await.expect("decides").update.expect("made").id;
+        rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides").update.expect("made").id;
     device.until_triggers(1).await;
     for state in [UpdateState::Offered, UpdateState::Downloading] {
         if state == UpdateState::Downloading {

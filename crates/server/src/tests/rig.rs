@@ -1,5 +1,6 @@
 //! A whole server on loopback with a folder of its own, and devices made of a plain MQTT client.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,9 +17,15 @@ use crate::run::{Running, StartOptions, start};
 use crate::services::Services;
 use api::{Device, UpdateState};
 
+/// Who writes in tests.
+pub(crate) static BY: crate::actor::Actor = crate::actor::Actor::SERVER;
+
 pub(super) fn id(text: &str) -> DeviceId {
     text.parse().expect("an id")
 }
+
+/// From where somebody logs in.
+pub(super) const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Waits for a condition, 20 s at most.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
@@ -104,7 +111,7 @@ impl Rig {
     pub(super) async fn device(&self, name: &str, product: &str) -> Actor {
         let product = product.parse().expect("a product");
         let registered =
-            self.services().devices.register(&id(name), Some(&product)).await.expect("registers");
+            self.services().devices.register(&BY, &id(name), Some(&product)).await.expect("registers");
         self.connect(name, &registered.mqtt_password).await
     }
 
@@ -120,7 +127,7 @@ impl Rig {
 
     /// Changes an update's row, as something else might have.
     pub(super) async fn change_update(&self, id: i64, change: impl FnOnce(&mut UpdateRow)) {
-        let write = self.running.db.write().await.expect("writes");
+        let write = self.running.db.write(&BY).await.expect("writes");
         let (mut device, mut update) = write.lock_update(id).await.expect("read").expect("there");
         change(&mut update);
         write.save(std::iter::once((&mut device, Some(&update)))).await.expect("saved");
@@ -128,7 +135,7 @@ impl Rig {
     }
 
     pub(super) async fn decision(&self, device: &str) -> String {
-        self.services().updates.check(&id(device), false).await.expect("decides").decision
+        self.services().updates.check(&BY, &id(device), false).await.expect("decides").decision
     }
 
     pub(super) async fn show(&self, device: &str) -> Device {

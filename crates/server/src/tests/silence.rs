@@ -3,7 +3,7 @@
 use fleet::UpdateState;
 
 use super::ready;
-use super::rig::id;
+use super::rig::{BY, id};
 use crate::clock::now_ms;
 use crate::db::{meta, update};
 use crate::tick::Tick;
@@ -48,10 +48,11 @@ async fn what_was_offered_while_the_clock_stood_still_is_not_late() {
     let begun = now_ms() - 7_200_000;
     tick.tick(begun, true).await.expect("ticks");
     // The link goes down for two hours, and in the middle of it something is offered by force.
-    let made = rig.services().updates.check(&id("d1"), true).await.expect("decides").update.expect("made").id;
+    let made =
+        rig.services().updates.check(&BY, &id("d1"), true).await.expect("decides").update.expect("made").id;
     rig.change_update(made, |row| row.heard_at = begun + 3_600_000).await;
     // The server's own clock goes on meanwhile, and would tell this one that somebody was alive.
-    let write = rig.running.db.write().await.expect("writes");
+    let write = rig.running.db.write(&BY).await.expect("writes");
     write.set_meta(meta::ALIVE_AT, &begun.to_string()).await.expect("set");
     write.commit().await.expect("committed");
     tick.tick(begun + 7_200_000, true).await.expect("ticks");

@@ -8,7 +8,7 @@ use fleet::UpdateState;
 use serde_json::json;
 
 use super::message;
-use super::rig::{id, put, until};
+use super::rig::{BY, id, put, until};
 use super::without_broker::{Handed, handed};
 use crate::clock::now_ms;
 use crate::db::{device, update};
@@ -37,7 +37,7 @@ async fn what_a_person_sets_on_one_is_not_undone_by_messages_to_the_other() {
         for n in 0..40 {
             let tags = [format!("tag{n}")];
             let set = product(&format!("p{n}"));
-            let shown = one.devices.change(&id("d1"), Some(&set), Some(&tags)).await.expect("changed");
+            let shown = one.devices.change(&BY, &id("d1"), Some(&set), Some(&tags)).await.expect("changed");
             assert_eq!((shown.product, shown.tags), (Some(set), tags.to_vec()));
         }
     };
@@ -88,7 +88,9 @@ async fn a_device_is_offered_one_update_however_many_ask() {
     let (one, other) = (Arc::new(one), Arc::new(other));
     let asked = (0..8).map(|n| {
         let server = Arc::clone(if n % 2 == 0 { &one } else { &other });
-        tokio::spawn(async move { server.updates.check(&id("d1"), true).await.expect("decides").decision })
+        tokio::spawn(
+            async move { server.updates.check(&BY, &id("d1"), true).await.expect("decides").decision },
+        )
     });
     let mut decisions = Vec::new();
     for answer in asked.collect::<Vec<_>>() {
@@ -103,11 +105,11 @@ async fn a_device_is_offered_one_update_however_many_ask() {
 async fn a_device_has_the_state_of_its_newest_update_whoever_wrote_it() {
     let (_folder, one, other) = two().await;
     for round in 0..12 {
-        let made = one.updates.check(&id("d1"), true).await.expect("decides").update.expect("made").id;
+        let made = one.updates.check(&BY, &id("d1"), true).await.expect("decides").update.expect("made").id;
         let progress = message("d1", TopicKind::Progress, r#"{"phase":"download","done":1}"#);
         let ((), cancelled) = tokio::join!(
             async { other.messages.take(&[progress], now_ms()).await.expect("taken") },
-            one.updates.cancel(made)
+            one.updates.cancel(&BY, made)
         );
         cancelled.expect("cancelled");
         let device = device::by_id(&one.db, &id("d1")).await.expect("read").expect("there");
@@ -124,10 +126,37 @@ async fn a_standstill_of_both_is_added_once() {
     let (mut first, mut second) = (Tick::new(&one), Tick::new(&other));
     first.tick(begun, true).await.expect("ticks");
     second.tick(begun, true).await.expect("ticks");
-    let made = one.updates.check(&id("d1"), true).await.expect("decides").update.expect("made").id;
+    let made = one.updates.check(&BY, &id("d1"), true).await.expect("decides").update.expect("made").id;
     let heard_at = update::by_id(&one.db, made).await.expect("read").expect("there").heard_at;
     first.tick(begun + 3_600_000, true).await.expect("ticks");
     second.tick(begun + 3_600_500, true).await.expect("ticks");
     let row = update::by_id(&other.db, made).await.expect("read").expect("there");
     assert!(row.heard_at <= heard_at + 3_600_000, "{} after {heard_at}", row.heard_at);
+}
+
+#[tokio::test]
+async fn what_one_publishes_promotes_and_blocks_the_other_shows() {
+    let (_folder, one, other) = two().await;
+    let version = |text: &str| text.parse::<contract::Version>().expect("a version");
+    let lamp = product("lamp");
+    let image: bytes::Bytes = image::build::Build::new(image::Chip::Esp32S3, "1.0.0").bytes().into();
+    let publication =
+        store::Publication { version: Some(version("1.0.0")), ..store::Publication::new(lamp.clone()) };
+    let production = contract::ChannelName::production();
+    one.releases.publish(&BY, publication, Some(production), image).await.expect("published");
+    assert_eq!(other.releases.channels(&lamp).await.expect("known")[0].version, Some(version("1.0.0")));
+    other.releases.block(&BY, &lamp, &version("1.0.0"), "it loops").await.expect("blocked");
+    assert!(one.releases.show(&lamp, &version("1.0.0")).await.expect("known").blocked);
+    let minute = std::time::Duration::from_mins(1);
+    let passes = tokio::join!(
+        one.releases.mirror().refresh_all_after(minute),
+        other.releases.mirror().refresh_all_after(minute)
+    );
+    let passes = [passes.0.expect("read"), passes.1.expect("read")];
+    assert_eq!(passes.iter().flatten().count(), 1, "one of them reads for both");
+    for server in [&one, &other] {
+        let products = server.releases.products().await.expect("listed");
+        let names: Vec<_> = products.iter().map(|product| product.name.as_str()).collect();
+        assert_eq!(names, ["lamp", "p"]);
+    }
 }

@@ -4,6 +4,7 @@ use api::DeviceQuery;
 use contract::TopicKind;
 
 use super::message;
+use super::rig::HERE;
 use super::rig::id;
 use super::without_broker::{Handed, handed};
 use crate::clock::now_ms;
@@ -69,7 +70,7 @@ async fn a_text_that_no_database_keeps_finds_nothing_or_is_refused() {
             Err(error) => assert!(matches!(error, Error::Invalid(_)), "{query:?}: {error}"),
         }
     }
-    match app.access.login("admin\0", "x", std::time::Duration::from_secs(9)).await {
+    match app.access.login(HERE, "admin\0", "x", std::time::Duration::from_secs(9)).await {
         Ok(session) => assert!(session.is_none()),
         Err(error) => assert!(matches!(error, Error::Invalid(_)), "{error}"),
     }

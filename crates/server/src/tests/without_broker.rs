@@ -11,7 +11,7 @@ use tokio::sync::RwLock;
 use url::Url;
 
 use super::message;
-use super::rig::{config, id};
+use super::rig::{BY, config, id};
 use crate::access::Access;
 use crate::clock::now_ms;
 use crate::config::{Admit, Config};
@@ -147,10 +147,10 @@ async fn where_only_registered_devices_are_admitted_a_report_is_not_enough() {
     let (_folder, app) = handed("[fleet]\nadmit = \"registered\"").await;
     app.messages.messages(&[message("a", TopicKind::Version, "1.0.0")]).await.expect("taken");
     assert!(matches!(app.devices.show(&id("a")).await, Err(Error::NotFound(_))));
-    app.devices.register(&id("a"), Some(&"p".parse().expect("a name"))).await.expect("registers");
+    app.devices.register(&BY, &id("a"), Some(&"p".parse().expect("a name"))).await.expect("registers");
     app.messages.messages(&[message("a", TopicKind::Version, "1.0.0")]).await.expect("taken");
     assert!(app.devices.show(&id("a")).await.expect("known").version.is_some());
-    let nameless = app.devices.register(&id("b"), None).await;
+    let nameless = app.devices.register(&BY, &id("b"), None).await;
     assert!(matches!(nameless, Err(Error::Invalid(_))));
 }
 

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::questions::Questions;
 use super::service::Updates;
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::device::DeviceRow;
 use crate::db::update::{self, UpdateRow};
@@ -23,7 +24,7 @@ const ATTEMPTS: u32 = 3;
 impl Updates {
     /// Decides what the device is offered now and, if it is something, makes the update and sends the trigger.
     /// `force` sends it despite silence.
-    pub async fn check(&self, id: &DeviceId, force: bool) -> Result<CheckAnswer, Error> {
+    pub async fn check(&self, by: &Actor, id: &DeviceId, force: bool) -> Result<CheckAnswer, Error> {
         for _ in 0..ATTEMPTS {
             let device = self.0.devices.row(id).await?;
             let newest = self.newest_update(&device).await?;
@@ -37,7 +38,7 @@ impl Updates {
             let Decision::Offered(artifact) = decision else {
                 return Ok(self.answer(&decision, newest));
             };
-            if let Some(answer) = self.offer(&device, artifact, force).await? {
+            if let Some(answer) = self.offer(by, &device, artifact, force).await? {
                 return Ok(answer);
             }
         }
@@ -97,11 +98,12 @@ impl Updates {
     /// Makes the update and sends the trigger; `None` if what was decided upon is no longer so.
     pub(super) async fn offer(
         &self,
+        by: &Actor,
         device: &DeviceRow,
         artifact: fleet::Artifact,
         forced: bool,
     ) -> Result<Option<CheckAnswer>, Error> {
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(by).await?;
         let mut fresh = write.lock_device(&device.id).await?.ok_or_else(|| unknown(&device.id))?;
         let is_same = fresh.version == device.version && fresh.product == device.product;
         let Some(product) = self.product_of(&write, &fresh).await?.filter(|_| is_same) else {

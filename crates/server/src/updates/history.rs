@@ -8,6 +8,7 @@ use contract::{Code, Control, DeviceId, TopicKind};
 use fleet::Event;
 
 use super::service::{Updates, change, write as record};
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::update::{self, UpdateRow};
 use crate::devices::{code_of, unknown, update as shown};
@@ -47,8 +48,8 @@ impl Updates {
 
 impl Updates {
     /// Stops an update that is in flight. The device may go on; what it reports stays the truth.
-    pub async fn cancel(&self, id: i64) -> Result<Update, Error> {
-        let write = self.0.db.write().await?;
+    pub async fn cancel(&self, by: &Actor, id: i64) -> Result<Update, Error> {
+        let write = self.0.db.write(by).await?;
         let (mut device, mut update) = write
             .lock_update(id)
             .await?
@@ -67,8 +68,8 @@ impl Updates {
 
 impl Updates {
     /// Forgets which images failed on a device, here and on the device.
-    pub async fn clear_quarantine(&self, id: &DeviceId) -> Result<(), Error> {
-        let write = self.0.db.write().await?;
+    pub async fn clear_quarantine(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
+        let write = self.0.db.write(by).await?;
         let device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
         write.clear_faults(&device).await?;
         write.commit().await?;

@@ -15,6 +15,7 @@ use contract::{DeviceId, Presence, TopicKind};
 use read::read_report;
 use sea_orm::DbErr;
 
+use crate::actor::Actor;
 use crate::config::{Admit, Config};
 use crate::db::device::{self, DeviceRow};
 use crate::db::{Db, Locked, Write, device_list};
@@ -59,7 +60,7 @@ impl Messages {
 impl Messages {
     /// Returns after the commit.
     pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(&Actor::DEVICES).await?;
         let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let first = self.admit_reported(&write, batch, &ids, now).await?;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use fleet::Event;
 
 use super::service::{Updates, change, write as record};
+use crate::actor::Actor;
 use crate::db::{meta, update};
 
 /// How often it is written that the server is alive: at most so much of an update's time-out is lost.
@@ -35,7 +36,7 @@ impl SilenceClock {
         let stood_still = |alive_at: &i64| now - alive_at > STANDSTILL_MS;
         let maybe = self.alive.as_ref().is_none_or(stood_still);
         if maybe || now - self.written >= HEARTBEAT_MS || now < self.written {
-            let write = updates.0.db.write().await?;
+            let write = updates.0.db.write(&Actor::SERVER).await?;
             // Of two servers that slept, the first adds it.
             let written = write.lock_meta(meta::ALIVE_AT).await?.and_then(|text| text.parse().ok());
             if let Some(stopped_at) = self.alive.max(written).filter(stood_still) {
@@ -63,7 +64,7 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         if silent.is_empty() {
             return Ok(());
         }
-        let write = updates.0.db.write().await?;
+        let write = updates.0.db.write(&Actor::SERVER).await?;
         let mut silent = write.lock_updates(&silent).await?;
         // Who was heard before the lock is not silent any more.
         silent.retain(|(_, update)| update.heard_at <= limit);

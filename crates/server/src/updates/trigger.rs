@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::service::{Updates, change, write as record};
 use super::urls::refused;
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::device;
 use crate::db::update::{self, UpdateRow};
@@ -85,7 +86,7 @@ impl Updates {
     /// Notes that the trigger was sent; the time-out counts from now. An update that ended meanwhile stays as it is, and
     /// so does one whose device asked for a fresh URL since `url_requests` was read: that one is still to be sent.
     pub(crate) async fn note_triggered(&self, id: i64, url_requests: i64) -> anyhow::Result<()> {
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(&Actor::SERVER).await?;
         let Some((mut device, mut update)) = write.lock_update(id).await? else { return Ok(()) };
         if update.state.is_in_flight() && update.url_requests == url_requests {
             let now = now_ms();
@@ -110,7 +111,7 @@ impl Updates {
 
     /// Blocked since: an update that was never sent is cancelled; one that was sent gets no new URL.
     async fn refuse_trigger(&self, update: UpdateRow, cause: Cause) -> anyhow::Result<()> {
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(&Actor::SERVER).await?;
         let Some((mut device, mut present)) = write.lock_update(update.id).await? else {
             return Ok(());
         };

@@ -1,13 +1,16 @@
 //! Who sends a request, and what its route asks of the caller.
 
-use axum::extract::FromRequestParts;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, header};
 
 use super::cookies::cookie;
 use super::problem::Problem;
 use super::state::Web;
-use crate::access::{Actor, Role};
+use crate::access::{Identity, Role, source};
+use crate::actor::Actor;
 
 /// One for each route, said where the route is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,16 +59,27 @@ impl Right {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(crate) actor: Actor,
+    pub(crate) identity: Identity,
     /// The secret it came with, to end the session or to see whether it still holds.
     pub(crate) secret: String,
     pub(super) right: Right,
 }
 
 impl Caller {
+    #[cfg(test)]
+    pub(crate) fn in_a_test(by: &Actor) -> Self {
+        let identity = Identity { actor: by.clone(), role: Role::Admin, scope: None };
+        Self { identity, secret: String::new(), right: Right::Operate }
+    }
+
+    /// As whom this caller writes.
+    pub(crate) fn by(&self) -> &Actor {
+        &self.identity.actor
+    }
+
     /// Whether this caller may do it, as the role says.
     pub(crate) fn may(&self, right: Right) -> bool {
-        right.is_of(self.actor.role)
+        right.is_of(self.identity.role)
     }
 }
 
@@ -75,6 +89,13 @@ impl FromRequestParts<Web> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthorized)
     }
+}
+
+/// Where a request comes from, past the trusted proxies.
+pub(super) fn address(extensions: &Extensions, headers: &HeaderMap, web: &Web) -> IpAddr {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0);
+    let lines = headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>();
+    source(peer, lines.into_iter().map(HeaderValue::as_bytes), &web.proxies)
 }
 
 pub(super) struct Credentials {

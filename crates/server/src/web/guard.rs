@@ -12,11 +12,11 @@ use oidc::Scope;
 use serde::de::DeserializeOwned;
 use store::Check;
 
-use super::caller::{Caller, Credentials, FRAGMENT, Right, credentials};
+use super::caller::{Caller, Credentials, FRAGMENT, Right, address, credentials};
 use super::extract::{Path, Query};
 use super::problem::Problem;
 use super::state::Web;
-use crate::access::Actor;
+use crate::access::Identity;
 use crate::error::Error;
 
 /// Lets callers through who have the right that a route asks.
@@ -25,7 +25,7 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (actor, credentials) = match who(&web, right, request.headers()).await {
+    let (mut identity, credentials) = match who(&web, right, request.headers()).await {
         Ok(Some(found)) => found,
         Ok(None) if right == Right::Public => return next.run(request).await,
         Ok(None) => return refuse(&request),
@@ -38,12 +38,13 @@ pub(super) async fn guard(
         )
         .into_response();
     }
-    if let Err(problem) = may(&actor, right) {
+    if let Err(problem) = may(&identity, right) {
         return problem.into_response();
     }
-    let is_noted = is_unsafe && right != Right::Public && actor.scope.is_some();
-    let publisher = is_noted.then(|| actor.name.clone());
-    request.extensions_mut().insert(Caller { actor, secret: credentials.secret, right });
+    identity.actor.address = Some(address(request.extensions(), request.headers(), &web));
+    let is_noted = is_unsafe && right != Right::Public && identity.scope.is_some();
+    let publisher = is_noted.then(|| identity.actor.name.clone());
+    request.extensions_mut().insert(Caller { identity, secret: credentials.secret, right });
     let Some(publisher) = publisher else { return next.run(request).await };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
@@ -51,15 +52,19 @@ pub(super) async fn guard(
         return response;
     }
     // So that a publish can be traced to its CI run.
-    tracing::info!(publisher.name = publisher, http.method = %method, http.path = path,
+    tracing::info!(publisher.name = &*publisher, http.method = %method, http.path = path,
         http.status = response.status().as_u16(), "a trusted publisher acted");
     response
 }
 
-async fn who(web: &Web, right: Right, headers: &HeaderMap) -> Result<Option<(Actor, Credentials)>, Problem> {
+async fn who(
+    web: &Web,
+    right: Right,
+    headers: &HeaderMap,
+) -> Result<Option<(Identity, Credentials)>, Problem> {
     let Some(credentials) = credentials(headers, web.cookies.name()) else { return Ok(None) };
     match web.services.access.authenticate(&credentials.secret).await {
-        Ok(actor) => Ok(actor.map(|actor| (actor, credentials))),
+        Ok(identity) => Ok(identity.map(|identity| (identity, credentials))),
         // A publisher may come back for another token with the one that has ended.
         Err(Error::Unproven(_)) if right == Right::Public => Ok(None),
         Err(error) => Err(error.into()),
@@ -67,15 +72,15 @@ async fn who(web: &Web, right: Right, headers: &HeaderMap) -> Result<Option<(Act
 }
 
 /// Refuses with a sentence that says what the caller may.
-fn may(actor: &Actor, right: Right) -> Result<(), Problem> {
-    if let Some(scope) = actor.scope.as_ref().filter(|_| !right.is_of_publishers()) {
-        return Err(Problem::forbidden(format!("{} {}", actor.name, purpose(scope))));
+fn may(identity: &Identity, right: Right) -> Result<(), Problem> {
+    if let Some(scope) = identity.scope.as_ref().filter(|_| !right.is_of_publishers()) {
+        return Err(Problem::forbidden(format!("{} {}", identity.actor.name, purpose(scope))));
     }
-    if right.is_of(actor.role) {
+    if right.is_of(identity.role) {
         return Ok(());
     }
-    let (role, words) = (actor.role.as_str(), right.as_words());
-    Err(Problem::forbidden(format!("{} has the role {role}, which may not {words}", actor.name)))
+    let (role, words) = (identity.role.as_str(), right.as_words());
+    Err(Problem::forbidden(format!("{} has the role {role}, which may not {words}", identity.actor.name)))
 }
 
 /// People are sent to the login page; programs get 401.
@@ -126,7 +131,7 @@ impl<T: OfProduct + DeserializeOwned + Send> FromRequestParts<Web> for Own<T> {
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         let Path(arguments) = Path::<T>::from_request_parts(parts, web).await?;
         let caller = Caller::from_request_parts(parts, web).await?;
-        let Some(scope) = &caller.actor.scope else { return Ok(Self(arguments)) };
+        let Some(scope) = &caller.identity.scope else { return Ok(Self(arguments)) };
         let name = scope.product.as_str();
         // As it was sent, too: a product's name has no letter that needs an escape.
         let is_spelled = parts.uri.path().split('/').any(|segment| segment == name);
@@ -156,7 +161,7 @@ impl<Q: Publishing + DeserializeOwned + Send> FromRequestParts<Web> for Permitte
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         let arguments = Query::<Q>::from_request_parts(parts, web).await;
         let caller = Caller::from_request_parts(parts, web).await?;
-        let Some(scope) = &caller.actor.scope else { return arguments.map(|Query(found)| Self(found)) };
+        let Some(scope) = &caller.identity.scope else { return arguments.map(|Query(found)| Self(found)) };
         if arguments.as_ref().is_ok_and(|Query(found)| found.promotes()) && !scope.may_promote {
             return Err(refused(&caller, &not_to_promote(scope)));
         }
@@ -183,7 +188,7 @@ fn overruled(query: &str) -> impl Iterator<Item = Check> {
 }
 
 fn refused(caller: &Caller, why: &str) -> Problem {
-    Problem::forbidden(format!("{} {why}", caller.actor.name))
+    Problem::forbidden(format!("{} {why}", caller.by().name))
 }
 
 fn not_to_promote(scope: &Scope) -> String {

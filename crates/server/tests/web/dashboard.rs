@@ -1,5 +1,6 @@
 use reqwest::{Method, Response};
 use updraft_server::access::Role;
+use updraft_server::actor::Actor;
 
 use super::test_server::{TestServer, image};
 
@@ -263,7 +264,8 @@ async fn an_announcement_goes_with_the_update_that_it_announced() {
     assert_eq!(ci.publish("version=1.1.0&promote=production", image("1.1.0")).await.status(), 201);
     let services = server.running.services();
     let id = "d1".parse().unwrap();
-    let registered = services.devices.register(&id, Some(&"lamp".parse().unwrap())).await.unwrap();
+    let registered =
+        services.devices.register(&Actor::SERVER, &id, Some(&"lamp".parse().unwrap())).await.unwrap();
     let browser = browser(&server).await;
     assert!(!browser.page("/devices/d1").await.contains("data-ended"));
     let port = server.running.mqtt_addr().unwrap().port().to_string();
@@ -284,7 +286,7 @@ async fn an_announcement_goes_with_the_update_that_it_announced() {
     let update = services.devices.show(&id).await.unwrap().update.unwrap().id;
     assert!(offered.contains(&format!("data-update=\"{update}\"")), "{offered}");
     assert!(!browser.page("/devices/d1").await.contains("data-ended"));
-    services.updates.cancel(update).await.unwrap();
+    services.updates.cancel(&Actor::SERVER, update).await.unwrap();
     for path in ["/devices/d1", "/"] {
         assert!(browser.page(path).await.contains(&format!("data-ended=\"{update}\"")), "{path}");
     }

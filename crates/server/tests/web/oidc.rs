@@ -4,6 +4,7 @@ use ::api::{Channel, Page, PublisherToken, TokenInfo};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use updraft_server::access::Role;
+use updraft_server::actor::Actor;
 
 use super::api::{is_open, operations};
 use super::issuer::{Fault, Issuer, now, unsigned};
@@ -264,7 +265,7 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     assert_eq!(other.publish("version=1.0.0", image("1.0.0")).await.status(), 201);
     // As `updraft token` does, beside the running server.
     let auth = &server.running.services().access;
-    auth.create_token("laptop", Role::Viewer, None).await.unwrap();
+    auth.create_token(&Actor::SERVER, "laptop", Role::Viewer, None).await.unwrap();
     let listed = auth.tokens().await.unwrap();
     let name = "octo/blinky@refs/heads/main run 123";
     let row =
@@ -281,7 +282,7 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     let publisher = &listed[3];
     assert!(publisher.expires_at.is_some() && publisher.used_at.is_some(), "{publisher:?}");
     assert!(!json!(listed).to_string().contains(&tokens[0]));
-    assert_eq!(auth.revoke_token(name).await.unwrap(), 2);
+    assert_eq!(auth.revoke_token(&Actor::SERVER, name).await.unwrap(), 2);
     for token in &tokens {
         let answer = server.somebody(token).get("/api/v1/products/lamp/releases").await;
         problem(answer, StatusCode::UNAUTHORIZED).await;
@@ -290,7 +291,13 @@ async fn a_publishers_tokens_are_listed_and_can_be_revoked() {
     assert!(again.contains("used here before"), "its statement is no good for another: {again}");
     assert_eq!(other.get("/api/v1/products/lamp/releases").await.status(), 200, "the others stay");
     assert_eq!(auth.tokens().await.unwrap().len(), 2);
-    assert!(auth.revoke_token(name).await.unwrap_err().to_string().contains("There is no token named"));
+    assert!(
+        auth.revoke_token(&Actor::SERVER, name)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("There is no token named")
+    );
 }
 
 #[tokio::test]

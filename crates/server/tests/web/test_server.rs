@@ -7,6 +7,7 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
 use updraft_server::access::Role;
+use updraft_server::actor::Actor;
 use updraft_server::config::Config;
 use updraft_server::run::{self, Running, StartOptions};
 
@@ -89,7 +90,8 @@ impl TestServer {
     /// Somebody with an API token of this role.
     pub(crate) async fn actor(&self, role: Role) -> Somebody<'_> {
         let name = format!("a {}", role.as_str());
-        let token = self.running.services().access.create_token(&name, role, None).await.unwrap();
+        let token =
+            self.running.services().access.create_token(&Actor::SERVER, &name, role, None).await.unwrap();
         Somebody { server: self, token: Some(token) }
     }
 

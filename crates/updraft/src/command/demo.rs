@@ -16,6 +16,7 @@ use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
 use image::{Behaviour, Chip};
 use server::access::Role;
+use server::actor::Actor;
 use server::config::{Config, Secret};
 use server::releases::Releases;
 use server::run::{Running, StartOptions, start};
@@ -112,9 +113,9 @@ async fn publish(releases: &Releases, key: &SigningKey) -> anyhow::Result<()> {
             notes: Some(notes.to_owned()),
             ..Publication::new(product())
         };
-        releases.publish(publication, None, image).await?;
+        releases.publish(&Actor::SERVER, publication, None, image).await?;
     }
-    releases.promote(&product(), &version(BAD), &ChannelName::production()).await?;
+    releases.promote(&Actor::SERVER, &product(), &version(BAD), &ChannelName::production()).await?;
     Ok(())
 }
 
@@ -134,7 +135,8 @@ impl Devices {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         for name in DEVICES {
             let id: DeviceId = name.parse().context("the demo's device ids are valid")?;
-            let registered = running.services().devices.register(&id, Some(&product())).await?;
+            let registered =
+                running.services().devices.register(&Actor::SERVER, &id, Some(&product())).await?;
             let mut options = Options::new(id, broker.clone(), firmware.clone());
             options.password = Some(registered.mqtt_password);
             options.product = Some(product());
@@ -153,7 +155,7 @@ impl Devices {
 }
 
 async fn welcome(running: &Running) -> anyhow::Result<()> {
-    let token = running.services().access.create_token("demo", Role::Operator, None).await?;
+    let token = running.services().access.create_token(&Actor::SERVER, "demo", Role::Operator, None).await?;
     let broker = running.mqtt_addr().unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
     let link = running.login_link().context("the demo asked for a login link")?;
     println!(

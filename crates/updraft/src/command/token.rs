@@ -8,6 +8,7 @@ use chrono::SecondsFormat;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use server::access::{Access, Role};
+use server::actor::Actor;
 use server::config::Config;
 
 use crate::output;
@@ -65,7 +66,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let lifetime = days.map(|days| Duration::from_secs(days * 86_400));
             let config = Config::load(of.config.as_deref())?;
             let is_new = !is_there(&config);
-            let token = Access::open(&config).await?.create_token(&name, role, lifetime).await?;
+            let token = Access::open(&config)
+                .await?
+                .create_token(&Actor::COMMAND_LINE, &name, role, lifetime)
+                .await?;
             if of.json {
                 output::json(&json!({"token": token, "name": name, "role": role.as_str()}));
             } else {
@@ -99,7 +103,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             });
         }
         Action::Revoke { name, of } => {
-            let ended = open(&of).await?.revoke_token(&name).await?;
+            let ended = open(&of).await?.revoke_token(&Actor::COMMAND_LINE, &name).await?;
             if !of.json && ended == 1 {
                 println!("The token {name} is ended.");
             } else if !of.json {

@@ -43,7 +43,7 @@ async fn a_database_of_the_last_version_is_brought_up_to_date_with_everything_in
     assert_eq!(db.listed_tokens(1_796_034_920_000).await.expect("read").len(), 2);
     assert!(db.user("admin").await.expect("read").is_some());
     let newest = update::of_device(&db, &id("d-succeeded"), i64::MAX, 1).await.expect("read")[0].id;
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let client_id = write.lock_meta(meta::CLIENT_ID).await.expect("read");
     assert_eq!(client_id.as_deref(), Some("updraft-0123456789abcde"));
     let mut device = write.lock_device(&id("d-succeeded")).await.expect("read").expect("there");
@@ -72,7 +72,7 @@ async fn a_database_from_before_trusted_publishers_keeps_its_tokens() {
     assert_eq!(db.figures().await.expect("counted").of(None).devices, 2);
     let token = db.token("aa", 2).await.expect("read").expect("there");
     assert_eq!((token.name.as_str(), token.product), ("laptop", None));
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let sql =
         "UPDATE tokens SET kind = 'publisher', product = 'lamp', secret_sha256 = $1 WHERE name = 'laptop'";
     write.execute(sql, vec![crate::access::digest("secret").into()]).await.expect("set");
@@ -97,17 +97,17 @@ async fn a_statement_is_good_for_one_token() {
         expires_at: Some(100),
         given: Some(token::Given { job: &job, product: &product, statement_sha256: "dd" }),
     };
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     write.insert_token(&new("bb"), 1).await.expect("inserted");
     write.commit().await.expect("committed");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let error = write.insert_token(&new("cc"), 1).await.expect_err("one statement, one token");
     assert!(is_duplicate(&error), "{error}");
     drop(write);
     let given = db.token("bb", 99).await.expect("read").expect("there");
     assert_eq!((given.product, given.job), (Some(Text(product.clone())), Some(Text(job.clone()))));
     assert!(db.token("bb", 100).await.expect("read").is_none(), "it has expired");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     assert_eq!(write.remove_expired(100).await.expect("swept"), 1);
 }
 
@@ -115,7 +115,7 @@ async fn a_statement_is_good_for_one_token() {
 async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let (folder, db) = open().await;
     let config = config(database_url(folder.path()));
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     write.known(&id("d1")).await;
     write.execute("UPDATE _sqlx_migrations SET version = 99 WHERE version = 8", vec![]).await.expect("set");
     write.execute("ALTER TABLE devices ADD COLUMN newer BIGINT", vec![]).await.expect("altered");
@@ -145,7 +145,7 @@ async fn nobody_else_on_the_machine_reads_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_, config) = file(&folder);
     let db = Db::open(&config).await.expect("opens");
-    db.write().await.expect("writes").known(&id("d1")).await;
+    db.write(&BY).await.expect("writes").known(&id("d1")).await;
     let mut files = 0;
     for entry in std::fs::read_dir(folder.path()).expect("a folder") {
         let entry = entry.expect("an entry");

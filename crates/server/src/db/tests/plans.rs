@@ -30,7 +30,7 @@ async fn filled() -> (TempDir, Db) {
     } else {
         "(SELECT generate_series(1, 20000) AS n)"
     };
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let insert = format!(
         "INSERT INTO devices (id, product, update_state, online_epoch, slot_bytes, last_seen, created_at) \
          SELECT 'd' || n, CASE WHEN n % 2 = 0 THEN 'p' ELSE 'q' END, \
@@ -45,7 +45,7 @@ async fn filled() -> (TempDir, Db) {
     );
     write.execute(&insert, vec![]).await.expect("inserted");
     write.commit().await.expect("committed");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     write.execute("ANALYZE", vec![]).await.expect("analyzed");
     write.commit().await.expect("committed");
     (folder, db)

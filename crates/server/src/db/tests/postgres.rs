@@ -49,7 +49,7 @@ async fn a_report_that_changes_nothing_else_writes_no_index() {
     let Some((_folder, config)) = on_postgres() else { return };
     let db = Db::open(&config).await.expect("opens");
     let ids: Vec<DeviceId> = (0..1000).map(|n| id(&format!("d{n:04}"))).collect();
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     write.insert_devices(ids.clone(), 1).await.expect("inserted");
     let mut devices = write.lock_devices(&ids).await.expect("locked");
     for device in &mut devices {
@@ -68,7 +68,7 @@ async fn a_report_that_changes_nothing_else_writes_no_index() {
     let (before, hot_before) = updates().await;
     for round in 0..40_usize {
         let some: Vec<DeviceId> = ids.iter().skip(round % 10).step_by(10).cloned().collect();
-        let write = db.write().await.expect("writes");
+        let write = db.write(&BY).await.expect("writes");
         let mut devices = write.lock_devices(&some).await.expect("locked");
         for device in &mut devices {
             device.last_seen = i64::try_from(round + 2).ok();
@@ -102,7 +102,7 @@ async fn errors_that_pass_are_told_from_those_of_the_statement() {
         ("22021", Failure::Invalid),
         ("23514", Failure::Other),
     ] {
-        let write = db.write().await.expect("writes");
+        let write = db.write(&BY).await.expect("writes");
         let sql = format!("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$");
         let error = write.execute(&sql, vec![]).await.expect_err("it fails");
         assert_eq!(Failure::of(&error), failure, "{code}");

@@ -8,10 +8,10 @@ use super::*;
 #[tokio::test]
 async fn what_was_committed_is_there_after_opening_again_and_what_was_not_is_not() {
     let (folder, db) = open().await;
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     write.known(&id("d1")).await;
     write.commit().await.expect("committed");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let device = write.lock_device(&id("d1")).await.expect("read").expect("there");
     write.set_tags(&device, &["lost".to_owned()]).await.expect("set");
     drop(write);
@@ -24,7 +24,7 @@ async fn what_was_committed_is_there_after_opening_again_and_what_was_not_is_not
 #[tokio::test]
 async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     let (_folder, db) = open().await;
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let mut row = write.known(&id("d2")).await;
     row.product = Some(Text("p".parse().expect("a product")));
     row.product_is_set = true;
@@ -47,7 +47,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     update.outcome_before.clone_from(&row.last_outcome);
     let number = write.insert_update(&mut row, update).await.expect("inserted");
     write.commit().await.expect("committed");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let (mut device, mut update) = write.lock_update(number).await.expect("read").expect("there");
     assert_eq!((*device).clone(), (*row).clone());
     update.state = Text(UpdateState::Failed);
@@ -73,11 +73,11 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
 #[tokio::test]
 async fn only_what_changed_is_written() {
     let (_folder, db) = open().await;
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     write.insert_devices((0..900).map(|n| id(&format!("d{n}"))).collect(), 1).await.expect("inserted");
     write.commit().await.expect("committed");
     let ids: Vec<DeviceId> = (0..900).map(|n| id(&format!("d{n}"))).collect();
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let mut devices = write.lock_devices(&ids).await.expect("locked");
     // Somebody else's write of another column, which on PostgreSQL would have had to wait for the lock.
     write.execute("UPDATE devices SET product = 'mine'", vec![]).await.expect("set");
@@ -97,23 +97,23 @@ async fn only_what_changed_is_written() {
 #[tokio::test]
 async fn a_device_has_one_update_in_flight_at_most() {
     let (_folder, db) = open().await;
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let mut device = write.known(&id("d1")).await;
     let update = an_update(&device.id);
     let first = write.insert_update(&mut device, update.clone()).await.expect("inserted");
     write.commit().await.expect("committed");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let error = write.insert_update(&mut device, update.clone()).await.expect_err("refused");
     assert!(is_duplicate(&error), "{error}");
     drop(write);
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let (mut device, mut ended) = write.lock_update(first).await.expect("read").expect("there");
     ended.state = Text(UpdateState::Cancelled);
     write.save_both(&mut device, &ended).await;
     let second = write.insert_update(&mut device, update).await.expect("inserted");
     assert!(second > first);
     write.commit().await.expect("committed");
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let (mut device, mut older) = write.lock_update(first).await.expect("read").expect("there");
     older.state = Text(UpdateState::Failed);
     write.save_both(&mut device, &older).await;
@@ -125,7 +125,7 @@ async fn a_device_has_one_update_in_flight_at_most() {
 #[tokio::test]
 async fn removing_a_device_removes_its_history_and_tags() {
     let (_folder, db) = open().await;
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     let mut device = write.known(&id("d1")).await;
     let update = an_update(&device.id);
     let number = write.insert_update(&mut device, update).await.expect("inserted");
@@ -145,7 +145,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
         found.map(|(device, bytes)| (device.as_str().to_owned(), bytes))
     };
     assert_eq!(smallest().await, None);
-    let write = db.write().await.expect("writes");
+    let write = db.write(&BY).await.expect("writes");
     for (name, product, slot) in [
         ("large", "p", Some(2_000_000)),
         ("small", "p", Some(1_000_000)),
@@ -162,7 +162,7 @@ async fn the_smallest_slot_that_can_be_one_is_found_with_its_device() {
     write.commit().await.expect("committed");
     for (there, bytes) in [("small", 1_000_000), ("large", 2_000_000)] {
         assert_eq!(smallest().await, Some((there.to_owned(), bytes)));
-        let write = db.write().await.expect("writes");
+        let write = db.write(&BY).await.expect("writes");
         let device = write.lock_device(&id(there)).await.expect("read").expect("there");
         write.remove_device(device).await.expect("removed");
         write.commit().await.expect("committed");

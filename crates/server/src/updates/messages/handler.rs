@@ -9,6 +9,7 @@ use sea_orm::DbErr;
 use tokio::time::timeout;
 
 use super::Messages;
+use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Failure;
 use crate::mqtt::{Handler, Message};
@@ -57,7 +58,7 @@ impl Messages {
     }
 
     async fn drop_message(&self, message: &Message, why: &anyhow::Error) -> anyhow::Result<()> {
-        let write = self.0.db.write().await?;
+        let write = self.0.db.write(&Actor::DEVICES).await?;
         let shown = "it cannot be kept in the database; the server's log says why";
         write.count_unreadable(&message.device, shown, now_ms()).await?;
         write.commit().await?;

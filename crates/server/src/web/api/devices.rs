@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use contract::DeviceId;
 
 use crate::devices::Devices;
+use crate::web::caller::Caller;
 use crate::web::extract::{Body, Path, Query};
 use crate::web::problem::{Answer, Done, Problem};
 use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
@@ -30,10 +31,11 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/api/v1/devices", tag = "devices", request_body = NewDevice, responses(
     (status = 201, body = RegisteredDevice), (status = 409, body = api::Problem, description = "It is registered already")))]
 pub(crate) async fn register(
+    caller: Caller,
     State(devices): State<Devices>,
     Body(new): Body<NewDevice>,
 ) -> Result<(StatusCode, Json<RegisteredDevice>), Problem> {
-    let registered = devices.register(&new.id, new.product.as_ref()).await?;
+    let registered = devices.register(caller.by(), &new.id, new.product.as_ref()).await?;
     Ok((StatusCode::CREATED, Json(registered)))
 }
 
@@ -48,17 +50,18 @@ pub(crate) async fn show(State(devices): State<Devices>, Path(id): Path<DeviceId
 #[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
     request_body = DeviceChange, responses((status = 200, body = Device), (status = 404, body = api::Problem)))]
 pub(crate) async fn change(
+    caller: Caller,
     State(devices): State<Devices>,
     Path(id): Path<DeviceId>,
     Body(change): Body<DeviceChange>,
 ) -> Answer<Device> {
-    Ok(Json(devices.change(&id, change.product.as_ref(), change.tags.as_deref()).await?))
+    Ok(Json(devices.change(caller.by(), &id, change.product.as_ref(), change.tags.as_deref()).await?))
 }
 
 /// Removes a device, its password, its history and what it left retained.
 #[utoipa::path(delete, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)), responses(
     (status = 204), (status = 404, body = api::Problem)))]
-pub(crate) async fn remove(State(devices): State<Devices>, Path(id): Path<DeviceId>) -> Done {
-    devices.remove(&id).await?;
+pub(crate) async fn remove(caller: Caller, State(devices): State<Devices>, Path(id): Path<DeviceId>) -> Done {
+    devices.remove(caller.by(), &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

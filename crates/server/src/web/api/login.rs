@@ -36,11 +36,11 @@ pub(crate) async fn login(
     (status = 403, body = api::Problem), (status = 429, body = api::Problem), (status = 503, body = api::Problem)))]
 pub(crate) async fn oidc(
     State(publishers): State<Publishers>,
-    _: Attempt,
+    Attempt(from): Attempt,
     Body(login): Body<OidcLogin>,
 ) -> Answer<PublisherToken> {
     let Admission { token, expires_at, scope } =
-        publishers.admit(login.token.trim(), login.product.as_ref()).await?;
+        publishers.admit(from, login.token.trim(), login.product.as_ref()).await?;
     let Scope { product, may_promote, allow } = scope;
     Ok(Json(PublisherToken { token, expires_at, product, may_promote, allow }))
 }
@@ -52,6 +52,6 @@ pub(crate) async fn logout(
     State(cookies): State<Cookies>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    access.logout(&caller.secret).await?;
+    access.logout(caller.by(), &caller.secret).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookies.no_session())]).into_response())
 }

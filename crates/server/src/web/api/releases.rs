@@ -13,6 +13,7 @@ use store::Publication;
 
 use crate::error::Error;
 use crate::releases::Releases;
+use crate::web::caller::Caller;
 use crate::web::extract::{Body, OptionalBody, Path};
 use crate::web::guard::{Own, Permitted, Publishing};
 use crate::web::limits::{Uploads, image_of};
@@ -49,6 +50,7 @@ pub(crate) async fn list(
 ), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
     (status = 201, body = Published), (status = 400, body = Refusal), (status = 408, body = api::Problem), (status = 409, body = Refusal)))]
 pub(crate) async fn publish(
+    caller: Caller,
     State(releases): State<Releases>,
     State(uploads): State<Uploads>,
     Own(product): Own<ProductName>,
@@ -58,7 +60,7 @@ pub(crate) async fn publish(
     let promote = publication.promote.clone();
     let publication = asked_for(product, publication)?;
     let image = image_of(&uploads, request).await?;
-    match releases.publish(publication, promote, image).await {
+    match releases.publish(caller.by(), publication, promote, image).await {
         Ok(published) => Ok((StatusCode::CREATED, Json(published)).into_response()),
         Err(Error::Gate { error, judgement }) => Ok(Problem::from(*error).refusing(*judgement)),
         Err(error) => Err(error.into()),
@@ -111,11 +113,12 @@ pub(crate) async fn channels(
     params(("p" = String, Path), ("c" = String, Path)), request_body = Promotion,
     responses((status = 200, body = Channel), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn promote(
+    caller: Caller,
     State(releases): State<Releases>,
     Own((product, channel)): Own<(ProductName, ChannelName)>,
     Body(promotion): Body<Promotion>,
 ) -> Answer<Channel> {
-    Ok(Json(releases.promote(&product, &promotion.version, &channel).await?))
+    Ok(Json(releases.promote(caller.by(), &product, &promotion.version, &channel).await?))
 }
 
 /// The blocked list, and whether it can be read at all.
@@ -133,12 +136,13 @@ pub(crate) async fn blocked(
     params(("p" = String, Path), ("version" = String, Path)), request_body = Blocking,
     responses((status = 204), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn block(
+    caller: Caller,
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
     OptionalBody(blocking): OptionalBody<Blocking>,
 ) -> Done {
     let reason = blocking.unwrap_or_default().reason;
-    releases.block(&product, &version, reason.trim()).await?;
+    releases.block(caller.by(), &product, &version, reason.trim()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -146,10 +150,11 @@ pub(crate) async fn block(
 #[utoipa::path(delete, path = "/api/v1/products/{p}/blocked/{version}", tag = "releases",
     params(("p" = String, Path), ("version" = String, Path)), responses((status = 204), (status = 404, body = api::Problem), (status = 409, body = api::Problem)))]
 pub(crate) async fn unblock(
+    caller: Caller,
     State(releases): State<Releases>,
     Path((product, version)): Path<(ProductName, Version)>,
 ) -> Done {
-    releases.unblock(&product, &version).await?;
+    releases.unblock(caller.by(), &product, &version).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

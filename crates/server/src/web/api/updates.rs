@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use contract::DeviceId;
 
 use crate::updates::Updates;
+use crate::web::caller::Caller;
 use crate::web::extract::{OptionalBody, Path, Query};
 use crate::web::problem::{Answer, Done, Problem};
 use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
@@ -15,18 +16,23 @@ use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
     request_body(content = CheckRequest, description = "May be left out"),
     responses((status = 200, body = CheckAnswer), (status = 404, body = api::Problem)))]
 pub(crate) async fn check(
+    caller: Caller,
     State(updates): State<Updates>,
     Path(id): Path<DeviceId>,
     OptionalBody(request): OptionalBody<CheckRequest>,
 ) -> Answer<CheckAnswer> {
-    Ok(Json(updates.check(&id, request.unwrap_or_default().force).await?))
+    Ok(Json(updates.check(caller.by(), &id, request.unwrap_or_default().force).await?))
 }
 
 /// Lets images be offered again that failed twice on this device.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/clear-quarantine", tag = "devices", params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = api::Problem)))]
-pub(crate) async fn clear_quarantine(State(updates): State<Updates>, Path(id): Path<DeviceId>) -> Done {
-    updates.clear_quarantine(&id).await?;
+pub(crate) async fn clear_quarantine(
+    caller: Caller,
+    State(updates): State<Updates>,
+    Path(id): Path<DeviceId>,
+) -> Done {
+    updates.clear_quarantine(caller.by(), &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -51,6 +57,10 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/api/v1/updates/{n}/cancel", tag = "devices", params(("n" = i64, Path)), responses(
     (status = 200, body = Update),
     (status = 404, body = api::Problem), (status = 409, body = api::Problem, description = "It has ended already")))]
-pub(crate) async fn cancel(State(updates): State<Updates>, Path(number): Path<i64>) -> Answer<Update> {
-    Ok(Json(updates.cancel(number).await?))
+pub(crate) async fn cancel(
+    caller: Caller,
+    State(updates): State<Updates>,
+    Path(number): Path<i64>,
+) -> Answer<Update> {
+    Ok(Json(updates.cancel(caller.by(), number).await?))
 }

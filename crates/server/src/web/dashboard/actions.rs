@@ -20,7 +20,7 @@ pub(crate) async fn check(
     fields: Fields,
 ) -> Response {
     let to = if fields.text("back") == Some("list") { "/".to_owned() } else { format!("/devices/{id}") };
-    let said = match updates.check(&id, fields.text("force") == Some("true")).await {
+    let said = match updates.check(visit.by(), &id, fields.text("force") == Some("true")).await {
         Ok(answer) => {
             let (title, tone) = words::decision(&answer.decision);
             Said::new(tone, title, answer.cause.as_ref().map(explained).unwrap_or_default())
@@ -36,7 +36,7 @@ pub(crate) async fn cancel(
     visit: Visit,
     Path(number): Path<i64>,
 ) -> Response {
-    match updates.cancel(number).await {
+    match updates.cancel(visit.by(), number).await {
         Ok(update) => {
             let text = format!(
                 "{} is no longer offered. If the device has the image already, it may still install it.",
@@ -57,7 +57,7 @@ pub(crate) async fn clear_quarantine(
     Path(id): Path<DeviceId>,
 ) -> Response {
     let said = done(
-        updates.clear_quarantine(&id).await,
+        updates.clear_quarantine(visit.by(), &id).await,
         "Quarantine cleared",
         "Every image may be offered to this device again.",
     );
@@ -69,7 +69,7 @@ pub(crate) async fn remove(
     visit: Visit,
     Path(id): Path<DeviceId>,
 ) -> Response {
-    match devices.remove(&id).await {
+    match devices.remove(visit.by(), &id).await {
         Ok(()) => visit.go(&Said::new(Tone::Good, "Removed", format!("{id} is gone.")).about("all"), "/"),
         Err(error) => visit.answer(&Said::failed(error).about("quarantine"), &format!("/devices/{id}")),
     }
@@ -85,7 +85,7 @@ pub(crate) async fn promote(
         let version: Version = fields.valid("version")?;
         let channel = fields.optional("channel")?.unwrap_or_else(ChannelName::production);
         Ok(done(
-            releases.promote(&product, &version, &channel).await,
+            releases.promote(visit.by(), &product, &version, &channel).await,
             &format!("{version} is in {channel}"),
             "Check update offers it to devices from now on.",
         ))
@@ -105,7 +105,7 @@ pub(crate) async fn block(
             Problem::invalid("say why: the reason is shown wherever the version is refused")
         })?;
         Ok(done(
-            releases.block(&product, &version, reason).await,
+            releases.block(visit.by(), &product, &version, reason).await,
             &format!("{version} is blocked"),
             "It is not offered to any device again.",
         ))
@@ -122,7 +122,7 @@ pub(crate) async fn unblock(
     let unblocked = async {
         let version: Version = fields.valid("version")?;
         Ok(done(
-            releases.unblock(&product, &version).await,
+            releases.unblock(visit.by(), &product, &version).await,
             &format!("{version} is not blocked any more"),
             "It may be promoted and offered again.",
         ))

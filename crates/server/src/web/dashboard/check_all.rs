@@ -67,7 +67,7 @@ pub(crate) async fn check_all(State(updates): State<Updates>, visit: Visit, fiel
     let mut stopped = None;
     for id in fields.all("id").take(ROWS as usize) {
         let Ok(id) = id.parse::<DeviceId>() else { continue };
-        match updates.check(&id, false).await {
+        match updates.check(visit.by(), &id, false).await {
             Ok(answer) => {
                 match &answer.version {
                     Some(version) if answer.decision == "offered" => {

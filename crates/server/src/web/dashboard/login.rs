@@ -64,7 +64,7 @@ pub(crate) async fn logout(
     State(cookies): State<Cookies>,
     visit: Visit,
 ) -> Result<Response, Problem> {
-    access.logout(&visit.caller.secret).await?;
+    access.logout(visit.by(), &visit.caller.secret).await?;
     Ok(([(header::SET_COOKIE, cookies.no_session())], Redirect::to("/login")).into_response())
 }
 

@@ -11,6 +11,7 @@ use maud::{Markup, html};
 use super::document::copyable;
 use super::icon;
 use super::visit::{Said, Section, Visit};
+use crate::actor::Actor;
 use crate::config::{BrokerConfig, MqttConfig};
 use crate::devices::Devices;
 use crate::web::cookies::Cookies;
@@ -46,7 +47,7 @@ pub(crate) async fn add(
 ) -> Response {
     let broker = broker(&mqtt, &cookies);
     let credentials = |device| credentials(device, &mqtt, broker.as_deref());
-    match register(&devices, &fields).await {
+    match register(&devices, visit.by(), &fields).await {
         Ok(device) if visit.fragment => {
             let answer = html! {
                 (credentials(&device))
@@ -62,10 +63,10 @@ pub(crate) async fn add(
     }
 }
 
-async fn register(devices: &Devices, fields: &Fields) -> Result<RegisteredDevice, Problem> {
+async fn register(devices: &Devices, by: &Actor, fields: &Fields) -> Result<RegisteredDevice, Problem> {
     let id: DeviceId = fields.valid("id")?;
     let product: Option<ProductName> = fields.optional("product")?;
-    Ok(devices.register(&id, product.as_ref()).await?)
+    Ok(devices.register(by, &id, product.as_ref()).await?)
 }
 
 /// Everything that a device has to know; its form gives way to it.

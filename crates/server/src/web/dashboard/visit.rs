@@ -16,6 +16,7 @@ use super::document::{document, health_link};
 use super::icon;
 use super::words::{Tone, explained, sentence};
 use crate::access::Role;
+use crate::actor::Actor;
 use crate::error::Error;
 use crate::health::Health;
 use crate::web::caller::{Caller, FRAGMENT, Right};
@@ -112,6 +113,10 @@ impl FromRequestParts<Web> for Visit {
 }
 
 impl Visit {
+    pub(crate) fn by(&self) -> &Actor {
+        self.caller.by()
+    }
+
     pub(crate) fn may(&self, right: Right) -> bool {
         self.caller.may(right)
     }
@@ -171,7 +176,7 @@ impl Visit {
     }
 
     fn rail(&self, section: Section, problems: &[String]) -> Markup {
-        let role = match self.caller.actor.role {
+        let role = match self.caller.identity.role {
             Role::Admin => "Administrator",
             Role::Operator => "Operator",
             Role::Ci => "CI",
@@ -190,7 +195,7 @@ impl Visit {
                 div.foot {
                     (health_link(problems))
                     div.who {
-                        div.name { strong { (self.caller.actor.name) } span { (role) } }
+                        div.name { strong { (self.by().name) } span { (role) } }
                         button.ghost.icon type="button" data-theme-toggle aria-label="Switch between light and dark" title="Light or dark" { (icon::contrast()) }
                         form method="post" action="/logout" {
                             button.ghost.icon type="submit" aria-label="Log out" title="Log out" { (icon::leave()) }

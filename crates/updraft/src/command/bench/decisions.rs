@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use image::Chip;
 use image::build::Build;
 
+use server::actor::Actor;
 use server::config::{Config, Secret};
 use server::run::{Running, StartOptions, start};
 use server::services::Services;
@@ -96,12 +97,12 @@ fn image_of(text: &str) -> Vec<u8> {
 
 async fn publish(services: &Services, text: &str) -> anyhow::Result<()> {
     let publication = Publication { version: Some(version(text)), ..Publication::new(product()) };
-    services.releases.publish(publication, None, image_of(text).into()).await?;
+    services.releases.publish(&Actor::SERVER, publication, None, image_of(text).into()).await?;
     Ok(())
 }
 
 async fn promote(services: &Services, text: &str) -> anyhow::Result<()> {
-    services.releases.promote(&product(), &version(text), &ChannelName::production()).await?;
+    services.releases.promote(&Actor::SERVER, &product(), &version(text), &ChannelName::production()).await?;
     Ok(())
 }
 
@@ -112,7 +113,7 @@ async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
     let firmware: Arc<[u8]> = image_of(OLD).into();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     for id in devices {
-        let registered = running.services().devices.register(id, Some(&product())).await?;
+        let registered = running.services().devices.register(&Actor::SERVER, id, Some(&product())).await?;
         let mut options = DeviceOptions::new(id.clone(), broker.clone(), firmware.clone());
         options.password = Some(registered.mqtt_password);
         tasks.spawn(virtual_device::run(options, stop.clone(), Observer::default()));
@@ -134,7 +135,8 @@ async fn report(running: &Running, devices: &[DeviceId]) -> anyhow::Result<()> {
 
 /// Asks once for each device, and makes sure of the answer: a wrong one would be fast.
 async fn decide(services: &Services, devices: &[DeviceId], expected: &str) -> anyhow::Result<u32> {
-    let answers = stream::iter(devices).map(async |id| services.updates.check(id, true).await);
+    let answers =
+        stream::iter(devices).map(async |id| services.updates.check(&Actor::SERVER, id, true).await);
     let answers: Vec<_> = answers.buffer_unordered(AT_ONCE).try_collect().await?;
     let other = answers.iter().find(|answer| answer.decision != expected);
     ensure!(other.is_none(), "the decision is not {expected}: {other:?}");
@@ -144,7 +146,7 @@ async fn decide(services: &Services, devices: &[DeviceId], expected: &str) -> an
 async fn cancel(services: &Services, devices: &[DeviceId]) -> anyhow::Result<()> {
     for id in devices {
         if let Some(update) = services.devices.show(id).await?.update {
-            services.updates.cancel(update.id).await?;
+            services.updates.cancel(&Actor::SERVER, update.id).await?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::bail;
 use api::{Device, DeviceQuery};
 use contract::{ChannelName, DeviceId, Progress};
 use fleet::UpdateState;
+use server::actor::Actor;
 use server::services::Services;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -149,12 +150,12 @@ impl Tour {
             Some(Step::Try) => self.check(DEVICES[0]).await,
             Some(Step::Block) => {
                 let reason = format!("{} fell back to {OLD}: it crashes at boot", DEVICES[0]);
-                Ok(self.services.releases.block(&product(), &version(BAD), &reason).await?)
+                Ok(self.services.releases.block(&Actor::SERVER, &product(), &version(BAD), &reason).await?)
             }
             Some(Step::Promote) => {
                 self.services
                     .releases
-                    .promote(&product(), &version(GOOD), &ChannelName::production())
+                    .promote(&Actor::SERVER, &product(), &version(GOOD), &ChannelName::production())
                     .await?;
                 Ok(())
             }
@@ -169,7 +170,7 @@ impl Tour {
     }
 
     async fn check(&self, device: &str) -> anyhow::Result<()> {
-        let answer = self.services.updates.check(&device.parse()?, false).await?;
+        let answer = self.services.updates.check(&Actor::SERVER, &device.parse()?, false).await?;
         println!("      {device:<14} {}", answer.reason);
         Ok(())
     }

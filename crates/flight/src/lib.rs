@@ -80,7 +80,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// The answer of work that began after this was asked for: that of before may have passed by what was changed since.
     pub async fn fresh(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let asked = Instant::now();
-        self.get(|last| last.begun >= asked, work).await
+        self.get(|last| last.begun > asked, work).await
     }
 
     /// The answer of the work that goes on, or of new work.

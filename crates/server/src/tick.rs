@@ -169,7 +169,7 @@ async fn refresh(releases: Releases, health: StoreHealth, every: Duration, stop:
         match refreshed {
             Ok(None) => {}
             Ok(Some(Refreshed::Done)) => {
-                health.note(None);
+                health.answers();
                 logged = None;
             }
             // Not all of it answered, and that may be one product or everything.

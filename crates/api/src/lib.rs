@@ -4,6 +4,7 @@
 //! with a field that the server does not know is refused.
 
 mod access;
+mod audit;
 mod device;
 mod envelope;
 mod gate;
@@ -14,6 +15,7 @@ mod watch;
 mod word;
 
 pub use access::{Login, OidcLogin, PublisherToken, Role, Session, TokenInfo};
+pub use audit::{AuditEntry, AuditQuery, UpdateEvent};
 pub use device::{Device, DeviceChange, DeviceQuery, DeviceReport, NewDevice, RegisteredDevice, Unreadable};
 pub use envelope::{Page, PageQuery, Problem};
 pub use fleet::UpdateState;

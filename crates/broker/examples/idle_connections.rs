@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::DeviceId;
-use updraft_broker::{Admission, Embedded};
+use updraft_broker::{Admission, Embedded, Unavailable};
 
 /// So many connect at a time.
 const THREADS: usize = 256;
@@ -26,11 +26,11 @@ struct Open;
 
 #[async_trait::async_trait]
 impl Admission for Open {
-    async fn admit(&self, _: &str, _: &[u8]) -> bool {
-        true
+    async fn admit(&self, _: &str, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(true)
     }
-    async fn admit_reader(&self, _: &[u8]) -> bool {
-        false
+    async fn admit_reader(&self, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(false)
     }
     fn connected(&self, _: DeviceId) {}
     fn disconnected(&self, _: DeviceId) {}

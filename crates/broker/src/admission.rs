@@ -3,13 +3,17 @@
 use anyhow::Context;
 use contract::DeviceId;
 
+/// Who may connect cannot be decided now; whoever says so has logged why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unavailable;
+
 /// Decides who may connect, and is told who is connected.
 #[async_trait::async_trait]
 pub trait Admission: Send + Sync {
     /// Whether this is a registered device (the user name is its id) and its password.
-    async fn admit(&self, user: &str, password: &[u8]) -> bool;
+    async fn admit(&self, user: &str, password: &[u8]) -> Result<bool, Unavailable>;
     /// Whether this is an API token whose holder may see every device. Asked again while it is connected.
-    async fn admit_reader(&self, token: &[u8]) -> bool;
+    async fn admit_reader(&self, token: &[u8]) -> Result<bool, Unavailable>;
     /// The device's first connection exists, or a new one took over from one that was thought alive: it has to subscribe
     /// again. Called in order, under the broker's lock: neither block nor call the broker.
     fn connected(&self, device: DeviceId);

@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     Will,
     Method,
     TooMany,
+    /// It is asked to come again: nobody can say now whether its password is right.
+    Unavailable,
 }
 
 /// A message for a client.
@@ -80,6 +82,9 @@ impl Protocol {
                 (v3::ConnectAckReason::NotAuthorized, ConnectAckReason::BadAuthenticationMethod)
             }
             Refusal::TooMany => (v3::ConnectAckReason::ServiceUnavailable, ConnectAckReason::ServerBusy),
+            Refusal::Unavailable => {
+                (v3::ConnectAckReason::ServiceUnavailable, ConnectAckReason::ServerUnavailable)
+            }
         };
         self.encode(
             || v3::Packet::ConnectAck(v3::ConnectAck { return_code: v3_code, session_present: false }),

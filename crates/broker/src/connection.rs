@@ -118,7 +118,7 @@ impl Connection {
                         return End::Because(DisconnectReasonCode::KeepAliveTimeout);
                     }
                     check_at = Instant::now() + TOKEN_CHECK;
-                    if let Some(token) = &self.token && !self.shared.admit_reader(token).await {
+                    if let Some(token) = &self.token && self.shared.admit_reader(token).await == Ok(false) {
                         return End::Because(DisconnectReasonCode::NotAuthorized);
                     }
                 }

@@ -10,7 +10,7 @@ use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::SubscriptionOptions;
 use rmqtt_codec::{v3, v5};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Unavailable};
 use crate::connection::Connection;
 use crate::limits::{MAX_PACKET_BYTES, READ_BYTES, WRITE_BYTES};
 use crate::member::{Leave, Member, Wish};
@@ -22,11 +22,11 @@ struct Nobody;
 
 #[async_trait::async_trait]
 impl Admission for Nobody {
-    async fn admit(&self, _: &str, _: &[u8]) -> bool {
-        false
+    async fn admit(&self, _: &str, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(false)
     }
-    async fn admit_reader(&self, _: &[u8]) -> bool {
-        false
+    async fn admit_reader(&self, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(false)
     }
     fn connected(&self, _: DeviceId) {}
     fn disconnected(&self, _: DeviceId) {}

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
+use crate::admission::Unavailable;
 use crate::answer::{Refusal, Welcome};
 use crate::connection::Connection;
 use crate::limits::{CONNECT_TIMEOUT, MAX_KEEP_ALIVE_S, MAX_KEPT_BYTES, REFUSAL_DELAY};
@@ -120,7 +121,8 @@ async fn admit(shared: &Shared, connect: &Connect) -> Result<(Member, bool), Ref
     // At most 2 attempts: a device removed over and over while it connects is not worth a third.
     for _ in 0..2 {
         let removals = shared.state().removals;
-        if !is_right(shared, &identity, &password).await {
+        let is_right = is_right(shared, &identity, &password).await;
+        if !is_right.map_err(|Unavailable| Refusal::Unavailable)? {
             break;
         }
         let will = will(connect, &identity, &shared.version)?;
@@ -142,9 +144,9 @@ async fn admit(shared: &Shared, connect: &Connect) -> Result<(Member, bool), Ref
     Err(Refusal::Password)
 }
 
-async fn is_right(shared: &Shared, identity: &Identity, password: &Bytes) -> bool {
+async fn is_right(shared: &Shared, identity: &Identity, password: &Bytes) -> Result<bool, Unavailable> {
     match identity {
-        Identity::Server => shared.credentials.password.as_bytes().ct_eq(password).into(),
+        Identity::Server => Ok(shared.credentials.password.as_bytes().ct_eq(password).into()),
         Identity::Reader => shared.admit_reader(password).await,
         Identity::Device(device) => shared.admit(device, password).await,
     }

@@ -29,8 +29,7 @@ use contract::{DeviceId, VersionTopic};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-pub use admission::Admission;
-pub use admission::Credentials;
+pub use admission::{Admission, Credentials, Unavailable};
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 use shared::Shared;

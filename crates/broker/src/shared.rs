@@ -7,7 +7,7 @@ use contract::{DeviceId, VersionTopic};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Credentials};
+use crate::admission::{Admission, Credentials, Unavailable};
 use crate::limits;
 use crate::state::State;
 
@@ -39,13 +39,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) async fn admit(&self, device: &DeviceId, password: &[u8]) -> bool {
-        let Ok(_permit) = self.admissions.acquire().await else { return false };
+    pub(crate) async fn admit(&self, device: &DeviceId, password: &[u8]) -> Result<bool, Unavailable> {
+        let _permit = self.admissions.acquire().await.map_err(|_| Unavailable)?;
         self.admission.admit(device, password).await
     }
 
-    pub(crate) async fn admit_reader(&self, token: &Bytes) -> bool {
-        let Ok(_permit) = self.admissions.acquire().await else { return false };
+    pub(crate) async fn admit_reader(&self, token: &Bytes) -> Result<bool, Unavailable> {
+        let _permit = self.admissions.acquire().await.map_err(|_| Unavailable)?;
         self.admission.admit_reader(token).await
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`Access`] knows whose a secret is; [`Publishers`] trades what a CI system signed for a token of one product.
 
+mod audit;
 mod issuer;
 mod limiter;
 mod publishers;

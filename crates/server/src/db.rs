@@ -4,6 +4,8 @@
 //! ([`Write::lock_devices`]); what was read under the lock is compared with what is to be, and only what changed is written.
 //! On SQLite a transaction that writes is the only one. Nothing is acknowledged before its commit has reached the disk.
 
+pub(crate) mod audit;
+mod audit_entry;
 mod connection;
 mod count;
 pub(crate) mod device;
@@ -24,9 +26,11 @@ pub(crate) mod tag;
 mod tests;
 pub(crate) mod token;
 pub(crate) mod update;
+pub(crate) mod update_event;
 mod user;
 mod values;
 
+pub(crate) use audit_entry::{Action, Model as AuditEntry};
 pub(crate) use connection::{Db, Query, Write};
 pub(crate) use failure::{Failure, is_duplicate};
 pub(crate) use lock::ServerLock;

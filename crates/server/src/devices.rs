@@ -12,4 +12,4 @@ pub(crate) use list::limit;
 pub(crate) use presence::Presence;
 pub use service::Devices;
 pub(crate) use service::{Broker, unknown};
-pub(crate) use service::{code_of, update};
+pub(crate) use service::{code_of, event, update};

@@ -2,6 +2,7 @@
 //!
 //! Uses nothing of `devices` and `updates`; how many devices a product has, and their smallest slot, it asks the database.
 
+mod audited;
 mod health;
 mod mirror;
 mod promote;

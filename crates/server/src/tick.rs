@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const PRESENCE_EVERY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the smallest slot of a product has changed.
 const SLOTS_EVERY: Duration = Duration::from_secs(2);
-/// Expired sessions are forgotten this often.
+/// Expired sessions and old history are forgotten this often.
 const SWEEP_MS: i64 = 3_600_000;
 
 /// Begins all of it; it ends when `stop` is cancelled.
@@ -69,6 +69,7 @@ impl Tick {
         self.presence.sweep(now).await.context("noting who is gone")?;
         if now - self.swept >= SWEEP_MS {
             self.access.remove_expired(now).await?;
+            self.updates.forget_events(now).await.context("forgetting old history")?;
             self.swept = now;
         }
         if up { self.silence.tick(&self.updates, now).await } else { Ok(()) }

@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::target::VersionArgs;
 use crate::command::{
-    bench, block, demo, device, devices, image, key, promote, publish, releases, serve, token, virtual_device,
+    audit, bench, block, demo, device, devices, image, key, promote, publish, releases, serve, token,
+    virtual_device,
 };
 
 /// Over-the-air firmware updates for ESP32 devices.
@@ -54,6 +55,8 @@ enum Command {
     Key(key::Args),
     /// Access tokens for the API
     Token(token::Args),
+    /// Who did what
+    Audit(audit::Args),
     /// Measure this machine: signed URLs and decisions a second
     Bench(bench::Args),
 }
@@ -76,6 +79,7 @@ async fn main() -> ExitCode {
         Command::Image(args) => image::run(args).await,
         Command::Key(args) => key::run(args).await,
         Command::Token(args) => token::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Bench(args) => bench::run(args).await,
     };
     result.unwrap_or_else(|error| output::error(&error))

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use contract::{Topic, TopicKind};
 
 use super::*;
+use crate::admission::Unavailable;
 use crate::packet::Publish;
 
 #[derive(Default)]
@@ -12,11 +13,11 @@ struct Count(AtomicI64);
 
 #[async_trait::async_trait]
 impl Admission for Count {
-    async fn admit(&self, _: &str, _: &[u8]) -> bool {
-        true
+    async fn admit(&self, _: &str, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(true)
     }
-    async fn admit_reader(&self, _: &[u8]) -> bool {
-        true
+    async fn admit_reader(&self, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(true)
     }
     /// Once more where a connection is taken over.
     fn connected(&self, _: DeviceId) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rumqttc::{
     AckMode, AsyncClient, Broker, Event, EventLoop, Incoming, MqttOptions, PublishOptions, PublishProperties,
     QoS, SubscribeFilterInput,
 };
-use updraft_broker::{Admission, Embedded};
+use updraft_broker::{Admission, Embedded, Unavailable};
 
 use crate::device::{Device, Listener, until};
 
@@ -24,6 +25,8 @@ pub(crate) fn id(text: &str) -> DeviceId {
 pub(crate) struct Doors {
     pub(crate) registered: Mutex<Vec<String>>,
     pub(crate) tokens: Mutex<Vec<String>>,
+    /// Nobody can say who is registered.
+    pub(crate) is_away: AtomicBool,
     /// `true`: came.
     pub(crate) events: Mutex<BTreeMap<String, Vec<bool>>>,
 }
@@ -38,6 +41,10 @@ impl Doors {
         events.last().map_or(0, |came| i64::from(*came))
     }
 
+    fn answer(&self, is_right: bool) -> Result<bool, Unavailable> {
+        if self.is_away.load(Ordering::Relaxed) { Err(Unavailable) } else { Ok(is_right) }
+    }
+
     fn add(&self, device: &DeviceId, came: bool) {
         self.events.lock().unwrap().entry(device.to_string()).or_default().push(came);
     }
@@ -45,12 +52,12 @@ impl Doors {
 
 #[async_trait::async_trait]
 impl Admission for Doors {
-    async fn admit(&self, user: &str, password: &[u8]) -> bool {
+    async fn admit(&self, user: &str, password: &[u8]) -> Result<bool, Unavailable> {
         let known = self.registered.lock().unwrap().iter().any(|device| device == user);
-        known && password == format!("secret-{user}").as_bytes()
+        self.answer(known && password == format!("secret-{user}").as_bytes())
     }
-    async fn admit_reader(&self, token: &[u8]) -> bool {
-        self.tokens.lock().unwrap().iter().any(|known| known.as_bytes() == token)
+    async fn admit_reader(&self, token: &[u8]) -> Result<bool, Unavailable> {
+        self.answer(self.tokens.lock().unwrap().iter().any(|known| known.as_bytes() == token))
     }
     fn connected(&self, device: DeviceId) {
         self.add(&device, true);

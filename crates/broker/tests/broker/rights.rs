@@ -1,11 +1,13 @@
 //! Who may do what.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contract::VersionTopic;
 
 use crate::VERSIONS;
 use crate::device::{Device, until};
+use crate::raw::{Raw, connect};
 use crate::rig::{Server, Site};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +61,21 @@ async fn nobody_is_let_in_without_the_right_password() {
     until("the good one", || !site.server.lines().is_empty()).await;
     assert_eq!(site.server.lines(), ["Version a 2.0.0"]);
     assert_eq!(site.doors.count("nobody"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nobody_can_say_who_is_registered_a_device_is_asked_to_come_again() {
+    let site = Site::with(&["a"]).await;
+    site.doors.is_away.store(true, Ordering::Relaxed);
+    let refused = |level| {
+        let mut raw = Raw::open(site.port);
+        raw.send(&connect(level, "a", true));
+        raw.packet()
+    };
+    assert_eq!(refused(4), [0x20, 2, 0, 3], "server unavailable");
+    assert_eq!(refused(5)[2..4], [0, 0x88], "server unavailable");
+    site.doors.is_away.store(false, Ordering::Relaxed);
+    assert_eq!(refused(4), [0x20, 2, 0, 0], "accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

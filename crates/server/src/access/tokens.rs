@@ -10,17 +10,21 @@ use cause::service as causes;
 use chrono::{DateTime, Utc};
 use contract::ProductName;
 use oidc::Job;
+use serde_json::{Value, json};
 
 use super::secret::{digest, hash_password, later, random_secret, verify_password};
 use super::service::Access;
 use crate::actor::{Actor, ActorKind};
 use crate::clock::{now_ms, time};
-use crate::db::is_duplicate;
 use crate::db::token::{Given, NewToken, TokenKind};
+use crate::db::{Action, is_duplicate};
 use crate::error::Error;
 
 /// The user that the first start makes.
 pub const FIRST_USER: &str = "admin";
+
+/// Stands for a name that is no user's.
+const UNKNOWN: &str = "unknown";
 
 /// The first user's password, known to nobody else from here on.
 #[derive(Clone)]
@@ -36,10 +40,11 @@ impl Access {
     pub(crate) async fn first_login(&self) -> anyhow::Result<Option<FirstLogin>> {
         let password = random_secret()?;
         let hash = hash_password(password.clone()).await?;
-        let write = self.db.write(&Actor::SERVER).await?;
+        let mut write = self.db.write(&Actor::SERVER).await?;
         if !write.insert_first_user(FIRST_USER, &hash, Role::Admin, now_ms()).await? {
             return Ok(None);
         }
+        write.audit(Action::USER_CREATE, &FIRST_USER, Value::Null, json!({ "role": Role::Admin }));
         write.commit().await?;
         Ok(Some(FirstLogin { user: FIRST_USER.to_owned(), password }))
     }
@@ -68,15 +73,25 @@ impl Access {
                 .map(Some);
         }
         let user = self.db.user(name).await?;
+        // What was typed as a name may be a password.
         let role = user.as_ref().map(|user| *user.role);
+        let known = user.as_ref().map_or(UNKNOWN, |_| name);
         let verified = verify_password(password.to_owned(), user.map(|user| user.password_hash)).await?;
         match role.filter(|_| verified) {
             Some(role) => {
                 let by = somebody(ActorKind::Person, name, from);
                 self.session(&by, name, role, TokenKind::Session, None, lifetime).await.map(Some)
             }
-            None => Ok(None),
+            None => self.refused(known, from).await,
         }
+    }
+
+    /// Nobody is let in, which is written: no more often than the rate limiter lets somebody try.
+    async fn refused(&self, name: &str, from: IpAddr) -> Result<Option<String>, Error> {
+        let mut write = self.db.write(&somebody(ActorKind::Person, name, from)).await?;
+        write.audit(Action::LOGIN_REFUSED, &name, Value::Null, Value::Null);
+        write.commit().await?;
+        Ok(None)
     }
 
     pub(crate) async fn login_with_link(
@@ -91,13 +106,15 @@ impl Access {
                 let by = somebody(ActorKind::Person, &link.name, from);
                 self.session(&by, &link.name, *link.role, TokenKind::Session, None, lifetime).await.map(Some)
             }
-            None => Ok(None),
+            None => self.refused(UNKNOWN, from).await,
         }
     }
 
     pub(crate) async fn logout(&self, by: &Actor, secret: &str) -> Result<(), Error> {
-        let write = self.db.write(by).await?;
-        write.remove_session(&digest(secret)).await?;
+        let mut write = self.db.write(by).await?;
+        if write.remove_session(&digest(secret)).await? {
+            write.audit(Action::LOGOUT, &by.name, Value::Null, Value::Null);
+        }
         Ok(write.commit().await?)
     }
 
@@ -112,27 +129,28 @@ impl Access {
         lifetime: Duration,
     ) -> Result<String, Error> {
         let expires_at = Some(later(now_ms(), lifetime));
-        let secret = self.insert(by, name, role, kind, parent, expires_at, None).await?;
+        let token = NewToken { name, role, kind, parent, expires_at, given: None };
+        let secret = self.insert(by, token).await?;
         Ok(secret.context("a random secret is there already")?)
     }
 
     /// Makes a token and answers its secret; `None` if its name, or the statement that it is given for, is taken.
-    async fn insert(
-        &self,
-        by: &Actor,
-        name: &str,
-        role: Role,
-        kind: TokenKind,
-        parent: Option<i64>,
-        expires_at: Option<i64>,
-        given: Option<Given<'_>>,
-    ) -> Result<Option<String>, Error> {
+    async fn insert(&self, by: &Actor, token: NewToken<'_>) -> Result<Option<String>, Error> {
         let secret = random_secret()?;
-        let secret_sha256 = &digest(&secret);
-        let token = NewToken { name, secret_sha256, role, kind, parent, expires_at, given };
-        let write = self.db.write(by).await?;
-        match write.insert_token(&token, now_ms()).await {
-            Ok(()) => write.commit().await?,
+        let action = match token.kind {
+            TokenKind::Api | TokenKind::Publisher => Action::TOKEN_CREATE,
+            TokenKind::Session => Action::LOGIN,
+            TokenKind::Link => Action::LINK_CREATE,
+        };
+        let product = token.given.map(|given| given.product);
+        let after =
+            json!({ "role": token.role, "product": product, "expires_at": token.expires_at.map(time) });
+        let mut write = self.db.write(by).await?;
+        match write.insert_token(token, &digest(&secret), now_ms()).await {
+            Ok(()) => {
+                write.audit(action, &token.name, Value::Null, after);
+                write.commit().await?;
+            }
             Err(error) if is_duplicate(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
@@ -164,7 +182,8 @@ impl Access {
             return Err(Error::Invalid(causes::TOKEN_NAME.with("most", 100u64)));
         }
         let expires_at = lifetime.map(|lifetime| later(now_ms(), lifetime));
-        let secret = self.insert(by, name, role, TokenKind::Api, None, expires_at, None).await?;
+        let token = NewToken { name, role, kind: TokenKind::Api, parent: None, expires_at, given: None };
+        let secret = self.insert(by, token).await?;
         secret.ok_or_else(|| Error::Refused(causes::TOKEN_EXISTS.with("name", name)))
     }
 
@@ -188,12 +207,13 @@ impl Access {
     /// Ends the API token of this name and the sessions that were got with it, and all tokens of a trusted publisher of
     /// this name. Answers how many; none: NotFound.
     pub async fn revoke_token(&self, by: &Actor, name: &str) -> Result<u64, Error> {
-        let write = self.db.write(by).await?;
+        let mut write = self.db.write(by).await?;
         let api = u64::from(write.remove_api_token(name).await?);
         let ended = api + write.revoke_publisher_tokens(name, now_ms()).await?;
         if ended == 0 {
             return Err(Error::NotFound(causes::NO_TOKEN.with("name", name)));
         }
+        write.audit(Action::TOKEN_REVOKE, &name, json!({ "tokens": ended }), Value::Null);
         write.commit().await?;
         Ok(ended)
     }
@@ -211,7 +231,15 @@ impl Access {
         let (end, given) = (later(now_ms(), lifetime), Given { job, product, statement_sha256 });
         let (name, kind) = (job.name(), TokenKind::Publisher);
         let by = somebody(ActorKind::Job, &name, from);
-        let secret = self.insert(&by, &name, Role::Ci, kind, None, Some(end), Some(given)).await?;
+        let token = NewToken {
+            name: &name,
+            role: Role::Ci,
+            kind,
+            parent: None,
+            expires_at: Some(end),
+            given: Some(given),
+        };
+        let secret = self.insert(&by, token).await?;
         Ok(secret.map(|secret| (secret, time(end))))
     }
 }

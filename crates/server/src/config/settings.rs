@@ -123,6 +123,8 @@ pub struct FleetConfig {
     pub update_timeout_s: u32,
     /// Devices that may become known by their report.
     pub max_devices: u32,
+    /// How long what happened to an update is kept after its end; 0: for ever.
+    pub history_days: u32,
 }
 
 /// `fleet.admit`
@@ -199,6 +201,7 @@ impl Default for Config {
                 admit: Admit::Reported,
                 update_timeout_s: 900,
                 max_devices: 100_000,
+                history_days: 90,
             },
             store: StoreConfig {
                 url: "file:updraft-data/store".to_owned(),

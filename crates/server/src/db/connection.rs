@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, QueryResult,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryResult,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::audit_entry;
 use super::figures::FigureCache;
 use crate::actor::Actor;
 
@@ -29,8 +30,9 @@ pub(crate) struct Db {
 
 /// A writing transaction. Dropped without [`Write::commit`], it never was.
 pub(crate) struct Write {
-    #[expect(dead_code, reason = "what is audited names it")]
     pub(super) by: Actor,
+    /// Written by the commit.
+    pub(super) audited: Vec<audit_entry::ActiveModel>,
     transaction: DatabaseTransaction,
     _writer: Option<OwnedMutexGuard<()>>,
 }
@@ -38,7 +40,23 @@ pub(crate) struct Write {
 impl Write {
     /// Returns once what was written has reached the disk.
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
+        if !self.audited.is_empty() {
+            Box::pin(self.insert_audited()).await?;
+        }
         self.transaction.commit().await
+    }
+
+    /// On PostgreSQL, those who are audited commit one after the other: who reads on from an entry misses none with a lower
+    /// id.
+    async fn insert_audited(&self) -> Result<(), DbErr> {
+        if !self.is_sqlite() {
+            self.row("SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 1))", vec![]).await?;
+        }
+        for entries in self.audited.chunks(ROWS_PER_STATEMENT) {
+            let insert = audit_entry::Entity::insert_many(entries.to_vec());
+            insert.exec_without_returning(&self.transaction).await?;
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +122,6 @@ impl Db {
             sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
         };
         let transaction = self.connection.begin_with_options(options).await?;
-        Ok(Write { by: by.clone(), transaction, _writer: writer })
+        Ok(Write { by: by.clone(), audited: Vec::new(), transaction, _writer: writer })
     }
 }

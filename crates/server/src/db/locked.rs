@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
+use super::update_event::UpdateEventRow;
 
 /// A row as it was read, and as it is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,17 +18,24 @@ pub(crate) struct Locked<M> {
     read: M,
     row: M,
     is_saved: bool,
+    /// What happened to an update since, to be written with it.
+    pub(crate) events: Vec<UpdateEventRow>,
 }
 
 impl<M: Clone + PartialEq> Locked<M> {
     /// For those who locked the row, or its device.
     pub(super) fn new(row: M) -> Self {
-        Self { read: row.clone(), row, is_saved: false }
+        Self { read: row.clone(), row, is_saved: false, events: Vec::new() }
     }
 
     #[cfg(test)]
     pub(crate) fn in_a_test(row: M) -> Self {
         Self::new(row)
+    }
+
+    /// The row as it was read.
+    pub(super) fn read(&self) -> &M {
+        &self.read
     }
 
     /// Whether it is to be, or was, written.

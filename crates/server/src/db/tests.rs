@@ -1,4 +1,5 @@
 mod figures;
+mod history;
 mod migrations;
 mod mirror;
 mod plans;
@@ -55,6 +56,7 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         heard_at: 1,
         triggered_at: None,
         finished_at: None,
+        event_count: 0,
     }
 }
 

@@ -71,10 +71,9 @@ pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct NewToken<'a> {
     pub(crate) name: &'a str,
-    pub(crate) secret_sha256: &'a str,
     pub(crate) role: Role,
     pub(crate) kind: TokenKind,
     pub(crate) parent: Option<i64>,
@@ -123,12 +122,17 @@ impl Db {
 
 impl Write {
     /// Makes a token. A duplicate error means that the name is taken, or that its statement was taken before.
-    pub(crate) async fn insert_token(&self, token: &NewToken<'_>, now: i64) -> Result<(), DbErr> {
+    pub(crate) async fn insert_token(
+        &self,
+        token: NewToken<'_>,
+        secret_sha256: &str,
+        now: i64,
+    ) -> Result<(), DbErr> {
         let given = token.given;
         let new = ActiveModel {
             id: ActiveValue::NotSet,
             name: Set(token.name.to_owned()),
-            secret_sha256: Set(token.secret_sha256.to_owned()),
+            secret_sha256: Set(secret_sha256.to_owned()),
             role: Set(Text(token.role)),
             kind: Set(Text(token.kind)),
             parent: Set(token.parent),
@@ -163,9 +167,9 @@ impl Write {
         Ok(revoked.exec(self.connection()).await?.rows_affected)
     }
 
-    pub(crate) async fn remove_session(&self, secret_sha256: &str) -> Result<(), DbErr> {
+    pub(crate) async fn remove_session(&self, secret_sha256: &str) -> Result<bool, DbErr> {
         let of = of_kind(TokenKind::Session).and(Column::SecretSha256.eq(secret_sha256));
-        self.remove_tokens(of).await.map(|_| ())
+        Ok(self.remove_tokens(of).await? > 0)
     }
 
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<u64, DbErr> {

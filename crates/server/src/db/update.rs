@@ -8,11 +8,18 @@ use fleet::{UpdateState, Why};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::CaseStatement;
 use sea_orm::{ActiveValue, Condition, ExprTrait, FromQueryResult, QueryOrder, QuerySelect};
+use serde_json::{Value, json};
 
+use super::audit_entry::Action;
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 use super::device::DeviceRow;
 use super::locked::{Locked, compared};
+use super::update_event::UpdateEventRow;
 use super::values::Text;
+use crate::actor::ActorKind;
+
+/// Maximum number of events of an update that are kept.
+const EVENTS_MAX: i64 = 500;
 
 pub(crate) type UpdateRow = Model;
 
@@ -50,6 +57,8 @@ pub(crate) struct Model {
     /// `None` while a trigger is to be sent.
     pub(crate) triggered_at: Option<i64>,
     pub(crate) finished_at: Option<i64>,
+    /// Noted so far.
+    pub(crate) event_count: i64,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -79,13 +88,13 @@ compared! {
     HeardAt: heard_at,
     TriggeredAt: triggered_at,
     FinishedAt: finished_at,
+    EventCount: event_count,
 }
 
 impl Model {
     /// Why it ended.
     pub(crate) fn why(&self) -> Option<Why> {
-        let said = || (!self.reason.is_empty()).then(|| Why::Device(self.reason.clone()));
-        self.cause.clone().map(|Text(cause)| Why::Cause(cause)).or_else(said)
+        why_of(&self.reason, self.cause.as_ref())
     }
 
     pub(crate) fn set_why(&mut self, why: Option<Why>) {
@@ -95,6 +104,11 @@ impl Model {
             Some(Why::Cause(cause)) => (String::new(), Some(Text(cause))),
         };
     }
+}
+
+pub(crate) fn why_of(reason: &str, cause: Option<&Text<Cause>>) -> Option<Why> {
+    let said = || (!reason.is_empty()).then(|| Why::Device(reason.to_owned()));
+    cause.map(|Text(cause)| Why::Cause(cause.clone())).or_else(said)
 }
 
 pub(crate) async fn by_ids(query: &impl Query, ids: &[i64]) -> Result<Vec<UpdateRow>, DbErr> {
@@ -164,6 +178,36 @@ pub(crate) async fn quarantined(query: &impl Query, device: &DeviceId) -> Result
     Ok(images.into_iter().map(|image| image.sha256.0).collect())
 }
 
+fn event(update: &UpdateRow, kind: &str, from: Option<Text<UpdateState>>, at: i64) -> UpdateEventRow {
+    UpdateEventRow {
+        id: 0,
+        update_id: update.id,
+        at,
+        kind: kind.to_owned(),
+        actor_kind: Text(ActorKind::System),
+        actor: String::new(),
+        from_state: from,
+        to_state: update.state,
+        reason: update.reason.clone(),
+        cause: update.cause.clone(),
+        phase: update.phase,
+        done: update.done,
+    }
+}
+
+impl Locked<UpdateRow> {
+    /// Notes what has just changed it, to be written with it, up to [`EVENTS_MAX`] times: a device may say anything, as
+    /// often as it likes.
+    pub(crate) fn note(&mut self, kind: &str, at: i64) {
+        if self.event_count >= EVENTS_MAX {
+            return;
+        }
+        self.event_count += 1;
+        let before = self.events.last().map_or(self.read().state, |event| event.to_state);
+        self.events.push(event(self, kind, Some(before), at));
+    }
+}
+
 impl Write {
     /// The newest updates of locked devices, by number.
     pub(crate) async fn newest_updates(
@@ -201,16 +245,21 @@ impl Write {
         Ok(updates.into_iter().filter_map(with_device).collect())
     }
 
-    /// Makes an update, a device's newest, and answers its number. A duplicate error means that one is in flight already;
-    /// the transaction is over then.
+    /// Makes an update, a device's newest, and answers its number: audited as the offer that it is. A duplicate error means
+    /// that one is in flight already; the transaction is over then.
     pub(crate) async fn insert_update(
-        &self,
+        &mut self,
         device: &mut Locked<DeviceRow>,
         update: UpdateRow,
     ) -> Result<i64, DbErr> {
         let state = update.state;
+        let mut offered = event(&update, "offered", None, update.created_at);
+        let after = json!({ "version": *update.to_version, "forced": update.forced });
         let new = ActiveModel { id: ActiveValue::NotSet, ..update.into() };
         let id = Entity::insert(new).exec(self.connection()).await?.last_insert_id;
+        offered.update_id = id;
+        self.insert_events(&[offered]).await?;
+        self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
         device.update_id = Some(id);
         device.update_state = Some(state);
         self.save_device(device).await?;
@@ -232,7 +281,9 @@ impl Write {
         }
         self.save_changes(super::device::Column::Id, devices.iter().map(|device| &**device)).await?;
         devices.into_iter().for_each(Locked::saved);
-        self.save_changes(Column::Id, updates.into_iter()).await
+        let events: Vec<_> = updates.iter().flat_map(|update| update.events.iter().cloned()).collect();
+        self.save_changes(Column::Id, updates.into_iter()).await?;
+        self.insert_events(&events).await
     }
 
     pub(crate) async fn save_device(&self, device: &mut Locked<DeviceRow>) -> Result<(), DbErr> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use broker::Admission;
+use broker::{Admission, Unavailable};
 use contract::DeviceId;
 use sea_orm::DbErr;
 use tokio::sync::Notify;
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::db::device::DeviceRow;
 use crate::db::presence::{Absent, CLEARED_MAX, Site};
+use crate::error::Error;
 use crate::events::Events;
 
 /// A device that connected this long ago has subscribed.
@@ -188,28 +189,24 @@ impl Presence {
 #[async_trait]
 impl Admission for Presence {
     /// Registered devices only: the user name is the device's id.
-    async fn admit(&self, user: &str, password: &[u8]) -> bool {
-        let Ok(device) = user.parse::<DeviceId>() else {
-            return false;
-        };
-        match self.0.db.device_password(&device).await {
-            Ok(Some(kept)) => is_equal(&kept, &digest(password)),
-            Ok(None) => false,
-            Err(error) => {
-                tracing::error!(device = %device, %error, "cannot check a device's password");
-                false
-            }
-        }
+    async fn admit(&self, user: &str, password: &[u8]) -> Result<bool, Unavailable> {
+        let Ok(device) = user.parse::<DeviceId>() else { return Ok(false) };
+        let kept = self.0.db.device_password(&device).await.map_err(|error| {
+            tracing::error!(device = %device, %error, "cannot check a device's password");
+            Unavailable
+        })?;
+        Ok(kept.is_some_and(|kept| is_equal(&kept, &digest(password))))
     }
 
     /// A token of any role may read; one that is confined to a product may not, since all devices are read.
-    async fn admit_reader(&self, token: &[u8]) -> bool {
-        let Ok(token) = std::str::from_utf8(token) else { return false };
+    async fn admit_reader(&self, token: &[u8]) -> Result<bool, Unavailable> {
+        let Ok(token) = std::str::from_utf8(token) else { return Ok(false) };
         match self.0.access.authenticate(token).await {
-            Ok(actor) => actor.is_some_and(|actor| actor.scope.is_none()),
+            Ok(identity) => Ok(identity.is_some_and(|identity| identity.scope.is_none())),
+            Err(Error::Unproven(_)) => Ok(false),
             Err(error) => {
                 tracing::error!(%error, "cannot check a token on the broker");
-                false
+                Err(Unavailable)
             }
         }
     }

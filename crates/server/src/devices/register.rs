@@ -3,11 +3,13 @@
 use api::{Device, RegisteredDevice};
 use cause::service as causes;
 use contract::{DeviceId, ProductName};
+use serde_json::{Map, Value, json};
 
 use super::service::{Devices, unknown};
 use crate::access::{digest, random_password};
 use crate::actor::Actor;
 use crate::clock::now_ms;
+use crate::db::{Action, tag};
 use crate::error::Error;
 
 /// Maximum number of tags of a device, and of bytes of a tag.
@@ -29,7 +31,7 @@ impl Devices {
         };
         let product = product.ok_or_else(|| Error::Invalid(causes::PRODUCT_UNSAID.cause()))?;
         let password = random_password()?;
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         // It may be known by its reports already.
         write.insert_devices(vec![id.clone()], now_ms()).await?;
         let device = write.lock_device(id).await?.filter(|device| device.password_sha256.is_none());
@@ -38,6 +40,7 @@ impl Devices {
         device.product_is_set = true;
         device.password_sha256 = Some(digest(&password));
         write.save_device(&mut device).await?;
+        write.audit(Action::DEVICE_REGISTER, id, Value::Null, json!({ "product": product }));
         write.commit().await?;
         self.0.events.device(id);
         Ok(RegisteredDevice {
@@ -57,16 +60,23 @@ impl Devices {
         tags: Option<&[String]>,
     ) -> Result<Device, Error> {
         let tags = tags.map(checked).transpose()?;
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         let mut device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
+        let (mut before, mut after) = (Map::new(), Map::new());
         if let Some(product) = product {
+            before.insert("product".into(), json!(device.product.as_deref()));
+            after.insert("product".into(), json!(product));
             device.product = Some(product.clone().into());
             device.product_is_set = true;
             write.save_device(&mut device).await?;
         }
         if let Some(tags) = tags {
+            let known = tag::of_devices(&write, std::slice::from_ref(id)).await?;
+            before.insert("tags".into(), known.into_iter().map(|tag| tag.tag).collect());
+            after.insert("tags".into(), json!(tags));
             write.set_tags(&device, &tags).await?;
         }
+        write.audit(Action::DEVICE_CHANGE, id, before.into(), after.into());
         write.commit().await?;
         self.0.events.device(id);
         self.show(id).await
@@ -91,8 +101,14 @@ impl Devices {
         self.row(id).await?;
         // First: if it stayed, the next start would take the device for a new one.
         self.clear_retained(id).await?;
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         if let Some(device) = write.lock_device(id).await? {
+            let before = json!({
+                "product": device.product.as_deref(),
+                "version": device.version.as_deref(),
+                "registered": device.password_sha256.is_some(),
+            });
+            write.audit(Action::DEVICE_REMOVE, id, before, Value::Null);
             write.remove_device(device).await?;
         }
         write.commit().await?;

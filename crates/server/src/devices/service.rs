@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::Update;
+use api::{Update, UpdateEvent};
 use broker::Embedded;
 use cause::{Cause, service as causes};
 use contract::{Code, DeviceId, Phase, REASON_MAX_BYTES, Reason};
@@ -13,7 +13,8 @@ use super::presence::Presence;
 use crate::clock::time;
 use crate::db::Db;
 use crate::db::device::{self, DeviceRow};
-use crate::db::update::UpdateRow;
+use crate::db::update::{UpdateRow, why_of};
+use crate::db::update_event::UpdateEventRow;
 use crate::error::Error;
 use crate::events::Events;
 use crate::mqtt::Publisher;
@@ -77,6 +78,24 @@ pub(crate) fn update(row: UpdateRow) -> Update {
         done: row.done.unsigned_abs(),
         created_at: time(row.created_at),
         finished_at: row.finished_at.map(time),
+    }
+}
+
+pub(crate) fn event(row: UpdateEventRow) -> UpdateEvent {
+    let (reason, code, cause) = explained(why_of(&row.reason, row.cause.as_ref()));
+    UpdateEvent {
+        id: row.id,
+        at: time(row.at),
+        kind: row.kind,
+        actor_kind: row.actor_kind.as_str().to_owned(),
+        actor: row.actor,
+        from: row.from_state.map(|state| state.0.into()),
+        to: row.to_state.0.into(),
+        reason,
+        code: code.map(|code| code.as_str().to_owned()),
+        cause,
+        phase: row.phase.map(|phase| Phase::as_str(*phase).to_owned()),
+        done: row.done.unsigned_abs(),
     }
 }
 

@@ -8,14 +8,16 @@ use anyhow::Context;
 use api::Channel;
 use cause::service as causes;
 use contract::{ChannelName, ProductName, Version};
+use serde_json::{Value, json};
 use store::Publication;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use super::audited::Act;
 use super::mirror::{Refreshed, too_slow, unavailable};
 use super::service::{PROMOTIONS_MAX, Releases};
 use crate::actor::Actor;
-use crate::db::{device_list, mirror};
+use crate::db::{Action, device_list, mirror};
 use crate::error::Error;
 
 /// How long somebody who asked waits until the store is written.
@@ -53,7 +55,7 @@ impl Releases {
     /// Points a channel to a release. An image is copied for it, at most [`PROMOTIONS_MAX`] at a time.
     pub async fn promote(
         &self,
-        _by: &Actor,
+        by: &Actor,
         product: &ProductName,
         version: &Version,
         channel: &ChannelName,
@@ -63,8 +65,10 @@ impl Releases {
         let (releases, channel) = (self.clone(), channel.clone());
         let (of, version) = (product.clone(), version.clone());
         let what = format!("promoting {version} of {product} to {channel}");
+        let (by, act) = (by.clone(), promotion(product, &version, &channel));
         detached(deadline, what, async move {
-            let promoted = releases.0.store.promote(&of, &version, &channel).await;
+            let promote = Box::pin(async { Ok(releases.0.store.promote(&of, &version, &channel).await?) });
+            let promoted = releases.audited(&by, act, promote, |before| promoted(before.as_ref())).await;
             drop(permit);
             promoted?;
             releases.show_again(&of).await;
@@ -75,6 +79,7 @@ impl Releases {
 
     pub(super) async fn promote_published(
         &self,
+        by: &Actor,
         publication: Publication,
         published: store::Published,
         channel: ChannelName,
@@ -87,11 +92,14 @@ impl Releases {
         let permit = self.promotion_permit(deadline).await.map_err(&after)?;
         let releases = self.clone();
         let what = format!("promoting to {channel} what was published");
+        let (by, act) = (by.clone(), promotion(&publication.product, &published.release.version, &channel));
         detached(deadline, what, async move {
-            let promoted = releases.0.store.promote_published(&publication, &published, &channel).await;
+            let promote = Box::pin(releases.0.store.promote_published(&publication, &published, &channel));
+            let promote = async { Ok(promote.await?) };
+            let promoted = releases.audited(&by, act, promote, |before| promoted(before.as_ref())).await;
             drop(permit);
             releases.show_again(&publication.product).await;
-            promoted.map_err(|error| after(error.into()))?;
+            promoted.map_err(after)?;
             Ok(published)
         })
         .await
@@ -106,6 +114,19 @@ impl Releases {
     }
 }
 
+fn promotion(product: &ProductName, version: &Version, channel: &ChannelName) -> Act {
+    let detail = json!({ "channel": channel, "version": version });
+    Act { action: Action::CHANNEL_PROMOTE, product: product.clone(), detail }
+}
+
+fn promoted(before: Option<&Version>) -> (Value, Value) {
+    (json!({ "version": before }), done())
+}
+
+fn done() -> Value {
+    json!({ "outcome": "done" })
+}
+
 /// The longest reason for blocking a version, in bytes.
 const REASON_MAX_BYTES: usize = 500;
 
@@ -113,7 +134,7 @@ impl Releases {
     /// Never offers a version again.
     pub async fn block(
         &self,
-        _by: &Actor,
+        by: &Actor,
         product: &ProductName,
         version: &Version,
         reason: &str,
@@ -128,8 +149,11 @@ impl Releases {
         let (releases, reason) = (self.clone(), reason.to_owned());
         let (of, version) = (product.clone(), version.clone());
         let what = format!("blocking {version} of {product}");
+        let detail = json!({ "version": version, "reason": reason });
+        let (by, act) = (by.clone(), Act { action: Action::VERSION_BLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
-            releases.0.store.block(&of, &version, &reason).await?;
+            let block = Box::pin(async { Ok(releases.0.store.block(&of, &version, &reason).await?) });
+            releases.audited(&by, act, block, |()| (Value::Null, done())).await?;
             releases.show_again(&of).await;
             Ok(())
         })
@@ -137,11 +161,15 @@ impl Releases {
     }
 
     /// Offers it again.
-    pub async fn unblock(&self, _by: &Actor, product: &ProductName, version: &Version) -> Result<(), Error> {
+    pub async fn unblock(&self, by: &Actor, product: &ProductName, version: &Version) -> Result<(), Error> {
         let (releases, of, version) = (self.clone(), product.clone(), version.clone());
         let what = format!("unblocking {version} of {product}");
+        let detail = json!({ "version": version });
+        let (by, act) =
+            (by.clone(), Act { action: Action::VERSION_UNBLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
-            releases.0.store.unblock(&of, &version).await?;
+            let unblock = Box::pin(async { Ok(releases.0.store.unblock(&of, &version).await?) });
+            releases.audited(&by, act, unblock, |()| (Value::Null, done())).await?;
             releases.show_again(&of).await;
             Ok(())
         })

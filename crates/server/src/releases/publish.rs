@@ -6,37 +6,44 @@ use anyhow::Context;
 use api::{Finding, GateDecision, Judgement, Level, PublishDecision, Published, Release, SizeOf};
 use bytes::Bytes;
 use contract::{ChannelName, ProductName};
+use serde_json::{Value, json};
 use store::{Attempt, Blocked, Publication, Verdict};
 
+use super::audited::Act;
 use super::promote::completed;
 use super::service::Releases;
 use super::snapshot::shown;
 use crate::actor::Actor;
-use crate::db::mirror;
+use crate::db::{Action, mirror};
 use crate::error::Error;
 
 impl Releases {
     /// Publishes an image and, if a channel is named, promotes it.
     pub async fn publish(
         &self,
-        _by: &Actor,
+        by: &Actor,
         publication: Publication,
         promote: Option<ChannelName>,
         image: Bytes,
     ) -> Result<Published, Error> {
-        let releases = self.clone();
-        completed(Box::pin(async move { releases.publish_attended(publication, promote, image).await })).await
+        let (releases, by) = (self.clone(), by.clone());
+        completed(Box::pin(async move { releases.publish_attended(&by, publication, promote, image).await }))
+            .await
     }
 
     async fn publish_attended(
         &self,
+        by: &Actor,
         publication: Publication,
         promote: Option<ChannelName>,
         image: Bytes,
     ) -> Result<Published, Error> {
         let publication = self.with_slot(publication).await?;
         let product = &publication.product.clone();
-        let mut published = match self.0.store.attempt(&publication, image).await? {
+        let detail = json!({ "version": publication.version });
+        let act = Act { action: Action::RELEASE_PUBLISH, product: product.clone(), detail };
+        let attempt = Box::pin(async { Ok(self.0.store.attempt(&publication, image).await?) });
+        let mut published = match self.audited(by, act, attempt, ended).await? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
                 let error = verdict.error().context("the gate refuses without a finding")?;
@@ -45,7 +52,7 @@ impl Releases {
             }
         };
         if let Some(channel) = &promote {
-            published = self.promote_published(publication, published, channel.clone()).await?;
+            published = self.promote_published(by, publication, published, channel.clone()).await?;
         } else {
             self.show_again(product).await;
         }
@@ -97,6 +104,18 @@ impl Releases {
         let blocked = Blocked::List(BTreeMap::new());
         shown(&channels.into_iter().collect::<Vec<_>>(), &blocked, release)
     }
+}
+
+fn ended(attempt: &Attempt) -> (Value, Value) {
+    let more = match attempt {
+        Attempt::Published(published) => json!({
+            "outcome": if published.already_there { "unchanged" } else { "done" },
+            "version": published.release.version,
+            "sha256": published.release.sha256.map(|sha256| sha256.to_hex().to_string()),
+        }),
+        Attempt::Refused(verdict) => json!({ "outcome": verdict.refusal().map(|cause| cause.code) }),
+    };
+    (Value::Null, more)
 }
 
 /// What the gate says, as the API has it.

@@ -183,7 +183,7 @@ async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
     let answer = detached(soon(), "promoting 1.0.0".to_owned(), async move {
         promoting.releases.promote(&BY, &lamp(), &version, &contract::ChannelName::production()).await
     });
-    let error = answer.await.expect_err("it is not known yet");
+    let error = Box::pin(answer).await.expect_err("it is not known yet");
     assert!(matches!(error, Error::GoesOn(_)), "{error:?}");
     assert!(error.to_string().contains("over promoting 1.0.0. It goes on: look again"), "{error}");
     // Who asks and leaves has it done too.

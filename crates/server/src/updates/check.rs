@@ -38,7 +38,7 @@ impl Updates {
             let Decision::Offered(artifact) = decision else {
                 return Ok(self.answer(&decision, newest));
             };
-            if let Some(answer) = self.offer(by, &device, artifact, force).await? {
+            if let Some(answer) = Box::pin(self.offer(by, &device, artifact, force)).await? {
                 return Ok(answer);
             }
         }
@@ -103,7 +103,7 @@ impl Updates {
         artifact: fleet::Artifact,
         forced: bool,
     ) -> Result<Option<CheckAnswer>, Error> {
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         let mut fresh = write.lock_device(&device.id).await?.ok_or_else(|| unknown(&device.id))?;
         let is_same = fresh.version == device.version && fresh.product == device.product;
         let Some(product) = self.product_of(&write, &fresh).await?.filter(|_| is_same) else {
@@ -170,5 +170,6 @@ fn new_update(
         heard_at: now,
         triggered_at: None,
         finished_at: None,
+        event_count: 0,
     })
 }

@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 
-use api::{Page, Update};
+use api::{Page, Update, UpdateEvent};
 use cause::service as causes;
 use contract::{Code, Control, DeviceId, TopicKind};
-use fleet::Event;
+use fleet::{Event, UpdateState};
+use serde_json::{Value, json};
 
-use super::service::{Updates, change, write as record};
+use super::service::{Updates, advance};
 use crate::actor::Actor;
 use crate::clock::now_ms;
+use crate::db::Action;
 use crate::db::update::{self, UpdateRow};
-use crate::devices::{code_of, unknown, update as shown};
+use crate::db::update_event::{self, FORGOTTEN_MAX};
+use crate::devices::{code_of, event, unknown, update as shown};
 use crate::error::Error;
 
 impl Updates {
@@ -24,14 +27,43 @@ impl Updates {
     ) -> Result<Page<Update>, Error> {
         self.0.devices.row(id).await?;
         let limit = crate::devices::limit(Some(limit))?;
-        let below = cursor.map_or(Ok(i64::MAX), |cursor| {
-            cursor.parse().map_err(|_| Error::Invalid(causes::CURSOR.cause()))
-        })?;
+        let below = cursor.map_or(Ok(i64::MAX), cursor_of)?;
         let mut rows = update::of_device(&self.0.db, id, below, limit as u64 + 1).await?;
         let next = (rows.len() > limit)
             .then(|| rows.truncate(limit))
             .and_then(|()| rows.last().map(|row| row.id.to_string()));
         Ok(Page { items: rows.into_iter().map(shown).collect(), next })
+    }
+
+    /// What happened to a device's update, in order.
+    pub async fn events(
+        &self,
+        id: &DeviceId,
+        number: i64,
+        cursor: Option<&str>,
+        limit: Option<u32>,
+    ) -> Result<Page<UpdateEvent>, Error> {
+        let limit = crate::devices::limit(limit)?;
+        let above = cursor.map_or(Ok(0), cursor_of)?;
+        let update = update::by_id(&self.0.db, number).await?.filter(|update| update.device == *id);
+        update.ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", number)))?;
+        let mut rows = update_event::of_update(&self.0.db, number, above, limit as u64 + 1).await?;
+        let next = (rows.len() > limit)
+            .then(|| rows.truncate(limit))
+            .and_then(|()| rows.last().map(|row| row.id.to_string()));
+        Ok(Page { items: rows.into_iter().map(event).collect(), next })
+    }
+
+    /// Forgets what happened to updates that ended too long ago. They themselves stay.
+    pub(crate) async fn forget_events(&self, now: i64) -> Result<(), Error> {
+        let kept_ms = i64::from(self.0.history_days) * 86_400_000;
+        let mut forgotten = FORGOTTEN_MAX;
+        while kept_ms > 0 && forgotten == FORGOTTEN_MAX {
+            let write = self.0.db.write(&Actor::SERVER).await?;
+            forgotten = write.forget_events(now - kept_ms).await?;
+            write.commit().await?;
+        }
+        Ok(())
     }
 
     /// How many devices' newest update failed or was rolled back with each code; those without a code are left out.
@@ -46,20 +78,26 @@ impl Updates {
     }
 }
 
+fn cursor_of(text: &str) -> Result<i64, Error> {
+    text.parse().map_err(|_| Error::Invalid(causes::CURSOR.cause()))
+}
+
 impl Updates {
     /// Stops an update that is in flight. The device may go on; what it reports stays the truth.
     pub async fn cancel(&self, by: &Actor, id: i64) -> Result<Update, Error> {
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         let (mut device, mut update) = write
             .lock_update(id)
             .await?
             .ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", id)))?;
-        let Some(change) = change(&update, &Event::Cancel) else {
+        let before = update.state;
+        if !advance(&mut update, &Event::Cancel, None, now_ms()) {
             let state = update.state.as_str().replace('_', " ");
             return Err(Error::Refused(causes::UPDATE_ENDED.naming("update", id).with("state", state)));
-        };
-        record(&mut update, change, now_ms());
+        }
         write.save(std::iter::once((&mut device, Some(&update)))).await?;
+        let at = |state: UpdateState| json!({ "update": id, "state": state.as_str() });
+        write.audit(Action::UPDATE_CANCEL, &device.id.0, at(*before), at(*update.state));
         write.commit().await?;
         self.0.events.device(&update.device);
         Ok(shown(UpdateRow::clone(&update)))
@@ -69,9 +107,10 @@ impl Updates {
 impl Updates {
     /// Forgets which images failed on a device, here and on the device.
     pub async fn clear_quarantine(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
-        let write = self.0.db.write(by).await?;
+        let mut write = self.0.db.write(by).await?;
         let device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
         write.clear_faults(&device).await?;
+        write.audit(Action::QUARANTINE_CLEAR, id, Value::Null, Value::Null);
         write.commit().await?;
         self.0.events.device(id);
         let word = Control::ClearQuarantine.as_str().as_bytes();

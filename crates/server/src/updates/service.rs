@@ -10,9 +10,9 @@ use fleet::{Change, Decision, Event, UpdateView, is_image_at_fault};
 use super::questions::CorruptImages;
 use super::urls::Urls;
 use crate::config::Config;
-use crate::db::Db;
 use crate::db::device::DeviceRow;
 use crate::db::update::{self, UpdateRow};
+use crate::db::{Db, Locked};
 use crate::devices::{Devices, update as shown};
 use crate::error::Error;
 use crate::events::Events;
@@ -32,6 +32,7 @@ pub(super) struct Inner {
     pub(super) releases: Releases,
     pub(super) urls: Urls,
     pub(super) update_timeout_s: u32,
+    pub(super) history_days: u32,
     pub(super) corrupt: CorruptImages,
     pub(super) sending: Mutex<HashSet<i64>>,
 }
@@ -55,6 +56,7 @@ impl Updates {
             releases,
             urls,
             update_timeout_s: config.fleet.update_timeout_s,
+            history_days: config.fleet.history_days,
             corrupt: CorruptImages::default(),
             sending: Mutex::default(),
         }))
@@ -104,16 +106,28 @@ pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
 
 /// Applies an event. `reset` is why the device last restarted, if the event is a report that says so. Answers
 /// whether the state changed.
-pub(super) fn advance(update: &mut UpdateRow, event: &Event, reset: Option<&str>, now: i64) -> bool {
+pub(super) fn advance(update: &mut Locked<UpdateRow>, event: &Event, reset: Option<&str>, now: i64) -> bool {
     let Some(change) = change(update, event) else { return false };
     update.image_at_fault = is_image_at_fault(&change, update.phase.map(|phase| phase.0), reset);
-    write(update, change, now);
+    write(update, word(event), change, now);
     true
 }
 
-pub(super) fn write(update: &mut UpdateRow, change: Change, now: i64) {
+/// The word in the update's history.
+fn word(event: &Event) -> &'static str {
+    match event {
+        Event::Progress(_) => "progress",
+        Event::PlainStatus(_) | Event::Status(_) => "status",
+        Event::Report(_) => "report",
+        Event::Silence => "silence",
+        Event::Cancel => "cancel",
+    }
+}
+
+pub(super) fn write(update: &mut Locked<UpdateRow>, kind: &str, change: Change, now: i64) {
     update.state = change.state.into();
     update.set_why(change.why);
     update.heard_at = now;
     update.finished_at = (!change.state.is_in_flight()).then_some(now);
+    update.note(kind, now);
 }

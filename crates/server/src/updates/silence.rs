@@ -6,7 +6,7 @@
 use anyhow::Context;
 use fleet::Event;
 
-use super::service::{Updates, change, write as record};
+use super::service::{Updates, advance};
 use crate::actor::Actor;
 use crate::db::{meta, update};
 
@@ -69,9 +69,7 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         // Who was heard before the lock is not silent any more.
         silent.retain(|(_, update)| update.heard_at <= limit);
         for (_, update) in &mut silent {
-            if let Some(change) = change(update, &Event::Silence) {
-                record(update, change, now);
-            }
+            advance(update, &Event::Silence, None, now);
         }
         write.save(silent.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;

@@ -92,6 +92,7 @@ impl Updates {
             let now = now_ms();
             update.triggered_at = Some(now);
             update.heard_at = now;
+            update.note("sent", now);
             write.save(std::iter::once((&mut device, Some(&update)))).await?;
             write.commit().await?;
         }
@@ -118,10 +119,11 @@ impl Updates {
         if present.url_requests == 0 && present.state == UpdateState::Offered {
             if let Some(mut change) = change(&present, &Event::Cancel) {
                 change.why = Some(Why::Cause(cause));
-                record(&mut present, change, now_ms());
+                record(&mut present, "blocked", change, now_ms());
             }
         } else {
             present.triggered_at = Some(now_ms());
+            present.note("blocked", now_ms());
         }
         write.save(std::iter::once((&mut device, Some(&present)))).await?;
         write.commit().await?;

@@ -1,5 +1,6 @@
 //! The JSON API: a handler reads a request, asks one service, and writes JSON or a problem document. It decides nothing itself.
 
+pub(crate) mod audit;
 pub(crate) mod devices;
 mod document;
 pub(crate) mod events;

@@ -21,6 +21,8 @@ pub(crate) enum Right {
     Release,
     /// Change devices, updates and the blocked list.
     Operate,
+    /// See who did what.
+    Administer,
     /// Look at a product's releases: also for a publisher that is trusted with it.
     ReadProduct,
     /// Publish a product: also for a publisher that is trusted with it.
@@ -38,6 +40,7 @@ impl Right {
                 matches!(role, Role::Admin | Role::Operator | Role::Ci)
             }
             Self::Operate => matches!(role, Role::Admin | Role::Operator),
+            Self::Administer => role == Role::Admin,
         }
     }
 
@@ -53,6 +56,7 @@ impl Right {
             Self::Public | Self::Read | Self::ReadProduct => "read",
             Self::Release | Self::Publish | Self::Promote => "publish or promote",
             Self::Operate => "change devices or the blocked list",
+            Self::Administer => "see who did what",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod assets;
+pub(crate) mod audit;
 pub(crate) mod check_all;
 pub(crate) mod device;
 pub(crate) mod devices;

@@ -8,8 +8,8 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use utoipa_axum::routes;
 
-use super::api::{devices, events, firmware, health, login, releases, updates};
-use super::caller::Right::{Operate, Promote, Public, Publish, Read, ReadProduct, Release};
+use super::api::{audit, devices, events, firmware, health, login, releases, updates};
+use super::caller::Right::{Administer, Operate, Promote, Public, Publish, Read, ReadProduct, Release};
 use super::dashboard;
 use super::limits::log_and_bound;
 use super::routes::Routes;
@@ -43,6 +43,7 @@ fn paths(routes: Routes) -> Routes {
         .api(Operate, routes!(updates::check))
         .api(Operate, routes!(updates::clear_quarantine))
         .api(Read, routes!(updates::list))
+        .api(Read, routes!(updates::events))
         .api(Operate, routes!(updates::cancel))
         .api(Read, routes!(releases::products))
         .api(ReadProduct, routes!(releases::list))
@@ -54,12 +55,13 @@ fn paths(routes: Routes) -> Routes {
         .api(ReadProduct, routes!(releases::blocked))
         .api(Operate, routes!(releases::block, releases::unblock))
         .api(Publish, routes!(releases::refresh))
+        .api(Administer, routes!(audit::list))
         .api(Read, routes!(events::stream))
 }
 
 /// The pages with the forms in them, and what is no page and not in the document either.
 fn pages(routes: Routes) -> Routes {
-    use dashboard::{actions, assets, check_all, device, devices, login, register, releases};
+    use dashboard::{actions, assets, audit, check_all, device, devices, login, register, releases};
     routes
         .page(Public, "/firmware/{*path}", get(firmware::signed))
         .page(Public, "/d/{token}", get(firmware::short))
@@ -76,6 +78,7 @@ fn pages(routes: Routes) -> Routes {
         .page(Operate, "/devices/{id}/clear-quarantine", post(actions::clear_quarantine))
         .page(Operate, "/devices/{id}/remove", post(actions::remove))
         .page(Operate, "/updates/{id}/cancel", post(actions::cancel))
+        .page(Administer, "/audit", get(audit::page))
         .page(Read, "/releases", get(releases::first))
         .page(Read, "/releases/{product}", get(releases::page))
         .page(Release, "/releases/{product}/promote", post(actions::promote))
@@ -90,8 +93,8 @@ pub(super) fn own_prefix(path: &str) -> Option<&str> {
     let prefix = path.trim_end_matches('/');
     let first = prefix.strip_prefix('/')?.split('/').next()?;
     let ours = [
-        "api", "assets", "d", "devices", "firmware", "healthz", "login", "logout", "metrics", "readyz",
-        "releases", "updates",
+        "api", "assets", "audit", "d", "devices", "firmware", "healthz", "login", "logout", "metrics",
+        "readyz", "releases", "updates",
     ];
     (!ours.contains(&first)).then_some(prefix)
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use broker::{Admission, Embedded};
+use broker::{Admission, Embedded, Unavailable};
 use contract::{DeviceId, VersionTopic};
 use updraft_server::mqtt::{BrokerAddress, Connection, Handler, LinkState, Message, Mqtt, MqttOptions};
 
@@ -19,11 +19,11 @@ struct Open;
 
 #[async_trait::async_trait]
 impl Admission for Open {
-    async fn admit(&self, user: &str, password: &[u8]) -> bool {
-        password == format!("secret-{user}").as_bytes()
+    async fn admit(&self, user: &str, password: &[u8]) -> Result<bool, Unavailable> {
+        Ok(password == format!("secret-{user}").as_bytes())
     }
-    async fn admit_reader(&self, _: &[u8]) -> bool {
-        false
+    async fn admit_reader(&self, _: &[u8]) -> Result<bool, Unavailable> {
+        Ok(false)
     }
     fn connected(&self, _: DeviceId) {}
     fn disconnected(&self, _: DeviceId) {}

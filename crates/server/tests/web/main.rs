@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod api;
+mod audit;
 mod dashboard;
 #[path = "../../src/tests/database.rs"]
 mod database;

@@ -11,7 +11,7 @@ use super::issuer::{Fault, Issuer, now, unsigned};
 use super::test_server::{Somebody, TestServer, image, problem};
 
 /// A server that trusts octo/blinky's main with lamp.
-async fn server(issuer: &Issuer, more: &str) -> TestServer {
+pub(crate) async fn server(issuer: &Issuer, more: &str) -> TestServer {
     TestServer::open_with_end(&entry(issuer.url(), more)).await
 }
 

@@ -27,7 +27,8 @@ struct Copied {
 
 /// What came of one attempt.
 enum Outcome {
-    Done,
+    /// It pointed to this before, where that could be read.
+    Done(Option<Version>),
     /// Somebody else wrote to the channel meanwhile; it is to be tried again.
     Again,
     /// The channel points to this higher version, and holds what belongs to it.
@@ -45,13 +46,13 @@ struct Promotion<'a> {
 
 impl Store {
     /// Points a channel at a release. Doing it again changes nothing. Refused for a blocked version; `NotFound` for one
-    /// that is not published. Can be killed at any point and run again.
+    /// that is not published. Can be killed at any point and run again. Answers what the channel pointed to before.
     pub async fn promote(
         &self,
         product: &ProductName,
         version: &Version,
         channel: &ChannelName,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Version>, StoreError> {
         self.run(Promotion { product, version, channel, may_lower: true }).await
     }
 
@@ -63,19 +64,19 @@ impl Store {
         publication: &Publication,
         published: &Published,
         channel: &ChannelName,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Version>, StoreError> {
         let (product, version) = (&publication.product, &published.release.version);
         let may_lower = publication.allow.contains(&Check::LowerVersion);
         self.run(Promotion { product, version, channel, may_lower }).await
     }
 
-    async fn run(&self, promotion: Promotion<'_>) -> Result<(), StoreError> {
+    async fn run(&self, promotion: Promotion<'_>) -> Result<Option<Version>, StoreError> {
         let Promotion { product, version, channel, .. } = promotion;
         let key = Place::channel(product, channel).version();
         for _ in 0..ROUNDS_MAX {
             let lock = self.bucket.write_lock(&key).await?;
             match Box::pin(self.promote_once(&lock, promotion)).await? {
-                Outcome::Done => return Ok(()),
+                Outcome::Done(before) => return Ok(before),
                 Outcome::Higher(higher) => {
                     let cause =
                         causes::CHANNEL_IS_HIGHER.naming("version", version).naming("product", product);
@@ -98,10 +99,11 @@ impl Store {
         let Promotion { product, version, channel, may_lower } = promotion;
         let (bucket, place) = (&self.bucket, Place::channel(product, channel));
         let before = bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
-        let higher = match parse_version(&place.version(), before.clone()) {
-            Ok(Some(now)) if now > *version && !may_lower => {
+        let known = parse_version(&place.version(), before.clone()).ok().flatten();
+        let higher = match &known {
+            Some(now) if *now > *version && !may_lower => {
                 let is_allowed = self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion);
-                (!is_allowed).then_some(now)
+                (!is_allowed).then(|| now.clone())
             }
             _ => None,
         };
@@ -136,7 +138,7 @@ impl Store {
         let is_done = is_pointed
             && bucket.holds(&firmware.key, &Condition::Same(firmware.tag)).await?
             && bucket.holds(&metadata.key, &Condition::Same(metadata.tag)).await?;
-        Ok(if is_done { higher.map_or(Outcome::Done, Outcome::Higher) } else { Outcome::Again })
+        Ok(if is_done { higher.map_or(Outcome::Done(known), Outcome::Higher) } else { Outcome::Again })
     }
 
     async fn refuse_blocked(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {

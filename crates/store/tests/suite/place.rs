@@ -133,7 +133,7 @@ impl Place {
     }
 
     pub(crate) async fn promote(&self, version: &str) -> Result<(), StoreError> {
-        self.store.promote(&product(), &v(version), &ChannelName::production()).await
+        self.store.promote(&product(), &v(version), &ChannelName::production()).await.map(|_| ())
     }
 }
 

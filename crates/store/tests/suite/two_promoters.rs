@@ -40,12 +40,16 @@ impl Job {
     fn start(&self, job: &Stopped, channel: &ChannelName) -> JoinHandle<Result<(), StoreError>> {
         let (published, channel) = (self.published.clone(), channel.clone());
         job.start(|store| async move {
-            store.promote_published(&Publication::new(product()), &published, &channel).await
+            store.promote_published(&Publication::new(product()), &published, &channel).await.map(|_| ())
         })
     }
 
     async fn again(&self, place: &Place, channel: &ChannelName) -> Result<(), StoreError> {
-        place.store.promote_published(&Publication::new(product()), &self.published, channel).await
+        place
+            .store
+            .promote_published(&Publication::new(product()), &self.published, channel)
+            .await
+            .map(|_| ())
     }
 }
 

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use api::{
-    CheckAnswer, CheckRequest, Device, DeviceReport, NewDevice, Page, RegisteredDevice, Update, UpdateState,
+    CheckAnswer, CheckRequest, Device, DeviceReport, NewDevice, Page, RegisteredDevice, Update, UpdateEvent,
+    UpdateState,
 };
 use contract::{DeviceId, Lack, ProductName};
 
@@ -42,8 +43,14 @@ enum Action {
         #[arg(long)]
         wait: bool,
     },
-    /// List its updates, newest first
-    History(One),
+    /// List its updates, newest first, or what happened to one of them
+    History {
+        #[command(flatten)]
+        one: One,
+        /// What happened to this update, oldest first
+        #[arg(long, value_name = "N")]
+        update: Option<i64>,
+    },
     /// Remove it and its history
     Remove(One),
 }
@@ -65,7 +72,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Add { one, product } => add(&one, product).await,
         Action::Show(one) => show(&one).await,
         Action::Check { one, force, wait } => check(&one, force, wait).await,
-        Action::History(one) => history(&one).await,
+        Action::History { one, update: None } => history(&one).await,
+        Action::History { one, update: Some(number) } => events(&one, number).await,
         Action::Remove(one) => {
             one.server.client()?.delete(&["devices", &one.id]).await?;
             if !one.json {
@@ -209,16 +217,47 @@ async fn history(one: &One) -> anyhow::Result<ExitCode> {
     let updates: Vec<Whole<Update>> =
         one.server.client()?.list(&["devices", &one.id, "updates"], &()).await?;
     let empty = format!("{} has had no updates yet.", one.id);
-    output::list(updates, one.json, &empty, ["WHEN", "FROM", "TO", "STATE", "CODE", "REASON"], |update| {
-        [
-            output::ago(Some(update.created_at)),
-            output::cell(update.from.as_ref()),
-            output::cell(Some(&update.to)),
-            output::cell(Some(&update.state)),
-            output::cell(update.code.as_ref()),
-            output::cell(update.reason.as_ref()),
-        ]
-    });
+    output::list(
+        updates,
+        one.json,
+        &empty,
+        ["N", "WHEN", "FROM", "TO", "STATE", "CODE", "REASON"],
+        |update| {
+            [
+                update.id.to_string(),
+                output::ago(Some(update.created_at)),
+                output::cell(update.from.as_ref()),
+                output::cell(Some(&update.to)),
+                output::cell(Some(&update.state)),
+                output::cell(update.code.as_ref()),
+                output::cell(update.reason.as_ref()),
+            ]
+        },
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn events(one: &One, number: i64) -> anyhow::Result<ExitCode> {
+    let path = ["devices", &one.id, "updates", &number.to_string(), "events"];
+    let events: Vec<Whole<UpdateEvent>> = one.server.client()?.list(&path, &()).await?;
+    let empty = "What happened to it is not kept any more.";
+    output::list(
+        events,
+        one.json,
+        empty,
+        ["WHEN", "WHO", "WHAT", "STATE", "PHASE", "DONE", "REASON"],
+        |event| {
+            [
+                event.at.format("%Y-%m-%d %H:%M:%S").to_string(),
+                output::line(format!("{} {}", event.actor_kind, event.actor).trim_end()),
+                output::line(&event.kind),
+                output::cell(Some(&event.to)),
+                output::cell(event.phase.as_ref()),
+                store::grouped(event.done),
+                output::cell(event.reason.as_ref()),
+            ]
+        },
+    );
     Ok(ExitCode::SUCCESS)
 }
 

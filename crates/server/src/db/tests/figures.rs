@@ -71,7 +71,7 @@ async fn figures_are_those_of_a_walk_through_all_devices() {
         usize::try_from(random % 1_000_003).expect("small") % below
     };
     for step in 0..150 {
-        let write = db.write(&BY).await.expect("writes");
+        let mut write = db.write(&BY).await.expect("writes");
         let mut device = write.known(&id(&format!("d{}", next(6)))).await;
         match next(5) {
             0 => {

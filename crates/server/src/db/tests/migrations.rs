@@ -43,7 +43,7 @@ async fn a_database_of_the_last_version_is_brought_up_to_date_with_everything_in
     assert_eq!(db.listed_tokens(1_796_034_920_000).await.expect("read").len(), 2);
     assert!(db.user("admin").await.expect("read").is_some());
     let newest = update::of_device(&db, &id("d-succeeded"), i64::MAX, 1).await.expect("read")[0].id;
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let client_id = write.lock_meta(meta::CLIENT_ID).await.expect("read");
     assert_eq!(client_id.as_deref(), Some("updraft-0123456789abcde"));
     let mut device = write.lock_device(&id("d-succeeded")).await.expect("read").expect("there");
@@ -88,9 +88,8 @@ async fn a_statement_is_good_for_one_token() {
     let product = "lamp".parse().expect("a product");
     let job: oidc::Job =
         serde_json::from_str(r#"{"iss": "https://i.example", "ref": "refs/heads/main"}"#).expect("a job");
-    let new = |secret_sha256| token::NewToken {
+    let new = token::NewToken {
         name: "octo/blinky@refs/heads/main run 1",
-        secret_sha256,
         role: api::Role::Ci,
         kind: token::TokenKind::Publisher,
         parent: None,
@@ -98,10 +97,10 @@ async fn a_statement_is_good_for_one_token() {
         given: Some(token::Given { job: &job, product: &product, statement_sha256: "dd" }),
     };
     let write = db.write(&BY).await.expect("writes");
-    write.insert_token(&new("bb"), 1).await.expect("inserted");
+    write.insert_token(new, "bb", 1).await.expect("inserted");
     write.commit().await.expect("committed");
     let write = db.write(&BY).await.expect("writes");
-    let error = write.insert_token(&new("cc"), 1).await.expect_err("one statement, one token");
+    let error = write.insert_token(new, "cc", 1).await.expect_err("one statement, one token");
     assert!(is_duplicate(&error), "{error}");
     drop(write);
     let given = db.token("bb", 99).await.expect("read").expect("there");

@@ -24,7 +24,7 @@ async fn what_was_committed_is_there_after_opening_again_and_what_was_not_is_not
 #[tokio::test]
 async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     let (_folder, db) = open().await;
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let mut row = write.known(&id("d2")).await;
     row.product = Some(Text("p".parse().expect("a product")));
     row.product_is_set = true;
@@ -97,16 +97,16 @@ async fn only_what_changed_is_written() {
 #[tokio::test]
 async fn a_device_has_one_update_in_flight_at_most() {
     let (_folder, db) = open().await;
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let mut device = write.known(&id("d1")).await;
     let update = an_update(&device.id);
     let first = write.insert_update(&mut device, update.clone()).await.expect("inserted");
     write.commit().await.expect("committed");
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let error = write.insert_update(&mut device, update.clone()).await.expect_err("refused");
     assert!(is_duplicate(&error), "{error}");
     drop(write);
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let (mut device, mut ended) = write.lock_update(first).await.expect("read").expect("there");
     ended.state = Text(UpdateState::Cancelled);
     write.save_both(&mut device, &ended).await;
@@ -125,7 +125,7 @@ async fn a_device_has_one_update_in_flight_at_most() {
 #[tokio::test]
 async fn removing_a_device_removes_its_history_and_tags() {
     let (_folder, db) = open().await;
-    let write = db.write(&BY).await.expect("writes");
+    let mut write = db.write(&BY).await.expect("writes");
     let mut device = write.known(&id("d1")).await;
     let update = an_update(&device.id);
     let number = write.insert_update(&mut device, update).await.expect("inserted");

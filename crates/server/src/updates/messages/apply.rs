@@ -182,10 +182,14 @@ impl Subject {
 
     fn progress(&mut self, progress: Progress, now: i64) {
         if let Some(update) = self.update.as_mut().filter(|update| update.state.is_in_flight()) {
+            let before = (update.phase, quarter(update));
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
             update.heard_at = now;
-            self.advance(&Event::Progress(progress.phase), None, now);
+            let is_noted = advance(update, &Event::Progress(progress.phase), None, now);
+            if !is_noted && before != (update.phase, quarter(update)) {
+                update.note("progress", now);
+            }
         }
     }
 
@@ -199,6 +203,7 @@ impl Subject {
         update.url_requests += 1;
         update.triggered_at = None;
         update.heard_at = now;
+        update.note("request", now);
         self.wants_trigger = true;
     }
 
@@ -206,6 +211,11 @@ impl Subject {
     fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
         self.update.as_mut().is_some_and(|update| advance(update, event, reset, now))
     }
+}
+
+/// How many quarters of its phase are done.
+fn quarter(update: &UpdateRow) -> i64 {
+    update.done.saturating_mul(4).checked_div(update.bytes).unwrap_or_default().min(4)
 }
 
 fn without_urls(last: LastOutcome) -> LastOutcome {

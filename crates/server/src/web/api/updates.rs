@@ -9,7 +9,7 @@ use crate::updates::Updates;
 use crate::web::caller::Caller;
 use crate::web::extract::{OptionalBody, Path, Query};
 use crate::web::problem::{Answer, Done, Problem};
-use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update};
+use api::{CheckAnswer, CheckRequest, Page, PageQuery, Update, UpdateEvent};
 
 /// Decides whether the device gets an update, and triggers it. 200 for every decision.
 #[utoipa::path(post, path = "/api/v1/devices/{id}/check-update", tag = "devices", params(("id" = String, Path)),
@@ -51,6 +51,20 @@ pub(crate) async fn list(
         return Err(Problem::invalid("limit is 1 to 500"));
     }
     Ok(Json(updates.of_device(&id, part.cursor.as_deref(), limit).await?))
+}
+
+/// What happened to a device's update, in order. Older than `fleet.history_days`, only the update itself is kept.
+#[utoipa::path(get, path = "/api/v1/devices/{id}/updates/{n}/events", tag = "devices",
+    params(("id" = String, Path), ("n" = i64, Path),
+    ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 100 if not said")),
+    responses((status = 200, body = Page<UpdateEvent>), (status = 404, body = api::Problem)))]
+pub(crate) async fn events(
+    State(updates): State<Updates>,
+    Path((id, number)): Path<(DeviceId, i64)>,
+    Query(part): Query<PageQuery>,
+) -> Answer<Page<UpdateEvent>> {
+    Ok(Json(updates.events(&id, number, part.cursor.as_deref(), part.limit).await?))
 }
 
 /// Stops an update. A device that has the image already may still install it.

@@ -1,10 +1,11 @@
 //! One device: what it runs, what it is offered, and what came of it.
 
-use api::{Device, Page, Update, UpdateState, Word};
-use axum::extract::State;
+use api::{Device, Page, Update, UpdateEvent, UpdateState, Word};
+use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::{DeviceId, Version};
 use maud::{Markup, html};
+use serde::Deserialize;
 
 use super::devices::presence;
 use super::document::PageError;
@@ -18,6 +19,14 @@ use crate::web::extract::Path;
 
 /// Maximum number of updates that are shown.
 const HISTORY: u32 = 50;
+/// Maximum number of events of an update that are shown.
+const EVENTS: u32 = 500;
+
+/// The update of which is shown what happened.
+#[derive(Deserialize)]
+pub(crate) struct Opened {
+    update: Option<i64>,
+}
 
 pub(crate) async fn page(
     State(devices): State<Devices>,
@@ -25,17 +34,23 @@ pub(crate) async fn page(
     State(releases): State<Releases>,
     visit: Visit,
     Path(id): Path<DeviceId>,
+    Query(Opened { update }): Query<Opened>,
 ) -> Result<Response, PageError> {
     let device = devices.show(&id).await?;
     let history = updates.of_device(&id, None, HISTORY).await?;
+    let opened = match update {
+        Some(number) => Some((number, updates.events(&id, number, None, Some(EVENTS)).await?)),
+        None => None,
+    };
     let products = releases.products().await.unwrap_or_default();
     let production =
         products.into_iter().find(|p| Some(&p.name) == device.product.as_ref()).and_then(|p| p.production);
+    let history = history_card(&device, &history, opened.as_ref());
     let content = view(&visit, &device, &history, production.as_ref());
     Ok(visit.page(&id, Section::Devices, content).await)
 }
 
-fn view(visit: &Visit, device: &Device, history: &Page<Update>, production: Option<&Version>) -> Markup {
+fn view(visit: &Visit, device: &Device, history: &Markup, production: Option<&Version>) -> Markup {
     let operates = visit.may(Right::Operate);
     html! {
         a.back href="/" { "Devices" }
@@ -58,7 +73,7 @@ fn view(visit: &Visit, device: &Device, history: &Page<Update>, production: Opti
         div.columns {
             div.wide {
                 (hero(visit, device, production))
-                (history_card(history))
+                (history)
             }
             div.narrow {
                 (facts(device))
@@ -150,7 +165,11 @@ fn check_form(device: &Device, moving: bool) -> Markup {
     }
 }
 
-fn history_card(history: &Page<Update>) -> Markup {
+fn history_card(
+    device: &Device,
+    history: &Page<Update>,
+    opened: Option<&(i64, Page<UpdateEvent>)>,
+) -> Markup {
     html! {
         section.card.flush {
             div.cardhead { h2 { "History" } @if !history.items.is_empty() { span.small { (words::counted(history.items.len() as u64, "update")) @if history.next.is_some() { " and more" } } } }
@@ -168,11 +187,30 @@ fn history_card(history: &Page<Update>) -> Markup {
                                     (words::ago(update.created_at))
                                     @if let Some(end) = update.finished_at { " · took " (words::duration(update.created_at, end)) }
                                     " · " (words::size(update.bytes))
+                                    " · " a href={ "/devices/" (device.id) "?update=" (update.id) "#update-" (update.id) } { "What happened" }
                                 }
                             }
                             (words::reason(update))
+                            @if let Some((_, events)) = opened.filter(|(number, _)| *number == update.id) { (events_list(events)) }
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+fn events_list(events: &Page<UpdateEvent>) -> Markup {
+    html! {
+        @if events.items.is_empty() { p.small { "What happened to it is not kept any more." } }
+        ol.events {
+            @for event in &events.items {
+                li {
+                    span.when { (words::ago(event.at)) }
+                    " " strong { (event.kind) } " by " (event.actor_kind) " " (event.actor)
+                    @if event.from.as_ref() != Some(&event.to) { ": " (words::state(&event.to).0) }
+                    @if let Some(phase) = &event.phase { span.small { " · " (phase) " " (words::size(event.done)) } }
+                    @if let Some(reason) = &event.reason { " · " (words::sentence(reason)) }
                 }
             }
         }

@@ -88,6 +88,7 @@ const FLASH: &str = "updraft_said";
 pub(crate) enum Section {
     Devices,
     Releases,
+    Audit,
 }
 
 /// A person at a page: who, what they may do, what does not work, and what was just said.
@@ -191,6 +192,7 @@ impl Visit {
                 nav aria-label="Main" {
                     (link(Section::Devices, "/", icon::chip(), "Devices"))
                     (link(Section::Releases, "/releases", icon::package(), "Releases"))
+                    @if self.may(Right::Administer) { (link(Section::Audit, "/audit", icon::list(), "Audit")) }
                 }
                 div.foot {
                     (health_link(problems))

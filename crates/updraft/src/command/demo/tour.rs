@@ -170,7 +170,7 @@ impl Tour {
     }
 
     async fn check(&self, device: &str) -> anyhow::Result<()> {
-        let answer = self.services.updates.check(&Actor::SERVER, &device.parse()?, false).await?;
+        let answer = Box::pin(self.services.updates.check(&Actor::SERVER, &device.parse()?, false)).await?;
         println!("      {device:<14} {}", answer.reason);
         Ok(())
     }

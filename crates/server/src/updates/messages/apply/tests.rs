@@ -38,6 +38,7 @@ fn offered(plain: bool) -> Subject {
         heard_at: 0,
         triggered_at: Some(0),
         finished_at: None,
+        event_count: 0,
     }));
     subject
 }
@@ -241,6 +242,42 @@ fn progress_moves_the_update_and_starts_the_clock_anew() {
     assert_eq!(subject.tell(TopicKind::Progress, restart), UpdateState::Restarting);
     assert_eq!(subject.tell(TopicKind::Status, "FAILED self-test"), UpdateState::RolledBack);
     assert_eq!(subject.tell(TopicKind::Progress, progress), UpdateState::RolledBack);
+}
+
+#[test]
+fn history_has_what_changed_and_each_quarter_and_is_bounded() {
+    let mut subject = offered(false);
+    for done in 0..=100 {
+        subject.tell(TopicKind::Progress, &format!(r#"{{"phase":"download","done":{done},"total":100}}"#));
+    }
+    subject.tell(TopicKind::Progress, r#"{"phase":"restart"}"#);
+    subject.tell(TopicKind::Status, "FAILED self-test");
+    subject.tell(TopicKind::Status, "FAILED self-test");
+    let update = subject.update.as_mut().expect("an update");
+    let noted: Vec<_> = update
+        .events
+        .iter()
+        .map(|e| (e.kind.as_str(), e.from_state.map(|s| s.0), e.to_state.0, e.done))
+        .collect();
+    let (offered, downloading) = (Some(UpdateState::Offered), UpdateState::Downloading);
+    assert_eq!(
+        noted,
+        [
+            ("progress", offered, downloading, 0),
+            ("progress", Some(downloading), downloading, 25),
+            ("progress", Some(downloading), downloading, 50),
+            ("progress", Some(downloading), downloading, 75),
+            ("progress", Some(downloading), downloading, 100),
+            ("progress", Some(downloading), UpdateState::Restarting, 0),
+            ("status", Some(UpdateState::Restarting), UpdateState::RolledBack, 0),
+        ]
+    );
+    assert_eq!(update.events.last().expect("an event").reason, "self-test");
+    for _ in 0..1000 {
+        subject.tell(TopicKind::Version, r#"{"version":"1.1.0","state":"valid"}"#);
+        subject.tell(TopicKind::Version, r#"{"version":"1.0.0","state":"valid"}"#);
+    }
+    assert_eq!(subject.update.expect("an update").events.len(), 500);
 }
 
 #[test]

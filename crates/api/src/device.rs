@@ -109,6 +109,8 @@ pub struct DeviceQuery {
     pub product: Option<ProductName>,
     /// With this tag.
     pub tag: Option<String>,
+    /// Running this version.
+    pub version: Option<String>,
     /// `online`, `offline`, or an update state (of the newest update).
     pub state: Option<String>,
     /// Id contains this text.

@@ -17,6 +17,8 @@ pub trait Admission: Send + Sync {
     /// The device's first connection exists, or a new one took over from one that was thought alive: it has to subscribe
     /// again. Called in order, under the broker's lock: neither block nor call the broker.
     fn connected(&self, device: DeviceId);
+    /// The device listens to its triggers from now on. The same rule as for [`Admission::connected`].
+    fn subscribed(&self, _device: &DeviceId) {}
     /// The device's last connection ended. The same rule as for [`Admission::connected`].
     fn disconnected(&self, device: DeviceId);
 }

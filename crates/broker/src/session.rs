@@ -103,6 +103,10 @@ impl Session {
         !self.subscriptions.is_empty()
     }
 
+    pub(crate) fn listens_to(&self, topic: &str) -> bool {
+        self.subscriptions.iter().any(|(filter, _)| topics::matches(filter, topic))
+    }
+
     /// How full its queue is, in percent.
     pub(crate) fn filled(&self) -> usize {
         (self.queue.len() * 100 / self.bounds.messages).max(self.queued_bytes * 100 / self.bounds.bytes)

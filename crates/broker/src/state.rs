@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use contract::DeviceId;
+use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use rmqtt_codec::types::QoS;
 use rmqtt_codec::v5::{SubscribeAckReason, SubscriptionOptions};
 
@@ -116,6 +116,9 @@ impl State {
         if let Identity::Device(id) = &member.identity {
             if takes_over || !was_connected {
                 self.admission.connected(id.clone());
+            }
+            if is_there {
+                self.tell_subscribed(&member);
             }
             self.bound(id);
         }
@@ -264,10 +267,20 @@ impl State {
             }
         };
         let answers = filters.iter().enumerate().map(answer).collect();
+        self.tell_subscribed(member);
         if member.identity == Identity::Server {
             self.wake_devices();
         }
         Ok(answers)
+    }
+
+    /// Tells if a device's connection listens to its triggers, whose topic is the same whatever the version topic is.
+    fn tell_subscribed(&mut self, member: &Member) {
+        let Identity::Device(id) = &member.identity else { return };
+        let trigger = Topic { kind: TopicKind::Trigger, device: id.clone() }.write(&VersionTopic::default());
+        if self.session(member).is_ok_and(|session| session.listens_to(&trigger)) {
+            self.admission.subscribed(id);
+        }
     }
 
     /// Queues what was retained on the topics of a filter, for whoever has just subscribed to it. A queue that is full

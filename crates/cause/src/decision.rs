@@ -19,5 +19,5 @@ crate::entry::table! {
     OFFLINE "offline" "The device is offline, so the trigger for {version} was not sent.";
     OFFLINE_WITHOUT_BROKER "offline_without_broker" "The device is offline, so the trigger for {version} was not sent. The server has no connection to its broker.";
     OFFERED "offered" "{version} was offered to the device.";
-    OFFERED_AND_WAITING "offered_and_waiting" "{version} was offered to the device. The trigger is sent as soon as store and broker answer.";
+    OFFERED_AND_WAITING "offered_and_waiting" "{version} was offered to the device. The trigger is sent as soon as the device listens to it, and store and broker answer.";
 }

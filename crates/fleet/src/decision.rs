@@ -98,6 +98,8 @@ pub enum StoreView {
     Channel(ChannelView),
     /// It did not, or what it holds contradicts itself.
     Unavailable(Cause),
+    /// The channel points to a version whose image is not there.
+    NoImage(Cause),
 }
 
 /// The answer to a check update.
@@ -238,6 +240,7 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
     let view = match store {
         StoreView::Channel(view) => view,
         StoreView::Unavailable(why) => return Decision::StoreUnavailable(why.clone()),
+        StoreView::NoImage(why) => return Decision::NoRelease(why.clone()),
     };
     let Some(target) = &view.target else {
         return Decision::NoRelease(causes::NOT_PROMOTED.naming("channel", &view.channel));

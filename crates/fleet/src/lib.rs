@@ -8,9 +8,11 @@ extern crate alloc;
 
 mod decision;
 mod fault;
+mod plan;
 mod update;
 mod verdict;
 
 pub use decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, Reach, StoreView, decide};
 pub use fault::is_image_at_fault;
+pub use plan::{Action, Flight, Snapshot, Subject, Trigger, plan};
 pub use update::{Change, Event, ReportView, UpdateState, UpdateView, Why, apply};

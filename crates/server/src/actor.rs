@@ -29,11 +29,6 @@ impl ActorKind {
             Self::System => "system",
         }
     }
-
-    pub(crate) fn from_word(word: &str) -> Option<Self> {
-        let kinds = [Self::Person, Self::Token, Self::Job, Self::Device, Self::System];
-        kinds.into_iter().find(|kind| kind.as_str() == word)
-    }
 }
 
 /// Who writes.

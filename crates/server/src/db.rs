@@ -29,6 +29,7 @@ pub(crate) mod update;
 pub(crate) mod update_event;
 mod user;
 mod values;
+pub(crate) mod waiting;
 
 pub(crate) use audit_entry::{Action, Model as AuditEntry};
 pub(crate) use connection::{Db, Query, Write};

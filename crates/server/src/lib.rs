@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod actor;
+mod bench;
 mod clock;
 pub mod config;
 mod counts;

@@ -9,6 +9,7 @@ mod killed_database;
 mod offers;
 mod reported;
 pub(crate) mod rig;
+mod sending;
 mod silence;
 mod slow_store;
 mod two_servers;

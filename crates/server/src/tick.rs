@@ -1,4 +1,4 @@
-//! Periodic work: silence, triggers that are still to be sent, slots to be recorded, the mirror of the bucket, what has expired.
+//! Periodic work: silence, who is online, slots to be recorded, the mirror of the bucket, what has expired.
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,8 @@ pub(crate) fn spawn(
     let Services { updates, releases, store_health, events, .. } = services.clone();
     let every = Duration::from_secs(config.store.refresh_s.into());
     tasks.spawn(run(Tick::new(services), link.clone(), stop.clone()));
-    tasks.spawn(write_presence(services.devices.presence().clone(), stop.clone()));
-    tasks.spawn(resend(updates, link.clone(), stop.clone()));
+    tasks.spawn(write_presence(services.devices.presence().clone(), updates.clone(), stop.clone()));
+    tasks.spawn(updates.send(stop.clone()));
     tasks.spawn(record_slots(releases.clone(), stop.clone()));
     tasks.spawn(prepare(releases.store().clone(), stop.clone()));
     tasks.spawn(refresh(releases, store_health, every, stop.clone()));
@@ -76,19 +76,30 @@ impl Tick {
     }
 }
 
-/// Who came and went is written at once, and then again after a moment, in which many come. What fails is logged and done
-/// again.
-async fn write_presence(presence: Presence, stop: CancellationToken) {
+/// Who came and went is written at once, and then again after a moment, in which many come; and who has subscribed meanwhile gets
+/// what waits. What fails is logged and done again.
+async fn write_presence(presence: Presence, updates: Updates, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = presence.changes() => {}
         }
-        while let Err(error) = presence.write_changes().await {
-            tracing::error!(%error, "who is online was not written, and will be");
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(EVERY) => {}
+        loop {
+            let written = presence.write_changes().await;
+            // What is missed here, the sweep finds.
+            if let Err(error) = updates.wake_subscribed().await {
+                tracing::error!("it was not looked who waits for a trigger: {error:#}");
+            }
+            match written {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(%error, "who is online was not written, and will be");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(EVERY) => {}
+                    }
+                }
             }
         }
         tokio::time::sleep(PRESENCE_EVERY).await;
@@ -107,22 +118,6 @@ async fn run(mut tick: Tick, link: Link, stop: CancellationToken) {
         let up = *link.borrow() == LinkState::Up;
         if let Err(error) = tick.tick(now_ms(), up).await {
             tracing::error!("the tick failed, and is tried again: {error:#}");
-        }
-    }
-}
-
-/// Sends what is still to be sent. Not part of the tick: a store that does not answer takes its time.
-async fn resend(updates: Updates, link: Link, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-        if *link.borrow() != LinkState::Up {
-            continue;
-        }
-        if let Err(error) = updates.send_untriggered(now_ms()).await {
-            tracing::error!("sending what is still to be sent failed, and is tried again: {error:#}");
         }
     }
 }

@@ -6,9 +6,10 @@ mod check;
 mod history;
 mod messages;
 mod questions;
+mod queue;
+mod sender;
 mod service;
 mod silence;
-mod trigger;
 mod urls;
 
 pub(crate) use messages::Messages;

@@ -8,8 +8,9 @@ use super::*;
 use crate::admission::Unavailable;
 use crate::packet::Publish;
 
+/// Whether the device is there, and how often it was told that it has subscribed.
 #[derive(Default)]
-struct Count(AtomicI64);
+struct Count(AtomicI64, AtomicI64);
 
 #[async_trait::async_trait]
 impl Admission for Count {
@@ -23,9 +24,34 @@ impl Admission for Count {
     fn connected(&self, _: DeviceId) {
         self.0.store(1, Ordering::Relaxed);
     }
+    fn subscribed(&self, _: &DeviceId) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
     fn disconnected(&self, _: DeviceId) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn it_is_told_when_a_device_listens_to_its_triggers() {
+    let count = Arc::new(Count::default());
+    let mut state = State::new(count.clone());
+    let told = || count.1.load(Ordering::Relaxed);
+    let subscribe = |state: &mut State, member: &Member, filter: &'static str| {
+        let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
+        let filters = [(ByteString::from_static(filter), options)];
+        state.subscribe(member, &filters, |filter| !filter.contains("/b/")).expect("connected");
+    };
+    let member = device(&mut state, 1, 60);
+    for (filter, expected) in [("devices/a/ota/control", 0), ("devices/b/ota", 0), ("devices/a/#", 1)] {
+        subscribe(&mut state, &member, filter);
+        assert_eq!(told(), expected, "{filter}");
+    }
+    state.leave(&member, Leave::LOST);
+    device(&mut state, 1, 60);
+    assert_eq!(told(), 2, "its session was kept, and with it what it listens to");
+    device(&mut state, 2, 0);
+    assert_eq!(told(), 2, "this one has not subscribed");
 }
 
 fn id() -> DeviceId {

@@ -5,7 +5,7 @@ use cause::service as causes;
 
 use super::service::Access;
 use crate::clock::time;
-use crate::db::audit::{Filter, Place, page};
+use crate::db::{AuditEntry as Row, audit};
 use crate::error::Error;
 
 /// Entries of a page, where nothing is said, and at most.
@@ -19,32 +19,21 @@ impl Access {
         if !(1..=ENTRIES_MAX).contains(&limit) {
             return Err(Error::Invalid(causes::PAGE_SIZE.with("most", ENTRIES_MAX).with("asked", limit)));
         }
-        let filter = Filter {
-            actor: text(query.actor.as_deref())?,
-            action: text(query.action.as_deref())?,
-            subject: text(query.subject.as_deref())?,
-        };
-        let place = match (query.after, query.before) {
-            (Some(id), _) => Place::After(id),
-            (None, before) => Place::Before(before.unwrap_or(i64::MAX)),
-        };
-        let mut entries = page(&self.db, filter, place, u64::from(limit) + 1).await?;
+        if [&query.actor, &query.action, &query.subject].into_iter().flatten().any(|text| text.contains('\0'))
+        {
+            return Err(Error::Invalid(causes::TEXT.cause()));
+        }
+        let mut entries = audit::page(&self.db, query, u64::from(limit) + 1).await?;
         let has_more = entries.len() > limit as usize;
-        let next = match place {
-            Place::After(_) => {
-                entries.truncate(limit as usize);
-                entries.last()
-            }
-            Place::Before(_) => {
-                entries.drain(..entries.len().saturating_sub(limit as usize));
-                entries.first()
-            }
-        };
-        let next = next.filter(|_| has_more).map(|entry| entry.id.to_string());
-        let shown = |entry: crate::db::AuditEntry| AuditEntry {
+        entries.truncate(limit as usize);
+        let next = entries.last().filter(|_| has_more).map(|entry| entry.id.to_string());
+        if query.after.is_none() {
+            entries.reverse();
+        }
+        let shown = |entry: Row| AuditEntry {
             id: entry.id,
             at: time(entry.at),
-            actor_kind: entry.actor_kind.as_str().to_owned(),
+            actor_kind: entry.actor_kind,
             actor: entry.actor,
             address: entry.address,
             action: entry.action,
@@ -55,12 +44,4 @@ impl Access {
         };
         Ok(Page { items: entries.into_iter().map(shown).collect(), next })
     }
-}
-
-/// Empty is the same as absent.
-fn text(text: Option<&str>) -> Result<Option<&str>, Error> {
-    if text.is_some_and(|text| text.contains('\0')) {
-        return Err(Error::Invalid(causes::TEXT.cause()));
-    }
-    Ok(text.filter(|text| !text.is_empty()))
 }

@@ -71,19 +71,11 @@ impl Publishers {
                 "a publisher was refused: {refusal}"
             );
         })?;
-        let name = job.name();
         let given =
             self.access.publisher_token(from, job, &scope.product, &digest(signed), TOKEN_LIFETIME).await?;
         let Some((token, expires_at)) = given else {
             return Err(Error::Unproven(causes::TOKEN_USED.cause()));
         };
-        tracing::info!(
-            publisher.name = name,
-            product = scope.product.as_str(),
-            may_promote = scope.may_promote,
-            allow = scope.allow.join(","),
-            "a trusted publisher came in"
-        );
         Ok(Admission { token, expires_at, scope })
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 
+use api::AuditQuery;
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, QueryOrder, QuerySelect, QueryTrait, Set};
+use sea_orm::{ActiveValue, QueryOrder, QuerySelect, Set};
 use serde_json::Value as Json;
 
 use super::audit_entry::{Action, ActiveModel, Column, Entity, Model};
@@ -11,45 +12,21 @@ use super::connection::{Query, Write};
 use super::values::Text;
 use crate::clock::now_ms;
 
-/// What a list of entries is narrowed to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Filter<'a> {
-    pub(crate) actor: Option<&'a str>,
-    pub(crate) action: Option<&'a str>,
-    pub(crate) subject: Option<&'a str>,
-}
-
-/// Where a page of them is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
-    /// The first above this id.
-    After(i64),
-    /// The last below this id.
-    Before(i64),
-}
-
-/// Entries in the order of their ids, which is that of their commits.
-pub(crate) async fn page(
-    query: &impl Query,
-    filter: Filter<'_>,
-    place: Place,
-    limit: u64,
-) -> Result<Vec<Model>, DbErr> {
-    let mut entries = select(filter, place, limit).all(query.connection()).await?;
-    entries.sort_unstable_by_key(|entry| entry.id);
-    Ok(entries)
-}
-
-pub(super) fn select(filter: Filter<'_>, place: Place, limit: u64) -> Select<Entity> {
-    let entries = Entity::find()
-        .apply_if(filter.actor, |select, actor| select.filter(Column::Actor.eq(actor)))
-        .apply_if(filter.action, |select, action| select.filter(Column::Action.eq(action)))
-        .apply_if(filter.subject, |select, subject| select.filter(Column::Subject.eq(subject)))
-        .limit(limit);
-    match place {
-        Place::After(id) => entries.filter(Column::Id.gt(id)).order_by_asc(Column::Id),
-        Place::Before(id) => entries.filter(Column::Id.lt(id)).order_by_desc(Column::Id),
+/// Entries that are asked for, in the order of their ids, which is that of their commits: upwards from `after`, or else downwards.
+pub(crate) async fn page(query: &impl Query, asked: &AuditQuery, limit: u64) -> Result<Vec<Model>, DbErr> {
+    let mut entries = Entity::find().limit(limit);
+    let of =
+        [(Column::Actor, &asked.actor), (Column::Action, &asked.action), (Column::Subject, &asked.subject)];
+    for (column, value) in of {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            entries = entries.filter(column.eq(value));
+        }
     }
+    let entries = match asked.after {
+        Some(id) => entries.filter(Column::Id.gt(id)).order_by_asc(Column::Id),
+        None => entries.filter(Column::Id.lt(asked.before.unwrap_or(i64::MAX))).order_by_desc(Column::Id),
+    };
+    entries.all(query.connection()).await
 }
 
 impl Write {
@@ -65,7 +42,7 @@ impl Write {
         self.audited.push(ActiveModel {
             id: ActiveValue::NotSet,
             at: Set(now_ms()),
-            actor_kind: Set(Text(self.by.kind)),
+            actor_kind: Set(self.by.kind.as_str().to_owned()),
             actor: Set(self.by.name.clone().into_owned()),
             address: Set(self.by.address.map(|address| address.to_string())),
             action: Set(action.to_owned()),

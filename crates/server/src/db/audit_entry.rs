@@ -3,7 +3,6 @@
 use sea_orm::entity::prelude::*;
 
 use super::values::Text;
-use crate::actor::ActorKind;
 
 /// What can be done: its word, and what it is done to.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +34,7 @@ pub(crate) struct Model {
     #[sea_orm(primary_key)]
     pub(crate) id: i64,
     pub(crate) at: i64,
-    pub(crate) actor_kind: Text<ActorKind>,
+    pub(crate) actor_kind: String,
     pub(crate) actor: String,
     pub(crate) address: Option<String>,
     pub(crate) action: String,

@@ -45,6 +45,8 @@ pub(crate) struct Model {
     /// The newest update, and its state.
     pub(crate) update_id: Option<i64>,
     pub(crate) update_state: Option<Text<UpdateState>>,
+    /// Of the newest update: whether its trigger is to be sent ([`super::update::UpdateRow::waiting`]).
+    pub(crate) waiting: i64,
     /// Online exactly if this is the present epoch.
     pub(crate) online_epoch: i64,
     pub(crate) created_at: i64,
@@ -73,6 +75,7 @@ compared! {
     UnreadableAt: unreadable_at,
     UpdateId: update_id,
     UpdateState: update_state,
+    Waiting: waiting,
     OnlineEpoch: online_epoch,
     CreatedAt: created_at,
 }
@@ -97,6 +100,7 @@ impl Model {
             unreadable_at: None,
             update_id: None,
             update_state: None,
+            waiting: 0,
             online_epoch: 0,
             created_at,
         }
@@ -166,6 +170,14 @@ impl Write {
     /// is locked: who inserts waits for others who insert the same, and those may lock by then.
     pub(crate) async fn insert_devices(&self, mut ids: Vec<DeviceId>, now: i64) -> Result<(), DbErr> {
         ids.sort_unstable();
+        if self.is_sqlite() {
+            let known = known(self, &ids).await?;
+            ids.retain(|id| !known.contains(id));
+            for id in &ids {
+                let sql = "INSERT INTO device_ids (id) VALUES ($1)";
+                self.execute(sql, vec![id.as_str().into()]).await?;
+            }
+        }
         for ids in ids.chunks(ROWS_PER_STATEMENT) {
             let rows = ids.iter().map(|id| DeviceRow::new(id.clone(), now).into_active_model());
             let as_they_are = OnConflict::column(Column::Id).do_nothing().to_owned();
@@ -189,6 +201,11 @@ impl Write {
 
     /// Forgets a device and its history.
     pub(crate) async fn remove_device(&self, device: Locked<DeviceRow>) -> Result<(), DbErr> {
+        if self.is_sqlite() {
+            let sql = "DELETE FROM device_ids WHERE rowid IN (SELECT rowid FROM device_ids WHERE device_ids MATCH $1 AND id = $2)";
+            let id = device.id.as_str();
+            self.execute(sql, vec![format!("\"{id}\"").into(), id.into()]).await?;
+        }
         Entity::delete_by_id(device.id.clone()).exec(self.connection()).await.map(|_| ())
     }
 }

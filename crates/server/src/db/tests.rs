@@ -1,5 +1,6 @@
 mod figures;
 mod history;
+mod lists;
 mod migrations;
 mod mirror;
 mod plans;
@@ -65,6 +66,14 @@ impl Write {
     async fn known(&self, id: &DeviceId) -> Locked<DeviceRow> {
         self.insert_devices(vec![id.clone()], 5).await.expect("inserted");
         self.lock_device(id).await.expect("locked").expect("there")
+    }
+
+    async fn insert_update(
+        &mut self,
+        device: &mut Locked<DeviceRow>,
+        update: UpdateRow,
+    ) -> Result<i64, sea_orm::DbErr> {
+        Ok(self.insert_updates(&mut [(device, update)]).await?[0])
     }
 
     async fn save_both(&self, device: &mut Locked<DeviceRow>, update: &Locked<UpdateRow>) {

@@ -16,7 +16,6 @@ use super::device::DeviceRow;
 use super::locked::{Locked, compared};
 use super::update_event::UpdateEventRow;
 use super::values::Text;
-use crate::actor::ActorKind;
 
 /// Maximum number of events of an update that are kept.
 const EVENTS_MAX: i64 = 500;
@@ -97,6 +96,12 @@ impl Model {
         why_of(&self.reason, self.cause.as_ref())
     }
 
+    /// What stands in the device's row: 0, or the trigger is to be sent, 1 once the device is there, 2 despite silence.
+    pub(crate) fn waiting(&self) -> i64 {
+        let waits = self.state.is_in_flight() && self.triggered_at.is_none();
+        if waits { 1 + i64::from(self.forced) } else { 0 }
+    }
+
     pub(crate) fn set_why(&mut self, why: Option<Why>) {
         (self.reason, self.cause) = match why {
             None => (String::new(), None),
@@ -144,38 +149,38 @@ pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
     Entity::find().filter(silent).order_by_asc(Column::HeardAt).limit(limit)
 }
 
-/// Those in flight whose trigger is to be sent, above an id.
-pub(super) fn not_triggered(above: i64, limit: u64) -> Select<Entity> {
-    let waiting = Condition::all().add(Column::TriggeredAt.is_null()).add(Expr::cust(IN_FLIGHT));
-    Entity::find().filter(waiting.add(Column::Id.gt(above))).order_by_asc(Column::Id).limit(limit)
-}
-
 pub(crate) async fn silent_since(query: &impl Query, time: i64, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
     silent(time, limit).all(query.connection()).await
 }
 
-pub(crate) async fn untriggered(query: &impl Query, above: i64, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
-    not_triggered(above, limit).all(query.connection()).await
-}
-
 #[derive(FromQueryResult)]
 struct Image {
+    device: Text<DeviceId>,
     sha256: Text<Sha256>,
 }
 
-/// The images that failed twice or more on a device by their own fault.
-pub(crate) async fn quarantined(query: &impl Query, device: &DeviceId) -> Result<Vec<Sha256>, DbErr> {
-    let at_fault = Column::ImageAtFault.eq(true).and(Column::Sha256.is_not_null());
-    let images: Vec<Image> = Entity::find()
-        .select_only()
-        .column(Column::Sha256)
-        .filter(Column::Device.eq(device.as_str()).and(at_fault))
-        .group_by(Column::Sha256)
-        .having(Expr::cust("COUNT(*) >= 2"))
-        .into_model()
-        .all(query.connection())
-        .await?;
-    Ok(images.into_iter().map(|image| image.sha256.0).collect())
+/// The images that failed twice or more on these devices by their own fault.
+pub(crate) async fn quarantined(
+    query: &impl Query,
+    devices: &[DeviceId],
+) -> Result<HashMap<DeviceId, Vec<Sha256>>, DbErr> {
+    let mut quarantined = HashMap::<_, Vec<_>>::new();
+    for devices in devices.chunks(ROWS_PER_STATEMENT) {
+        let at_fault = Column::ImageAtFault.eq(true).and(Column::Sha256.is_not_null());
+        let of = Column::Device.is_in(devices.iter().map(DeviceId::as_str));
+        let images = Entity::find()
+            .select_only()
+            .columns([Column::Device, Column::Sha256])
+            .filter(of.and(at_fault))
+            .group_by(Column::Device)
+            .group_by(Column::Sha256)
+            .having(Expr::cust("COUNT(*) >= 2"))
+            .into_model::<Image>();
+        for image in images.all(query.connection()).await? {
+            quarantined.entry(image.device.0).or_default().push(image.sha256.0);
+        }
+    }
+    Ok(quarantined)
 }
 
 fn event(update: &UpdateRow, kind: &str, from: Option<Text<UpdateState>>, at: i64) -> UpdateEventRow {
@@ -184,7 +189,7 @@ fn event(update: &UpdateRow, kind: &str, from: Option<Text<UpdateState>>, at: i6
         update_id: update.id,
         at,
         kind: kind.to_owned(),
-        actor_kind: Text(ActorKind::System),
+        actor_kind: String::new(),
         actor: String::new(),
         from_state: from,
         to_state: update.state,
@@ -233,37 +238,43 @@ impl Write {
     /// Of these updates, those of devices that could be locked, each with its device.
     pub(crate) async fn lock_updates(
         &self,
-        updates: &[UpdateRow],
+        updates: impl Iterator<Item = &UpdateRow>,
     ) -> Result<Vec<(Locked<DeviceRow>, Locked<UpdateRow>)>, DbErr> {
-        let devices: Vec<DeviceId> = updates.iter().map(|update| update.device.0.clone()).collect();
+        let (ids, devices): (Vec<i64>, Vec<DeviceId>) =
+            updates.map(|update| (update.id, update.device.0.clone())).unzip();
         let devices = self.lock_devices(&devices).await?;
         let mut devices: HashMap<DeviceId, _> =
             devices.into_iter().map(|device| (device.id.0.clone(), device)).collect();
-        let ids: Vec<i64> = updates.iter().map(|update| update.id).collect();
         let updates = by_ids(self, &ids).await?;
         let with_device = |update: UpdateRow| Some((devices.remove(&update.device.0)?, Locked::new(update)));
         Ok(updates.into_iter().filter_map(with_device).collect())
     }
 
-    /// Makes an update, a device's newest, and answers its number: audited as the offer that it is. A duplicate error means
-    /// that one is in flight already; the transaction is over then.
-    pub(crate) async fn insert_update(
+    /// Makes updates, the newest ones of these devices, and answers their numbers: audited as the offers that they are. Whoever has
+    /// locked the devices knows that nothing is in flight for them.
+    pub(crate) async fn insert_updates(
         &mut self,
-        device: &mut Locked<DeviceRow>,
-        update: UpdateRow,
-    ) -> Result<i64, DbErr> {
-        let state = update.state;
-        let mut offered = event(&update, "offered", None, update.created_at);
-        let after = json!({ "version": *update.to_version, "forced": update.forced });
-        let new = ActiveModel { id: ActiveValue::NotSet, ..update.into() };
-        let id = Entity::insert(new).exec(self.connection()).await?.last_insert_id;
-        offered.update_id = id;
-        self.insert_events(&[offered]).await?;
-        self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
-        device.update_id = Some(id);
-        device.update_state = Some(state);
-        self.save_device(device).await?;
-        Ok(id)
+        new: &mut [(&mut Locked<DeviceRow>, UpdateRow)],
+    ) -> Result<Vec<i64>, DbErr> {
+        let mut offered = Vec::with_capacity(new.len());
+        for new in new.chunks_mut(ROWS_PER_STATEMENT) {
+            let rows =
+                new.iter().map(|(_, row)| ActiveModel { id: ActiveValue::NotSet, ..row.clone().into() });
+            let made = Entity::insert_many(rows).exec_with_returning(self.connection()).await?;
+            let made: HashMap<_, _> = made.into_iter().map(|row| (row.device.0.clone(), row.id)).collect();
+            for (device, update) in &mut *new {
+                update.id = made.get(&device.id.0).copied().ok_or(DbErr::RecordNotInserted)?;
+                device.update_id = Some(update.id);
+                device.update_state = Some(update.state);
+                device.waiting = update.waiting();
+                let after = json!({ "version": *update.to_version, "forced": update.forced });
+                self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
+                offered.push(event(update, "offered", None, update.created_at));
+            }
+        }
+        self.insert_events(&offered).await?;
+        self.save(new.iter_mut().map(|(device, _)| (&mut **device, None))).await?;
+        Ok(offered.into_iter().map(|event| event.update_id).collect())
     }
 
     /// Writes what changed of devices and of updates of theirs. A device has the state of its newest update.
@@ -275,6 +286,7 @@ impl Write {
         for (device, update) in rows {
             if let Some(update) = update.filter(|update| device.update_id == Some(update.id)) {
                 device.update_state = Some(update.state);
+                device.waiting = update.waiting();
             }
             devices.push(device);
             updates.extend(update);

@@ -9,7 +9,6 @@ use sea_orm::{ActiveValue, ExprTrait, QueryOrder, QuerySelect, Set};
 
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 use super::values::Text;
-use crate::actor::ActorKind;
 
 /// Events of updates that ended long ago that are forgotten in one transaction, at most.
 pub(crate) const FORGOTTEN_MAX: u64 = 5000;
@@ -25,7 +24,7 @@ pub(crate) struct Model {
     pub(crate) at: i64,
     pub(crate) kind: String,
     /// By whom it was written.
-    pub(crate) actor_kind: Text<ActorKind>,
+    pub(crate) actor_kind: String,
     pub(crate) actor: String,
     /// `None` where it began.
     pub(crate) from_state: Option<Text<UpdateState>>,
@@ -59,7 +58,7 @@ impl Write {
         for events in events.chunks(ROWS_PER_STATEMENT) {
             let new = events.iter().map(|event| ActiveModel {
                 id: ActiveValue::NotSet,
-                actor_kind: Set(Text(self.by.kind)),
+                actor_kind: Set(self.by.kind.as_str().to_owned()),
                 actor: Set(self.by.name.clone().into_owned()),
                 ..event.clone().into()
             });

@@ -13,8 +13,6 @@ use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, 
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
 use store::{Blocked, Release};
 
-use crate::actor::ActorKind;
-
 /// A value that a column of texts holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<T>(pub(crate) T);
@@ -67,7 +65,6 @@ as_text! {
     Release: from_json, to_json;
     Blocked: from_json, to_json;
     serde_json::Value: from_json, to_json;
-    ActorKind: |text| known(ActorKind::from_word(text)), |value: &ActorKind| value.as_str().to_owned();
 }
 
 pub(super) fn known<T>(value: Option<T>) -> Result<T, String> {

@@ -56,19 +56,25 @@ impl Devices {
     pub async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, Error> {
         let limit = limit(query.limit)?;
         // One database refuses it, the other takes it for the end of the text.
-        if [&query.tag, &query.q, &query.cursor].into_iter().flatten().any(|text| text.contains('\0')) {
+        if [&query.tag, &query.q, &query.version, &query.cursor]
+            .into_iter()
+            .flatten()
+            .any(|text| text.contains('\0'))
+        {
             return Err(Error::Invalid(causes::TEXT.cause()));
         }
         let mut filter = DeviceFilter {
             product: query.product.as_ref(),
             tag: query.tag.as_deref().filter(|tag| !tag.is_empty()),
+            version: query.version.as_deref().filter(|version| !version.is_empty()),
             contains: query.q.as_deref().filter(|text| !text.is_empty()),
             after: query.cursor.as_deref(),
             ..DeviceFilter::default()
         };
         match StateFilter::parse(query.state.as_deref())? {
             StateFilter::Any => {}
-            StateFilter::Online(online) => filter.online = Some((online, self.0.db.epoch())),
+            StateFilter::Online(true) => filter.epoch = Some(self.0.db.epoch()),
+            StateFilter::Online(false) => filter.not_epoch = Some(self.0.db.epoch()),
             StateFilter::Newest(state) => filter.state = Some(state),
         }
         let mut rows = device_list::page(&self.0.db, &filter, limit as u64 + 1).await?;

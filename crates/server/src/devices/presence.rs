@@ -23,8 +23,6 @@ use crate::db::presence::{Absent, CLEARED_MAX, Site};
 use crate::error::Error;
 use crate::events::Events;
 
-/// A device that connected this long ago has subscribed.
-const SUBSCRIBED_MS: i64 = 1_000;
 /// Maximum number of devices that are written at a time.
 const BATCH: usize = 1_000;
 /// A sweep that takes less is made with each tick.
@@ -40,8 +38,11 @@ struct Inner {
     db: Db,
     access: Access,
     events: Events,
-    /// Who is connected to the embedded broker, and since when. Lost with the process, as the connections are.
-    connections: Mutex<HashMap<DeviceId, i64>>,
+    /// Who is connected to the embedded broker, and whether it has subscribed: what is sent before is lost. Lost with the
+    /// process, as the connections are.
+    connections: Mutex<HashMap<DeviceId, bool>>,
+    /// Who has subscribed since they were last taken.
+    subscribed: Mutex<HashSet<DeviceId>>,
     /// Who came or went, and when, until it is written.
     changed: Mutex<HashMap<DeviceId, i64>>,
     wake: Notify,
@@ -66,6 +67,7 @@ impl Presence {
             access,
             events,
             connections: Mutex::default(),
+            subscribed: Mutex::default(),
             changed: Mutex::default(),
             wake: Notify::new(),
             sweeps_from: Mutex::default(),
@@ -79,21 +81,21 @@ impl Presence {
         device.online_epoch == self.0.db.epoch()
     }
 
-    /// Whether it has been there long enough to have subscribed: what is sent to it while it connects is lost.
-    pub(crate) fn is_subscribed(&self, device: &DeviceRow, now: i64) -> bool {
-        if !self.0.is_embedded {
-            return self.is_online(device);
+    /// Whether it listens to its triggers.
+    pub(crate) fn is_subscribed(&self, device: &DeviceRow) -> bool {
+        if self.0.is_embedded {
+            self.connections().get(&device.id.0).copied().unwrap_or_default()
+        } else {
+            self.is_online(device)
         }
-        self.since(&device.id).is_some_and(|since| now - since >= SUBSCRIBED_MS)
     }
 
-    /// How long until a device that has just connected to the embedded broker has subscribed.
-    pub(crate) fn subscribes_in(&self, device: &DeviceId, now: i64) -> Duration {
-        let left = self.since(device).map_or(0, |since| (since + SUBSCRIBED_MS - now).min(SUBSCRIBED_MS));
-        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    /// Who has subscribed on the embedded broker since this was asked last.
+    pub(crate) fn take_subscribed(&self) -> HashSet<DeviceId> {
+        std::mem::take(&mut *self.0.subscribed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<DeviceId, i64>> {
+    fn connections(&self) -> MutexGuard<'_, HashMap<DeviceId, bool>> {
         self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,38 +103,34 @@ impl Presence {
         self.0.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn since(&self, device: &DeviceId) -> Option<i64> {
-        self.connections().get(device).copied()
-    }
-
-    /// Returns once somebody came or went.
+    /// Returns once somebody came, subscribed or went.
     pub(crate) async fn changes(&self) {
         self.0.wake.notified().await;
     }
 
-    /// Writes who came and who went. To be called by one task, so that the last word is written last.
-    pub(crate) async fn write_changes(&self) -> Result<(), DbErr> {
-        loop {
-            let changed: Vec<(DeviceId, i64)> =
-                self.changed().iter().take(BATCH).map(|(id, at)| (id.clone(), *at)).collect();
-            if changed.is_empty() {
-                return Ok(());
-            }
-            // As of now, after their times were read: who comes or goes from here on is written once more.
-            let there: HashSet<DeviceId> = {
-                let connections = self.connections();
-                changed.iter().map(|(id, _)| id).filter(|id| connections.contains_key(*id)).cloned().collect()
-            };
-            self.0.db.set_online(&changed, &there).await?;
-            for (device, at) in &changed {
-                let mut waiting = self.changed();
-                if waiting.get(device) == Some(at) {
-                    waiting.remove(device);
-                }
-                drop(waiting);
-                self.0.events.device(device);
-            }
+    /// Writes who came and who went, up to 1,000 of them, and answers whether those were all. To be called by one task, so that the
+    /// last word is written last.
+    pub(crate) async fn write_changes(&self) -> Result<bool, DbErr> {
+        let changed: Vec<(DeviceId, i64)> =
+            self.changed().iter().take(BATCH).map(|(id, at)| (id.clone(), *at)).collect();
+        if changed.is_empty() {
+            return Ok(true);
         }
+        // As of now, after their times were read: who comes or goes from here on is written once more.
+        let there: HashSet<DeviceId> = {
+            let connections = self.connections();
+            changed.iter().map(|(id, _)| id).filter(|id| connections.contains_key(*id)).cloned().collect()
+        };
+        self.0.db.set_online(&changed, &there).await?;
+        for (device, at) in &changed {
+            let mut waiting = self.changed();
+            if waiting.get(device) == Some(at) {
+                waiting.remove(device);
+            }
+            drop(waiting);
+            self.0.events.device(device);
+        }
+        Ok(self.changed().is_empty())
     }
 
     /// Makes those offline who are taken for online and are not: of earlier starts, and, on an external broker, silent ones
@@ -171,12 +169,13 @@ impl Presence {
         Ok(())
     }
 
-    fn note(&self, device: DeviceId, connection: Option<i64>) {
+    fn note(&self, device: DeviceId, is_there: bool) {
         let mut connections = self.connections();
-        match connection {
-            Some(since) => connections.insert(device.clone(), since),
-            None => connections.remove(&device),
-        };
+        if is_there {
+            connections.insert(device.clone(), false);
+        } else {
+            connections.remove(&device);
+        }
         // A time of its own for each change, so that none is taken for the one that was just written.
         let mut changed = self.changed();
         let at = changed.get(&device).map_or(now_ms(), |last| now_ms().max(last + 1));
@@ -212,10 +211,18 @@ impl Admission for Presence {
     }
 
     fn connected(&self, device: DeviceId) {
-        self.note(device, Some(now_ms()));
+        self.note(device, true);
+    }
+
+    fn subscribed(&self, device: &DeviceId) {
+        if let Some(subscribed) = self.connections().get_mut(device) {
+            *subscribed = true;
+            self.0.subscribed.lock().unwrap_or_else(PoisonError::into_inner).insert(device.clone());
+            self.0.wake.notify_one();
+        }
     }
 
     fn disconnected(&self, device: DeviceId) {
-        self.note(device, None);
+        self.note(device, false);
     }
 }

@@ -87,7 +87,7 @@ pub(crate) fn event(row: UpdateEventRow) -> UpdateEvent {
         id: row.id,
         at: time(row.at),
         kind: row.kind,
-        actor_kind: row.actor_kind.as_str().to_owned(),
+        actor_kind: row.actor_kind,
         actor: row.actor,
         from: row.from_state.map(|state| state.0.into()),
         to: row.to_state.0.into(),

@@ -18,13 +18,16 @@ struct Mosquitto {
 
 impl Mosquitto {
     async fn start(folder: &Path) -> Self {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let port = probe.local_addr().expect("an address").port();
+        drop(probe);
+        Self::at(port, folder).await
+    }
+
+    async fn at(port: u16, folder: &Path) -> Self {
         let program = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"];
         let program = program.into_iter().find(|path| Path::new(path).exists());
         let program = program.expect("this test needs mosquitto: apt-get install mosquitto");
-        let port = {
-            let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
-            probe.local_addr().expect("an address").port()
-        };
         let settings = folder.join("mosquitto.conf");
         std::fs::write(&settings, format!("listener {port} 127.0.0.1\nallow_anonymous true\n"))
             .expect("written");
@@ -81,6 +84,7 @@ async fn while_the_broker_is_away_nobody_is_online_and_the_server_says_so() {
     let device = Actor::connect(mosquitto.port, "d1", "").await;
     device.say(TopicKind::Version, r#"{"version":"1.0.0","product":"p"}"#).await;
     until("it is known", || async { rig.services().devices.show(&id("d1")).await.is_ok() }).await;
+    let port = mosquitto.port;
     drop(mosquitto);
     until("it is noticed", || async { !rig.services().health.problems().await.is_empty() }).await;
     let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
@@ -90,4 +94,11 @@ async fn while_the_broker_is_away_nobody_is_online_and_the_server_says_so() {
     let forced = rig.services().updates.check(&BY, &id("d1"), true).await.expect("decides");
     assert_eq!(forced.decision, "offered");
     assert!(forced.reason.contains("as soon as"), "{}", forced.reason);
+    assert!(rig.waits("d1").await && device.triggers().is_empty());
+    let _mosquitto = Mosquitto::at(port, folder.path()).await;
+    let device = Actor::connect(port, "d1", "").await;
+    rig.until_sent("d1").await;
+    // It may have been sent before the device was there: it was forced.
+    device.say(TopicKind::Request, "url_expired").await;
+    device.until_triggers(1).await;
 }

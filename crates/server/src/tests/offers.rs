@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use contract::TopicKind;
-use fleet::UpdateState;
+use fleet::{Action, UpdateState};
 use serde_json::json;
 
 use super::ready;
@@ -111,17 +111,13 @@ async fn killed_between_insert_and_trigger_the_next_start_sends_it_once() {
     drop(device);
     let rig = rig.restart().await;
     // Nothing is sent while nobody is there, and nobody is found silent at once.
-    let updates = &rig.services().updates;
-    updates.send_untriggered(now_ms()).await.expect("looked through");
+    rig.services().updates.sweep().await.expect("looked through");
     Tick::new(rig.services()).tick(now_ms(), true).await.expect("ticks");
-    assert_eq!(update::untriggered(&rig.running.db, 0, 10).await.expect("read").len(), 1);
+    assert!(rig.waits("d1").await);
     let device = rig.connect("d1", &password).await;
     device.until_triggers(1).await;
-    rig::until("it is noted", || async {
-        update::untriggered(&rig.running.db, 0, 10).await.expect("read").is_empty()
-    })
-    .await;
-    updates.send_untriggered(now_ms()).await.expect("nothing is left to send");
+    rig.until_sent("d1").await;
+    rig.services().updates.sweep().await.expect("nothing is left to send");
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
     assert_eq!(device.triggers().len(), 1);
@@ -138,10 +134,9 @@ async fn a_url_that_expired_is_signed_again_but_not_once_it_is_blocked() {
     rig.block("p", r#"{"blocked_versions":["1.1.0"],"reason":{}}"#);
     device.say(TopicKind::Request, "url_expired").await;
     rig::until("the request was answered", || async {
-        let updates = update::untriggered(&rig.running.db, 0, 10).await.expect("read");
         let newest = rig.show("d1").await.update.expect("made");
         let row = update::by_id(&rig.running.db, newest.id).await.expect("read").expect("there");
-        updates.is_empty() && row.url_requests == 2
+        row.triggered_at.is_some() && row.url_requests == 2
     })
     .await;
     assert_eq!(device.triggers().len(), 2);
@@ -161,7 +156,12 @@ async fn a_fresh_url_asked_for_while_the_last_is_being_sent_is_still_sent() {
         row.url_requests = 2;
     })
     .await;
-    rig.services().updates.note_triggered(made, 1).await.expect("noted");
+    let row = update::by_id(&rig.running.db, made).await.expect("read").expect("there");
+    let then = update::UpdateRow { url_requests: 1, ..row };
+    let updates = &rig.services().updates;
+    updates.note_done(&[(&then, Action::Send { update: made })]).await.expect("noted");
+    assert!(rig.waits("d1").await);
+    updates.sweep().await.expect("looked through");
     device.until_triggers(3).await;
 }
 

@@ -9,10 +9,12 @@ use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use rumqttc::{AsyncClient, Broker, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use super::database::database_url;
 use crate::config::Config;
 use crate::db::update::UpdateRow;
+use crate::db::waiting;
 use crate::run::{Running, StartOptions, start};
 use crate::services::Services;
 use api::{Device, UpdateState};
@@ -116,13 +118,26 @@ impl Rig {
     }
 
     pub(super) async fn connect(&self, name: &str, password: &str) -> Actor {
-        let actor = Actor::connect(self.running.mqtt_addr().expect("embedded").port(), name, password).await;
-        let device = id(name);
-        until("the device is online", || async {
-            self.services().devices.show(&device).await.expect("known").online
-        })
-        .await;
+        let actor = Actor::connect(self.mqtt_port(), name, password).await;
+        self.until_online(name).await;
         actor
+    }
+
+    pub(super) fn mqtt_port(&self) -> u16 {
+        self.running.mqtt_addr().expect("embedded").port()
+    }
+
+    pub(super) async fn until_online(&self, device: &str) {
+        until("the device is online", || async { self.show(device).await.online }).await;
+    }
+
+    /// Whether a device's trigger is still to be sent.
+    pub(super) async fn waits(&self, device: &str) -> bool {
+        !waiting::updates_of(&self.running.db, &[id(device)]).await.expect("read").is_empty()
+    }
+
+    pub(super) async fn until_sent(&self, device: &str) {
+        until("the trigger is noted as sent", || async { !self.waits(device).await }).await;
     }
 
     /// Changes an update's row, as something else might have.
@@ -180,26 +195,29 @@ pub(super) struct Actor {
     device: DeviceId,
     client: AsyncClient,
     triggers: Arc<Mutex<Vec<String>>>,
+    subscribed: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Actor {
+    /// Connects, and listens to its triggers.
     pub(super) async fn connect(port: u16, name: &str, password: &str) -> Self {
+        let actor = Self::open(port, name, password);
+        actor.subscribe().await;
+        actor
+    }
+
+    /// Connects, and does not listen yet.
+    pub(super) fn open(port: u16, name: &str, password: &str) -> Self {
         let mut options = MqttOptions::new(name, Broker::tcp("127.0.0.1", port));
         options.set_credentials(name, password.to_owned());
         let (client, mut events) = AsyncClient::builder(options).capacity(10).build();
-        let triggers: Arc<Mutex<Vec<String>>> = Arc::default();
-        let seen = Arc::clone(&triggers);
-        let (tell, subscribed) = tokio::sync::oneshot::channel();
+        let (triggers, subscribed) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Notify>::default());
+        let (seen, tell) = (Arc::clone(&triggers), Arc::clone(&subscribed));
         let task = tokio::spawn(async move {
-            let mut tell = Some(tell);
             while let Ok(event) = events.poll().await {
                 match event {
-                    Event::Incoming(Incoming::SubAck(_)) => {
-                        if let Some(tell) = tell.take() {
-                            tell.send(()).expect("waits");
-                        }
-                    }
+                    Event::Incoming(Incoming::SubAck(_)) => tell.notify_one(),
                     Event::Incoming(Incoming::Publish(publish)) => {
                         let text = String::from_utf8(publish.payload.to_vec()).expect("text");
                         seen.lock().expect("whole").push(text);
@@ -208,14 +226,14 @@ impl Actor {
                 }
             }
         });
-        let actor = Self { password: password.to_owned(), device: id(name), client, triggers, task };
-        let topic = actor.topic(TopicKind::Trigger);
-        actor.client.subscribe(topic, QoS::AtLeastOnce).await.expect("subscribes");
-        tokio::time::timeout(Duration::from_secs(10), subscribed)
-            .await
-            .expect("in time")
-            .expect("subscribed");
-        actor
+        Self { password: password.to_owned(), device: id(name), client, triggers, subscribed, task }
+    }
+
+    pub(super) async fn subscribe(&self) {
+        let topic = self.topic(TopicKind::Trigger);
+        self.client.subscribe(topic, QoS::AtLeastOnce).await.expect("subscribes");
+        let subscribed = self.subscribed.notified();
+        tokio::time::timeout(Duration::from_secs(10), subscribed).await.expect("in time");
     }
 
     fn topic(&self, kind: TopicKind) -> String {

@@ -1,4 +1,4 @@
-//! A device's updates: listed, counted by how they ended, stopped, and its quarantine forgotten.
+//! A device's updates: listed, counted by how they ended, stopped, found by a short URL; and its quarantine forgotten.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use fleet::{Event, UpdateState};
 use serde_json::{Value, json};
 
 use super::service::{Updates, advance};
+use super::urls::refused;
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Action;
@@ -28,11 +29,8 @@ impl Updates {
         self.0.devices.row(id).await?;
         let limit = crate::devices::limit(Some(limit))?;
         let below = cursor.map_or(Ok(i64::MAX), cursor_of)?;
-        let mut rows = update::of_device(&self.0.db, id, below, limit as u64 + 1).await?;
-        let next = (rows.len() > limit)
-            .then(|| rows.truncate(limit))
-            .and_then(|()| rows.last().map(|row| row.id.to_string()));
-        Ok(Page { items: rows.into_iter().map(shown).collect(), next })
+        let rows = update::of_device(&self.0.db, id, below, limit as u64 + 1).await?;
+        Ok(page(rows, limit, |row| row.id, shown))
     }
 
     /// What happened to a device's update, in order.
@@ -47,11 +45,8 @@ impl Updates {
         let above = cursor.map_or(Ok(0), cursor_of)?;
         let update = update::by_id(&self.0.db, number).await?.filter(|update| update.device == *id);
         update.ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", number)))?;
-        let mut rows = update_event::of_update(&self.0.db, number, above, limit as u64 + 1).await?;
-        let next = (rows.len() > limit)
-            .then(|| rows.truncate(limit))
-            .and_then(|()| rows.last().map(|row| row.id.to_string()));
-        Ok(Page { items: rows.into_iter().map(event).collect(), next })
+        let rows = update_event::of_update(&self.0.db, number, above, limit as u64 + 1).await?;
+        Ok(page(rows, limit, |row| row.id, event))
     }
 
     /// Forgets what happened to updates that ended too long ago. They themselves stay.
@@ -76,6 +71,14 @@ impl Updates {
         }
         Ok(codes)
     }
+}
+
+/// As many as asked, of which one more was read.
+fn page<R, T>(mut rows: Vec<R>, limit: usize, id: fn(&R) -> i64, shown: fn(R) -> T) -> Page<T> {
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(|row| id(row).to_string());
+    Page { items: rows.into_iter().map(shown).collect(), next }
 }
 
 fn cursor_of(text: &str) -> Result<i64, Error> {
@@ -105,6 +108,16 @@ impl Updates {
 }
 
 impl Updates {
+    /// The object that `/d/{token}` serves. Forbidden once expired, tampered with or cancelled.
+    pub async fn resolve_short(&self, token: &str) -> Result<String, Error> {
+        let id = self.0.urls.update_of(token)?;
+        match update::by_id(&self.0.db, id).await? {
+            Some(update) if update.state != UpdateState::Cancelled => Ok(update.object_key),
+            Some(_) => Err(Error::Forbidden(causes::UPDATE_CANCELLED.cause())),
+            None => Err(refused()),
+        }
+    }
+
     /// Forgets which images failed on a device, here and on the device.
     pub async fn clear_quarantine(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
         let mut write = self.0.db.write(by).await?;

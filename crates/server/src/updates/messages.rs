@@ -152,6 +152,8 @@ impl Messages {
     }
 
     fn follow_up(&self, subjects: HashMap<DeviceId, Subject>) {
+        // Who waits and is there is sent its trigger.
+        self.0.updates.push(subjects.values().map(|subject| &*subject.device));
         for (id, subject) in subjects {
             if let Some(unreadable) = &subject.unreadable
                 && self.0.unknown.may_log(&id)
@@ -161,12 +163,6 @@ impl Messages {
             let update_changed = subject.update.as_ref().is_some_and(Locked::is_changed);
             if update_changed || subject.device.is_changed() {
                 self.0.events.device(&id);
-            }
-            if subject.wants_trigger
-                && let Some(update) = subject.update
-            {
-                let updates = self.0.updates.clone();
-                tokio::spawn(async move { updates.send_trigger(update.id).await });
             }
         }
     }

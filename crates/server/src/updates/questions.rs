@@ -1,15 +1,15 @@
-//! What a decision asks the store, afresh, and in as few round trips as it takes: the channel and the blocked list at once,
-//! then the target, then the digest of its bytes, which is remembered. Only where a target is too far are the releases
-//! before it listed, and only the highest that may be offered is looked at whole.
+//! What decisions ask the store, afresh, once for all devices of a product, and in as few round trips as it takes: the channel and
+//! the blocked list at once, then the target, then the digest of its bytes, which is remembered. Only where a target is too far
+//! are the releases before it listed, and only what is chosen is looked at whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cause::{Cause, decision as causes};
 use contract::{ChannelName, ProductName, Sha256, Version};
-use fleet::{Blocked, ChannelView, Decision, DeviceView, StoreView};
+use fleet::{Action, Blocked, ChannelView, Decision, Snapshot, StoreView, plan};
 use store::{Artifact, Release, Store, StoreError};
 use tokio::time::Instant;
 
@@ -17,85 +17,58 @@ use tokio::time::Instant;
 const DIGEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is left of the store's time when reading an image is given up.
 const MARGIN: Duration = Duration::from_millis(200);
-/// Maximum number of releases on the way to a target that are read whole, the highest first: one, unless some are corrupt.
-const STEPS_MAX: usize = 4;
+/// Maximum number of releases on the way to a target that are passed over since they are corrupt, the highest first.
+const CORRUPT_MAX: usize = 4;
 
 pub(super) struct Questions<'a> {
     pub(super) store: &'a Store,
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
-    pub(super) device: &'a DeviceView,
     pub(super) corrupt: &'a CorruptImages,
     pub(super) deadline: Instant,
 }
 
-/// What was looked at whole, and of which of it the bytes were read.
+/// What was looked at whole, of which of it the bytes were judged, and what cannot be offered now.
 #[derive(Default)]
 struct Looked {
     artifacts: Vec<Artifact>,
-    steps: usize,
-    digested: Vec<Version>,
+    digested: BTreeSet<Version>,
+    corrupt: usize,
+    failed: BTreeMap<Version, Cause>,
 }
 
 impl Questions<'_> {
-    /// The decision, with all of the store that it needs.
-    pub(super) async fn decide(&self) -> Decision {
-        let (mut view, target) = match self.channel_view().await {
+    /// What is to be done for devices of this product, with all of the store that it takes.
+    pub(super) async fn plan(&self, snapshot: &mut Snapshot) -> Vec<Action> {
+        let running = |view: &fleet::DeviceView| view.version.clone();
+        let asking = snapshot.devices.values().filter_map(|subject| subject.asks.as_ref());
+        let lowest = asking.filter_map(running).min();
+        let (mut view, target) = match self.channel_view(lowest.as_ref()).await {
             Ok(found) => found,
-            Err(decision) => return decision,
+            Err(store) => return plan_with(snapshot, self.product, store),
         };
         if let Some(why) = target.as_ref().and_then(|target| self.corrupt.of(target)) {
-            return Decision::StoreUnavailable(why);
+            return plan_with(snapshot, self.product, StoreView::Unavailable(why));
         }
         let mut looked = Looked { artifacts: target.into_iter().collect(), ..Looked::default() };
         loop {
-            let store = StoreView::Channel(view);
-            let decision = fleet::decide(self.device, &store);
-            let StoreView::Channel(again) = store else { return decision };
-            view = again;
-            let chosen = match &decision {
-                Decision::Offered(artifact) => &artifact.version,
-                Decision::Quarantined { version } | Decision::Offline { version } => version,
-                _ => return decision,
-            };
-            let Some(artifact) = looked.artifacts.iter().find(|known| known.version == *chosen) else {
-                match self.look(&mut view, chosen, &mut looked).await {
-                    Ok(()) => continue,
-                    Err(decision) => return decision,
-                }
-            };
-            let is_offered = matches!(decision, Decision::Offered(_));
-            if looked.digested.contains(chosen) || !(is_offered || artifact.sha256.is_none()) {
-                return decision;
+            let actions = plan_with(snapshot, self.product, StoreView::Channel(view.clone()));
+            let mut is_changed = false;
+            for (version, is_offered) in chosen(&actions) {
+                is_changed |= self.judge(&mut view, &version, is_offered, &mut looked).await;
             }
-            let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
-            let real = self.store.digest_within(artifact, left.min(DIGEST_TIMEOUT)).await;
-            match (artifact.sha256, real) {
-                // The device judges the bytes by itself.
-                (_, None) => return decision,
-                (Some(said), Some(real)) if said == real => return decision,
-                (Some(said), Some(real)) => {
-                    let why = other_bytes(artifact, said, real);
-                    self.corrupt.note(artifact, &why);
-                    if view.target.as_ref().is_some_and(|target| target.version == *chosen) {
-                        return Decision::StoreUnavailable(why);
-                    }
-                    pass_over(&mut view, chosen, &why);
-                }
-                // Without a digest, an image that failed twice cannot be told from another.
-                (None, Some(real)) => {
-                    looked.digested.push(chosen.clone());
-                    let target = view.target.iter_mut();
-                    for known in target.chain(&mut view.releases).filter(|known| known.version == *chosen) {
-                        known.sha256 = Some(real);
-                    }
-                }
+            if !is_changed {
+                return actions.into_iter().map(|action| unless_failed(action, &looked.failed)).collect();
             }
         }
     }
 
-    /// The channel and, if the device cannot go to its target at once, the releases on the way as they are listed.
-    async fn channel_view(&self) -> Result<(ChannelView, Option<Artifact>), Decision> {
+    /// The channel and, if the device with the lowest version cannot go to its target at once, the releases on the way as
+    /// they are listed.
+    async fn channel_view(
+        &self,
+        lowest: Option<&Version>,
+    ) -> Result<(ChannelView, Option<Artifact>), StoreView> {
         let (version, blocked) =
             tokio::join!(self.store.channel(self.product, &self.channel), self.store.blocked(self.product));
         let version = match version {
@@ -111,20 +84,16 @@ impl Questions<'_> {
             releases: Vec::new(),
         };
         let Some(version) = version else { return Ok((view, None)) };
-        view.blocked = match blocked.map_err(|error| unavailable(&error))? {
-            store::Blocked::List(versions) => Blocked::Versions(versions),
-            store::Blocked::Unreadable(cause) => Blocked::Unreadable(cause),
-        };
+        view.blocked = blocked_list(blocked.map_err(|error| unavailable(&error))?);
         let target = self.store.artifact(self.product, &self.channel, &version).await;
         let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| {
             let cause = causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel);
-            Decision::NoRelease(cause.naming("version", &version))
+            StoreView::NoImage(cause.naming("version", &version))
         })?;
-        let running = self.device.version.as_ref();
-        if let Some(running) = running
-            && target.requires.as_ref().is_some_and(|lowest| lowest > running)
+        if let Some(lowest) = lowest
+            && target.requires.as_ref().is_some_and(|required| required > lowest)
         {
-            let between = self.store.releases_between(self.product, running, &target.version).await;
+            let between = self.store.releases_between(self.product, lowest, &target.version).await;
             let between = between.map_err(|error| unavailable(&error))?;
             view.releases = between.into_iter().map(listed).collect();
         }
@@ -132,34 +101,129 @@ impl Questions<'_> {
         Ok((view, Some(target)))
     }
 
-    /// Looks at the release that the decision came to. One that is corrupt is passed over, and it is decided again.
+    /// Looks at the release that decisions came to. Answers whether what is known changed, so that it is decided again.
+    async fn judge(
+        &self,
+        view: &mut ChannelView,
+        version: &Version,
+        is_offered: bool,
+        looked: &mut Looked,
+    ) -> bool {
+        if looked.failed.contains_key(version) {
+            return false;
+        }
+        let Some(artifact) = looked.artifacts.iter().find(|known| known.version == *version).cloned() else {
+            match self.look(view, version, looked).await {
+                Ok(()) => return true,
+                Err(why) => return looked.failed.insert(version.clone(), why).is_some(),
+            }
+        };
+        if !(is_offered || artifact.sha256.is_none()) || !looked.digested.insert(version.clone()) {
+            return false;
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
+        let real = self.store.digest_within(&artifact, left.min(DIGEST_TIMEOUT)).await;
+        match (artifact.sha256, real) {
+            // The device judges the bytes by itself.
+            (_, None) => false,
+            (Some(said), Some(real)) if said == real => false,
+            (Some(said), Some(real)) => {
+                let why = other_bytes(&artifact, said, real);
+                self.corrupt.note(&artifact, &why);
+                if view.target.as_ref().is_some_and(|target| target.version == *version) {
+                    return looked.failed.insert(version.clone(), why).is_some();
+                }
+                pass_over(view, version, &why);
+                looked.corrupt += 1;
+                true
+            }
+            // Without a digest, an image that failed twice cannot be told from another.
+            (None, Some(real)) => {
+                let target = view.target.iter_mut();
+                for known in target.chain(&mut view.releases).filter(|known| known.version == *version) {
+                    known.sha256 = Some(real);
+                }
+                true
+            }
+        }
+    }
+
+    /// Looks at a release whole. One that is corrupt is passed over.
     async fn look(
         &self,
         view: &mut ChannelView,
         version: &Version,
         looked: &mut Looked,
-    ) -> Result<(), Decision> {
-        looked.steps += 1;
-        if looked.steps > STEPS_MAX {
-            let cause = causes::STEPS_CORRUPT.with("count", STEPS_MAX).naming("version", version);
-            return Err(Decision::StoreUnavailable(cause));
+    ) -> Result<(), Cause> {
+        if looked.corrupt >= CORRUPT_MAX {
+            return Err(causes::STEPS_CORRUPT.with("count", CORRUPT_MAX).naming("version", version));
         }
-        match self.store.artifact(self.product, &self.channel, version).await {
-            Ok(Some(artifact)) => {
-                if let Some(why) = self.corrupt.of(&artifact) {
-                    pass_over(view, version, &why);
-                    return Ok(());
-                }
-                for known in view.releases.iter_mut().filter(|known| known.version == *version) {
-                    *known = offerable(&artifact);
-                }
-                looked.artifacts.push(artifact);
-            }
-            Ok(None) => pass_over(view, version, &"it has gone"),
-            Err(error) if error.is_corrupt() => pass_over(view, version, &error),
-            Err(error) => return Err(unavailable(&error)),
-        }
+        let corrupt: Box<dyn Display + Send> =
+            match self.store.artifact(self.product, &self.channel, version).await {
+                Ok(Some(artifact)) => match self.corrupt.of(&artifact) {
+                    Some(why) => Box::new(why),
+                    None => {
+                        for known in view.releases.iter_mut().filter(|known| known.version == *version) {
+                            *known = offerable(&artifact);
+                        }
+                        looked.artifacts.push(artifact);
+                        return Ok(());
+                    }
+                },
+                Ok(None) => Box::new("it has gone"),
+                Err(error) if error.is_corrupt() => Box::new(error),
+                Err(error) => return Err(error.cause().clone()),
+            };
+        pass_over(view, version, &corrupt);
+        looked.corrupt += 1;
         Ok(())
+    }
+}
+
+/// Plans with this view of a product's store.
+pub(super) fn plan_with(snapshot: &mut Snapshot, product: &ProductName, store: StoreView) -> Vec<Action> {
+    snapshot.stores.insert(product.clone(), store);
+    plan(snapshot, 0)
+}
+
+/// The versions that decisions came to, and whether one offers it.
+fn chosen(actions: &[Action]) -> BTreeMap<Version, bool> {
+    let mut chosen = BTreeMap::new();
+    for action in actions {
+        match action {
+            Action::Offer { artifact, .. } => {
+                chosen.insert(artifact.version.clone(), true);
+            }
+            Action::Answer {
+                decision: Decision::Quarantined { version } | Decision::Offline { version },
+                ..
+            } => {
+                chosen.entry(version.clone()).or_insert(false);
+            }
+            _ => {}
+        }
+    }
+    chosen
+}
+
+/// The action, unless it came to a version that cannot be offered now.
+fn unless_failed(action: Action, failed: &BTreeMap<Version, Cause>) -> Action {
+    let (device, version) = match &action {
+        Action::Offer { device, artifact } => (device, &artifact.version),
+        Action::Answer {
+            device,
+            decision: Decision::Quarantined { version } | Decision::Offline { version },
+        } => (device, version),
+        _ => return action,
+    };
+    let Some(why) = failed.get(version) else { return action };
+    Action::Answer { device: device.clone(), decision: Decision::StoreUnavailable(why.clone()) }
+}
+
+pub(super) fn blocked_list(blocked: store::Blocked) -> Blocked {
+    match blocked {
+        store::Blocked::List(versions) => Blocked::Versions(versions),
+        store::Blocked::Unreadable(cause) => Blocked::Unreadable(cause),
     }
 }
 
@@ -173,8 +237,8 @@ fn other_bytes(artifact: &Artifact, said: Sha256, real: Sha256) -> Cause {
     cause.naming("sha256", real).naming("expected", said)
 }
 
-fn unavailable(error: &StoreError) -> Decision {
-    Decision::StoreUnavailable(error.cause().clone())
+fn unavailable(error: &StoreError) -> StoreView {
+    StoreView::Unavailable(error.cause().clone())
 }
 
 fn offerable(artifact: &Artifact) -> fleet::Artifact {

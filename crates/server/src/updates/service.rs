@@ -1,23 +1,24 @@
 //! The service's state, and how a decision is answered.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use api::CheckAnswer;
 use cause::decision as causes;
-use fleet::{Change, Decision, Event, UpdateView, is_image_at_fault};
+use fleet::{Change, Decision, Event, Flight, Trigger, UpdateView, is_image_at_fault};
 
 use super::questions::CorruptImages;
+use super::queue::Queue;
 use super::urls::Urls;
 use crate::config::Config;
-use crate::db::device::DeviceRow;
-use crate::db::update::{self, UpdateRow};
+use crate::db::update::UpdateRow;
 use crate::db::{Db, Locked};
 use crate::devices::{Devices, update as shown};
-use crate::error::Error;
 use crate::events::Events;
 use crate::mqtt::{Connection, Link, LinkState, Publisher};
 use crate::releases::Releases;
+
+/// Maximum number of updates that are made, sent or ended in one transaction.
+pub(super) const BATCH: usize = 500;
 
 /// Updates: decided, offered, triggered, ended. Clones are the same service.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ pub(super) struct Inner {
     pub(super) update_timeout_s: u32,
     pub(super) history_days: u32,
     pub(super) corrupt: CorruptImages,
-    pub(super) sending: Mutex<HashSet<i64>>,
+    pub(super) queue: Queue,
 }
 
 impl Updates {
@@ -58,19 +59,12 @@ impl Updates {
             update_timeout_s: config.fleet.update_timeout_s,
             history_days: config.fleet.history_days,
             corrupt: CorruptImages::default(),
-            sending: Mutex::default(),
+            queue: Queue::default(),
         }))
     }
 
     pub(super) fn is_linked(&self) -> bool {
         !matches!(*self.0.link.borrow(), LinkState::Down { .. })
-    }
-
-    pub(super) async fn newest_update(&self, device: &DeviceRow) -> Result<Option<UpdateRow>, Error> {
-        match device.update_id {
-            Some(id) => Ok(update::by_id(&self.0.db, id).await?),
-            None => Ok(None),
-        }
     }
 
     pub(super) fn answer(&self, decision: &Decision, newest: Option<UpdateRow>) -> CheckAnswer {
@@ -95,13 +89,21 @@ impl Updates {
     }
 }
 
-pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
-    let view = UpdateView {
+/// An update in flight as the planner sees it.
+pub(super) fn flight_of(update: &UpdateRow, trigger: Trigger) -> Flight {
+    Flight { update: update.id, view: view_of(update), heard_at: update.heard_at, trigger }
+}
+
+fn view_of(update: &UpdateRow) -> UpdateView {
+    UpdateView {
         state: update.state.0,
         from: update.from_version.clone().map(|version| version.0),
         to: update.to_version.0.clone(),
-    };
-    fleet::apply(&view, event)
+    }
+}
+
+pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
+    fleet::apply(&view_of(update), event)
 }
 
 /// Applies an event. `reset` is why the device last restarted, if the event is a report that says so. Answers

@@ -3,10 +3,12 @@
 //! The clock of silence stands still while the server or its broker link is down and until the backlog is worked
 //! off: what it stood still is added to every update that was waiting then, before anybody is found silent.
 
-use anyhow::Context;
-use fleet::Event;
+use std::collections::HashMap;
 
-use super::service::{Updates, advance};
+use anyhow::Context;
+use fleet::{Action, Change, Snapshot, Subject, Trigger, plan};
+
+use super::service::{BATCH, Updates, flight_of, write as record};
 use crate::actor::Actor;
 use crate::db::{meta, update};
 
@@ -14,8 +16,6 @@ use crate::db::{meta, update};
 const HEARTBEAT_MS: i64 = 5_000;
 /// The clock stood still if the last tick was longer ago than this.
 const STANDSTILL_MS: i64 = 15_000;
-/// Silent updates ended in one transaction.
-const BATCH: u64 = 500;
 
 #[derive(Debug, Default)]
 pub(crate) struct SilenceClock {
@@ -58,18 +58,27 @@ impl SilenceClock {
 }
 
 async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
-    let limit = now - i64::from(updates.0.update_timeout_s) * 1000;
+    let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
     loop {
-        let silent = update::silent_since(&updates.0.db, limit, BATCH).await?;
+        let silent = update::silent_since(&updates.0.db, now - timeout_ms, BATCH as u64).await?;
         if silent.is_empty() {
             return Ok(());
         }
         let write = updates.0.db.write(&Actor::SERVER).await?;
-        let mut silent = write.lock_updates(&silent).await?;
         // Who was heard before the lock is not silent any more.
-        silent.retain(|(_, update)| update.heard_at <= limit);
+        let mut silent = write.lock_updates(silent.iter()).await?;
+        let subjects = silent.iter().map(|(device, update)| {
+            let flight = Some(flight_of(update, Trigger::Sent));
+            (device.id.0.clone(), Subject { flight, ..Subject::default() })
+        });
+        let devices = subjects.collect();
+        let snapshot = Snapshot { devices, timeout_ms: Some(timeout_ms), ..Snapshot::default() };
+        let mut ended: HashMap<i64, Change> = plan(&snapshot, now).into_iter().filter_map(end).collect();
+        silent.retain(|(_, update)| ended.contains_key(&update.id));
         for (_, update) in &mut silent {
-            advance(update, &Event::Silence, None, now);
+            if let Some(change) = ended.remove(&update.id) {
+                record(update, "silence", change, now);
+            }
         }
         write.save(silent.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;
@@ -77,4 +86,9 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
             updates.0.events.device(&update.device);
         }
     }
+}
+
+fn end(action: Action) -> Option<(i64, Change)> {
+    let Action::End { update, change } = action else { return None };
+    Some((update, change))
 }

@@ -79,7 +79,7 @@ async fn pages_lead_to_the_log_in_and_back() {
 async fn every_page_forbids_inline_scripts_and_has_none() {
     let server = TestServer::open().await;
     let browser = browser(&server).await;
-    for path in ["/", "/releases", "/login", "/devices/nobody", "/nothing"] {
+    for path in ["/", "/releases", "/audit", "/login", "/devices/nobody", "/nothing"] {
         let answer = browser.get(path, &[]).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(

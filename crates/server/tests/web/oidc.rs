@@ -116,9 +116,15 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
         }
     }
     assert_eq!(opened, list.len());
-    for path in
-        ["/", "/devices/d1", "/releases/lamp", "/metrics", "/api/v1/nothing", "/api/v1/products/lamp/nothing"]
-    {
+    for path in [
+        "/",
+        "/devices/d1",
+        "/releases/lamp",
+        "/audit",
+        "/metrics",
+        "/api/v1/nothing",
+        "/api/v1/products/lamp/nothing",
+    ] {
         problem(ask(&Method::GET, path).await, StatusCode::FORBIDDEN).await;
     }
     assert_eq!(

@@ -1,6 +1,7 @@
-//! `updraft bench`: how fast this machine decides and signs, each beside the bare cryptography in the same run.
+//! `updraft bench`: how fast this machine decides, signs and sends, each beside a yardstick of the same run.
 
 mod decisions;
+mod offers;
 mod presign;
 mod rate;
 
@@ -22,12 +23,15 @@ enum Command {
     Presign(Options),
     /// Decisions a second of a whole server on this machine, with real devices and the embedded defaults
     Decisions(decisions::Args),
+    /// Offers a second, each with its trigger sent, beside bare messages and rows; and what devices cost that wait
+    Offers(offers::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Presign(options) => presign::run(&options).await?,
         Command::Decisions(args) => decisions::run(&args).await?,
+        Command::Offers(args) => offers::run(&args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

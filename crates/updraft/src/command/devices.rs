@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Only with this tag
     #[arg(long)]
     tag: Option<String>,
+    /// Only those that run this version
+    #[arg(long, value_name = "VERSION")]
+    running: Option<String>,
     /// Only online, offline, or with a newest update in this state
     #[arg(long)]
     state: Option<String>,
@@ -35,6 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         product: args.product,
         tag: args.tag,
         state: args.state,
+        version: args.running,
         q: args.q,
         cursor: None,
         limit: Some(500),

@@ -35,6 +35,7 @@ async fn a_database_of_the_last_version_is_brought_up_to_date_with_everything_in
         assert_eq!(device.version, Some(Text("1.0.0".parse().expect("a version"))));
         assert_eq!(device.report.expect("a report").slot_bytes, Some(1_966_080));
         assert_eq!(device.online_epoch, 0);
+        assert_eq!(device.waiting, if state == UpdateState::Offered { 2 } else { 0 }, "by force");
         let updates = update::of_device(&db, &name, i64::MAX, 9).await.expect("read");
         assert_eq!((*updates[0].state, *updates[1].state), (state, UpdateState::Cancelled));
         assert!(matches!(updates[1].why(), Some(fleet::Why::Cause(_))));
@@ -116,7 +117,7 @@ async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
     let config = config(database_url(folder.path()));
     let write = db.write(&BY).await.expect("writes");
     write.known(&id("d1")).await;
-    write.execute("UPDATE _sqlx_migrations SET version = 99 WHERE version = 8", vec![]).await.expect("set");
+    write.execute("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)", vec![]).await.expect("set");
     write.execute("ALTER TABLE devices ADD COLUMN newer BIGINT", vec![]).await.expect("altered");
     write.commit().await.expect("committed");
     db.close().await.expect("closes");

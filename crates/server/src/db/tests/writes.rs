@@ -123,6 +123,44 @@ async fn a_device_has_one_update_in_flight_at_most() {
 }
 
 #[tokio::test]
+async fn a_device_waits_while_its_newest_update_is_in_flight_without_a_trigger() {
+    let (_folder, db) = open().await;
+    let ids: Vec<DeviceId> = (0..900).map(|n| id(&format!("d{n}"))).collect();
+    let mut write = db.write(&BY).await.expect("writes");
+    write.insert_devices(ids.clone(), 1).await.expect("inserted");
+    let mut devices = write.lock_devices(&ids).await.expect("locked");
+    let mut new: Vec<_> = devices
+        .iter_mut()
+        .map(|device| {
+            let update = an_update(&device.id);
+            (device, update)
+        })
+        .collect();
+    new[1].1.forced = true;
+    let made = write.insert_updates(&mut new).await.expect("inserted");
+    write.commit().await.expect("committed");
+    for (device, number) in devices.iter().zip(&made) {
+        let update = update::by_id(&db, *number).await.expect("read").expect("there");
+        assert_eq!((&update.device, device.update_id), (&device.id, Some(*number)), "each has its own");
+    }
+    assert_eq!(waiting::updates_of(&db, &ids).await.expect("read").len(), 900);
+    for (state, triggered_at, expected) in [
+        (UpdateState::Offered, Some(9), 0),
+        (UpdateState::Downloading, None, 1),
+        (UpdateState::Cancelled, None, 0),
+    ] {
+        let write = db.write(&BY).await.expect("writes");
+        let (mut device, mut update) = write.lock_update(made[0]).await.expect("read").expect("there");
+        (update.state, update.triggered_at) = (Text(state), triggered_at);
+        write.save_both(&mut device, &update).await;
+        write.commit().await.expect("committed");
+        assert_eq!(device.waiting, expected, "{state}");
+    }
+    assert_eq!(device::by_id(&db, &devices[1].id).await.expect("read").expect("there").waiting, 2);
+    assert_eq!(waiting::updates_of(&db, &ids).await.expect("read").len(), 899);
+}
+
+#[tokio::test]
 async fn removing_a_device_removes_its_history_and_tags() {
     let (_folder, db) = open().await;
     let mut write = db.write(&BY).await.expect("writes");

@@ -24,15 +24,13 @@ const URL_REQUESTS_MAX: i64 = 5;
 pub(crate) struct Subject {
     pub(crate) device: Locked<DeviceRow>,
     pub(crate) update: Option<Locked<UpdateRow>>,
-    /// The URL is to be signed and sent (again).
-    pub(crate) wants_trigger: bool,
     /// What was wrong with the last message that could not be read.
     pub(crate) unreadable: Option<InvalidPayload>,
 }
 
 impl Subject {
     pub(crate) fn new(device: Locked<DeviceRow>) -> Self {
-        Self { device, update: None, wants_trigger: false, unreadable: None }
+        Self { device, update: None, unreadable: None }
     }
 
     /// Applies one message. What cannot be read is counted and changes nothing else. `epoch`: who says something is online in
@@ -204,7 +202,6 @@ impl Subject {
         update.triggered_at = None;
         update.heard_at = now;
         update.note("request", now);
-        self.wants_trigger = true;
     }
 
     /// Tells the newest update; answers whether that changed its state.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::document::PageError;
 use super::visit::{Section, Visit};
-use super::words;
+use super::{icon, words};
 use crate::access::Access;
 
 const ROWS: u32 = 50;
@@ -40,7 +40,7 @@ fn view(query: &AuditQuery, entries: &Page<AuditEntry>) -> Markup {
                 ("action", "What, such as device.register", &query.action),
                 ("subject", "Device, product, token or user", &query.subject),
             ] {
-                label.search { input type="search" name=(name) value=[value.as_ref()] placeholder=(label) aria-label=(label) autocapitalize="none" spellcheck="false"; }
+                label.search { (icon::search()) input type="search" name=(name) value=[value.as_ref()] placeholder=(label) aria-label=(label) autocapitalize="none" spellcheck="false"; }
             }
             button type="submit" { "Show" }
         }
@@ -64,7 +64,7 @@ fn row(entry: &AuditEntry) -> Markup {
         tr {
             td { (words::ago(entry.at)) }
             td { (entry.actor) span.small { " " (entry.actor_kind) @if let Some(address) = &entry.address { ", " (address) } } }
-            td { code { (entry.action) } " " (entry.subject) }
+            td { code.act { (entry.action) } " " (entry.subject) }
             @for detail in [&entry.before, &entry.after] {
                 td { @if let Some(detail) = detail { code.small { (detail) } } }
             }

@@ -12,7 +12,6 @@ use super::filter::{Filter, ROWS};
 use super::visit::{Said, Visit};
 use super::words::{Tone, sentence};
 use super::{icon, words};
-use crate::error::Error;
 use crate::updates::Updates;
 use crate::web::extract::Fields;
 use crate::web::problem::Problem;
@@ -59,44 +58,37 @@ fn listed(filter: &Filter, devices: &Page<Device>) -> Markup {
     }
 }
 
-/// `POST /devices/check`: each device of the list, one after the other.
+/// `POST /devices/check`: each device of the list.
 pub(crate) async fn check_all(State(updates): State<Updates>, visit: Visit, fields: Fields) -> Response {
     let to = fields.text("to").filter(|to| *to == "/" || to.starts_with("/?")).unwrap_or("/").to_owned();
     let mut decisions: BTreeMap<String, u64> = BTreeMap::new();
     let mut offered: BTreeMap<Version, u64> = BTreeMap::new();
-    let mut stopped = None;
-    for id in fields.all("id").take(ROWS as usize) {
-        let Ok(id) = id.parse::<DeviceId>() else { continue };
-        match updates.check(visit.by(), &id, false).await {
-            Ok(answer) => {
-                match &answer.version {
+    let mut failed = None;
+    let ids: Vec<DeviceId> = fields.all("id").take(ROWS as usize).filter_map(|id| id.parse().ok()).collect();
+    match updates.check_many(visit.by(), &ids, false).await {
+        Ok(answers) => {
+            for answer in answers.into_values() {
+                match answer.version {
                     Some(version) if answer.decision == "offered" => {
-                        *offered.entry(version.clone()).or_default() += 1;
+                        *offered.entry(version).or_default() += 1;
                     }
-                    _ => *decisions.entry(answer.decision.clone()).or_default() += 1,
+                    _ => {
+                        failed = failed.or((answer.decision == "store_unavailable").then_some(answer.reason));
+                        *decisions.entry(answer.decision).or_default() += 1;
+                    }
                 }
-                // It would be the same sentence for all the others, each after a wait.
-                if answer.decision == "store_unavailable" {
-                    stopped = Some(answer.reason);
-                    break;
-                }
-            }
-            // Removed in the meantime.
-            Err(Error::NotFound(_)) => {}
-            Err(error) => {
-                stopped = Some(Problem::from(error).detail);
-                break;
             }
         }
+        Err(error) => failed = Some(Problem::from(error).detail),
     }
-    visit.answer(&summary(&offered, &decisions, stopped.as_deref()).about("all"), &to)
+    visit.answer(&summary(&offered, &decisions, failed.as_deref()).about("all"), &to)
 }
 
 /// What was begun comes first, then the other decisions with how many devices each was made for.
 fn summary(
     offered: &BTreeMap<Version, u64>,
     decisions: &BTreeMap<String, u64>,
-    stopped: Option<&str>,
+    failed: Option<&str>,
 ) -> Said {
     let total: u64 = offered.values().chain(decisions.values()).sum();
     let mut sentences: Vec<_> = offered
@@ -108,10 +100,10 @@ fn summary(
     if !others.is_empty() {
         sentences.push(format!("{}.", others.join(", ")));
     }
-    if let Some(why) = stopped {
-        sentences.push(format!("Stopped there: {}", sentence(why)));
+    if let Some(why) = failed {
+        sentences.push(format!("Not all could be checked: {}", sentence(why)));
     }
-    let tone = if stopped.is_some() {
+    let tone = if failed.is_some() {
         Tone::Bad
     } else if !offered.is_empty() {
         Tone::Good
@@ -136,7 +128,7 @@ mod tests {
             "1.2.0 was offered to 3 devices. 2.0.0 was offered to 1 device. 1 blocked, 1 up to date."
         );
         assert_eq!(said.title, "Checked 6 devices");
-        let stopped = summary(&[].into(), &[("store_unavailable".to_owned(), 1)].into(), Some("no answer"));
-        assert_eq!(stopped.text, "1 store unavailable. Stopped there: No answer.");
+        let failed = summary(&[].into(), &[("store_unavailable".to_owned(), 1)].into(), Some("no answer"));
+        assert_eq!(failed.text, "1 store unavailable. Not all could be checked: No answer.");
     }
 }

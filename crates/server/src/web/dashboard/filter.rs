@@ -33,11 +33,11 @@ impl Filter {
         };
         Ok(DeviceQuery {
             product,
-            tag: None,
             state: text(&self.state),
             q: text(&self.q),
             cursor: text(&self.cursor),
             limit: Some(ROWS),
+            ..DeviceQuery::default()
         })
     }
 

@@ -25,8 +25,8 @@ use super::presign;
 use super::rate::{Options, compare, print, rate};
 
 const PRODUCT: &str = "bench";
-const OLD: &str = "1.0.0";
-const NEW: &str = "1.1.0";
+pub(super) const OLD: &str = "1.0.0";
+pub(super) const NEW: &str = "1.1.0";
 /// Asked at a time, as a dashboard's users and a script would.
 const AT_ONCE: usize = 8;
 const REPORT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -70,7 +70,7 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// The defaults, on free ports and in one folder that is gone at the end.
-fn config(folder: &Path) -> Config {
+pub(super) fn config(folder: &Path) -> Config {
     let mut config = Config::default();
     config.http.listen.set_port(0);
     config.mqtt.listen.set_port(0);
@@ -83,11 +83,11 @@ fn devices(count: u32) -> anyhow::Result<Vec<DeviceId>> {
     (0..count).map(|number| Ok(format!("bench-{number}").parse()?)).collect()
 }
 
-fn product() -> ProductName {
+pub(super) fn product() -> ProductName {
     PRODUCT.parse().expect("the product has a valid name")
 }
 
-fn version(text: &str) -> Version {
+pub(super) fn version(text: &str) -> Version {
     text.parse().expect("the versions are valid")
 }
 
@@ -95,13 +95,13 @@ fn image_of(text: &str) -> Vec<u8> {
     Build { size_bytes: 64 * 1024, ..Build::new(Chip::Esp32S3, text) }.bytes()
 }
 
-async fn publish(services: &Services, text: &str) -> anyhow::Result<()> {
+pub(super) async fn publish(services: &Services, text: &str) -> anyhow::Result<()> {
     let publication = Publication { version: Some(version(text)), ..Publication::new(product()) };
     services.releases.publish(&Actor::SERVER, publication, None, image_of(text).into()).await?;
     Ok(())
 }
 
-async fn promote(services: &Services, text: &str) -> anyhow::Result<()> {
+pub(super) async fn promote(services: &Services, text: &str) -> anyhow::Result<()> {
     services.releases.promote(&Actor::SERVER, &product(), &version(text), &ChannelName::production()).await?;
     Ok(())
 }

@@ -312,19 +312,19 @@ fn a_replayed_status_is_of_an_attempt_that_is_over() {
 #[test]
 fn a_url_is_signed_again_five_times_and_not_for_an_update_that_is_over() {
     let mut subject = offered(true);
-    for _ in 0..5 {
-        subject.wants_trigger = false;
+    let wants_trigger = |subject: &mut Subject| {
+        subject.update.as_mut().expect("an update").triggered_at = Some(0);
         subject.tell(TopicKind::Request, "url_expired");
-        assert!(subject.wants_trigger);
+        subject.update.as_ref().expect("an update").triggered_at.is_none()
+    };
+    for _ in 0..5 {
+        assert!(wants_trigger(&mut subject));
     }
-    subject.wants_trigger = false;
-    subject.tell(TopicKind::Request, "url_expired");
-    assert!(!subject.wants_trigger);
+    assert!(!wants_trigger(&mut subject));
 
     let mut cancelled = offered(true);
     cancelled.update.as_mut().expect("an update").state = UpdateState::Cancelled.into();
-    cancelled.tell(TopicKind::Request, "url_expired");
-    assert!(!cancelled.wants_trigger);
+    assert!(!wants_trigger(&mut cancelled));
 }
 
 #[test]

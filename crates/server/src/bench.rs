@@ -1,0 +1,67 @@
+//! What `updraft bench offers` needs and no service does: devices that nobody has to connect for, and what the rest is compared with.
+
+use contract::{DeviceId, ProductName, TopicKind, Version};
+use futures_util::future::try_join_all;
+
+use crate::actor::Actor;
+use crate::db::waiting;
+use crate::mqtt::LinkState;
+use crate::run::Running;
+
+/// Rows in one transaction, and messages on their way at a time: as many as triggers are.
+const BATCH: usize = 500;
+
+impl Running {
+    /// Returns once the broker answers.
+    pub async fn linked(&self) -> anyhow::Result<()> {
+        self.mqtt.link().wait_for(|state| *state == LinkState::Up).await?;
+        Ok(())
+    }
+
+    /// Makes devices known, or changes them: they run this version, and are taken for online or not.
+    pub async fn fill(
+        &self,
+        ids: &[DeviceId],
+        product: &ProductName,
+        version: &Version,
+        is_online: bool,
+    ) -> anyhow::Result<()> {
+        for ids in ids.chunks(BATCH) {
+            let write = self.db.write(&Actor::SERVER).await?;
+            write.insert_devices(ids.to_vec(), 0).await?;
+            let mut devices = write.lock_devices(ids).await?;
+            for device in &mut devices {
+                device.product = Some(product.clone().into());
+                device.version = Some(version.clone().into());
+                device.online_epoch = if is_online { self.db.epoch() } else { 0 };
+            }
+            write.save(devices.iter_mut().map(|device| (device, None))).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// How many of these devices' triggers are still to be sent.
+    pub async fn waiting(&self, ids: &[DeviceId]) -> anyhow::Result<usize> {
+        Ok(waiting::updates_of(&self.db, ids).await?.len())
+    }
+
+    /// Inserts bare rows.
+    pub async fn insert_bare(&self, ids: &[DeviceId]) -> anyhow::Result<()> {
+        for ids in ids.chunks(BATCH) {
+            let write = self.db.write(&Actor::SERVER).await?;
+            write.insert_devices(ids.to_vec(), 0).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a message for each device, as long as a trigger, and waits until the broker has acknowledged them.
+    pub async fn publish_bare(&self, ids: &[DeviceId]) -> anyhow::Result<()> {
+        for ids in ids.chunks(BATCH) {
+            let publish = |id| self.mqtt.publisher().publish(TopicKind::Trigger, id, &[b'x'; 200], None);
+            try_join_all(ids.iter().map(publish)).await?;
+        }
+        Ok(())
+    }
+}

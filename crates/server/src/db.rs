@@ -16,6 +16,7 @@ mod lock;
 mod locked;
 pub(crate) mod meta;
 mod migrate;
+pub(crate) mod mirror;
 mod open;
 mod postgres;
 pub(crate) mod presence;
@@ -31,9 +32,9 @@ mod values;
 pub(crate) mod waiting;
 
 pub(crate) use audit_entry::{Action, Model as AuditEntry};
-pub(crate) use connection::{Db, Write};
+pub(crate) use connection::{Db, Query, Write};
 pub(crate) use failure::{Failure, is_duplicate};
 pub(crate) use lock::ServerLock;
 pub(crate) use locked::Locked;
 #[cfg(test)]
-pub(crate) use {connection::Query, values::Text};
+pub(crate) use values::Text;

@@ -152,26 +152,31 @@ async fn prepare(store: Store, stop: CancellationToken) {
 /// Reads what the store holds, for showing, as often as configured.
 async fn refresh(releases: Releases, health: StoreHealth, every: Duration, stop: CancellationToken) {
     let mut logged = None;
+    // A server that starts reads in any case: it may have another bucket than the one before. Then the first of several that
+    // looks does; a little early is early enough.
+    let mut pause = Duration::ZERO;
     loop {
         let begun = Instant::now();
         let refreshed = tokio::select! {
             () = stop.cancelled() => return,
-            refreshed = releases.mirror().refresh_all() => refreshed,
+            refreshed = releases.mirror().refresh_all_after(pause) => refreshed,
         };
+        pause = every * 3 / 4;
         match refreshed {
-            Ok(Refreshed::Done) => {
-                health.note(None);
+            Ok(None) => {}
+            Ok(Some(Refreshed::Done)) => {
+                health.answers();
                 logged = None;
             }
             // Not all of it answered, and that may be one product or everything.
-            Ok(Refreshed::GoesOn) => {
+            Ok(Some(Refreshed::GoesOn)) => {
                 health.problem().await;
             }
             Err(error) => {
                 let sentence = error.to_string();
                 // Something in it cannot be read, or it does not answer at all: then its health says so.
                 if health.problem().await.is_none() && logged.as_ref() != Some(&sentence) {
-                    tracing::warn!("the store holds something that cannot be read: {sentence}");
+                    tracing::warn!("what the store holds was not read, or not all of it: {sentence}");
                 }
                 logged = Some(sentence);
             }

@@ -1,11 +1,12 @@
 //! Why the store did not do what was asked.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use cause::Cause;
 
 /// Why something was not done. Callers act on the kind; people read the sentence of the cause.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// There is no such product, release or channel.
     #[error("{0}")]
@@ -23,7 +24,7 @@ pub enum StoreError {
         cause: Cause,
         /// What the storage said, if it said something.
         #[source]
-        source: Option<Box<dyn StdError + Send + Sync>>,
+        source: Option<Arc<dyn StdError + Send + Sync>>,
     },
 }
 

@@ -11,7 +11,12 @@ pub(crate) async fn off_the_async_threads<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| StoreError::corrupt(causes::BROKE_OFF.cause()))
+    done.map_err(|_| broke_off())
+}
+
+/// What became of work that panicked.
+pub(crate) fn broke_off() -> StoreError {
+    StoreError::corrupt(causes::BROKE_OFF.cause())
 }
 
 /// Maximum attempts of a write that loses against another.

@@ -59,13 +59,21 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["SystemTime", "Utc::now", "Instant::now", "thread_rng", "tokio::"],
-        &["crates/broker/", "crates/server/", "crates/store/", "crates/updraft/", "crates/virtual-device/"],
+        &[
+            "crates/broker/",
+            "crates/flight/",
+            "crates/server/",
+            "crates/store/",
+            "crates/updraft/",
+            "crates/virtual-device/",
+        ],
         "fleet, oidc and the no_std crates are given times, and do nothing by themselves",
     ),
     (
         &["std::", "async fn", ".await"],
         &[
             "crates/broker/",
+            "crates/flight/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",

@@ -7,11 +7,12 @@
 
 use cause::service as causes;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
+use flight::{Answer, Flight};
 use oidc::{Algorithm, Key, TrustedPublisher, shown};
-use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::error::Error;
 
@@ -47,27 +48,30 @@ impl Issuers {
 
 pub(super) struct Issuer {
     url: String,
-    known: RwLock<Known>,
-    /// Whether it is being asked: ends when the answer is noted. All who need it wait for the same one.
-    asking: Mutex<Option<watch::Receiver<()>>>,
+    known: Flight<Arc<Known>>,
 }
 
 impl Issuer {
     fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), known: RwLock::default(), asking: Mutex::default() }
+        Self { url: url.to_owned(), known: Flight::default() }
     }
 
     /// The key of this id, from memory or from the issuer.
     pub(super) async fn key(self: &Arc<Self>, id: &str, algorithm: Algorithm) -> Result<Key, Error> {
-        let mut step = self.step(id, algorithm);
-        if matches!(step, Step::Fetch) {
-            if let Some(mut asking) = self.ask(id, algorithm, fetch(self.url.clone())) {
-                // Nobody ever sends: the other end is dropped once the answer is noted.
-                let _ = asking.changed().await;
-            }
-            step = self.step(id, algorithm);
-        }
-        match step {
+        self.key_from(id, algorithm, fetch(self.url.clone())).await
+    }
+
+    async fn key_from(
+        self: &Arc<Self>,
+        id: &str,
+        algorithm: Algorithm,
+        fetch: impl Future<Output = Result<Fetched, String>> + Send + 'static,
+    ) -> Result<Key, Error> {
+        let does = |last: &Answer<Arc<Known>>| {
+            !matches!(last.value.step(id, algorithm, Instant::now()), Step::Fetch)
+        };
+        let known = self.known.get(does, Arc::clone(self).ask(fetch)).await.unwrap_or_default();
+        match known.step(id, algorithm, Instant::now()) {
             Step::Use(key) => Ok(key),
             Step::Unavailable(why) => Err(Error::IssuerUnavailable(
                 causes::ISSUER_SILENT.with("issuer", self.url.as_str()).with("why", why),
@@ -78,46 +82,21 @@ impl Issuer {
         }
     }
 
-    /// Begins to ask the issuer, or finds that it is being asked. `None`: somebody has brought the answer meanwhile.
-    fn ask(
-        self: &Arc<Self>,
-        id: &str,
-        algorithm: Algorithm,
+    async fn ask(
+        self: Arc<Self>,
         fetch: impl Future<Output = Result<Fetched, String>> + Send + 'static,
-    ) -> Option<watch::Receiver<()>> {
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asking) = &*asking {
-            return Some(asking.clone());
-        }
-        // The answer is noted before the asking ends, so whoever finds that nobody asks sees what came of it.
-        if !matches!(self.step(id, algorithm), Step::Fetch) {
-            return None;
-        }
-        let (done, noted) = watch::channel(());
-        *asking = Some(noted.clone());
-        let issuer = Arc::clone(self);
-        tokio::spawn(async move {
-            // In another task, so that its panic is an answer too.
-            let answer = tokio::spawn(tokio::time::timeout(2 * TIMEOUT, fetch)).await;
-            issuer.note(match answer {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(format!("it did not answer within {} seconds", 2 * TIMEOUT.as_secs())),
-                Err(_) => Err("asking for them failed here; the log says why".to_owned()),
-            });
-            *issuer.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            drop(done);
-        });
-        Some(noted)
-    }
-
-    fn note(&self, answer: Result<Fetched, String>) {
+    ) -> Arc<Known> {
+        // In another task, so that its panic is an answer too.
+        let answer = match tokio::spawn(timeout(2 * TIMEOUT, fetch)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(format!("it did not answer within {} seconds", 2 * TIMEOUT.as_secs())),
+            Err(_) => Err("asking for them failed here; the log says why".to_owned()),
+        };
         if let Err(why) = &answer {
             tracing::warn!(oidc.issuer = self.url, "the keys of a trusted issuer were not read: {why}");
         }
-        self.known.write().unwrap_or_else(PoisonError::into_inner).note(answer, Instant::now());
-    }
-
-    fn step(&self, id: &str, algorithm: Algorithm) -> Step {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).step(id, algorithm, Instant::now())
+        let mut known = self.known.last().map(|last| last.value).unwrap_or_default();
+        Arc::make_mut(&mut known).note(answer, Instant::now());
+        known
     }
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use contract::ProductName;
 use fleet::UpdateState;
+use flight::Answer;
 use sea_orm::{DbErr, FromQueryResult, Value};
-use tokio::sync::OwnedMutexGuard;
 
 use super::connection::{Db, Query};
-use super::figures::{Counted, Figures};
+use super::figures::{FigureCache, Figures};
 use super::values::Text;
 
 /// The time between counts, in multiples of what the last took.
@@ -25,53 +25,39 @@ const SLOW: Duration = Duration::from_millis(50);
 /// But none that are older.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
-impl Counted {
-    fn age(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(self.took)
-    }
-}
-
 impl Db {
     pub(crate) async fn figures(&self) -> Result<Arc<Figures>, DbErr> {
         let asked = Instant::now();
-        loop {
-            let last = self.figures.counted.read().await.clone();
-            let stale = match last {
-                // As good as those of a count of our own.
-                Some(last) if last.begun >= asked => return Ok(last.figures),
-                Some(last) if last.took > QUICK && last.age() < last.took * PAUSE => return Ok(last.figures),
-                Some(last) if last.took > SLOW && last.age() < AGE_MAX => Some(last.figures),
-                _ => None,
-            };
-            match (Arc::clone(&self.figures.counting).try_lock_owned(), stale) {
-                (Ok(counting), Some(figures)) => {
-                    let db = self.clone();
-                    tokio::spawn(async move {
-                        match db.recount(counting).await {
-                            Ok(_) => db.figures.recounted.notify_one(),
-                            Err(error) => tracing::error!(%error, "the devices were not counted"),
-                        }
-                    });
-                    return Ok(figures);
+        let FigureCache { counted, .. } = &*self.figures;
+        let db = self.clone();
+        let count = async move { count(&db).await.map(Arc::new) };
+        // One that began since is as good as a count of our own.
+        let does = |last: &Answer<_>| {
+            last.begun >= asked || (last.took() > QUICK && last.age() < last.took() * PAUSE)
+        };
+        if let Some(last) = counted.last()
+            && let (Ok(figures), false) = (&last.value, does(&last))
+            && last.took() > SLOW
+            && last.age() < AGE_MAX
+        {
+            let cache = Arc::clone(&self.figures);
+            counted.renew(async move {
+                let counted = count.await;
+                match &counted {
+                    Ok(_) => cache.recounted.notify_one(),
+                    Err(error) => tracing::error!(%error, "the devices were not counted"),
                 }
-                (Ok(counting), None) => return self.recount(counting).await,
-                (Err(_), Some(figures)) => return Ok(figures),
-                (Err(_), None) => drop(self.figures.counting.lock().await),
-            }
+                counted
+            });
+            return Ok(Arc::clone(figures));
         }
+        let broke_off = || Err(DbErr::Custom("counting the devices broke off".to_owned()));
+        counted.get(does, count).await.unwrap_or_else(broke_off)
     }
 
     /// Returns once there are new figures where older ones were given out.
     pub(crate) async fn recounted(&self) {
         self.figures.recounted.notified().await;
-    }
-
-    async fn recount(&self, _counting: OwnedMutexGuard<()>) -> Result<Arc<Figures>, DbErr> {
-        let begun = Instant::now();
-        let figures = Arc::new(count(self).await?);
-        let counted = Counted { figures: Arc::clone(&figures), begun, took: begun.elapsed() };
-        *self.figures.counted.write().await = Some(counted);
-        Ok(figures)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use contract::ProductName;
-use tokio::sync::{Mutex, Notify, RwLock};
+use flight::Flight;
+use sea_orm::DbErr;
+use tokio::sync::Notify;
 
 use crate::counts::Counts;
 
@@ -34,18 +35,9 @@ impl Figures {
     }
 }
 
-/// The last figures, when their count began, and how long it took.
-#[derive(Debug, Clone)]
-pub(super) struct Counted {
-    pub(super) figures: Arc<Figures>,
-    pub(super) begun: Instant,
-    pub(super) took: Duration,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct FigureCache {
-    pub(super) counted: RwLock<Option<Counted>>,
-    pub(super) counting: Arc<Mutex<()>>,
+    pub(super) counted: Flight<Result<Arc<Figures>, DbErr>>,
     /// Told once those who had older figures may look again.
     pub(super) recounted: Notify,
 }

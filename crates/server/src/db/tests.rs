@@ -2,6 +2,7 @@ mod figures;
 mod history;
 mod lists;
 mod migrations;
+mod mirror;
 mod plans;
 mod postgres;
 mod writes;

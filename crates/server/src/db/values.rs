@@ -6,11 +6,12 @@ use std::ops::{Deref, DerefMut};
 
 use api::{DeviceReport, Role};
 use cause::Cause;
-use contract::{DeviceId, LastOutcome, Phase, Presence, ProductName, Sha256, Version};
+use contract::{ChannelName, DeviceId, LastOutcome, Phase, Presence, ProductName, Sha256, Version};
 use fleet::UpdateState;
 use oidc::Job;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
+use store::{Blocked, Release};
 
 /// A value that a column of texts holds.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,7 @@ macro_rules! as_text {
 as_text! {
     DeviceId: parsed, ToString::to_string;
     ProductName: parsed, ToString::to_string;
+    ChannelName: parsed, ToString::to_string;
     // Equal ones may differ in their build metadata.
     Version: parsed, ToString::to_string, Version::as_str;
     Sha256: |text| known(Sha256::from_hex(text)), |value: &Sha256| value.to_hex().to_string();
@@ -60,6 +62,8 @@ as_text! {
     LastOutcome: from_json, to_json;
     Cause: from_json, to_json;
     Job: from_json, to_json;
+    Release: from_json, to_json;
+    Blocked: from_json, to_json;
     serde_json::Value: from_json, to_json;
 }
 

@@ -25,10 +25,11 @@ impl Devices {
         id: &DeviceId,
         product: Option<&ProductName>,
     ) -> Result<RegisteredDevice, Error> {
-        let product = product
-            .cloned()
-            .or_else(|| self.0.releases.default_product())
-            .ok_or_else(|| Error::Invalid(causes::PRODUCT_UNSAID.cause()))?;
+        let product = match product {
+            None => self.0.releases.default_product(&self.0.db).await?,
+            product => product.cloned(),
+        };
+        let product = product.ok_or_else(|| Error::Invalid(causes::PRODUCT_UNSAID.cause()))?;
         let password = random_password()?;
         let mut write = self.0.db.write(by).await?;
         // It may be known by its reports already.

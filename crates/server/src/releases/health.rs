@@ -1,8 +1,9 @@
 //! Whether the store answers, and since when not.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use flight::Flight;
 use store::Store;
 use tokio::time::timeout;
 
@@ -14,63 +15,49 @@ pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer of the store is used again.
 const FRESH: Duration = Duration::from_secs(5);
 
-#[derive(Clone)]
-pub(crate) struct StoreHealth(Arc<Inner>);
+/// Since when it does not answer, and what it says.
+type Problem = Option<(i64, String)>;
 
-struct Inner {
+#[derive(Clone)]
+pub(crate) struct StoreHealth {
     store: Store,
     events: Events,
-    known: Mutex<Known>,
-    asking: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default, Clone)]
-struct Known {
-    asked: Option<Instant>,
-    /// Since when it does not answer, and what it says.
-    problem: Option<(i64, String)>,
+    known: Arc<Flight<Problem>>,
 }
 
 impl StoreHealth {
     pub(crate) fn new(store: Store, events: Events) -> Self {
-        Self(Arc::new(Inner {
-            store,
-            events,
-            known: Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
-        }))
+        Self { store, events, known: Arc::default() }
     }
 
     /// Since when the store does not answer, and what it says; `None` if it answers.
-    pub(crate) async fn problem(&self) -> Option<(i64, String)> {
-        let _asking = self.0.asking.lock().await;
-        let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.asked.is_some_and(|asked| asked.elapsed() < FRESH) {
-            return known.problem;
-        }
-        let answer = match timeout(STORE_TIMEOUT, self.0.store.check()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("no answer within {} seconds", STORE_TIMEOUT.as_secs())),
+    pub(crate) async fn problem(&self) -> Problem {
+        let health = self.clone();
+        let ask = async move {
+            health.noted(match timeout(STORE_TIMEOUT, health.store.check()).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some(format!("no answer within {} seconds", STORE_TIMEOUT.as_secs())),
+            })
         };
-        self.note(answer)
+        self.known.get(|last| last.age() < FRESH, ask).await.flatten()
     }
 
-    /// Notes how the store answered, to whichever question.
-    pub(crate) fn note(&self, problem: Option<String>) -> Option<(i64, String)> {
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = known.problem.is_some() != problem.is_some();
-        let since = known.problem.as_ref().map_or_else(now_ms, |(since, _)| *since);
-        known.asked = Some(Instant::now());
-        known.problem = problem.map(|what| (since, what));
-        if changed {
-            if let Some((_, what)) = &known.problem {
-                tracing::warn!("the store does not answer: {what}");
-            } else {
-                tracing::info!("the store answers again");
-            }
-            self.0.events.health();
+    /// Notes that the store answered, to whichever question.
+    pub(crate) fn answers(&self) {
+        self.known.note(self.noted(None));
+    }
+
+    /// The same since when, if it did not answer before either.
+    fn noted(&self, said: Option<String>) -> Problem {
+        let before = self.known.last().and_then(|last| last.value);
+        let problem = said.map(|said| (before.as_ref().map_or_else(now_ms, |(since, _)| *since), said));
+        match (&before, &problem) {
+            (None, Some((_, said))) => tracing::warn!("the store does not answer: {said}"),
+            (Some(_), None) => tracing::info!("the store answers again"),
+            _ => return problem,
         }
-        known.problem.clone()
+        self.events.health();
+        problem
     }
 }

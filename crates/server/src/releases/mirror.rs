@@ -1,18 +1,21 @@
-//! The mirror of the bucket, for showing: per product its releases, channels and blocked list, read in the background. A
-//! decision never looks here, and nobody who asks waits long for a bucket that does not answer.
+//! Reading the bucket into its mirror in the database, in the background: nobody who asks waits long for a bucket that does
+//! not answer.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use cause::{Cause, service as causes};
 use contract::ProductName;
+use flight::{Flight, Keyed};
 use futures_util::stream::{self, StreamExt};
 use store::{Store, StoreError};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::snapshot::Snapshot;
+use super::snapshot::read;
+use crate::clock::now_ms;
+use crate::db::Db;
+use crate::db::mirror::{Mirrored, listing_error};
+use crate::error::Error;
 use crate::events::Events;
 
 /// How long somebody who asked waits until a product has been read; the reading continues.
@@ -22,36 +25,24 @@ const READ_TIMEOUT: Duration = Duration::from_mins(5);
 /// How many products a pass over all of them waits for at a time.
 const READS_AT_ONCE: usize = 4;
 
-/// What is known of all products. Clones are the same mirror.
-#[derive(Debug, Clone)]
+/// Reads the bucket. Clones are the same.
+#[derive(Clone)]
 pub(crate) struct Mirror(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
+    db: Db,
     store: Store,
     events: Events,
-    products: RwLock<BTreeMap<ProductName, Arc<Snapshot>>>,
-    /// Two passes over all of it would only ask for everything twice.
-    passing: tokio::sync::Mutex<()>,
-    /// Who reads a product just now: two at once could put the older answer over the newer.
-    readers: Mutex<BTreeMap<ProductName, Arc<tokio::sync::Mutex<()>>>>,
-    /// Refreshes that have not begun: who asks meanwhile waits for the same one.
-    waiting: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
-    /// Readings that a pass over all of it did not wait for.
-    late: Mutex<BTreeMap<ProductName, watch::Receiver<Outcome>>>,
-    /// Why the bucket, or a product that lies in it, could not be read last.
-    errors: Mutex<BTreeMap<Option<ProductName>, Cause>>,
+    /// By product: what is being read.
+    readings: Keyed<Flight<Outcome>>,
     /// When a product that is not known was last looked for.
     looked_for: Mutex<Option<Instant>>,
-    /// Products that this server has written to, and not read since.
-    expected: Mutex<BTreeSet<ProductName>>,
 }
 
-/// `None` until it is done.
-type Outcome = Option<Result<(), Arc<StoreError>>>;
+type Outcome = Result<(), Arc<Error>>;
 
 /// What came of a refresh in the time that somebody waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Refreshed {
     Done,
     /// The bucket takes its time. What it holds is shown as soon as it has answered.
@@ -59,165 +50,82 @@ pub(crate) enum Refreshed {
 }
 
 impl Mirror {
-    pub(crate) fn new(store: Store, events: Events) -> Self {
-        Self(Arc::new(Inner {
-            store,
-            events,
-            products: RwLock::default(),
-            passing: tokio::sync::Mutex::default(),
-            readers: Mutex::default(),
-            waiting: Mutex::default(),
-            late: Mutex::default(),
-            errors: Mutex::new([(None, causes::STORE_NOT_READ.cause())].into()),
-            looked_for: Mutex::default(),
-            expected: Mutex::default(),
-        }))
+    pub(crate) fn new(db: Db, store: Store, events: Events) -> Self {
+        Self(Arc::new(Inner { db, store, events, readings: Keyed::default(), looked_for: Mutex::default() }))
     }
 
-    pub(crate) fn products(&self) -> BTreeMap<ProductName, Arc<Snapshot>> {
-        self.0.products.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn product(&self, product: &ProductName) -> Option<Arc<Snapshot>> {
-        self.0.products.read().unwrap_or_else(PoisonError::into_inner).get(product).cloned()
-    }
-
-    pub(crate) fn only_product(&self) -> Option<ProductName> {
-        let products = self.0.products.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names = products.keys();
-        names.next().filter(|_| names.next().is_none()).cloned()
+    /// Reads everything again, unless some server of this database has begun to since `pause`.
+    pub(crate) async fn refresh_all_after(&self, pause: Duration) -> Result<Option<Refreshed>, Arc<Error>> {
+        let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        let is_ours = self.0.db.claim_pass(now_ms(), pause_ms).await.map_err(Error::from)?;
+        if is_ours { self.refresh_all().await.map(Some) } else { Ok(None) }
     }
 
     /// Reads everything again. One product that cannot be read keeps what was known of it, and one that takes its time is read
     /// on beside: it holds up neither the others nor the next pass. Afterwards each product that lies in the bucket has been
     /// read once, or it is noted why not.
-    pub(crate) async fn refresh_all(&self) -> Result<Refreshed, Arc<StoreError>> {
-        let _passing = self.0.passing.lock().await;
-        let names = self.0.store.products().await;
-        if let Err(error) = &names {
-            self.0.note(None, Some(error));
-        }
-        let names = names?;
-        // Read as the others are: one of them may have come since.
-        let gone: Vec<ProductName> =
-            self.products().into_keys().filter(|known| !names.contains(known)).collect();
-        let is_there = |product: &Option<ProductName>| product.as_ref().is_none_or(|p| names.contains(p));
-        locked(&self.0.errors).retain(|product, _| is_there(product));
-        locked(&self.0.late).retain(|product, _| names.contains(product) || gone.contains(product));
-        let reading = stream::iter(names.into_iter().chain(gone))
-            .map(async |product| self.pass_by(&product).await)
+    pub(crate) async fn refresh_all(&self) -> Result<Refreshed, Arc<Error>> {
+        let listed = self.0.store.products().await;
+        let products = match &listed {
+            Ok(names) => self.0.db.note_listed(names).await,
+            Err(error) => self.0.db.note_unlisted(error.cause()).await.map(|()| Vec::new()),
+        };
+        listed.map_err(Error::from)?;
+        let reading = stream::iter(products.map_err(Error::from)?)
+            .map(async |product| {
+                // What an earlier pass did not wait for is not begun again.
+                let goes_on = self.0.readings.of(product.as_str()).is_flying();
+                if goes_on { Ok(Refreshed::GoesOn) } else { self.refresh(&product).await }
+            })
             .buffer_unordered(READS_AT_ONCE);
-        let worst = |worst: Result<Refreshed, _>, next: Result<Refreshed, _>| match (worst, next) {
-            (Err(error), _) | (_, Err(error)) => Err(error),
-            (Ok(Refreshed::Done), Ok(Refreshed::Done)) => Ok(Refreshed::Done),
-            (Ok(_), Ok(_)) => Ok(Refreshed::GoesOn),
-        };
-        let passed = reading.fold(Ok(Refreshed::Done), async |so_far, next| worst(so_far, next)).await;
-        // Not before: until then nobody knows what is not there.
-        self.0.note(None, None);
-        passed
-    }
-
-    /// Reads one product in a pass over all of them, or finds what came of a reading that an earlier pass did not wait for.
-    /// Errors are noted here only, where the name is one that lies in the bucket: so that there are not any number of them.
-    async fn pass_by(&self, product: &ProductName) -> Result<Refreshed, Arc<StoreError>> {
-        let late = locked(&self.0.late).remove(product);
-        let mut outcome = match late {
-            Some(outcome) if outcome.borrow().as_ref().is_some_and(Result::is_err) => outcome,
-            Some(outcome) if outcome.borrow().is_none() && outcome.has_changed().is_ok() => {
-                locked(&self.0.late).insert(product.clone(), outcome);
-                return Ok(Refreshed::GoesOn);
-            }
-            _ => {
-                // Before it begins, as it takes the note away again.
-                let mut errors = locked(&self.0.errors);
-                errors.entry(Some(product.clone())).or_insert_with(|| causes::STORE_NOT_READ.cause());
-                drop(errors);
-                self.begin(product)
-            }
-        };
-        let passed = in_time(&mut outcome).await;
-        match &passed {
-            Ok(Refreshed::Done) => {}
-            Ok(Refreshed::GoesOn) => {
-                locked(&self.0.late).insert(product.clone(), outcome);
-            }
-            Err(error) => self.0.note(Some(product), Some(error)),
-        }
-        passed
+        reading.fold(Ok(Refreshed::Done), async |so_far, next| Ok(Ord::max(so_far?, next?))).await
     }
 
     /// Reads one product again, or waits for a reading that has not begun.
-    pub(crate) async fn refresh(&self, product: &ProductName) -> Result<Refreshed, Arc<StoreError>> {
-        in_time(&mut self.begin(product)).await
-    }
-
-    /// Begins to read a product, or finds who is about to.
-    fn begin(&self, product: &ProductName) -> watch::Receiver<Outcome> {
-        let mut waiting = locked(&self.0.waiting);
-        if let Some(outcome) = waiting.get(product) {
-            return outcome.clone();
-        }
-        let (done, outcome) = watch::channel(None);
-        waiting.insert(product.clone(), outcome.clone());
-        drop(waiting);
+    pub(crate) async fn refresh(&self, product: &ProductName) -> Result<Refreshed, Arc<Error>> {
         let (inner, product) = (Arc::clone(&self.0), product.clone());
-        tokio::spawn(async move {
-            let reader = inner.reader(&product);
-            let _reader = reader.lock().await;
-            // Whoever asks from here on may have changed something that this reading has passed by.
-            locked(&inner.waiting).remove(&product);
-            let read = inner.read(&product).await;
-            done.send_replace(Some(read.map_err(Arc::new)));
+        // Whoever leaves has changed something, maybe, that the reading that goes on has passed by.
+        let reading = tokio::spawn(async move {
+            inner.readings.of(product.as_str()).fresh(Arc::clone(&inner).read(product)).await
         });
-        outcome
-    }
-
-    /// Notes that a product was written to, and what it holds now could not be read yet: it is looked for whenever it is
-    /// asked for.
-    pub(crate) fn expect(&self, product: &ProductName) {
-        if self.product(product).is_none() {
-            locked(&self.0.expected).insert(product.clone());
+        match timeout(REFRESH_TIMEOUT, reading).await {
+            Ok(Ok(Some(read))) => read.map(|()| Refreshed::Done),
+            // The server stops, or it takes longer.
+            _ => Ok(Refreshed::GoesOn),
         }
     }
 
-    pub(crate) fn is_expected(&self, product: &ProductName) -> bool {
-        locked(&self.0.expected).contains(product)
-    }
-
-    /// Looks for a product that is not known, at most once in `every`, whatever names are asked for: else a listing could
-    /// be had for the asking. The error says why the bucket, or this product, is not known.
-    pub(crate) async fn look_for(&self, product: &ProductName, every: Duration) -> Result<(), Cause> {
-        let now = Instant::now();
-        let is_due = self.is_expected(product) || {
-            let mut looked_for = locked(&self.0.looked_for);
-            let is_due = looked_for.is_none_or(|last| now - last >= every);
-            if is_due {
-                *looked_for = Some(now);
-            }
-            is_due
-        };
-        if is_due {
+    /// Looks for a product that was not read yet, at most once in `every`, whatever names are asked for: else a listing could
+    /// be had for the asking. One that this server wrote to is looked for each time. The error says why the bucket, or this
+    /// product, is not known.
+    pub(crate) async fn look_for(
+        &self,
+        product: &ProductName,
+        known: Mirrored,
+        every: Duration,
+    ) -> Result<(), Error> {
+        let is_expected = known.error.as_ref().is_some_and(|error| error.is(causes::STORE_READING));
+        if is_expected || self.is_due(every) {
             return match self.refresh(product).await {
                 Ok(Refreshed::Done) => Ok(()),
-                Ok(Refreshed::GoesOn) => Err(too_slow()),
-                Err(error) => Err(error.cause().clone()),
+                Ok(Refreshed::GoesOn) => Err(Error::StoreUnavailable(too_slow())),
+                Err(error) => Err(unavailable(&error)),
             };
         }
-        let errors = locked(&self.0.errors);
-        let why = errors.get(&Some(product.clone())).or_else(|| errors.get(&None));
-        why.map_or(Ok(()), |why| Err(why.clone()))
+        let why = match known.error {
+            None => listing_error(&self.0.db).await?,
+            why => why,
+        };
+        why.map_or(Ok(()), |why| Err(Error::StoreUnavailable(why)))
     }
-}
 
-/// What comes of a reading in the time that somebody waits for it.
-async fn in_time(outcome: &mut watch::Receiver<Outcome>) -> Result<Refreshed, Arc<StoreError>> {
-    match timeout(REFRESH_TIMEOUT, outcome.wait_for(Option::is_some)).await {
-        Ok(Ok(outcome)) => {
-            outcome.clone().map_or(Ok(Refreshed::GoesOn), |done| done.map(|()| Refreshed::Done))
+    fn is_due(&self, every: Duration) -> bool {
+        let mut looked_for = self.0.looked_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = looked_for.is_none_or(|last| last.elapsed() >= every);
+        if is_due {
+            *looked_for = Some(Instant::now());
         }
-        // The server stops, or it takes longer.
-        Ok(Err(_)) | Err(_) => Ok(Refreshed::GoesOn),
+        is_due
     }
 }
 
@@ -226,52 +134,37 @@ pub(crate) fn too_slow() -> Cause {
     causes::STORE_READING.with("seconds", REFRESH_TIMEOUT.as_secs())
 }
 
+/// The same for each who waited.
+pub(crate) fn unavailable(error: &Error) -> Error {
+    match error.cause() {
+        Some(cause) => Error::StoreUnavailable(cause.clone()),
+        None => Error::Internal(anyhow::anyhow!("{error:?}")),
+    }
+}
+
 fn too_long(product: &ProductName) -> StoreError {
     let cause = cause::store::TOO_SLOW.naming("product", product);
     let cause = cause.with("minutes", READ_TIMEOUT.as_secs() / 60);
-    StoreError::Unavailable { cause, source: Some("it takes too long".into()) }
+    tracing::warn!("{}", cause.sentence());
+    StoreError::Unavailable { cause, source: None }
 }
 
 impl Inner {
-    /// The lock of those who read a product. Only those that somebody has, or waits for, are kept.
-    fn reader(&self, product: &ProductName) -> Arc<tokio::sync::Mutex<()>> {
-        let mut readers = locked(&self.readers);
-        readers.retain(|_, reader| Arc::strong_count(reader) > 1);
-        Arc::clone(readers.entry(product.clone()).or_default())
-    }
-
-    async fn read(&self, product: &ProductName) -> Result<(), StoreError> {
-        let snapshot = timeout(READ_TIMEOUT, Snapshot::read(&self.store, product))
-            .await
-            .unwrap_or_else(|_| Err(too_long(product)));
-        self.put(product, snapshot?);
-        locked(&self.expected).remove(product);
-        self.note(Some(product), None);
-        Ok(())
-    }
-
-    fn note(&self, product: Option<&ProductName>, error: Option<&StoreError>) {
-        let mut errors = locked(&self.errors);
-        match error {
-            Some(error) => errors.insert(product.cloned(), error.cause().clone()),
-            None => errors.remove(&product.cloned()),
-        };
-    }
-
-    fn put(&self, product: &ProductName, snapshot: Option<Snapshot>) {
-        let mut products = self.products.write().unwrap_or_else(PoisonError::into_inner);
-        if products.get(product).map(AsRef::as_ref) == snapshot.as_ref() {
-            return;
+    /// Killed anywhere, what was read before stays.
+    async fn read(self: Arc<Self>, product: ProductName) -> Outcome {
+        let number = self.db.begin_reading().await.map_err(Error::from)?;
+        let found = timeout(READ_TIMEOUT, read(&self.store, &product)).await;
+        match found.unwrap_or_else(|_| Err(too_long(&product))) {
+            Ok(found) => {
+                if self.db.write_reading(&product, number, found.as_ref()).await.map_err(Error::from)? {
+                    self.events.product(&product);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.db.note_failed(&product, error.cause()).await.map_err(Error::from)?;
+                Err(Arc::new(error.into()))
+            }
         }
-        match snapshot {
-            Some(snapshot) => products.insert(product.clone(), Arc::new(snapshot)),
-            None => products.remove(product),
-        };
-        drop(products);
-        self.events.product(product);
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,10 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::audited::Act;
-use super::mirror::{Refreshed, too_slow};
+use super::mirror::{Refreshed, too_slow, unavailable};
 use super::service::{PROMOTIONS_MAX, Releases};
 use crate::actor::Actor;
-use crate::db::{Action, device_list};
+use crate::db::{Action, device_list, mirror};
 use crate::error::Error;
 
 /// How long somebody who asked waits until the store is written.
@@ -181,29 +181,31 @@ impl Releases {
     /// Forget what is cached for showing, so that a change made by another program is seen at once.
     pub async fn refresh(&self, product: &ProductName) -> Result<(), Error> {
         match self.0.mirror.refresh(product).await {
-            Ok(Refreshed::Done) if self.0.mirror.product(product).is_some() => Ok(()),
-            // A misspelt name in whatever calls this would otherwise look fine for ever.
-            Ok(Refreshed::Done) if !device_list::is_of_any(&self.0.db, product).await? => {
-                Err(Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product)))
-            }
-            Ok(Refreshed::Done) => Ok(()),
-            Ok(Refreshed::GoesOn) => Err(Error::GoesOn(too_slow())),
-            Err(error) => Err(Error::StoreUnavailable(error.cause().clone())),
+            Ok(Refreshed::Done) => {}
+            Ok(Refreshed::GoesOn) => return Err(Error::GoesOn(too_slow())),
+            Err(error) => return Err(unavailable(&error)),
         }
+        let is_known = mirror::of_product(&self.0.db, product).await?.is_there()
+            || device_list::is_of_any(&self.0.db, product).await?;
+        // A misspelt name in whatever calls this would otherwise look fine for ever.
+        let unknown = || Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product));
+        if is_known { Ok(()) } else { Err(unknown()) }
     }
 
     /// Shows what was just done. It is done, whatever the bucket answers now.
     pub(super) async fn show_again(&self, product: &ProductName) {
         match self.0.mirror.refresh(product).await {
-            Ok(Refreshed::Done) => {}
+            Ok(Refreshed::Done) => return,
             Ok(Refreshed::GoesOn) => {
-                self.0.mirror.expect(product);
                 tracing::info!(product = %product, "the store takes its time to tell what it holds now");
             }
             Err(error) => {
-                self.0.mirror.expect(product);
                 tracing::warn!(product = %product, "what the store holds now could not be read: {error}");
             }
+        }
+        // It is looked for whenever it is asked for.
+        if let Err(error) = self.0.db.note_unread(product, &too_slow()).await {
+            tracing::error!(%error, product = %product, "that this product is in the store was not noted");
         }
     }
 }

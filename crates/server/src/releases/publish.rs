@@ -14,7 +14,7 @@ use super::promote::completed;
 use super::service::Releases;
 use super::snapshot::shown;
 use crate::actor::Actor;
-use crate::db::Action;
+use crate::db::{Action, mirror};
 use crate::error::Error;
 
 impl Releases {
@@ -59,7 +59,7 @@ impl Releases {
         let Judgement { findings, slot_bytes, trend, .. } = judgement(product, published.verdict);
         let base = self.0.public_url.as_str().trim_end_matches('/');
         Ok(Published {
-            release: self.release_as_shown(product, &published.release, promote.as_ref()),
+            release: self.release_as_shown(product, &published.release, promote.as_ref()).await,
             decision: if published.already_there {
                 PublishDecision::Unchanged
             } else {
@@ -85,14 +85,15 @@ impl Releases {
     }
 
     /// A release that was just published, as the catalog shows it; if that is not there yet, as far as it is known.
-    fn release_as_shown(
+    async fn release_as_shown(
         &self,
         product: &ProductName,
         release: &store::Release,
         promoted: Option<&ChannelName>,
     ) -> Release {
-        let snapshot = self.0.mirror.product(product);
-        if let Some(snapshot) = snapshot
+        // It is published, whatever the database says.
+        let snapshot = mirror::of_product(&self.0.db, product).await.ok().and_then(|known| known.snapshot);
+        if let Some(snapshot) = &snapshot
             && let Some(known) = snapshot.release(&release.version)
             && known.version.as_str() == release.version.as_str()
             && known.sha256 == release.sha256

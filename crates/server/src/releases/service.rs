@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cause::service as causes;
 use contract::ProductName;
+use sea_orm::DbErr;
 use store::{Slot, Store};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -13,9 +14,9 @@ use url::Url;
 
 use super::health::STORE_TIMEOUT;
 use super::mirror::Mirror;
-use super::snapshot::Snapshot;
 use crate::config::Config;
-use crate::db::{Db, device_list};
+use crate::db::mirror::{self, Snapshot};
+use crate::db::{Db, Query, device_list};
 use crate::error::Error;
 use crate::events::Events;
 
@@ -39,8 +40,8 @@ pub(super) struct Inner {
 impl Releases {
     pub(crate) fn new(config: &Config, public_url: Url, db: Db, store: Store, events: Events) -> Self {
         Self(Arc::new(Inner {
+            mirror: Mirror::new(db.clone(), store.clone(), events),
             db,
-            mirror: Mirror::new(store.clone(), events),
             store,
             promotions: Arc::new(Semaphore::new(PROMOTIONS_MAX)),
             public_url,
@@ -64,8 +65,11 @@ impl Releases {
     }
 
     /// For devices whose product nobody names: the configured one, or the only one there is.
-    pub(crate) fn default_product(&self) -> Option<ProductName> {
-        self.0.default_product.clone().or_else(|| self.0.mirror.only_product())
+    pub(crate) async fn default_product(&self, query: &impl Query) -> Result<Option<ProductName>, DbErr> {
+        match &self.0.default_product {
+            None => mirror::only_product(query).await,
+            configured => Ok(configured.clone()),
+        }
     }
 
     /// The smallest slot that the product's devices report, of those that can be one.
@@ -77,8 +81,7 @@ impl Releases {
     /// Refuses names that neither the store nor a device has. Asks the store where nobody here knows it: for those who may
     /// change what it holds, and may have it looked at.
     pub(super) async fn require_product(&self, product: &ProductName) -> Result<(), Error> {
-        let is_known = self.0.mirror.product(product).is_some()
-            || self.0.mirror.is_expected(product)
+        let is_known = mirror::of_product(&self.0.db, product).await?.is_there()
             || device_list::is_of_any(&self.0.db, product).await?
             || timeout(STORE_TIMEOUT, self.0.store.product_exists(product)).await.map_err(|_| {
                 let cause = causes::PRODUCT_UNSURE.naming("product", product);
@@ -89,16 +92,18 @@ impl Releases {
 
     /// What is known of a product; `None` if only devices speak of it so far. A name that is not known is looked for in the
     /// store once in a while, whoever asks.
-    pub(super) async fn snapshot(&self, product: &ProductName) -> Result<Option<Arc<Snapshot>>, Error> {
-        if let Some(snapshot) = self.0.mirror.product(product) {
-            return Ok(Some(snapshot));
+    pub(super) async fn snapshot(&self, product: &ProductName) -> Result<Option<Snapshot>, Error> {
+        let known = mirror::of_product(&self.0.db, product).await?;
+        if known.snapshot.is_some() {
+            return Ok(known.snapshot);
         }
         // Published a moment ago by somebody else, maybe.
-        let looked = self.0.mirror.look_for(product, self.0.refresh).await;
-        if let Some(snapshot) = self.0.mirror.product(product) {
-            return Ok(Some(snapshot));
+        let looked = self.0.mirror.look_for(product, known, self.0.refresh).await;
+        let known = mirror::of_product(&self.0.db, product).await?;
+        if known.snapshot.is_some() {
+            return Ok(known.snapshot);
         }
-        looked.map_err(Error::StoreUnavailable)?;
+        looked?;
         if !device_list::is_of_any(&self.0.db, product).await? {
             return Err(unknown(product));
         }

@@ -9,21 +9,15 @@ use store::Blocked;
 
 use super::service::Releases;
 use super::snapshot::shown;
+use crate::db::mirror;
 use crate::error::Error;
 
 impl Releases {
     /// Every product that the store holds or a device belongs to.
     pub async fn products(&self) -> Result<Vec<Product>, Error> {
-        let mut products: BTreeMap<ProductName, Product> = self
-            .0
-            .mirror
-            .products()
-            .into_iter()
-            .map(|(name, snapshot)| {
-                let production = snapshot.production().cloned();
-                (name.clone(), Product { name, devices: 0, production })
-            })
-            .collect();
+        let read = mirror::products(&self.0.db).await?.into_iter();
+        let mut products: BTreeMap<ProductName, Product> =
+            read.map(|(name, production)| (name.clone(), Product { name, devices: 0, production })).collect();
         for (name, devices) in self.0.db.figures().await?.products() {
             let new = || Product { name: name.clone(), devices, production: None };
             products.entry(name.clone()).or_insert_with(new).devices = devices;

@@ -7,6 +7,7 @@ use contract::ProductName;
 use store::Slot;
 
 use super::service::Releases;
+use crate::db::mirror;
 use crate::error::Error;
 
 /// How long the next write to the same file waits after one that failed.
@@ -27,7 +28,7 @@ impl Releases {
     /// Records what has changed, of the products that lie in the store. A server that may not write there says so once and
     /// goes on: its own gate asks the devices.
     pub(crate) async fn record_slots(&self, slots: &mut RecordedSlots) -> Result<(), Error> {
-        for product in self.mirror().products().into_keys() {
+        for (product, _) in mirror::products(&self.0.db).await? {
             let Some(slot) = self.smallest_slot(&product).await? else { continue };
             let recorded = slots.0.entry(product.clone()).or_default();
             let is_paused = recorded.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER);

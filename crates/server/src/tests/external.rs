@@ -52,7 +52,10 @@ async fn what_a_device_says_while_the_server_is_down_completes_its_update() {
     let mosquitto = Mosquitto::start(folder.path()).await;
     let rig = Rig::with(&format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"", mosquitto.port)).await;
     rig.deploy("p", "1.1.0", json!({}));
-    until("the catalog was read", || async { rig.services().releases.default_product().is_some() }).await;
+    until("the catalog was read", || async {
+        rig.services().releases.default_product(&rig.running.db).await.expect("read").is_some()
+    })
+    .await;
     let device = Actor::connect(mosquitto.port, "d1", "").await;
     device.leave(TopicKind::Version, "1.0.0").await;
     until("it is known", || async { rig.services().devices.show(&id("d1")).await.is_ok() }).await;

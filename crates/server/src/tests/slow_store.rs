@@ -125,6 +125,12 @@ async fn publish(app: &crate::services::Services, product: &contract::ProductNam
     app.releases.publish(&BY, publication, None, an_image(text)).await.expect("published");
 }
 
+async fn by_another_program(app: &crate::services::Services, product: &contract::ProductName, text: &str) {
+    let publication =
+        store::Publication { version: Some(version(text)), ..store::Publication::new(product.clone()) };
+    app.releases.store().publish(&publication, an_image(text)).await.expect("published");
+}
+
 /// What the API does with an upload.
 async fn upload(web: Web, version: String) -> u16 {
     let query: api::Publication =
@@ -177,7 +183,7 @@ async fn what_takes_long_goes_on_and_is_not_said_to_have_failed() {
     let answer = detached(soon(), "promoting 1.0.0".to_owned(), async move {
         promoting.releases.promote(&BY, &lamp(), &version, &contract::ChannelName::production()).await
     });
-    let error = answer.await.expect_err("it is not known yet");
+    let error = Box::pin(answer).await.expect_err("it is not known yet");
     assert!(matches!(error, Error::GoesOn(_)), "{error:?}");
     assert!(error.to_string().contains("over promoting 1.0.0. It goes on: look again"), "{error}");
     // Who asks and leaves has it done too.
@@ -242,9 +248,7 @@ async fn one_product_is_read_anew_whatever_the_others_take() {
     let all = app.clone();
     let all = tokio::spawn(async move { all.releases.mirror().refresh_all().await });
     rig::until("the other one is being read", || async { bucket.hold.receiver_count() == 1 }).await;
-    let by_another =
-        store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
-    app.releases.store().publish(&by_another, an_image("1.1.0")).await.expect("published");
+    by_another_program(&app, &lamp(), "1.1.0").await;
     app.releases.refresh(&lamp()).await.expect("at once");
     let shown = app.releases.list(&lamp()).await.expect("known");
     assert_eq!(shown.first().map(|release| &release.version), Some(&version("1.1.0")));
@@ -260,13 +264,11 @@ async fn one_product_is_read_anew_whatever_the_others_take() {
 /// What another program does to the others has to be shown meanwhile.
 #[tokio::test]
 async fn a_product_that_hangs_holds_up_no_other() {
-    let (_folder, first, bucket) = slow_app().await;
+    let (_folder, app, bucket) = slow_app().await;
     let slow = "slow".parse().expect("a product");
     for product in [&lamp(), &slow] {
-        publish(&first, product, "1.0.0").await;
+        by_another_program(&app, product, "1.0.0").await;
     }
-    // Another process, which has read nothing yet.
-    let app = first.again(first.config.clone(), first.releases.store().clone()).await;
     bucket.hold.send_replace(Hold::Product("slow"));
     let pass = async || {
         let pass = tokio::time::timeout(Duration::from_secs(20), app.releases.mirror().refresh_all());
@@ -279,9 +281,7 @@ async fn a_product_that_hangs_holds_up_no_other() {
     let said = app.releases.list(&slow).await.expect_err("it hangs").to_string();
     assert!(said.contains("still being read"), "{said}");
     let waiting = bucket.hold.receiver_count();
-    let by_another =
-        store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
-    app.releases.store().publish(&by_another, an_image("1.1.0")).await.expect("published");
+    by_another_program(&app, &lamp(), "1.1.0").await;
     pass().await;
     assert_eq!(app.releases.list(&lamp()).await.expect("known").len(), 2);
     assert_eq!(bucket.hold.receiver_count(), waiting, "what is being read is not begun again");
@@ -308,4 +308,30 @@ async fn a_product_that_was_published_here_is_never_unknown() {
     })
     .await;
     assert!(app.releases.show(&lamp(), &version("1.0.0")).await.expect("known").blocked);
+}
+
+#[test]
+fn a_server_that_is_killed_in_mid_reading_leaves_the_reading_before() {
+    let process = || tokio::runtime::Runtime::new().expect("starts");
+    let killed = process();
+    let (_folder, app, bucket) = killed.block_on(async {
+        let (folder, app, bucket) = slow_app().await;
+        publish(&app, &lamp(), "1.0.0").await;
+        by_another_program(&app, &lamp(), "1.1.0").await;
+        bucket.hold.send_replace(Hold::Product("lamp"));
+        let reading = app.clone();
+        tokio::spawn(async move { reading.releases.refresh(&lamp()).await });
+        rig::until("it is being read", || async { bucket.hold.receiver_count() == 1 }).await;
+        (folder, app, bucket)
+    });
+    // Each of its tasks ends where it waits.
+    killed.shutdown_background();
+    bucket.hold.send_replace(Hold::Nothing);
+    process().block_on(async {
+        let next = app.beside().await;
+        let shown = async || next.releases.list(&lamp()).await.expect("known").len();
+        assert_eq!(shown().await, 1);
+        next.releases.mirror().refresh_all().await.expect("read");
+        assert_eq!(shown().await, 2);
+    });
 }

@@ -133,3 +133,30 @@ async fn a_standstill_of_both_is_added_once() {
     let row = update::by_id(&other.db, made).await.expect("read").expect("there");
     assert!(row.heard_at <= heard_at + 3_600_000, "{} after {heard_at}", row.heard_at);
 }
+
+#[tokio::test]
+async fn what_one_publishes_promotes_and_blocks_the_other_shows() {
+    let (_folder, one, other) = two().await;
+    let version = |text: &str| text.parse::<contract::Version>().expect("a version");
+    let lamp = product("lamp");
+    let image: bytes::Bytes = image::build::Build::new(image::Chip::Esp32S3, "1.0.0").bytes().into();
+    let publication =
+        store::Publication { version: Some(version("1.0.0")), ..store::Publication::new(lamp.clone()) };
+    let production = contract::ChannelName::production();
+    one.releases.publish(&BY, publication, Some(production), image).await.expect("published");
+    assert_eq!(other.releases.channels(&lamp).await.expect("known")[0].version, Some(version("1.0.0")));
+    other.releases.block(&BY, &lamp, &version("1.0.0"), "it loops").await.expect("blocked");
+    assert!(one.releases.show(&lamp, &version("1.0.0")).await.expect("known").blocked);
+    let minute = std::time::Duration::from_mins(1);
+    let passes = tokio::join!(
+        one.releases.mirror().refresh_all_after(minute),
+        other.releases.mirror().refresh_all_after(minute)
+    );
+    let passes = [passes.0.expect("read"), passes.1.expect("read")];
+    assert_eq!(passes.iter().flatten().count(), 1, "one of them reads for both");
+    for server in [&one, &other] {
+        let products = server.releases.products().await.expect("listed");
+        let names: Vec<_> = products.iter().map(|product| product.name.as_str()).collect();
+        assert_eq!(names, ["lamp", "p"]);
+    }
+}

@@ -84,13 +84,15 @@ impl Updates {
         let newest = update::by_ids(&self.0.db, &newest).await?;
         let mut newest: HashMap<i64, UpdateRow> = newest.into_iter().map(|row| (row.id, row)).collect();
         let mut quarantined = update::quarantined(&self.0.db, ids).await?;
+        let usual = self.0.releases.default_product(&self.0.db).await?;
         let subject = |device: &DeviceRow| {
             let update = device.update_id.and_then(|id| newest.get(&id));
             let update = update.filter(|update| update.state.is_in_flight());
             let mut view = self.view(device, update, force);
             view.quarantined = quarantined.remove(&device.id.0).unwrap_or_default();
             let flight = update.map(|update| flight_of(update, Trigger::Sent));
-            (device.id.0.clone(), Subject { product: self.product_of(device), flight, asks: Some(view) })
+            let product = product_of(device, usual.as_ref());
+            (device.id.0.clone(), Subject { product, flight, asks: Some(view) })
         };
         let subjects = devices.iter().map(subject).collect();
         let mut devices: HashMap<_, _> =
@@ -127,11 +129,6 @@ impl Updates {
             reach,
             quarantined: Vec::new(),
         }
-    }
-
-    fn product_of(&self, device: &DeviceRow) -> Option<ProductName> {
-        let own = device.product.clone().map(|product| product.0);
-        own.or_else(|| self.0.releases.default_product())
     }
 
     /// What the devices' side decides alone costs no request to the store; the rest costs one look for each product.
@@ -181,13 +178,14 @@ impl Updates {
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
         let mut write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
+        let usual = self.0.releases.default_product(&write).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {
             let Some((then, artifact)) = offers.get(&device.id.0) else { continue };
             let is_same = device.version == then.version
                 && device.product == then.product
                 && device.update_id == then.update_id;
-            if let Some(product) = self.product_of(device).filter(|_| is_same) {
+            if let Some(product) = product_of(device, usual.as_ref()).filter(|_| is_same) {
                 let update = new_update(device, product, artifact, forced)?;
                 new.push((device, update));
             }
@@ -204,6 +202,10 @@ impl Updates {
         self.0.queue.push(made);
         Ok(offers.into_keys().collect())
     }
+}
+
+fn product_of(device: &DeviceRow, usual: Option<&ProductName>) -> Option<ProductName> {
+    device.product.clone().map(|product| product.0).or_else(|| usual.cloned())
 }
 
 fn new_update(

@@ -70,7 +70,7 @@ impl Messages {
                 device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));
             }
         }
-        let product = self.0.releases.default_product();
+        let product = self.0.releases.default_product(&write).await?;
         let epoch = self.0.is_external.then(|| self.0.db.epoch());
         for (index, message) in batch.iter().enumerate() {
             // Before its report, it was not known.

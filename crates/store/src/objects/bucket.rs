@@ -1,17 +1,19 @@
 //! What stands behind the store, a bucket or a folder, and what one process keeps of it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use flight::{Flight, Keyed};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{Mutex, OnceCell};
 
+use crate::error::StoreError;
 use crate::objects::cache::Cache;
 use crate::objects::images::Images;
 use crate::objects::location::S3Location;
+use crate::objects::object::Found;
 
 #[derive(Clone)]
 pub(crate) enum Backing {
@@ -42,10 +44,13 @@ pub(crate) struct Bucket {
     pub(crate) backing: Backing,
     pub(crate) cache: Cache,
     pub(crate) images: Images,
-    /// Images that are being read for their digest, by key.
-    pub(crate) readings: Mutex<HashMap<String, watch::Receiver<()>>>,
-    /// Kept locked by this process's one writer of each thing where the server has no conditions.
-    pub(crate) writing: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Objects that are being looked at.
+    pub(crate) looks: Keyed<Flight<Result<Option<Found>, StoreError>>>,
+    /// Images that are being read into memory, or for their digest.
+    pub(crate) readings: Keyed<Flight<()>>,
+    /// Kept locked by this process's one writer of each thing where the server has no conditions: each has its own lock, so
+    /// that a version can be blocked while an image's upload hangs.
+    pub(crate) writing: Keyed<Mutex<()>>,
     pub(crate) writers: Writers,
     pub(crate) known_conditions: OnceCell<Conditions>,
 }
@@ -63,8 +68,9 @@ impl Bucket {
             backing,
             cache: Cache::default(),
             images: Images::default(),
-            readings: Mutex::default(),
-            writing: Mutex::default(),
+            looks: Keyed::default(),
+            readings: Keyed::default(),
+            writing: Keyed::default(),
             writers,
             known_conditions: OnceCell::new(),
         }

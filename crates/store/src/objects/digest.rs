@@ -9,7 +9,6 @@ use contract::Sha256;
 use futures_util::TryStreamExt;
 use object_store::GetOptions;
 use sha2::Digest;
-use tokio::sync::watch;
 
 use crate::error::StoreError;
 use crate::objects::bucket::Bucket;
@@ -68,30 +67,17 @@ impl Bucket {
         if known.is_some() {
             return known;
         }
-        let mut read = self.reading(found);
-        // Nothing is ever sent: the other end is dropped once it has been read.
-        tokio::time::timeout(timeout, read.changed()).await.ok().and_then(|_| self.known_digest(found))
-    }
-
-    /// Begins to read an image, or finds the one who does.
-    fn reading(self: &Arc<Self>, found: &Found) -> watch::Receiver<()> {
-        let mut readings = self.readings.lock().expect("nobody panics while holding it");
-        if let Some(reading) = readings.get(&found.key) {
-            return reading.clone();
-        }
-        let (done, reading) = watch::channel(());
-        readings.insert(found.key.clone(), reading.clone());
-        let (bucket, found) = (Arc::clone(self), found.clone());
-        tokio::spawn(async move {
-            let read = tokio::time::timeout(READING_TIMEOUT, bucket.digest(&found)).await;
+        let (bucket, name) = (Arc::clone(self), found.clone());
+        let reading = self.readings.of(&digest_key(found));
+        let read = reading.join(async move {
+            let read = tokio::time::timeout(READING_TIMEOUT, bucket.digest(&name)).await;
             let read = read.map_err(|_| "the store takes too long".to_owned());
             if let Err(why) = read.and_then(|read| read.map_err(|error| error.to_string())) {
-                tracing::warn!(store.key = found.key, "the image's digest stays unknown: {why}");
+                tracing::warn!(store.key = name.key, "the image's digest stays unknown: {why}");
             }
-            bucket.readings.lock().expect("nobody panics while holding it").remove(&found.key);
-            drop(done);
         });
-        reading
+        let _ = tokio::time::timeout(timeout, read).await;
+        self.known_digest(found)
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_stor
         .unwrap_or_else(|| causes::STORAGE_FAILED.with("said", said.as_str()));
     let key = if key.is_empty() { "anything" } else { key };
     let cause = cause.with("action", action.names().0).with("key", key).with("place", place);
-    StoreError::Unavailable { cause, source: Some(said.into()) }
+    StoreError::Unavailable { cause, source: Some(Box::<dyn StdError + Send + Sync>::from(said).into()) }
 }
 
 /// The same of the system.

@@ -2,7 +2,6 @@
 //! slow, the caller streams the object by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use object_store::GetOptions;
@@ -11,8 +10,9 @@ use tokio::time::timeout;
 use crate::error::StoreError;
 use crate::objects::bucket::Bucket;
 use crate::objects::digest::IMAGE_MAX_BYTES;
-use crate::objects::images::{Asked, Image};
+use crate::objects::images::Image;
 use crate::objects::object::{Found, tag};
+use crate::tasks::broke_off;
 
 /// At most this long somebody waits for an image to be read whole; the reading goes on.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,57 +24,42 @@ impl Bucket {
         self: &Arc<Self>,
         key: &str,
     ) -> Result<Option<(Found, Option<Image>)>, StoreError> {
-        let asked = self.images.asked(key);
-        let Some(found) = self.look(key, &asked).await? else {
+        let Some(found) = self.look(key).await? else {
             self.images.forget(key);
             return Ok(None);
         };
         let image = match self.images.get(&found) {
             None if found.size <= IMAGE_MAX_BYTES && !found.tag.0.is_empty() => {
-                timeout(READ_TIMEOUT, self.read_image(&found, &asked)).await.ok().flatten()
+                let reading = self.readings.of(key);
+                let is_read = |_: &_| self.images.get(&found).is_some();
+                let read = reading.get(is_read, Arc::clone(self).read_image(found.clone()));
+                // What fails is left to the caller, who has to stream it and meets the same error.
+                let _ = timeout(READ_TIMEOUT, read).await;
+                self.images.get(&found)
             }
             known => known,
         };
         Ok(Some((found, image)))
     }
 
-    /// Size and tag of an object. A look that began after this was asked for answers it, too, so that those who ask at once
-    /// have the storage asked once or twice.
-    async fn look(&self, key: &str, asked: &Asked) -> Result<Option<Found>, StoreError> {
-        let begun = asked.looks.load(Ordering::SeqCst);
-        let mut last = asked.last.lock().await;
-        if last.0 <= begun {
-            let number = asked.looks.fetch_add(1, Ordering::SeqCst) + 1;
-            *last = (number, self.find(key).await?);
-        }
-        Ok(last.1.clone())
+    /// Size and tag of an object. Those who ask at once have the storage asked once or twice.
+    async fn look(self: &Arc<Self>, key: &str) -> Result<Option<Found>, StoreError> {
+        let (bucket, name) = (Arc::clone(self), key.to_owned());
+        let found = self.looks.of(key).fresh(async move { bucket.find(&name).await }).await;
+        found.unwrap_or_else(|| Err(broke_off()))
     }
 
-    /// Reads the image that `found` names, or waits for whoever reads it. What fails is left to the caller, who has to
-    /// stream it and meets the same error.
-    async fn read_image(self: &Arc<Self>, found: &Found, asked: &Asked) -> Option<Image> {
-        let reading = Arc::clone(&asked.reading).lock_owned().await;
-        if let Some(image) = self.images.get(found) {
-            return Some(image);
+    /// Reads the image that `found` names, if there is room for it.
+    async fn read_image(self: Arc<Self>, found: Found) {
+        let Some(room) = self.images.room(found.size) else { return };
+        let Ok(Some(result)) = self.open(&found.key, GetOptions::default()).await else { return };
+        if tag(&result.meta) != found.tag {
+            return;
         }
-        let room = self.images.room(found.size)?;
-        let (bucket, found) = (Arc::clone(self), found.clone());
-        // It goes on when the one who began it leaves: others wait for it.
-        let task = tokio::spawn(async move {
-            let _reading = reading;
-            let result = bucket.open(&found.key, GetOptions::default()).await.ok()??;
-            if tag(&result.meta) != found.tag {
-                return None;
-            }
-            let bytes = bucket.collect(&found.key, found.size, result).await.ok()?;
-            if bytes.len() as u64 != found.size {
-                return None;
-            }
-            let image = Image::new(bytes, found.tag, room);
-            bucket.images.keep(&found.key, &image);
-            Some(image)
-        });
-        task.await.ok()?
+        let Ok(bytes) = self.collect(&found.key, found.size, result).await else { return };
+        if bytes.len() as u64 == found.size {
+            self.images.keep(&found.key, &Image::new(bytes, found.tag, room));
+        }
     }
 }
 

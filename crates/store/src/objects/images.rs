@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -49,18 +48,6 @@ pub(crate) struct Images {
     kept: Mutex<HashMap<String, Kept>>,
     /// A permit a byte.
     room: Arc<Semaphore>,
-    objects: Mutex<HashMap<String, Arc<Asked>>>,
-}
-
-/// An object that is being asked for.
-#[derive(Default)]
-pub(crate) struct Asked {
-    /// How many looks at it have begun.
-    pub(crate) looks: AtomicU64,
-    /// The last look that has ended, by its number, and what it found. Locked by whoever looks.
-    pub(crate) last: tokio::sync::Mutex<(u64, Option<Found>)>,
-    /// Locked by whoever reads the image.
-    pub(crate) reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Kept {
@@ -70,8 +57,7 @@ struct Kept {
 
 impl Default for Images {
     fn default() -> Self {
-        let room = Arc::new(Semaphore::new(TOTAL_MAX_BYTES));
-        Self { kept: Mutex::default(), room, objects: Mutex::default() }
+        Self { kept: Mutex::default(), room: Arc::new(Semaphore::new(TOTAL_MAX_BYTES)) }
     }
 }
 
@@ -114,15 +100,6 @@ impl Images {
 
     fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
         self.kept.lock().expect("nobody panics while holding it")
-    }
-
-    pub(crate) fn asked(&self, key: &str) -> Arc<Asked> {
-        let mut objects = self.objects.lock().expect("nobody panics while holding it");
-        if let Some(asked) = objects.get(key) {
-            return Arc::clone(asked);
-        }
-        objects.retain(|_, asked| Arc::strong_count(asked) > 1);
-        Arc::clone(objects.entry(key.to_owned()).or_default())
     }
 }
 

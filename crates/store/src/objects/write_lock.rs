@@ -35,18 +35,10 @@ impl Bucket {
         let Backing::Folder(folder) = &self.backing else {
             return Ok(WriteLock(match self.conditions().await? {
                 Conditions::Kept => None,
-                Conditions::Ignored => Some(Arc::new(self.writing_lock(what).lock_owned().await)),
+                Conditions::Ignored => Some(Arc::new(self.writing.of(what).lock_owned().await)),
             }));
         };
         Ok(WriteLock(Some(Arc::new(self.lock(folder).await?))))
-    }
-
-    /// The lock of what is written, which is kept for as long as anybody has it or waits for it. Each thing has its own, so
-    /// that a version can be blocked while an image's upload hangs.
-    fn writing_lock(&self, what: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut writing = self.writing.lock().expect("nobody panics while holding it");
-        writing.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(writing.entry(what.to_owned()).or_default())
     }
 
     async fn lock(&self, folder: &std::path::Path) -> Result<File, StoreError> {

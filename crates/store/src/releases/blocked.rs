@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cause::{Cause, store as causes};
 use contract::{ProductName, Version};
+use serde::{Deserialize, Serialize};
 
 use self::file::BlockedFile;
 use crate::error::StoreError;
@@ -20,7 +21,7 @@ mod file;
 const SWAPS_MAX: u32 = 200;
 
 /// What a product's blocked list says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Blocked {
     /// These versions, each with its reason if one was given.
     List(BTreeMap<Version, Option<String>>),

@@ -3,6 +3,7 @@
 use cause::{Cause, store as causes};
 use chrono::{DateTime, Utc};
 use contract::{ProductName, Sha256, Version};
+use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
 use crate::objects::listing;
@@ -12,7 +13,7 @@ use crate::releases::metadata::Metadata;
 use crate::store::Store;
 
 /// An immutable image with a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
     /// Its version, with the build metadata that `version.txt` gives.
     pub version: Version,

@@ -13,7 +13,7 @@ const UNKNOWN_PAUSE: Duration = Duration::from_mins(1);
 /// How long an issuer that did not answer is left alone.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Known {
     keys: Vec<(String, Key)>,
     fetched: Option<(Instant, Duration)>,

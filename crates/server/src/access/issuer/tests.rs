@@ -106,10 +106,11 @@ async fn who_leaves_before_the_issuer_answers_does_not_have_it_asked_again() {
 async fn asking_an_issuer_that_fails_here_is_noted_and_holds_up_nobody() {
     let (listener, issuers) = mute_issuer().await;
     let issuer = issuers.of(&format!("http://{}", listener.local_addr().expect("bound"))).expect("known");
-    let mut asking = issuer
-        .ask("k", Algorithm::Rs256, async { panic!("as if there were a mistake") })
-        .expect("it is asked");
-    assert!(asking.changed().await.is_err(), "it ends");
-    let sentence = issuer.key("k", Algorithm::Rs256).await.expect_err("no key").to_string();
-    assert!(sentence.contains("asking for them failed here"), "{sentence}");
+    let fetch = async { panic!("as if there were a mistake") };
+    for refused in
+        [issuer.key_from("k", Algorithm::Rs256, fetch).await, issuer.key("k", Algorithm::Rs256).await]
+    {
+        let sentence = refused.expect_err("no key").to_string();
+        assert!(sentence.contains("asking for them failed here"), "{sentence}");
+    }
 }

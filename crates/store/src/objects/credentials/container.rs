@@ -4,16 +4,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use cause::store as causes;
 use chrono::{DateTime, TimeDelta, Utc};
+use flight::{Answer, Flight};
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Result};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
-use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::error::StoreError;
@@ -45,12 +45,17 @@ enum Token {
 }
 
 pub(super) struct Container {
+    agent: Arc<Agent>,
+    known: Flight<std::result::Result<Known, String>>,
+}
+
+struct Agent {
     http: reqwest::Client,
     address: Url,
     token: Token,
-    known: Mutex<Option<Known>>,
 }
 
+#[derive(Clone)]
 struct Known {
     credential: Arc<AwsCredential>,
     until: DateTime<Utc>,
@@ -123,7 +128,31 @@ impl Container {
         let http = client.build().map_err(|error| {
             StoreError::Invalid(causes::AGENT_UNUSABLE.naming("why", error.without_url()))
         })?;
-        Ok(Some(Self { http, address, token, known: Mutex::default() }))
+        let agent = Arc::new(Agent { http, address, token });
+        Ok(Some(Self { agent, known: Flight::default() }))
+    }
+}
+
+impl Agent {
+    /// New credentials, or those of before while they are good and there are none.
+    async fn renew(self: Arc<Self>, before: Option<Known>) -> std::result::Result<Known, String> {
+        if let Some(before) = before.filter(|before| Utc::now() < before.until) {
+            match tokio::time::timeout(RENEWAL_TIMEOUT, self.ask()).await {
+                Ok(Ok(given)) => return Ok(given),
+                Ok(Err(why)) => {
+                    tracing::warn!(why, "new credentials of the container's role cannot be had yet");
+                }
+                Err(_) => tracing::warn!("the agent of the container's role does not answer"),
+            }
+            return Ok(Known { renewal: Utc::now() + PAUSE, ..before });
+        }
+        let mut given = self.ask().await;
+        for _ in 1..ATTEMPTS {
+            if given.is_err() {
+                given = self.ask().await;
+            }
+        }
+        given
     }
 
     async fn ask(&self) -> std::result::Result<Known, String> {
@@ -177,31 +206,15 @@ impl std::fmt::Debug for Container {
 impl CredentialProvider for Container {
     type Credential = AwsCredential;
 
-    /// Who asks while another one asks the agent waits for that.
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_mut().filter(|known| Utc::now() < known.until) {
-            if Utc::now() >= known.renewal {
-                // Before it is asked: who asks may be gone before the agent answers.
-                known.renewal = Utc::now() + PAUSE;
-                match tokio::time::timeout(RENEWAL_TIMEOUT, self.ask()).await {
-                    Ok(Ok(given)) => *known = given,
-                    Ok(Err(why)) => {
-                        tracing::warn!(why, "new credentials of the container's role cannot be had yet");
-                    }
-                    Err(_) => tracing::warn!("the agent of the container's role does not answer"),
-                }
-            }
-            return Ok(Arc::clone(&known.credential));
-        }
-        let mut given = self.ask().await;
-        for _ in 1..ATTEMPTS {
-            if given.is_err() {
-                given = self.ask().await;
-            }
-        }
-        *known = Some(given.map_err(failed)?);
-        Ok(Arc::clone(&known.as_ref().expect("asked for above").credential))
+        let asked = Instant::now();
+        let does = |last: &Answer<std::result::Result<Known, String>>| match &last.value {
+            Ok(known) => Utc::now() < known.renewal,
+            Err(_) => last.begun > asked,
+        };
+        let before = self.known.last().and_then(|last| last.value.ok());
+        let known = self.known.get(does, Arc::clone(&self.agent).renew(before)).await;
+        known.unwrap_or_else(|| Err(CONTAINER.to_owned())).map(|known| known.credential).map_err(failed)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
@@ -64,17 +64,21 @@ async fn a_look_that_began_earlier_answers_nobody() {
         })
         .await
     };
-    let asked = Asked::default();
-    let look = || async { store.bucket.look(KEY, &asked).await.expect("found").expect("there").size };
-    let (first, rest) = (look(), futures_util::future::join_all([look(), look(), look()]));
+    let look = || async { store.bucket.look(KEY).await.expect("found").expect("there").size };
+    let until_begun = async |count| {
+        while looks.load(Ordering::Relaxed) < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let first = look();
+    let rest = async {
+        until_begun(1).await;
+        futures_util::future::join_all([look(), look(), look()]).await
+    };
     let let_go = async {
-        while looks.load(Ordering::Relaxed) < 1 {
-            tokio::task::yield_now().await;
-        }
+        until_begun(1).await;
         go.add_permits(1);
-        while looks.load(Ordering::Relaxed) < 2 {
-            tokio::task::yield_now().await;
-        }
+        until_begun(2).await;
         std::fs::write(folder.path().join(KEY), [7; 9]).expect("written");
         go.add_permits(1);
     };

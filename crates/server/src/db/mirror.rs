@@ -1,0 +1,230 @@
+//! The mirror of the bucket: what each product had when it was read last, for showing.
+//!
+//! A reading has a number from when it began, and is written in one transaction, unless one that began later is there: so no
+//! older answer covers a newer one, whichever server reads, and whichever is answered first.
+
+use std::collections::BTreeSet;
+
+use cause::{Cause, service as causes};
+use contract::{ChannelName, ProductName, Version};
+use sea_orm::sea_query::Query as Sql;
+use sea_orm::{ConnectionTrait, DbErr};
+use store::{Blocked, Release};
+
+use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
+use super::values::Text;
+use crate::actor::Actor;
+
+/// What the bucket had of one product.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Highest version first.
+    pub(crate) releases: Vec<Release>,
+    pub(crate) channels: Vec<(ChannelName, Option<Version>)>,
+    pub(crate) blocked: Blocked,
+}
+
+/// What is known of one product.
+#[derive(Debug, Default)]
+pub(crate) struct Mirrored {
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Why it could not be read last.
+    pub(crate) error: Option<Cause>,
+}
+
+impl Snapshot {
+    /// The release of a version: of several spellings (`1.0.0+a`, `1.0.0+b`) the one that was asked for, if it is there.
+    pub(crate) fn release(&self, version: &Version) -> Option<&Release> {
+        let same = || self.releases.iter().filter(|release| release.version == *version);
+        same().find(|release| release.version.as_str() == version.as_str()).or_else(|| same().next())
+    }
+}
+
+impl Mirrored {
+    /// Whether it lies in the bucket, for all that is known.
+    pub(crate) fn is_there(&self) -> bool {
+        self.snapshot.is_some() || self.error.is_some()
+    }
+}
+
+/// In one statement, so that it is of one reading.
+pub(crate) async fn of_product(query: &impl Query, product: &ProductName) -> Result<Mirrored, DbErr> {
+    let sql = "SELECT CAST(0 AS BIGINT) AS part, blocked AS name, error AS value FROM mirror_products WHERE product = $1 \
+               UNION ALL SELECT 1, version, details FROM mirror_releases WHERE product = $1 \
+               UNION ALL SELECT 2, channel, version FROM mirror_channels WHERE product = $1";
+    let (mut mirrored, mut releases, mut channels) = (Mirrored::default(), vec![], vec![]);
+    let mut blocked = None;
+    for row in query.rows(sql, vec![product.as_str().into()]).await? {
+        match row.try_get::<i64>("", "part")? {
+            0 => {
+                blocked = row.try_get::<Option<Text<Blocked>>>("", "name")?;
+                mirrored.error = row.try_get::<Option<Text<Cause>>>("", "value")?.map(|error| error.0);
+            }
+            1 => releases.push(row.try_get::<Text<Release>>("", "value")?.0),
+            _ => {
+                let version = row.try_get::<Option<Text<Version>>>("", "value")?;
+                let channel = row.try_get::<Text<ChannelName>>("", "name")?.0;
+                channels.push((channel, version.map(|version| version.0)));
+            }
+        }
+    }
+    releases
+        .sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.version.as_str().cmp(a.version.as_str())));
+    channels.sort_by(|(left, _), (right, _)| left.cmp(right));
+    mirrored.snapshot = blocked.map(|Text(blocked)| Snapshot { releases, channels, blocked });
+    Ok(mirrored)
+}
+
+/// The products that were read, by name, with what production points to.
+pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, Option<Version>)>, DbErr> {
+    let sql = "SELECT p.product AS product, c.version AS version FROM mirror_products p LEFT JOIN mirror_channels c \
+               ON c.product = p.product AND c.channel = $1 WHERE p.blocked IS NOT NULL ORDER BY p.product";
+    let rows = query.rows(sql, vec![ChannelName::production().as_str().into()]).await?;
+    let read = |row: sea_orm::QueryResult| {
+        let version = row.try_get::<Option<Text<Version>>>("", "version")?;
+        Ok((row.try_get::<Text<ProductName>>("", "product")?.0, version.map(|version| version.0)))
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// The product, if there is one and no other.
+pub(crate) async fn only_product(query: &impl Query) -> Result<Option<ProductName>, DbErr> {
+    let sql = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL LIMIT 2";
+    let rows = query.rows(sql, vec![]).await?;
+    let [only] = &rows[..] else { return Ok(None) };
+    Ok(Some(only.try_get::<Text<ProductName>>("", "product")?.0))
+}
+
+/// Why the bucket could not be listed last.
+pub(crate) async fn listing_error(query: &impl Query) -> Result<Option<Cause>, DbErr> {
+    let row = query.row("SELECT error FROM mirror", vec![]).await?;
+    let error = row.map(|row| row.try_get::<Option<Text<Cause>>>("", "error")).transpose()?;
+    Ok(error.flatten().map(|error| error.0))
+}
+
+impl Db {
+    /// Whether this server is to read all of the bucket now, where none has begun to for so long. A time in the future is some
+    /// other clock's, and not believed.
+    pub(crate) async fn claim_pass(&self, now: i64, every_ms: i64) -> Result<bool, DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let sql = "UPDATE mirror SET claimed_at = $1 WHERE claimed_at <= $2 OR claimed_at > $1";
+        let claimed = write.execute(sql, vec![now.into(), (now - every_ms).into()]).await?;
+        write.commit().await?;
+        Ok(claimed > 0)
+    }
+
+    /// The number of a reading that begins.
+    pub(crate) async fn begin_reading(&self) -> Result<i64, DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let sql = "UPDATE mirror SET readings = readings + 1 RETURNING readings";
+        let row = write.row(sql, vec![]).await?;
+        let row = row.ok_or_else(|| DbErr::RecordNotFound("the row of the mirror".to_owned()))?;
+        let number = row.try_get_by_index(0)?;
+        write.commit().await?;
+        Ok(number)
+    }
+
+    /// Notes what the bucket lists, and answers that and what was there before.
+    pub(crate) async fn note_listed(&self, names: &[ProductName]) -> Result<Vec<ProductName>, DbErr> {
+        let known = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL OR error IS NOT NULL";
+        let known = self.rows(known, vec![]).await?;
+        let known = known.iter().map(|row| Ok(row.try_get::<Text<ProductName>>("", "product")?.0));
+        let mut all: BTreeSet<ProductName> = known.collect::<Result<_, DbErr>>()?;
+        let write = self.write(&Actor::SERVER).await?;
+        write.execute("UPDATE mirror SET error = NULL WHERE error IS NOT NULL", vec![]).await?;
+        for name in names {
+            if all.insert(name.clone()) {
+                write.note_unread(name, &causes::STORE_NOT_READ.cause()).await?;
+            }
+        }
+        write.commit().await?;
+        Ok(all.into_iter().collect())
+    }
+
+    /// Notes why the bucket could not be listed.
+    pub(crate) async fn note_unlisted(&self, why: &Cause) -> Result<(), DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        write.execute("UPDATE mirror SET error = $1", vec![Text(why.clone()).into()]).await?;
+        write.commit().await
+    }
+
+    /// Notes that a product lies in the bucket, and why what it has is not known, unless it is.
+    pub(crate) async fn note_unread(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        write.note_unread(product, why).await?;
+        write.commit().await
+    }
+
+    /// Notes why a reading failed, of a product that is known to lie in the bucket: others could have any name.
+    pub(crate) async fn note_failed(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let sql = "UPDATE mirror_products SET error = $2 WHERE product = $1 AND error IS NOT NULL AND blocked IS NULL";
+        write.execute(sql, vec![product.as_str().into(), Text(why.clone()).into()]).await?;
+        write.commit().await
+    }
+
+    /// Writes what a reading found, `None` if the product is not there. Answers whether that is something else than before.
+    pub(crate) async fn write_reading(
+        &self,
+        product: &ProductName,
+        number: i64,
+        found: Option<&Snapshot>,
+    ) -> Result<bool, DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let name = || product.as_str().into();
+        if found.is_some() {
+            let sql = "INSERT INTO mirror_products (product, reading) VALUES ($1, 0) ON CONFLICT (product) DO NOTHING";
+            write.execute(sql, vec![name()]).await?;
+        }
+        let blocked = found.map(|found| Text(found.blocked.clone()));
+        // Locks it, too.
+        let sql = "UPDATE mirror_products SET reading = $2, error = NULL WHERE product = $1 AND reading < $2";
+        if write.execute(sql, vec![name(), number.into()]).await? == 0 {
+            return Ok(false);
+        }
+        let before = of_product(&write, product).await?.snapshot;
+        let is_changed = before.as_ref() != found;
+        if is_changed {
+            let sql = "UPDATE mirror_products SET blocked = $2 WHERE product = $1";
+            write.execute(sql, vec![name(), blocked.into()]).await?;
+            write.replace_files(product, found).await?;
+        }
+        write.commit().await?;
+        Ok(is_changed)
+    }
+}
+
+impl Write {
+    async fn note_unread(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
+        let sql = "INSERT INTO mirror_products (product, reading, error) VALUES ($1, 0, $2) ON CONFLICT (product) \
+                   DO UPDATE SET error = excluded.error WHERE mirror_products.blocked IS NULL";
+        self.execute(sql, vec![product.as_str().into(), Text(why.clone()).into()]).await.map(|_| ())
+    }
+
+    async fn replace_files(&self, product: &ProductName, found: Option<&Snapshot>) -> Result<(), DbErr> {
+        for sql in [
+            "DELETE FROM mirror_releases WHERE product = $1",
+            "DELETE FROM mirror_channels WHERE product = $1",
+        ] {
+            self.execute(sql, vec![product.as_str().into()]).await?;
+        }
+        let Some(found) = found else { return Ok(()) };
+        let name = || product.as_str().into();
+        for releases in found.releases.chunks(ROWS_PER_STATEMENT) {
+            let mut insert = Sql::insert();
+            insert.into_table("mirror_releases").columns(["product", "version", "sha256", "details"]);
+            for release in releases {
+                let sha256 = release.sha256.map(Text);
+                let details = Text(release.clone()).into();
+                insert.values_panic([name(), release.version.as_str().into(), sha256.into(), details]);
+            }
+            self.connection().execute(&insert).await?;
+        }
+        for (channel, version) in &found.channels {
+            let sql = "INSERT INTO mirror_channels (product, channel, version) VALUES ($1, $2, $3)";
+            let version = version.clone().map(Text);
+            self.execute(sql, vec![product.as_str().into(), channel.as_str().into(), version.into()]).await?;
+        }
+        Ok(())
+    }
+}

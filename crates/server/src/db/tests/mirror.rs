@@ -1,0 +1,115 @@
+//! Readings of the bucket, in whatever order they come, and cut off anywhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cause::service as causes;
+use contract::ProductName;
+use store::{Blocked, Release};
+
+use super::super::mirror::{self, Snapshot};
+use super::*;
+
+fn lamp() -> ProductName {
+    "lamp".parse().expect("a product")
+}
+
+/// With so many releases, the highest of which is in production, and the lowest blocked.
+fn with_releases(count: u8) -> Snapshot {
+    let version = |n: u8| format!("1.{n}.0").parse().expect("a version");
+    let release = |n: u8| Release {
+        version: version(n),
+        key: format!("lamp/releases/v1.{n}.0/firmware.bin"),
+        size: 5,
+        sha256: Some(contract::Sha256([n; 32])),
+        chip: Some("esp32s3".to_owned()),
+        notes: None,
+        commit: None,
+        tag: None,
+        dirty: None,
+        built_at: None,
+        published_at: None,
+        requires: None,
+    };
+    let channels = [("beta", None), ("production", Some(version(count - 1)))];
+    Snapshot {
+        releases: (0..count).rev().map(release).collect(),
+        channels: channels.map(|(name, version)| (name.parse().expect("a name"), version)).into(),
+        blocked: Blocked::List(BTreeMap::from([(version(0), Some(format!("1 of {count}")))])),
+    }
+}
+
+async fn shown(db: &Db) -> Option<Snapshot> {
+    mirror::of_product(db, &lamp()).await.expect("read").snapshot
+}
+
+#[tokio::test]
+async fn an_older_reading_never_covers_a_newer_one() {
+    let (_folder, db) = open().await;
+    let begin = async || db.begin_reading().await.expect("begins");
+    let write = async |number, found: Option<&Snapshot>| {
+        db.write_reading(&lamp(), number, found).await.expect("written")
+    };
+    let (older, newer, gone) = (begin().await, begin().await, begin().await);
+    let (two, three) = (with_releases(2), with_releases(3));
+    assert!(!write(older, None).await, "a name that nobody has makes no row");
+    assert!(write(newer, Some(&three)).await);
+    assert!(!write(older, Some(&two)).await);
+    assert_eq!(shown(&db).await, Some(three));
+    assert!(write(gone, None).await);
+    assert!(!write(newer, Some(&two)).await, "what has gone does not come back");
+    assert!(shown(&db).await.is_none() && mirror::products(&db).await.expect("read").is_empty());
+    let again = begin().await;
+    assert!(write(again, Some(&two)).await && !write(begin().await, Some(&two)).await, "as it was");
+    assert_eq!(shown(&db).await, Some(two));
+    let production = mirror::products(&db).await.expect("read");
+    assert_eq!(production, [(lamp(), Some("1.1.0".parse().expect("a version")))]);
+    assert_eq!(mirror::only_product(&db).await.expect("read"), Some(lamp()));
+}
+
+#[tokio::test]
+async fn a_reading_that_is_cut_off_anywhere_leaves_the_one_before_or_is_whole() {
+    let (_folder, db) = open().await;
+    let (lamp, two, many) = (lamp(), with_releases(2), with_releases(250));
+    let mut cut = 0;
+    for round in 0..60_u64 {
+        let number = db.begin_reading().await.expect("begins");
+        let found = if round % 2 == 0 { &two } else { &many };
+        let written = db.write_reading(&lamp, number, Some(found));
+        cut += usize::from(tokio::time::timeout(Duration::from_micros(150 * round), written).await.is_err());
+        let shown = shown(&db).await;
+        assert!(shown.is_none() || shown.as_ref() == Some(&two) || shown.as_ref() == Some(&many));
+    }
+    assert!(cut > 0, "none was cut off");
+    let number = db.begin_reading().await.expect("begins");
+    db.write_reading(&lamp, number, Some(&two)).await.expect("written");
+    assert_eq!(shown(&db).await, Some(two));
+}
+
+#[tokio::test]
+async fn what_lies_in_the_bucket_and_was_not_read_is_known_with_the_reason() {
+    let (_folder, db) = open().await;
+    let error = async || mirror::of_product(&db, &lamp()).await.expect("read").error;
+    let unlisted = mirror::listing_error(&db).await.expect("read").expect("never listed");
+    assert!(unlisted.is(causes::STORE_NOT_READ));
+    db.note_failed(&lamp(), &causes::STORE_READING.cause()).await.expect("noted");
+    assert_eq!(error().await, None, "only of those that are listed");
+    assert_eq!(db.note_listed(&[lamp()]).await.expect("noted"), [lamp()]);
+    assert!(mirror::listing_error(&db).await.expect("read").is_none());
+    assert!(error().await.expect("not read").is(causes::STORE_NOT_READ));
+    let number = db.begin_reading().await.expect("begins");
+    db.write_reading(&lamp(), number, Some(&with_releases(2))).await.expect("written");
+    db.note_unread(&lamp(), &causes::STORE_NOT_READ.cause()).await.expect("noted");
+    assert_eq!(error().await, None, "what was read is shown");
+    assert_eq!(db.note_listed(&[]).await.expect("noted"), [lamp()], "it is read, and found to have gone");
+}
+
+#[tokio::test]
+async fn one_of_several_servers_makes_a_pass() {
+    let (_folder, db) = open().await;
+    let claim = async |now, pause| db.claim_pass(now, pause).await.expect("claimed");
+    assert!(claim(100_000, 10_000).await);
+    assert!(!claim(105_000, 10_000).await && claim(110_000, 10_000).await);
+    assert!(claim(110_000, 0).await, "who starts reads in any case");
+    assert!(claim(50_000, 10_000).await, "a clock that was ahead holds up nobody");
+}

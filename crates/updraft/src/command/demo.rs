@@ -52,7 +52,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    log_to_stderr("warn");
+    log_to_stderr(tracing_subscriber::filter::LevelFilter::WARN);
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let running =
         start(config(&args, folder.path()), StartOptions { login_link: Some(LINK_LIFETIME) }).await?;

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use server::config::Config;
 use server::run::{StartOptions, start};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -15,7 +18,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    log_to_stderr("info");
+    log_to_stderr(LevelFilter::INFO);
     let config = Config::load(args.config.as_deref())?;
     let running = start(config, StartOptions::default()).await?;
     println!("Updraft serves {}", running.public_url().as_str().trim_end_matches('/'));
@@ -41,16 +44,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Logs to stderr; `RUST_LOG` says otherwise how much.
-pub(crate) fn log_to_stderr(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
-        format!("warn,{}", ours.map(|name| format!("{name}={level}")).join(",")).into()
+pub(crate) fn log_to_stderr(level: LevelFilter) {
+    let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
+    let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| {
+        Targets::new().with_default(LevelFilter::WARN).with_targets(ours.map(|name| (name, level)))
     });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }
 
 pub(crate) async fn stopped() -> anyhow::Result<()> {

@@ -14,7 +14,7 @@ impl<V> Default for Keyed<V> {
 }
 
 impl<V: Default> Keyed<V> {
-    /// The one of this name. Whoever works with it keeps it meanwhile.
+    /// The one of this name. Whoever works with it keeps it meanwhile, and so does the work of a [`Flight`](crate::Flight).
     pub fn of(&self, name: &str) -> Arc<V> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(name) {

@@ -1,6 +1,7 @@
 //! Work that many ask for and one does at a time, and what came of it last.
 //!
-//! It is done in a task of its own, so that whoever leaves stops nothing. How old an answer may be, and how long nobody asks
+//! It is done in a task of its own, so that whoever leaves stops nothing, and the task keeps its flight: a [`Keyed`] one is not
+//! forgotten while it is in the air. How old an answer may be, and how long nobody asks
 //! again after a failure, is said by who asks: the last answer does, or there is a new one.
 
 mod keyed;
@@ -16,7 +17,7 @@ pub use keyed::Keyed;
 
 /// One thing that is done again and again, by one at a time.
 pub struct Flight<T> {
-    last: Arc<RwLock<Option<Answer<T>>>>,
+    last: RwLock<Option<Answer<T>>>,
     /// Locked by the work that goes on.
     flying: Arc<Mutex<()>>,
 }
@@ -52,7 +53,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
 
     /// Notes what somebody else found out just now.
     pub fn note(&self, value: T) {
-        note(&self.last, value, Instant::now());
+        self.land(value, Instant::now());
     }
 
     /// Whether it is being done.
@@ -63,7 +64,7 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// The last answer if it `does`, maybe after waiting for the work that goes on, else a new one. `None` if the work broke
     /// off: it panicked, or the process stops.
     pub async fn get(
-        &self,
+        self: &Arc<Self>,
         does: impl Fn(&Answer<T>) -> bool,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
@@ -78,48 +79,48 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
     }
 
     /// The answer of work that began after this was asked for: that of before may have passed by what was changed since.
-    pub async fn fresh(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    pub async fn fresh(self: &Arc<Self>, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let asked = Instant::now();
         self.get(|last| last.begun > asked, work).await
     }
 
     /// The answer of the work that goes on, or of new work.
-    pub async fn join(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    pub async fn join(self: &Arc<Self>, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let asked = Instant::now();
         self.get(|last| last.ended >= asked, work).await
     }
 
     /// Begins it and does not wait, unless it is being done.
-    pub fn renew(&self, work: impl Future<Output = T> + Send + 'static) {
+    pub fn renew(self: &Arc<Self>, work: impl Future<Output = T> + Send + 'static) {
         if let Ok(flying) = Arc::clone(&self.flying).try_lock_owned() {
             self.begin(flying, work);
         }
     }
 
     fn begin(
-        &self,
+        self: &Arc<Self>,
         flying: OwnedMutexGuard<()>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        let last = Arc::clone(&self.last);
+        let flight = Arc::clone(self);
         tokio::spawn(async move {
             let begun = Instant::now();
             let value = work.await;
-            note(&last, value.clone(), begun);
+            flight.land(value.clone(), begun);
             drop(flying);
             value
         })
     }
-}
 
-fn note<T>(last: &RwLock<Option<Answer<T>>>, value: T, begun: Instant) {
-    let answer = Answer { value, begun, ended: Instant::now() };
-    *last.write().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    fn land(&self, value: T, begun: Instant) {
+        let answer = Answer { value, begun, ended: Instant::now() };
+        *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
 }
 
 impl<T> Default for Flight<T> {
     fn default() -> Self {
-        Self { last: Arc::default(), flying: Arc::default() }
+        Self { last: RwLock::default(), flying: Arc::default() }
     }
 }
 

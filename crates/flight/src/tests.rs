@@ -6,14 +6,14 @@ use super::*;
 
 /// Work whose runs are numbered, and end one by one.
 struct Work {
-    flight: Flight<usize>,
+    flight: Arc<Flight<usize>>,
     begun: Arc<AtomicUsize>,
     go: Arc<Semaphore>,
 }
 
 impl Work {
     fn new() -> Arc<Self> {
-        Arc::new(Self { flight: Flight::default(), begun: Arc::default(), go: Arc::new(Semaphore::new(0)) })
+        Arc::new(Self { flight: Arc::default(), begun: Arc::default(), go: Arc::new(Semaphore::new(0)) })
     }
 
     fn run(&self) -> impl Future<Output = usize> + Send + 'static {
@@ -74,7 +74,7 @@ async fn who_leaves_stops_nothing() {
 
 #[tokio::test]
 async fn work_that_panics_holds_up_nobody() {
-    let flight: Flight<u8> = Flight::default();
+    let flight: Arc<Flight<u8>> = Arc::default();
     assert_eq!(flight.fresh(async { panic!("as intended") }).await, None);
     assert!(flight.last().is_none());
     assert_eq!(flight.fresh(async { 1 }).await, Some(1));
@@ -93,4 +93,18 @@ fn names_that_nobody_works_with_are_forgotten() {
     assert_eq!(all.of("kept").load(Ordering::Relaxed), 7);
     assert_eq!(all.of("99").load(Ordering::Relaxed), 1, "nothing was asked for since");
     assert_eq!(all.of("0").load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn work_that_everybody_left_is_not_begun_again_beside_itself() {
+    let (all, work) = (Keyed::<Flight<usize>>::default(), Work::new());
+    let hasty = all.of("image");
+    let left = tokio::time::timeout(Duration::from_millis(10), hasty.join(work.run()));
+    assert!(left.await.is_err() && work.begun.load(Ordering::SeqCst) == 1);
+    drop(hasty);
+    all.of("other");
+    let again = all.of("image");
+    work.go.add_permits(2);
+    assert_eq!(again.join(work.run()).await, Some(1));
+    assert_eq!(work.begun.load(Ordering::SeqCst), 1);
 }

@@ -48,12 +48,12 @@ impl Issuers {
 
 pub(super) struct Issuer {
     url: String,
-    known: Flight<Arc<Known>>,
+    known: Arc<Flight<Arc<Known>>>,
 }
 
 impl Issuer {
     fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), known: Flight::default() }
+        Self { url: url.to_owned(), known: Arc::default() }
     }
 
     /// The key of this id, from memory or from the issuer.

@@ -46,7 +46,7 @@ enum Token {
 
 pub(super) struct Container {
     agent: Arc<Agent>,
-    known: Flight<std::result::Result<Known, String>>,
+    known: Arc<Flight<std::result::Result<Known, String>>>,
 }
 
 struct Agent {
@@ -129,7 +129,7 @@ impl Container {
             StoreError::Invalid(causes::AGENT_UNUSABLE.naming("why", error.without_url()))
         })?;
         let agent = Arc::new(Agent { http, address, token });
-        Ok(Some(Self { agent, known: Flight::default() }))
+        Ok(Some(Self { agent, known: Arc::default() }))
     }
 }
 

@@ -2,7 +2,8 @@
 //! one's number, and nothing can drift.
 //!
 //! Counting takes at most a twentieth of the time: the longer it took, the longer its figures are used again. Of many who
-//! look at once, one counts; the others have what was counted last.
+//! look at once, one counts; the others have what was counted last. Who waited for a count that failed is told so; others have
+//! the figures before, and none are older than a minute then.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use flight::Answer;
 use sea_orm::{DbErr, FromQueryResult, Value};
 
 use super::connection::{Db, Query};
-use super::figures::{FigureCache, Figures};
+use super::figures::{Counted, Figures};
 use super::values::Text;
 
 /// The time between counts, in multiples of what the last took.
@@ -22,37 +23,40 @@ const PAUSE: u32 = 20;
 const QUICK: Duration = Duration::from_millis(10);
 /// Above this, who looks is not kept waiting, and has the last figures while others are counted.
 const SLOW: Duration = Duration::from_millis(50);
-/// But none that are older.
+/// How old those may be, and those that are shown after a count that failed.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
 impl Db {
     pub(crate) async fn figures(&self) -> Result<Arc<Figures>, DbErr> {
         let asked = Instant::now();
-        let FigureCache { counted, .. } = &*self.figures;
-        let db = self.clone();
-        let count = async move { count(&db).await.map(Arc::new) };
-        // One that began since is as good as a count of our own.
-        let does = |last: &Answer<_>| {
-            last.begun >= asked || (last.took() > QUICK && last.age() < last.took() * PAUSE)
-        };
+        let counted = &self.figures.counted;
+        let is_paused = |last: &Answer<_>| last.took() > QUICK && last.age() < last.took() * PAUSE;
         if let Some(last) = counted.last()
-            && let (Ok(figures), false) = (&last.value, does(&last))
-            && last.took() > SLOW
-            && last.age() < AGE_MAX
+            && let Some(good) = last.value.good.as_ref().filter(|good| good.age() < AGE_MAX)
+            && (is_paused(&last) || good.took() > SLOW)
         {
-            let cache = Arc::clone(&self.figures);
-            counted.renew(async move {
-                let counted = count.await;
-                match &counted {
-                    Ok(_) => cache.recounted.notify_one(),
-                    Err(error) => tracing::error!(%error, "the devices were not counted"),
-                }
-                counted
-            });
-            return Ok(Arc::clone(figures));
+            if !is_paused(&last) {
+                let db = self.clone();
+                counted.renew(async move {
+                    let counted = counted_now(&db).await;
+                    match &counted.error {
+                        None => db.figures.recounted.notify_one(),
+                        Some(error) => tracing::error!(%error, "the devices were not counted"),
+                    }
+                    counted
+                });
+            }
+            return Ok(Arc::clone(&good.value));
         }
-        let broke_off = || Err(DbErr::Custom("counting the devices broke off".to_owned()));
-        counted.get(does, count).await.unwrap_or_else(broke_off)
+        // One that began since is as good as a count of our own.
+        let does =
+            |last: &Answer<Counted>| last.begun >= asked || (last.value.error.is_none() && is_paused(last));
+        let db = self.clone();
+        match counted.get(does, async move { counted_now(&db).await }).await {
+            Some(Counted { good: Some(good), error: None }) => Ok(good.value),
+            Some(Counted { error: Some(error), .. }) => Err(error),
+            _ => Err(DbErr::Custom("counting the devices broke off".to_owned())),
+        }
     }
 
     /// Returns once there are new figures where older ones were given out.
@@ -72,6 +76,16 @@ struct Group {
 struct Reason {
     reason: String,
     devices: i64,
+}
+
+async fn counted_now(db: &Db) -> Counted {
+    let begun = Instant::now();
+    match count(db).await.map(Arc::new) {
+        Ok(value) => Counted { good: Some(Answer { value, begun, ended: Instant::now() }), error: None },
+        Err(error) => {
+            Counted { good: db.figures.counted.last().and_then(|last| last.value.good), error: Some(error) }
+        }
+    }
 }
 
 pub(super) async fn count(db: &Db) -> Result<Figures, DbErr> {

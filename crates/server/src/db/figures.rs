@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contract::ProductName;
-use flight::Flight;
+use flight::{Answer, Flight};
 use sea_orm::DbErr;
 use tokio::sync::Notify;
 
@@ -35,9 +35,18 @@ impl Figures {
     }
 }
 
+/// What came of a count.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    /// The last that ended well: this one, or one before.
+    pub(super) good: Option<Answer<Arc<Figures>>>,
+    /// Why this one did not.
+    pub(super) error: Option<DbErr>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct FigureCache {
-    pub(super) counted: Flight<Result<Arc<Figures>, DbErr>>,
+    pub(super) counted: Arc<Flight<Counted>>,
     /// Told once those who had older figures may look again.
     pub(super) recounted: Notify,
 }

@@ -1,11 +1,14 @@
 //! Figures are those of a walk through all devices, whatever is written.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use contract::ProductName;
-use sea_orm::EntityTrait;
+use flight::Answer;
+use sea_orm::{ConnectionTrait, EntityTrait};
 
 use super::super::connection::Query;
+use super::super::figures::Counted;
 use super::*;
 
 /// Every figure as a text: of all devices, of each product, and the reasons.
@@ -102,6 +105,39 @@ async fn figures_are_those_of_a_walk_through_all_devices() {
         write.commit().await.expect("committed");
         assert_eq!(counted(&db).await, walked(&db).await, "after {step} steps");
     }
+}
+
+#[tokio::test]
+async fn a_count_that_fails_is_told_to_those_who_waited_and_hides_no_figures() {
+    let (_folder, db) = open().await;
+    let renamed = async |from, to| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        db.connection().execute_unprepared(&sql).await.expect("renamed");
+    };
+    db.figures().await.expect("nobody is there");
+    renamed("devices", "away").await;
+    db.figures().await.expect_err("quick ones are counted each time");
+    // As if it had taken a second, a while ago.
+    let counted = &db.figures.counted;
+    let mut good = counted.last().and_then(|last| last.value.good).expect("kept");
+    let long_ago =
+        |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).expect("up for so long");
+    good = Answer { begun: long_ago(31), ended: long_ago(30), ..good };
+    counted.note(Counted { good: Some(good.clone()), error: None });
+    for _ in 0..3 {
+        db.figures().await.expect("those before");
+        while counted.is_flying() {
+            tokio::task::yield_now().await;
+        }
+        assert!(counted.last().is_some_and(|last| last.value.error.is_some()));
+    }
+    counted.note(Counted {
+        good: Some(Answer { begun: long_ago(91), ended: long_ago(90), ..good }),
+        error: None,
+    });
+    db.figures().await.expect_err("too old");
+    renamed("away", "devices").await;
+    db.figures().await.expect("no failure is answered again");
 }
 
 fn seed() -> u64 {

@@ -114,6 +114,9 @@ pub struct Product {
     /// What production points to.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub production: Option<Version>,
+    /// Why what is shown of it is of an earlier time; null if it could be read last.
+    #[serde(default)]
+    pub stale: Option<String>,
 }
 
 /// What came of publishing.

@@ -76,6 +76,7 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     let url_key = url_key(&db).await?;
     let client_id = client_id(&db).await?;
     let store = open_store(&config, &public_url, url_key).await?;
+    db.mirror_of(&store.location()).await?;
     let access = Access::new(db.clone(), &config.trusted_publishers);
     let first_login = access.first_login().await.context("cannot make the first user")?;
     let link_lifetime = options.login_link.or(first_login.as_ref().map(|_| LOGIN_LINK_LIFETIME));

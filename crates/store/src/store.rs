@@ -102,6 +102,19 @@ impl Store {
         })
     }
 
+    /// Where it lies, without credentials.
+    pub fn location(&self) -> String {
+        match &self.bucket.backing {
+            Backing::Folder(folder) => format!("file:{}", folder.display()),
+            Backing::S3 { location, .. } => {
+                let endpoint = location.endpoint.as_ref();
+                let host = endpoint.and_then(Url::host_str).unwrap_or("amazonaws.com");
+                let port = endpoint.and_then(Url::port_or_known_default).unwrap_or(443);
+                format!("s3://{host}:{port}/{}", location.bucket)
+            }
+        }
+    }
+
     /// Whether this is a folder, whose signed URLs this server answers itself.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self.bucket.backing, Backing::Folder(_))

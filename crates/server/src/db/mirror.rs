@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use cause::{Cause, service as causes};
 use contract::{ChannelName, ProductName, Version};
 use sea_orm::sea_query::Query as Sql;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use store::{Blocked, Release};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
@@ -16,7 +16,8 @@ use super::values::Text;
 use crate::actor::Actor;
 
 /// What the bucket had of one product.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
+#[cfg_attr(test, derive(PartialEq))]
 pub(crate) struct Snapshot {
     /// Highest version first.
     pub(crate) releases: Vec<Release>,
@@ -30,9 +31,31 @@ pub(crate) struct Mirrored {
     pub(crate) snapshot: Option<Snapshot>,
     /// Why it could not be read last.
     pub(crate) error: Option<Cause>,
+    /// Whether this server wrote to it since it was read.
+    pub(crate) is_expected: bool,
 }
 
 impl Snapshot {
+    /// In order, whatever the order was. Of several folders with the same version, the one named after it alone counts.
+    pub(crate) fn new(
+        mut releases: Vec<Release>,
+        mut channels: Vec<(ChannelName, Option<Version>)>,
+        blocked: Blocked,
+    ) -> Self {
+        releases.sort_by(|a, b| {
+            let versions = b.version.cmp(&a.version).then_with(|| b.version.as_str().cmp(a.version.as_str()));
+            versions.then_with(|| a.key.len().cmp(&b.key.len()))
+        });
+        releases.dedup_by(|next, kept| next.version.as_str() == kept.version.as_str());
+        channels.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Self { releases, channels, blocked }
+    }
+
+    /// What versions are spelled like counts, too: they are equal whatever they were built from.
+    fn is_same(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+
     /// The release of a version: of several spellings (`1.0.0+a`, `1.0.0+b`) the one that was asked for, if it is there.
     pub(crate) fn release(&self, version: &Version) -> Option<&Release> {
         let same = || self.releases.iter().filter(|release| release.version == *version);
@@ -45,54 +68,74 @@ impl Mirrored {
     pub(crate) fn is_there(&self) -> bool {
         self.snapshot.is_some() || self.error.is_some()
     }
-}
 
-/// In one statement, so that it is of one reading.
-pub(crate) async fn of_product(query: &impl Query, product: &ProductName) -> Result<Mirrored, DbErr> {
-    let sql = "SELECT CAST(0 AS BIGINT) AS part, blocked AS name, error AS value FROM mirror_products WHERE product = $1 \
-               UNION ALL SELECT 1, version, details FROM mirror_releases WHERE product = $1 \
-               UNION ALL SELECT 2, channel, version FROM mirror_channels WHERE product = $1";
-    let (mut mirrored, mut releases, mut channels) = (Mirrored::default(), vec![], vec![]);
-    let mut blocked = None;
-    for row in query.rows(sql, vec![product.as_str().into()]).await? {
-        match row.try_get::<i64>("", "part")? {
-            0 => {
-                blocked = row.try_get::<Option<Text<Blocked>>>("", "name")?;
-                mirrored.error = row.try_get::<Option<Text<Cause>>>("", "value")?.map(|error| error.0);
-            }
-            1 => releases.push(row.try_get::<Text<Release>>("", "value")?.0),
-            _ => {
-                let version = row.try_get::<Option<Text<Version>>>("", "value")?;
-                let channel = row.try_get::<Text<ChannelName>>("", "name")?.0;
-                channels.push((channel, version.map(|version| version.0)));
+    fn decode(rows: Vec<QueryResult>) -> Result<Self, DbErr> {
+        let (mut mirrored, mut releases, mut channels) = (Self::default(), vec![], vec![]);
+        let mut blocked = None;
+        for row in rows {
+            match row.try_get::<i64>("", "part")? {
+                2 => releases.push(row.try_get::<Text<Release>>("", "value")?.0),
+                3 => {
+                    let version = row.try_get::<Option<Text<Version>>>("", "value")?;
+                    let channel = row.try_get::<Text<ChannelName>>("", "name")?.0;
+                    channels.push((channel, version.map(|version| version.0)));
+                }
+                expected => {
+                    mirrored.is_expected = expected > 0;
+                    blocked = row.try_get::<Option<Text<Blocked>>>("", "name")?;
+                    mirrored.error = row.try_get::<Option<Text<Cause>>>("", "value")?.map(|error| error.0);
+                }
             }
         }
+        mirrored.snapshot = blocked.map(|Text(blocked)| Snapshot::new(releases, channels, blocked));
+        Ok(mirrored)
     }
-    releases
-        .sort_by(|a, b| b.version.cmp(&a.version).then_with(|| b.version.as_str().cmp(a.version.as_str())));
-    channels.sort_by(|(left, _), (right, _)| left.cmp(right));
-    mirrored.snapshot = blocked.map(|Text(blocked)| Snapshot { releases, channels, blocked });
-    Ok(mirrored)
 }
 
-/// The products that were read, by name, with what production points to.
-pub(crate) async fn products(query: &impl Query) -> Result<Vec<(ProductName, Option<Version>)>, DbErr> {
-    let sql = "SELECT p.product AS product, c.version AS version FROM mirror_products p LEFT JOIN mirror_channels c \
-               ON c.product = p.product AND c.channel = $1 WHERE p.blocked IS NOT NULL ORDER BY p.product";
+/// In one statement, so that it is of one reading. What cannot be decoded counts as not read: the next reading replaces it.
+pub(crate) async fn of_product(query: &impl Query, product: &ProductName) -> Result<Mirrored, DbErr> {
+    let sql = "SELECT expected AS part, blocked AS name, error AS value FROM mirror_products WHERE product = $1 \
+               UNION ALL SELECT 2, version, details FROM mirror_releases WHERE product = $1 \
+               UNION ALL SELECT 3, channel, version FROM mirror_channels WHERE product = $1";
+    let rows = query.rows(sql, vec![product.as_str().into()]).await?;
+    Ok(Mirrored::decode(rows).unwrap_or_else(|error| {
+        tracing::warn!(%product, "what the store held is read again: {error}");
+        Mirrored { error: Some(causes::STORE_NOT_READ.cause()), ..Mirrored::default() }
+    }))
+}
+
+/// A product that was read.
+pub(crate) struct Shown {
+    pub(crate) name: ProductName,
+    pub(crate) production: Option<Version>,
+    /// Why it, or the bucket, could not be read since.
+    pub(crate) error: Option<Cause>,
+}
+
+/// The products that were read, by name.
+pub(crate) async fn products(query: &impl Query) -> Result<Vec<Shown>, DbErr> {
+    let sql = "SELECT p.product AS product, c.version AS version, COALESCE(p.error, m.error) AS error FROM mirror m \
+               CROSS JOIN mirror_products p LEFT JOIN mirror_channels c ON c.product = p.product AND c.channel = $1 \
+               WHERE p.blocked IS NOT NULL ORDER BY p.product";
     let rows = query.rows(sql, vec![ChannelName::production().as_str().into()]).await?;
-    let read = |row: sea_orm::QueryResult| {
-        let version = row.try_get::<Option<Text<Version>>>("", "version")?;
-        Ok((row.try_get::<Text<ProductName>>("", "product")?.0, version.map(|version| version.0)))
+    let read = |row: QueryResult| {
+        Ok(Shown {
+            name: row.try_get::<Text<ProductName>>("", "product")?.0,
+            production: row.try_get::<Option<Text<Version>>>("", "version")?.map(|version| version.0),
+            error: row.try_get::<Option<Text<Cause>>>("", "error")?.map(|error| error.0),
+        })
     };
     rows.into_iter().map(read).collect()
 }
 
-/// The product, if there is one and no other.
+/// The product, if it was read and there is no other, read or not.
 pub(crate) async fn only_product(query: &impl Query) -> Result<Option<ProductName>, DbErr> {
-    let sql = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL LIMIT 2";
+    let sql =
+        "SELECT product, blocked FROM mirror_products WHERE blocked IS NOT NULL OR error IS NOT NULL LIMIT 2";
     let rows = query.rows(sql, vec![]).await?;
     let [only] = &rows[..] else { return Ok(None) };
-    Ok(Some(only.try_get::<Text<ProductName>>("", "product")?.0))
+    let is_read = only.try_get::<Option<String>>("", "blocked")?.is_some();
+    Ok(if is_read { Some(only.try_get::<Text<ProductName>>("", "product")?.0) } else { None })
 }
 
 /// Why the bucket could not be listed last.
@@ -103,6 +146,17 @@ pub(crate) async fn listing_error(query: &impl Query) -> Result<Option<Cause>, D
 }
 
 impl Db {
+    /// Forgets what was read in another bucket than the one of this address.
+    pub(crate) async fn mirror_of(&self, store: &str) -> Result<(), DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let sql = "UPDATE mirror SET store = $1, error = $2 WHERE store <> $1";
+        let unread = Text(causes::STORE_NOT_READ.cause());
+        if write.execute(sql, vec![store.into(), unread.into()]).await? > 0 {
+            write.execute("DELETE FROM mirror_products", vec![]).await?;
+        }
+        write.commit().await
+    }
+
     /// Whether this server is to read all of the bucket now, where none has begun to for so long. A time in the future is some
     /// other clock's, and not believed.
     pub(crate) async fn claim_pass(&self, now: i64, every_ms: i64) -> Result<bool, DbErr> {
@@ -134,7 +188,10 @@ impl Db {
         write.execute("UPDATE mirror SET error = NULL WHERE error IS NOT NULL", vec![]).await?;
         for name in names {
             if all.insert(name.clone()) {
-                write.note_unread(name, &causes::STORE_NOT_READ.cause()).await?;
+                let sql = "INSERT INTO mirror_products (product, reading, error) VALUES ($1, 0, $2) ON CONFLICT (product) \
+                           DO UPDATE SET error = excluded.error WHERE mirror_products.blocked IS NULL";
+                let unread = Text(causes::STORE_NOT_READ.cause());
+                write.execute(sql, vec![name.as_str().into(), unread.into()]).await?;
             }
         }
         write.commit().await?;
@@ -148,18 +205,26 @@ impl Db {
         write.commit().await
     }
 
-    /// Notes that a product lies in the bucket, and why what it has is not known, unless it is.
-    pub(crate) async fn note_unread(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
+    /// Notes that this server wrote to a product, and why what it has now is not known.
+    pub(crate) async fn note_expected(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
         let write = self.write(&Actor::SERVER).await?;
-        write.note_unread(product, why).await?;
+        let sql = "INSERT INTO mirror_products (product, reading, expected, error) VALUES ($1, 0, 1, $2) \
+                   ON CONFLICT (product) DO UPDATE SET expected = 1, error = excluded.error";
+        write.execute(sql, vec![product.as_str().into(), Text(why.clone()).into()]).await?;
         write.commit().await
     }
 
     /// Notes why a reading failed, of a product that is known to lie in the bucket: others could have any name.
-    pub(crate) async fn note_failed(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
+    pub(crate) async fn note_failed(
+        &self,
+        product: &ProductName,
+        number: i64,
+        why: &Cause,
+    ) -> Result<(), DbErr> {
         let write = self.write(&Actor::SERVER).await?;
-        let sql = "UPDATE mirror_products SET error = $2 WHERE product = $1 AND error IS NOT NULL AND blocked IS NULL";
-        write.execute(sql, vec![product.as_str().into(), Text(why.clone()).into()]).await?;
+        let sql = "UPDATE mirror_products SET error = $3 WHERE product = $1 AND reading < $2 \
+                   AND (error IS NOT NULL OR blocked IS NOT NULL)";
+        write.execute(sql, vec![product.as_str().into(), number.into(), Text(why.clone()).into()]).await?;
         write.commit().await
     }
 
@@ -178,12 +243,17 @@ impl Db {
         }
         let blocked = found.map(|found| Text(found.blocked.clone()));
         // Locks it, too.
-        let sql = "UPDATE mirror_products SET reading = $2, error = NULL WHERE product = $1 AND reading < $2";
+        let sql = "UPDATE mirror_products SET reading = $2, expected = 0, error = NULL WHERE product = $1 AND reading < $2";
         if write.execute(sql, vec![name(), number.into()]).await? == 0 {
             return Ok(false);
         }
-        let before = of_product(&write, product).await?.snapshot;
-        let is_changed = before.as_ref() != found;
+        let before = of_product(&write, product).await?;
+        let is_changed = match (&before.snapshot, found) {
+            // With an error, what is there could not be decoded.
+            (None, None) => before.error.is_some(),
+            (Some(before), Some(found)) => !before.is_same(found),
+            _ => true,
+        };
         if is_changed {
             let sql = "UPDATE mirror_products SET blocked = $2 WHERE product = $1";
             write.execute(sql, vec![name(), blocked.into()]).await?;
@@ -195,12 +265,6 @@ impl Db {
 }
 
 impl Write {
-    async fn note_unread(&self, product: &ProductName, why: &Cause) -> Result<(), DbErr> {
-        let sql = "INSERT INTO mirror_products (product, reading, error) VALUES ($1, 0, $2) ON CONFLICT (product) \
-                   DO UPDATE SET error = excluded.error WHERE mirror_products.blocked IS NULL";
-        self.execute(sql, vec![product.as_str().into(), Text(why.clone()).into()]).await.map(|_| ())
-    }
-
     async fn replace_files(&self, product: &ProductName, found: Option<&Snapshot>) -> Result<(), DbErr> {
         for sql in [
             "DELETE FROM mirror_releases WHERE product = $1",
@@ -212,11 +276,10 @@ impl Write {
         let name = || product.as_str().into();
         for releases in found.releases.chunks(ROWS_PER_STATEMENT) {
             let mut insert = Sql::insert();
-            insert.into_table("mirror_releases").columns(["product", "version", "sha256", "details"]);
+            insert.into_table("mirror_releases").columns(["product", "version", "details"]);
             for release in releases {
-                let sha256 = release.sha256.map(Text);
                 let details = Text(release.clone()).into();
-                insert.values_panic([name(), release.version.as_str().into(), sha256.into(), details]);
+                insert.values_panic([name(), release.version.as_str().into(), details]);
             }
             self.connection().execute(&insert).await?;
         }

@@ -40,7 +40,8 @@ impl StoreHealth {
                 Err(_) => Some(format!("no answer within {} seconds", STORE_TIMEOUT.as_secs())),
             })
         };
-        self.known.get(|last| last.age() < FRESH, ask).await.flatten()
+        let answer = self.known.get(|last| last.age() < FRESH, ask).await;
+        answer.unwrap_or_else(|| Some((now_ms(), "asking it broke off".to_owned())))
     }
 
     /// Notes that the store answered, to whichever question.

@@ -65,6 +65,7 @@ impl Mirror {
     /// on beside: it holds up neither the others nor the next pass. Afterwards each product that lies in the bucket has been
     /// read once, or it is noted why not.
     pub(crate) async fn refresh_all(&self) -> Result<Refreshed, Arc<Error>> {
+        let number = self.0.db.begin_reading().await.map_err(Error::from)?;
         let listed = self.0.store.products().await;
         let products = match &listed {
             Ok(names) => self.0.db.note_listed(names).await,
@@ -75,7 +76,7 @@ impl Mirror {
             .map(async |product| {
                 // What an earlier pass did not wait for is not begun again.
                 let goes_on = self.0.readings.of(product.as_str()).is_flying();
-                if goes_on { Ok(Refreshed::GoesOn) } else { self.refresh(&product).await }
+                if goes_on { Ok(Refreshed::GoesOn) } else { self.refresh_as(&product, Some(number)).await }
             })
             .buffer_unordered(READS_AT_ONCE);
         reading.fold(Ok(Refreshed::Done), async |so_far, next| Ok(Ord::max(so_far?, next?))).await
@@ -83,10 +84,15 @@ impl Mirror {
 
     /// Reads one product again, or waits for a reading that has not begun.
     pub(crate) async fn refresh(&self, product: &ProductName) -> Result<Refreshed, Arc<Error>> {
+        self.refresh_as(product, None).await
+    }
+
+    /// With the number of a pass, or one of its own.
+    async fn refresh_as(&self, product: &ProductName, number: Option<i64>) -> Result<Refreshed, Arc<Error>> {
         let (inner, product) = (Arc::clone(&self.0), product.clone());
         // Whoever leaves has changed something, maybe, that the reading that goes on has passed by.
         let reading = tokio::spawn(async move {
-            inner.readings.of(product.as_str()).fresh(Arc::clone(&inner).read(product)).await
+            inner.readings.of(product.as_str()).fresh(Arc::clone(&inner).read(product, number)).await
         });
         match timeout(REFRESH_TIMEOUT, reading).await {
             Ok(Ok(Some(read))) => read.map(|()| Refreshed::Done),
@@ -104,8 +110,7 @@ impl Mirror {
         known: Mirrored,
         every: Duration,
     ) -> Result<(), Error> {
-        let is_expected = known.error.as_ref().is_some_and(|error| error.is(causes::STORE_READING));
-        if is_expected || self.is_due(every) {
+        if known.is_expected || self.is_due(every) {
             return match self.refresh(product).await {
                 Ok(Refreshed::Done) => Ok(()),
                 Ok(Refreshed::GoesOn) => Err(Error::StoreUnavailable(too_slow())),
@@ -151,8 +156,11 @@ fn too_long(product: &ProductName) -> StoreError {
 
 impl Inner {
     /// Killed anywhere, what was read before stays.
-    async fn read(self: Arc<Self>, product: ProductName) -> Outcome {
-        let number = self.db.begin_reading().await.map_err(Error::from)?;
+    async fn read(self: Arc<Self>, product: ProductName, number: Option<i64>) -> Outcome {
+        let number = match number {
+            Some(number) => number,
+            None => self.db.begin_reading().await.map_err(Error::from)?,
+        };
         let found = timeout(READ_TIMEOUT, read(&self.store, &product)).await;
         match found.unwrap_or_else(|_| Err(too_long(&product))) {
             Ok(found) => {
@@ -162,7 +170,7 @@ impl Inner {
                 Ok(())
             }
             Err(error) => {
-                self.db.note_failed(&product, error.cause()).await.map_err(Error::from)?;
+                self.db.note_failed(&product, number, error.cause()).await.map_err(Error::from)?;
                 Err(Arc::new(error.into()))
             }
         }

@@ -70,8 +70,8 @@ impl Releases {
             let promote = Box::pin(async { Ok(releases.0.store.promote(&of, &version, &channel).await?) });
             let promoted = releases.audited(&by, act, promote, |before| promoted(before.as_ref())).await;
             drop(permit);
-            promoted?;
             releases.show_again(&of).await;
+            promoted?;
             Ok(Channel { name: channel, version: Some(version) })
         })
         .await
@@ -153,9 +153,9 @@ impl Releases {
         let (by, act) = (by.clone(), Act { action: Action::VERSION_BLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
             let block = Box::pin(async { Ok(releases.0.store.block(&of, &version, &reason).await?) });
-            releases.audited(&by, act, block, |()| (Value::Null, done())).await?;
+            let done = releases.audited(&by, act, block, |()| (Value::Null, done())).await;
             releases.show_again(&of).await;
-            Ok(())
+            done
         })
         .await
     }
@@ -169,9 +169,9 @@ impl Releases {
             (by.clone(), Act { action: Action::VERSION_UNBLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
             let unblock = Box::pin(async { Ok(releases.0.store.unblock(&of, &version).await?) });
-            releases.audited(&by, act, unblock, |()| (Value::Null, done())).await?;
+            let done = releases.audited(&by, act, unblock, |()| (Value::Null, done())).await;
             releases.show_again(&of).await;
-            Ok(())
+            done
         })
         .await
     }
@@ -192,19 +192,21 @@ impl Releases {
         if is_known { Ok(()) } else { Err(unknown()) }
     }
 
-    /// Shows what was just done. It is done, whatever the bucket answers now.
+    /// Shows what was just done, or was maybe, where no answer came. It is done, whatever the bucket answers now.
     pub(super) async fn show_again(&self, product: &ProductName) {
-        match self.0.mirror.refresh(product).await {
+        let why = match self.0.mirror.refresh(product).await {
             Ok(Refreshed::Done) => return,
             Ok(Refreshed::GoesOn) => {
                 tracing::info!(product = %product, "the store takes its time to tell what it holds now");
+                too_slow()
             }
             Err(error) => {
                 tracing::warn!(product = %product, "what the store holds now could not be read: {error}");
+                error.cause().cloned().unwrap_or_else(too_slow)
             }
-        }
+        };
         // It is looked for whenever it is asked for.
-        if let Err(error) = self.0.db.note_unread(product, &too_slow()).await {
+        if let Err(error) = self.0.db.note_expected(product, &why).await {
             tracing::error!(%error, product = %product, "that this product is in the store was not noted");
         }
     }

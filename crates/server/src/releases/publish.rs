@@ -43,7 +43,11 @@ impl Releases {
         let detail = json!({ "version": publication.version });
         let act = Act { action: Action::RELEASE_PUBLISH, product: product.clone(), detail };
         let attempt = Box::pin(async { Ok(self.0.store.attempt(&publication, image).await?) });
-        let mut published = match self.audited(by, act, attempt, ended).await? {
+        let attempt = self.audited(by, act, attempt, ended).await;
+        if attempt.is_err() {
+            self.show_again(product).await;
+        }
+        let mut published = match attempt? {
             Attempt::Published(published) => *published,
             Attempt::Refused(verdict) => {
                 let error = verdict.error().context("the gate refuses without a finding")?;

@@ -16,10 +16,14 @@ impl Releases {
     /// Every product that the store holds or a device belongs to.
     pub async fn products(&self) -> Result<Vec<Product>, Error> {
         let read = mirror::products(&self.0.db).await?.into_iter();
-        let mut products: BTreeMap<ProductName, Product> =
-            read.map(|(name, production)| (name.clone(), Product { name, devices: 0, production })).collect();
+        let mut products: BTreeMap<ProductName, Product> = read
+            .map(|mirror::Shown { name, production, error }| {
+                let stale = error.map(|error| error.sentence());
+                (name.clone(), Product { name, devices: 0, production, stale })
+            })
+            .collect();
         for (name, devices) in self.0.db.figures().await?.products() {
-            let new = || Product { name: name.clone(), devices, production: None };
+            let new = || Product { name: name.clone(), devices, production: None, stale: None };
             products.entry(name.clone()).or_insert_with(new).devices = devices;
         }
         Ok(products.into_values().collect())

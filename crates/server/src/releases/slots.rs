@@ -28,7 +28,7 @@ impl Releases {
     /// Records what has changed, of the products that lie in the store. A server that may not write there says so once and
     /// goes on: its own gate asks the devices.
     pub(crate) async fn record_slots(&self, slots: &mut RecordedSlots) -> Result<(), Error> {
-        for (product, _) in mirror::products(&self.0.db).await? {
+        for mirror::Shown { name: product, .. } in mirror::products(&self.0.db).await? {
             let Some(slot) = self.smallest_slot(&product).await? else { continue };
             let recorded = slots.0.entry(product.clone()).or_default();
             let is_paused = recorded.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER);

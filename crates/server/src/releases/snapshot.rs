@@ -12,7 +12,7 @@ pub(super) async fn read(store: &Store, product: &ProductName) -> Result<Option<
     let releases = store.releases(product).await?;
     let channels = store.channels(product).await?;
     let blocked = store.blocked(product).await?;
-    Ok(Some(Snapshot { releases, channels, blocked }))
+    Ok(Some(Snapshot::new(releases, channels, blocked)))
 }
 
 /// A release of a product that has these channels and this blocked list, as the API has it.

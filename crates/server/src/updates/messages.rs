@@ -70,7 +70,8 @@ impl Messages {
                 device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));
             }
         }
-        let product = self.0.releases.default_product(&write).await?;
+        let is_asked = subjects.values().any(|subject| subject.device.product.is_none());
+        let product = if is_asked { self.0.releases.default_product(&write).await? } else { None };
         let epoch = self.0.is_external.then(|| self.0.db.epoch());
         for (index, message) in batch.iter().enumerate() {
             // Before its report, it was not known.

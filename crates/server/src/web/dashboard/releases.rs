@@ -97,6 +97,9 @@ fn view(
                 span.small { "Repair " code { (product) "/rollback/blocked_versions.json" } " in the bucket, then look again." }
             }
         }
+        @if let Some(why) = known.and_then(|known| known.stale.as_ref()) {
+            div.notice.bad role="alert" { strong { "This is of an earlier time" } span { "What the store holds now could not be read: " (sentence(why)) } }
+        }
         (visit.said_about("releases"))
         div.columns {
             div.wide {

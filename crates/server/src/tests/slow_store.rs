@@ -50,6 +50,8 @@ struct SlowStore {
     images: AtomicUsize,
     /// Writes that came while all were bucket.
     writes: AtomicUsize,
+    /// Whether writes take place and are answered with an error.
+    loses_answers: AtomicBool,
 }
 
 impl SlowStore {
@@ -70,6 +72,9 @@ impl SlowStore {
                     self.wait(Hold::Writes).await;
                 }
                 self.is_published.fetch_or(key.ends_with("/version.txt"), Ordering::Relaxed);
+                if self.loses_answers.load(Ordering::Relaxed) {
+                    return Fate::AnswerLost;
+                }
             }
             Kind::Folders => {
                 if self.is_published.load(Ordering::Relaxed) {
@@ -94,6 +99,7 @@ async fn slow_app() -> (tempfile::TempDir, Handed, Arc<SlowStore>) {
         is_published: AtomicBool::default(),
         images: AtomicUsize::default(),
         writes: AtomicUsize::default(),
+        loses_answers: AtomicBool::default(),
     });
     let between = Arc::clone(&slow);
     let (folder, app) = handed("").await;
@@ -307,6 +313,16 @@ async fn a_product_that_was_published_here_is_never_unknown() {
         app.releases.list(&lamp()).await.is_ok_and(|list| list.len() == 1)
     })
     .await;
+    assert!(app.releases.show(&lamp(), &version("1.0.0")).await.expect("known").blocked);
+}
+
+#[tokio::test]
+async fn what_was_done_and_not_answered_is_shown_at_once() {
+    let (_folder, app, bucket) = slow_app().await;
+    publish(&app, &lamp(), "1.0.0").await;
+    bucket.loses_answers.store(true, Ordering::Relaxed);
+    let lost = app.releases.block(&BY, &lamp(), &version("1.0.0"), "it loops").await;
+    assert!(lost.is_err(), "nobody knows");
     assert!(app.releases.show(&lamp(), &version("1.0.0")).await.expect("known").blocked);
 }
 

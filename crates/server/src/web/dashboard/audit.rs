@@ -1,6 +1,7 @@
 //! Who did what.
 
 use api::{AuditEntry, AuditQuery, Page};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -15,9 +16,10 @@ const ROWS: u32 = 50;
 pub(crate) async fn page(
     State(access): State<Access>,
     visit: Visit,
-    Query(query): Query<AuditQuery>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Response, PageError> {
-    let query = AuditQuery { limit: Some(ROWS), ..query };
+    let Query(query) = query?;
+    let query = AuditQuery { after: None, limit: Some(ROWS), ..query };
     let entries = access.audit(&query).await?;
     Ok(visit.page("Audit", Section::Audit, view(&query, &entries)).await)
 }

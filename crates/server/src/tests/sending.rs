@@ -15,6 +15,7 @@ use super::rig::{Actor, BY, Rig, id, put, until};
 use super::without_broker::handed_through;
 use super::{message, ready};
 use crate::clock::now_ms;
+use crate::updates::Memory;
 
 /// Polls it so often and drops it then, as a kill would. Answers whether it came to its end before.
 async fn killed_after<T>(polls: usize, future: impl Future<Output = T>) -> bool {
@@ -38,7 +39,7 @@ async fn a_trigger_is_sent_wherever_a_check_is_killed() {
         let before = device.triggers().len();
         let is_over = killed_after(polls, updates.check(&BY, &device_id, false)).await;
         // What the next process does.
-        updates.sweep().await.expect("looked through");
+        rig.sweep().await;
         let made = rig.show("d1").await.update.filter(|update| update.state == UpdateState::Offered);
         assert!(made.is_some() || !is_over, "it was offered");
         if let Some(update) = made {
@@ -61,10 +62,10 @@ async fn a_trigger_is_sent_wherever_the_sender_is_killed() {
     for polls in 0.. {
         let before = device.triggers().len();
         rig.change_update(made, |row| row.triggered_at = None).await;
-        let is_over = killed_after(polls, updates.send_batch(&[made])).await;
+        let is_over = killed_after(polls, updates.send_batch(&[made], &mut Memory::default())).await;
         if rig.waits("d1").await {
             assert!(!is_over, "it was noted");
-            updates.send_batch(&[made]).await.expect("sent");
+            updates.send_batch(&[made], &mut Memory::default()).await.expect("sent");
         }
         assert!(!rig.waits("d1").await);
         device.until_triggers(before + 1).await;
@@ -92,7 +93,7 @@ async fn a_trigger_waits_until_the_device_listens_to_it() {
     rig.until_online("d1").await;
     let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
     assert_eq!(answer.cause.expect("a cause").code, "offered_and_waiting");
-    rig.services().updates.sweep().await.expect("looked through");
+    rig.sweep().await;
     assert!(rig.waits("d1").await && device.triggers().is_empty());
     device.subscribe().await;
     device.until_triggers(1).await;

@@ -248,10 +248,12 @@ impl Admission for Presence {
         self.note(device, true);
     }
 
-    fn subscribed(&self, device: &DeviceId) {
-        if let Some(subscription) = self.connections().get_mut(device) {
-            let number = self.0.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
-            *subscription = Subscription { number, is_triggered: false };
+    fn listens(&self, device: &DeviceId, listens: bool) {
+        let mut connections = self.connections();
+        let Some(subscription) = connections.get_mut(device) else { return };
+        *subscription = Subscription::default();
+        if listens {
+            subscription.number = self.0.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
             self.subscribed().insert(device.clone());
             self.0.wake.notify_one();
         }

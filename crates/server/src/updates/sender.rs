@@ -224,9 +224,9 @@ impl Updates {
             let Some((update, sent_to)) = reached.remove(&id) else { continue };
             let one = Done { update, what, sent_to };
             if matches!(one.what, Action::Send { .. }) {
-                publishes.push(self.publish(one))
+                publishes.push(self.publish(one));
             } else {
-                done.push(one)
+                done.push(one);
             }
         }
         let mut failures = Vec::new();

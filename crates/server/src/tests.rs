@@ -2,11 +2,13 @@
 
 mod access;
 pub(crate) mod database;
+mod database_tls;
 mod decisions;
 mod external;
 mod fleet;
 mod killed_database;
 mod offers;
+mod postgres;
 mod reported;
 pub(crate) mod rig;
 mod sending;

@@ -23,7 +23,7 @@ const PRESENCE_EVERY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the smallest slot of a product has changed.
 const SLOTS_EVERY: Duration = Duration::from_secs(2);
 /// Expired sessions and old history are forgotten this often.
-const SWEEP_MS: i64 = 3_600_000;
+const SWEPT_EVERY: Duration = Duration::from_hours(1);
 
 /// Begins all of it; it ends when `stop` is cancelled.
 pub(crate) fn spawn(
@@ -37,6 +37,7 @@ pub(crate) fn spawn(
     let every = Duration::from_secs(config.store.refresh_s.into());
     tasks.spawn(run(Tick::new(services), link.clone(), stop.clone()));
     tasks.spawn(write_presence(services.devices.presence().clone(), updates.clone(), stop.clone()));
+    tasks.spawn(forget(services.access.clone(), updates.clone(), stop.clone()));
     tasks.spawn(updates.send(stop.clone()));
     tasks.spawn(record_slots(releases.clone(), stop.clone()));
     tasks.spawn(prepare(releases.store().clone(), stop.clone()));
@@ -46,32 +47,23 @@ pub(crate) fn spawn(
 }
 
 pub(crate) struct Tick {
-    access: Access,
     presence: Presence,
     updates: Updates,
     silence: SilenceClock,
-    swept: i64,
 }
 
 impl Tick {
     pub(crate) fn new(services: &Services) -> Self {
         Self {
-            access: services.access.clone(),
             presence: services.devices.presence().clone(),
             updates: services.updates.clone(),
             silence: SilenceClock::default(),
-            swept: 0,
         }
     }
 
     /// `up`: the broker answers, and what it had kept has been handled.
     pub(crate) async fn tick(&mut self, now: i64, up: bool) -> anyhow::Result<()> {
         self.presence.sweep(now).await.context("noting who is gone")?;
-        if now - self.swept >= SWEEP_MS {
-            self.access.remove_expired(now).await?;
-            self.updates.forget_events(now).await.context("forgetting old history")?;
-            self.swept = now;
-        }
         if up { self.silence.tick(&self.updates, now).await } else { Ok(()) }
     }
 }
@@ -119,6 +111,24 @@ async fn run(mut tick: Tick, link: Link, stop: CancellationToken) {
         if let Err(error) = tick.tick(now_ms(), up).await {
             tracing::error!("the tick failed, and is tried again: {error:#}");
         }
+    }
+}
+
+/// Forgets expired tokens, and old history a little at a time.
+async fn forget(access: Access, updates: Updates, stop: CancellationToken) {
+    let mut pause = EVERY;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let now = now_ms();
+        let forgotten = async { access.remove_expired(now).await.and(updates.forget_events(now).await) };
+        let there_is_more = forgotten.await.unwrap_or_else(|error| {
+            tracing::error!("what has expired was not forgotten, and will be: {error:#}");
+            false
+        });
+        pause = if there_is_more { EVERY } else { SWEPT_EVERY };
     }
 }
 

@@ -8,8 +8,8 @@ use api::DeviceReport;
 use contract::{DeviceId, LastOutcome, Presence, ProductName, Sha256, Version};
 use fleet::UpdateState;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{ExprTrait, IntoActiveModel, QueryOrder, QuerySelect};
+use sea_orm::sea_query::{OnConflict, Query as Sql};
+use sea_orm::{ConnectionTrait, ExprTrait, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
 use super::locked::{Locked, compared};
@@ -170,13 +170,11 @@ impl Write {
     /// is locked: who inserts waits for others who insert the same, and those may lock by then.
     pub(crate) async fn insert_devices(&self, mut ids: Vec<DeviceId>, now: i64) -> Result<(), DbErr> {
         ids.sort_unstable();
+        ids.dedup();
         if self.is_sqlite() {
+            // Its table of trigrams has no key of its own.
             let known = known(self, &ids).await?;
             ids.retain(|id| !known.contains(id));
-            for id in &ids {
-                let sql = "INSERT INTO device_ids (id) VALUES ($1)";
-                self.execute(sql, vec![id.as_str().into()]).await?;
-            }
         }
         for ids in ids.chunks(ROWS_PER_STATEMENT) {
             let rows = ids.iter().map(|id| DeviceRow::new(id.clone(), now).into_active_model());
@@ -185,6 +183,15 @@ impl Write {
                 .on_conflict(as_they_are)
                 .exec_without_returning(self.connection())
                 .await?;
+            let mut indexed = Sql::insert();
+            indexed.into_table("device_ids").columns(["id"]);
+            for id in ids {
+                indexed.values_panic([id.as_str().into()]);
+            }
+            if !self.is_sqlite() {
+                indexed.on_conflict(OnConflict::new().do_nothing().to_owned());
+            }
+            self.connection().execute(&indexed).await?;
         }
         Ok(())
     }

@@ -13,8 +13,10 @@ use super::device::{Column, DeviceRow, Entity};
 use super::tag;
 use super::values::Text;
 
-/// Ids that a list begins with, at most: what has more is found soon anyway, in the order of the ids.
-pub(super) const FEW: u64 = 1_000;
+/// Ids that a list is looked for in first, at most: more is left to whatever way the database finds.
+pub(super) const CANDIDATES_MAX: usize = 10_000;
+/// How many of them at a time.
+const CHUNK: usize = 1_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DeviceFilter<'a> {
@@ -36,53 +38,94 @@ pub(crate) async fn page(
     filter: &DeviceFilter<'_>,
     limit: u64,
 ) -> Result<Vec<DeviceRow>, DbErr> {
-    let few = few(query, filter).await?;
-    let page = async |filter: &DeviceFilter<'_>| {
-        filtered(filter, few.as_deref(), limit).all(query.connection()).await
-    };
-    let Some(current) = filter.not_epoch else { return page(filter).await };
-    // All other epochs: 0, and until they are swept, those of earlier starts. An index has each of them in order.
-    let (mut devices, mut above) = (Vec::new(), -1);
-    while let Some(other) = epoch_above(query, above).await? {
-        above = other;
-        if other != current {
-            devices.extend(page(&DeviceFilter { epoch: Some(other), ..*filter }).await?);
+    let candidates = Candidates::of(query, filter).await?;
+    let Some(current) = filter.not_epoch else { return candidates.page(query, filter, limit).await };
+    // All other epochs: until they are swept, those of earlier starts, and 0. An index has each of them in order. Who is swept
+    // meanwhile goes down, and is seen twice.
+    let (mut devices, mut below) = (Vec::new(), i64::MAX);
+    while let Some(epoch) = epoch_below(query, below).await? {
+        below = epoch;
+        if epoch != current {
+            let filter = DeviceFilter { epoch: Some(epoch), ..*filter };
+            devices.extend(candidates.page(query, &filter, limit).await?);
         }
     }
     devices.sort_unstable_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+    devices.dedup_by(|one, other| one.id == other.id);
     devices.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(devices)
 }
 
-async fn epoch_above(query: &impl Query, epoch: i64) -> Result<Option<i64>, DbErr> {
-    let least = "SELECT MIN(online_epoch) AS epoch FROM devices WHERE online_epoch > $1";
-    let row = query.row(least, vec![epoch.into()]).await?;
+async fn epoch_below(query: &impl Query, epoch: i64) -> Result<Option<i64>, DbErr> {
+    let most = "SELECT MAX(online_epoch) AS epoch FROM devices WHERE online_epoch < $1";
+    let row = query.row(most, vec![epoch.into()]).await?;
     Ok(row.map(|row| row.try_get("", "epoch")).transpose()?.flatten())
 }
 
-/// The devices with the tag, or with the text in their id, if they are at most [`FEW`].
-async fn few(query: &impl Query, filter: &DeviceFilter<'_>) -> Result<Option<Vec<String>>, DbErr> {
-    if let Some(tag) = filter.tag {
-        let sql = "SELECT device AS id FROM device_tags WHERE tag = $1 LIMIT $2";
-        if let Some(few) = at_most_few(query, sql, tag.to_owned()).await? {
-            return Ok(Some(few));
+/// The first devices that a list can have, in order, where an index has them: those with the tag, or with the text in their id.
+#[derive(Default)]
+struct Candidates {
+    ids: Vec<String>,
+    /// There may be others, above them.
+    and_others: bool,
+}
+
+impl Candidates {
+    async fn of(query: &impl Query, filter: &DeviceFilter<'_>) -> Result<Self, DbErr> {
+        let after = filter.after.unwrap_or_default();
+        // Shorter texts have no index.
+        if let Some(text) = filter.contains.filter(|text| text.chars().count() >= 3) {
+            let (sql, text) = if query.is_sqlite() {
+                let phrase = format!("\"{}\"", text.replace('"', "\"\""));
+                ("SELECT id FROM device_ids WHERE device_ids MATCH $1 AND id > $2 LIMIT $3", phrase)
+            } else {
+                let sql =
+                    "SELECT id FROM device_ids WHERE LOWER(id) LIKE $1 ESCAPE '\\' AND id > $2 LIMIT $3";
+                (sql, like(text))
+            };
+            let mut ids = ids(query, sql, text, after).await?;
+            // They come in no order: some of them are of no use.
+            if ids.len() <= CANDIDATES_MAX {
+                ids.sort_unstable();
+                return Ok(Self { ids, and_others: false });
+            }
         }
+        let Some(tag) = filter.tag else { return Ok(Self { ids: Vec::new(), and_others: true }) };
+        let sql =
+            "SELECT device AS id FROM device_tags WHERE tag = $1 AND device > $2 ORDER BY device LIMIT $3";
+        let ids = ids(query, sql, tag.to_owned(), after).await?;
+        Ok(Self { and_others: ids.len() > CANDIDATES_MAX, ids })
     }
-    // Shorter texts have no index.
-    let Some(text) = filter.contains.filter(|text| text.chars().count() >= 3) else { return Ok(None) };
-    if query.is_sqlite() {
-        let phrase = format!("\"{}\"", text.replace('"', "\"\""));
-        at_most_few(query, "SELECT id FROM device_ids WHERE device_ids MATCH $1 LIMIT $2", phrase).await
-    } else {
-        let sql = "SELECT id FROM devices WHERE LOWER(id) LIKE $1 ESCAPE '\\' LIMIT $2";
-        at_most_few(query, sql, like(text)).await
+
+    async fn page(
+        &self,
+        query: &impl Query,
+        filter: &DeviceFilter<'_>,
+        limit: u64,
+    ) -> Result<Vec<DeviceRow>, DbErr> {
+        let mut devices = Vec::new();
+        for some in self.ids.chunks(CHUNK) {
+            let left = limit - devices.len() as u64;
+            devices.extend(filtered(filter, Some(some), left).all(query.connection()).await?);
+            if devices.len() as u64 == limit {
+                return Ok(devices);
+            }
+        }
+        if self.and_others {
+            let after = self.ids.last().map(String::as_str).or(filter.after);
+            let left = limit - devices.len() as u64;
+            let others = filtered(&DeviceFilter { after, ..*filter }, None, left);
+            devices.extend(others.all(query.connection()).await?);
+        }
+        Ok(devices)
     }
 }
 
-async fn at_most_few(query: &impl Query, sql: &str, text: String) -> Result<Option<Vec<String>>, DbErr> {
-    let rows = query.rows(sql, vec![text.into(), (FEW + 1).into()]).await?;
-    let ids = rows.iter().map(|row| row.try_get("", "id"));
-    if rows.len() as u64 > FEW { Ok(None) } else { ids.collect::<Result<_, _>>().map(Some) }
+/// One more than [`CANDIDATES_MAX`] if there are more.
+async fn ids(query: &impl Query, sql: &str, what: String, after: &str) -> Result<Vec<String>, DbErr> {
+    let most = i64::try_from(CANDIDATES_MAX + 1).unwrap_or(i64::MAX);
+    let rows = query.rows(sql, vec![what.into(), after.into(), most.into()]).await?;
+    rows.iter().map(|row| row.try_get("", "id")).collect()
 }
 
 /// Part of an id, whatever case its letters have.
@@ -91,15 +134,15 @@ fn like(text: &str) -> String {
     format!("%{text}%")
 }
 
-/// With a few ids no other index is of use, whatever the database thinks: then what else is asked for is an expression.
-pub(super) fn filtered(filter: &DeviceFilter<'_>, few: Option<&[String]>, limit: u64) -> Select<Entity> {
-    let of = |column: Column| match few {
+/// Among `some` ids no other index is of use, whatever the database thinks: then what else is asked for is an expression.
+pub(super) fn filtered(filter: &DeviceFilter<'_>, some: Option<&[String]>, limit: u64) -> Select<Entity> {
+    let of = |column: Column| match some {
         Some(_) => Expr::expr(Func::coalesce([column.into_expr(), column.into_expr()])),
         None => column.into_expr(),
     };
     let mut all = Condition::all();
-    if let Some(few) = few {
-        all = all.add(Column::Id.is_in(few));
+    if let Some(some) = some {
+        all = all.add(Column::Id.is_in(some));
     }
     if let Some(product) = filter.product {
         all = all.add(of(Column::Product).eq(product.as_str()));

@@ -214,9 +214,10 @@ fn event(update: &UpdateRow, kind: &str, from: Option<Text<UpdateState>>, at: i6
 
 impl Locked<UpdateRow> {
     /// Notes what has just changed it, to be written with it, up to [`EVENTS_MAX`] times: a device may say anything, as
-    /// often as it likes.
+    /// often as it likes, and leaves some for how it ends and who ends it.
     pub(crate) fn note(&mut self, kind: &str, at: i64) {
-        if self.event_count >= EVENTS_MAX {
+        let most = if matches!(kind, "progress" | "request") { EVENTS_MAX - 50 } else { EVENTS_MAX };
+        if self.event_count >= most {
             return;
         }
         self.event_count += 1;

@@ -40,7 +40,10 @@ impl Releases {
     ) -> Result<Published, Error> {
         let publication = self.with_slot(publication).await?;
         let product = &publication.product.clone();
-        let detail = json!({ "version": publication.version });
+        let mut detail = json!({ "version": publication.version });
+        if !publication.allow.is_empty() {
+            detail["allow"] = publication.allow.iter().map(|check| check.name()).collect();
+        }
         let act = Act { action: Action::RELEASE_PUBLISH, product: product.clone(), detail };
         let attempt = Box::pin(async { Ok(self.0.store.attempt(&publication, image).await?) });
         let mut published = match self.audited(by, act, attempt, ended).await? {

@@ -1,106 +1,17 @@
 //! The database itself is killed: a PostgreSQL of the test's own, with every program of it at once.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use api::DeviceQuery;
 use contract::TopicKind;
-use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use super::message;
+use super::postgres::Postgres;
 use super::rig::{id, until};
 use super::without_broker::handed_on;
-use super::{database, message};
 use crate::db::Failure;
 use crate::error::Error;
-
-/// A PostgreSQL on a socket, as it is installed: what it has committed is on the disk.
-struct Postgres {
-    folder: TempDir,
-    programs: PathBuf,
-    child: Child,
-}
-
-impl Postgres {
-    async fn start() -> Self {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let programs = versions.map(|version| version.path().join("bin")).max();
-        let programs = programs.expect("this test needs PostgreSQL: apt-get install postgresql");
-        let folder = tempfile::Builder::new().prefix("postgres").tempdir_in("/tmp").expect("a folder");
-        if is_root() {
-            let owned = Command::new("chown").arg("postgres").arg(folder.path()).status();
-            assert!(owned.expect("runs").success());
-        }
-        let data = folder.path().join("data");
-        let initdb = as_somebody(&programs.join("initdb"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-U", "updraft", "--auth=trust", "--encoding=UTF8"])
-            .output();
-        let initdb = initdb.expect("runs");
-        assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
-        let child = Self::begin(&programs, folder.path());
-        let started = Self { folder, programs, child };
-        started.until_ready().await;
-        started
-    }
-
-    fn begin(programs: &Path, folder: &Path) -> Child {
-        let mut command = as_somebody(&programs.join("postgres"));
-        command.arg("-D").arg(folder.join("data")).arg("-k").arg(folder).args(["-c", "listen_addresses="]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts")
-    }
-
-    async fn until_ready(&self) {
-        let mut ready = Command::new(self.programs.join("pg_isready"));
-        ready.arg("-q").arg("-h").arg(self.folder.path());
-        until("PostgreSQL is ready", || std::future::ready(ready.status().expect("runs").success())).await;
-    }
-
-    /// Kills every program of it, as a crash of its machine would.
-    fn kill(&mut self) {
-        let server = self.child.id();
-        let all = Command::new("pgrep").args(["-P", &server.to_string()]).output().expect("pgrep runs");
-        let all = String::from_utf8(all.stdout).expect("numbers");
-        let kill =
-            Command::new("kill").arg("-9").arg(server.to_string()).args(all.split_whitespace()).output();
-        assert!(!all.is_empty() && kill.is_ok());
-        self.child.wait().expect("ended");
-    }
-
-    async fn restart(&mut self) {
-        self.child = Self::begin(&self.programs, self.folder.path());
-        self.until_ready().await;
-    }
-
-    fn url(&self) -> String {
-        let server = format!("postgres://updraft@localhost/postgres?host={}", self.folder.path().display());
-        database::schema_url(&server, self.folder.path())
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
-    }
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().expect("runs");
-    id.stdout.trim_ascii() == b"0"
-}
-
-/// PostgreSQL refuses to run as root.
-fn as_somebody(program: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-    command
-}
 
 #[tokio::test]
 async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_comes_again() {

@@ -49,16 +49,17 @@ impl Updates {
         Ok(page(rows, limit, |row| row.id, event))
     }
 
-    /// Forgets what happened to updates that ended too long ago. They themselves stay.
-    pub(crate) async fn forget_events(&self, now: i64) -> Result<(), Error> {
+    /// Forgets what happened to updates that ended too long ago, as much as one transaction takes. They themselves stay.
+    /// Answers whether there may be more.
+    pub(crate) async fn forget_events(&self, now: i64) -> Result<bool, Error> {
         let kept_ms = i64::from(self.0.history_days) * 86_400_000;
-        let mut forgotten = FORGOTTEN_MAX;
-        while kept_ms > 0 && forgotten == FORGOTTEN_MAX {
-            let write = self.0.db.write(&Actor::SERVER).await?;
-            forgotten = write.forget_events(now - kept_ms).await?;
-            write.commit().await?;
+        if kept_ms == 0 {
+            return Ok(false);
         }
-        Ok(())
+        let write = self.0.db.write(&Actor::SERVER).await?;
+        let forgotten = write.forget_events(now - kept_ms).await?;
+        write.commit().await?;
+        Ok(forgotten == FORGOTTEN_MAX)
     }
 
     /// How many devices' newest update failed or was rolled back with each code; those without a code are left out.

@@ -44,7 +44,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { actor, action, subject, after, .. } = args;
     let mut query = AuditQuery { actor, action, subject, after, before: None, limit: Some(args.limit) };
     loop {
-        let page: Page<Whole<AuditEntry>> = client.get(&["audit"], &query).await?;
+        let page: Page<Whole<AuditEntry>> = match client.get(&["audit"], &query).await {
+            Ok(page) => page,
+            // Who follows outlasts a restart of the server.
+            Err(error) if args.follow && query.after.is_some() => {
+                eprintln!("updraft: {error:#}. It goes on.");
+                tokio::time::sleep(FOLLOW_EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         query.after = page.items.last().map(|entry| entry.id).or(query.after);
         if !args.follow {
             print(page, args.json);

@@ -1,9 +1,11 @@
 //! Who did what.
 
 use api::{AuditEntry, AuditQuery, Page};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::document::PageError;
 use super::visit::{Section, Visit};
@@ -15,9 +17,10 @@ const ROWS: u32 = 50;
 pub(crate) async fn page(
     State(access): State<Access>,
     visit: Visit,
-    Query(query): Query<AuditQuery>,
+    query: Result<Query<AuditQuery>, QueryRejection>,
 ) -> Result<Response, PageError> {
-    let query = AuditQuery { limit: Some(ROWS), ..query };
+    let Query(query) = query?;
+    let query = AuditQuery { after: None, limit: Some(ROWS), ..query };
     let entries = access.audit(&query).await?;
     Ok(visit.page("Audit", Section::Audit, view(&query, &entries)).await)
 }
@@ -66,8 +69,18 @@ fn row(entry: &AuditEntry) -> Markup {
             td { (entry.actor) span.small { " " (entry.actor_kind) @if let Some(address) = &entry.address { ", " (address) } } }
             td { code.act { (entry.action) } " " (entry.subject) }
             @for detail in [&entry.before, &entry.after] {
-                td { @if let Some(detail) = detail { code.small { (detail) } } }
+                td.small { @if let Some(detail) = detail { (words_of(detail)) } }
             }
         }
     }
+}
+
+/// The parts of an entry's detail that say something, as words.
+fn words_of(detail: &Value) -> String {
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    let Some(parts) = detail.as_object() else { return word(detail) };
+    let said = parts.iter().filter(|(_, value)| !value.is_null());
+    said.map(|(name, value)| format!("{} {}", name.replace('_', " "), word(value)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -206,8 +206,8 @@ fn events_list(events: &Page<UpdateEvent>) -> Markup {
         ol.events {
             @for event in &events.items {
                 li {
-                    span.when { (words::ago(event.at)) }
-                    " " strong { (event.kind) } " by " (event.actor_kind) " " (event.actor)
+                    span.when { (words::clock(event.at)) }
+                    " " strong { (event.kind) } " by " (event.actor_kind) @if !event.actor.is_empty() { " " (event.actor) }
                     @if event.from.as_ref() != Some(&event.to) { ": " (words::state(&event.to).0) }
                     @if let Some(phase) = &event.phase { span.small { " · " (phase) " " (words::size(event.done)) } }
                     @if let Some(reason) = &event.reason { " · " (words::sentence(reason)) }

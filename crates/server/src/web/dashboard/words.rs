@@ -155,6 +155,15 @@ pub(crate) fn ago(time: DateTime<Utc>) -> Markup {
     }
 }
 
+/// The time of day, of what happened in quick succession; its date when one points at it.
+pub(crate) fn clock(time: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)) title=(time.format("%Y-%m-%d %H:%M:%S UTC")) {
+            (time.format("%H:%M:%S"))
+        }
+    }
+}
+
 fn ago_text(seconds: i64, time: DateTime<Utc>) -> String {
     match seconds {
         ..10 => "just now".to_owned(),

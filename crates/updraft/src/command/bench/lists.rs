@@ -46,8 +46,11 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
         config.database.url = Secret::new(url.clone());
     }
     let running = start(config, StartOptions::default()).await?;
-    let ids: Vec<DeviceId> =
-        (0..args.devices).map(|number| format!("lamp-{number:08x}").parse()).collect::<Result<_, _>>()?;
+    // The last ones have another name, all together.
+    let name = |number| if number < args.devices - args.devices / 100 { "lamp" } else { "pump" };
+    let ids: Vec<DeviceId> = (0..args.devices)
+        .map(|number| format!("{}-{number:08x}", name(number)).parse())
+        .collect::<Result<_, _>>()?;
     let begun = Instant::now();
     running.fill_varied(&ids).await?;
     eprintln!("{} devices, in {:.0} s", ids.len(), begun.elapsed().as_secs_f64());
@@ -84,8 +87,9 @@ fn queries(ids: &[DeviceId]) -> Vec<(&'static str, DeviceQuery)> {
         ("a page", query()),
         ("a page in the middle", DeviceQuery { cursor: text(ids[ids.len() / 2].as_str()), ..query() }),
         ("q=, one device has it", DeviceQuery { q: Some(rare), ..query() }),
-        ("q=, no device has it", DeviceQuery { q: text("pump"), ..query() }),
-        ("q=, all devices have it", DeviceQuery { q: text("lamp"), ..query() }),
+        ("q=, no device has it", DeviceQuery { q: text("valve"), ..query() }),
+        ("q=, most devices have it", DeviceQuery { q: text("lamp"), ..query() }),
+        ("q=, the last hundredth has it", DeviceQuery { q: text("pump"), ..query() }),
         ("state=failed, 1 in 1,000", DeviceQuery { state: text("failed"), ..query() }),
         ("state=succeeded, most", DeviceQuery { state: text("succeeded"), ..query() }),
         ("state=online, most", DeviceQuery { state: text("online"), ..query() }),

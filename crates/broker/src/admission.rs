@@ -17,8 +17,9 @@ pub trait Admission: Send + Sync {
     /// The device's first connection exists, or a new one took over from one that was thought alive: it has to subscribe
     /// again. Called in order, under the broker's lock: neither block nor call the broker.
     fn connected(&self, device: DeviceId);
-    /// The device listens to its triggers from now on. The same rule as for [`Admission::connected`].
-    fn subscribed(&self, _device: &DeviceId) {}
+    /// `true`: one of the device's connections has begun to listen to its triggers. `false`: none of them does, which is said again and
+    /// again. Behind [`Admission::connected`] none does until it is said. The same rule as for that.
+    fn listens(&self, _device: &DeviceId, _listens: bool) {}
     /// The device's last connection ended. The same rule as for [`Admission::connected`].
     fn disconnected(&self, device: DeviceId);
 }

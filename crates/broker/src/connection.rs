@@ -170,10 +170,7 @@ impl Connection {
                 self.protocol.subscribed(id, &granted, written);
             }
             Incoming::Unsubscribe(id, filters) => {
-                let mut state = shared.state();
-                let session = state.session(member)?;
-                let existed: Vec<_> = filters.iter().map(|filter| session.unsubscribe(filter)).collect();
-                drop(state);
+                let existed = shared.state().unsubscribe(member, &filters)?;
                 self.protocol.unsubscribed(id, &existed, written);
             }
             Incoming::Ping => self.protocol.pong(written),

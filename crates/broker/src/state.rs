@@ -50,6 +50,10 @@ impl Device {
         self.sessions.iter().filter(|session| session.is_connected()).count()
     }
 
+    fn listens_to(&self, topic: &str) -> bool {
+        self.sessions.iter().any(|session| session.is_connected() && session.listens_to(topic))
+    }
+
     /// Whether it may be forgotten. What the server has not handled yet goes on counting.
     fn is_empty(&self) -> bool {
         self.sessions.is_empty() && self.retained.is_empty() && self.flow.unhandled() == 0
@@ -114,13 +118,13 @@ impl State {
         session.connect(number, signal, window);
         self.say(last_will);
         if let Identity::Device(id) = &member.identity {
-            if takes_over || !was_connected {
+            let is_first = takes_over || !was_connected;
+            if is_first {
                 self.admission.connected(id.clone());
             }
-            if is_there {
-                self.tell_subscribed(&member);
-            }
             self.bound(id);
+            let resumes = self.session(&member).is_ok_and(|session| session.listens_to(&trigger_of(id)));
+            self.tell_listens(id, is_first || resumes);
         }
         self.drained();
         Ok((member, is_there))
@@ -190,8 +194,10 @@ impl State {
                 device.sessions.retain(|session| !session.has_ended(now));
                 if device.connected() == 0 {
                     self.admission.disconnected(id.clone());
+                } else {
+                    self.tell_listens(id, false);
                 }
-                if device.is_empty() {
+                if self.devices.get(id).is_some_and(Device::is_empty) {
                     self.devices.remove(id);
                 }
             }
@@ -256,7 +262,12 @@ impl State {
         filters: &[(ByteString, SubscriptionOptions)],
         is_allowed: impl Fn(&str) -> bool,
     ) -> Result<Vec<(SubscribeAckReason, bool)>, Gone> {
+        let trigger = match &member.identity {
+            Identity::Device(id) => Some(trigger_of(id)),
+            _ => None,
+        };
         let session = self.session(member)?;
+        let listened = trigger.as_ref().is_some_and(|trigger| session.listens_to(trigger));
         let answer = |(n, (filter, options)): (usize, &(ByteString, SubscriptionOptions))| {
             if n >= MAX_SUBSCRIPTIONS {
                 (SubscribeAckReason::QuotaExceeded, false)
@@ -267,19 +278,30 @@ impl State {
             }
         };
         let answers = filters.iter().enumerate().map(answer).collect();
-        self.tell_subscribed(member);
-        if member.identity == Identity::Server {
-            self.wake_devices();
+        let listens = trigger.is_some_and(|trigger| session.listens_to(&trigger));
+        match &member.identity {
+            Identity::Device(id) => self.tell_listens(id, listens && !listened),
+            Identity::Server => self.wake_devices(),
+            Identity::Reader => {}
         }
         Ok(answers)
     }
 
-    /// Tells if a device's connection listens to its triggers, whose topic is the same whatever the version topic is.
-    fn tell_subscribed(&mut self, member: &Member) {
-        let Identity::Device(id) = &member.identity else { return };
-        let trigger = Topic { kind: TopicKind::Trigger, device: id.clone() }.write(&VersionTopic::default());
-        if self.session(member).is_ok_and(|session| session.listens_to(&trigger)) {
-            self.admission.subscribed(id);
+    /// Answers which of the subscriptions there were.
+    pub(crate) fn unsubscribe(&mut self, member: &Member, filters: &[ByteString]) -> Result<Vec<bool>, Gone> {
+        let session = self.session(member)?;
+        let existed = filters.iter().map(|filter| session.unsubscribe(filter)).collect();
+        if let Identity::Device(id) = &member.identity {
+            self.tell_listens(id, false);
+        }
+        Ok(existed)
+    }
+
+    /// Tells whether a device listens to its triggers over any of its connections. `begins`: one of them may have begun to.
+    fn tell_listens(&self, id: &DeviceId, begins: bool) {
+        let listens = self.devices.get(id).is_some_and(|device| device.listens_to(&trigger_of(id)));
+        if begins || !listens {
+            self.admission.listens(id, listens);
         }
     }
 
@@ -393,4 +415,9 @@ impl State {
             !device.is_empty()
         });
     }
+}
+
+/// Its topic is the same whatever the version topic is.
+fn trigger_of(id: &DeviceId) -> ByteString {
+    Topic { kind: TopicKind::Trigger, device: id.clone() }.write(&VersionTopic::default()).as_str().into()
 }

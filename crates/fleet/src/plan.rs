@@ -50,9 +50,7 @@ pub struct Flight {
 pub enum Trigger {
     /// Nothing: it was sent.
     Sent,
-    /// A URL, but it would not reach the device now.
-    Unreachable,
-    /// A URL, and it would reach the device. `again`: the device had one before.
+    /// A URL. `again`: the device had one before.
     Waits {
         /// It expired.
         again: bool,
@@ -133,7 +131,12 @@ fn of_flight(
 ) -> Option<Action> {
     let update = flight.update;
     if timeout_ms.is_some_and(|timeout| now - flight.heard_at >= timeout) {
-        return apply(&flight.view, &Event::Silence).map(|change| Action::End { update, change });
+        let mut change = apply(&flight.view, &Event::Silence)?;
+        let is_unsent = flight.trigger == Trigger::Waits { again: false };
+        if is_unsent && flight.view.state == UpdateState::Offered {
+            change.why = Some(Why::Cause(ends::TRIGGER_NOT_SENT.cause()));
+        }
+        return Some(Action::End { update, change });
     }
     let (Trigger::Waits { again }, Some(StoreView::Channel(view))) = (flight.trigger, store) else {
         return None;

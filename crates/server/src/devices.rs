@@ -9,7 +9,7 @@ mod service;
 
 pub use crate::counts::Counts;
 pub(crate) use list::limit;
-pub(crate) use presence::Presence;
+pub(crate) use presence::{Presence, Subscription};
 pub use service::Devices;
 pub(crate) use service::{Broker, unknown};
 pub(crate) use service::{code_of, event, update};

@@ -7,12 +7,15 @@ mod history;
 mod messages;
 mod questions;
 mod queue;
+mod retries;
 mod sender;
 mod service;
 mod silence;
 mod urls;
 
 pub(crate) use messages::Messages;
+#[cfg(test)]
+pub(crate) use sender::{Cursor, Done, Memory};
 pub use service::Updates;
 pub(crate) use silence::SilenceClock;
 pub(crate) use urls::Urls;

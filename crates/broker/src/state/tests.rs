@@ -8,9 +8,9 @@ use super::*;
 use crate::admission::Unavailable;
 use crate::packet::Publish;
 
-/// Whether the device is there, and how often it was told that it has subscribed.
+/// Whether the device is there, how often it was told that it has begun to listen, and whether it listens.
 #[derive(Default)]
-struct Count(AtomicI64, AtomicI64);
+struct Count(AtomicI64, AtomicI64, AtomicI64);
 
 #[async_trait::async_trait]
 impl Admission for Count {
@@ -23,9 +23,11 @@ impl Admission for Count {
     /// Once more where a connection is taken over.
     fn connected(&self, _: DeviceId) {
         self.0.store(1, Ordering::Relaxed);
+        self.2.store(0, Ordering::Relaxed);
     }
-    fn subscribed(&self, _: &DeviceId) {
-        self.1.fetch_add(1, Ordering::Relaxed);
+    fn listens(&self, _: &DeviceId, listens: bool) {
+        self.1.fetch_add(i64::from(listens), Ordering::Relaxed);
+        self.2.store(i64::from(listens), Ordering::Relaxed);
     }
     fn disconnected(&self, _: DeviceId) {
         self.0.fetch_sub(1, Ordering::Relaxed);
@@ -37,11 +39,6 @@ fn it_is_told_when_a_device_listens_to_its_triggers() {
     let count = Arc::new(Count::default());
     let mut state = State::new(count.clone());
     let told = || count.1.load(Ordering::Relaxed);
-    let subscribe = |state: &mut State, member: &Member, filter: &'static str| {
-        let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
-        let filters = [(ByteString::from_static(filter), options)];
-        state.subscribe(member, &filters, |filter| !filter.contains("/b/")).expect("connected");
-    };
     let member = device(&mut state, 1, 60);
     for (filter, expected) in [("devices/a/ota/control", 0), ("devices/b/ota", 0), ("devices/a/#", 1)] {
         subscribe(&mut state, &member, filter);
@@ -52,6 +49,44 @@ fn it_is_told_when_a_device_listens_to_its_triggers() {
     assert_eq!(told(), 2, "its session was kept, and with it what it listens to");
     device(&mut state, 2, 0);
     assert_eq!(told(), 2, "this one has not subscribed");
+}
+
+fn subscribe(state: &mut State, member: &Member, filter: &'static str) {
+    let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..SubscriptionOptions::default() };
+    let filters = [(ByteString::from_static(filter), options)];
+    state.subscribe(member, &filters, |filter| !filter.contains("/b/")).expect("connected");
+}
+
+#[test]
+fn a_device_listens_while_one_of_its_connections_does() {
+    let count = Arc::new(Count::default());
+    let mut state = State::new(count.clone());
+    let said = || (count.1.load(Ordering::Relaxed), count.2.load(Ordering::Relaxed) == 1);
+    let first = device(&mut state, 1, 0);
+    let second = device(&mut state, 2, 0);
+    assert_eq!(said(), (0, false));
+    subscribe(&mut state, &first, "devices/a/ota");
+    subscribe(&mut state, &first, "devices/a/#");
+    assert_eq!(said(), (1, true), "it listened already");
+    state.leave(&first, Leave::LOST);
+    assert_eq!(said(), (1, false), "the other one does not listen");
+    subscribe(&mut state, &second, "devices/a/ota");
+    let third = device(&mut state, 3, 0);
+    assert_eq!(said(), (2, true));
+    subscribe(&mut state, &third, "devices/a/ota");
+    assert_eq!(said(), (3, true), "the second may be dead already");
+    let take_over = |state: &mut State| {
+        let wish = Wish { clean: true, ..wish(Identity::Device(id()), 3, 0) };
+        state.register(wish, 0).expect("in").0
+    };
+    let again = take_over(&mut state);
+    assert_eq!(said(), (4, true), "the second still listens");
+    state.unsubscribe(&second, &["devices/a/ota".into()]).expect("connected");
+    assert_eq!(said(), (4, false));
+    subscribe(&mut state, &again, "devices/a/ota");
+    take_over(&mut state);
+    assert_eq!(said(), (5, false), "who took it over has not subscribed");
+    assert!(state.unsubscribe(&again, &["devices/a/ota".into()]).is_err());
 }
 
 fn id() -> DeviceId {

@@ -97,8 +97,6 @@ fn a_trigger_is_sent_unless_the_version_was_blocked_meanwhile() {
         (Offered, first, open(), "send 7"),
         (Downloading, again, open(), "send 7"),
         (Offered, Trigger::Sent, open(), ""),
-        (Offered, Trigger::Unreachable, open(), ""),
-        (Offered, Trigger::Unreachable, blocked(), ""),
         (Offered, first, None, ""),
         (Offered, first, Some(StoreView::Unavailable(causes::STORE_TIMEOUT.cause())), ""),
         (Offered, first, blocked(), "end 7 cancelled"),
@@ -122,12 +120,26 @@ fn silence_ends_what_was_not_heard_of_for_the_timeout() {
     }
 }
 
+#[test]
+fn silence_tells_whether_the_trigger_was_ever_sent() {
+    use UpdateState::{Downloading, Offered};
+    for (state, trigger, expected) in [
+        (Offered, Trigger::Sent, "silent_after_trigger"),
+        (Offered, Trigger::Waits { again: true }, "silent_after_trigger"),
+        (Offered, Trigger::Waits { again: false }, "trigger_not_sent"),
+        (Downloading, Trigger::Waits { again: false }, "silent_in_download"),
+    ] {
+        let devices = [(id(0), flies(state, trigger, 0))].into();
+        let actions = plan(&Snapshot { devices, timeout_ms: Some(100), ..Snapshot::default() }, 2_000);
+        let [Action::End { change: Change { why: Some(Why::Cause(cause)), .. }, .. }] = &actions[..] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(cause.code, expected);
+    }
+}
+
 fn any_subject() -> impl Strategy<Value = Subject> {
-    let trigger = prop_oneof![
-        Just(Trigger::Sent),
-        Just(Trigger::Unreachable),
-        any::<bool>().prop_map(|again| Trigger::Waits { again })
-    ];
+    let trigger = prop_oneof![Just(Trigger::Sent), any::<bool>().prop_map(|again| Trigger::Waits { again })];
     let flight = proptest::option::of((0_usize..8, trigger, 0_i64..2_000));
     let asked = proptest::option::of((0_u8..4, 0_usize..3));
     (any::<bool>(), flight, asked).prop_map(|(has_product, flight, asked)| {

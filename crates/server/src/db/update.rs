@@ -143,6 +143,18 @@ pub(crate) async fn of_device(
 /// The condition repeats that of the partial index letter by letter, or neither database uses it.
 pub(super) const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
 
+/// Those of these devices that are offered, and of which the trigger was sent.
+pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<Vec<UpdateRow>, DbErr> {
+    let mut updates = Vec::new();
+    for devices in devices.chunks(ROWS_PER_STATEMENT) {
+        let of = Column::Device.is_in(devices.iter().map(DeviceId::as_str)).and(Expr::cust(IN_FLIGHT));
+        let of =
+            of.and(Column::State.eq(UpdateState::Offered.as_str())).and(Column::TriggeredAt.is_not_null());
+        updates.extend(Entity::find().filter(of).all(query.connection()).await?);
+    }
+    Ok(updates)
+}
+
 /// Those in flight that were not heard of since, as many as asked.
 pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
     let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::HeardAt.lte(time));

@@ -6,7 +6,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{ExprTrait, QueryOrder, QuerySelect};
 
 use super::connection::{Query, ROWS_PER_STATEMENT};
-use super::device::{Column, DeviceRow, Entity};
+use super::device::{Column, Entity};
+use super::values::Text;
 
 /// Who is waited for.
 #[derive(Debug, Clone, Copy)]
@@ -17,13 +18,14 @@ pub(crate) enum Waiting {
     Forced,
 }
 
-/// Those above a device's id. The conditions repeat those of the partial indexes letter by letter.
+/// Those above a device's id, with their updates. The conditions repeat those of the partial indexes letter by letter.
 pub(super) fn above(which: Waiting, device: &str, limit: u64) -> Select<Entity> {
     let waiting = match which {
         Waiting::Online(epoch) => Expr::cust("waiting = 1").and(Column::OnlineEpoch.eq(epoch)),
         Waiting::Forced => Expr::cust("waiting = 2"),
     };
-    Entity::find().filter(waiting.and(Column::Id.gt(device))).order_by_asc(Column::Id).limit(limit)
+    let of = Entity::find().select_only().column(Column::Id).column(Column::UpdateId);
+    of.filter(waiting.and(Column::Id.gt(device))).order_by_asc(Column::Id).limit(limit)
 }
 
 pub(crate) async fn page(
@@ -31,8 +33,8 @@ pub(crate) async fn page(
     which: Waiting,
     device: &str,
     limit: u64,
-) -> Result<Vec<DeviceRow>, DbErr> {
-    above(which, device, limit).all(query.connection()).await
+) -> Result<Vec<(Text<DeviceId>, Option<i64>)>, DbErr> {
+    above(which, device, limit).into_tuple().all(query.connection()).await
 }
 
 /// The updates of those of these devices that wait.

@@ -5,6 +5,7 @@
 //! (`updates/messages`), and silence clears it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,9 +39,11 @@ struct Inner {
     db: Db,
     access: Access,
     events: Events,
-    /// Who is connected to the embedded broker, and whether it has subscribed: what is sent before is lost. Lost with the
-    /// process, as the connections are.
-    connections: Mutex<HashMap<DeviceId, bool>>,
+    /// Who is connected to the embedded broker, and its subscription: what is sent before is lost. Lost with the process, as the
+    /// connections are.
+    connections: Mutex<HashMap<DeviceId, Subscription>>,
+    /// Subscriptions so far.
+    subscriptions: AtomicU64,
     /// Who has subscribed since they were last taken.
     subscribed: Mutex<HashSet<DeviceId>>,
     /// Who came or went, and when, until it is written.
@@ -50,6 +53,15 @@ struct Inner {
     sweeps_from: Mutex<Option<Instant>>,
     is_embedded: bool,
     offline_after_s: u32,
+}
+
+/// How a device listens to its triggers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Subscription {
+    /// Another one each time that it begins to listen; 0 while it does not.
+    number: u64,
+    /// Whether a trigger was sent to this one.
+    pub(crate) is_triggered: bool,
 }
 
 impl Presence {
@@ -67,6 +79,7 @@ impl Presence {
             access,
             events,
             connections: Mutex::default(),
+            subscriptions: AtomicU64::default(),
             subscribed: Mutex::default(),
             changed: Mutex::default(),
             wake: Notify::new(),
@@ -81,21 +94,42 @@ impl Presence {
         device.online_epoch == self.0.db.epoch()
     }
 
-    /// Whether it listens to its triggers.
-    pub(crate) fn is_subscribed(&self, device: &DeviceRow) -> bool {
+    /// Where a trigger would go now; `None` while it would be lost. A forced one is sent to whoever is not there, too.
+    pub(crate) fn reach(&self, device: &DeviceId, is_online: bool, forced: bool) -> Option<Subscription> {
+        let away = || Subscription { number: 0, is_triggered: true };
         if self.0.is_embedded {
-            self.connections().get(&device.id.0).copied().unwrap_or_default()
+            match self.connections().get(device) {
+                Some(subscription) => Some(*subscription).filter(|subscription| subscription.number > 0),
+                None => forced.then(away),
+            }
         } else {
-            self.is_online(device)
+            (is_online || forced).then(away)
         }
+    }
+
+    /// A trigger was sent to this subscription. Answers whether it was still the one, so that the trigger can have arrived.
+    pub(crate) fn note_trigger(&self, device: &DeviceId, sent_to: Subscription) -> bool {
+        let mut connections = self.connections();
+        let Some(subscription) = connections.get_mut(device) else { return sent_to.number == 0 };
+        subscription.is_triggered |= subscription.number == sent_to.number;
+        subscription.number == sent_to.number
     }
 
     /// Who has subscribed on the embedded broker since this was asked last.
     pub(crate) fn take_subscribed(&self) -> HashSet<DeviceId> {
-        std::mem::take(&mut *self.0.subscribed.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.subscribed())
     }
 
-    fn connections(&self) -> MutexGuard<'_, HashMap<DeviceId, bool>> {
+    /// These are to be taken again.
+    pub(crate) fn retake(&self, devices: impl IntoIterator<Item = DeviceId>) {
+        self.subscribed().extend(devices);
+    }
+
+    fn subscribed(&self) -> MutexGuard<'_, HashSet<DeviceId>> {
+        self.0.subscribed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<DeviceId, Subscription>> {
         self.0.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,7 +206,7 @@ impl Presence {
     fn note(&self, device: DeviceId, is_there: bool) {
         let mut connections = self.connections();
         if is_there {
-            connections.insert(device.clone(), false);
+            connections.insert(device.clone(), Subscription::default());
         } else {
             connections.remove(&device);
         }
@@ -214,10 +248,13 @@ impl Admission for Presence {
         self.note(device, true);
     }
 
-    fn subscribed(&self, device: &DeviceId) {
-        if let Some(subscribed) = self.connections().get_mut(device) {
-            *subscribed = true;
-            self.0.subscribed.lock().unwrap_or_else(PoisonError::into_inner).insert(device.clone());
+    fn listens(&self, device: &DeviceId, listens: bool) {
+        let mut connections = self.connections();
+        let Some(subscription) = connections.get_mut(device) else { return };
+        *subscription = Subscription::default();
+        if listens {
+            subscription.number = self.0.subscriptions.fetch_add(1, Ordering::Relaxed) + 1;
+            self.subscribed().insert(device.clone());
             self.0.wake.notify_one();
         }
     }

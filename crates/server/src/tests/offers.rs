@@ -12,6 +12,7 @@ use crate::clock::now_ms;
 use crate::db::update;
 use crate::error::Error;
 use crate::tick::Tick;
+use crate::updates::Done;
 
 #[tokio::test]
 async fn a_check_offers_once_and_a_plain_success_completes_it() {
@@ -111,13 +112,13 @@ async fn killed_between_insert_and_trigger_the_next_start_sends_it_once() {
     drop(device);
     let rig = rig.restart().await;
     // Nothing is sent while nobody is there, and nobody is found silent at once.
-    rig.services().updates.sweep().await.expect("looked through");
+    rig.sweep().await;
     Tick::new(rig.services()).tick(now_ms(), true).await.expect("ticks");
     assert!(rig.waits("d1").await);
     let device = rig.connect("d1", &password).await;
     device.until_triggers(1).await;
     rig.until_sent("d1").await;
-    rig.services().updates.sweep().await.expect("nothing is left to send");
+    rig.sweep().await;
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
     assert_eq!(device.triggers().len(), 1);
@@ -157,11 +158,16 @@ async fn a_fresh_url_asked_for_while_the_last_is_being_sent_is_still_sent() {
     })
     .await;
     let row = update::by_id(&rig.running.db, made).await.expect("read").expect("there");
-    let then = update::UpdateRow { url_requests: 1, ..row };
+    let reach = rig.services().devices.presence().reach(&id("d1"), true, false);
+    let then = Done {
+        update: update::UpdateRow { url_requests: 1, ..row },
+        what: Action::Send { update: made },
+        sent_to: reach.expect("it listens"),
+    };
     let updates = &rig.services().updates;
-    updates.note_done(&[(&then, Action::Send { update: made })]).await.expect("noted");
+    updates.note_done(&[then]).await.expect("noted");
     assert!(rig.waits("d1").await);
-    updates.sweep().await.expect("looked through");
+    rig.sweep().await;
     device.until_triggers(3).await;
 }
 

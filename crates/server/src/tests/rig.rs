@@ -17,6 +17,7 @@ use crate::db::update::UpdateRow;
 use crate::db::waiting;
 use crate::run::{Running, StartOptions, start};
 use crate::services::Services;
+use crate::updates::Cursor;
 use api::{Device, UpdateState};
 
 /// Who writes in tests.
@@ -129,6 +130,14 @@ impl Rig {
 
     pub(super) async fn until_online(&self, device: &str) {
         until("the device is online", || async { self.show(device).await.online }).await;
+    }
+
+    /// Pushes the updates of all who wait and are there.
+    pub(super) async fn sweep(&self) {
+        let mut at = Some(Cursor::default());
+        while let Some(cursor) = at {
+            at = self.services().updates.sweep(cursor).await.expect("looked through");
+        }
     }
 
     /// Whether a device's trigger is still to be sent.

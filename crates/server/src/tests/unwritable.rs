@@ -2,15 +2,17 @@
 
 use api::DeviceQuery;
 use contract::TopicKind;
+use fleet::UpdateState;
+use serde_json::json;
 
 use super::message;
-use super::rig::HERE;
-use super::rig::id;
+use super::rig::{BY, HERE, id, put};
 use super::without_broker::{Handed, handed};
 use crate::clock::now_ms;
 use crate::db::Query;
 use crate::error::Error;
 use crate::mqtt::Handler;
+use crate::updates::Memory;
 
 /// From now on, or no more, no device may have the version 6.6.6.
 async fn refuse(app: &Handed, is_refused: bool) {
@@ -21,7 +23,7 @@ async fn refuse(app: &Handed, is_refused: bool) {
         }
         (true, false) => "DROP TRIGGER refused",
         (false, true) => {
-            "ALTER TABLE devices ADD CONSTRAINT refused CHECK (version IS DISTINCT FROM '6.6.6')"
+            "ALTER TABLE devices ADD CONSTRAINT refused CHECK (version IS DISTINCT FROM '6.6.6') NOT VALID"
         }
         (false, false) => "ALTER TABLE devices DROP CONSTRAINT refused",
     };
@@ -53,6 +55,29 @@ async fn what_an_unknown_device_said_of_its_presence_outlives_a_batch_that_fails
     refuse(&app, false).await;
     app.messages.take(&report, now_ms()).await.expect("taken");
     assert!(!app.devices.show(&id("a")).await.expect("known").online);
+}
+
+#[tokio::test]
+async fn what_was_done_and_not_written_is_written_before_anything_more_is_sent() {
+    let (folder, app) = handed("").await;
+    let store = folder.path().join("store/p");
+    put(&store.join("releases/v7.0.0"), "7.0.0", "p", json!({}));
+    put(&store.join("production"), "7.0.0", "p", json!({}));
+    let report = message("a", TopicKind::Version, r#"{"version":"6.6.6","product":"p"}"#);
+    app.messages.take(&[report], now_ms()).await.expect("taken");
+    let made = app.updates.check(&BY, &id("a"), true).await.expect("decides").update.expect("made").id;
+    std::fs::create_dir_all(store.join("rollback")).expect("made");
+    let blocked = store.join("rollback/blocked_versions.json");
+    std::fs::write(&blocked, r#"{"blocked_versions":["7.0.0"],"reason":{}}"#).expect("written");
+    refuse(&app, true).await;
+    let mut memory = Memory::default();
+    app.updates.send_batch(&[made], &mut memory).await.expect("done, and not written");
+    std::fs::remove_file(&blocked).expect("removed");
+    app.updates.send_batch(&[made], &mut memory).await.expect_err("it cannot be written yet");
+    refuse(&app, false).await;
+    app.updates.send_batch(&[], &mut memory).await.expect("written");
+    let state = app.devices.show(&id("a")).await.expect("known").update.expect("made").state;
+    assert_eq!(state, UpdateState::Cancelled);
 }
 
 #[tokio::test]

@@ -7,9 +7,7 @@ use std::time::Duration;
 use api::CheckAnswer;
 use cause::{decision as causes, service};
 use contract::{ChannelName, DeviceId, ProductName};
-use fleet::{
-    Action, Artifact, Decision, DeviceView, Reach, Snapshot, StoreView, Subject, Trigger, UpdateState,
-};
+use fleet::{Action, Artifact, Decision, DeviceView, Reach, Snapshot, StoreView, Subject, UpdateState};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -90,7 +88,7 @@ impl Updates {
             let update = update.filter(|update| update.state.is_in_flight());
             let mut view = self.view(device, update, force);
             view.quarantined = quarantined.remove(&device.id.0).unwrap_or_default();
-            let flight = update.map(|update| flight_of(update, Trigger::Sent));
+            let flight = update.map(flight_of);
             let product = product_of(device, usual.as_ref());
             (device.id.0.clone(), Subject { product, flight, asks: Some(view) })
         };

@@ -43,7 +43,7 @@ impl Queue {
         self.pushed.notify_one();
     }
 
-    /// The next ones, as soon as there are some. For one task, which calls [`Queue::finish`] before it asks again.
+    /// The next ones, as soon as there are some. For one task, which calls [`Queue::finish`] for all of them before it asks again.
     pub(super) async fn next(&self, most: usize) -> Vec<i64> {
         loop {
             let updates = self.take(most);
@@ -64,14 +64,20 @@ impl Queue {
         updates
     }
 
-    /// What was taken was sent, or could not be. Answers whether others found no room, and there is room now.
-    pub(super) fn finish(&self) -> bool {
+    /// These were sent, or could not be.
+    pub(super) fn finish(&self, updates: impl IntoIterator<Item = i64>) {
         let mut state = self.state();
-        state.sending.clear();
-        let missed = state.waiting.is_empty() && std::mem::take(&mut state.is_overfull);
+        for update in updates {
+            state.sending.remove(&update);
+        }
         drop(state);
         self.done.send_replace(());
-        missed
+    }
+
+    /// Whether some found no room since this was asked last, and there is room now.
+    pub(super) fn has_missed(&self) -> bool {
+        let mut state = self.state();
+        state.waiting.is_empty() && std::mem::take(&mut state.is_overfull)
     }
 
     /// Returns once all of these were sent or could not be, or when the time is over.
@@ -95,13 +101,14 @@ mod tests {
         queue.push([3, 1, 3, 2]);
         assert_eq!(queue.next(2).await, [1, 2]);
         queue.push([1]);
-        assert!(!queue.finish());
+        queue.finish([1, 2]);
+        assert!(!queue.has_missed());
         assert_eq!(queue.next(9).await, [1, 3], "1 is to be sent again: it was pushed after it was taken");
         queue.push(0..=i64::try_from(UPDATES_MAX).expect("small"));
-        assert!(!queue.finish(), "there is no room yet");
+        assert!(!queue.has_missed(), "there is no room yet");
         assert_eq!(queue.next(usize::MAX).await.len(), UPDATES_MAX);
-        assert!(queue.finish());
-        assert!(!queue.finish(), "it is said once");
+        assert!(queue.has_missed());
+        assert!(!queue.has_missed(), "it is said once");
     }
 
     #[tokio::test]
@@ -111,9 +118,9 @@ mod tests {
         let long = Duration::from_secs(60);
         let sends = async {
             for _ in 0..2 {
-                queue.next(1).await;
+                let taken = queue.next(1).await;
                 tokio::task::yield_now().await;
-                queue.finish();
+                queue.finish(taken);
             }
         };
         timeout(long, async { tokio::join!(queue.wait(&[1, 2, 9], long), sends) }).await.expect("told");

@@ -1,34 +1,57 @@
-//! The one task that sends triggers: up to 500 at a time, with one look at the store for each product, everything on its way to
-//! the broker at once, and one commit for what was sent. Killed anywhere, a trigger may be sent twice, which a device must take,
-//! and is never lost: that it waits stands in the device's row until the commit.
+//! The one task that sends triggers: up to 500 at a time, those of each product on their own, with one look at the store,
+//! everything on its way to the broker at once, and one commit for what was sent. Killed anywhere, a trigger may be sent twice,
+//! which a device must take, and is never lost: that it waits stands in the device's row until the commit.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
 use contract::{ChannelName, DeviceId, ProductName, TopicKind};
-use fleet::{Action, ChannelView, Snapshot, StoreView, Subject, Trigger, plan};
+use fleet::{Action, ChannelView, Snapshot, StoreView, Subject, UpdateState, plan};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::questions::blocked_list;
-use super::service::{BATCH, Updates, flight_of, write as record};
+use super::retries::Retries;
+use super::service::{BATCH, URL_REQUESTS_MAX, Updates, flight_of, write as record};
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::device::{self, DeviceRow};
 use crate::db::update::{self, UpdateRow};
 use crate::db::waiting::{self, Waiting};
+use crate::devices::Subscription;
 use crate::mqtt::LinkState;
 use crate::releases::STORE_TIMEOUT;
 
-/// How often it is looked for devices that are there and wait: of those that were missed.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
-/// After something could not be sent it is looked sooner, after twice the time each time.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How far a sweep has come.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    /// First those who are sent it despite silence, then those who are online.
+    is_forced: bool,
+    above: String,
+}
 
-/// An update to be written, and what was done for it.
-type Done<'a> = (&'a UpdateRow, Action);
+impl Default for Cursor {
+    fn default() -> Self {
+        Self { is_forced: true, above: String::new() }
+    }
+}
+
+/// An update, and what was done for it.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) update: UpdateRow,
+    pub(crate) what: Action,
+    pub(crate) sent_to: Subscription,
+}
+
+/// What the sender knows from one batch to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    retries: Retries,
+    /// What was done and could not be written. Before it is, nothing more is sent: else it would be sent over and over.
+    unwritten: Vec<Done>,
+}
 
 impl Updates {
     /// Sends what is pushed and what waits, while the broker answers, until `stop` is cancelled.
@@ -40,65 +63,61 @@ impl Updates {
     }
 
     async fn send_forever(&self) {
-        let mut link = self.0.link.clone();
-        let (mut pause, mut sweep_at) = (AGAIN_AFTER, Instant::now());
+        let (mut link, mut memory) = (self.0.link.clone(), Memory::default());
+        let begin = || (Instant::now(), Some(Cursor::default()));
+        let (mut swept, mut cursor) = begin();
         loop {
             if *link.borrow_and_update() != LinkState::Up {
                 if link.changed().await.is_err() {
                     return;
                 }
-                sweep_at = Instant::now();
+                (swept, cursor) = begin();
                 continue;
             }
-            let sent = tokio::select! {
-                Ok(()) = link.changed() => continue,
+            tokio::select! {
+                biased;
+                Ok(()) = link.changed() => {}
                 updates = self.0.queue.next(BATCH) => {
-                    let sent = self.send_batch(&updates).await;
-                    if self.0.queue.finish() {
-                        sweep_at = Instant::now();
+                    let sent = self.send_batch(&updates, &mut memory).await;
+                    self.0.queue.finish(updates);
+                    if self.0.queue.has_missed() {
+                        (swept, cursor) = begin();
                     }
-                    sent
+                    memory.retries.note(None, &sent.map(|()| true), Instant::now());
                 }
-                () = sleep_until(sweep_at) => {
-                    sweep_at = Instant::now() + SWEEP_EVERY;
-                    self.sweep().await.map(|()| true)
+                // A page at a time, so that what is pushed finds room and is sent first.
+                () = std::future::ready(()), if cursor.is_some() => {
+                    let at = cursor.take().unwrap_or_default();
+                    match self.sweep(at).await {
+                        Ok(next) => cursor = next,
+                        Err(error) => memory.retries.note(None, &Err(error), Instant::now()),
+                    }
                 }
-            };
-            if let Err(error) = &sent {
-                tracing::warn!("triggers were not sent, and will be sent again: {error:#}");
-            }
-            if sent.is_ok_and(|all| all) {
-                pause = AGAIN_AFTER;
-            } else {
-                sweep_at = sweep_at.min(Instant::now() + pause);
-                pause = (pause * 2).min(SWEEP_EVERY);
+                () = sleep_until(memory.retries.sweep_at(swept)) => (swept, cursor) = begin(),
             }
         }
     }
 
-    /// Pushes the updates of those who are there and wait.
-    pub(crate) async fn sweep(&self) -> anyhow::Result<()> {
-        for which in [Waiting::Forced, Waiting::Online(self.0.db.epoch())] {
-            let mut above = String::new();
-            loop {
-                let devices = waiting::page(&self.0.db, which, &above, BATCH as u64).await?;
-                self.push(devices.iter());
-                match devices.last() {
-                    Some(last) if devices.len() == BATCH => last.id.as_str().clone_into(&mut above),
-                    _ => break,
-                }
-            }
-        }
-        Ok(())
+    /// Pushes the updates of the next ones who are there and wait. Answers where it goes on.
+    pub(crate) async fn sweep(&self, at: Cursor) -> anyhow::Result<Option<Cursor>> {
+        let which = if at.is_forced { Waiting::Forced } else { Waiting::Online(self.0.db.epoch()) };
+        let page = waiting::page(&self.0.db, which, &at.above, BATCH as u64).await?;
+        let presence = self.0.devices.presence();
+        let reached = page.iter().filter(|(device, _)| presence.reach(device, true, at.is_forced).is_some());
+        self.0.queue.push(reached.filter_map(|(_, update)| *update));
+        Ok(match page.last() {
+            Some((last, _)) if page.len() == BATCH => Some(Cursor { above: last.to_string(), ..at }),
+            _ if at.is_forced => Some(Cursor { is_forced: false, above: String::new() }),
+            _ => None,
+        })
     }
 
     /// Pushes the updates of those of these devices that wait and can be reached.
     pub(super) fn push<'a>(&self, devices: impl Iterator<Item = &'a DeviceRow>) {
         let presence = self.0.devices.presence();
-        let waits = |device: &&DeviceRow| match device.waiting {
-            0 => false,
-            1 => presence.is_subscribed(device),
-            _ => true,
+        let waits = |device: &&DeviceRow| {
+            let reach = || presence.reach(&device.id, presence.is_online(device), device.waiting == 2);
+            device.waiting > 0 && reach().is_some()
         };
         self.0.queue.push(devices.filter(waits).filter_map(|device| device.update_id));
     }
@@ -106,149 +125,187 @@ impl Updates {
     /// Pushes the updates of those who have just subscribed.
     pub(crate) async fn wake_subscribed(&self) -> anyhow::Result<()> {
         let devices: Vec<DeviceId> = self.0.devices.presence().take_subscribed().into_iter().collect();
-        self.0.queue.push(waiting::updates_of(&self.0.db, &devices).await?);
+        for (n, batch) in devices.chunks(BATCH).enumerate() {
+            if let Err(error) = self.wake(batch).await {
+                self.0.devices.presence().retake(devices[n * BATCH..].iter().cloned());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// A trigger that was sent to an earlier subscription and of which nothing came may have been lost with its connection, and is
+    /// sent again, as if the device had asked for it.
+    async fn wake(&self, devices: &[DeviceId]) -> anyhow::Result<()> {
+        let presence = self.0.devices.presence();
+        let is_new = |device: &DeviceId| {
+            presence.reach(device, true, false).is_some_and(|subscription| !subscription.is_triggered)
+        };
+        let untriggered: Vec<DeviceId> = devices.iter().filter(|device| is_new(device)).cloned().collect();
+        let offered = update::offered(&self.0.db, &untriggered).await?;
+        if !offered.is_empty() {
+            let write = self.0.db.write(&Actor::SERVER).await?;
+            let mut locked = write.lock_updates(offered.iter()).await?;
+            for (device, update) in &mut locked {
+                let is_lost = update.state.0 == UpdateState::Offered && update.triggered_at.is_some();
+                if is_lost && update.url_requests < URL_REQUESTS_MAX && is_new(&device.id) {
+                    update.url_requests += 1;
+                    update.triggered_at = None;
+                }
+            }
+            write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
+            write.commit().await?;
+        }
+        self.0.queue.push(waiting::updates_of(&self.0.db, devices).await?);
         Ok(())
     }
 }
 
 impl Updates {
-    /// Sends those of these that are still to be sent and reach their devices. Answers whether all of them were sent.
-    pub(crate) async fn send_batch(&self, ids: &[i64]) -> anyhow::Result<bool> {
-        let updates: HashMap<i64, UpdateRow> =
-            update::by_ids(&self.0.db, ids).await?.into_iter().map(|update| (update.id, update)).collect();
-        let snapshot = self.waiting(updates.values()).await?;
-        let mut done = Vec::with_capacity(updates.len());
-        let mut to_send = Vec::new();
-        let actions = plan(&snapshot, 0);
-        let reachable = snapshot.devices.values().filter(|subject| is_reachable(subject)).count();
-        let is_complete = actions.len() == reachable;
-        for action in actions {
-            match action {
-                Action::Send { update } => to_send.extend(updates.get(&update)),
-                Action::Withhold { update } | Action::End { update, .. } => {
-                    done.extend(updates.get(&update).map(|row| (row, action)));
-                }
-                Action::Offer { .. } | Action::Answer { .. } => {}
+    /// Sends those of these that are still to be sent and reach their devices; each product for itself.
+    pub(crate) async fn send_batch(&self, ids: &[i64], memory: &mut Memory) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        self.note_done(&memory.unwritten).await?;
+        memory.unwritten.clear();
+        let mut products = BTreeMap::<ProductName, Vec<UpdateRow>>::new();
+        for update in update::by_ids(&self.0.db, ids).await? {
+            if update.waiting() > 0 && !memory.retries.is_left_out(&update.product, begun) {
+                products.entry(update.product.0.clone()).or_default().push(update);
             }
         }
-        let sent = self.publish(&to_send).await;
-        let is_complete = is_complete && sent.len() == to_send.len();
-        done.extend(sent.into_iter().map(|row| (row, Action::Send { update: row.id })));
-        // Killed here, they are sent twice.
-        self.note_done(&done).await?;
-        Ok(is_complete)
-    }
-
-    /// The updates that wait, with the blocked lists of their products, as far as the store answers.
-    async fn waiting(&self, updates: impl Iterator<Item = &UpdateRow>) -> anyhow::Result<Snapshot> {
-        let updates: HashMap<&DeviceId, &UpdateRow> =
-            updates.filter(|update| update.waiting() > 0).map(|update| (&update.device.0, update)).collect();
-        let ids: Vec<DeviceId> = updates.keys().copied().cloned().collect();
-        let mut snapshot = Snapshot::default();
-        for device in device::by_ids(&self.0.db, &ids).await? {
-            let Some(update) = updates.get(&device.id.0) else { continue };
-            let is_there = update.forced || self.0.devices.presence().is_subscribed(&device);
-            let trigger = if is_there {
-                Trigger::Waits { again: update.url_requests > 0 }
-            } else {
-                Trigger::Unreachable
-            };
-            let (product, flight) = (Some(update.product.0.clone()), Some(flight_of(update, trigger)));
-            let subject = Subject { product, flight, asks: None };
-            snapshot.devices.insert(device.id.0, subject);
-        }
-        let reachable = snapshot.devices.values().filter(|subject| is_reachable(subject));
-        let products: BTreeSet<_> = reachable.filter_map(|subject| subject.product.clone()).collect();
-        let looks = products.into_iter().map(async |product| self.blocked(&product).await.zip(Some(product)));
-        snapshot.stores =
-            join_all(looks).await.into_iter().flatten().map(|(view, product)| (product, view)).collect();
-        Ok(snapshot)
-    }
-
-    /// What is blocked of a product; `None` if the store does not say.
-    async fn blocked(&self, product: &ProductName) -> Option<StoreView> {
-        let read = async {
-            let answer = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
-            anyhow::Ok(answer.context("the store did not answer in time")??)
-        };
-        let blocked = read.await.inspect_err(|error| {
-            tracing::warn!(%product, "triggers wait for the blocked list: {error:#}");
+        let parts = products.into_iter().map(async |(product, updates)| {
+            let ids: Vec<i64> = updates.iter().map(|update| update.id).collect();
+            let mut done = Vec::new();
+            let sent = self.send_product(&product, updates, &mut done).await;
+            self.0.queue.finish(ids);
+            (product, sent, done)
         });
-        let blocked = blocked_list(blocked.ok()?);
-        let (channel, releases) = (ChannelName::production(), Vec::new());
-        Some(StoreView::Channel(ChannelView { channel, target: None, blocked, releases }))
+        for (product, sent, unwritten) in join_all(parts).await {
+            if let Err(error) = &sent {
+                tracing::warn!(%product, "triggers were not sent, and will be sent again: {error:#}");
+            }
+            memory.retries.note(Some(product), &sent, Instant::now());
+            memory.unwritten.extend(unwritten);
+        }
+        Ok(())
     }
 
-    /// Signs the URLs and sends them, all at once. Answers which of them the broker has acknowledged.
-    async fn publish<'a>(&self, updates: &[&'a UpdateRow]) -> Vec<&'a UpdateRow> {
-        let lifetime = Some(self.0.urls.lifetime());
-        let publish = async |update: &'a UpdateRow| -> anyhow::Result<&'a UpdateRow> {
-            let url = self.0.urls.of(update).await?;
-            let publisher = &self.0.publisher;
-            publisher.publish(TopicKind::Trigger, &update.device, url.as_bytes(), lifetime).await?;
-            Ok(update)
-        };
-        let results = join_all(updates.iter().map(|update| publish(update))).await;
-        let (mut sent, mut failures) = (Vec::with_capacity(results.len()), Vec::new());
-        for result in results {
-            match result {
-                Ok(update) => sent.push(update),
-                Err(error) => failures.push(error),
+    /// Answers whether all were sent that can be. `done` is left with what was done and could not be written.
+    async fn send_product(
+        &self,
+        product: &ProductName,
+        updates: Vec<UpdateRow>,
+        done: &mut Vec<Done>,
+    ) -> anyhow::Result<bool> {
+        let ids: Vec<DeviceId> = updates.iter().map(|update| update.device.0.clone()).collect();
+        let mut updates: HashMap<DeviceId, UpdateRow> = ids.iter().cloned().zip(updates).collect();
+        let (mut snapshot, mut reached) = (Snapshot::default(), HashMap::new());
+        let presence = self.0.devices.presence();
+        for device in device::by_ids(&self.0.db, &ids).await? {
+            let Some(update) = updates.remove(&device.id.0) else { continue };
+            let is_online = presence.is_online(&device);
+            let Some(sent_to) = presence.reach(&device.id, is_online, update.forced) else { continue };
+            let (product, flight) = (Some(product.clone()), Some(flight_of(&update)));
+            snapshot.devices.insert(device.id.0, Subject { product, flight, asks: None });
+            reached.insert(update.id, (update, sent_to));
+        }
+        if reached.is_empty() {
+            return Ok(true);
+        }
+        snapshot.stores.insert(product.clone(), self.blocked(product).await?);
+        let mut publishes = Vec::new();
+        for what in plan(&snapshot, 0) {
+            let (Action::Send { update: id }
+            | Action::Withhold { update: id }
+            | Action::End { update: id, .. }) = what
+            else {
+                continue;
+            };
+            let Some((update, sent_to)) = reached.remove(&id) else { continue };
+            let one = Done { update, what, sent_to };
+            if matches!(one.what, Action::Send { .. }) {
+                publishes.push(self.publish(one));
+            } else {
+                done.push(one);
             }
         }
-        if let Some(first) = failures.first() {
-            tracing::warn!(
-                count = failures.len(),
-                "triggers were not sent, and will be sent again: {first:#}"
-            );
+        let mut failures = Vec::new();
+        for result in join_all(publishes).await {
+            result.map_or_else(|error| failures.push(error), |one| done.push(one));
         }
-        sent
+        // Killed here, they are sent twice.
+        self.note_done(done).await?;
+        done.clear();
+        if let Some(first) = failures.first() {
+            let count = failures.len();
+            tracing::warn!(count, "triggers were not sent, and will be sent again: {first:#}");
+        }
+        Ok(failures.is_empty())
+    }
+
+    /// What is blocked of a product.
+    async fn blocked(&self, product: &ProductName) -> anyhow::Result<StoreView> {
+        let answer = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
+        let blocked = blocked_list(answer.context("the store did not answer in time")??);
+        let (channel, releases) = (ChannelName::production(), Vec::new());
+        Ok(StoreView::Channel(ChannelView { channel, target: None, blocked, releases }))
+    }
+
+    /// Signs the URL and sends it. Returns once the broker has acknowledged it.
+    async fn publish(&self, done: Done) -> anyhow::Result<Done> {
+        let url = self.0.urls.of(&done.update).await?;
+        let (device, lifetime) = (&done.update.device, Some(self.0.urls.lifetime()));
+        self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await?;
+        Ok(done)
     }
 
     /// Writes what was done, in one transaction. The time-out counts from the sending. An update that ended meanwhile stays as it
-    /// is, and so does one whose device asked for a fresh URL since it was read: that one is still to be sent.
-    pub(crate) async fn note_done(&self, done: &[Done<'_>]) -> anyhow::Result<()> {
+    /// is. Still to be sent is one whose device asked for a fresh URL since it was read, and one whose device has another
+    /// subscription than it was sent to, or none.
+    pub(crate) async fn note_done(&self, done: &[Done]) -> anyhow::Result<()> {
         if done.is_empty() {
             return Ok(());
         }
-        let before: BTreeMap<i64, &Done<'_>> = done.iter().map(|done| (done.0.id, done)).collect();
+        let before: HashMap<i64, &Done> = done.iter().map(|done| (done.update.id, done)).collect();
         let write = self.0.db.write(&Actor::SERVER).await?;
-        let mut locked = write.lock_updates(done.iter().map(|(update, _)| *update)).await?;
+        let mut locked = write.lock_updates(done.iter().map(|done| &done.update)).await?;
         let now = now_ms();
-        for (_, update) in &mut locked {
-            let Some((then, action)) = before.get(&update.id) else { continue };
+        let mut noted = Vec::with_capacity(locked.len());
+        for (device, update) in &mut locked {
+            let Some(Done { update: then, what, sent_to }) = before.get(&update.id) else { continue };
             if !update.state.is_in_flight() || update.url_requests != then.url_requests {
                 continue;
             }
-            match action {
+            let sentence = match what {
+                Action::Send { .. } if !self.0.devices.presence().note_trigger(&device.id, *sent_to) => {
+                    continue;
+                }
                 Action::Send { .. } => {
                     (update.triggered_at, update.heard_at) = (Some(now), now);
                     update.note("sent", now);
+                    "the trigger was sent"
                 }
                 Action::End { change, .. } if update.state == then.state => {
                     record(update, "blocked", change.clone(), now);
+                    "no URL was signed: the version is blocked"
                 }
                 // It goes on by now, so that it is looked at once more.
-                Action::End { .. } => {}
+                Action::End { .. } => continue,
                 _ => {
                     update.triggered_at = Some(now);
                     update.note("blocked", now);
+                    "no URL was signed: the version is blocked"
                 }
-            }
+            };
+            noted.push((then, sentence));
         }
         write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;
-        for (update, action) in done {
-            let (version, is_sent) = (&update.to_version.0, matches!(action, Action::Send { .. }));
-            let what =
-                if is_sent { "the trigger was sent" } else { "no URL was signed: the version is blocked" };
-            tracing::info!(device = %*update.device, update = update.id, %version, "{what}");
+        for (update, sentence) in noted {
+            let version = &update.to_version.0;
+            tracing::info!(device = %*update.device, update = update.id, %version, "{sentence}");
             self.0.events.device(&update.device);
         }
         Ok(())
     }
-}
-
-fn is_reachable(subject: &Subject) -> bool {
-    subject.flight.as_ref().is_some_and(|flight| matches!(flight.trigger, Trigger::Waits { .. }))
 }

@@ -19,6 +19,8 @@ use crate::releases::Releases;
 
 /// Maximum number of updates that are made, sent or ended in one transaction.
 pub(super) const BATCH: usize = 500;
+/// Maximum number of times that an update's URL is signed again.
+pub(super) const URL_REQUESTS_MAX: i64 = 5;
 
 /// Updates: decided, offered, triggered, ended. Clones are the same service.
 #[derive(Clone)]
@@ -90,7 +92,9 @@ impl Updates {
 }
 
 /// An update in flight as the planner sees it.
-pub(super) fn flight_of(update: &UpdateRow, trigger: Trigger) -> Flight {
+pub(super) fn flight_of(update: &UpdateRow) -> Flight {
+    let waits = Trigger::Waits { again: update.url_requests > 0 };
+    let trigger = if update.waiting() > 0 { waits } else { Trigger::Sent };
     Flight { update: update.id, view: view_of(update), heard_at: update.heard_at, trigger }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use fleet::{Action, Change, Snapshot, Subject, Trigger, plan};
+use fleet::{Action, Change, Snapshot, Subject, plan};
 
 use super::service::{BATCH, Updates, flight_of, write as record};
 use crate::actor::Actor;
@@ -68,7 +68,7 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         // Who was heard before the lock is not silent any more.
         let mut silent = write.lock_updates(silent.iter()).await?;
         let subjects = silent.iter().map(|(device, update)| {
-            let flight = Some(flight_of(update, Trigger::Sent));
+            let flight = Some(flight_of(update));
             (device.id.0.clone(), Subject { flight, ..Subject::default() })
         });
         let devices = subjects.collect();

@@ -13,11 +13,8 @@ use crate::db::Locked;
 use crate::db::device::DeviceRow;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
-use crate::updates::service::advance;
+use crate::updates::service::{URL_REQUESTS_MAX, advance};
 use api::DeviceReport;
-
-/// Maximum number of times that an update's URL is signed again.
-const URL_REQUESTS_MAX: i64 = 5;
 
 /// A device and its newest update while messages are applied to them.
 #[derive(Debug, Clone)]

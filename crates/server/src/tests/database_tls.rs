@@ -4,11 +4,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use super::postgres::Postgres;
+use super::postgres::{PASSWORD, Postgres};
 use crate::config::{Config, DatabaseConfig, Secret};
 use crate::db::{Db, Query};
-
-const PASSWORD: &str = "correct horse";
 
 /// A certificate for `localhost` that signs itself, and its key.
 fn certificate(folder: &Path, name: &str) {
@@ -46,13 +44,9 @@ async fn postgres_is_spoken_to_with_tls_and_the_password_of_a_file() {
     std::fs::write(&password, format!("{PASSWORD}\n")).expect("written");
     certificate(folder.path(), "other");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    // Its superuser has the password from its first second; whoever is on its socket needs none.
-    let sql = folder.path().join("pwfile");
-    std::fs::write(&sql, PASSWORD).expect("written");
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("set");
-    let auth = format!("--auth-local=trust --auth-host=scram-sha-256 --pwfile={}", sql.display());
-    let postgres = Postgres::start_with(&auth, port, |own| {
+    // Whoever is on its socket needs no password.
+    let auth = "--auth-local=trust --auth-host=scram-sha-256";
+    let postgres = Postgres::start_with(auth, port, |own| {
         certificate(own, "server");
         let key = own.join("server.key");
         let _ = Command::new("chown").arg("postgres").arg(&key).status();

@@ -8,6 +8,9 @@ use tempfile::TempDir;
 use super::database;
 use super::rig::until;
 
+/// Of its superuser, where a password is asked for.
+pub(crate) const PASSWORD: &str = "correct horse";
+
 /// A PostgreSQL on a socket, as it is installed: what it has committed is on the disk.
 pub(crate) struct Postgres {
     folder: TempDir,
@@ -36,12 +39,15 @@ impl Postgres {
             let owned = Command::new("chown").arg("postgres").arg(folder.path()).status();
             assert!(owned.expect("runs").success());
         }
-        let data = folder.path().join("data");
+        let (data, pwfile) = (folder.path().join("data"), folder.path().join("pwfile"));
+        std::fs::write(&pwfile, PASSWORD).expect("written");
         let initdb = as_somebody(&programs.join("initdb"))
             .arg("-D")
             .arg(&data)
             .args(["-U", "updraft", "--encoding=UTF8"])
             .args(auth.split_whitespace())
+            .arg("--pwfile")
+            .arg(&pwfile)
             .output();
         let initdb = initdb.expect("runs");
         assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));

@@ -1,6 +1,7 @@
 //! A workflow publishes without a secret: the real command in a job's environment, the real server, real signatures.
 use std::process::Command;
 
+use api::AuditEntry;
 use e2e::command::{Said, updraft};
 use e2e::images::Workshop;
 use e2e::server::{Server, Setup};
@@ -39,8 +40,9 @@ async fn a_job_publishes_and_promotes_without_a_secret() {
     Said::by(in_a_job(&issuer, &server.url(""), &["block", "1.0.0", "-p", "blinky", "--reason", "x"]))
         .await
         .refused(&["octo/blinky@refs/heads/main run 123 is a trusted publisher", "nothing else"]);
-    let log = server.log();
-    assert!(log.contains("octo/blinky@refs/heads/main run 123"), "the log says who: {log}");
+    let entries: Vec<AuditEntry> = server.list("/api/v1/audit?action=channel.promote").await;
+    let by = |entry: &AuditEntry| entry.actor.contains("octo/blinky@refs/heads/main run 123");
+    assert!(!entries.is_empty() && entries.iter().all(by), "the audit says who: {entries:?}");
 }
 
 #[tokio::test]

@@ -94,6 +94,11 @@ impl Presence {
         device.online_epoch == self.0.db.epoch()
     }
 
+    /// Whether it is there, for a decision: one that has just connected to the embedded broker is, before that is written.
+    pub(crate) fn is_there(&self, device: &DeviceRow) -> bool {
+        self.is_online(device) || self.connections().contains_key(&device.id.0)
+    }
+
     /// Where a trigger would go now; `None` while it would be lost. A forced one is sent to whoever is not there, too.
     pub(crate) fn reach(&self, device: &DeviceId, is_online: bool, forced: bool) -> Option<Subscription> {
         let away = || Subscription { number: 0, is_triggered: true };

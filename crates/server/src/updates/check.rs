@@ -113,7 +113,7 @@ impl Updates {
     }
 
     fn view(&self, device: &DeviceRow, in_flight: Option<&UpdateRow>, force: bool) -> DeviceView {
-        let reach = match (self.0.devices.presence().is_online(device) && self.is_linked(), force) {
+        let reach = match (self.0.devices.presence().is_there(device) && self.is_linked(), force) {
             (true, _) => Reach::Online,
             (false, true) => Reach::Forced,
             (false, false) => Reach::Silent,

@@ -148,19 +148,17 @@ pub(crate) fn size_text(bytes: u64) -> String {
 
 /// How long ago, with the exact time in the title.
 pub(crate) fn ago(time: DateTime<Utc>) -> Markup {
-    html! {
-        time datetime=(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)) title=(time.format("%Y-%m-%d %H:%M:%S UTC")) {
-            (ago_text(Utc::now().signed_duration_since(time).num_seconds(), time))
-        }
-    }
+    time_shown(time, &ago_text(Utc::now().signed_duration_since(time).num_seconds(), time))
 }
 
 /// The time of day, of what happened in quick succession; its date when one points at it.
 pub(crate) fn clock(time: DateTime<Utc>) -> Markup {
+    time_shown(time, &time.format("%H:%M:%S").to_string())
+}
+
+fn time_shown(time: DateTime<Utc>, text: &str) -> Markup {
     html! {
-        time datetime=(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)) title=(time.format("%Y-%m-%d %H:%M:%S UTC")) {
-            (time.format("%H:%M:%S"))
-        }
+        time datetime=(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)) title=(time.format("%Y-%m-%d %H:%M:%S UTC")) { (text) }
     }
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::message::{Handler, Message, PAYLOAD_MAX_BYTES};
 use super::options::LinkState;
 use super::publisher::Publisher;
+use crate::tasks::Working;
 
 /// How long a batch is collected, at most; and how long for the next message of it.
 const COLLECT: Duration = Duration::from_millis(20);
@@ -26,6 +27,7 @@ const QUIET: Duration = Duration::from_secs(5);
 pub(super) struct Batcher {
     pub(super) shared: Arc<Shared>,
     pub(super) handler: Arc<dyn Handler>,
+    pub(super) working: Working,
     pub(super) publisher: Publisher,
     pub(super) marker: Marker,
     pub(super) version: VersionTopic,
@@ -109,7 +111,7 @@ impl Batcher {
     async fn handle(&self, messages: &[Message]) -> Option<()> {
         let mut pause = Duration::from_millis(100);
         while !messages.is_empty() {
-            match self.handler.messages(messages).await {
+            match self.working.on(self.handler.messages(messages)).await {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(

@@ -22,6 +22,7 @@ use crate::db::waiting::{self, Waiting};
 use crate::devices::Subscription;
 use crate::mqtt::LinkState;
 use crate::releases::STORE_TIMEOUT;
+use crate::tasks::Working;
 
 /// How far a sweep has come.
 #[derive(Debug)]
@@ -55,14 +56,14 @@ pub(crate) struct Memory {
 
 impl Updates {
     /// Sends what is pushed and what waits, while the broker answers, until `stop` is cancelled.
-    pub(crate) async fn send(self, stop: CancellationToken) {
+    pub(crate) async fn send(self, stop: CancellationToken, working: Working) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.send_forever() => {}
+            () = self.send_forever(&working) => {}
         }
     }
 
-    async fn send_forever(&self) {
+    async fn send_forever(&self, working: &Working) {
         let (mut link, mut memory) = (self.0.link.clone(), Memory::default());
         let begin = || (Instant::now(), Some(Cursor::default()));
         let (mut swept, mut cursor) = begin();
@@ -78,7 +79,7 @@ impl Updates {
                 biased;
                 Ok(()) = link.changed() => {}
                 updates = self.0.queue.next(BATCH) => {
-                    let sent = self.send_batch(&updates, &mut memory).await;
+                    let sent = working.on(self.send_batch(&updates, &mut memory)).await;
                     self.0.queue.finish(updates);
                     if self.0.queue.has_missed() {
                         (swept, cursor) = begin();
@@ -88,7 +89,7 @@ impl Updates {
                 // A page at a time, so that what is pushed finds room and is sent first.
                 () = std::future::ready(()), if cursor.is_some() => {
                     let at = cursor.take().unwrap_or_default();
-                    match self.sweep(at).await {
+                    match working.on(self.sweep(at)).await {
                         Ok(next) => cursor = next,
                         Err(error) => memory.retries.note(None, &Err(error), Instant::now()),
                     }

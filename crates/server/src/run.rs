@@ -86,9 +86,13 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     let presence = Presence::begin(&config, db.clone(), events.clone(), access.clone()).await?;
     let (broker, address) = start_broker(&config.mqtt, &presence).await?;
     let mqtt_address = broker.as_ref().map(Embedded::local_addr);
+    let tasks = Tasks::default();
+    if let Some(broker) = &broker {
+        tasks.spawn("the embedded MQTT broker", Box::pin(broker.ended()));
+    }
     let broker = Arc::new(RwLock::new(broker));
     let version_topic = config.mqtt.version_topic.clone();
-    let (tasks, options) = (Tasks::default(), MqttOptions { broker: address, version_topic, client_id });
+    let options = MqttOptions { broker: address, version_topic, client_id };
     let connection = Connection::open(options, tasks.beside()).context(NO_BROKER)?;
     let services = Services::new(Parts {
         config: &config,

@@ -75,20 +75,24 @@ impl Tick {
 async fn write_presence(presence: Presence, updates: Updates, stop: CancellationToken, working: Working) {
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = presence.changes() => {}
         }
-        loop {
-            let written = working.on(presence.write_changes()).await;
-            // What is missed here, the sweep finds.
-            if let Err(error) = working.on(updates.wake_subscribed()).await {
-                tracing::error!("it was not looked who waits for a trigger: {error:#}");
-            }
-            match written {
+        // Those who go because the server stops are not written: the next start's epoch makes them offline.
+        while !stop.is_cancelled() {
+            let written = working.on(async {
+                let are_all = presence.write_changes().await?;
+                updates.wake_subscribed().await?;
+                anyhow::Ok(are_all)
+            });
+            match written.await {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%error, "who is online was not written, and will be");
+                    tracing::error!(
+                        "who is online was not written, or not looked for who waits, and will be: {error:#}"
+                    );
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(EVERY) => {}

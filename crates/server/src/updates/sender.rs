@@ -185,19 +185,21 @@ impl Updates {
             if let Err(error) = &sent {
                 tracing::warn!(%product, "triggers were not sent, and will be sent again: {error:#}");
             }
-            memory.retries.note(Some(product), &sent, Instant::now());
+            if let Some(sent) = sent.transpose() {
+                memory.retries.note(Some(product), &sent, Instant::now());
+            }
             memory.unwritten.extend(unwritten);
         }
         Ok(())
     }
 
-    /// Answers whether all were sent that can be. `done` is left with what was done and could not be written.
+    /// Answers whether all were sent that can be; `None` if none can, and the store was not asked. `done` is left with what was done and could not be written.
     async fn send_product(
         &self,
         product: &ProductName,
         updates: Vec<UpdateRow>,
         done: &mut Vec<Done>,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Option<bool>> {
         let ids: Vec<DeviceId> = updates.iter().map(|update| update.device.0.clone()).collect();
         let mut updates: HashMap<DeviceId, UpdateRow> = ids.iter().cloned().zip(updates).collect();
         let (mut snapshot, mut reached) = (Snapshot::default(), HashMap::new());
@@ -211,7 +213,7 @@ impl Updates {
             reached.insert(update.id, (update, sent_to));
         }
         if reached.is_empty() {
-            return Ok(true);
+            return Ok(None);
         }
         snapshot.stores.insert(product.clone(), self.blocked(product).await?);
         let mut publishes = Vec::new();
@@ -241,7 +243,7 @@ impl Updates {
             let count = failures.len();
             tracing::warn!(count, "triggers were not sent, and will be sent again: {first:#}");
         }
-        Ok(failures.is_empty())
+        Ok(Some(failures.is_empty()))
     }
 
     /// What is blocked of a product.
@@ -302,6 +304,12 @@ impl Updates {
         }
         write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;
+        let presence = self.0.devices.presence();
+        let is_lost = |one: &&Done| {
+            matches!(one.what, Action::Send { .. }) && !presence.is_present(&one.update.device, one.sent_to)
+        };
+        // Who subscribed while this was committed was not found waiting.
+        presence.retake(done.iter().filter(is_lost).map(|one| one.update.device.0.clone()));
         for (update, sentence) in noted {
             let version = &update.to_version.0;
             tracing::info!(device = %*update.device, update = update.id, %version, "{sentence}");

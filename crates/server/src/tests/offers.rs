@@ -24,6 +24,12 @@ async fn a_check_offers_once_and_a_plain_success_completes_it() {
     assert!(url.starts_with(rig.running.public_url().as_str()), "{url}");
     assert!(url.contains("p/releases/v1.1.0/firmware.bin?"), "{url}");
     assert_eq!(rig.decision("d1").await, "in_progress");
+    // Of an earlier update: nothing was fetched for this one.
+    device.say(TopicKind::Status, "SUCCESS").await;
+    device.say(TopicKind::Version, "1.0.1").await;
+    rig.until_version("d1", "1.0.1").await;
+    assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    assert!(reqwest::get(url).await.expect("answers").status().is_success());
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
     assert_eq!(rig.decision("d1").await, "up_to_date");

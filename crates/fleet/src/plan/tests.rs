@@ -44,6 +44,7 @@ fn asks(running: &str) -> Subject {
         in_progress: None,
         reach: Reach::Online,
         quarantined: vec![],
+        refused: vec![],
     };
     Subject { product: Some(product()), flight: None, asks: Some(view) }
 }

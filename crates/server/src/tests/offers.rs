@@ -215,6 +215,29 @@ async fn an_image_that_failed_twice_is_quarantined_until_that_is_cleared() {
 }
 
 #[tokio::test]
+async fn an_image_that_was_refused_three_times_for_a_reason_that_lasts_is_held_until_that_is_cleared() {
+    let (rig, device) = ready().await;
+    for code in
+        ["wrong_project", "connection_lost", "too_large", "wrong_project", "connection_lost", "wrong_project"]
+    {
+        assert_eq!(rig.decision("d1").await, "offered");
+        device.say(TopicKind::Status, &format!("FAILED no [{code}]")).await;
+        rig.until_state("d1", UpdateState::Failed).await;
+    }
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
+    assert_eq!(answer.decision, "held");
+    assert!(answer.reason.contains("wrong_project"), "{}", answer.reason);
+    rig.deploy("p", "1.2.0", json!({}));
+    assert_eq!(rig.decision("d1").await, "offered", "another image");
+    device.say(TopicKind::Status, "FAILED no [wrong_project]").await;
+    rig.until_state("d1", UpdateState::Failed).await;
+    rig.deploy("p", "1.1.0", json!({}));
+    assert_eq!(rig.decision("d1").await, "held");
+    rig.services().updates.clear_quarantine(&BY, &id("d1")).await.expect("cleared");
+    assert_eq!(rig.decision("d1").await, "offered");
+}
+
+#[tokio::test]
 async fn an_image_that_failed_twice_is_quarantined_also_where_a_hand_filled_bucket_has_no_digest() {
     let rig = Rig::start().await;
     rig.deploy("p", "1.1.0", json!({"sha256": null}));

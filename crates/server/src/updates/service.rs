@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use api::CheckAnswer;
 use cause::decision as causes;
-use fleet::{Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault};
+use fleet::{
+    Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
+};
 
 use super::fetched::Fetched;
 use super::questions::CorruptImages;
@@ -129,6 +131,7 @@ pub(super) fn advance(
 ) -> bool {
     let Some(change) = fleet::apply(&view_of(update, delivery), event) else { return false };
     update.image_at_fault = is_image_at_fault(&change, update.phase.map(|phase| phase.0), reset);
+    update.lasting_refusal = lasting_refusal(&change).map(Into::into);
     write(update, word(event), change, now);
     true
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 mod audit_entry;
+mod bare;
 mod connection;
 mod count;
 pub(crate) mod device;

@@ -35,6 +35,9 @@ const COMMANDS: &[&[&str]] = &[
     &["token", "revoke"],
     &["bench", "presign"],
     &["bench", "decisions"],
+    &["bench", "offers"],
+    &["bench", "reports"],
+    &["bench", "lists"],
 ];
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Periodic work: silence, who is online, slots to be recorded, the mirror of the bucket, what has expired.
+//! Periodic work: silence, who is online, slots to be recorded, the mirror of the bucket, the audit's seals, what has expired.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const PRESENCE_EVERY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the smallest slot of a product has changed.
 const SLOTS_EVERY: Duration = Duration::from_secs(2);
+/// How often the audit is sealed.
+const SEALED_EVERY: Duration = Duration::from_mins(1);
 /// Expired sessions and old history are forgotten this often.
 const SWEPT_EVERY: Duration = Duration::from_hours(1);
 
@@ -38,6 +40,7 @@ pub(crate) fn spawn(
     tasks.spawn(run(Tick::new(services), link.clone(), stop.clone()));
     tasks.spawn(write_presence(services.devices.presence().clone(), updates.clone(), stop.clone()));
     tasks.spawn(forget(services.access.clone(), updates.clone(), stop.clone()));
+    tasks.spawn(seal(services.access.clone(), stop.clone()));
     tasks.spawn(updates.send(stop.clone()));
     tasks.spawn(record_slots(releases.clone(), stop.clone()));
     tasks.spawn(prepare(releases.store().clone(), stop.clone()));
@@ -129,6 +132,24 @@ async fn forget(access: Access, updates: Updates, stop: CancellationToken) {
             false
         });
         pause = if there_is_more { EVERY } else { SWEPT_EVERY };
+    }
+}
+
+/// Seals the audit, at the start and at the stop too.
+async fn seal(access: Access, stop: CancellationToken) {
+    loop {
+        let is_last = stop.is_cancelled();
+        let there_is_more = access.seal_audit(now_ms()).await.unwrap_or_else(|error| {
+            tracing::error!("the audit was not sealed, and will be: {error:#}");
+            false
+        });
+        if is_last {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(if there_is_more { Duration::ZERO } else { SEALED_EVERY }) => {}
+        }
     }
 }
 

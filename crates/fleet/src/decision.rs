@@ -8,7 +8,7 @@ use cause::{Cause, decision as causes};
 use contract::{ChannelName, Sha256, Version};
 
 /// What is known of the device that asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeviceView {
     /// What it last reported; `None` if it never did.
     pub version: Option<Version>,

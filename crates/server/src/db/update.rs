@@ -171,7 +171,7 @@ struct Image {
     sha256: Text<Sha256>,
 }
 
-/// The images that failed twice or more on these devices by their own fault.
+/// The images that failed twice or more on these devices by their own fault, in order.
 pub(crate) async fn quarantined(
     query: &impl Query,
     devices: &[DeviceId],
@@ -187,6 +187,7 @@ pub(crate) async fn quarantined(
             .group_by(Column::Device)
             .group_by(Column::Sha256)
             .having(Expr::cust("COUNT(*) >= 2"))
+            .order_by_asc(Column::Sha256)
             .into_model::<Image>();
         for image in images.all(query.connection()).await? {
             quarantined.entry(image.device.0).or_default().push(image.sha256.0);

@@ -17,7 +17,8 @@ use super::audited::Act;
 use super::mirror::{Refreshed, too_slow, unavailable};
 use super::service::{PROMOTIONS_MAX, Releases};
 use crate::actor::Actor;
-use crate::db::{Action, device_list, mirror};
+use crate::db::mirror::{self, Wanted};
+use crate::db::{Action, device_list};
 use crate::error::Error;
 
 /// How long somebody who asked waits until the store is written.
@@ -185,7 +186,7 @@ impl Releases {
             Ok(Refreshed::GoesOn) => return Err(Error::GoesOn(too_slow())),
             Err(error) => return Err(unavailable(&error)),
         }
-        let is_known = mirror::of_product(&self.0.db, product).await?.is_there()
+        let is_known = mirror::of_product(&self.0.db, product, Wanted::None).await?.is_there()
             || device_list::is_of_any(&self.0.db, product).await?;
         // A misspelt name in whatever calls this would otherwise look fine for ever.
         let unknown = || Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product));

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::command::{Said, updraft};
 use crate::database::database_url;
 use crate::mqtt::Endpoint;
-use crate::process::{Process, free_port};
+use crate::process::{Process, Reader, free_port};
 use crate::wait::until;
 
 /// What a test changes of a server's configuration.
@@ -29,6 +29,8 @@ pub struct Setup {
     pub store: Option<String>,
     /// More of the environment (credentials of a bucket).
     pub env: Vec<(String, String)>,
+    /// Who reads what it says.
+    pub reader: Reader,
     /// More of `[fleet]`, as TOML.
     pub fleet: String,
     /// More of `[store]`, as TOML.
@@ -44,6 +46,7 @@ pub struct Server {
     process: Process,
     folder: TempDir,
     env: Vec<(String, String)>,
+    reader: Reader,
     http_port: u16,
     mqtt_port: u16,
     token: String,
@@ -62,10 +65,11 @@ impl Server {
         let (http_port, mqtt_port) = (setup.http_port.unwrap_or_else(free_port), free_port());
         let config = configuration(&setup, folder.path(), http_port, mqtt_port);
         std::fs::write(folder.path().join("updraft.toml"), config).expect("the configuration can be written");
-        let process = serve(folder.path(), &setup.env);
+        let process = serve(folder.path(), &setup.env, setup.reader);
         let http = http_client();
+        let Setup { env, reader, .. } = setup;
         let mut server =
-            Self { folder, env: setup.env, http_port, mqtt_port, token: String::new(), http, process };
+            Self { folder, env, reader, http_port, mqtt_port, token: String::new(), http, process };
         server.ready().await;
         server.token = server.new_token("e2e", "admin").await;
         server
@@ -78,7 +82,7 @@ impl Server {
 
     /// Starts it again, on the same ports and data; returns once it is ready.
     pub async fn start_again(&mut self) {
-        self.process = serve(self.folder.path(), &self.env);
+        self.process = serve(self.folder.path(), &self.env, self.reader);
         self.ready().await;
     }
 
@@ -302,11 +306,11 @@ pub fn http_client() -> reqwest::Client {
         .expect("an HTTP client can be made")
 }
 
-fn serve(folder: &Path, env: &[(String, String)]) -> Process {
+fn serve(folder: &Path, env: &[(String, String)], reader: Reader) -> Process {
     let mut command = updraft(["serve", "--config"]);
     command.arg(folder.join("updraft.toml")).current_dir(folder);
     command.envs(env.iter().map(|(name, value)| (name, value)));
-    Process::start("server", &mut command, folder)
+    Process::start_read_by(reader, "server", &mut command, folder)
 }
 
 fn configuration(setup: &Setup, folder: &Path, http_port: u16, mqtt_port: u16) -> String {

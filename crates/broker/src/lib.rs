@@ -27,6 +27,7 @@ use std::time::Duration;
 use anyhow::Context;
 use contract::{DeviceId, VersionTopic};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::{Admission, Credentials, Unavailable};
@@ -39,6 +40,8 @@ pub struct Embedded {
     address: SocketAddr,
     shared: Arc<Shared>,
     tasks: TaskTracker,
+    /// Cancelled when what accepts connections, or what sweeps, has ended, however it did.
+    ended: CancellationToken,
 }
 
 impl Embedded {
@@ -51,10 +54,25 @@ impl Embedded {
         let address = listener.local_addr().context("the MQTT listener has no address")?;
         let shared = Arc::new(Shared::new(version, admission)?);
         let tasks = TaskTracker::new();
-        tasks.spawn(accept::accept(listener, Arc::clone(&shared), tasks.clone()));
-        tasks.spawn(sweep(Arc::clone(&shared)));
+        let ended = CancellationToken::new();
+        let (accepting, sweeping) = (ended.clone().drop_guard(), ended.clone().drop_guard());
+        let (accepted, swept) =
+            (accept::accept(listener, Arc::clone(&shared), tasks.clone()), sweep(Arc::clone(&shared)));
+        tasks.spawn(async move {
+            let _accepting = accepting;
+            accepted.await;
+        });
+        tasks.spawn(async move {
+            let _sweeping = sweeping;
+            swept.await;
+        });
         tracing::info!(mqtt.listen = %address, "the embedded MQTT broker is ready");
-        Ok(Self { address, shared, tasks })
+        Ok(Self { address, shared, tasks, ended })
+    }
+
+    /// Returns once it accepts connections no more: it was stopped, or has failed.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.ended.clone().cancelled_owned()
     }
 
     /// Where it listens.

@@ -13,8 +13,6 @@ use store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::access::{Access, FirstLogin, digest, random_secret};
@@ -25,6 +23,7 @@ use crate::devices::{Broker, Presence};
 use crate::events::Events;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
+use crate::tasks::Tasks;
 use crate::tick;
 use crate::web::{Web, router};
 
@@ -53,8 +52,7 @@ pub struct Running {
     mqtt_address: Option<SocketAddr>,
     first_login: Option<FirstLogin>,
     login_link: Option<Url>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
     served: JoinHandle<std::io::Result<()>>,
     /// Locked as long as the server runs.
     _lock: ServerLock,
@@ -88,13 +86,14 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     let presence = Presence::begin(&config, db.clone(), events.clone(), access.clone()).await?;
     let (broker, address) = start_broker(&config.mqtt, &presence).await?;
     let mqtt_address = broker.as_ref().map(Embedded::local_addr);
+    let tasks = Tasks::default();
+    if let Some(broker) = &broker {
+        tasks.spawn("the embedded MQTT broker", Box::pin(broker.ended()));
+    }
     let broker = Arc::new(RwLock::new(broker));
-    let connection = Connection::open(MqttOptions {
-        broker: address,
-        version_topic: config.mqtt.version_topic.clone(),
-        client_id,
-    })
-    .context(NO_BROKER)?;
+    let version_topic = config.mqtt.version_topic.clone();
+    let options = MqttOptions { broker: address, version_topic, client_id };
+    let connection = Connection::open(options, tasks.beside()).context(NO_BROKER)?;
     let services = Services::new(Parts {
         config: &config,
         public_url: &public_url,
@@ -106,11 +105,11 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
         events,
         broker: Arc::clone(&broker),
         connection: &connection,
+        tasks: tasks.clone(),
     });
     let mqtt = connection.receive(Arc::new(services.messages.clone())).context(NO_BROKER)?;
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tick::spawn(&services, &config, &mqtt.link(), &tasks, &stop);
-    tasks.close();
+    tick::spawn(&services, &config, &mqtt.link(), &tasks);
+    let stop = tasks.stopping();
     let web = Web::new(services.clone(), &config, &public_url, stop.clone());
     let router = router(web, public_url.path()).into_make_service_with_connect_info::<SocketAddr>();
     let served =
@@ -127,7 +126,6 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
         mqtt_address,
         first_login,
         login_link,
-        stop,
         tasks,
         served,
         _lock: lock,
@@ -165,15 +163,21 @@ impl Running {
         self.login_link.as_ref()
     }
 
-    /// Returns once another server has the database: this one has to be stopped.
+    /// Returns once this server has to be stopped: another one has the database, or a part of this one has ended.
     pub async fn lost(&self) -> anyhow::Error {
-        self.db.lost().await;
-        anyhow::anyhow!("another server has taken the database (database.url), so this one has stopped")
+        tokio::select! {
+            () = self.db.lost() => {
+                anyhow::anyhow!("another server has taken the database (database.url), so this one has stopped")
+            }
+            () = self.tasks.failed() => {
+                anyhow::anyhow!("a part of the server has failed; the log says which: start it again")
+            }
+        }
     }
 
     /// Ends within 5 s: requests are answered, the batch in hand is committed, the database is closed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop.cancel();
+        self.tasks.stop();
         tokio::time::timeout(STOP_TIMEOUT, self.wind_down())
             .await
             .context("the server did not stop within 5 seconds; what was acknowledged is on the disk")?
@@ -194,7 +198,7 @@ impl Running {
         if let Some(embedded) = self.broker.write().await.take() {
             embedded.stop().await;
         }
-        self.tasks.wait().await;
+        self.tasks.ended().await;
         self.db.close().await.context("closing the database")
     }
 }

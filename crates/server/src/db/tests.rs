@@ -5,6 +5,7 @@ mod migrations;
 mod mirror;
 mod plans;
 mod postgres;
+mod seals;
 mod writes;
 
 use contract::DeviceId;

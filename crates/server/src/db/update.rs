@@ -184,7 +184,7 @@ pub(crate) struct Failed {
     pub(crate) refused: Vec<(Sha256, Code)>,
 }
 
-/// The images that are not offered to these devices any more.
+/// The images that are not offered to these devices any more, in order.
 pub(crate) async fn failed(
     query: &impl Query,
     devices: &[DeviceId],
@@ -202,6 +202,8 @@ pub(crate) async fn failed(
             .group_by(Column::Sha256)
             .group_by(Column::LastingRefusal)
             .having(Expr::cust("COUNT(*) >= CASE WHEN lasting_refusal IS NULL THEN 2 ELSE 3 END"))
+            .order_by_asc(Column::Sha256)
+            .order_by_asc(Column::LastingRefusal)
             .into_model::<Image>();
         for image in images.all(query.connection()).await? {
             let of = failed.entry(image.device.0).or_default();

@@ -9,7 +9,7 @@ use store::Blocked;
 
 use super::service::Releases;
 use super::snapshot::shown;
-use crate::db::mirror;
+use crate::db::mirror::{self, Wanted};
 use crate::error::Error;
 
 impl Releases {
@@ -31,7 +31,7 @@ impl Releases {
 
     /// Highest version first. Unknown product: NotFound.
     pub async fn list(&self, product: &ProductName) -> Result<Vec<Release>, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::All).await?;
         Ok(snapshot
             .iter()
             .flat_map(|snapshot| {
@@ -42,7 +42,7 @@ impl Releases {
 
     /// One release.
     pub async fn show(&self, product: &ProductName, version: &Version) -> Result<Release, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::One(version)).await?;
         let release = snapshot.as_ref().and_then(|snapshot| {
             Some(shown(&snapshot.channels, &snapshot.blocked, snapshot.release(version)?))
         });
@@ -53,14 +53,14 @@ impl Releases {
 
     /// The channels of a product.
     pub async fn channels(&self, product: &ProductName) -> Result<Vec<Channel>, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::None).await?;
         let channels = snapshot.iter().flat_map(|snapshot| snapshot.channels.iter().cloned());
         Ok(channels.map(|(name, version)| Channel { name, version }).collect())
     }
 
     /// The versions of a product that are never offered.
     pub async fn blocked(&self, product: &ProductName) -> Result<BlockedList, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::None).await?;
         let (items, unreadable) = match snapshot.map(|snapshot| snapshot.blocked.clone()) {
             None => (Vec::new(), None),
             Some(Blocked::Unreadable(cause)) => (Vec::new(), Some(cause.sentence())),

@@ -113,9 +113,7 @@ impl Running {
         to: &Version,
     ) -> anyhow::Result<u32> {
         let report = |version, slot| {
-            format!(
-                r#"{{"version":"{version}","chip":"esp32s3","slot":"{slot}","state":"valid","slot_bytes":1900544}}"#
-            )
+            format!(r#"{{"version":"{version}","slot":"{slot}","state":"valid","slot_bytes":1900544}}"#)
         };
         let said = [
             (TopicKind::Version, report(from, "ota_0")),

@@ -189,7 +189,7 @@ async fn a_revoked_token_is_worth_nothing() {
 }
 
 #[tokio::test]
-async fn the_audit_is_held_against_its_seals() {
+async fn the_audit_is_verified_by_its_seals() {
     let server = Server::start().await;
     let verify = |more: &'static [&str]| Said::by(server.local([&["audit", "verify"], more].concat()));
     let head = until("what the start wrote is sealed", || async {

@@ -110,12 +110,13 @@ impl Updates {
         let newest = update::by_ids(query, &newest).await?.into_iter();
         let newest: HashMap<_, _> = newest.map(|row| (row.device.0.clone(), row)).collect();
         let ids: Vec<DeviceId> = devices.iter().map(|device| device.id.0.clone()).collect();
-        let mut quarantined = update::quarantined(query, &ids).await?;
+        let mut failed = update::failed(query, &ids).await?;
         let usual = self.0.releases.default_product(query).await?;
         let subject = |device: &DeviceRow| {
             let update = newest.get(&device.id.0).filter(|update| update.state.is_in_flight());
             let mut view = self.view(device, update, force);
-            view.quarantined = quarantined.remove(&device.id.0).unwrap_or_default();
+            let failed = failed.remove(&device.id.0).unwrap_or_default();
+            (view.quarantined, view.refused) = (failed.quarantined, failed.refused);
             let product = device.product.as_deref().or(usual.as_ref()).cloned();
             (device.id.0.clone(), Subject { product, flight: update.map(flight_of), asks: Some(view) })
         };
@@ -137,6 +138,7 @@ impl Updates {
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
             quarantined: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -235,6 +237,7 @@ fn new_update(
         outcome_before: device.last_outcome.clone(),
         url_requests: 0,
         image_at_fault: false,
+        lasting_refusal: None,
         created_at: now,
         heard_at: now,
         triggered_at: None,

@@ -54,6 +54,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     update.phase = Some(Text(contract::Phase::Verify));
     update.set_why(Some(fleet::Why::Device("no".into())));
     update.image_at_fault = true;
+    update.lasting_refusal = Some(Text(contract::Code::WrongProject));
     update.forced = true;
     update.finished_at = Some(99);
     update.triggered_at = Some(98);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use crate::command::{Said, updraft};
+use crate::command::{Said, binary, updraft};
 use crate::database::database_url;
 use crate::mqtt::Endpoint;
 use crate::process::{Process, free_port};
@@ -35,6 +35,8 @@ pub struct Setup {
     pub store_settings: String,
     /// More sections, as TOML.
     pub more: String,
+    /// How many files it may open; as many as this process if not said.
+    pub open_files: Option<u32>,
 }
 
 /// A running server. Its data outlives [`Server::kill`].
@@ -62,7 +64,7 @@ impl Server {
         let (http_port, mqtt_port) = (setup.http_port.unwrap_or_else(free_port), free_port());
         let config = configuration(&setup, folder.path(), http_port, mqtt_port);
         std::fs::write(folder.path().join("updraft.toml"), config).expect("the configuration can be written");
-        let process = serve(folder.path(), &setup.env);
+        let process = serve(folder.path(), &setup.env, setup.open_files);
         let http = http_client();
         let mut server =
             Self { folder, env: setup.env, http_port, mqtt_port, token: String::new(), http, process };
@@ -78,7 +80,7 @@ impl Server {
 
     /// Starts it again, on the same ports and data; returns once it is ready.
     pub async fn start_again(&mut self) {
-        self.process = serve(self.folder.path(), &self.env);
+        self.process = serve(self.folder.path(), &self.env, None);
         self.ready().await;
     }
 
@@ -146,6 +148,11 @@ impl Server {
     /// An address on it.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+
+    /// Where it listens for HTTP on 127.0.0.1.
+    pub fn http_port(&self) -> u16 {
+        self.http_port
     }
 
     /// The embedded broker, for a device with these credentials.
@@ -302,9 +309,17 @@ pub fn http_client() -> reqwest::Client {
         .expect("an HTTP client can be made")
 }
 
-fn serve(folder: &Path, env: &[(String, String)]) -> Process {
-    let mut command = updraft(["serve", "--config"]);
-    command.arg(folder.join("updraft.toml")).current_dir(folder);
+fn serve(folder: &Path, env: &[(String, String)], open_files: Option<u32>) -> Process {
+    let mut command = match open_files {
+        None => updraft(["serve"]),
+        Some(files) => {
+            let mut bash = Command::new("bash");
+            bash.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "bash", &files.to_string()]);
+            bash.arg(binary()).arg("serve").env("NO_COLOR", "1");
+            bash
+        }
+    };
+    command.arg("--config").arg(folder.join("updraft.toml")).current_dir(folder);
     command.envs(env.iter().map(|(name, value)| (name, value)));
     Process::start("server", &mut command, folder)
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use contract::{DeviceId, VersionTopic};
+use listen::{Connections, Limits};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -37,29 +38,38 @@ use shared::Shared;
 /// The running broker.
 pub struct Embedded {
     address: SocketAddr,
+    connections: Connections,
     shared: Arc<Shared>,
     tasks: TaskTracker,
 }
 
 impl Embedded {
-    /// Accepts connections from this listener. `version` is where devices report their version.
+    /// Accepts connections from this listener, as many as `limits` has. `version` is where devices report their version.
     pub fn start(
         listener: TcpListener,
+        limits: Limits,
         version: VersionTopic,
         admission: Arc<dyn Admission>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the MQTT listener has no address")?;
         let shared = Arc::new(Shared::new(version, admission)?);
         let tasks = TaskTracker::new();
-        tasks.spawn(accept::accept(listener, Arc::clone(&shared), tasks.clone()));
+        // A whole site may sit behind one address, and each of its devices has a password.
+        let connections = Connections::new("mqtt", limits, |_| true);
+        tasks.spawn(accept::accept(listener, connections.clone(), Arc::clone(&shared), tasks.clone()));
         tasks.spawn(sweep(Arc::clone(&shared)));
         tracing::info!(mqtt.listen = %address, "the embedded MQTT broker is ready");
-        Ok(Self { address, shared, tasks })
+        Ok(Self { address, connections, shared, tasks })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// What the server's own client connects with.

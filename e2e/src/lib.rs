@@ -11,6 +11,7 @@ pub mod command;
 #[path = "../../crates/server/src/tests/database.rs"]
 mod database;
 pub mod device;
+pub mod disk;
 pub mod flash;
 pub mod folder;
 pub mod front;

@@ -8,6 +8,18 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 const LOG_LINES_SHOWN: usize = 80;
 
+/// Who reads what a process says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// It goes into a file, for the test.
+    #[default]
+    File,
+    /// Nobody any more, as with `| head`: writing fails.
+    Gone,
+    /// Somebody who does not go on: once a pipe is full, writing waits for ever.
+    Stopped,
+}
+
 /// A running process, in a process group of its own so that what it starts ends with it.
 #[derive(Debug)]
 pub struct Process {
@@ -20,15 +32,28 @@ pub struct Process {
 impl Process {
     /// Starts a process; what it says goes to `{folder}/{name}.log`, after what is there already.
     pub fn start(name: &str, command: &mut Command, folder: &Path) -> Self {
+        Self::start_read_by(Reader::File, name, command, folder)
+    }
+
+    /// Starts a process with somebody else who reads what it says, or does not.
+    pub fn start_read_by(reader: Reader, name: &str, command: &mut Command, folder: &Path) -> Self {
         let log = folder.join(format!("{name}.log"));
-        let open = || File::options().create(true).append(true).open(&log).expect("a log can be opened");
-        let child = command
+        let open = || match reader {
+            Reader::File => {
+                File::options().create(true).append(true).open(&log).expect("a log can be opened").into()
+            }
+            Reader::Gone | Reader::Stopped => Stdio::piped(),
+        };
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(open())
             .stderr(open())
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}; `scripts/test e2e` installs it"));
+        if reader == Reader::Gone {
+            drop((child.stdout.take(), child.stderr.take()));
+        }
         Self { name: name.to_owned(), child, log, is_gone: false }
     }
 

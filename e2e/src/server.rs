@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::command::{Said, binary, updraft};
 use crate::database::database_url;
 use crate::mqtt::Endpoint;
-use crate::process::{Process, free_port};
+use crate::process::{Process, Reader, free_port};
 use crate::wait::until;
 
 /// What a test changes of a server's configuration.
@@ -29,6 +29,8 @@ pub struct Setup {
     pub store: Option<String>,
     /// More of the environment (credentials of a bucket).
     pub env: Vec<(String, String)>,
+    /// Who reads what it says.
+    pub reader: Reader,
     /// More of `[fleet]`, as TOML.
     pub fleet: String,
     /// More of `[store]`, as TOML.
@@ -45,7 +47,7 @@ pub struct Server {
     // First, so that its log is still there when it ends.
     process: Process,
     folder: TempDir,
-    env: Vec<(String, String)>,
+    setup: Setup,
     http_port: u16,
     mqtt_port: u16,
     token: String,
@@ -64,10 +66,9 @@ impl Server {
         let (http_port, mqtt_port) = (setup.http_port.unwrap_or_else(free_port), free_port());
         let config = configuration(&setup, folder.path(), http_port, mqtt_port);
         std::fs::write(folder.path().join("updraft.toml"), config).expect("the configuration can be written");
-        let process = serve(folder.path(), &setup.env, setup.open_files);
+        let process = serve(folder.path(), &setup);
         let http = http_client();
-        let mut server =
-            Self { folder, env: setup.env, http_port, mqtt_port, token: String::new(), http, process };
+        let mut server = Self { folder, setup, http_port, mqtt_port, token: String::new(), http, process };
         server.ready().await;
         server.token = server.new_token("e2e", "admin").await;
         server
@@ -80,7 +81,7 @@ impl Server {
 
     /// Starts it again, on the same ports and data; returns once it is ready.
     pub async fn start_again(&mut self) {
-        self.process = serve(self.folder.path(), &self.env, None);
+        self.process = serve(self.folder.path(), &self.setup);
         self.ready().await;
     }
 
@@ -108,7 +109,7 @@ impl Server {
     pub fn local<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = updraft(arguments);
         command.arg("--config").arg(self.config()).current_dir(self.folder.path());
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -309,8 +310,8 @@ pub fn http_client() -> reqwest::Client {
         .expect("an HTTP client can be made")
 }
 
-fn serve(folder: &Path, env: &[(String, String)], open_files: Option<u32>) -> Process {
-    let mut command = match open_files {
+fn serve(folder: &Path, setup: &Setup) -> Process {
+    let mut command = match setup.open_files {
         None => updraft(["serve"]),
         Some(files) => {
             let mut bash = Command::new("bash");
@@ -320,8 +321,8 @@ fn serve(folder: &Path, env: &[(String, String)], open_files: Option<u32>) -> Pr
         }
     };
     command.arg("--config").arg(folder.join("updraft.toml")).current_dir(folder);
-    command.envs(env.iter().map(|(name, value)| (name, value)));
-    Process::start("server", &mut command, folder)
+    command.envs(setup.env.iter().map(|(name, value)| (name, value)));
+    Process::start_read_by(setup.reader, "server", &mut command, folder)
 }
 
 fn configuration(setup: &Setup, folder: &Path, http_port: u16, mqtt_port: u16) -> String {

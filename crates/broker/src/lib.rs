@@ -28,6 +28,7 @@ use anyhow::Context;
 use contract::{DeviceId, VersionTopic};
 use listen::{Connections, Limits};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::{Admission, Credentials, Unavailable};
@@ -41,6 +42,8 @@ pub struct Embedded {
     connections: Connections,
     shared: Arc<Shared>,
     tasks: TaskTracker,
+    /// Cancelled when what accepts connections, or what sweeps, has ended, however it did.
+    ended: CancellationToken,
 }
 
 impl Embedded {
@@ -56,10 +59,25 @@ impl Embedded {
         let tasks = TaskTracker::new();
         // A whole site may sit behind one address, and each of its devices has a password.
         let connections = Connections::new("mqtt", limits, |_| true);
-        tasks.spawn(accept::accept(listener, connections.clone(), Arc::clone(&shared), tasks.clone()));
-        tasks.spawn(sweep(Arc::clone(&shared)));
+        let ended = CancellationToken::new();
+        let (accepting, sweeping) = (ended.clone().drop_guard(), ended.clone().drop_guard());
+        let accepted = accept::accept(listener, connections.clone(), Arc::clone(&shared), tasks.clone());
+        let swept = sweep(Arc::clone(&shared));
+        tasks.spawn(async move {
+            let _accepting = accepting;
+            accepted.await;
+        });
+        tasks.spawn(async move {
+            let _sweeping = sweeping;
+            swept.await;
+        });
         tracing::info!(mqtt.listen = %address, "the embedded MQTT broker is ready");
-        Ok(Self { address, connections, shared, tasks })
+        Ok(Self { address, connections, shared, tasks, ended })
+    }
+
+    /// Returns once it accepts connections no more: it was stopped, or has failed.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.ended.clone().cancelled_owned()
     }
 
     /// Where it listens.

@@ -6,6 +6,7 @@ crate::entry::table! {
     SILENT_IN_DOWNLOAD "silent_in_download" "nothing was heard of the device during the download";
     SILENT_AFTER_RESTART "silent_after_restart" "nothing was heard of the device after the restart";
     OLD_VERSION_AGAIN "old_version_again" "the device reports {version} again";
+    OTHER_VERSION_RUNS "other_version_runs" "the device restarted, and runs {version}";
     NO_REASON "no_reason" "the device gave no reason";
     BLOCKED_BEFORE_TRIGGER "blocked_before_trigger" "{version} was blocked before the trigger was sent[: {why}]";
 }

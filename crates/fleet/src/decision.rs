@@ -1,11 +1,11 @@
-//! Check update: exactly one of twelve answers for one device, first match wins.
+//! Check update: exactly one of thirteen answers for one device, first match wins.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use cause::{Cause, decision as causes};
-use contract::{ChannelName, Sha256, Version};
+use contract::{ChannelName, Code, Sha256, Version};
 
 /// What is known of the device that asks.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct DeviceView {
     pub reach: Reach,
     /// Digests of the images that failed twice on it, after boot or in verification.
     pub quarantined: Vec<Sha256>,
+    /// Digests of the images that it refused three times for the same reason, which lasts, and the reason.
+    pub refused: Vec<(Sha256, Code)>,
 }
 
 /// Whether a trigger reaches a device now.
@@ -135,6 +137,13 @@ pub enum Decision {
         /// What the channel points to.
         version: Version,
     },
+    /// The device has refused this very image again and again.
+    Held {
+        /// Which version.
+        version: Version,
+        /// Why it did.
+        code: Code,
+    },
     /// The image is for another chip.
     WrongChip {
         /// Which version.
@@ -178,6 +187,7 @@ impl Decision {
             Self::Blocked { .. } => "blocked",
             Self::UpToDate { .. } => "up_to_date",
             Self::NewerThanChannel { .. } => "newer_than_channel",
+            Self::Held { .. } => "held",
             Self::WrongChip { .. } => "wrong_chip",
             Self::TooLarge { .. } => "too_large",
             Self::Quarantined { .. } => "quarantined",
@@ -194,6 +204,7 @@ impl Decision {
             | Self::Blocked { version, .. }
             | Self::UpToDate { version }
             | Self::NewerThanChannel { version, .. }
+            | Self::Held { version, .. }
             | Self::WrongChip { version, .. }
             | Self::TooLarge { version, .. }
             | Self::Quarantined { version }
@@ -213,6 +224,9 @@ impl Decision {
             Self::UpToDate { version } => causes::UP_TO_DATE.naming("version", version),
             Self::NewerThanChannel { running, version } => {
                 causes::NEWER_THAN_CHANNEL.naming("running", running).naming("version", version)
+            }
+            Self::Held { version, code } => {
+                causes::HELD.naming("version", version).with("code", code.as_str())
             }
             Self::WrongChip { version, image, device } => {
                 let cause = causes::WRONG_CHIP.naming("version", version);
@@ -255,6 +269,9 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
     if target.version < *running && view.blocked.cause(running).is_none() {
         return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
     }
+    if let Some(held) = held(device, target) {
+        return held;
+    }
     if let Some(cause) = view.blocked.cause(&target.version) {
         return Decision::Blocked { version: target.version.clone(), cause };
     }
@@ -288,7 +305,15 @@ fn direct_or_intermediate<'a>(
         })
 }
 
+fn held(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
+    let (_, code) = device.refused.iter().find(|(sha256, _)| artifact.sha256 == Some(*sha256))?;
+    Some(Decision::Held { version: artifact.version.clone(), code: *code })
+}
+
 fn offer(device: &DeviceView, artifact: &Artifact) -> Decision {
+    if let Some(held) = held(device, artifact) {
+        return held;
+    }
     if let Some(misfit) = misfit(device, artifact) {
         return misfit;
     }

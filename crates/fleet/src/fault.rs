@@ -5,7 +5,7 @@
 //! order is: what excuses the image, then where it failed, then what accuses it. Doubt excuses: a good image locked out
 //! needs a person, a bad one offered once more only another roll-back.
 
-use contract::Phase;
+use contract::{Code, Phase, Reason};
 
 use crate::verdict::{Verdict, verdict_of};
 use crate::{Change, UpdateState, Why};
@@ -74,6 +74,15 @@ pub fn is_image_at_fault(change: &Change, phase: Option<Phase>, reset: Option<&s
         UpdateState::Failed => !says(&EXCUSES) && (phase == Some(Phase::Verify) || says(&REFUSALS)),
         _ => false,
     }
+}
+
+/// The code of a refusal that the same image would meet on the same device again and again.
+pub fn lasting_refusal(change: &Change) -> Option<Code> {
+    let Some(Why::Device(words)) = change.why.as_ref().filter(|_| change.state == UpdateState::Failed) else {
+        return None;
+    };
+    let code = Reason::new(words).code()?;
+    (verdict_of(words)? == Verdict::Unsuitable).then_some(code)
 }
 
 #[cfg(test)]

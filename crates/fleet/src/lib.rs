@@ -13,6 +13,6 @@ mod update;
 mod verdict;
 
 pub use decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, Reach, StoreView, decide};
-pub use fault::is_image_at_fault;
+pub use fault::{is_image_at_fault, lasting_refusal};
 pub use plan::{Action, Flight, Snapshot, Subject, Trigger, plan};
-pub use update::{Change, Event, ReportView, UpdateState, UpdateView, Why, apply};
+pub use update::{Change, Delivery, Event, ReportView, UpdateState, UpdateView, Why, apply};

@@ -1,6 +1,6 @@
 //! The life of an update: `offered → downloading → restarting`, then one of five ends.
 //!
-//! What a device reports as running is always the truth, so three of the ends can be revised by it.
+//! What a device reports as running is always the truth, and revises every other end.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -22,6 +22,19 @@ pub struct UpdateView {
     pub from: Option<Version>,
     /// What was offered.
     pub to: Version,
+    /// How far it is known to have come.
+    pub delivery: Delivery,
+}
+
+/// How far an update is known to have come: a status that could not be of it is of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// No trigger was sent.
+    Unsent,
+    /// A trigger was sent; the image, which this server serves, was not fetched.
+    Sent,
+    /// The image was fetched, or that cannot be known.
+    Fetched,
 }
 
 /// What a device said it runs.
@@ -82,6 +95,9 @@ pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
         }),
         // Such a device tells the version in its report, and a status tells none.
         Event::Status(status) if is_of_confirmed(update.state, &status.reason) => return None,
+        Event::PlainStatus(status) | Event::Status(status) if !is_possible(update, status.outcome) => {
+            return None;
+        }
         Event::PlainStatus(status) | Event::Status(status) if status.outcome == Outcome::Failed => {
             in_flight.then(|| failed(update.state, status.reason.as_str()))?
         }
@@ -101,12 +117,12 @@ pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
 }
 
 fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
-    use UpdateState::{Cancelled, Succeeded};
+    use UpdateState::{Restarting, Succeeded};
     let in_flight = update.state.is_in_flight();
     if report.version == update.to {
         return match report.state.as_deref() {
-            None | Some("valid") if update.state != Cancelled => changed(update, to(Succeeded)),
-            Some("pending_verify" | "new") if in_flight => changed(update, to(UpdateState::Restarting)),
+            None | Some("valid") => changed(update, to(Succeeded)),
+            Some("pending_verify" | "new") if in_flight => changed(update, to(Restarting)),
             _ => None,
         };
     }
@@ -120,6 +136,16 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
     {
         let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
         return changed(update, failed(update.state, reason));
+    }
+    // It has restarted, and confirmed something else.
+    if update.state == Restarting && !report.retained && report.state.as_deref() == Some("valid") {
+        let is_back = update.from.as_ref() == Some(&report.version);
+        let (state, why) = if is_back {
+            (UpdateState::RolledBack, causes::OLD_VERSION_AGAIN)
+        } else {
+            (UpdateState::Failed, causes::OTHER_VERSION_RUNS)
+        };
+        return Some(because(state, Why::Cause(why.naming("version", &report.version))));
     }
     // What the broker kept may be older than the success.
     if update.state != Succeeded || report.retained {
@@ -140,6 +166,14 @@ fn fallen_back(update: &UpdateView, report: &ReportView) -> Option<Change> {
     let reason = news.reason.as_ref().map_or("", |reason| reason.as_str());
     let given_up = news.result == Outcome::Failed && news.to.as_ref() == Some(&update.to) && has_run(reason);
     given_up.then(|| because(UpdateState::RolledBack, Why::Device(reason.to_owned())))
+}
+
+/// Whether a status can be of this update: who is at work on it says so, else it was sent, and fetched before it succeeded.
+fn is_possible(update: &UpdateView, outcome: Outcome) -> bool {
+    let needed = if outcome == Outcome::Success { Delivery::Fetched } else { Delivery::Sent };
+    matches!(update.state, UpdateState::Downloading | UpdateState::Restarting)
+        || update.delivery == Delivery::Fetched
+        || update.delivery == needed
 }
 
 /// Only a confirmed image has a crash loop: one that is told before the restart is of the image that ran until then, and

@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     RanExcused,
     /// The image never ran, and it is the image's fault.
     Refused,
+    /// The image never ran, and never will on this device as it is; another device may take it.
+    Unsuitable,
     /// The image never ran, for something that says nothing against it.
     Excused,
 }
@@ -47,15 +49,15 @@ pub(crate) fn verdict(code: Code) -> Verdict {
         | Code::SecureVersion
         | Code::UntrustedKey
         | Code::SecureBoot
-        | Code::BadUrl
+        | Code::Encryption => Verdict::Unsuitable,
+        Code::BadUrl
         | Code::ConnectionLost
         | Code::ServerError
         | Code::UrlExpired
         | Code::Interrupted
         | Code::MoveFailed
         | Code::Flash
-        | Code::Otadata
-        | Code::Encryption => Verdict::Excused,
+        | Code::Otadata => Verdict::Excused,
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) mod device;
 pub(crate) mod device_list;
 mod failure;
 pub(crate) mod figures;
+mod guarded;
 mod lock;
 mod locked;
 pub(crate) mod meta;

@@ -8,18 +8,20 @@ use crate::clock::time;
 use crate::db::Db;
 use crate::mqtt::{Link, LinkState};
 use crate::releases::StoreHealth;
+use crate::tasks::Tasks;
 
-/// Store, broker and database. Clones look at the same.
+/// Store, broker, database and the server's own tasks. Clones look at the same.
 #[derive(Clone)]
 pub struct Health {
     db: Db,
     store: StoreHealth,
     link: Link,
+    tasks: Tasks,
 }
 
 impl Health {
-    pub(crate) fn new(db: Db, store: StoreHealth, link: Link) -> Self {
-        Self { db, store, link }
+    pub(crate) fn new(db: Db, store: StoreHealth, link: Link, tasks: Tasks) -> Self {
+        Self { db, store, link, tasks }
     }
 
     /// One sentence for each thing that does not answer, with since when.
@@ -33,6 +35,10 @@ impl Health {
             problems.push(format!("The broker has not answered since {}: {reason}", clock(since)));
         }
         problems.extend(self.db.problem().await.map(str::to_owned));
+        let stuck = self.tasks.stuck().into_iter();
+        problems.extend(stuck.map(|name| {
+            format!("{name} has got nowhere for minutes: look into the log, and start the server again.")
+        }));
         problems
     }
 }

@@ -15,6 +15,7 @@ pub mod mqtt;
 pub mod releases;
 pub mod run;
 pub mod services;
+pub mod tasks;
 #[cfg(test)]
 mod tests;
 mod tick;

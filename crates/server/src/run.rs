@@ -12,9 +12,6 @@ use listen::{Connections, Limits};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::RwLock;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::access::{Access, FirstLogin, digest, random_secret};
@@ -25,6 +22,7 @@ use crate::devices::{Broker, Presence};
 use crate::events::Events;
 use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
+use crate::tasks::Tasks;
 use crate::tick;
 use crate::web::{Web, router, serve};
 
@@ -53,9 +51,9 @@ pub struct Running {
     mqtt_address: Option<SocketAddr>,
     first_login: Option<FirstLogin>,
     login_link: Option<Url>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-    served: JoinHandle<()>,
+    tasks: Tasks,
+    /// What answers HTTP.
+    serving: Tasks,
     /// Locked as long as the server runs.
     _lock: ServerLock,
 }
@@ -94,13 +92,14 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     let connections = Connections::new("http", http_limits, is_proxy);
     let listeners = [connections.clone()].into_iter().chain(broker.as_ref().map(Embedded::connections));
     let listeners = listeners.collect();
+    let tasks = Tasks::default();
+    if let Some(broker) = &broker {
+        tasks.spawn("the embedded MQTT broker", Box::pin(broker.ended()));
+    }
     let broker = Arc::new(RwLock::new(broker));
-    let connection = Connection::open(MqttOptions {
-        broker: address,
-        version_topic: config.mqtt.version_topic.clone(),
-        client_id,
-    })
-    .context(NO_BROKER)?;
+    let version_topic = config.mqtt.version_topic.clone();
+    let options = MqttOptions { broker: address, version_topic, client_id };
+    let connection = Connection::open(options, tasks.beside()).context(NO_BROKER)?;
     let services = Services::new(Parts {
         config: &config,
         public_url: &public_url,
@@ -112,14 +111,15 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
         events,
         broker: Arc::clone(&broker),
         connection: &connection,
+        tasks: tasks.clone(),
     });
     let mqtt = connection.receive(Arc::new(services.messages.clone())).context(NO_BROKER)?;
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tick::spawn(&services, &config, &mqtt.link(), &tasks, &stop);
-    tasks.close();
+    tick::spawn(&services, &config, &mqtt.link(), &tasks);
+    let serving = tasks.beside();
+    let stop = serving.stopping().clone();
     let web = Web::new(services.clone(), &config, &public_url, listeners, stop.clone());
-    let router = router(web, public_url.path());
-    let served = tokio::spawn(serve(listener, connections, router, stop.clone()));
+    let served = serve(listener, connections, router(web, public_url.path()), stop);
+    serving.spawn("the HTTP listener", Box::pin(served));
     tracing::info!(http.listen = %http, "the server is ready");
     Ok(Running {
         services,
@@ -131,9 +131,8 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
         mqtt_address,
         first_login,
         login_link,
-        stop,
         tasks,
-        served,
+        serving,
         _lock: lock,
     })
 }
@@ -169,15 +168,22 @@ impl Running {
         self.login_link.as_ref()
     }
 
-    /// Returns once another server has the database: this one has to be stopped.
+    /// Returns once this server has to be stopped: another one has the database, or a part of this one has ended.
     pub async fn lost(&self) -> anyhow::Error {
-        self.db.lost().await;
-        anyhow::anyhow!("another server has taken the database (database.url), so this one has stopped")
+        tokio::select! {
+            () = self.db.lost() => {
+                anyhow::anyhow!("another server has taken the database (database.url), so this one has stopped")
+            }
+            () = self.tasks.failed() => {
+                anyhow::anyhow!("a part of the server has failed; the log says which: start it again")
+            }
+        }
     }
 
     /// Ends within 5 s: requests are answered, the batch in hand is committed, the database is closed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        self.stop.cancel();
+        self.tasks.stop();
+        self.serving.stop();
         tokio::time::timeout(STOP_TIMEOUT, self.wind_down())
             .await
             .context("the server did not stop within 5 seconds; what was acknowledged is on the disk")?
@@ -190,15 +196,12 @@ impl Running {
                 embedded.drain().await;
             }
         };
-        let served = tokio::time::timeout(REQUEST_TIMEOUT, &mut self.served);
-        if let (Err(_), ()) = tokio::join!(served, drained) {
-            self.served.abort();
-        }
+        let _ = tokio::join!(tokio::time::timeout(REQUEST_TIMEOUT, self.serving.ended()), drained);
         self.mqtt.stop().await;
         if let Some(embedded) = self.broker.write().await.take() {
             embedded.stop().await;
         }
-        self.tasks.wait().await;
+        self.tasks.ended().await;
         self.db.close().await.context("closing the database")
     }
 }

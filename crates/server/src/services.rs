@@ -11,6 +11,7 @@ use crate::events::Events;
 use crate::health::Health;
 use crate::mqtt::Connection;
 use crate::releases::{Releases, StoreHealth};
+use crate::tasks::Tasks;
 use crate::updates::{Messages, Updates, Urls};
 
 /// What the server can do, whoever asks.
@@ -44,6 +45,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) events: Events,
     pub(crate) broker: Broker,
     pub(crate) connection: &'a Connection,
+    pub(crate) tasks: Tasks,
 }
 
 impl Services {
@@ -71,7 +73,7 @@ impl Services {
         );
         let messages = Messages::new(config, db.clone(), events.clone(), updates.clone(), releases.clone());
         let store_health = StoreHealth::new(store, events.clone());
-        let health = Health::new(db, store_health.clone(), link);
+        let health = Health::new(db, store_health.clone(), link, parts.tasks);
         let access = parts.access;
         let publishers = Publishers::new(access.clone(), public_url);
         Self { access, publishers, devices, updates, messages, releases, store_health, health, events }

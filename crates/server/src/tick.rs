@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use store::Store;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::access::Access;
 use crate::clock::now_ms;
@@ -15,6 +14,7 @@ use crate::events::Events;
 use crate::mqtt::{Link, LinkState};
 use crate::releases::{RecordedSlots, Refreshed, Releases, StoreHealth};
 use crate::services::Services;
+use crate::tasks::{Tasks, Working};
 use crate::updates::{SilenceClock, Updates};
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -25,25 +25,27 @@ const SLOTS_EVERY: Duration = Duration::from_secs(2);
 /// Expired sessions and old history are forgotten this often.
 const SWEPT_EVERY: Duration = Duration::from_hours(1);
 
+const TICK: &str = "what finds silent devices";
+const PRESENCE: &str = "what writes who is online";
+const SENDER: &str = "what sends triggers";
+
 /// Begins all of it; it ends when `stop` is cancelled.
-pub(crate) fn spawn(
-    services: &Services,
-    config: &Config,
-    link: &Link,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) {
+pub(crate) fn spawn(services: &Services, config: &Config, link: &Link, tasks: &Tasks) {
     let Services { updates, releases, store_health, events, .. } = services.clone();
-    let every = Duration::from_secs(config.store.refresh_s.into());
-    tasks.spawn(run(Tick::new(services), link.clone(), stop.clone()));
-    tasks.spawn(write_presence(services.devices.presence().clone(), updates.clone(), stop.clone()));
-    tasks.spawn(forget(services.access.clone(), updates.clone(), stop.clone()));
-    tasks.spawn(updates.send(stop.clone()));
-    tasks.spawn(record_slots(releases.clone(), stop.clone()));
-    tasks.spawn(prepare(releases.store().clone(), stop.clone()));
-    tasks.spawn(refresh(releases, store_health, every, stop.clone()));
-    tasks.spawn(watch_link(link.clone(), events.clone(), stop.clone()));
-    tasks.spawn(watch_counts(services.devices.clone(), events, stop.clone()));
+    let (every, stop) = (Duration::from_secs(config.store.refresh_s.into()), || tasks.stopping().clone());
+    let (presence, working) = (services.devices.presence().clone(), |name| tasks.working(name));
+    let ticking = run(Tick::new(services), link.clone(), stop(), working(TICK));
+    tasks.spawn(TICK, Box::pin(ticking));
+    let writing = write_presence(presence, updates.clone(), stop(), working(PRESENCE));
+    tasks.spawn(PRESENCE, Box::pin(writing));
+    tasks.spawn("what forgets", Box::pin(forget(services.access.clone(), updates.clone(), stop())));
+    tasks.spawn(SENDER, Box::pin(updates.send(stop(), working(SENDER))));
+    tasks.spawn("what records slots", Box::pin(record_slots(releases.clone(), stop())));
+    let preparing = prepare(releases.store().clone(), stop());
+    tasks.spawn("what looks at the store", Box::pin(preparing));
+    tasks.spawn("what reads the store", Box::pin(refresh(releases, store_health, every, stop())));
+    tasks.spawn("what watches the broker", Box::pin(watch_link(link.clone(), events.clone(), stop())));
+    tasks.spawn("what watches the figures", Box::pin(watch_counts(services.devices.clone(), events, stop())));
 }
 
 pub(crate) struct Tick {
@@ -70,23 +72,27 @@ impl Tick {
 
 /// Who came and went is written at once, and then again after a moment, in which many come; and who has subscribed meanwhile gets
 /// what waits. What fails is logged and done again.
-async fn write_presence(presence: Presence, updates: Updates, stop: CancellationToken) {
+async fn write_presence(presence: Presence, updates: Updates, stop: CancellationToken, working: Working) {
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = presence.changes() => {}
         }
-        loop {
-            let written = presence.write_changes().await;
-            // What is missed here, the sweep finds.
-            if let Err(error) = updates.wake_subscribed().await {
-                tracing::error!("it was not looked who waits for a trigger: {error:#}");
-            }
-            match written {
+        // Those who go because the server stops are not written: the next start's epoch makes them offline.
+        while !stop.is_cancelled() {
+            let written = working.on(async {
+                let are_all = presence.write_changes().await?;
+                updates.wake_subscribed().await?;
+                anyhow::Ok(are_all)
+            });
+            match written.await {
                 Ok(true) => break,
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%error, "who is online was not written, and will be");
+                    tracing::error!(
+                        "who is online was not written, or not looked for who waits, and will be: {error:#}"
+                    );
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(EVERY) => {}
@@ -99,7 +105,7 @@ async fn write_presence(presence: Presence, updates: Updates, stop: Cancellation
 }
 
 /// What fails is logged and done at the next tick.
-async fn run(mut tick: Tick, link: Link, stop: CancellationToken) {
+async fn run(mut tick: Tick, link: Link, stop: CancellationToken, working: Working) {
     let mut interval = tokio::time::interval(EVERY);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -108,7 +114,7 @@ async fn run(mut tick: Tick, link: Link, stop: CancellationToken) {
             _ = interval.tick() => {}
         }
         let up = *link.borrow() == LinkState::Up;
-        if let Err(error) = tick.tick(now_ms(), up).await {
+        if let Err(error) = working.on(tick.tick(now_ms(), up)).await {
             tracing::error!("the tick failed, and is tried again: {error:#}");
         }
     }
@@ -154,9 +160,10 @@ async fn record_slots(releases: Releases, stop: CancellationToken) {
 /// answer now, says so when it is written.
 async fn prepare(store: Store, stop: CancellationToken) {
     tokio::select! {
-        () = stop.cancelled() => {}
+        () = stop.cancelled() => return,
         _ = store.prepare_to_write() => {}
     }
+    stop.cancelled().await;
 }
 
 /// Reads what the store holds, for showing, as often as configured.

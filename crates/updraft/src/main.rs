@@ -1,12 +1,14 @@
 //! `updraft`: over-the-air updates for ESP32 devices in one binary.
 
+#[macro_use]
+mod output;
+
 mod advice;
 mod api_client;
 mod command;
 mod failure;
 mod http;
 mod oidc;
-mod output;
 mod whole;
 
 use std::process::ExitCode;

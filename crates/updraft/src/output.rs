@@ -1,7 +1,7 @@
 //! What a person reads on the terminal: errors on stderr, data on stdout.
 
 use std::fmt::{Display, Write as _};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,9 +17,31 @@ use crate::advice;
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// Prints a line for a person who watches; that nobody reads it stops nothing.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::output::say(format_args!($($text)*)) };
+}
+
+/// Prints a line of what was asked for. Without a reader, as with `| head`, the command ends.
+macro_rules! answer {
+    ($($text:tt)*) => { $crate::output::answer(format_args!($($text)*)) };
+}
+
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+pub(crate) fn answer(text: std::fmt::Arguments<'_>) {
+    let Err(error) = writeln!(std::io::stdout(), "{text}") else { return };
+    if error.kind() != std::io::ErrorKind::BrokenPipe {
+        let _ = writeln!(std::io::stderr(), "updraft: cannot write the answer: {error}");
+    }
+    std::process::exit(1);
+}
+
 /// Prints an error and what caused it, and answers the exit code.
 pub(crate) fn error(error: &anyhow::Error) -> ExitCode {
-    eprintln!("updraft: {}", plain(&sentence(error)));
+    let _ = writeln!(std::io::stderr(), "updraft: {}", plain(&sentence(error)));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
@@ -50,7 +72,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 pub(crate) fn json(value: &impl Serialize) {
-    println!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
+    answer!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
 }
 
 /// Prints a list: for programs whole and in the shape of the API's pages, else as a table, or as `empty` if that is said.
@@ -64,7 +86,7 @@ pub(crate) fn list<T: Serialize, const N: usize>(
     if as_json {
         json(&api::Page { items, next: None });
     } else if items.is_empty() && !empty.is_empty() {
-        println!("{empty}");
+        answer!("{empty}");
     } else {
         table(heads, items.iter().map(row));
     }
@@ -80,7 +102,7 @@ pub(crate) fn table<const N: usize>(heads: [&str; N], rows: impl Iterator<Item =
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:<width$}  ");
         }
-        println!("{}", painted("1", line.trim_end(), colour && number == 0));
+        answer!("{}", painted("1", line.trim_end(), colour && number == 0));
     }
 }
 

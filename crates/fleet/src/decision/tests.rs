@@ -31,6 +31,7 @@ fn device(running: &str) -> DeviceView {
         in_progress: None,
         reach: Reach::Online,
         quarantined: vec![],
+        refused: vec![],
     }
 }
 
@@ -57,6 +58,7 @@ fn the_first_match_wins_in_the_order_of_the_contract() {
     device.slot_bytes = Some(10);
     device.reach = Reach::Silent;
     device.quarantined = vec![artifact("1.2.0").sha256.expect("known")];
+    device.refused = vec![(artifact("1.2.0").sha256.expect("known"), Code::WrongProject)];
     let unavailable = StoreView::Unavailable(causes::STORE_TIMEOUT.with("seconds", 5u64));
     assert_eq!(decide(&device, &unavailable).as_str(), "unknown_version");
     device.version = Some(version("1.0.0"));
@@ -75,6 +77,8 @@ fn the_first_match_wins_in_the_order_of_the_contract() {
     device.version = Some(version("1.3.0"));
     assert_eq!(word(&device, view.clone()), "newer_than_channel");
     device.version = Some(version("1.0.0"));
+    assert_eq!(word(&device, view.clone()), "held");
+    device.refused.clear();
     assert_eq!(word(&device, view.clone()), "blocked");
     view.blocked = Blocked::Versions(BTreeMap::new());
     assert_eq!(word(&device, view.clone()), "wrong_chip");

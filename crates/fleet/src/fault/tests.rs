@@ -166,3 +166,18 @@ fn other_ends_accuse_nobody() {
         assert!(!ended(end, Some(Verify), Some("panic"), "the checksum is wrong"));
     }
 }
+
+#[test]
+fn what_an_image_and_a_device_do_not_change_by_themselves_lasts() {
+    let of = |state, words: &str| {
+        let why = Some(Why::Device(words.to_owned()));
+        lasting_refusal(&Change { state, why })
+    };
+    assert_eq!(of(Failed, "it is for another project [wrong_project]"), Some(Code::WrongProject));
+    for words in
+        ["wrong project", "the line broke [connection_lost]", "it is cut short [damaged]", "x [crashed]"]
+    {
+        assert_eq!(of(Failed, words), None, "{words}");
+    }
+    assert_eq!(of(RolledBack, "x [wrong_project]"), None);
+}

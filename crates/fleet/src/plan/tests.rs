@@ -44,12 +44,14 @@ fn asks(running: &str) -> Subject {
         in_progress: None,
         reach: Reach::Online,
         quarantined: vec![],
+        refused: vec![],
     };
     Subject { product: Some(product()), flight: None, asks: Some(view) }
 }
 
 fn flies(state: UpdateState, trigger: Trigger, heard_at: i64) -> Subject {
-    let view = UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0") };
+    let (from, to, delivery) = (Some(version("1.0.0")), version("1.1.0"), crate::Delivery::Fetched);
+    let view = UpdateView { state, from, to, delivery };
     let flight = Some(Flight { update: 7, view, heard_at, trigger });
     Subject { product: Some(product()), flight, asks: None }
 }

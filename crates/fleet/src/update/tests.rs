@@ -11,7 +11,8 @@ fn version(text: &str) -> Version {
 }
 
 fn update(state: UpdateState) -> UpdateView {
-    UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0") }
+    let delivery = Delivery::Fetched;
+    UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0"), delivery }
 }
 
 fn report(running: &str, state: Option<&str>) -> Event {
@@ -42,12 +43,11 @@ fn progress_moves_only_what_is_in_flight() {
 }
 
 #[test]
-fn the_running_target_makes_success_and_revises_three_ends() {
-    for state in [Offered, Downloading, Restarting, TimedOut, Failed, RolledBack] {
+fn the_running_target_makes_success_and_revises_every_end() {
+    for state in [Offered, Downloading, Restarting, TimedOut, Failed, RolledBack, Cancelled] {
         assert_eq!(after(state, &report("1.1.0", None)), Succeeded, "{state:?}");
         assert_eq!(after(state, &report("1.1.0", Some("valid"))), Succeeded, "{state:?}");
     }
-    assert_eq!(after(Cancelled, &report("1.1.0", None)), Cancelled);
 }
 
 #[test]
@@ -79,10 +79,34 @@ fn a_believed_success_is_taken_back_by_the_old_version_but_not_by_a_retained_one
 }
 
 #[test]
-fn the_old_version_does_not_end_an_update_in_flight() {
-    for state in [Offered, Downloading, Restarting] {
+fn another_version_ends_an_update_only_after_the_restart_and_once_it_is_valid() {
+    for state in [Offered, Downloading] {
         assert_eq!(after(state, &report("1.0.0", Some("valid"))), state);
     }
+    for unsure in [None, Some("pending_verify")] {
+        assert_eq!(after(Restarting, &report("1.0.0", unsure)), Restarting);
+    }
+    assert_eq!(after(Restarting, &report("1.0.0", Some("valid"))), RolledBack);
+    assert_eq!(after(Restarting, &report("0.9.0", Some("valid"))), Failed);
+    let kept =
+        ReportView { version: version("1.0.0"), state: Some("valid".to_owned()), retained: true, news: None };
+    assert_eq!(after(Restarting, &Event::Report(kept)), Restarting);
+}
+
+#[test]
+fn a_status_that_cannot_be_of_this_update_changes_nothing() {
+    let after = |state, delivery, text: &str| {
+        let view = UpdateView { delivery, ..update(state) };
+        [Event::PlainStatus(status(text)), Event::Status(status(text))]
+            .map(|event| apply(&view, &event).map_or(state, |change| change.state))
+    };
+    assert_eq!(after(Offered, Delivery::Unsent, "FAILED no"), [Offered; 2]);
+    assert_eq!(after(Offered, Delivery::Unsent, "SUCCESS"), [Offered; 2]);
+    assert_eq!(after(Offered, Delivery::Sent, "FAILED no"), [Failed; 2]);
+    assert_eq!(after(Offered, Delivery::Sent, "SUCCESS"), [Offered; 2]);
+    assert_eq!(after(TimedOut, Delivery::Sent, "SUCCESS"), [TimedOut; 2]);
+    assert_eq!(after(Offered, Delivery::Fetched, "SUCCESS"), [Succeeded, Restarting]);
+    assert_eq!(after(Downloading, Delivery::Sent, "SUCCESS"), [Succeeded, Restarting]);
 }
 
 #[test]

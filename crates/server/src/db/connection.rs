@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryResult, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait, Value,
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::audit_entry;
 use super::figures::FigureCache;
+use super::guarded::{Guarded, Writing};
 use crate::actor::Actor;
 
 /// Rows a statement names at most, so that it stays under the databases' limits of variables.
@@ -24,6 +25,7 @@ pub(crate) struct Db {
     pub(super) writer: Option<Arc<Mutex<()>>>,
     pub(super) figures: Arc<FigureCache>,
     pub(super) epoch: Arc<AtomicI64>,
+    pub(super) writing: Writing,
     /// Cancelled once another server has the database.
     pub(super) lost: CancellationToken,
 }
@@ -33,7 +35,7 @@ pub(crate) struct Write {
     pub(super) by: Actor,
     /// Written by the commit.
     pub(super) audited: Vec<audit_entry::ActiveModel>,
-    transaction: DatabaseTransaction,
+    transaction: Guarded,
     _writer: Option<OwnedMutexGuard<()>>,
 }
 
@@ -94,9 +96,9 @@ impl Query for Db {
 }
 
 impl Query for Write {
-    type Connection = DatabaseTransaction;
+    type Connection = Guarded;
 
-    fn connection(&self) -> &DatabaseTransaction {
+    fn connection(&self) -> &Guarded {
         &self.transaction
     }
 }
@@ -121,7 +123,7 @@ impl Db {
             access_mode: None,
             sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
         };
-        let transaction = self.connection.begin_with_options(options).await?;
+        let transaction = Guarded::begun(self.connection.begin_with_options(options).await, &self.writing)?;
         Ok(Write { by: by.clone(), audited: Vec::new(), transaction, _writer: writer })
     }
 }

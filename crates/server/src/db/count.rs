@@ -106,8 +106,9 @@ pub(super) async fn count(db: &Db) -> Result<Figures, DbErr> {
         let counts = figures.by_product.entry(group.product.map(|product| product.0)).or_default();
         counts.online = group.devices.unsigned_abs();
     }
+    // A code stands last, in brackets. What else devices say differs in each.
     let reasons = "SELECT u.reason AS reason, COUNT(*) AS devices FROM devices d JOIN updates u ON u.id = d.update_id \
-                   WHERE d.update_state IN ('failed', 'rolled_back') AND u.reason <> '' GROUP BY u.reason";
+                   WHERE d.update_state IN ('failed', 'rolled_back') AND u.reason LIKE '%]' GROUP BY u.reason";
     figures.reasons = rows::<Reason>(db, reasons, vec![])
         .await?
         .into_iter()

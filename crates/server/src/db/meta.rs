@@ -10,6 +10,8 @@ pub(crate) const URL_KEY: &str = "url_key";
 pub(crate) const CLIENT_ID: &str = "client_id";
 /// When the server was last alive with its broker, in milliseconds.
 pub(crate) const ALIVE_AT: &str = "alive_at";
+/// When it was last written only to see whether it can be, in milliseconds.
+pub(crate) const WRITTEN_AT: &str = "written_at";
 /// The present epoch of presence, and where devices connect.
 pub(crate) const ONLINE_EPOCH: &str = "online_epoch";
 

@@ -5,17 +5,22 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use anyhow::Context;
-use sea_orm::{DatabaseConnection, DbErr, SqlxPostgresConnector, SqlxSqliteConnector};
+use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Db, Query};
+use super::connection::Db;
+use super::failure::Failure;
 use super::lock::ServerLock;
-use super::{migrate, postgres, sqlite};
+use super::{meta, migrate, postgres, sqlite};
+use crate::actor::Actor;
+use crate::clock::now_ms;
 use crate::config::DatabaseConfig;
 
-/// How long it may take to answer that it is there.
+/// How long it may take to write that it is there.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what came of the last writing is the answer to whether it can be written.
+const WRITTEN_FOR: Duration = Duration::from_secs(1);
 const NOT_PREPARED: &str = "cannot prepare the database (database.url)";
 /// Tables are not changed beneath a server that runs.
 const OTHER_TABLES: &str = "the database's tables are of another version than this program";
@@ -74,8 +79,8 @@ impl Db {
 
     fn new(connection: DatabaseConnection, one_writer: bool) -> Self {
         let writer = one_writer.then(Arc::default);
-        let (figures, epoch) = (Arc::default(), Arc::new(AtomicI64::new(1)));
-        Self { connection, writer, figures, epoch, lost: CancellationToken::new() }
+        let (figures, epoch, writing) = (Arc::default(), Arc::new(AtomicI64::new(1)), Arc::default());
+        Self { connection, writer, figures, epoch, writing, lost: CancellationToken::new() }
     }
 
     /// Returns once another server has the database, and this one must stop.
@@ -83,17 +88,35 @@ impl Db {
         self.lost.cancelled().await;
     }
 
-    /// Why it cannot be used, if so.
+    /// Why it cannot be used, if so: what came of the last writing, or of a row that is written for this.
     pub(crate) async fn problem(&self) -> Option<&'static str> {
         if self.lost.is_cancelled() {
             return Some("Another server has taken the database; this one stops.");
         }
-        match timeout(ALIVE_TIMEOUT, self.row("SELECT 1", vec![])).await {
-            Ok(Ok(_)) => return None,
-            Ok(Err(error)) => tracing::error!(%error, "the database does not answer"),
-            Err(_) => tracing::error!("the database does not answer in time"),
+        let written =
+            self.writing.get(|last| last.age() < WRITTEN_FOR, Box::pin(self.clone().try_to_write()));
+        match written.await.unwrap_or(Some(Failure::Away)) {
+            None => None,
+            Some(Failure::Disk) => Some(
+                "The database cannot be written: make room on its disk, or look whether it fails; the log says more.",
+            ),
+            Some(_) => Some("The database does not answer; the log says why."),
         }
-        Some("The database does not answer; the log says why.")
+    }
+
+    async fn try_to_write(self) -> Option<Failure> {
+        let written = async {
+            let write = self.write(&Actor::SERVER).await?;
+            write.set_meta(meta::WRITTEN_AT, &now_ms().to_string()).await?;
+            write.commit().await
+        };
+        let error = match timeout(ALIVE_TIMEOUT, written).await {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => error,
+            Err(_) => DbErr::Conn(RuntimeErr::Internal("it did not answer within 5 seconds".to_owned())),
+        };
+        tracing::error!(%error, "the database could not be written");
+        Some(Failure::of(&error))
     }
 
     /// Closes all connections; what was committed stays.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 
 use crate::config::DatabaseConfig;
 
@@ -56,7 +56,12 @@ pub(super) async fn connect(path: &Path) -> anyhow::Result<SqlitePool> {
         .statement_cache_capacity(100)
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(4).min_connections(1);
-    pool.acquire_timeout(Duration::from_secs(30)).connect_with(options).await.with_context(|| {
+    let pool = pool.acquire_timeout(Duration::from_secs(30)).after_release(|connection, _| {
+        // Where SQLite has rolled back by itself, sqlx believes that the transaction goes on, and would begin the next ones
+        // within it, for ever. The answer to the ping comes after the rollback.
+        Box::pin(async move { connection.ping().await.map(|()| !connection.is_in_transaction()) })
+    });
+    pool.connect_with(options).await.with_context(|| {
         format!(
             "cannot open the database {} (database.url): is the folder writable, and the disk not full?",
             path.display()

@@ -53,6 +53,7 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         outcome_before: None,
         url_requests: 0,
         image_at_fault: false,
+        lasting_refusal: None,
         created_at: 1,
         heard_at: 1,
         triggered_at: None,

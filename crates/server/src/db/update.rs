@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cause::Cause;
-use contract::{DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
+use contract::{Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::CaseStatement;
@@ -50,6 +50,8 @@ pub(crate) struct Model {
     pub(crate) url_requests: i64,
     /// It counts for the quarantine.
     pub(crate) image_at_fault: bool,
+    /// The code of a refusal that would be the same again: three of an image, and it is not offered there any more.
+    pub(crate) lasting_refusal: Option<Text<Code>>,
     pub(crate) created_at: i64,
     /// The time-out counts from here.
     pub(crate) heard_at: i64,
@@ -83,6 +85,7 @@ compared! {
     OutcomeBefore: outcome_before,
     UrlRequests: url_requests,
     ImageAtFault: image_at_fault,
+    LastingRefusal: lasting_refusal,
     CreatedAt: created_at,
     HeardAt: heard_at,
     TriggeredAt: triggered_at,
@@ -169,30 +172,46 @@ pub(crate) async fn silent_since(query: &impl Query, time: i64, limit: u64) -> R
 struct Image {
     device: Text<DeviceId>,
     sha256: Text<Sha256>,
+    lasting_refusal: Option<Text<Code>>,
 }
 
-/// The images that failed twice or more on these devices by their own fault.
-pub(crate) async fn quarantined(
+/// Images that are not offered to a device any more.
+#[derive(Debug, Default)]
+pub(crate) struct Failed {
+    /// Failed twice or more by their own fault.
+    pub(crate) quarantined: Vec<Sha256>,
+    /// Refused three times or more for the same reason, which lasts.
+    pub(crate) refused: Vec<(Sha256, Code)>,
+}
+
+/// The images that are not offered to these devices any more.
+pub(crate) async fn failed(
     query: &impl Query,
     devices: &[DeviceId],
-) -> Result<HashMap<DeviceId, Vec<Sha256>>, DbErr> {
-    let mut quarantined = HashMap::<_, Vec<_>>::new();
+) -> Result<HashMap<DeviceId, Failed>, DbErr> {
+    let mut failed = HashMap::<_, Failed>::new();
     for devices in devices.chunks(ROWS_PER_STATEMENT) {
-        let at_fault = Column::ImageAtFault.eq(true).and(Column::Sha256.is_not_null());
+        let at_fault = Column::ImageAtFault.eq(true).or(Column::LastingRefusal.is_not_null());
+        let at_fault = at_fault.and(Column::Sha256.is_not_null());
         let of = Column::Device.is_in(devices.iter().map(DeviceId::as_str));
         let images = Entity::find()
             .select_only()
-            .columns([Column::Device, Column::Sha256])
+            .columns([Column::Device, Column::Sha256, Column::LastingRefusal])
             .filter(of.and(at_fault))
             .group_by(Column::Device)
             .group_by(Column::Sha256)
-            .having(Expr::cust("COUNT(*) >= 2"))
+            .group_by(Column::LastingRefusal)
+            .having(Expr::cust("COUNT(*) >= CASE WHEN lasting_refusal IS NULL THEN 2 ELSE 3 END"))
             .into_model::<Image>();
         for image in images.all(query.connection()).await? {
-            quarantined.entry(image.device.0).or_default().push(image.sha256.0);
+            let of = failed.entry(image.device.0).or_default();
+            match image.lasting_refusal {
+                None => of.quarantined.push(image.sha256.0),
+                Some(Text(code)) => of.refused.push((image.sha256.0, code)),
+            }
         }
     }
-    Ok(quarantined)
+    Ok(failed)
 }
 
 fn event(update: &UpdateRow, kind: &str, from: Option<Text<UpdateState>>, at: i64) -> UpdateEventRow {
@@ -339,7 +358,9 @@ impl Write {
     pub(crate) async fn clear_faults(&self, device: &Locked<DeviceRow>) -> Result<(), DbErr> {
         Entity::update_many()
             .col_expr(Column::ImageAtFault, Expr::value(false))
-            .filter(Column::Device.eq(device.id.clone()).and(Column::ImageAtFault.eq(true)))
+            .col_expr(Column::LastingRefusal, Expr::value(Option::<String>::None))
+            .filter(Column::Device.eq(device.id.clone()))
+            .filter(Column::ImageAtFault.eq(true).or(Column::LastingRefusal.is_not_null()))
             .exec(self.connection())
             .await
             .map(|_| ())

@@ -125,9 +125,17 @@ impl Presence {
         std::mem::take(&mut *self.subscribed())
     }
 
+    /// Whether what was sent to this subscription was not sent to an earlier one than the device has now.
+    pub(crate) fn is_present(&self, device: &DeviceId, sent_to: Subscription) -> bool {
+        let connections = self.connections();
+        let now = connections.get(device).map(|subscription| subscription.number);
+        now.is_none_or(|number| number == 0 || number == sent_to.number)
+    }
+
     /// These are to be taken again.
     pub(crate) fn retake(&self, devices: impl IntoIterator<Item = DeviceId>) {
         self.subscribed().extend(devices);
+        self.0.wake.notify_one();
     }
 
     fn subscribed(&self) -> MutexGuard<'_, HashSet<DeviceId>> {

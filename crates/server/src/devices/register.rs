@@ -114,8 +114,10 @@ impl Devices {
         write.commit().await?;
         if let Some(embedded) = &*self.0.broker.read().await {
             embedded.disconnect_device(id);
-            // What it published while it was being removed.
-            self.clear_retained(id).await?;
+            // What it published while it was being removed. It is gone in any case, and so is this with the next start.
+            if let Err(error) = self.clear_retained(id).await {
+                tracing::warn!(device = %id, "what the removed device left retained is still there: {error}");
+            }
         }
         self.0.events.device(id);
         Ok(())

@@ -16,16 +16,21 @@ use tokio_util::sync::CancellationToken;
 use super::message::{Handler, Message, PAYLOAD_MAX_BYTES};
 use super::options::LinkState;
 use super::publisher::Publisher;
+use crate::tasks::Working;
 
 /// How long a batch is collected, at most; and how long for the next message of it.
 const COLLECT: Duration = Duration::from_millis(20);
 const COLLECT_NEXT: Duration = Duration::from_millis(2);
-/// Silence after the subscription, without the marker, that counts as caught up.
+/// Silence after the subscription, without the marker, that counts as caught up; and the time that does, however much comes.
 const QUIET: Duration = Duration::from_secs(5);
+const CAUGHT_UP_AFTER: Duration = Duration::from_mins(1);
+/// The pause before a marker that could not be sent is sent again.
+const MARKER_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Batcher {
     pub(super) shared: Arc<Shared>,
     pub(super) handler: Arc<dyn Handler>,
+    pub(super) working: Working,
     pub(super) publisher: Publisher,
     pub(super) marker: Marker,
     pub(super) version: VersionTopic,
@@ -33,17 +38,16 @@ pub(super) struct Batcher {
 
 impl Batcher {
     pub(super) async fn run(self, mut inbox: mpsc::Receiver<Arrived>) {
-        // The connection whose marker is awaited, and until when nothing may come.
-        let mut awaited: Option<(u64, Instant)> = None;
+        let mut awaited: Option<Awaited> = None;
         loop {
             let first = tokio::select! {
                 () = self.shared.stopping.cancelled() => return,
                 () = until(awaited) => {
-                    if let Some((connection, _)) = awaited.take() {
+                    if let Some(Awaited { connection, .. }) = awaited.take() {
                         tracing::warn!(
                             mqtt.topic = %self.marker.topic,
                             "our own marker did not come back from the MQTT broker; allow this user to write and read \
-                             the topic. Taken as caught up, since nothing came for 5 s"
+                             the topic. Taken as caught up, since nothing came for 5 s, or 60 s are over"
                         );
                         self.caught_up(connection);
                     }
@@ -58,16 +62,21 @@ impl Batcher {
             for arrived in &batch {
                 if arrived.publish.is_none() {
                     self.send_marker(arrived.connection);
-                    awaited = Some((arrived.connection, Instant::now() + QUIET));
+                    let now = Instant::now();
+                    awaited = Some(Awaited {
+                        connection: arrived.connection,
+                        until: now + QUIET,
+                        at_most: now + CAUGHT_UP_AFTER,
+                    });
                 }
             }
             let back = self.take(batch).await;
             match (&mut awaited, back) {
-                (Some((connection, _)), Some(back)) if *connection == back => {
+                (Some(Awaited { connection, .. }), Some(back)) if *connection == back => {
                     awaited = None;
                     self.caught_up(back);
                 }
-                (Some((_, until)), _) => *until = Instant::now() + QUIET,
+                (Some(awaited), _) => awaited.until = (Instant::now() + QUIET).min(awaited.at_most),
                 (None, _) => {}
             }
         }
@@ -109,7 +118,7 @@ impl Batcher {
     async fn handle(&self, messages: &[Message]) -> Option<()> {
         let mut pause = Duration::from_millis(100);
         while !messages.is_empty() {
-            match self.handler.messages(messages).await {
+            match self.working.on(self.handler.messages(messages)).await {
                 Ok(()) => break,
                 Err(error) => {
                     tracing::error!(
@@ -149,16 +158,21 @@ impl Batcher {
     }
 
     fn send_marker(&self, connection: u64) {
-        let publisher = self.publisher.clone();
-        let (topic, payload) = (self.marker.topic.clone(), self.marker.payload(connection));
-        let stopping = self.shared.stopping.clone();
+        let (publisher, shared) = (self.publisher.clone(), Arc::clone(&self.shared));
+        let (topic, payload) = (self.marker.topic.clone(), Bytes::from(self.marker.payload(connection)));
         tokio::spawn(async move {
-            let sent = publisher.send(&topic, Bytes::from(payload), Some(Duration::from_mins(1)), false);
-            tokio::select! {
-                () = stopping.cancelled() => {}
-                sent = sent => if let Err(error) = sent {
+            let sent = async {
+                // The publishing connection may come back later than the receiving one.
+                while shared.connection.load(Ordering::SeqCst) == connection {
+                    let sent = publisher.send(&topic, payload.clone(), Some(CAUGHT_UP_AFTER), false).await;
+                    let Err(error) = sent else { break };
                     tracing::debug!(%error, "the marker could not be sent");
+                    sleep(MARKER_AGAIN).await;
                 }
+            };
+            tokio::select! {
+                () = shared.stopping.cancelled() => {}
+                () = sent => {}
             }
         });
     }
@@ -175,9 +189,18 @@ impl Batcher {
     }
 }
 
-async fn until(awaited: Option<(u64, Instant)>) {
+/// The marker of a connection that is not back yet.
+#[derive(Clone, Copy)]
+struct Awaited {
+    connection: u64,
+    /// If nothing comes until then, it is not waited for any more.
+    until: Instant,
+    at_most: Instant,
+}
+
+async fn until(awaited: Option<Awaited>) {
     match awaited {
-        Some((_, until)) => tokio::time::sleep_until(until).await,
+        Some(Awaited { until, .. }) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
 }

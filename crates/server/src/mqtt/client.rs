@@ -5,14 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::batcher::Shared;
 use super::message::Handler;
 use super::options::{Link, LinkState, MqttOptions, link};
 use super::publisher::Publisher;
 use super::receiver;
+use crate::tasks::Tasks;
 
 /// A client that publishes and does not receive yet.
 pub struct Connection {
@@ -20,18 +19,16 @@ pub struct Connection {
     publisher: Publisher,
     state: watch::Sender<LinkState>,
     link: Link,
-    stopping: CancellationToken,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Connection {
     /// Connects for publishing, and keeps connecting for ever. Fails only if the address is unusable. Call it within a
     /// runtime.
-    pub fn open(options: MqttOptions) -> anyhow::Result<Self> {
-        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let publisher = Publisher::start(&options, &stopping, &tasks)?;
+    pub fn open(options: MqttOptions, tasks: Tasks) -> anyhow::Result<Self> {
+        let publisher = Publisher::start(&options, &tasks)?;
         let (state, link) = link();
-        Ok(Self { options, publisher, state, link, stopping, tasks })
+        Ok(Self { options, publisher, state, link, tasks })
     }
 
     /// Publishes, and may be cloned.
@@ -47,16 +44,14 @@ impl Connection {
     /// Disconnects: from now on nothing is published.
     #[cfg(test)]
     pub(crate) async fn close(self) {
-        self.stopping.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.tasks.stop();
+        self.tasks.ended().await;
     }
 
     /// Connects for receiving too: `handler` takes what devices send.
     pub fn receive(self, handler: Arc<dyn Handler>) -> anyhow::Result<Mqtt> {
-        let Self { options, publisher, state, link, stopping, tasks } = self;
-        let shared = receiver::start(&options, handler, publisher.clone(), state, stopping, &tasks)?;
-        tasks.close();
+        let Self { options, publisher, state, link, tasks } = self;
+        let shared = receiver::start(&options, handler, publisher.clone(), state, &tasks)?;
         Ok(Mqtt { publisher, shared, link, tasks })
     }
 }
@@ -66,7 +61,7 @@ pub struct Mqtt {
     publisher: Publisher,
     shared: Arc<Shared>,
     link: Link,
-    tasks: TaskTracker,
+    tasks: Tasks,
 }
 
 impl Mqtt {
@@ -88,9 +83,9 @@ impl Mqtt {
     /// Disconnects, within 2 s; a batch in the handler's hands is finished first if it can be. An external broker goes on
     /// keeping messages.
     pub async fn stop(&self) {
-        self.shared.stopping.cancel();
+        self.tasks.stop();
         let timeout = Duration::from_millis(1500);
-        if tokio::time::timeout(timeout, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(timeout, self.tasks.ended()).await.is_err() {
             tracing::warn!("the MQTT client did not end within 1.5 s");
         }
         // The loops are gone, and with them the sockets.

@@ -11,9 +11,9 @@ use rumqttc::{
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::options::{MqttOptions, connection};
+use crate::tasks::Tasks;
 
 /// From the call to the broker's acknowledgement.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,16 +35,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn start(
-        options: &MqttOptions,
-        stopping: &CancellationToken,
-        tasks: &TaskTracker,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn start(options: &MqttOptions, tasks: &Tasks) -> anyhow::Result<Self> {
         let mut connection = connection(&options.broker, &format!("{}-publish", options.client_id))?;
         connection.set_clean_start(true);
         let (client, events) = AsyncClient::builder(connection).capacity(1024).try_build()?;
         let (tell, connected) = watch::channel(false);
-        tasks.spawn(run(events, client.clone(), tell, stopping.clone()));
+        let running = run(events, client.clone(), tell, tasks.stopping().clone());
+        tasks.spawn("what publishes to the MQTT broker", Box::pin(running));
         Ok(Self { client, connected, version: options.version_topic.clone() })
     }
 

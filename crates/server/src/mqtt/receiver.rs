@@ -14,12 +14,12 @@ use rumqttc::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::batcher::{Arrived, BATCH, Batcher, Marker, Shared};
 use super::message::Handler;
 use super::options::{LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
 use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
+use crate::tasks::Tasks;
 
 /// How long the broker keeps messages for us.
 const SESSION_EXPIRY_S: u32 = 30 * 24 * 3600;
@@ -32,13 +32,14 @@ const REQUESTS: usize = 2 * RECEIVE_MAXIMUM as usize;
 /// How long the last acknowledgements may take when we are to stop.
 const LAST_ACKS: Duration = Duration::from_secs(1);
 
+const BATCHER: &str = "what handles messages of devices";
+
 pub(super) fn start(
     options: &MqttOptions,
     handler: Arc<dyn Handler>,
     publisher: Publisher,
     link: watch::Sender<LinkState>,
-    stopping: CancellationToken,
-    tasks: &TaskTracker,
+    tasks: &Tasks,
 ) -> anyhow::Result<Arc<Shared>> {
     let mut connection = connection(&options.broker, &options.client_id)?;
     connection.set_ack_mode(AckMode::Manual);
@@ -52,6 +53,7 @@ pub(super) fn start(
     let (inbox, messages) = mpsc::channel(INBOX);
     let (connection, again_before, unsent) = Default::default();
     let ignored = AtomicU64::default();
+    let stopping = tasks.stopping().clone();
     let shared = Arc::new(Shared { client, link, stopping, ignored, connection, again_before, unsent });
     let marker = Marker::new(&options.client_id, &options.version_topic)?;
     let batcher_gone = CancellationToken::new();
@@ -61,13 +63,15 @@ pub(super) fn start(
         filters: filters(&options.version_topic, &marker),
         batcher_gone: batcher_gone.clone(),
     };
-    tasks.spawn(receiver.run(events));
+    tasks.spawn("what receives from the MQTT broker", Box::pin(receiver.run(events)));
     let version = options.version_topic.clone();
-    let batcher = Batcher { shared: Arc::clone(&shared), handler, publisher, marker, version };
-    tasks.spawn(async move {
+    let working = tasks.working(BATCHER);
+    let batcher = Batcher { shared: Arc::clone(&shared), handler, working, publisher, marker, version };
+    let batching = async move {
         let _gone = batcher_gone.drop_guard();
         batcher.run(messages).await;
-    });
+    };
+    tasks.spawn(BATCHER, Box::pin(batching));
     Ok(shared)
 }
 

@@ -49,9 +49,11 @@ async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_come
         postgres.kill();
         let acknowledged = *told.borrow();
         let device = id("d0");
-        let (problems, refused) = tokio::join!(app.health.problems(), app.devices.show(&device));
-        assert!(problems.iter().any(|problem| problem.contains("database")), "{problems:?}");
-        let refused = refused.expect_err("the database is away");
+        let refused = app.devices.show(&device).await.expect_err("the database is away");
+        until("it is said", || async {
+            app.health.problems().await.iter().any(|problem| problem.contains("database"))
+        })
+        .await;
         assert!(matches!(refused, Error::DatabaseUnavailable(_)), "{refused}");
         postgres.restart().await;
         until("it is back", || async { app.devices.show(&device).await.is_ok() }).await;

@@ -24,6 +24,12 @@ async fn a_check_offers_once_and_a_plain_success_completes_it() {
     assert!(url.starts_with(rig.running.public_url().as_str()), "{url}");
     assert!(url.contains("p/releases/v1.1.0/firmware.bin?"), "{url}");
     assert_eq!(rig.decision("d1").await, "in_progress");
+    // Of an earlier update: nothing was fetched for this one.
+    device.say(TopicKind::Status, "SUCCESS").await;
+    device.say(TopicKind::Version, "1.0.1").await;
+    rig.until_version("d1", "1.0.1").await;
+    assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    assert!(reqwest::get(url).await.expect("answers").status().is_success());
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
     assert_eq!(rig.decision("d1").await, "up_to_date");
@@ -204,6 +210,29 @@ async fn an_image_that_failed_twice_is_quarantined_until_that_is_cleared() {
         rig.until_state("d1", UpdateState::RolledBack).await;
     }
     assert_eq!(rig.decision("d1").await, "quarantined");
+    rig.services().updates.clear_quarantine(&BY, &id("d1")).await.expect("cleared");
+    assert_eq!(rig.decision("d1").await, "offered");
+}
+
+#[tokio::test]
+async fn an_image_that_was_refused_three_times_for_a_reason_that_lasts_is_held_until_that_is_cleared() {
+    let (rig, device) = ready().await;
+    for code in
+        ["wrong_project", "connection_lost", "too_large", "wrong_project", "connection_lost", "wrong_project"]
+    {
+        assert_eq!(rig.decision("d1").await, "offered");
+        device.say(TopicKind::Status, &format!("FAILED no [{code}]")).await;
+        rig.until_state("d1", UpdateState::Failed).await;
+    }
+    let answer = rig.services().updates.check(&BY, &id("d1"), false).await.expect("decides");
+    assert_eq!(answer.decision, "held");
+    assert!(answer.reason.contains("wrong_project"), "{}", answer.reason);
+    rig.deploy("p", "1.2.0", json!({}));
+    assert_eq!(rig.decision("d1").await, "offered", "another image");
+    device.say(TopicKind::Status, "FAILED no [wrong_project]").await;
+    rig.until_state("d1", UpdateState::Failed).await;
+    rig.deploy("p", "1.1.0", json!({}));
+    assert_eq!(rig.decision("d1").await, "held");
     rig.services().updates.clear_quarantine(&BY, &id("d1")).await.expect("cleared");
     assert_eq!(rig.decision("d1").await, "offered");
 }

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::mqtt::{BrokerAddress, Connection, Handler, Message, MqttOptions};
 use crate::services::{Parts, Services};
+use crate::tasks::Tasks;
 use api::DeviceQuery;
 
 /// Services on a folder of their own.
@@ -44,12 +45,12 @@ impl Handed {
     /// Nothing is published: the connection is closed.
     async fn new(config: Config, db: Db, store: Store) -> Self {
         let public_url: Url = "http://127.0.0.1:1".parse().expect("a URL");
-        let connection = Connection::open(MqttOptions {
+        let options = MqttOptions {
             broker: BrokerAddress::External("mqtt://127.0.0.1:1".parse().expect("a URL")),
             version_topic: config.mqtt.version_topic.clone(),
             client_id: "test".to_owned(),
-        })
-        .expect("opened");
+        };
+        let connection = Connection::open(options, Tasks::default()).expect("opened");
         let events = Events::new();
         let access = Access::new(db.clone(), &config.trusted_publishers);
         let services = Services::new(Parts {
@@ -65,6 +66,7 @@ impl Handed {
             events,
             broker: Arc::new(RwLock::new(None)),
             connection: &connection,
+            tasks: Tasks::default(),
         });
         connection.close().await;
         Self { config, public_url, db, services }

@@ -81,13 +81,14 @@ impl Updates {
         let newest: Vec<i64> = devices.iter().filter_map(|device| device.update_id).collect();
         let newest = update::by_ids(&self.0.db, &newest).await?;
         let mut newest: HashMap<i64, UpdateRow> = newest.into_iter().map(|row| (row.id, row)).collect();
-        let mut quarantined = update::quarantined(&self.0.db, ids).await?;
+        let mut failed = update::failed(&self.0.db, ids).await?;
         let usual = self.0.releases.default_product(&self.0.db).await?;
         let subject = |device: &DeviceRow| {
             let update = device.update_id.and_then(|id| newest.get(&id));
             let update = update.filter(|update| update.state.is_in_flight());
             let mut view = self.view(device, update, force);
-            view.quarantined = quarantined.remove(&device.id.0).unwrap_or_default();
+            let failed = failed.remove(&device.id.0).unwrap_or_default();
+            (view.quarantined, view.refused) = (failed.quarantined, failed.refused);
             let flight = update.map(flight_of);
             let product = product_of(device, usual.as_ref());
             (device.id.0.clone(), Subject { product, flight, asks: Some(view) })
@@ -126,6 +127,7 @@ impl Updates {
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
             quarantined: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -231,6 +233,7 @@ fn new_update(
         outcome_before: device.last_outcome.clone(),
         url_requests: 0,
         image_at_fault: false,
+        lasting_refusal: None,
         created_at: now,
         heard_at: now,
         triggered_at: None,

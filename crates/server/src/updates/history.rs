@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use api::{Page, Update, UpdateEvent};
 use cause::service as causes;
 use contract::{Code, Control, DeviceId, TopicKind};
-use fleet::{Event, UpdateState};
+use fleet::{Delivery, Event, UpdateState};
 use serde_json::{Value, json};
 
 use super::service::{Updates, advance};
@@ -95,7 +95,7 @@ impl Updates {
             .await?
             .ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", id)))?;
         let before = update.state;
-        if !advance(&mut update, &Event::Cancel, None, now_ms()) {
+        if !advance(&mut update, Delivery::Fetched, &Event::Cancel, None, now_ms()) {
             let state = update.state.as_str().replace('_', " ");
             return Err(Error::Refused(causes::UPDATE_ENDED.naming("update", id).with("state", state)));
         }

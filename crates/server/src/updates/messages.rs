@@ -16,6 +16,7 @@ use read::read_report;
 use sea_orm::DbErr;
 
 use crate::actor::Actor;
+use crate::clock::now_ms;
 use crate::config::{Admit, Config};
 use crate::db::device::{self, DeviceRow};
 use crate::db::{Db, Locked, Write, device_list};
@@ -65,6 +66,7 @@ impl Messages {
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let first = self.admit_reported(&write, batch, &ids, now).await?;
         let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
+        self.0.updates.look_at_deliveries(&mut subjects);
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
                 device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));
@@ -161,11 +163,34 @@ impl Messages {
             {
                 tracing::warn!(device = %id, count = subject.device.unreadable_count, "a message cannot be read: {unreadable}");
             }
+            if subject.is_refused && self.0.unknown.may_log(&id) {
+                tracing::info!(device = %id, "a request for a new URL was refused: nothing is in flight, or it asked too often");
+            }
             let update_changed = subject.update.as_ref().is_some_and(Locked::is_changed);
             if update_changed || subject.device.is_changed() {
                 self.0.events.device(&id);
             }
         }
+    }
+}
+
+impl Updates {
+    /// Notes whether triggers are on their way, and whether images may have been fetched. The devices are locked: what was sent before
+    /// that is noted in the updates, or its update is in the queue still.
+    fn look_at_deliveries(&self, subjects: &mut HashMap<DeviceId, Subject>) {
+        let newest = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.id));
+        let open = self.0.queue.open(newest);
+        for subject in subjects.values_mut() {
+            if let Some(update) = &subject.update {
+                subject.is_being_sent = open.contains(&update.id);
+                subject.may_be_fetched = self.0.fetched.is_possible(&update.object_key, update.created_at);
+            }
+        }
+    }
+
+    /// This server serves an image to a device.
+    pub(crate) fn note_fetched(&self, key: &str) {
+        self.0.fetched.note(key, now_ms());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The updates whose triggers are to be sent now: each once, in the order of their numbers. Lost with the process, and what finds no
 //! room is no loss: the rows say what waits, and the sweep finds it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,12 @@ struct State {
     waiting: BTreeSet<i64>,
     sending: BTreeSet<i64>,
     is_overfull: bool,
+}
+
+impl State {
+    fn is_open(&self, update: &i64) -> bool {
+        self.waiting.contains(update) || self.sending.contains(update)
+    }
 }
 
 impl Queue {
@@ -80,14 +86,20 @@ impl Queue {
         state.waiting.is_empty() && std::mem::take(&mut state.is_overfull)
     }
 
+    /// Which of these may be being sent just now.
+    pub(super) fn open(&self, updates: impl IntoIterator<Item = i64>) -> HashSet<i64> {
+        let state = self.state();
+        updates.into_iter().filter(|update| state.is_open(update)).collect()
+    }
+
     /// Returns once all of these were sent or could not be, or when the time is over.
     pub(super) async fn wait(&self, updates: &[i64], time: Duration) {
-        let is_open = |update: &i64| {
-            let state = self.state();
-            state.waiting.contains(update) || state.sending.contains(update)
-        };
         let mut done = self.done.subscribe();
-        let _ = timeout(time, done.wait_for(|()| !updates.iter().any(is_open))).await;
+        let is_done = |()| {
+            let state = self.state();
+            !updates.iter().any(|update| state.is_open(update))
+        };
+        let _ = timeout(time, done.wait_for(|()| is_done(()))).await;
     }
 }
 

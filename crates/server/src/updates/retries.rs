@@ -13,7 +13,11 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What failed: a product's triggers; `None`, the database.
 #[derive(Debug, Default)]
-pub(crate) struct Retries(HashMap<Option<ProductName>, Retry>);
+pub(crate) struct Retries {
+    failed: HashMap<Option<ProductName>, Retry>,
+    /// When one that was left out was well again: what was dropped meanwhile is to be found.
+    well_at: Option<Instant>,
+}
 
 #[derive(Debug)]
 struct Retry {
@@ -27,22 +31,24 @@ impl Retries {
     /// nobody waits for its store meanwhile.
     pub(super) fn note(&mut self, what: Option<ProductName>, result: &anyhow::Result<bool>, now: Instant) {
         if matches!(result, Ok(true)) {
-            self.0.remove(&what);
+            if self.failed.remove(&what).is_some_and(|retry| retry.is_left_out && what.is_some()) {
+                self.well_at = Some(now);
+            }
             return;
         }
-        let pause = self.0.get(&what).map_or(AGAIN_AFTER, |retry| (retry.pause * 2).min(SWEEP_EVERY));
+        let pause = self.failed.get(&what).map_or(AGAIN_AFTER, |retry| (retry.pause * 2).min(SWEEP_EVERY));
         let retry = Retry { pause, at: now + pause, is_left_out: result.is_err() };
-        self.0.insert(what, retry);
+        self.failed.insert(what, retry);
     }
 
     pub(super) fn is_left_out(&self, product: &ProductName, now: Instant) -> bool {
-        let retry = self.0.get(&Some(product.clone()));
+        let retry = self.failed.get(&Some(product.clone()));
         retry.is_some_and(|retry| retry.is_left_out && now < retry.at)
     }
 
     /// When the next sweep is due, after one that began then.
     pub(super) fn sweep_at(&self, swept: Instant) -> Instant {
-        let due = self.0.values().map(|retry| retry.at).filter(|at| *at > swept);
+        let due = self.failed.values().map(|retry| retry.at).chain(self.well_at).filter(|at| *at > swept);
         due.fold(swept + SWEEP_EVERY, Instant::min)
     }
 }
@@ -67,6 +73,11 @@ mod tests {
         }
         assert_eq!(retries.sweep_at(now), now + SWEEP_EVERY, "a sweep that has begun is not due again");
         retries.note(Some(lamp.clone()), &Ok(true), now);
+        assert_eq!(
+            retries.sweep_at(now - Duration::from_secs(1)),
+            now,
+            "what was dropped meanwhile is found"
+        );
         retries.note(Some(lamp.clone()), &Ok(false), now);
         assert!(!retries.is_left_out(&lamp, now), "some of it was sent");
         assert_eq!(retries.sweep_at(now), now + Duration::from_secs(1));

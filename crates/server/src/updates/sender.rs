@@ -22,6 +22,7 @@ use crate::db::waiting::{self, Waiting};
 use crate::devices::Subscription;
 use crate::mqtt::LinkState;
 use crate::releases::STORE_TIMEOUT;
+use crate::tasks::Working;
 
 /// How far a sweep has come.
 #[derive(Debug)]
@@ -55,14 +56,14 @@ pub(crate) struct Memory {
 
 impl Updates {
     /// Sends what is pushed and what waits, while the broker answers, until `stop` is cancelled.
-    pub(crate) async fn send(self, stop: CancellationToken) {
+    pub(crate) async fn send(self, stop: CancellationToken, working: Working) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.send_forever() => {}
+            () = self.send_forever(&working) => {}
         }
     }
 
-    async fn send_forever(&self) {
+    async fn send_forever(&self, working: &Working) {
         let (mut link, mut memory) = (self.0.link.clone(), Memory::default());
         let begin = || (Instant::now(), Some(Cursor::default()));
         let (mut swept, mut cursor) = begin();
@@ -78,7 +79,7 @@ impl Updates {
                 biased;
                 Ok(()) = link.changed() => {}
                 updates = self.0.queue.next(BATCH) => {
-                    let sent = self.send_batch(&updates, &mut memory).await;
+                    let sent = working.on(self.send_batch(&updates, &mut memory)).await;
                     self.0.queue.finish(updates);
                     if self.0.queue.has_missed() {
                         (swept, cursor) = begin();
@@ -88,7 +89,7 @@ impl Updates {
                 // A page at a time, so that what is pushed finds room and is sent first.
                 () = std::future::ready(()), if cursor.is_some() => {
                     let at = cursor.take().unwrap_or_default();
-                    match self.sweep(at).await {
+                    match working.on(self.sweep(at)).await {
                         Ok(next) => cursor = next,
                         Err(error) => memory.retries.note(None, &Err(error), Instant::now()),
                     }
@@ -184,19 +185,21 @@ impl Updates {
             if let Err(error) = &sent {
                 tracing::warn!(%product, "triggers were not sent, and will be sent again: {error:#}");
             }
-            memory.retries.note(Some(product), &sent, Instant::now());
+            if let Some(sent) = sent.transpose() {
+                memory.retries.note(Some(product), &sent, Instant::now());
+            }
             memory.unwritten.extend(unwritten);
         }
         Ok(())
     }
 
-    /// Answers whether all were sent that can be. `done` is left with what was done and could not be written.
+    /// Answers whether all were sent that can be; `None` if none can, and the store was not asked. `done` is left with what was done and could not be written.
     async fn send_product(
         &self,
         product: &ProductName,
         updates: Vec<UpdateRow>,
         done: &mut Vec<Done>,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<Option<bool>> {
         let ids: Vec<DeviceId> = updates.iter().map(|update| update.device.0.clone()).collect();
         let mut updates: HashMap<DeviceId, UpdateRow> = ids.iter().cloned().zip(updates).collect();
         let (mut snapshot, mut reached) = (Snapshot::default(), HashMap::new());
@@ -210,7 +213,7 @@ impl Updates {
             reached.insert(update.id, (update, sent_to));
         }
         if reached.is_empty() {
-            return Ok(true);
+            return Ok(None);
         }
         snapshot.stores.insert(product.clone(), self.blocked(product).await?);
         let mut publishes = Vec::new();
@@ -240,7 +243,7 @@ impl Updates {
             let count = failures.len();
             tracing::warn!(count, "triggers were not sent, and will be sent again: {first:#}");
         }
-        Ok(failures.is_empty())
+        Ok(Some(failures.is_empty()))
     }
 
     /// What is blocked of a product.
@@ -301,6 +304,12 @@ impl Updates {
         }
         write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
         write.commit().await?;
+        let presence = self.0.devices.presence();
+        let is_lost = |one: &&Done| {
+            matches!(one.what, Action::Send { .. }) && !presence.is_present(&one.update.device, one.sent_to)
+        };
+        // Who subscribed while this was committed was not found waiting.
+        presence.retake(done.iter().filter(is_lost).map(|one| one.update.device.0.clone()));
         for (update, sentence) in noted {
             let version = &update.to_version.0;
             tracing::info!(device = %*update.device, update = update.id, %version, "{sentence}");

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use api::CheckAnswer;
 use cause::decision as causes;
-use fleet::{Change, Decision, Event, Flight, Trigger, UpdateView, is_image_at_fault};
+use fleet::{
+    Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
+};
 
+use super::fetched::Fetched;
 use super::questions::CorruptImages;
 use super::queue::Queue;
 use super::urls::Urls;
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::update::UpdateRow;
 use crate::db::{Db, Locked};
@@ -38,6 +42,7 @@ pub(super) struct Inner {
     pub(super) history_days: u32,
     pub(super) corrupt: CorruptImages,
     pub(super) queue: Queue,
+    pub(super) fetched: Fetched,
 }
 
 impl Updates {
@@ -50,6 +55,7 @@ impl Updates {
         releases: Releases,
         urls: Urls,
     ) -> Self {
+        let is_served_here = config.store.short_urls || config.store.url.starts_with("file:");
         Self(Arc::new(Inner {
             db,
             events,
@@ -62,6 +68,7 @@ impl Updates {
             history_days: config.fleet.history_days,
             corrupt: CorruptImages::default(),
             queue: Queue::default(),
+            fetched: Fetched::new(is_served_here, now_ms()),
         }))
     }
 
@@ -95,26 +102,36 @@ impl Updates {
 pub(super) fn flight_of(update: &UpdateRow) -> Flight {
     let waits = Trigger::Waits { again: update.url_requests > 0 };
     let trigger = if update.waiting() > 0 { waits } else { Trigger::Sent };
-    Flight { update: update.id, view: view_of(update), heard_at: update.heard_at, trigger }
+    let view = view_of(update, Delivery::Fetched);
+    Flight { update: update.id, view, heard_at: update.heard_at, trigger }
 }
 
-fn view_of(update: &UpdateRow) -> UpdateView {
+fn view_of(update: &UpdateRow, delivery: Delivery) -> UpdateView {
     UpdateView {
         state: update.state.0,
         from: update.from_version.clone().map(|version| version.0),
         to: update.to_version.0.clone(),
+        delivery,
     }
 }
 
-pub(super) fn change(update: &UpdateRow, event: &Event) -> Option<Change> {
-    fleet::apply(&view_of(update), event)
+/// Whether a trigger of it was sent and noted.
+pub(super) fn was_sent(update: &UpdateRow) -> bool {
+    update.triggered_at.is_some() || update.url_requests > 0
 }
 
-/// Applies an event. `reset` is why the device last restarted, if the event is a report that says so. Answers
-/// whether the state changed.
-pub(super) fn advance(update: &mut Locked<UpdateRow>, event: &Event, reset: Option<&str>, now: i64) -> bool {
-    let Some(change) = change(update, event) else { return false };
+/// Applies an event to an update that has come so far. `reset` is why the device last restarted, if the event is a report that
+/// says so. Answers whether the state changed.
+pub(super) fn advance(
+    update: &mut Locked<UpdateRow>,
+    delivery: Delivery,
+    event: &Event,
+    reset: Option<&str>,
+    now: i64,
+) -> bool {
+    let Some(change) = fleet::apply(&view_of(update, delivery), event) else { return false };
     update.image_at_fault = is_image_at_fault(&change, update.phase.map(|phase| phase.0), reset);
+    update.lasting_refusal = lasting_refusal(&change).map(Into::into);
     write(update, word(event), change, now);
     true
 }

@@ -8,6 +8,7 @@ use broker::{Admission, Embedded, Unavailable};
 use contract::{DeviceId, VersionTopic};
 use listen::Limits;
 use updraft_server::mqtt::{BrokerAddress, Connection, Handler, LinkState, Message, Mqtt, MqttOptions};
+use updraft_server::tasks::Tasks;
 
 use crate::device::Device;
 
@@ -100,7 +101,7 @@ impl Site {
 
 /// A client of a broker, whose messages this handler takes.
 pub(crate) fn receive(options: MqttOptions, handler: Arc<Recorder>) -> Mqtt {
-    Connection::open(options).unwrap().receive(handler).unwrap()
+    Connection::open(options, Tasks::default()).unwrap().receive(handler).unwrap()
 }
 
 pub(crate) async fn up(mqtt: &Mqtt) {

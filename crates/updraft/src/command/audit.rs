@@ -61,9 +61,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         for entry in &page.items {
             if args.json {
-                println!("{}", entry.json);
+                answer!("{}", entry.json);
             } else {
-                println!("{}", row(entry).join("  "));
+                answer!("{}", row(entry).join("  "));
             }
         }
         // From the first of all, if there is none yet.

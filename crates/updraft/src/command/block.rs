@@ -35,9 +35,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.what.of.json {
         output::json(&BlockedVersion { version: version.clone(), reason: Some(args.reason) });
     } else {
-        println!("{version} of {product} is blocked: {}", args.reason);
+        answer!("{version} of {product} is blocked: {}", args.reason);
         for channel in pointing(&target, product, version).await? {
-            println!(
+            answer!(
                 "{channel} still points to it, so devices there are offered nothing: promote another version."
             );
         }
@@ -59,7 +59,7 @@ pub(crate) async fn unblock(what: VersionArgs) -> anyhow::Result<ExitCode> {
     if what.of.json {
         output::json(&json!({"version": version}));
     } else {
-        println!("{version} of {product} is not blocked any more.");
+        answer!("{version} of {product} is not blocked any more.");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,7 +52,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    log_to_stderr(tracing_subscriber::filter::LevelFilter::WARN);
+    let _log = log_to_stderr(tracing_subscriber::filter::LevelFilter::WARN);
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let running =
         start(config(&args, folder.path()), StartOptions { login_link: Some(LINK_LIFETIME) }).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         played = tour.guide(devices.notices) => played,
         stopped = stopped() => stopped.map(|()| ExitCode::SUCCESS),
     };
-    println!("\nStopping.");
+    say!("\nStopping.");
     devices.stop.cancel();
     devices.tasks.wait().await;
     running.stop().await?;
@@ -158,17 +158,17 @@ async fn welcome(running: &Running) -> anyhow::Result<()> {
     let token = running.services().access.create_token(&Actor::SERVER, "demo", Role::Operator, None).await?;
     let broker = running.mqtt_addr().unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
     let link = running.login_link().context("the demo asked for a login link")?;
-    println!(
+    say!(
         "Updraft demo: a server, an MQTT broker, a store and five devices on this machine. Ctrl-C ends it.\n"
     );
-    println!("  Dashboard  {link}");
-    println!("  MQTT       mqtt://{broker}");
-    println!("  Devices    {}", DEVICES.join(", "));
-    println!("  Releases   {OLD} runs on all of them, {BAD} is in production, {GOOD} waits");
+    say!("  Dashboard  {link}");
+    say!("  MQTT       mqtt://{broker}");
+    say!("  Devices    {}", DEVICES.join(", "));
+    say!("  Releases   {OLD} runs on all of them, {BAD} is in production, {GOOD} waits");
     let server = running.public_url().as_str().trim_end_matches('/');
     // As it was called: after `cargo run` there is no `updraft` on the path.
     let updraft = std::env::args().next().unwrap_or_else(|| "updraft".into());
-    println!("  Terminal   export UPDRAFT_SERVER={server} UPDRAFT_TOKEN={token}");
-    println!("             {updraft} devices\n");
+    say!("  Terminal   export UPDRAFT_SERVER={server} UPDRAFT_TOKEN={token}");
+    say!("             {updraft} devices\n");
     Ok(())
 }

@@ -77,7 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Remove(one) => {
             one.server.client()?.delete(&["devices", &one.id]).await?;
             if !one.json {
-                println!("{} and its history are removed.", one.id);
+                answer!("{} and its history are removed.", one.id);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -92,13 +92,13 @@ async fn add(one: &One, product: Option<ProductName>) -> anyhow::Result<ExitCode
     if one.json {
         output::json(&added);
     } else {
-        println!(
+        answer!(
             "{} is registered for {}. Its MQTT credentials, shown this once:",
             one.id,
             output::cell(added.product.as_ref())
         );
-        println!("  user name  {}", output::line(&added.mqtt_username));
-        println!("  password   {}", output::line(&added.mqtt_password));
+        answer!("  user name  {}", output::line(&added.mqtt_username));
+        answer!("  password   {}", output::line(&added.mqtt_password));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -129,14 +129,14 @@ async fn show(one: &One) -> anyhow::Result<ExitCode> {
         ("sha256", output::cell(device.sha256)),
     ] {
         if value != "-" {
-            println!("{name:<14} {value}");
+            answer!("{name:<14} {value}");
         }
     }
     for word in &device.lacks {
-        println!("{:<14} {}", "lacks", lack(&output::line(word)));
+        answer!("{:<14} {}", "lacks", lack(&output::line(word)));
     }
     if let Some(update) = &device.update {
-        println!("{:<14} {}", "last update", sentence(update));
+        answer!("{:<14} {}", "last update", sentence(update));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -173,14 +173,14 @@ async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
             .and_then(advice::advice)
             .map(|advice| format!(" ({advice})"))
             .unwrap_or_default();
-        println!("{}: {}{advice}", output::line(&answer.decision), output::line(&answer.reason));
+        answer!("{}: {}{advice}", output::line(&answer.decision), output::line(&answer.reason));
     }
     let offered = answer.update.as_ref().filter(|_| matches!(&*answer.decision, "offered" | "in_progress"));
     let is_good = match offered {
         Some(update) if wait => {
             let ended = follow(&client, one, update.id).await?;
             if !one.json {
-                println!("{}", sentence(&ended));
+                answer!("{}", sentence(&ended));
             }
             let is_good = ended.state == UpdateState::Succeeded;
             answer.json["update"] = ended.json;

@@ -62,10 +62,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let (bytes, summary) = file::open(&image)?;
             let found = signatures::of(&bytes, &summary);
             if json {
-                println!("{:#}", inspect::json(&image, &summary, &found));
+                answer!("{:#}", inspect::json(&image, &summary, &found));
             } else {
                 let colour = has_colour(&std::io::stdout());
-                print!("{}", inspect::text(&image, &summary, &found, colour));
+                answer!("{}", inspect::text(&image, &summary, &found, colour).trim_end());
             }
         }
         Command::Check(args) => return check::run(*args).await,
@@ -74,13 +74,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let key = key::read_private(&key)?;
             let (bytes, _) = file::open(&image)?;
             let said = signatures::sign_file(&bytes, &key, append, &output);
-            println!("{}", said.with_context(|| image.display().to_string())?);
+            answer!("{}", said.with_context(|| image.display().to_string())?);
         }
         Command::Verify { image, key } => {
             let key = key::read_public(&key)?;
             let (bytes, summary) = file::open(&image)?;
             let said = signatures::verify_by(&signatures::of(&bytes, &summary), &key);
-            println!("{}", said.with_context(|| image.display().to_string())?);
+            answer!("{}", said.with_context(|| image.display().to_string())?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::New { key, kind } => {
             let (public, public_path) = make(&key, kind)?;
-            println!("{}", Sha256(public.digest()));
+            answer!("{}", Sha256(public.digest()));
             eprintln!(
                 "{} signs images: keep it secret, and keep a copy. {} verifies them. The line above is the key's digest, \
                  for trusted_keys.",
@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 public_path.display()
             );
         }
-        Command::Digest { key } => println!("{}", Sha256(read_public(&key)?.digest())),
+        Command::Digest { key } => answer!("{}", Sha256(read_public(&key)?.digest())),
     }
     Ok(ExitCode::SUCCESS)
 }

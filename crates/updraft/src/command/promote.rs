@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.what.of.json {
         output::json(&Channel { name: channel.clone(), version: Some(version.clone()) });
     } else {
-        println!("{channel} of {product} points to {version} now.");
+        answer!("{channel} of {product} points to {version} now.");
     }
     Ok(ExitCode::SUCCESS)
 }

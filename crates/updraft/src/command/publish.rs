@@ -112,24 +112,23 @@ fn say(args: &Args, target: &Target, answer: &Answer) {
         return;
     };
     if let Some(line) = gate::trend(judgement) {
-        println!("{line}");
+        answer!("{line}");
     }
     let version = output::cell(judgement.version.as_ref());
-    println!(
+    answer!(
         "{product} {version} is published{}: {} bytes, sha256 {}",
         if answer.is_unchanged() { " already, with the same content" } else { "" },
         store::grouped(judgement.size),
         output::cell(judgement.sha256.as_ref())
     );
-    println!("{}", output::line(&published.url));
+    answer!("{}", output::line(&published.url));
     match &args.promote {
-        Some(channel) => println!("{channel} points to {version} now."),
+        Some(channel) => answer!("{channel} points to {version} now."),
         // What was there before may have been promoted since.
         None if answer.is_unchanged() || args.wait.is_some() => {}
-        None => println!(
-            "No device is offered it yet: updraft promote {version} -p {product}{}",
-            where_to(target)
-        ),
+        None => {
+            answer!("No device is offered it yet: updraft promote {version} -p {product}{}", where_to(target))
+        }
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if of.json {
                 output::json(&json!({"token": token, "name": name, "role": role.as_str()}));
             } else {
-                println!("{token}");
+                answer!("{token}");
                 eprintln!(
                     "This token ({name}, {}) is shown this once: keep it, for example in UPDRAFT_TOKEN.",
                     role.as_str()
@@ -105,9 +105,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Revoke { name, of } => {
             let ended = open(&of).await?.revoke_token(&Actor::COMMAND_LINE, &name).await?;
             if !of.json && ended == 1 {
-                println!("The token {name} is ended.");
+                answer!("The token {name} is ended.");
             } else if !of.json {
-                println!("{ended} tokens named {name} are ended.");
+                answer!("{ended} tokens named {name} are ended.");
             }
         }
     }

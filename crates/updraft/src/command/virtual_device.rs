@@ -119,12 +119,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             notice = notices.recv() => match notice {
                 Some((id, Notice::Disconnected(why))) => {
                     if disconnected.insert(id.clone(), why.clone()).as_ref() != Some(&why) {
-                        println!("{id}  not connected to {broker}: {why}; tries again");
+                        say!("{id}  not connected to {broker}: {why}; tries again");
                     }
                 }
                 Some((id, notice)) => {
                     disconnected.remove(&id);
-                    println!("{id}  {notice}");
+                    say!("{id}  {notice}");
                 }
                 None => break,
             },

@@ -26,7 +26,7 @@ async fn walked(db: &Db) -> All {
         let newest = updates.iter().find(|update| Some(update.id) == device.update_id);
         let bad =
             |update: &&UpdateRow| matches!(*update.state, UpdateState::Failed | UpdateState::RolledBack);
-        if let Some(update) = newest.filter(bad).filter(|update| !update.reason.is_empty()) {
+        if let Some(update) = newest.filter(bad).filter(|update| update.reason.ends_with(']')) {
             *reasons.entry(update.reason.clone()).or_insert(0) += 1;
         }
     }
@@ -90,7 +90,7 @@ async fn figures_are_those_of_a_walk_through_all_devices() {
                 if let Some(number) = device.update_id {
                     let (_, mut update) = write.lock_update(number).await.expect("read").expect("there");
                     update.state = Text(UpdateState::ALL[next(8)]);
-                    update.reason = ["", "E1 no", "E2 no"][next(3)].to_owned();
+                    update.reason = ["", "no [wrong_chip]", "no memory: 1234"][next(3)].to_owned();
                     write.save_both(&mut device, &update).await;
                 }
             }

@@ -54,6 +54,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     update.phase = Some(Text(contract::Phase::Verify));
     update.set_why(Some(fleet::Why::Device("no".into())));
     update.image_at_fault = true;
+    update.lasting_refusal = Some(Text(contract::Code::WrongProject));
     update.forced = true;
     update.finished_at = Some(99);
     update.triggered_at = Some(98);
@@ -214,4 +215,42 @@ fn a_report_stored_before_there_were_lacks_is_still_read() {
         r#"{"chip":"esp32","slot":null,"state":null,"slot_bytes":null,"rollback":null,"reset":null}"#;
     let report: DeviceReport = serde_json::from_str(stored).expect("a report");
     assert!(report.lacks.is_empty());
+}
+
+async fn metas(db: &Db) -> Vec<String> {
+    let rows = db.rows("SELECT name FROM meta WHERE name LIKE 'test%' ORDER BY name", vec![]).await;
+    rows.expect("read").iter().map(|row| row.try_get_by_index(0).expect("a text")).collect()
+}
+
+#[tokio::test]
+async fn a_transaction_in_which_a_statement_failed_writes_nothing_more() {
+    let (_folder, db) = open().await;
+    let write = db.write(&BY).await.expect("writes");
+    write.set_meta("test before", "1").await.expect("set");
+    write.execute("INSERT INTO meta (name, value) VALUES ('test', NULL)", vec![]).await.expect_err("refused");
+    write.set_meta("test after", "1").await.expect_err("nothing more is done");
+    write.commit().await.expect_err("it failed");
+    assert!(metas(&db).await.is_empty());
+    assert_eq!(db.problem().await, None, "the statement was at fault");
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_database_ended_by_itself_spoils_no_later_one() {
+    let (folder, db) = open().await;
+    // As on a full disk; PostgreSQL ends the whole session then.
+    let end = if db.is_sqlite() { "ROLLBACK" } else { "SELECT pg_terminate_backend(pg_backend_pid())" };
+    // More of them than there are connections.
+    for n in 0..20 {
+        let write = db.write(&BY).await.expect("writes");
+        write.set_meta(&format!("test {n}"), "1").await.expect("set");
+        let _ = write.execute(end, vec![]).await;
+        write.commit().await.expect_err("it is not there any more");
+        let write = db.write(&BY).await.expect("writes");
+        write.set_meta(&format!("test dropped {n}"), "1").await.expect("set");
+    }
+    let write = db.write(&BY).await.expect("writes");
+    write.set_meta("test last", "1").await.expect("set");
+    write.commit().await.expect("committed");
+    let other = Db::open(&config(database_url(folder.path()))).await.expect("opens");
+    assert_eq!(metas(&other).await, ["test last"], "what was acknowledged is there, and nothing else");
 }

@@ -4,7 +4,7 @@ use contract::{
     InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Status,
     TopicKind,
 };
-use fleet::{Event, ReportView, UpdateState};
+use fleet::{Delivery, Event, ReportView, UpdateState};
 
 use super::read::read_report;
 use super::read::redact;
@@ -13,7 +13,7 @@ use crate::db::Locked;
 use crate::db::device::DeviceRow;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
-use crate::updates::service::{URL_REQUESTS_MAX, advance};
+use crate::updates::service::{URL_REQUESTS_MAX, advance, was_sent};
 use api::DeviceReport;
 
 /// A device and its newest update while messages are applied to them.
@@ -21,13 +21,26 @@ use api::DeviceReport;
 pub(crate) struct Subject {
     pub(crate) device: Locked<DeviceRow>,
     pub(crate) update: Option<Locked<UpdateRow>>,
+    /// The trigger of its update may be on its way.
+    pub(crate) is_being_sent: bool,
+    /// The image of its update may have been fetched since it was offered.
+    pub(crate) may_be_fetched: bool,
     /// What was wrong with the last message that could not be read.
     pub(crate) unreadable: Option<InvalidPayload>,
+    /// It asked for a URL and gets none.
+    pub(crate) is_refused: bool,
 }
 
 impl Subject {
     pub(crate) fn new(device: Locked<DeviceRow>) -> Self {
-        Self { device, update: None, unreadable: None }
+        Self {
+            device,
+            update: None,
+            is_being_sent: false,
+            may_be_fetched: true,
+            unreadable: None,
+            is_refused: false,
+        }
     }
 
     /// Applies one message. What cannot be read is counted and changes nothing else. `epoch`: who says something is online in
@@ -158,6 +171,9 @@ impl Subject {
         let proven = self.update.as_ref().and_then(|update| update.sha256).is_some_and(|sha256| {
             status.reason.as_str().strip_prefix("sha256 ") == Some(sha256.to_hex().as_str())
         });
+        // Who names the hash of the image has it.
+        self.is_being_sent |= proven;
+        self.may_be_fetched |= proven;
         let believed = (plain || proven) && status.outcome == Outcome::Success;
         let event = if plain || proven { Event::PlainStatus(status) } else { Event::Status(status) };
         let changed = self.advance(&event, None, now);
@@ -181,20 +197,24 @@ impl Subject {
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
             update.heard_at = now;
-            let is_noted = advance(update, &Event::Progress(progress.phase), None, now);
+            let is_noted = advance(update, Delivery::Fetched, &Event::Progress(progress.phase), None, now);
             if !is_noted && before != (update.phase, quarter(update)) {
                 update.note("progress", now);
             }
         }
     }
 
-    /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed.
+    /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed. Asked
+    /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
         let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
-            tracing::info!(device = %*self.device.id, "a request for a new URL was refused: nothing is in flight, or it asked too often");
+            self.is_refused = true;
             return;
         };
+        if update.triggered_at.is_none() {
+            return;
+        }
         update.url_requests += 1;
         update.triggered_at = None;
         update.heard_at = now;
@@ -203,7 +223,15 @@ impl Subject {
 
     /// Tells the newest update; answers whether that changed its state.
     fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
-        self.update.as_mut().is_some_and(|update| advance(update, event, reset, now))
+        let (is_being_sent, may_be_fetched) = (self.is_being_sent, self.may_be_fetched);
+        self.update.as_mut().is_some_and(|update| {
+            let delivery = match (is_being_sent || was_sent(update), may_be_fetched) {
+                (false, _) => Delivery::Unsent,
+                (true, false) => Delivery::Sent,
+                (true, true) => Delivery::Fetched,
+            };
+            advance(update, delivery, event, reset, now)
+        })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Batches as they come from the broker. One that cannot be written is halved, down to the message at fault, so that this one
-//! never stops the others.
+//! never stops the others. One that makes this program panic is treated the same.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use sea_orm::DbErr;
 use tokio::time::timeout;
 
@@ -45,8 +47,11 @@ impl Messages {
     /// Why a batch cannot be written, if that is so; an error if it may be later.
     async fn attempt(&self, batch: &[Message]) -> anyhow::Result<Option<anyhow::Error>> {
         for attempt in 1.. {
-            let taken = timeout(TIMEOUT, self.take(batch, now_ms())).await;
-            let Err(error) = taken.context("the database did not answer within 90 seconds")? else { break };
+            let taken = timeout(TIMEOUT, AssertUnwindSafe(self.take(batch, now_ms())).catch_unwind()).await;
+            let taken = taken.context("the database did not answer within 90 seconds")?;
+            let taken = taken
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("this program is at fault; its log says where")));
+            let Err(error) = taken else { break };
             if error.downcast_ref::<DbErr>().is_some_and(|error| Failure::of(error).passes()) {
                 return Err(error);
             }

@@ -31,6 +31,7 @@ pub(crate) struct Signature {
 
 /// `GET /firmware/{path}?expires=…&signature=…`.
 pub(crate) async fn signed(
+    State(updates): State<Updates>,
     State(releases): State<Releases>,
     Path(path): Path<String>,
     query: Result<Query<Signature>, QueryRejection>,
@@ -41,7 +42,7 @@ pub(crate) async fn signed(
     };
     let now = chrono::Utc::now().timestamp();
     match releases.store().verify_local(&path, &signature.expires, &signature.signature, now) {
-        Ok(()) => serve(releases.store(), &path, &headers).await,
+        Ok(()) => served(&updates, &releases, &path, &headers).await,
         Err(refused) => refusal(refused),
     }
 }
@@ -54,7 +55,7 @@ pub(crate) async fn short(
     headers: HeaderMap,
 ) -> Response {
     match updates.resolve_short(&token).await {
-        Ok(key) => serve(releases.store(), &key, &headers).await,
+        Ok(key) => served(&updates, &releases, &key, &headers).await,
         Err(Error::Forbidden(cause)) => plain(StatusCode::FORBIDDEN, &cause.sentence()),
         Err(Error::NotFound(cause)) => plain(StatusCode::NOT_FOUND, &cause.sentence()),
         Err(error) => {
@@ -70,6 +71,12 @@ fn refusal(refused: Refused) -> Response {
         Refused::Tampered => "This URL is not one that was signed here, or it was changed.",
     };
     plain(StatusCode::FORBIDDEN, sentence)
+}
+
+async fn served(updates: &Updates, releases: &Releases, key: &str, headers: &HeaderMap) -> Response {
+    // Before the answer: a device may say SUCCESS as soon as it has the last byte.
+    updates.note_fetched(key);
+    serve(releases.store(), key, headers).await
 }
 
 async fn serve(store: &Store, key: &str, headers: &HeaderMap) -> Response {

@@ -221,7 +221,7 @@ fn housekeeping(visit: &Visit, device: &Device) -> Markup {
     html! {
         section.card {
             h2 { "Housekeeping" }
-            p.small { "An image that failed twice on this device is in quarantine and not offered to it again." }
+            p.small { "An image that failed twice on this device is in quarantine, and not offered to it again; nor is one that it refused three times for the same reason." }
             form method="post" action={ "/devices/" (device.id) "/clear-quarantine" } data-answer="said-quarantine" {
                 button.wide type="submit" { "Clear quarantine" }
             }

@@ -118,6 +118,7 @@ pub(crate) fn decision(word: &str) -> (&'static str, Tone) {
         "store_unavailable" => ("Store not available", Tone::Bad),
         "no_release" => ("Nothing in production", Tone::Warn),
         "blocked" => ("Blocked", Tone::Bad),
+        "held" => ("Held back", Tone::Warn),
         "wrong_chip" => ("Wrong chip", Tone::Bad),
         "too_large" => ("Image too large", Tone::Bad),
         "quarantined" => ("In quarantine", Tone::Warn),
@@ -202,6 +203,7 @@ pub(crate) fn explained(cause: &Cause) -> String {
 fn advice(cause: &Cause) -> Option<&'static str> {
     let buttons = [
         (decision::QUARANTINED, "“Clear quarantine” lets it be tried again."),
+        (decision::HELD, "Publish another image, or let this one be tried again with “Clear quarantine”."),
         (decision::OFFLINE, "“Send anyway” sends it all the same."),
         (cause::store::CHANNEL_IS_HIGHER, "“Promote” on its row does it."),
     ];
@@ -247,6 +249,7 @@ mod tests {
             "blocked",
             "up_to_date",
             "newer_than_channel",
+            "held",
             "wrong_chip",
             "too_large",
             "quarantined",

@@ -157,6 +157,6 @@ fn show(result: Outcome, as_json: bool) {
     }
     print(&result.rates, false);
     for cost in result.cost {
-        println!("{} waiting offline: {:.1} % of a core", cost.waiting, cost.percent_of_a_core);
+        answer!("{} waiting offline: {:.1} % of a core", cost.waiting, cost.percent_of_a_core);
     }
 }

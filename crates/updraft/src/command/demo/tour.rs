@@ -98,7 +98,7 @@ impl Tour {
                 something.await
             };
             if let Some((id, notice)) = seen.filter(|(_, notice)| is_worth_a_line(notice)) {
-                println!("      {id:<14} {notice}");
+                say!("      {id:<14} {notice}");
             }
         }
     }
@@ -110,7 +110,7 @@ impl Tour {
             return Ok(false);
         }
         self.step = Some(step);
-        println!("\n{}\n", step.sentence());
+        say!("\n{}\n", step.sentence());
         Ok(true)
     }
 
@@ -171,7 +171,7 @@ impl Tour {
 
     async fn check(&self, device: &str) -> anyhow::Result<()> {
         let answer = Box::pin(self.services.updates.check(&Actor::SERVER, &device.parse()?, false)).await?;
-        println!("      {device:<14} {}", answer.reason);
+        say!("      {device:<14} {}", answer.reason);
         Ok(())
     }
 }

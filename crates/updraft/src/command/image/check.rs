@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         gate::tell(&answer.judgement);
         if let Some(line) = gate::trend(&answer.judgement) {
-            println!("{line}");
+            answer!("{line}");
         }
     }
     if let Some(refusal) = gate::refused(&answer.judgement) {
@@ -51,7 +51,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if !args.of.json {
         let (file, product) = (args.image.display(), &args.of.product);
-        println!(
+        answer!(
             "{file} could be published to {product} as {}.",
             output::cell(answer.judgement.version.as_ref())
         );

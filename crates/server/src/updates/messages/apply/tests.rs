@@ -34,6 +34,7 @@ fn offered(plain: bool) -> Subject {
         outcome_before: None,
         url_requests: 0,
         image_at_fault: false,
+        lasting_refusal: None,
         created_at: 0,
         heard_at: 0,
         triggered_at: Some(0),

@@ -62,6 +62,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
         &[
             "crates/broker/",
             "crates/flight/",
+            "crates/listen/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",
@@ -74,6 +75,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
         &[
             "crates/broker/",
             "crates/flight/",
+            "crates/listen/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",

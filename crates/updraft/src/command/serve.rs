@@ -31,8 +31,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ended = stopped() => ended.map(|()| None)?,
         lost = running.lost() => Some(lost),
     };
-    running.stop().await?;
-    lost.map_or(Ok(ExitCode::SUCCESS), Err)
+    let ended = running.stop().await.map(|()| ExitCode::SUCCESS);
+    lost.map_or(ended, Err)
 }
 
 /// Says where the server is, and who may log in. That nobody reads it stops nothing.
@@ -50,7 +50,7 @@ fn greet(running: &Running) {
 
 /// Logs to stderr, also panics; `RUST_LOG` says otherwise how much. A thread of its own writes, until what is returned is dropped:
 /// a reader that stops and a full disk hold up nobody, and lines that cannot be written then are lost.
-#[must_use]
+#[must_use = "dropped, the log ends"]
 pub(crate) fn log_to_stderr(level: LevelFilter) -> WorkerGuard {
     let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
     let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse::<Targets>().ok());

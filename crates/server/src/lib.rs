@@ -21,3 +21,6 @@ mod tests;
 mod tick;
 pub mod updates;
 pub mod web;
+
+/// For what other crates await: its future is in a box, or each of them would compile all of it anew.
+pub(crate) use async_recursion::async_recursion as boxed;

@@ -44,6 +44,7 @@ impl Blocked {
 
 impl Store {
     /// The blocked list, read afresh.
+    #[crate::boxed]
     pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
         let key = layout::blocked(product);
         Ok(match parsed(&key, self.bucket.read_small(&key, JSON_MAX_BYTES).await?) {
@@ -53,6 +54,7 @@ impl Store {
     }
 
     /// Blocks a version, published or not. Blocking it again changes its reason, if one is given.
+    #[crate::boxed]
     pub async fn block(
         &self,
         product: &ProductName,
@@ -63,6 +65,7 @@ impl Store {
     }
 
     /// Takes a version off the blocked list; `NotFound` if it is not on it.
+    #[crate::boxed]
     pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
         let unblock = |file: &mut BlockedFile| {
             if file.unblock(version) {

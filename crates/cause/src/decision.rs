@@ -13,7 +13,7 @@ crate::entry::table! {
     BLOCKED "blocked" "{version} is blocked[: {why}]";
     UP_TO_DATE "up_to_date" "The device already runs {version}.";
     NEWER_THAN_CHANNEL "newer_than_channel" "The device runs {running}, which is newer than {version}.";
-    HELD "held" "The device refused {version} three times for the same reason ({code}), and is not offered it again.";
+    KEPT_BACK "held" "The device refused {version} three times for the same reason ({code}), and is not offered it again.";
     WRONG_CHIP "wrong_chip" "{version} is built for {image}, and the device is an {device}.";
     TOO_LARGE "too_large" "{version} has {size} bytes, and the device's smallest slot has {slot_bytes}.";
     QUARANTINED "quarantined" "{version} failed twice on this device.";

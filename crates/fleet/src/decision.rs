@@ -8,7 +8,7 @@ use cause::{Cause, decision as causes};
 use contract::{ChannelName, Code, Sha256, Version};
 
 /// What is known of the device that asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeviceView {
     /// What it last reported; `None` if it never did.
     pub version: Option<Version>,
@@ -138,7 +138,7 @@ pub enum Decision {
         version: Version,
     },
     /// The device has refused this very image again and again.
-    Held {
+    KeptBack {
         /// Which version.
         version: Version,
         /// Why it did.
@@ -187,7 +187,7 @@ impl Decision {
             Self::Blocked { .. } => "blocked",
             Self::UpToDate { .. } => "up_to_date",
             Self::NewerThanChannel { .. } => "newer_than_channel",
-            Self::Held { .. } => "held",
+            Self::KeptBack { .. } => "held",
             Self::WrongChip { .. } => "wrong_chip",
             Self::TooLarge { .. } => "too_large",
             Self::Quarantined { .. } => "quarantined",
@@ -204,7 +204,7 @@ impl Decision {
             | Self::Blocked { version, .. }
             | Self::UpToDate { version }
             | Self::NewerThanChannel { version, .. }
-            | Self::Held { version, .. }
+            | Self::KeptBack { version, .. }
             | Self::WrongChip { version, .. }
             | Self::TooLarge { version, .. }
             | Self::Quarantined { version }
@@ -225,8 +225,8 @@ impl Decision {
             Self::NewerThanChannel { running, version } => {
                 causes::NEWER_THAN_CHANNEL.naming("running", running).naming("version", version)
             }
-            Self::Held { version, code } => {
-                causes::HELD.naming("version", version).with("code", code.as_str())
+            Self::KeptBack { version, code } => {
+                causes::KEPT_BACK.naming("version", version).with("code", code.as_str())
             }
             Self::WrongChip { version, image, device } => {
                 let cause = causes::WRONG_CHIP.naming("version", version);
@@ -269,8 +269,8 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
     if target.version < *running && view.blocked.cause(running).is_none() {
         return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
     }
-    if let Some(held) = held(device, target) {
-        return held;
+    if let Some(decision) = kept_back(device, target) {
+        return decision;
     }
     if let Some(cause) = view.blocked.cause(&target.version) {
         return Decision::Blocked { version: target.version.clone(), cause };
@@ -305,14 +305,14 @@ fn direct_or_intermediate<'a>(
         })
 }
 
-fn held(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
+fn kept_back(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
     let (_, code) = device.refused.iter().find(|(sha256, _)| artifact.sha256 == Some(*sha256))?;
-    Some(Decision::Held { version: artifact.version.clone(), code: *code })
+    Some(Decision::KeptBack { version: artifact.version.clone(), code: *code })
 }
 
 fn offer(device: &DeviceView, artifact: &Artifact) -> Decision {
-    if let Some(held) = held(device, artifact) {
-        return held;
+    if let Some(decision) = kept_back(device, artifact) {
+        return decision;
     }
     if let Some(misfit) = misfit(device, artifact) {
         return misfit;

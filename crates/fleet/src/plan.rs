@@ -22,7 +22,7 @@ pub struct Snapshot {
 }
 
 /// A device.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Subject {
     /// Whose releases count: the device's product, or that of its update.
     pub product: Option<ProductName>,
@@ -33,7 +33,7 @@ pub struct Subject {
 }
 
 /// An update in flight.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Flight {
     /// Its number.
     pub update: i64,

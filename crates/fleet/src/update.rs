@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::verdict::{Verdict, verdict_of};
 
 /// What an update is about.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpdateView {
     /// Where it stands.
     pub state: UpdateState,

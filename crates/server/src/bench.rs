@@ -1,16 +1,21 @@
-//! What `updraft bench offers` needs and no service does: devices that nobody has to connect for, and what the rest is compared with.
+//! What `updraft bench` needs and no service does: devices that nobody has to connect for, and what the rest is compared with.
 
+use bytes::Bytes;
 use contract::{DeviceId, ProductName, TopicKind, Version};
 use fleet::UpdateState;
 use futures_util::future::try_join_all;
 
+use crate::access::digest;
 use crate::actor::Actor;
+use crate::clock::now_ms;
 use crate::db::waiting;
-use crate::mqtt::LinkState;
+use crate::mqtt::{Handler, LinkState, Message};
 use crate::run::Running;
 
 /// Rows in one transaction, and messages on their way at a time: as many as triggers are.
 const BATCH: usize = 500;
+/// Messages in one batch, as many as the batcher collects, and rows in one transaction beside them.
+const MESSAGES: usize = 1000;
 
 impl Running {
     /// Returns once the broker answers.
@@ -102,4 +107,76 @@ impl Running {
         }
         Ok(())
     }
+}
+
+impl Running {
+    /// Handles what these devices say of an update that succeeds, one message of each after the other, in the batcher's batches.
+    /// Answers how many messages that were.
+    #[crate::boxed]
+    pub async fn handle_reports(
+        &self,
+        ids: &[DeviceId],
+        from: &Version,
+        to: &Version,
+    ) -> anyhow::Result<u32> {
+        let report = |version, slot| {
+            format!(r#"{{"version":"{version}","slot":"{slot}","state":"valid","slot_bytes":1900544}}"#)
+        };
+        let said = [
+            (TopicKind::Version, report(from, "ota_0")),
+            (TopicKind::Progress, r#"{"phase":"download","done":32768,"total":65536}"#.to_owned()),
+            (TopicKind::Progress, r#"{"phase":"restart","done":65536,"total":65536}"#.to_owned()),
+            (TopicKind::Version, report(to, "ota_1")),
+            (TopicKind::Status, "SUCCESS".to_owned()),
+        ];
+        let mut handled = 0;
+        for (kind, payload) in said {
+            let payload = Bytes::from(payload);
+            for ids in ids.chunks(MESSAGES) {
+                let message = |id: &DeviceId| Message {
+                    kind,
+                    device: id.clone(),
+                    payload: payload.clone(),
+                    retained: false,
+                };
+                let batch: Vec<Message> = ids.iter().map(message).collect();
+                self.services().messages.messages(&batch).await?;
+                handled += u32::try_from(batch.len())?;
+            }
+        }
+        Ok(handled)
+    }
+
+    /// Writes a new digest and time of each of these devices, 1,000 a transaction.
+    #[crate::boxed]
+    pub async fn write_rows(&self, ids: &[DeviceId], round: u32, how: Rows) -> anyhow::Result<()> {
+        let (digest, now) = (digest(round.to_le_bytes()), now_ms() + i64::from(round));
+        for ids in ids.chunks(MESSAGES) {
+            let write = self.db.write(&Actor::SERVER).await?;
+            match how {
+                Rows::OfTheirOwn => write.upsert_bare(ids, &digest, now).await?,
+                Rows::Plain => write.update_bare(ids, &digest, now).await?,
+                Rows::Mapped => {
+                    let mut devices = write.lock_devices(ids).await?;
+                    for device in &mut devices {
+                        (device.report_digest, device.last_seen) = (Some(digest.clone()), Some(now));
+                    }
+                    write.save(devices.iter_mut().map(|device| (device, None))).await?;
+                }
+            }
+            write.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+/// How devices are written.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows {
+    /// As rows of another table, which has no more columns than that, by plain statements.
+    OfTheirOwn,
+    /// By the statements that the row mapping makes, without it.
+    Plain,
+    /// As everywhere.
+    Mapped,
 }

@@ -6,6 +6,8 @@
 
 pub(crate) mod audit;
 mod audit_entry;
+pub(crate) mod audit_seal;
+mod bare;
 mod connection;
 mod count;
 pub(crate) mod device;

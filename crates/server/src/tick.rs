@@ -1,4 +1,4 @@
-//! Periodic work: silence, who is online, slots to be recorded, the mirror of the bucket, what has expired.
+//! Periodic work: silence, who is online, slots to be recorded, the mirror of the bucket, the audit's seals, what has expired.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const PRESENCE_EVERY: Duration = Duration::from_millis(200);
 /// How often it is looked whether the smallest slot of a product has changed.
 const SLOTS_EVERY: Duration = Duration::from_secs(2);
+/// How often the audit is sealed.
+const SEALED_EVERY: Duration = Duration::from_mins(1);
 /// Expired sessions and old history are forgotten this often.
 const SWEPT_EVERY: Duration = Duration::from_hours(1);
 
@@ -39,8 +41,10 @@ pub(crate) fn spawn(services: &Services, config: &Config, link: &Link, tasks: &T
     let writing = write_presence(presence, updates.clone(), stop(), working(PRESENCE));
     tasks.spawn(PRESENCE, Box::pin(writing));
     tasks.spawn("what forgets", Box::pin(forget(services.access.clone(), updates.clone(), stop())));
-    tasks.spawn(SENDER, Box::pin(updates.send(stop(), working(SENDER))));
+    tasks.spawn("what seals the audit", Box::pin(seal(services.access.clone(), stop())));
+    tasks.spawn(SENDER, Box::pin(updates.clone().send(stop(), working(SENDER))));
     tasks.spawn("what records slots", Box::pin(record_slots(releases.clone(), stop())));
+    tasks.spawn("what withdraws blocked versions", Box::pin(updates.clone().withdraw_forever(stop())));
     let preparing = prepare(releases.store().clone(), stop());
     tasks.spawn("what looks at the store", Box::pin(preparing));
     tasks.spawn("what reads the store", Box::pin(refresh(releases, store_health, every, stop())));
@@ -135,6 +139,32 @@ async fn forget(access: Access, updates: Updates, stop: CancellationToken) {
             false
         });
         pause = if there_is_more { EVERY } else { SWEPT_EVERY };
+    }
+}
+
+/// Seals the audit, at the start and at the stop too, which waits a second for it at most.
+async fn seal(access: Access, stop: CancellationToken) {
+    let is_over = async || {
+        stop.cancelled().await;
+        tokio::time::sleep(EVERY).await;
+    };
+    loop {
+        let is_last = stop.is_cancelled();
+        let sealed = tokio::select! {
+            sealed = access.seal_audit(now_ms()) => sealed,
+            () = is_over() => return,
+        };
+        let there_is_more = sealed.unwrap_or_else(|error| {
+            tracing::error!("the audit was not sealed, and will be: {error:#}");
+            false
+        });
+        if is_last {
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(if there_is_more { Duration::ZERO } else { SEALED_EVERY }) => {}
+        }
     }
 }
 

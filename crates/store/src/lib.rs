@@ -19,7 +19,7 @@ pub use error::StoreError;
 pub use objects::bucket::Writers;
 pub use objects::signed::Refused;
 pub use releases::artifact::Artifact;
-pub use releases::blocked::Blocked;
+pub use releases::blocked::{BlockReason, Blocked};
 pub use releases::download::{Content, Object};
 pub use releases::gate::check::{Check, Level, NotAllowable};
 pub use releases::gate::facts::{Facts, GateSettings, Production, Slot, Taken};

@@ -17,7 +17,7 @@ pub(crate) fn advice(cause: &Cause) -> Option<String> {
         "--server and --token do it, instead of --store".to_owned()
     } else if cause.is(decision::OFFLINE) {
         "--force sends it all the same".to_owned()
-    } else if cause.is(decision::QUARANTINED) || cause.is(decision::HELD) {
+    } else if cause.is(decision::QUARANTINED) || cause.is(decision::KEPT_BACK) {
         "its page on the dashboard has a button that clears the quarantine".to_owned()
     } else if cause.is(publisher::OTHER_AUDIENCE) || cause.is(publisher::NO_AUDIENCE) {
         "give that address as --server".to_owned()

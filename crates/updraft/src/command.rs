@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod block;
+pub(crate) mod database;
 pub(crate) mod demo;
 pub(crate) mod device;
 pub(crate) mod devices;

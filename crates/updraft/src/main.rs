@@ -59,7 +59,7 @@ enum Command {
     Token(token::Args),
     /// Who did what
     Audit(audit::Args),
-    /// Measure this machine: signed URLs and decisions a second
+    /// Measure this machine: signed URLs, decisions, offers and messages a second, lists
     Bench(bench::Args),
 }
 

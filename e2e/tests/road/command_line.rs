@@ -4,6 +4,7 @@ use e2e::command::{Said, updraft};
 use e2e::device::VirtualDevice;
 use e2e::images::{Workshop, pair};
 use e2e::server::{Promote, Server, runs};
+use e2e::wait::until;
 
 const PRODUCT: &str = "esp32s3";
 
@@ -33,8 +34,13 @@ const COMMANDS: &[&[&str]] = &[
     &["token", "new"],
     &["token", "list"],
     &["token", "revoke"],
+    &["audit"],
+    &["audit", "verify"],
     &["bench", "presign"],
     &["bench", "decisions"],
+    &["bench", "offers"],
+    &["bench", "reports"],
+    &["bench", "lists"],
 ];
 
 #[tokio::test]
@@ -180,6 +186,24 @@ async fn a_revoked_token_is_worth_nothing() {
     assert!(tokens.out.contains("laptop") && !tokens.out.contains(&token), "{tokens:?}");
     Said::by(server.local(["token", "revoke", "laptop"])).await.ok();
     list(&token).await.refused(&["token"]);
+}
+
+#[tokio::test]
+async fn the_audit_is_verified_by_its_seals() {
+    let server = Server::start().await;
+    let verify = |more: &'static [&str]| Said::by(server.local([&["audit", "verify"], more].concat()));
+    let head = until("what the start wrote is sealed", || async {
+        let verified: serde_json::Value = verify(&["--json"]).await.ok().json();
+        verified["head"].as_str().map(ToOwned::to_owned)
+    })
+    .await;
+    let said = Said::by(server.local(["audit", "verify", "--head", &head])).await.ok();
+    assert!(said.out.contains("are as they were sealed") && said.out.contains(&head), "{said:?}");
+    let other = head.replace(|digit: char| digit.is_ascii_digit() && digit != '1', "a");
+    let said = Said::by(server.local(["audit", "verify", "--head", &other])).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains(&format!("The noted seal {other} is not there")), "{said:?}");
+    assert_eq!(verify(&["--head", "1:2"]).await.code, Some(2));
 }
 
 #[tokio::test]

@@ -14,6 +14,10 @@ use crate::clock::now_ms;
 
 /// Entries that are asked for, in the order of their ids, which is that of their commits: upwards from `after`, or else downwards.
 pub(crate) async fn page(query: &impl Query, asked: &AuditQuery, limit: u64) -> Result<Vec<Model>, DbErr> {
+    selected(asked, limit).all(query.connection()).await
+}
+
+pub(super) fn selected(asked: &AuditQuery, limit: u64) -> Select<Entity> {
     let mut entries = Entity::find().limit(limit);
     let of =
         [(Column::Actor, &asked.actor), (Column::Action, &asked.action), (Column::Subject, &asked.subject)];
@@ -22,11 +26,10 @@ pub(crate) async fn page(query: &impl Query, asked: &AuditQuery, limit: u64) -> 
             entries = entries.filter(column.eq(value));
         }
     }
-    let entries = match asked.after {
+    match asked.after {
         Some(id) => entries.filter(Column::Id.gt(id)).order_by_asc(Column::Id),
         None => entries.filter(Column::Id.lt(asked.before.unwrap_or(i64::MAX))).order_by_desc(Column::Id),
-    };
-    entries.all(query.connection()).await
+    }
 }
 
 impl Write {

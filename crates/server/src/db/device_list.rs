@@ -75,15 +75,9 @@ impl Candidates {
         let after = filter.after.unwrap_or_default();
         // Shorter texts have no index.
         if let Some(text) = filter.contains.filter(|text| text.chars().count() >= 3) {
-            let (sql, text) = if query.is_sqlite() {
-                let phrase = format!("\"{}\"", text.replace('"', "\"\""));
-                ("SELECT id FROM device_ids WHERE device_ids MATCH $1 AND id > $2 LIMIT $3", phrase)
-            } else {
-                let sql =
-                    "SELECT id FROM device_ids WHERE LOWER(id) LIKE $1 ESCAPE '\\' AND id > $2 LIMIT $3";
-                (sql, like(text))
-            };
-            let mut ids = ids(query, sql, text, after).await?;
+            let phrase = || format!("\"{}\"", text.replace('"', "\"\""));
+            let part = if query.is_sqlite() { phrase() } else { like(text) };
+            let mut ids = ids(query, with_text(query.is_sqlite()), part, after).await?;
             // They come in no order: some of them are of no use.
             if ids.len() <= CANDIDATES_MAX {
                 ids.sort_unstable();
@@ -118,6 +112,15 @@ impl Candidates {
             devices.extend(others.all(query.connection()).await?);
         }
         Ok(devices)
+    }
+}
+
+/// Ids with a part of theirs, by their trigrams.
+pub(super) fn with_text(is_sqlite: bool) -> &'static str {
+    if is_sqlite {
+        "SELECT id FROM device_ids WHERE device_ids MATCH $1 AND id > $2 LIMIT $3"
+    } else {
+        "SELECT id FROM device_ids WHERE LOWER(id) LIKE $1 ESCAPE '\\' AND id > $2 LIMIT $3"
     }
 }
 

@@ -92,12 +92,37 @@ impl Mirrored {
     }
 }
 
+/// Which of a product's releases are asked for: each has to be decoded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    All,
+    /// Those of a version, however it is spelled.
+    One(&'a Version),
+    None,
+}
+
 /// In one statement, so that it is of one reading. What cannot be decoded counts as not read: the next reading replaces it.
-pub(crate) async fn of_product(query: &impl Query, product: &ProductName) -> Result<Mirrored, DbErr> {
-    let sql = "SELECT expected AS part, blocked AS name, error AS value FROM mirror_products WHERE product = $1 \
-               UNION ALL SELECT 2, version, details FROM mirror_releases WHERE product = $1 \
-               UNION ALL SELECT 3, channel, version FROM mirror_channels WHERE product = $1";
-    let rows = query.rows(sql, vec![product.as_str().into()]).await?;
+pub(crate) async fn of_product(
+    query: &impl Query,
+    product: &ProductName,
+    releases: Wanted<'_>,
+) -> Result<Mirrored, DbErr> {
+    let mut values = vec![product.as_str().into()];
+    let releases = match releases {
+        Wanted::All => "",
+        Wanted::One(version) => {
+            let precedence = version.as_str().split('+').next().unwrap_or_default();
+            values.extend([precedence.into(), format!("{precedence}+%").into()]);
+            " AND (version = $2 OR version LIKE $3)"
+        }
+        Wanted::None => " AND FALSE",
+    };
+    let sql = format!(
+        "SELECT expected AS part, blocked AS name, error AS value FROM mirror_products WHERE product = $1 \
+         UNION ALL SELECT 2, version, details FROM mirror_releases WHERE product = $1{releases} \
+         UNION ALL SELECT 3, channel, version FROM mirror_channels WHERE product = $1"
+    );
+    let rows = query.rows(&sql, values).await?;
     Ok(Mirrored::decode(rows).unwrap_or_else(|error| {
         tracing::warn!(%product, "what the store held is read again: {error}");
         Mirrored { error: Some(causes::STORE_NOT_READ.cause()), ..Mirrored::default() }
@@ -118,14 +143,32 @@ pub(crate) async fn products(query: &impl Query) -> Result<Vec<Shown>, DbErr> {
                CROSS JOIN mirror_products p LEFT JOIN mirror_channels c ON c.product = p.product AND c.channel = $1 \
                WHERE p.blocked IS NOT NULL ORDER BY p.product";
     let rows = query.rows(sql, vec![ChannelName::production().as_str().into()]).await?;
-    let read = |row: QueryResult| {
+    let read = |row: &QueryResult| {
         Ok(Shown {
             name: row.try_get::<Text<ProductName>>("", "product")?.0,
             production: row.try_get::<Option<Text<Version>>>("", "version")?.map(|version| version.0),
             error: row.try_get::<Option<Text<Cause>>>("", "error")?.map(|error| error.0),
         })
     };
-    rows.into_iter().map(read).collect()
+    Ok(decodable(&rows, read))
+}
+
+/// What is blocked, where something is.
+pub(crate) async fn blocked_lists(query: &impl Query) -> Result<Vec<(ProductName, Blocked)>, DbErr> {
+    let rows =
+        query.rows("SELECT product, blocked FROM mirror_products WHERE blocked IS NOT NULL", vec![]).await?;
+    let read = |row: &QueryResult| {
+        let name = row.try_get::<Text<ProductName>>("", "product")?.0;
+        Ok((name, row.try_get::<Text<Blocked>>("", "blocked")?.0))
+    };
+    let is_empty = |blocked: &Blocked| matches!(blocked, Blocked::List(list) if list.is_empty());
+    Ok(decodable(&rows, read).into_iter().filter(|(_, blocked)| !is_empty(blocked)).collect())
+}
+
+/// A row that cannot be decoded stops no other.
+fn decodable<T>(rows: &[QueryResult], read: impl Fn(&QueryResult) -> Result<T, DbErr>) -> Vec<T> {
+    let logged = |error: &DbErr| tracing::error!(%error, "a product is left out of the list");
+    rows.iter().filter_map(|row| read(row).inspect_err(logged).ok()).collect()
 }
 
 /// The product, if it was read and there is no other, read or not.
@@ -135,7 +178,8 @@ pub(crate) async fn only_product(query: &impl Query) -> Result<Option<ProductNam
     let rows = query.rows(sql, vec![]).await?;
     let [only] = &rows[..] else { return Ok(None) };
     let is_read = only.try_get::<Option<String>>("", "blocked")?.is_some();
-    Ok(if is_read { Some(only.try_get::<Text<ProductName>>("", "product")?.0) } else { None })
+    let name = |row: &QueryResult| Ok(row.try_get::<Text<ProductName>>("", "product")?.0);
+    Ok(if is_read { decodable(&rows, name).pop() } else { None })
 }
 
 /// Why the bucket could not be listed last.
@@ -182,8 +226,8 @@ impl Db {
     pub(crate) async fn note_listed(&self, names: &[ProductName]) -> Result<Vec<ProductName>, DbErr> {
         let known = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL OR error IS NOT NULL";
         let known = self.rows(known, vec![]).await?;
-        let known = known.iter().map(|row| Ok(row.try_get::<Text<ProductName>>("", "product")?.0));
-        let mut all: BTreeSet<ProductName> = known.collect::<Result<_, DbErr>>()?;
+        let name = |row: &QueryResult| Ok(row.try_get::<Text<ProductName>>("", "product")?.0);
+        let mut all: BTreeSet<ProductName> = decodable(&known, name).into_iter().collect();
         let write = self.write(&Actor::SERVER).await?;
         write.execute("UPDATE mirror SET error = NULL WHERE error IS NOT NULL", vec![]).await?;
         for name in names {
@@ -247,7 +291,7 @@ impl Db {
         if write.execute(sql, vec![name(), number.into()]).await? == 0 {
             return Ok(false);
         }
-        let before = of_product(&write, product).await?;
+        let before = of_product(&write, product, Wanted::All).await?;
         let is_changed = match (&before.snapshot, found) {
             // With an error, what is there could not be decoded.
             (None, None) => before.error.is_some(),

@@ -1,3 +1,4 @@
+mod damaged;
 mod figures;
 mod history;
 mod lists;
@@ -5,6 +6,7 @@ mod migrations;
 mod mirror;
 mod plans;
 mod postgres;
+mod seals;
 mod writes;
 
 use contract::DeviceId;

@@ -158,6 +158,12 @@ pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<
     Ok(updates)
 }
 
+/// Those in flight, by device.
+pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
+    let next = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::Device.gt(above));
+    Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
+}
+
 /// Those in flight that were not heard of since, as many as asked.
 pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
     let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::HeardAt.lte(time));
@@ -184,7 +190,7 @@ pub(crate) struct Failed {
     pub(crate) refused: Vec<(Sha256, Code)>,
 }
 
-/// The images that are not offered to these devices any more.
+/// The images that are not offered to these devices any more, in order.
 pub(crate) async fn failed(
     query: &impl Query,
     devices: &[DeviceId],
@@ -202,6 +208,8 @@ pub(crate) async fn failed(
             .group_by(Column::Sha256)
             .group_by(Column::LastingRefusal)
             .having(Expr::cust("COUNT(*) >= CASE WHEN lasting_refusal IS NULL THEN 2 ELSE 3 END"))
+            .order_by_asc(Column::Sha256)
+            .order_by_asc(Column::LastingRefusal)
             .into_model::<Image>();
         for image in images.all(query.connection()).await? {
             let of = failed.entry(image.device.0).or_default();

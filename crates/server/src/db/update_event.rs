@@ -52,6 +52,14 @@ pub(crate) async fn of_update(
     Entity::find().filter(of).order_by_asc(Column::Id).limit(limit).all(query.connection()).await
 }
 
+pub(super) fn forget(is_sqlite: bool) -> String {
+    let lock = if is_sqlite { "" } else { " FOR UPDATE OF e SKIP LOCKED" };
+    format!(
+        "DELETE FROM update_events WHERE id IN (SELECT e.id FROM update_events e JOIN updates u ON u.id = e.update_id \
+         WHERE e.at < $1 AND u.finished_at < $1 ORDER BY e.at LIMIT $2{lock})"
+    )
+}
+
 impl Write {
     /// Writes events as this transaction's actor.
     pub(super) async fn insert_events(&self, events: &[Model]) -> Result<(), DbErr> {
@@ -67,10 +75,10 @@ impl Write {
         Ok(())
     }
 
-    /// Forgets up to [`FORGOTTEN_MAX`] events of updates that ended before a time, and answers how many.
+    /// Forgets up to [`FORGOTTEN_MAX`] events of updates that ended before a time, and answers how many. It locks no device, and
+    /// waits for nobody: events that go with their device are left to who removes it.
     pub(crate) async fn forget_events(&self, before: i64) -> Result<u64, DbErr> {
-        let sql = "DELETE FROM update_events WHERE id IN (SELECT e.id FROM update_events e JOIN updates u ON u.id = e.update_id \
-                   WHERE e.at < $1 AND u.finished_at < $1 ORDER BY e.at LIMIT $2)";
-        self.execute(sql, vec![before.into(), FORGOTTEN_MAX.into()]).await
+        let sql = forget(self.is_sqlite());
+        self.execute(&sql, vec![before.into(), FORGOTTEN_MAX.into()]).await
     }
 }

@@ -9,7 +9,7 @@ use api::Channel;
 use cause::service as causes;
 use contract::{ChannelName, ProductName, Version};
 use serde_json::{Value, json};
-use store::Publication;
+use store::{BlockReason, Publication};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,7 +17,8 @@ use super::audited::Act;
 use super::mirror::{Refreshed, too_slow, unavailable};
 use super::service::{PROMOTIONS_MAX, Releases};
 use crate::actor::Actor;
-use crate::db::{Action, device_list, mirror};
+use crate::db::mirror::{self, Wanted};
+use crate::db::{Action, device_list};
 use crate::error::Error;
 
 /// How long somebody who asked waits until the store is written.
@@ -128,6 +129,11 @@ fn done() -> Value {
     json!({ "outcome": "done" })
 }
 
+/// A version's entry in the blocked list.
+fn entry(before: Option<&BlockReason>) -> Value {
+    json!({ "blocked": before.is_some(), "reason": before })
+}
+
 /// The longest reason for blocking a version, in bytes.
 const REASON_MAX_BYTES: usize = 500;
 
@@ -155,9 +161,9 @@ impl Releases {
         let (by, act) = (by.clone(), Act { action: Action::VERSION_BLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
             let block = Box::pin(async { Ok(releases.0.store.block(&of, &version, &reason).await?) });
-            let done = releases.audited(&by, act, block, |()| (Value::Null, done())).await;
+            let done = releases.audited(&by, act, block, |before| (entry(before.as_ref()), done())).await;
             releases.show_again(&of).await;
-            done
+            done.map(|_| ())
         })
         .await
     }
@@ -172,9 +178,9 @@ impl Releases {
             (by.clone(), Act { action: Action::VERSION_UNBLOCK, product: product.clone(), detail });
         detached(Instant::now() + WRITE_TIMEOUT, what, async move {
             let unblock = Box::pin(async { Ok(releases.0.store.unblock(&of, &version).await?) });
-            let done = releases.audited(&by, act, unblock, |()| (Value::Null, done())).await;
+            let done = releases.audited(&by, act, unblock, |before| (entry(before.as_ref()), done())).await;
             releases.show_again(&of).await;
-            done
+            done.map(|_| ())
         })
         .await
     }
@@ -189,7 +195,7 @@ impl Releases {
             Ok(Refreshed::GoesOn) => return Err(Error::GoesOn(too_slow())),
             Err(error) => return Err(unavailable(&error)),
         }
-        let is_known = mirror::of_product(&self.0.db, product).await?.is_there()
+        let is_known = mirror::of_product(&self.0.db, product, Wanted::None).await?.is_there()
             || device_list::is_of_any(&self.0.db, product).await?;
         // A misspelt name in whatever calls this would otherwise look fine for ever.
         let unknown = || Error::NotFound(causes::NO_PRODUCT_IN_STORE.naming("product", product));

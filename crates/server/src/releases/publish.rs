@@ -14,7 +14,8 @@ use super::promote::completed;
 use super::service::Releases;
 use super::snapshot::shown;
 use crate::actor::Actor;
-use crate::db::{Action, mirror};
+use crate::db::Action;
+use crate::db::mirror::{self, Wanted};
 use crate::error::Error;
 
 impl Releases {
@@ -101,7 +102,9 @@ impl Releases {
         promoted: Option<&ChannelName>,
     ) -> Release {
         // It is published, whatever the database says.
-        let snapshot = mirror::of_product(&self.0.db, product).await.ok().and_then(|known| known.snapshot);
+        let wanted = Wanted::One(&release.version);
+        let known = mirror::of_product(&self.0.db, product, wanted).await;
+        let snapshot = known.ok().and_then(|known| known.snapshot);
         if let Some(snapshot) = &snapshot
             && let Some(known) = snapshot.release(&release.version)
             && known.version.as_str() == release.version.as_str()

@@ -15,7 +15,7 @@ use url::Url;
 use super::health::STORE_TIMEOUT;
 use super::mirror::Mirror;
 use crate::config::Config;
-use crate::db::mirror::{self, Snapshot};
+use crate::db::mirror::{self, Snapshot, Wanted};
 use crate::db::{Db, Query, device_list};
 use crate::error::Error;
 use crate::events::Events;
@@ -81,7 +81,7 @@ impl Releases {
     /// Refuses names that neither the store nor a device has. Asks the store where nobody here knows it: for those who may
     /// change what it holds, and may have it looked at.
     pub(super) async fn require_product(&self, product: &ProductName) -> Result<(), Error> {
-        let is_known = mirror::of_product(&self.0.db, product).await?.is_there()
+        let is_known = mirror::of_product(&self.0.db, product, Wanted::None).await?.is_there()
             || device_list::is_of_any(&self.0.db, product).await?
             || timeout(STORE_TIMEOUT, self.0.store.product_exists(product)).await.map_err(|_| {
                 let cause = causes::PRODUCT_UNSURE.naming("product", product);
@@ -90,16 +90,20 @@ impl Releases {
         if is_known { Ok(()) } else { Err(unknown(product)) }
     }
 
-    /// What is known of a product; `None` if only devices speak of it so far. A name that is not known is looked for in the
+    /// What is known of a product, with the releases that are wanted; `None` if only devices speak of it so far. A name that is not known is looked for in the
     /// store once in a while, whoever asks.
-    pub(super) async fn snapshot(&self, product: &ProductName) -> Result<Option<Snapshot>, Error> {
-        let known = mirror::of_product(&self.0.db, product).await?;
+    pub(super) async fn snapshot(
+        &self,
+        product: &ProductName,
+        releases: Wanted<'_>,
+    ) -> Result<Option<Snapshot>, Error> {
+        let known = mirror::of_product(&self.0.db, product, releases).await?;
         if known.snapshot.is_some() {
             return Ok(known.snapshot);
         }
         // Published a moment ago by somebody else, maybe.
         let looked = self.0.mirror.look_for(product, known, self.0.refresh).await;
-        let known = mirror::of_product(&self.0.db, product).await?;
+        let known = mirror::of_product(&self.0.db, product, releases).await?;
         if known.snapshot.is_some() {
             return Ok(known.snapshot);
         }

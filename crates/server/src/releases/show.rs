@@ -9,7 +9,7 @@ use store::Blocked;
 
 use super::service::Releases;
 use super::snapshot::shown;
-use crate::db::mirror;
+use crate::db::mirror::{self, Wanted};
 use crate::error::Error;
 
 impl Releases {
@@ -33,7 +33,7 @@ impl Releases {
     /// Highest version first. Unknown product: NotFound.
     #[crate::boxed]
     pub async fn list(&self, product: &ProductName) -> Result<Vec<Release>, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::All).await?;
         Ok(snapshot
             .iter()
             .flat_map(|snapshot| {
@@ -45,7 +45,7 @@ impl Releases {
     /// One release.
     #[crate::boxed]
     pub async fn show(&self, product: &ProductName, version: &Version) -> Result<Release, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::One(version)).await?;
         let release = snapshot.as_ref().and_then(|snapshot| {
             Some(shown(&snapshot.channels, &snapshot.blocked, snapshot.release(version)?))
         });
@@ -57,7 +57,7 @@ impl Releases {
     /// The channels of a product.
     #[crate::boxed]
     pub async fn channels(&self, product: &ProductName) -> Result<Vec<Channel>, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::None).await?;
         let channels = snapshot.iter().flat_map(|snapshot| snapshot.channels.iter().cloned());
         Ok(channels.map(|(name, version)| Channel { name, version }).collect())
     }
@@ -65,7 +65,7 @@ impl Releases {
     /// The versions of a product that are never offered.
     #[crate::boxed]
     pub async fn blocked(&self, product: &ProductName) -> Result<BlockedList, Error> {
-        let snapshot = self.snapshot(product).await?;
+        let snapshot = self.snapshot(product, Wanted::None).await?;
         let (items, unreadable) = match snapshot.map(|snapshot| snapshot.blocked.clone()) {
             None => (Vec::new(), None),
             Some(Blocked::Unreadable(cause)) => (Vec::new(), Some(cause.sentence())),

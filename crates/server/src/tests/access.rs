@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{BY, HERE, Rig, config};
+use super::rig::{BY, HERE, Rig, config, id, until};
 use crate::access::{Access, Role};
 use crate::error::Error;
 use crate::run::{StartOptions, start};
@@ -75,4 +75,19 @@ async fn a_second_server_on_the_same_database_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(file.permissions().mode() & 0o077, 0, "others on this machine can read the database");
     }
+}
+
+#[tokio::test]
+async fn the_audit_is_sealed_at_the_start_and_at_the_stop() {
+    let rig = Rig::start().await;
+    let access = rig.services().access.clone();
+    let unsealed = async || access.verify_audit(None).await.expect("read").unsealed;
+    until("the first user is sealed", || async { unsealed().await == 0 }).await;
+    let product = "p".parse().expect("a product");
+    rig.services().devices.register(&BY, &id("d1"), Some(&product)).await.expect("registered");
+    assert_eq!(unsealed().await, 1);
+    let beside = config(rig.folder.path(), &rig.more);
+    rig.running.stop().await.expect("stops");
+    let verified = Access::open(&beside).await.expect("opens").verify_audit(None).await.expect("read");
+    assert!(verified.holds() && verified.unsealed == 0 && verified.seals == 2, "{verified:?}");
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use image::{Chip, build::Build};
 use object_store::ObjectStore;
 use store::testing::{Fate, FaultyStore, Kind, Operation};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 
 use super::rig::BY;
 use super::without_broker::{handed, handed_through};
@@ -73,6 +73,46 @@ async fn the_channel_and_the_blocked_list_are_asked_for_at_once() {
     app.messages.messages(&[message("d1", TopicKind::Version, report)]).await.expect("taken");
     let answer = app.updates.check(&BY, &id("d1"), true).await.expect("decides");
     assert_eq!(answer.decision, "offered", "{}", answer.reason);
+}
+
+/// Whatever a decision looked at: of another chip or slot, it would be another one.
+#[tokio::test]
+async fn a_device_that_reports_something_else_meanwhile_is_decided_upon_anew() {
+    for (more, expected) in [
+        (r#""chip":"esp32c3","slot_bytes":1048576"#, "wrong_chip"),
+        (r#""chip":"esp32s3","slot_bytes":4"#, "too_large"),
+        (r#""chip":"esp32s3","slot_bytes":1048576,"slot":"ota_1""#, "offered"),
+    ] {
+        let (asked, answer) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let gates = (Arc::clone(&asked), Arc::clone(&answer));
+        let (folder, app) = handed_through("", move |objects| {
+            FaultyStore::before(objects, move |operation| {
+                let (asked, answer) = gates.clone();
+                async move {
+                    if operation.key.ends_with("/production/version.txt") {
+                        asked.add_permits(1);
+                        answer.acquire().await.expect("open").forget();
+                    }
+                    Fate::Done
+                }
+            })
+        })
+        .await;
+        put(folder.path(), "p/releases/v1.1.0", "1.1.0");
+        put(folder.path(), "p/production", "1.1.0");
+        let report = async |more: &str| {
+            let report = format!(r#"{{"version":"1.0.0","product":"p",{more}}}"#);
+            app.messages.messages(&[message("d1", TopicKind::Version, &report)]).await.expect("taken");
+        };
+        report(r#""chip":"esp32s3","slot_bytes":1048576"#).await;
+        let updates = app.updates.clone();
+        let check = tokio::spawn(async move { updates.check(&BY, &id("d1"), true).await });
+        asked.acquire().await.expect("open").forget();
+        report(more).await;
+        answer.add_permits(10);
+        let answer = check.await.expect("ends").expect("decides");
+        assert_eq!(answer.decision, expected, "{}", answer.reason);
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use fleet::UpdateState;
 
 use super::ready;
-use super::rig::{BY, id};
+use super::rig::{self, Actor, BY, id};
 use crate::clock::now_ms;
 use crate::db::{meta, update};
 use crate::tick::Tick;
@@ -57,4 +57,26 @@ async fn what_was_offered_while_the_clock_stood_still_is_not_late() {
     write.commit().await.expect("committed");
     tick.tick(begun + 7_200_000, true).await.expect("ticks");
     assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+}
+
+#[tokio::test]
+async fn an_update_whose_trigger_was_never_sent_ends_and_says_so() {
+    let (rig, device) = ready().await;
+    let password = device.password.clone();
+    drop(device);
+    rig::until("it is offline", || async { !rig.show("d1").await.online }).await;
+    // Connected, and not listening: nothing is sent.
+    let _device = Actor::open(rig.mqtt_port(), "d1", &password);
+    rig::until("it is online", || async { rig.show("d1").await.online }).await;
+    assert_eq!(rig.decision("d1").await, "offered");
+    let made = rig.show("d1").await.update.expect("made");
+    let begun = update::by_id(&rig.running.db, made.id).await.expect("read").expect("there").heard_at;
+    let mut tick = Tick::new(rig.services());
+    for second in (0..=910).step_by(10) {
+        tick.tick(begun + second * 1000, true).await.expect("ticks");
+    }
+    let update = rig.show("d1").await.update.expect("made");
+    assert_eq!(update.state, UpdateState::TimedOut);
+    assert_eq!(update.cause.expect("found out here").code, "trigger_not_sent");
+    assert_eq!(rig.running.waiting(&[id("d1")]).await.expect("read"), 0, "it is not sent any more");
 }

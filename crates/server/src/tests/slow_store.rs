@@ -39,6 +39,8 @@ enum Hold {
     Listings,
     /// Every listing of this product.
     Product(&'static str),
+    /// Whatever is done to this product.
+    AllOf(&'static str),
 }
 
 /// What a bucket in memory waits for, and what came to it.
@@ -48,9 +50,9 @@ struct SlowStore {
     is_published: AtomicBool,
     /// Images that came.
     images: AtomicUsize,
-    /// Writes that came while all were bucket.
+    /// Writes that came while all of them waited.
     writes: AtomicUsize,
-    /// Whether writes take place and are answered with an error.
+    /// Whether the writes by which something is done take place and are answered with an error.
     loses_answers: AtomicBool,
 }
 
@@ -61,6 +63,11 @@ impl SlowStore {
 
     async fn before(self: Arc<Self>, Operation { kind, key }: Operation) -> Fate {
         let hold = || *self.hold.borrow();
+        if let Hold::AllOf(name) = hold()
+            && key.split('/').next() == Some(name)
+        {
+            self.wait(Hold::AllOf(name)).await;
+        }
         match kind {
             Kind::Put => {
                 if key.ends_with("/firmware.bin") {
@@ -72,7 +79,8 @@ impl SlowStore {
                     self.wait(Hold::Writes).await;
                 }
                 self.is_published.fetch_or(key.ends_with("/version.txt"), Ordering::Relaxed);
-                if self.loses_answers.load(Ordering::Relaxed) {
+                let is_commit = key.ends_with("/version.txt") || key.ends_with("/blocked_versions.json");
+                if is_commit && self.loses_answers.load(Ordering::Relaxed) {
                     return Fate::AnswerLost;
                 }
             }
@@ -317,14 +325,74 @@ async fn a_product_that_was_published_here_is_never_unknown() {
     assert!(app.releases.show(&lamp(), &version("1.0.0")).await.expect("known").blocked);
 }
 
+/// Of all acts on the bucket. Who did it is told that it failed, and so says its entry in the audit.
 #[tokio::test]
 async fn what_was_done_and_not_answered_is_shown_at_once() {
     let (_folder, app, bucket) = slow_app().await;
     publish(&app, &lamp(), "1.0.0").await;
     bucket.loses_answers.store(true, Ordering::Relaxed);
-    let lost = app.releases.block(&BY, &lamp(), &version("1.0.0"), "it loops").await;
-    assert!(lost.is_err(), "nobody knows");
-    assert!(app.releases.show(&lamp(), &version("1.0.0")).await.expect("known").blocked);
+    let (one, beta) = (version("1.0.0"), "beta".parse().expect("a channel"));
+    let blocked = async || app.releases.show(&lamp(), &one).await.expect("known").blocked;
+    let lost = app.releases.block(&BY, &lamp(), &one, "it loops").await.expect_err("nobody knows");
+    assert!(blocked().await);
+    outcome_is(&app, "version.block", &lost).await;
+    let lost = app.releases.unblock(&BY, &lamp(), &one).await.expect_err("nobody knows");
+    assert!(!blocked().await);
+    outcome_is(&app, "version.unblock", &lost).await;
+    let lost = app.releases.promote(&BY, &lamp(), &one, &beta).await.expect_err("nobody knows");
+    assert_eq!(app.releases.channels(&lamp()).await.expect("known")[0].version, Some(one));
+    outcome_is(&app, "channel.promote", &lost).await;
+    let two = store::Publication { version: Some(version("1.1.0")), ..store::Publication::new(lamp()) };
+    let lost = app.releases.publish(&BY, two, None, an_image("1.1.0")).await.expect_err("nobody knows");
+    app.releases.show(&lamp(), &version("1.1.0")).await.expect("known");
+    outcome_is(&app, "release.publish", &lost).await;
+}
+
+/// The last entry of an act says how it ended.
+async fn outcome_is(app: &crate::services::Services, action: &str, error: &Error) {
+    let query = api::AuditQuery { action: Some(action.to_owned()), limit: Some(2), ..Default::default() };
+    let entries = app.access.audit(&query).await.expect("read").items;
+    let outcomes = entries.iter().map(|entry| entry.after.as_ref().expect("a detail")["outcome"].clone());
+    let code = error.cause().map(|cause| cause.code.clone());
+    assert_eq!(outcomes.collect::<Vec<_>>(), [json!("begun"), json!(code)], "{action}: {error}");
+}
+
+#[tokio::test]
+async fn what_was_blocked_before_stands_in_the_audit() {
+    let (_folder, app, _bucket) = slow_app().await;
+    publish(&app, &lamp(), "1.0.0").await;
+    let one = version("1.0.0");
+    for reason in ["it loops", "it burns"] {
+        app.releases.block(&BY, &lamp(), &one, reason).await.expect("blocked");
+    }
+    app.releases.unblock(&BY, &lamp(), &one).await.expect("unblocked");
+    let query = api::AuditQuery { after: Some(0), ..Default::default() };
+    let entries = app.access.audit(&query).await.expect("read").items;
+    let done = entries.iter().filter(|entry| entry.after.as_ref().expect("a detail")["outcome"] == "done");
+    let before: Vec<_> =
+        done.filter(|entry| entry.action.starts_with("version.")).map(|entry| entry.before.clone()).collect();
+    let blocked = |why: &str| Some(json!({ "blocked": true, "reason": why }));
+    let free = Some(json!({ "blocked": false, "reason": null }));
+    assert_eq!(before, [free, blocked("it loops"), blocked("it burns")]);
+}
+
+#[tokio::test]
+async fn a_product_whose_store_hangs_holds_up_no_publishing_of_another() {
+    let (_folder, app, bucket) = slow_app().await;
+    let slow = "slow".parse().expect("a product");
+    publish(&app, &lamp(), "1.0.0").await;
+    bucket.hold.send_replace(Hold::AllOf("slow"));
+    let hanging = app.clone();
+    let hangs = tokio::spawn(async move { publish(&hanging, &slow, "1.0.0").await });
+    rig::until("it hangs", || async { bucket.hold.receiver_count() == 1 }).await;
+    let both = async {
+        publish(&app, &lamp(), "1.1.0").await;
+        app.releases.promote(&BY, &lamp(), &version("1.1.0"), &contract::ChannelName::production()).await
+    };
+    tokio::time::timeout(Duration::from_secs(5), both).await.expect("at once").expect("promoted");
+    assert!(!hangs.is_finished());
+    bucket.hold.send_replace(Hold::Nothing);
+    hangs.await.expect("published");
 }
 
 #[test]

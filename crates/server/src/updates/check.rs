@@ -15,6 +15,7 @@ use super::questions::{Questions, plan_with};
 use super::service::{BATCH, Updates, flight_of};
 use crate::actor::Actor;
 use crate::clock::now_ms;
+use crate::db::Query;
 use crate::db::device::{self, DeviceRow};
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
@@ -26,8 +27,8 @@ const ATTEMPTS: u32 = 3;
 /// How long the answer waits for the trigger to be sent.
 const SENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is offered to devices, as they were when it was decided.
-type Offers = HashMap<DeviceId, (DeviceRow, Artifact)>;
+/// What is offered to devices, with what was known of each when it was decided.
+type Offers = HashMap<DeviceId, (Subject, Artifact)>;
 
 impl Updates {
     /// Decides what the device is offered now and, if it is something, makes the update and has the trigger sent.
@@ -49,7 +50,7 @@ impl Updates {
         ids: &[DeviceId],
         force: bool,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
-        let (mut answers, mut offered) = (BTreeMap::new(), Offers::new());
+        let (mut answers, mut offered) = (BTreeMap::new(), HashMap::new());
         for ids in ids.chunks(BATCH) {
             let mut open = ids.to_vec();
             for _ in 0..ATTEMPTS {
@@ -60,12 +61,13 @@ impl Updates {
                 open = self.offer(by, offers, force, &mut offered).await?;
             }
         }
-        let made: Vec<i64> = offered.values().filter_map(|(device, _)| device.update_id).collect();
+        let made: Vec<i64> = offered.keys().copied().collect();
         if *self.0.link.borrow() == LinkState::Up {
             self.0.queue.wait(&made, SENT_TIMEOUT).await;
         }
         for row in update::by_ids(&self.0.db, &made).await? {
-            if let Some((id, (_, artifact))) = offered.remove_entry(&row.device.0) {
+            if let Some(artifact) = offered.remove(&row.id) {
+                let id = row.device.0.clone();
                 answers.insert(id, self.answer(&Decision::Offered(artifact), Some(row)));
             }
         }
@@ -80,39 +82,48 @@ impl Updates {
         answers: &mut BTreeMap<DeviceId, CheckAnswer>,
     ) -> Result<Offers, Error> {
         let devices = device::by_ids(&self.0.db, ids).await?;
-        let newest: Vec<i64> = devices.iter().filter_map(|device| device.update_id).collect();
-        let newest = update::by_ids(&self.0.db, &newest).await?;
-        let mut newest: HashMap<i64, UpdateRow> = newest.into_iter().map(|row| (row.id, row)).collect();
-        let mut failed = update::failed(&self.0.db, ids).await?;
-        let usual = self.0.releases.default_product(&self.0.db).await?;
-        let subject = |device: &DeviceRow| {
-            let update = device.update_id.and_then(|id| newest.get(&id));
-            let update = update.filter(|update| update.state.is_in_flight());
-            let mut view = self.view(device, update, force);
-            let failed = failed.remove(&device.id.0).unwrap_or_default();
-            (view.quarantined, view.refused) = (failed.quarantined, failed.refused);
-            let flight = update.map(flight_of);
-            let product = product_of(device, usual.as_ref());
-            (device.id.0.clone(), Subject { product, flight, asks: Some(view) })
-        };
-        let subjects = devices.iter().map(subject).collect();
-        let mut devices: HashMap<_, _> =
-            devices.into_iter().map(|device| (device.id.0.clone(), device)).collect();
+        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), force).await?;
         let mut offers = Offers::new();
-        for action in self.plan(subjects).await {
+        for action in self.plan(subjects.clone()).await {
             match action {
                 Action::Answer { device, decision } => {
-                    let update = devices.get(&device).and_then(|device| device.update_id);
-                    let update = update.and_then(|id| newest.remove(&id));
+                    let update = newest.remove(&device);
                     answers.insert(device, self.answer(&decision, update));
                 }
                 Action::Offer { device, artifact } => {
-                    offers.extend(devices.remove_entry(&device).map(|(id, row)| (id, (row, artifact))));
+                    let subject = subjects.remove_entry(&device);
+                    offers.extend(subject.map(|(id, subject)| (id, (subject, artifact))));
                 }
                 _ => {}
             }
         }
         Ok(offers)
+    }
+
+    /// All that a decision looks at of devices, and their newest updates.
+    async fn subjects(
+        &self,
+        query: &impl Query,
+        devices: impl Iterator<Item = &DeviceRow>,
+        force: bool,
+    ) -> Result<(BTreeMap<DeviceId, Subject>, HashMap<DeviceId, UpdateRow>), Error> {
+        let devices: Vec<&DeviceRow> = devices.collect();
+        let newest: Vec<i64> = devices.iter().filter_map(|device| device.update_id).collect();
+        let newest = update::by_ids(query, &newest).await?.into_iter();
+        let newest: HashMap<_, _> = newest.map(|row| (row.device.0.clone(), row)).collect();
+        let ids: Vec<DeviceId> = devices.iter().map(|device| device.id.0.clone()).collect();
+        let mut failed = update::failed(query, &ids).await?;
+        let usual = self.0.releases.default_product(query).await?;
+        let subject = |device: &DeviceRow| {
+            let update = newest.get(&device.id.0).filter(|update| update.state.is_in_flight());
+            let mut view = self.view(device, update, force);
+            let failed = failed.remove(&device.id.0).unwrap_or_default();
+            (view.quarantined, view.refused) = (failed.quarantined, failed.refused);
+            let product = device.product.as_deref().or(usual.as_ref()).cloned();
+            (device.id.0.clone(), Subject { product, flight: update.map(flight_of), asks: Some(view) })
+        };
+        let subjects = devices.into_iter().map(subject).collect();
+        Ok((subjects, newest))
     }
 
     fn view(&self, device: &DeviceRow, in_flight: Option<&UpdateRow>, force: bool) -> DeviceView {
@@ -172,7 +183,7 @@ impl Updates {
         by: &Actor,
         mut offers: Offers,
         forced: bool,
-        offered: &mut Offers,
+        offered: &mut HashMap<i64, Artifact>,
     ) -> Result<Vec<DeviceId>, Error> {
         if offers.is_empty() {
             return Ok(Vec::new());
@@ -180,14 +191,12 @@ impl Updates {
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
         let mut write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
-        let usual = self.0.releases.default_product(&write).await?;
+        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), forced).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {
             let Some((then, artifact)) = offers.get(&device.id.0) else { continue };
-            let is_same = device.version == then.version
-                && device.product == then.product
-                && device.update_id == then.update_id;
-            if let Some(product) = product_of(device, usual.as_ref()).filter(|_| is_same) {
+            let is_same = now.get(&device.id.0) == Some(then);
+            if let Some(product) = then.product.clone().filter(|_| is_same) {
                 let update = new_update(device, product, artifact, forced)?;
                 new.push((device, update));
             }
@@ -197,17 +206,12 @@ impl Updates {
         // Killed here, the sweep of the next process finds them.
         for (device, _) in &new {
             self.0.events.device(&device.id);
-            if let Some((id, (_, artifact))) = offers.remove_entry(&device.id.0) {
-                offered.insert(id, (DeviceRow::clone(device), artifact));
-            }
+            let artifact = offers.remove(&device.id.0).map(|(_, artifact)| artifact);
+            offered.extend(device.update_id.zip(artifact));
         }
         self.0.queue.push(made);
         Ok(offers.into_keys().collect())
     }
-}
-
-fn product_of(device: &DeviceRow, usual: Option<&ProductName>) -> Option<ProductName> {
-    device.product.clone().map(|product| product.0).or_else(|| usual.cloned())
 }
 
 fn new_update(

@@ -20,11 +20,14 @@ mod file;
 /// Maximum attempts to write the blocked list. Each that is lost is another writer's win.
 const SWAPS_MAX: u32 = 200;
 
+/// Why a version is blocked, if that was said.
+pub type BlockReason = Option<String>;
+
 /// What a product's blocked list says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Blocked {
     /// These versions, each with its reason if one was given.
-    List(BTreeMap<Version, Option<String>>),
+    List(BTreeMap<Version, BlockReason>),
     /// The list is there and cannot be read, so everything is blocked, and why.
     Unreadable(Cause),
 }
@@ -53,20 +56,25 @@ impl Store {
         })
     }
 
-    /// Blocks a version, published or not. Blocking it again changes its reason, if one is given.
+    /// Blocks a version, published or not, and answers its entry before, if it had one. Blocking it again changes its reason, if
+    /// one is given.
     #[crate::boxed]
     pub async fn block(
         &self,
         product: &ProductName,
         version: &Version,
         reason: &str,
-    ) -> Result<(), StoreError> {
-        self.change_blocked(product, |file| Ok(file.block(version, reason.trim()))).await
+    ) -> Result<Option<BlockReason>, StoreError> {
+        self.change_blocked(product, version, |file| Ok(file.block(version, reason.trim()))).await
     }
 
-    /// Takes a version off the blocked list; `NotFound` if it is not on it.
+    /// Takes a version off the blocked list, and answers its entry; `NotFound` if it is not on it.
     #[crate::boxed]
-    pub async fn unblock(&self, product: &ProductName, version: &Version) -> Result<(), StoreError> {
+    pub async fn unblock(
+        &self,
+        product: &ProductName,
+        version: &Version,
+    ) -> Result<Option<BlockReason>, StoreError> {
         let unblock = |file: &mut BlockedFile| {
             if file.unblock(version) {
                 return Ok(true);
@@ -75,24 +83,26 @@ impl Store {
                 causes::NOT_BLOCKED.naming("version", version).naming("product", product),
             ))
         };
-        self.change_blocked(product, unblock).await
+        self.change_blocked(product, version, unblock).await
     }
 
-    /// Reads, changes and writes the list until nobody else has written in between. `change` answers whether it changed
-    /// anything.
+    /// Reads, changes and writes the list until nobody else has written in between, and answers the version's entry before.
+    /// `change` answers whether it changed anything.
     async fn change_blocked(
         &self,
         product: &ProductName,
+        version: &Version,
         change: impl Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<BlockReason>, StoreError> {
         let key = layout::blocked(product);
         for _ in 0..SWAPS_MAX {
             let lock = self.bucket.write_lock(&key).await?;
             let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
             let condition = Condition::unchanged(&read);
             let mut file = parsed(&key, read).map_err(StoreError::Refused)?;
+            let before = file.list().remove(version);
             if !change(&mut file)? {
-                return Ok(());
+                return Ok(before);
             }
             let bytes = file.to_bytes();
             if bytes.len() as u64 > JSON_MAX_BYTES {
@@ -100,7 +110,7 @@ impl Store {
             }
             let write = Write::new(&key, bytes.into(), condition);
             if self.bucket.put(&lock, write).await?.is_some() {
-                return Ok(());
+                return Ok(before);
             }
             drop(lock);
             pause().await;

@@ -1,5 +1,7 @@
 //! `updraft audit`: who did what.
 
+mod verify;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +15,10 @@ use crate::whole::Whole;
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Only by this user, token or job
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
@@ -39,7 +44,16 @@ pub(crate) struct Args {
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Hold the entries in the server's own database against their seals, whether it runs or not
+    Verify(verify::Args),
+}
+
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Verify(args)) = &args.command {
+        return verify::run(args).await;
+    }
     let client = args.server.client()?;
     let Args { actor, action, subject, after, .. } = args;
     let mut query = AuditQuery { actor, action, subject, after, before: None, limit: Some(args.limit) };

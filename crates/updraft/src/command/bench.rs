@@ -5,6 +5,7 @@ mod lists;
 mod offers;
 mod presign;
 mod rate;
+mod reports;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ enum Command {
     Decisions(decisions::Args),
     /// Offers a second, each with its trigger sent, beside bare messages and rows; and what devices cost that wait
     Offers(offers::Args),
+    /// Messages of devices a second, committed in batches, beside bare rows and rows that the row mapping saves
+    Reports(reports::Args),
     /// How long lists and figures of a large fleet take
     Lists(lists::Args),
 }
@@ -35,6 +38,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Presign(options) => presign::run(&options).await?,
         Command::Decisions(args) => decisions::run(&args).await?,
         Command::Offers(args) => offers::run(&args).await?,
+        Command::Reports(args) => reports::run(&args).await?,
         Command::Lists(args) => lists::run(&args).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,5 @@
 //! `updraft token`: access tokens, on the server's own database, whether it runs or not.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use server::access::{Access, Role};
 use server::actor::Actor;
-use server::config::Config;
 
+use crate::command::database::{DatabaseArgs, is_there, shown};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -47,9 +46,8 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Of {
-    /// The server's configuration; updraft.toml if it is there
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Print data for programs
     #[arg(long)]
     json: bool,
@@ -64,7 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::New { name, role, days, of } => {
             let lifetime = days.map(|days| Duration::from_secs(days * 86_400));
-            let config = Config::load(of.config.as_deref())?;
+            let config = of.database.config()?;
             let is_new = !is_there(&config);
             let token = Access::open(&config)
                 .await?
@@ -82,13 +80,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     eprintln!(
                         "There was no {} yet: it was made for this. Start the server with the same configuration \
                          and from this folder, or it will not know the token.",
-                        database(&config)
+                        shown(&config)
                     );
                 }
             }
         }
         Action::List(of) => {
-            let tokens = open(&of).await?.tokens().await?;
+            let tokens = of.database.open().await?.tokens().await?;
             let heads = ["NAME", "KIND", "ROLE", "PRODUCT", "MADE", "LAST USED", "ENDS"];
             output::list(tokens, of.json, "", heads, |token| {
                 [
@@ -103,7 +101,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             });
         }
         Action::Revoke { name, of } => {
-            let ended = open(&of).await?.revoke_token(&Actor::COMMAND_LINE, &name).await?;
+            let ended = of.database.open().await?.revoke_token(&Actor::COMMAND_LINE, &name).await?;
             if !of.json && ended == 1 {
                 answer!("The token {name} is ended.");
             } else if !of.json {
@@ -112,27 +110,4 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The database that a server has made.
-async fn open(of: &Of) -> anyhow::Result<Access> {
-    let config = Config::load(of.config.as_deref())?;
-    anyhow::ensure!(
-        is_there(&config),
-        "There is no {} here. Go to the server's folder, or name its configuration with --config.",
-        database(&config)
-    );
-    Access::open(&config).await
-}
-
-/// The file of the database, as the server finds it.
-fn database(config: &Config) -> &str {
-    let url = config.database.url.expose();
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    path.strip_prefix("//").unwrap_or(path)
-}
-
-/// A database that is no file is somewhere else, and says itself if it is not.
-fn is_there(config: &Config) -> bool {
-    !config.database.url.expose().starts_with("sqlite:") || Path::new(database(config)).exists()
 }

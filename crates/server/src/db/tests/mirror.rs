@@ -7,7 +7,7 @@ use cause::service as causes;
 use contract::ProductName;
 use store::{Blocked, Release};
 
-use super::super::mirror::{self, Snapshot};
+use super::super::mirror::{self, Snapshot, Wanted};
 use super::*;
 
 fn lamp() -> ProductName {
@@ -44,7 +44,7 @@ fn with_releases(count: u8) -> Snapshot {
 }
 
 async fn shown(db: &Db) -> Option<Snapshot> {
-    mirror::of_product(db, &lamp()).await.expect("read").snapshot
+    mirror::of_product(db, &lamp(), Wanted::All).await.expect("read").snapshot
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_reading_that_is_cut_off_anywhere_leaves_the_one_before_or_is_whole() 
 #[tokio::test]
 async fn what_lies_in_the_bucket_and_was_not_read_is_known_with_the_reason() {
     let (_folder, db) = open().await;
-    let error = async || mirror::of_product(&db, &lamp()).await.expect("read").error;
+    let error = async || mirror::of_product(&db, &lamp(), Wanted::All).await.expect("read").error;
     let unlisted = mirror::listing_error(&db).await.expect("read").expect("never listed");
     assert!(unlisted.is(causes::STORE_NOT_READ));
     db.note_failed(&lamp(), 1, &causes::STORE_READING.cause()).await.expect("noted");
@@ -114,7 +114,7 @@ async fn what_lies_in_the_bucket_and_was_not_read_is_known_with_the_reason() {
 #[tokio::test]
 async fn what_could_not_be_read_again_is_shown_with_the_reason_until_it_is() {
     let (_folder, db) = open().await;
-    let known = async || mirror::of_product(&db, &lamp()).await.expect("read");
+    let known = async || mirror::of_product(&db, &lamp(), Wanted::All).await.expect("read");
     let two = with_releases(2);
     let (first, failed) =
         (db.begin_reading().await.expect("begins"), db.begin_reading().await.expect("begins"));
@@ -174,7 +174,7 @@ async fn a_reading_is_written_if_anything_in_it_is_spelled_otherwise_and_replace
     assert!(!write(&sorted).await, "one folder of each version counts");
     let sql = "UPDATE mirror_releases SET details = '{}'";
     sea_orm::ConnectionTrait::execute_unprepared(&db.connection, sql).await.expect("written");
-    let unreadable = mirror::of_product(&db, &lamp()).await.expect("read");
+    let unreadable = mirror::of_product(&db, &lamp(), Wanted::All).await.expect("read");
     assert!(unreadable.snapshot.is_none() && unreadable.is_there());
     assert!(write(&found).await);
     assert_eq!(shown(&db).await, Some(found));
@@ -188,4 +188,40 @@ async fn one_of_several_servers_makes_a_pass() {
     assert!(!claim(105_000, 10_000).await && claim(110_000, 10_000).await);
     assert!(claim(110_000, 0).await, "who starts reads in any case");
     assert!(claim(50_000, 10_000).await, "a clock that was ahead holds up nobody");
+}
+
+#[tokio::test]
+async fn a_release_is_found_however_its_version_is_spelled_and_no_other_is_decoded() {
+    let (_folder, db) = open().await;
+    let mut found = with_releases(3);
+    found.releases[0].version = version("1.2.0+a");
+    let number = db.begin_reading().await.expect("begins");
+    db.write_reading(&lamp(), number, Some(&found)).await.expect("written");
+    let sql = "UPDATE mirror_releases SET details = '{}' WHERE version = '1.0.0'";
+    sea_orm::ConnectionTrait::execute_unprepared(&db.connection, sql).await.expect("written");
+    let of =
+        async |wanted: Wanted<'_>| mirror::of_product(&db, &lamp(), wanted).await.expect("read").snapshot;
+    assert!(of(Wanted::All).await.is_none(), "one of them cannot be decoded");
+    for (asked, expected) in [("1.2.0", 1), ("1.2.0+b", 1), ("1.1.0", 1), ("1.2.0-rc.1", 0)] {
+        let asked = version(asked);
+        let snapshot = of(Wanted::One(&asked)).await.expect("there");
+        assert_eq!(snapshot.releases.len(), expected, "{asked}");
+        assert_eq!((snapshot.channels, snapshot.blocked), (found.channels.clone(), found.blocked.clone()));
+    }
+    assert!(of(Wanted::None).await.expect("there").releases.is_empty());
+}
+
+#[tokio::test]
+async fn a_product_whose_name_cannot_be_decoded_stops_no_other() {
+    let (_folder, db) = open().await;
+    let number = db.begin_reading().await.expect("begins");
+    db.write_reading(&lamp(), number, Some(&with_releases(1))).await.expect("written");
+    let sql =
+        "INSERT INTO mirror_products (product, reading, blocked) VALUES ('NO NAME', 1, '{\"List\":{}}')";
+    sea_orm::ConnectionTrait::execute_unprepared(&db.connection, sql).await.expect("written");
+    let names: Vec<_> =
+        mirror::products(&db).await.expect("read").into_iter().map(|shown| shown.name).collect();
+    assert_eq!(names, [lamp()]);
+    assert_eq!(db.note_listed(&[lamp()]).await.expect("noted"), [lamp()]);
+    assert_eq!(mirror::only_product(&db).await.expect("read"), None, "there are two");
 }

@@ -1,5 +1,6 @@
 //! Which indexes statements use, on both databases.
 
+use api::AuditQuery;
 use contract::ProductName;
 use sea_orm::sea_query::{PostgresQueryBuilder, SqliteQueryBuilder};
 use sea_orm::{QueryTrait, Select};
@@ -11,11 +12,14 @@ use super::super::waiting::Waiting;
 use super::*;
 
 async fn plan(db: &Db, select: Select<impl sea_orm::EntityTrait>) -> String {
-    let (explain, sql) = if db.is_sqlite() {
-        ("EXPLAIN QUERY PLAN", select.into_query().to_string(SqliteQueryBuilder))
-    } else {
-        ("EXPLAIN", select.into_query().to_string(PostgresQueryBuilder))
-    };
+    let select = select.into_query();
+    let (sqlite, postgres) = (SqliteQueryBuilder, PostgresQueryBuilder);
+    explain(db, &if db.is_sqlite() { select.to_string(sqlite) } else { select.to_string(postgres) }).await
+}
+
+/// With its values in it.
+async fn explain(db: &Db, sql: &str) -> String {
+    let explain = if db.is_sqlite() { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
     let rows = db.rows(&format!("{explain} {sql}"), vec![]).await.expect("planned");
     let line = |row: &sea_orm::QueryResult| -> String {
         if db.is_sqlite() { row.try_get("", "detail") } else { row.try_get_by_index(0) }.expect("a text")
@@ -40,13 +44,30 @@ async fn filled() -> (TempDir, Db) {
     );
     write.execute(&insert, vec![]).await.expect("inserted");
     let insert = format!(
-        "INSERT INTO updates (device, product, to_version, object_key, bytes, state, created_at, heard_at, triggered_at) \
+        "INSERT INTO updates (device, product, to_version, object_key, bytes, state, created_at, heard_at, triggered_at, finished_at) \
          SELECT 'd' || n, 'p', '1.0.0', 'k', 1, CASE WHEN n % 500 = 0 THEN 'offered' ELSE 'failed' END, 1, n, \
-         CASE WHEN n % 1000 = 0 THEN NULL ELSE 1 END FROM {numbers} AS numbers"
+         CASE WHEN n % 1000 = 0 THEN NULL ELSE 1 END, CASE WHEN n % 500 = 0 THEN NULL ELSE n END FROM {numbers} AS numbers"
     );
     write.execute(&insert, vec![]).await.expect("inserted");
+    let insert = format!(
+        "INSERT INTO audit (at, actor_kind, actor, action, subject_kind, subject) SELECT n, 'person', \
+         CASE WHEN n % 1000 = 0 THEN 'alice' ELSE 'bob' END, CASE WHEN n % 1000 = 1 THEN 'user.create' ELSE 'login' END, 'user', 'd' || n \
+         FROM {numbers} AS numbers"
+    );
+    for insert in [
+        insert.as_str(),
+        "INSERT INTO device_ids (id) SELECT id FROM devices",
+        "INSERT INTO update_events (update_id, at, kind, actor_kind, actor, to_state, reason, done) \
+         SELECT id, heard_at, 'offered', 'system', 'server', 'offered', '', 0 FROM updates",
+    ] {
+        write.execute(insert, vec![]).await.expect("inserted");
+    }
     write.commit().await.expect("committed");
     let write = db.write(&BY).await.expect("writes");
+    if !db.is_sqlite() {
+        // What autovacuum does: before that, the index of trigrams has a list of what is new.
+        write.row("SELECT gin_clean_pending_list('device_ids_trigrams')", vec![]).await.expect("cleaned");
+    }
     write.execute("ANALYZE", vec![]).await.expect("analyzed");
     write.commit().await.expect("committed");
     (folder, db)
@@ -81,4 +102,42 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     }
     let plan = plan(&db, update::silent(5, 100)).await;
     assert!(plan.contains("updates_silent"), "{plan}");
+}
+
+#[tokio::test]
+async fn entries_of_the_audit_are_found_by_whatever_they_are_asked_for_by() {
+    let (_folder, db) = filled().await;
+    let query = AuditQuery::default;
+    let text = |text: &str| Some(text.to_owned());
+    for (asked, index) in [
+        (AuditQuery { actor: text("alice"), ..query() }, "audit_actor"),
+        (AuditQuery { action: text("user.create"), ..query() }, "audit_action"),
+        (AuditQuery { subject: text("d7"), ..query() }, "audit_subject"),
+        (AuditQuery { actor: text("alice"), after: Some(5), ..query() }, "audit_actor"),
+        (AuditQuery { subject: text("d7"), before: Some(5), ..query() }, "audit_subject"),
+    ] {
+        let plan = plan(&db, audit::selected(&asked, 100)).await;
+        assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{index}: {plan}");
+    }
+    let last = plan(&db, audit::selected(&query(), 100)).await;
+    assert!(
+        last.contains("audit_pkey") || last == "SEARCH audit USING INTEGER PRIMARY KEY (rowid<?)",
+        "{last}"
+    );
+}
+
+#[tokio::test]
+async fn old_events_and_parts_of_ids_are_found_by_their_indexes() {
+    let (_folder, db) = filled().await;
+    let forget = update_event::forget(db.is_sqlite()).replace("$1", "50").replace("$2", "5000");
+    let plan = explain(&db, &forget).await;
+    assert!(plan.contains("update_events_at"), "{plan}");
+    let (part, index) = if db.is_sqlite() {
+        ("'\"7777\"'", "VIRTUAL TABLE INDEX")
+    } else {
+        ("'%7777%'", "device_ids_trigrams")
+    };
+    let with_text = device_list::with_text(db.is_sqlite()).replace("$1", part);
+    let plan = explain(&db, &with_text.replace("$2", "''").replace("$3", "10001")).await;
+    assert!(plan.contains(index), "{plan}");
 }

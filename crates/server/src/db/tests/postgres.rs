@@ -122,3 +122,27 @@ async fn a_database_of_another_encoding_is_refused_with_what_to_do() {
     db.rows(&format!("DROP DATABASE {name}"), vec![]).await.expect("dropped");
     assert!(refusal.contains("LATIN1") && refusal.contains("--encoding=UTF8"), "{refusal}");
 }
+
+#[tokio::test]
+async fn who_forgets_old_events_waits_for_nobody_who_removes_a_device() {
+    let Some((_folder, config)) = on_postgres() else { return };
+    let db = Db::open(&config).await.expect("opens");
+    let mut write = db.write(&BY).await.expect("writes");
+    for name in ["a", "b"] {
+        let mut device = write.known(&id(name)).await;
+        let update = an_update(&device.id);
+        write.insert_update(&mut device, update).await.expect("inserted");
+    }
+    write.execute("UPDATE updates SET state = 'failed', finished_at = 100", vec![]).await.expect("ended");
+    write.commit().await.expect("committed");
+    let removing = db.write(&BY).await.expect("writes");
+    let device = removing.lock_device(&id("a")).await.expect("locked").expect("there");
+    removing.remove_device(device).await.expect("removed");
+    let write = db.write(&BY).await.expect("writes");
+    let forgotten = tokio::time::timeout(Duration::from_secs(5), write.forget_events(500)).await;
+    assert_eq!(forgotten.expect("it waits for nobody").expect("forgotten"), 1, "the other one's");
+    removing.commit().await.expect("committed");
+    write.commit().await.expect("committed");
+    let left = db.row("SELECT COUNT(*) FROM update_events", vec![]).await.expect("read").expect("a row");
+    assert_eq!(left.try_get_by_index::<i64>(0).expect("a number"), 0);
+}

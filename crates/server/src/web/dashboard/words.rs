@@ -203,7 +203,10 @@ pub(crate) fn explained(cause: &Cause) -> String {
 fn advice(cause: &Cause) -> Option<&'static str> {
     let buttons = [
         (decision::QUARANTINED, "“Clear quarantine” lets it be tried again."),
-        (decision::HELD, "Publish another image, or let this one be tried again with “Clear quarantine”."),
+        (
+            decision::KEPT_BACK,
+            "Publish another image, or let this one be tried again with “Clear quarantine”.",
+        ),
         (decision::OFFLINE, "“Send anyway” sends it all the same."),
         (cause::store::CHANNEL_IS_HIGHER, "“Promote” on its row does it."),
     ];

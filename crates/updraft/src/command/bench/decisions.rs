@@ -42,7 +42,7 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let running = start(config(folder.path()), StartOptions::default()).await?;
+    let running = start(config(folder.path(), None), StartOptions::default()).await?;
     let services = running.services();
     let devices = devices(args.devices)?;
     publish(services, OLD).await?;
@@ -69,13 +69,14 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The defaults, on free ports and in one folder that is gone at the end.
-pub(super) fn config(folder: &Path) -> Config {
+/// The defaults, on free ports and in one folder that is gone at the end; the database elsewhere, if one is named.
+pub(super) fn config(folder: &Path, database: Option<&str>) -> Config {
     let mut config = Config::default();
     config.http.listen.set_port(0);
     config.mqtt.listen.set_port(0);
     config.store.url = format!("file:{}", folder.join("store").display());
-    config.database.url = Secret::new(format!("sqlite:{}", folder.join("updraft.db").display()));
+    let file = || format!("sqlite:{}", folder.join("updraft.db").display());
+    config.database.url = Secret::new(database.map_or_else(file, ToOwned::to_owned));
     config
 }
 

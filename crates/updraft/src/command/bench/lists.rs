@@ -6,7 +6,6 @@ use anyhow::Context;
 use api::DeviceQuery;
 use contract::DeviceId;
 use serde::Serialize;
-use server::config::Secret;
 use server::run::{StartOptions, start};
 use server::services::Services;
 
@@ -41,10 +40,7 @@ struct Measured {
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let mut config = config(folder.path());
-    if let Some(url) = &args.database {
-        config.database.url = Secret::new(url.clone());
-    }
+    let config = config(folder.path(), args.database.as_deref());
     let running = start(config, StartOptions::default()).await?;
     // The last ones have another name, all together.
     let name = |number| if number < args.devices - args.devices / 100 { "lamp" } else { "pump" };

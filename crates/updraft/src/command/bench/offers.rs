@@ -51,10 +51,7 @@ struct Outcome {
 
 pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let mut config = config(folder.path());
-    if let Some(url) = &args.database {
-        config.database.url = Secret::new(url.clone());
-    }
+    let mut config = config(folder.path(), args.database.as_deref());
     if let Some(url) = &args.broker {
         config.mqtt.url = BrokerConfig::External(Secret::new(url.clone()));
     }
@@ -97,12 +94,12 @@ pub(super) async fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ids(prefix: &str, count: u32) -> anyhow::Result<Vec<DeviceId>> {
+pub(super) fn ids(prefix: &str, count: u32) -> anyhow::Result<Vec<DeviceId>> {
     (0..count).map(|number| Ok(format!("{prefix}-{number}").parse()?)).collect()
 }
 
 /// How long it takes until the triggers of all are sent. They are nobody's: a broker that has nobody to send them to is fastest.
-async fn offer(running: &Running, devices: &[DeviceId]) -> anyhow::Result<Duration> {
+pub(super) async fn offer(running: &Running, devices: &[DeviceId]) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let answers = running.services().updates.check_many(&Actor::COMMAND_LINE, devices, true).await?;
     let other = answers.values().find(|answer| answer.decision != "offered");

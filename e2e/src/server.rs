@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use crate::command::{Said, updraft};
+use crate::command::{Said, binary, updraft};
 use crate::database::database_url;
 use crate::mqtt::Endpoint;
 use crate::process::{Process, Reader, free_port};
@@ -37,6 +37,8 @@ pub struct Setup {
     pub store_settings: String,
     /// More sections, as TOML.
     pub more: String,
+    /// How many files it may open; as many as this process if not said.
+    pub open_files: Option<u32>,
 }
 
 /// A running server. Its data outlives [`Server::kill`].
@@ -45,8 +47,7 @@ pub struct Server {
     // First, so that its log is still there when it ends.
     process: Process,
     folder: TempDir,
-    env: Vec<(String, String)>,
-    reader: Reader,
+    setup: Setup,
     http_port: u16,
     mqtt_port: u16,
     token: String,
@@ -65,11 +66,9 @@ impl Server {
         let (http_port, mqtt_port) = (setup.http_port.unwrap_or_else(free_port), free_port());
         let config = configuration(&setup, folder.path(), http_port, mqtt_port);
         std::fs::write(folder.path().join("updraft.toml"), config).expect("the configuration can be written");
-        let process = serve(folder.path(), &setup.env, setup.reader);
+        let process = serve(folder.path(), &setup);
         let http = http_client();
-        let Setup { env, reader, .. } = setup;
-        let mut server =
-            Self { folder, env, reader, http_port, mqtt_port, token: String::new(), http, process };
+        let mut server = Self { folder, setup, http_port, mqtt_port, token: String::new(), http, process };
         server.ready().await;
         server.token = server.new_token("e2e", "admin").await;
         server
@@ -82,7 +81,7 @@ impl Server {
 
     /// Starts it again, on the same ports and data; returns once it is ready.
     pub async fn start_again(&mut self) {
-        self.process = serve(self.folder.path(), &self.env, self.reader);
+        self.process = serve(self.folder.path(), &self.setup);
         self.ready().await;
     }
 
@@ -110,7 +109,7 @@ impl Server {
     pub fn local<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = updraft(arguments);
         command.arg("--config").arg(self.config()).current_dir(self.folder.path());
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.envs(self.setup.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -150,6 +149,11 @@ impl Server {
     /// An address on it.
     pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.http_port)
+    }
+
+    /// Where it listens for HTTP on 127.0.0.1.
+    pub fn http_port(&self) -> u16 {
+        self.http_port
     }
 
     /// The embedded broker, for a device with these credentials.
@@ -306,11 +310,19 @@ pub fn http_client() -> reqwest::Client {
         .expect("an HTTP client can be made")
 }
 
-fn serve(folder: &Path, env: &[(String, String)], reader: Reader) -> Process {
-    let mut command = updraft(["serve", "--config"]);
-    command.arg(folder.join("updraft.toml")).current_dir(folder);
-    command.envs(env.iter().map(|(name, value)| (name, value)));
-    Process::start_read_by(reader, "server", &mut command, folder)
+fn serve(folder: &Path, setup: &Setup) -> Process {
+    let mut command = match setup.open_files {
+        None => updraft(["serve"]),
+        Some(files) => {
+            let mut bash = Command::new("bash");
+            bash.args(["-c", "ulimit -n \"$1\" && shift && exec \"$@\"", "bash", &files.to_string()]);
+            bash.arg(binary()).arg("serve").env("NO_COLOR", "1");
+            bash
+        }
+    };
+    command.arg("--config").arg(folder.join("updraft.toml")).current_dir(folder);
+    command.envs(setup.env.iter().map(|(name, value)| (name, value)));
+    Process::start_read_by(setup.reader, "server", &mut command, folder)
 }
 
 fn configuration(setup: &Setup, folder: &Path, http_port: u16, mqtt_port: u16) -> String {

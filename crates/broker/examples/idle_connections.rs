@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::DeviceId;
+use listen::Limits;
 use updraft_broker::{Admission, Embedded, Unavailable};
 
 /// So many connect at a time.
@@ -50,8 +51,10 @@ fn main() {
 
 #[tokio::main]
 async fn embedded(count: usize) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let broker = Embedded::start(listener, contract::VersionTopic::default(), Arc::new(Open)).unwrap();
+    let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let limits = Limits::of(listen::available());
+    let broker =
+        Embedded::start(listener, limits, contract::VersionTopic::default(), Arc::new(Open)).unwrap();
     let address = broker.local_addr().to_string();
     let measured =
         tokio::task::spawn_blocking(move || measure("embedded", std::process::id(), &address, count));

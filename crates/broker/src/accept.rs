@@ -1,63 +1,52 @@
-//! Accepts connections, and runs each from its first byte to its last.
+//! Runs each connection from its first byte to its last.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use listen::{Connections, Place};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::handshake::{Opened, shake};
 use crate::limits;
 use crate::shared::Shared;
 
-pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
-    let handshakes = Arc::new(Semaphore::new(limits::MAX_HANDSHAKES));
-    loop {
-        let next = async {
-            let permit = Arc::clone(&handshakes).acquire_owned().await.ok()?;
-            Some((listener.accept().await, permit))
-        };
-        let (accepted, permit) = tokio::select! {
-            () = shared.closing.cancelled() => return,
-            Some(next) = next => next,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                tasks.spawn(connection(Arc::clone(&shared), stream, peer, permit));
-            }
-            Err(error) => {
-                // Mostly "too many open files": it passes, and a loop without a pause would not let it.
-                tracing::warn!(%error, "an MQTT connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+pub(crate) async fn accept(
+    listener: TcpListener,
+    connections: Connections,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+) {
+    let each = |stream, peer, place| {
+        tasks.spawn(connection(Arc::clone(&shared), stream, peer, place));
+    };
+    tokio::select! {
+        () = shared.closing.cancelled() => {}
+        () = listen::accept(listener, connections, each) => {}
     }
 }
 
-/// `permit` is kept until the connection is let in. From then on whoever closes it wakes it.
-async fn connection(
-    shared: Arc<Shared>,
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
-) {
-    // Only a delay would be lost.
-    let _ = stream.set_nodelay(true);
+/// From the moment that the connection is let in, whoever closes it wakes it.
+async fn connection(shared: Arc<Shared>, mut stream: TcpStream, peer: SocketAddr, place: Place) {
     // Boxed, so that its state is not part of the connection's for ever.
-    let handshake = Box::pin(handshake(&shared, &mut stream, peer)).await;
-    drop((permit, shared));
+    let handshake = Box::pin(handshake(&shared, &mut stream, peer, &place)).await;
+    drop(shared);
     if let Some(Opened { connection, read, written }) = handshake {
         connection.run(&stream, read, written).await;
     }
 }
 
-async fn handshake(shared: &Arc<Shared>, stream: &mut TcpStream, peer: SocketAddr) -> Option<Opened> {
+async fn handshake(
+    shared: &Arc<Shared>,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    place: &Place,
+) -> Option<Opened> {
     let opened = tokio::select! {
         () = shared.closing.cancelled() => return None,
-        opened = shake(shared, stream) => opened,
+        () = place.closed() => return None,
+        opened = shake(shared, stream, place) => opened,
     };
     match opened {
         Ok(opened) => Some(opened),

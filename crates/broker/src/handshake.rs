@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use contract::VersionTopic;
+use listen::Place;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::io::AsyncReadExt;
@@ -32,11 +33,15 @@ pub(crate) struct Opened {
 }
 
 /// The error is the answer that says why the client may not connect; empty where it sent no CONNECT in time.
-pub(crate) async fn shake(shared: &Arc<Shared>, stream: &mut TcpStream) -> Result<Opened, BytesMut> {
+pub(crate) async fn shake(
+    shared: &Arc<Shared>,
+    stream: &mut TcpStream,
+    place: &Place,
+) -> Result<Opened, BytesMut> {
     let mut bytes = BytesMut::new();
     let read = tokio::time::timeout(CONNECT_TIMEOUT, read(stream, &mut bytes)).await;
     let (protocol, connect) = read.unwrap_or(Err(&[])).map_err(BytesMut::from)?;
-    answer(shared, protocol, connect, bytes).await
+    answer(shared, place, protocol, connect, bytes).await
 }
 
 /// The error is the answer if the first packet is no CONNECT of MQTT 3.1.1 or 5, or too long, or the client went away.
@@ -54,12 +59,13 @@ async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> Result<(Protocol,
 
 async fn answer(
     shared: &Arc<Shared>,
+    place: &Place,
     mut protocol: Protocol,
     connect: Connect,
     read: BytesMut,
 ) -> Result<Opened, BytesMut> {
     let mut written = BytesMut::new();
-    match admit(shared, &connect).await {
+    match admit(shared, place, &connect).await {
         Ok((member, session_present)) => {
             protocol.welcome(welcome(&connect, &member, session_present), &mut written);
             let connection = Connection {
@@ -75,6 +81,7 @@ async fn answer(
             Ok(Opened { connection, read, written })
         }
         Err(refusal) => {
+            place.wait();
             tokio::time::sleep(REFUSAL_DELAY).await;
             protocol.refuse(refusal, &mut written);
             Err(written)
@@ -105,7 +112,7 @@ fn lasting_s(connect: &Connect, identity: &Identity) -> u32 {
 }
 
 /// Lets a connection in whose password is right, and registers it.
-async fn admit(shared: &Shared, connect: &Connect) -> Result<(Member, bool), Refusal> {
+async fn admit(shared: &Shared, place: &Place, connect: &Connect) -> Result<(Member, bool), Refusal> {
     if connect.has_method {
         return Err(Refusal::Method);
     }
@@ -118,12 +125,19 @@ async fn admit(shared: &Shared, connect: &Connect) -> Result<(Member, bool), Ref
     };
     let password = connect.password.clone().ok_or(Refusal::Password)?;
     let name = session_name(&connect.client_id, &identity, &password)?;
+    if identity != Identity::Server {
+        // Not only once the password was found right: of many who come at once, those next in line would make room.
+        place.work().map_err(|_| Refusal::TooMany)?;
+    }
     // At most 2 attempts: a device removed over and over while it connects is not worth a third.
     for _ in 0..2 {
         let removals = shared.state().removals;
         let is_right = is_right(shared, &identity, &password).await;
         if !is_right.map_err(|Unavailable| Refusal::Unavailable)? {
             break;
+        }
+        if identity == Identity::Server {
+            place.work_anyway();
         }
         let will = will(connect, &identity, &shared.version)?;
         let wish = Wish {

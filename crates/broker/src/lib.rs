@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use contract::{DeviceId, VersionTopic};
+use listen::{Connections, Limits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,7 @@ use shared::Shared;
 /// The running broker.
 pub struct Embedded {
     address: SocketAddr,
+    connections: Connections,
     shared: Arc<Shared>,
     tasks: TaskTracker,
     /// Cancelled when what accepts connections, or what sweeps, has ended, however it did.
@@ -45,19 +47,22 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Accepts connections from this listener. `version` is where devices report their version.
+    /// Accepts connections from this listener, as many as `limits` has. `version` is where devices report their version.
     pub fn start(
         listener: TcpListener,
+        limits: Limits,
         version: VersionTopic,
         admission: Arc<dyn Admission>,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("the MQTT listener has no address")?;
         let shared = Arc::new(Shared::new(version, admission)?);
         let tasks = TaskTracker::new();
+        // A whole site may sit behind one address, and each of its devices has a password.
+        let connections = Connections::new("mqtt", limits, |_| true);
         let ended = CancellationToken::new();
         let (accepting, sweeping) = (ended.clone().drop_guard(), ended.clone().drop_guard());
-        let (accepted, swept) =
-            (accept::accept(listener, Arc::clone(&shared), tasks.clone()), sweep(Arc::clone(&shared)));
+        let accepted = accept::accept(listener, connections.clone(), Arc::clone(&shared), tasks.clone());
+        let swept = sweep(Arc::clone(&shared));
         tasks.spawn(async move {
             let _accepting = accepting;
             accepted.await;
@@ -67,7 +72,7 @@ impl Embedded {
             swept.await;
         });
         tracing::info!(mqtt.listen = %address, "the embedded MQTT broker is ready");
-        Ok(Self { address, shared, tasks, ended })
+        Ok(Self { address, connections, shared, tasks, ended })
     }
 
     /// Returns once it accepts connections no more: it was stopped, or has failed.
@@ -78,6 +83,11 @@ impl Embedded {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// What the server's own client connects with.

@@ -11,12 +11,9 @@ pub(crate) const MAX_KEPT_BYTES: usize = 4 * 1024;
 pub(crate) const MAX_KEEP_ALIVE_S: u16 = 1200;
 /// How long the first packet may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// At most this many connections without an accepted password; more wait in the listener's backlog.
-pub(crate) const MAX_HANDSHAKES: usize = 1024;
 /// At most this many passwords are checked at a time: each may cost a hash and a query.
 pub(crate) const MAX_ADMISSIONS: usize = 8;
-/// A wrong password is answered this late. With [`MAX_HANDSHAKES`] it bounds how many can be tried in a
-/// second, without ever locking out an address behind which a whole site sits.
+/// A wrong password is answered this late, so that a client that tries again at once is slow.
 pub(crate) const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 /// At most this many live connections of one device; one more closes the oldest, so that a device which lost its old
 /// connections to a dead network is never locked out.

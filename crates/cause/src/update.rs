@@ -8,5 +8,6 @@ crate::entry::table! {
     OLD_VERSION_AGAIN "old_version_again" "the device reports {version} again";
     OTHER_VERSION_RUNS "other_version_runs" "the device restarted, and runs {version}";
     NO_REASON "no_reason" "the device gave no reason";
+    BLOCKED_MEANWHILE "blocked_meanwhile" "{version} was blocked before the device began[: {why}]";
     BLOCKED_BEFORE_TRIGGER "blocked_before_trigger" "{version} was blocked before the trigger was sent[: {why}]";
 }

@@ -140,32 +140,35 @@ impl Running {
         Ok(handled)
     }
 
-    /// Locks and saves devices, each with a new digest and time, by the row mapping.
-    pub async fn save_rows(&self, ids: &[DeviceId], round: u32) -> anyhow::Result<()> {
-        let (digest, now) = (digest(&round.to_le_bytes()), now_ms() + i64::from(round));
+    /// Writes a new digest and time of each of these devices, 1,000 a transaction.
+    pub async fn write_rows(&self, ids: &[DeviceId], round: u32, how: Rows) -> anyhow::Result<()> {
+        let (digest, now) = (digest(round.to_le_bytes()), now_ms() + i64::from(round));
         for ids in ids.chunks(MESSAGES) {
             let write = self.db.write(&Actor::SERVER).await?;
-            let mut devices = write.lock_devices(ids).await?;
-            for device in &mut devices {
-                (device.report_digest, device.last_seen) = (Some(digest.clone()), Some(now));
+            match how {
+                Rows::OfTheirOwn => write.upsert_bare(ids, &digest, now).await?,
+                Rows::Plain => write.update_bare(ids, &digest, now).await?,
+                Rows::Mapped => {
+                    let mut devices = write.lock_devices(ids).await?;
+                    for device in &mut devices {
+                        (device.report_digest, device.last_seen) = (Some(digest.clone()), Some(now));
+                    }
+                    write.save(devices.iter_mut().map(|device| (device, None))).await?;
+                }
             }
-            write.save(devices.iter_mut().map(|device| (device, None))).await?;
             write.commit().await?;
         }
         Ok(())
     }
+}
 
-    /// Writes the same into a table of its own, by plain statements.
-    pub async fn upsert_bare(&self, ids: &[DeviceId], round: u32) -> anyhow::Result<()> {
-        let (digest, now) = (digest(&round.to_le_bytes()), now_ms() + i64::from(round));
-        let write = self.db.write(&Actor::SERVER).await?;
-        write.create_bare().await?;
-        write.commit().await?;
-        for ids in ids.chunks(MESSAGES) {
-            let write = self.db.write(&Actor::SERVER).await?;
-            write.upsert_bare(ids, &digest, now).await?;
-            write.commit().await?;
-        }
-        Ok(())
-    }
+/// How devices are written.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows {
+    /// As rows of another table, which has no more columns than that, by plain statements.
+    OfTheirOwn,
+    /// By the statements that the row mapping makes, without it.
+    Plain,
+    /// As everywhere.
+    Mapped,
 }

@@ -21,3 +21,5 @@ mod tests;
 mod tick;
 pub mod updates;
 pub mod web;
+
+pub use bench::Rows;

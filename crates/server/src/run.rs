@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::serve::{ListenerExt, TapIo};
 use broker::Embedded;
 use futures_util::future::BoxFuture;
+use listen::{Connections, Limits};
 use store::Store;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::RwLock;
-use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::access::{Access, FirstLogin, digest, random_secret};
@@ -25,7 +24,7 @@ use crate::mqtt::{BrokerAddress, Connection, Mqtt, MqttOptions};
 use crate::services::{Parts, Services};
 use crate::tasks::Tasks;
 use crate::tick;
-use crate::web::{Web, router};
+use crate::web::{Web, router, serve};
 
 /// How long a login link works where nothing else is said.
 pub const LOGIN_LINK_LIFETIME: Duration = Duration::from_mins(15);
@@ -53,7 +52,8 @@ pub struct Running {
     first_login: Option<FirstLogin>,
     login_link: Option<Url>,
     tasks: Tasks,
-    served: JoinHandle<std::io::Result<()>>,
+    /// What answers HTTP.
+    serving: Tasks,
     /// Locked as long as the server runs.
     _lock: ServerLock,
 }
@@ -67,7 +67,8 @@ pub fn start(config: Config, options: StartOptions) -> BoxFuture<'static, anyhow
 async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = HTTP.bind(config.http.listen).await?;
+    let (http_limits, mqtt_limits) = limits(&config);
+    let listener = HTTP.bind(config.http.listen)?;
     let http = listener.local_addr().context("the HTTP listener has no address")?;
     let public_url = public_url(&config, http)?;
     let (db, lock) = Box::pin(Db::open_for_server(&config.database)).await?;
@@ -84,8 +85,13 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     };
     let events = Events::new();
     let presence = Presence::begin(&config, db.clone(), events.clone(), access.clone()).await?;
-    let (broker, address) = start_broker(&config.mqtt, &presence).await?;
+    let (broker, address) = start_broker(&config.mqtt, mqtt_limits, &presence)?;
     let mqtt_address = broker.as_ref().map(Embedded::local_addr);
+    let proxies = config.http.trusted_proxies.clone();
+    let is_proxy = move |peer| proxies.iter().any(|proxy| proxy.contains(peer));
+    let connections = Connections::new("http", http_limits, is_proxy);
+    let listeners = [connections.clone()].into_iter().chain(broker.as_ref().map(Embedded::connections));
+    let listeners = listeners.collect();
     let tasks = Tasks::default();
     if let Some(broker) = &broker {
         tasks.spawn("the embedded MQTT broker", Box::pin(broker.ended()));
@@ -109,12 +115,11 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
     });
     let mqtt = connection.receive(Arc::new(services.messages.clone())).context(NO_BROKER)?;
     tick::spawn(&services, &config, &mqtt.link(), &tasks);
-    let stop = tasks.stopping();
-    let web = Web::new(services.clone(), &config, &public_url, stop.clone());
-    let router = router(web, public_url.path()).into_make_service_with_connect_info::<SocketAddr>();
-    let served =
-        axum::serve(without_delay(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let served = tokio::spawn(served.into_future());
+    let serving = tasks.beside();
+    let stop = serving.stopping().clone();
+    let web = Web::new(services.clone(), &config, &public_url, listeners, stop.clone());
+    let served = serve(listener, connections, router(web, public_url.path()), stop);
+    serving.spawn("the HTTP listener", Box::pin(served));
     tracing::info!(http.listen = %http, "the server is ready");
     Ok(Running {
         services,
@@ -127,7 +132,7 @@ async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running>
         first_login,
         login_link,
         tasks,
-        served,
+        serving,
         _lock: lock,
     })
 }
@@ -178,6 +183,7 @@ impl Running {
     /// Ends within 5 s: requests are answered, the batch in hand is committed, the database is closed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.tasks.stop();
+        self.serving.stop();
         tokio::time::timeout(STOP_TIMEOUT, self.wind_down())
             .await
             .context("the server did not stop within 5 seconds; what was acknowledged is on the disk")?
@@ -190,10 +196,7 @@ impl Running {
                 embedded.drain().await;
             }
         };
-        let served = tokio::time::timeout(REQUEST_TIMEOUT, &mut self.served);
-        if let (Err(_), ()) = tokio::join!(served, drained) {
-            self.served.abort();
-        }
+        let _ = tokio::join!(tokio::time::timeout(REQUEST_TIMEOUT, self.serving.ended()), drained);
         self.mqtt.stop().await;
         if let Some(embedded) = self.broker.write().await.take() {
             embedded.stop().await;
@@ -201,15 +204,6 @@ impl Running {
         self.tasks.ended().await;
         self.db.close().await.context("closing the database")
     }
-}
-
-/// A head and a body in two writes do not wait for the peer's delayed acknowledgement, 40 ms and more.
-fn without_delay(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
-    listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps TCP's delay");
-        }
-    })
 }
 
 const NO_BROKER: &str = "cannot connect to the broker (mqtt.url)";
@@ -244,16 +238,24 @@ async fn login_link(access: &Access, public_url: &Url, lifetime: Duration) -> an
     format!("{base}/login?key={secret}").parse().context("the login link is not a URL")
 }
 
+/// Of HTTP and of the embedded broker, on which each device keeps its connection.
+fn limits(config: &Config) -> (Limits, Limits) {
+    let files = listen::available();
+    let http = if config.embedded_broker() { files / 4 } else { files };
+    (Limits::of(http), Limits::of(files - http))
+}
+
 /// Starts the embedded broker, if that is the one, and says where the client finds whichever it is.
-async fn start_broker(
+fn start_broker(
     settings: &MqttConfig,
+    limits: Limits,
     presence: &Presence,
 ) -> anyhow::Result<(Option<Embedded>, BrokerAddress)> {
     match &settings.url {
         BrokerConfig::Embedded => {
             let version_topic = settings.version_topic.clone();
-            let listener = MQTT.bind(settings.listen).await?;
-            let embedded = Embedded::start(listener, version_topic, Arc::new(presence.clone()))?;
+            let listener = MQTT.bind(settings.listen)?;
+            let embedded = Embedded::start(listener, limits, version_topic, Arc::new(presence.clone()))?;
             let (address, credentials) = (embedded.local_addr(), embedded.credentials());
             Ok((Some(embedded), BrokerAddress::Embedded { address, credentials }))
         }
@@ -308,8 +310,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds. The error names address, cause, key and variable.
-    pub(crate) async fn bind(&self, address: SocketAddr) -> anyhow::Result<TcpListener> {
-        TcpListener::bind(address).await.map_err(|error| {
+    pub(crate) fn bind(&self, address: SocketAddr) -> anyhow::Result<TcpListener> {
+        listen::bind(address).map_err(|error| {
             let what = match error.kind() {
                 ErrorKind::AddrInUse => "another program listens there already",
                 ErrorKind::PermissionDenied => "this user may not listen there",
@@ -332,19 +334,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_answer_waits_for_an_acknowledgement() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let _client = TcpStream::connect(address).await.expect("connected");
-        let (connection, _) = axum::serve::Listener::accept(&mut without_delay(listener)).await;
-        assert!(connection.nodelay().expect("an option"));
-    }
-
-    #[tokio::test]
     async fn a_port_in_use_is_named_with_the_key_that_changes_it() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("an address");
-        let sentence = MQTT.bind(address).await.expect_err("refused").to_string();
+        let sentence = MQTT.bind(address).expect_err("refused").to_string();
         for word in [address.to_string().as_str(), "mqtt.listen", "UPDRAFT_MQTT__LISTEN"] {
             assert!(sentence.contains(word), "{sentence}");
         }

@@ -16,6 +16,7 @@ mod silence;
 mod slow_store;
 mod two_servers;
 mod unwritable;
+mod withdrawn;
 mod without_broker;
 
 use contract::TopicKind;

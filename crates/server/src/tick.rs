@@ -42,8 +42,9 @@ pub(crate) fn spawn(services: &Services, config: &Config, link: &Link, tasks: &T
     tasks.spawn(PRESENCE, Box::pin(writing));
     tasks.spawn("what forgets", Box::pin(forget(services.access.clone(), updates.clone(), stop())));
     tasks.spawn("what seals the audit", Box::pin(seal(services.access.clone(), stop())));
-    tasks.spawn(SENDER, Box::pin(updates.send(stop(), working(SENDER))));
+    tasks.spawn(SENDER, Box::pin(updates.clone().send(stop(), working(SENDER))));
     tasks.spawn("what records slots", Box::pin(record_slots(releases.clone(), stop())));
+    tasks.spawn("what withdraws blocked versions", Box::pin(updates.clone().withdraw_forever(stop())));
     let preparing = prepare(releases.store().clone(), stop());
     tasks.spawn("what looks at the store", Box::pin(preparing));
     tasks.spawn("what reads the store", Box::pin(refresh(releases, store_health, every, stop())));

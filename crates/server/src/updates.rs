@@ -13,6 +13,7 @@ mod sender;
 mod service;
 mod silence;
 mod urls;
+mod withdraw;
 
 pub(crate) use messages::Messages;
 #[cfg(test)]

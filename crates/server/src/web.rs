@@ -11,8 +11,10 @@ mod login;
 mod problem;
 mod router;
 mod routes;
+mod serve;
 mod state;
 
 pub use ::api::{FILE_NAME_MAX_BYTES, IMAGE_MAX_BYTES};
 pub(crate) use router::router;
+pub(crate) use serve::serve;
 pub(crate) use state::Web;

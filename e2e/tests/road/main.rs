@@ -7,6 +7,7 @@ mod bad_input;
 mod command_line;
 mod gate;
 mod hard_to_stop;
+mod idle_connections;
 #[allow(dead_code, reason = "the server's own tests use more of it")]
 mod issuer;
 mod killed_publisher;

@@ -72,6 +72,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
         &[
             "crates/broker/",
             "crates/flight/",
+            "crates/listen/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",
@@ -84,6 +85,7 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
         &[
             "crates/broker/",
             "crates/flight/",
+            "crates/listen/",
             "crates/server/",
             "crates/store/",
             "crates/updraft/",

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
+use listen::Limits;
 use rumqttc::{
     AckMode, AsyncClient, Broker, Event, EventLoop, Incoming, MqttOptions, PublishOptions, PublishProperties,
     QoS, SubscribeFilterInput,
@@ -178,7 +179,7 @@ pub(crate) async fn start(ids: &[&str], version: VersionTopic) -> (Arc<Doors>, E
     let registered = Mutex::new(ids.iter().map(ToString::to_string).collect());
     let doors = Arc::new(Doors { registered, ..Doors::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let broker = Embedded::start(listener, version, doors.clone()).unwrap();
+    let broker = Embedded::start(listener, Limits::of(10_000), version, doors.clone()).unwrap();
     (doors, broker)
 }
 

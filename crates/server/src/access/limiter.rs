@@ -2,9 +2,11 @@
 //! what is theirs, so each address has an allowance of its own.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
+
+use listen::network;
 
 use crate::config::Network;
 
@@ -124,14 +126,6 @@ impl LoginLimiter {
     }
 }
 
-/// Whom attempts are counted for: an address of IPv4, or the 64 bits that somebody with IPv6 cannot choose.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 /// Maximum number of proxies that a request may have passed.
 const PROXIES_MAX: usize = 16;
 
@@ -164,6 +158,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
     use std::time::Duration;
 
     use super::*;

@@ -40,11 +40,11 @@ impl Drop for ServerLock {
 impl ServerLock {
     pub(super) fn of_file(database: &Path) -> anyhow::Result<Self> {
         sqlite::make_folder(database)?;
-        let mut path = database.to_path_buf().into_os_string();
-        path.push(".lock");
+        let path = sqlite::beside(database, ".lock");
         let shown = path.display();
-        let file =
-            std::fs::File::create(&path).with_context(|| format!("cannot write {shown} (database.url)"))?;
+        // What stands in it stays: whether there was a database.
+        let file = std::fs::File::options().append(true).create(true).open(&path);
+        let file = file.with_context(|| format!("cannot write {shown} (database.url)"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self::File { _file: file }),
             Err(std::fs::TryLockError::WouldBlock) => Err(refused(&format!("{shown} is locked"))),

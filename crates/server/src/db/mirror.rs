@@ -153,6 +153,18 @@ pub(crate) async fn products(query: &impl Query) -> Result<Vec<Shown>, DbErr> {
     Ok(decodable(&rows, read))
 }
 
+/// What is blocked, where something is.
+pub(crate) async fn blocked_lists(query: &impl Query) -> Result<Vec<(ProductName, Blocked)>, DbErr> {
+    let rows =
+        query.rows("SELECT product, blocked FROM mirror_products WHERE blocked IS NOT NULL", vec![]).await?;
+    let read = |row: &QueryResult| {
+        let name = row.try_get::<Text<ProductName>>("", "product")?.0;
+        Ok((name, row.try_get::<Text<Blocked>>("", "blocked")?.0))
+    };
+    let is_empty = |blocked: &Blocked| matches!(blocked, Blocked::List(list) if list.is_empty());
+    Ok(decodable(&rows, read).into_iter().filter(|(_, blocked)| !is_empty(blocked)).collect())
+}
+
 /// A row that cannot be decoded stops no other.
 fn decodable<T>(rows: &[QueryResult], read: impl Fn(&QueryResult) -> Result<T, DbErr>) -> Vec<T> {
     let logged = |error: &DbErr| tracing::error!(%error, "a product is left out of the list");

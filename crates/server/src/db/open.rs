@@ -34,8 +34,11 @@ impl Db {
         }
         let path = sqlite::path(config)?;
         let lock = ServerLock::of_file(&path)?;
+        sqlite::check_made(&path)?;
         let pool = sqlite::connect(&path).await?;
+        sqlite::check(&pool, &path).await?;
         migrate::sqlite(&pool).await.with_context(|| sqlite::prepared(&path))?;
+        sqlite::note_made(&path)?;
         Ok((Self::of_sqlite(pool), lock))
     }
 

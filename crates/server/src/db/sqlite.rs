@@ -69,6 +69,53 @@ pub(super) async fn connect(path: &Path) -> anyhow::Result<SqlitePool> {
     })
 }
 
+/// Refuses to begin with a new database where there was one: it is gone, or emptied.
+pub(super) fn check_made(path: &Path) -> anyhow::Result<()> {
+    let is_empty = |path: &Path| path.metadata().map_or(true, |file| file.len() == 0);
+    let made = beside(path, MADE);
+    anyhow::ensure!(
+        is_empty(&made) || !is_empty(path),
+        "the database {} (database.url) was there and is gone or empty: put its backup back, or remove {} to begin with a new one",
+        path.display(),
+        made.display()
+    );
+    Ok(())
+}
+
+/// Notes that there is a database.
+pub(super) fn note_made(path: &Path) -> anyhow::Result<()> {
+    let made = beside(path, MADE);
+    std::fs::write(
+        &made,
+        "There is a database beside this file; a server that does not find it refuses to start.\n",
+    )
+    .with_context(|| format!("cannot write {} (database.url)", made.display()))
+}
+
+/// The file that a server locks also says that there was a database.
+const MADE: &str = ".lock";
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.to_path_buf().into_os_string();
+    path.push(suffix);
+    path.into()
+}
+
+/// Refuses a database of which pages are corrupt. It reads all of it.
+pub(super) async fn check(pool: &SqlitePool, path: &Path) -> anyhow::Result<()> {
+    let found: Result<String, _> = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await;
+    let what = match found {
+        Ok(what) if what == "ok" => return Ok(()),
+        Ok(what) => what,
+        Err(error) => error.to_string(),
+    };
+    anyhow::bail!(
+        "the database {} (database.url) is corrupt: put its backup back ({})",
+        path.display(),
+        what.lines().next().unwrap_or_default()
+    )
+}
+
 pub(super) fn prepared(path: &Path) -> String {
     format!("cannot prepare the database {} (database.url)", path.display())
 }

@@ -1,3 +1,4 @@
+mod damaged;
 mod figures;
 mod history;
 mod lists;

@@ -158,6 +158,12 @@ pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<
     Ok(updates)
 }
 
+/// Those in flight, by device.
+pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
+    let next = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::Device.gt(above));
+    Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
+}
+
 /// Those in flight that were not heard of since, as many as asked.
 pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
     let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::HeardAt.lte(time));

@@ -9,6 +9,7 @@ use contract::ProductName;
 use flight::{Flight, Keyed};
 use futures_util::stream::{self, StreamExt};
 use store::{Store, StoreError};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::snapshot::read;
@@ -37,6 +38,8 @@ struct Inner {
     readings: Keyed<Flight<Outcome>>,
     /// When a product that is not known was last looked for.
     looked_for: Mutex<Option<Instant>>,
+    /// Told of each reading that changed something.
+    changes: watch::Sender<()>,
 }
 
 type Outcome = Result<(), Arc<Error>>;
@@ -51,7 +54,13 @@ pub(crate) enum Refreshed {
 
 impl Mirror {
     pub(crate) fn new(db: Db, store: Store, events: Events) -> Self {
-        Self(Arc::new(Inner { db, store, events, readings: Keyed::default(), looked_for: Mutex::default() }))
+        let (readings, looked_for, changes) = Default::default();
+        Self(Arc::new(Inner { db, store, events, readings, looked_for, changes }))
+    }
+
+    /// Changes as soon as a reading has changed something.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
     }
 
     /// Reads everything again, unless some server of this database has begun to since `pause`.
@@ -166,6 +175,7 @@ impl Inner {
             Ok(found) => {
                 if self.db.write_reading(&product, number, found.as_ref()).await.map_err(Error::from)? {
                     self.events.product(&product);
+                    self.changes.send_replace(());
                 }
                 Ok(())
             }

@@ -163,7 +163,8 @@ async fn upload(web: Web, version: String) -> u16 {
 #[tokio::test]
 async fn an_image_keeps_its_place_for_as_long_as_anybody_has_it() {
     let (_folder, app, bucket) = slow_app().await;
-    let web = Web::new(app.deref().clone(), &app.config, &app.public_url, CancellationToken::new());
+    let stop = CancellationToken::new();
+    let web = Web::new(app.deref().clone(), &app.config, &app.public_url, Arc::default(), stop);
     bucket.hold.send_replace(Hold::Images);
     let places = || web.uploads.0.available_permits();
     let mut clients: Vec<_> =

@@ -12,6 +12,7 @@ use super::fetched::Fetched;
 use super::questions::CorruptImages;
 use super::queue::Queue;
 use super::urls::Urls;
+use super::withdraw::Closed;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::update::UpdateRow;
@@ -43,6 +44,7 @@ pub(super) struct Inner {
     pub(super) corrupt: CorruptImages,
     pub(super) queue: Queue,
     pub(super) fetched: Fetched,
+    pub(super) closed: Closed,
 }
 
 impl Updates {
@@ -69,6 +71,7 @@ impl Updates {
             corrupt: CorruptImages::default(),
             queue: Queue::default(),
             fetched: Fetched::new(is_served_here, now_ms()),
+            closed: Closed::default(),
         }))
     }
 

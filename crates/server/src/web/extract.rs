@@ -9,6 +9,7 @@ use axum::http::{StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use super::limits::whole;
 use super::problem::Problem;
 
 pub(crate) struct Path<T>(pub(crate) T);
@@ -39,7 +40,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let axum::Json(value) = axum::Json::from_request(request, state).await?;
+        let axum::Json(value) = axum::Json::from_request(whole(request).await?, state).await?;
         Ok(Self(value))
     }
 }
@@ -51,19 +52,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         use axum::extract::OptionalFromRequest;
+        let request = whole(request).await?;
         let typed = request.headers().contains_key(header::CONTENT_TYPE);
         if typed {
             let body: Option<axum::Json<T>> =
                 <axum::Json<T> as OptionalFromRequest<S>>::from_request(request, state).await?;
             return Ok(Self(body.map(|axum::Json(value)| value)));
         }
-        let body =
-            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB")
-                }
-                status => Problem::new(status, "the body broke off before its end"),
-            })?;
+        let body = Bytes::from_request(request, state).await?;
         if body.is_empty() {
             return Ok(Self(None));
         }
@@ -117,9 +113,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
                 "this takes what an HTML form sends",
             ));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
-            Problem::new(rejection.status(), "the form is larger than 64 KiB, or broke off")
-        })?;
+        let body = Bytes::from_request(whole(request).await?, state).await?;
         Ok(Self(url::form_urlencoded::parse(&body).into_owned().collect()))
     }
 }

@@ -1,27 +1,35 @@
-//! Limits: body sizes, how long an answer may take, how many streams and uploads there are at a time; and taking an image: who
-//! may send one now, how slow it may come, and how long it counts among those that are kept.
+//! Limits: how large a body is, how slow it may come, how long an answer may take, how many connections, streams and uploads
+//! there are at a time; and taking an image: who may send one now, and how long it counts among those that are kept.
+//!
+//! A connection works, for `listen`, from when its request is whole (of an image: from when its sender may send it) until
+//! its answer has been written.
 //!
 //! Images are kept whole. The place that one takes belongs to its bytes and not to its request: whoever sent it may have
 //! left while it is still judged or written into the store.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::IMAGE_MAX_BYTES;
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use hyper::body::{Frame, SizeHint};
+use listen::{Full, Place};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::problem::{Problem, too_large};
+use super::problem::Problem;
 use crate::releases::WRITE_TIMEOUT;
 
 /// The largest of all other bodies.
-pub(super) const BODY_MAX_BYTES: usize = 64 * 1024;
+const BODY_MAX_BYTES: usize = 64 * 1024;
 /// Maximum number of streams of events at a time.
 pub(crate) const STREAMS_MAX: usize = 256;
 /// Maximum number of images in memory at a time.
@@ -44,7 +52,7 @@ pub(crate) struct Streams(pub(crate) Arc<Semaphore>);
 #[derive(Clone)]
 pub(crate) struct Uploads(pub(crate) Arc<Semaphore>);
 
-/// How slow a body may be. It takes a place that others wait for.
+/// How slow a body may be. It takes a connection or a place that others wait for.
 pub(super) struct Pace {
     pub(super) grace: Duration,
     pub(super) bytes_per_s: u32,
@@ -68,14 +76,82 @@ pub(super) async fn log_and_bound(request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route =
         request.extensions().get::<MatchedPath>().map_or("-".to_owned(), |path| path.as_str().to_owned());
-    let response = match timeout(time_limit(&method, &route), next.run(request)).await {
-        Ok(response) => response,
+    let response = match timeout(time_limit(&method, &route), bound(request, next)).await {
+        Ok(answer) => answer.into_response(),
         Err(_) => too_long(&method).into_response(),
     };
     let status = response.status().as_u16();
     let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(http.method = %method, http.route = route, http.status = status, elapsed_ms, "answered");
     response
+}
+
+async fn bound(request: Request, next: Next) -> Result<Response, Problem> {
+    // A router of a test has none.
+    let Some(place) = request.extensions().get::<Arc<Place>>().cloned() else {
+        return Ok(next.run(request).await);
+    };
+    let answering = Answering(place);
+    if request.body().is_end_stream() {
+        answering.0.work().map_err(too_many)?;
+    }
+    Ok(next.run(request).await.map(|body| Body::new(Answer { body, _answering: answering })))
+}
+
+fn too_many(full: Full) -> Problem {
+    Problem::later(match full {
+        Full::All => "as many requests are being answered as this server can; try again in a few seconds",
+        Full::Address => {
+            "too many requests from this address are being answered; try again when some are done"
+        }
+    })
+}
+
+/// A request with all of its body, which is no image.
+pub(super) async fn whole(request: Request) -> Result<Request, Problem> {
+    let (head, body) = request.into_parts();
+    let body = paced(body, announced(&head.headers), BODY_MAX_BYTES, &PACE).await?;
+    work(&head.extensions)?;
+    Ok(Request::from_parts(head, body.into()))
+}
+
+fn work(extensions: &Extensions) -> Result<(), Problem> {
+    extensions.get::<Arc<Place>>().map_or(Ok(()), |place| place.work().map_err(too_many))
+}
+
+/// Once this is dropped the connection waits again.
+struct Answering(Arc<Place>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+/// The body of an answer.
+struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// How long a request may take until its answer begins.
@@ -109,14 +185,10 @@ impl AsRef<[u8]> for Kept {
 
 /// The image in a body. Its place is free again when the last copy of these bytes and of parts of them is dropped.
 pub(crate) async fn image_of(uploads: &Uploads, request: Request) -> Result<Bytes, Problem> {
+    work(request.extensions())?;
     let kept = place(&uploads.0, PLACE_TIMEOUT).await?;
-    // Said before the body is read, so that nobody sends 1 GiB to learn it.
-    let announced =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > IMAGE_MAX_BYTES) {
-        return Err(too_large());
-    }
-    let image = paced(request.into_body(), announced.unwrap_or_default(), &PACE).await?;
+    let announced = announced(request.headers());
+    let image = paced(request.into_body(), announced, IMAGE_MAX_BYTES, &PACE).await?;
     if image.is_empty() {
         return Err(Problem::invalid("the body is empty; it is the image, as raw bytes"));
     }
@@ -134,32 +206,46 @@ async fn place(uploads: &Arc<Semaphore>, limit: Duration) -> Result<OwnedSemapho
     }
 }
 
-/// Reads an image whole, unless it is too large or comes too slowly.
-async fn paced(body: axum::body::Body, announced: usize, pace: &Pace) -> Result<Bytes, Problem> {
+/// How long a body says that it is; 0 if it does not.
+fn announced(headers: &HeaderMap) -> usize {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or_default()
+}
+
+/// Reads a body whole, unless it is too large or comes too slowly.
+async fn paced(body: Body, announced: usize, max_bytes: usize, pace: &Pace) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let kib = max_bytes / 1024;
+        let limit = if kib < 1024 { format!("{kib} KiB") } else { format!("{} MiB", kib / 1024) };
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {limit}"))
+    };
+    // Said before it is read, so that nobody sends 1 GiB to learn it.
+    if announced > max_bytes {
+        return Err(too_large());
+    }
     let mut pieces = body.into_data_stream();
     // Allocated at once: growing would need twice the memory for a moment.
-    let (begun, mut image) = (Instant::now(), BytesMut::with_capacity(announced));
+    let mut whole = BytesMut::with_capacity(announced);
+    let begun = Instant::now();
     loop {
-        #[allow(clippy::cast_precision_loss, reason = "an image has at most 16 MiB")]
-        let earned = Duration::from_secs_f64(image.len() as f64 / f64::from(pace.bytes_per_s));
+        let earned = Duration::from_secs(whole.len() as u64) / pace.bytes_per_s;
         let Ok(piece) = timeout_at(begun + pace.grace + earned, pieces.next()).await else {
             return Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 format!(
-                    "the image came too slowly: after {} bytes it fell behind {} KiB a second; try again over a faster line, \
-                     or publish straight into the store with --store",
-                    image.len(),
+                    "the body came too slowly: after {} bytes it fell behind {} KiB a second; try again over a faster line",
+                    whole.len(),
                     pace.bytes_per_s / 1024
                 ),
             ));
         };
         match piece {
-            None => return Ok(image.freeze()),
+            None => return Ok(whole.freeze()),
             Some(Err(_)) => {
                 return Err(Problem::new(StatusCode::BAD_REQUEST, "the body broke off before its end"));
             }
-            Some(Ok(piece)) if image.len() + piece.len() > IMAGE_MAX_BYTES => return Err(too_large()),
-            Some(Ok(piece)) => image.extend_from_slice(&piece),
+            Some(Ok(piece)) if whole.len() + piece.len() > max_bytes => return Err(too_large()),
+            Some(Ok(piece)) => whole.extend_from_slice(&piece),
         }
     }
 }
@@ -201,14 +287,16 @@ mod tests {
     async fn an_image_that_comes_too_slowly_is_given_up() {
         let pace = Pace { grace: Duration::from_millis(100), bytes_per_s: 64 * 1024 };
         let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(&[0xE9; 100]))]);
-        let body = axum::body::Body::from_stream(first.chain(futures_util::stream::pending()));
-        let problem = paced(body, 0, &pace).await.expect_err("it never ends");
+        let body = Body::from_stream(first.chain(futures_util::stream::pending()));
+        let problem = paced(body, 0, IMAGE_MAX_BYTES, &pace).await.expect_err("it never ends");
         assert_eq!(problem.status, 408);
         assert!(problem.detail.contains("after 100 bytes"), "{}", problem.detail);
-        let whole = paced(axum::body::Body::from(vec![1; 100_000]), 100_000, &pace).await.expect("whole");
+        let whole =
+            paced(Body::from(vec![1; 100_000]), 100_000, IMAGE_MAX_BYTES, &pace).await.expect("whole");
         assert_eq!(whole.len(), 100_000);
         let large = vec![0; IMAGE_MAX_BYTES + 1];
-        assert_eq!(paced(axum::body::Body::from(large), 0, &pace).await.expect_err("too large").status, 413);
+        let large = paced(Body::from(large), 0, IMAGE_MAX_BYTES, &pace).await.expect_err("too large");
+        assert_eq!((large.status.as_u16(), large.detail.as_str()), (413, "the body is larger than 16 MiB"));
     }
 
     #[tokio::test]

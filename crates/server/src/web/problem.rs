@@ -177,7 +177,6 @@ impl From<JsonRejection> for Problem {
             other => other,
         };
         let detail = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than 64 KiB".to_owned(),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 "send JSON, with `Content-Type: application/json`".to_owned()
             }
@@ -193,16 +192,8 @@ impl From<JsonRejection> for Problem {
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
-        match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            status => Self::new(status, "the body broke off before its end"),
-        }
+        Self::new(rejection.status(), "the body broke off before its end")
     }
-}
-
-/// An image larger than any ESP32 takes.
-pub(crate) fn too_large() -> Problem {
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "an image is at most 16 MiB; this body is larger")
 }
 
 fn quoted(value: &str) -> String {

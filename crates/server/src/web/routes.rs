@@ -1,6 +1,6 @@
 //! How routes are added: each with the right that it asks, so that there is none without.
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
@@ -15,7 +15,6 @@ use super::api::{Document, complete};
 use super::caller::Right;
 use super::dashboard;
 use super::guard::guard;
-use super::limits::BODY_MAX_BYTES;
 use super::problem::Problem;
 use super::state::Web;
 
@@ -67,7 +66,6 @@ impl Routes {
         let guard = from_fn_with_state((self.web, Right::Read), guard);
         api.merge(self.pages)
             .route("/api/openapi.json", document.fallback(method_not_allowed))
-            .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
             .fallback(not_found.layer(guard.clone()))
             .method_not_allowed_fallback(method_not_allowed.layer(guard))
     }

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
+use listen::Connections;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(super) publisher_logins: Arc<RateLimiter>,
     pub(super) streams: Streams,
     pub(crate) uploads: Uploads,
+    pub(super) listeners: Arc<[Connections]>,
     pub(super) shutdown: CancellationToken,
 }
 
@@ -39,6 +41,7 @@ impl Web {
         services: Services,
         config: &Config,
         public_url: &url::Url,
+        listeners: Arc<[Connections]>,
         shutdown: CancellationToken,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -50,6 +53,7 @@ impl Web {
             publisher_logins: Arc::new(RateLimiter::of_publishers()),
             streams: Streams(Arc::new(Semaphore::new(STREAMS_MAX))),
             uploads: Uploads(Arc::new(Semaphore::new(UPLOADS_MAX))),
+            listeners,
             shutdown,
         }))
     }
@@ -86,5 +90,6 @@ part! {
     Arc<MqttConfig>: mqtt;
     Streams: streams;
     Uploads: uploads;
+    Arc<[Connections]>: listeners;
     CancellationToken: shutdown;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use broker::{Admission, Embedded, Unavailable};
 use contract::{DeviceId, VersionTopic};
+use listen::Limits;
 use updraft_server::mqtt::{BrokerAddress, Connection, Handler, LinkState, Message, Mqtt, MqttOptions};
 use updraft_server::tasks::Tasks;
 
@@ -76,7 +77,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let broker = Embedded::start(listener, VersionTopic::default(), Arc::new(Open)).unwrap();
+        let broker =
+            Embedded::start(listener, Limits::of(10_000), VersionTopic::default(), Arc::new(Open)).unwrap();
         let recorder = Arc::new(Recorder::default());
         let options = MqttOptions {
             broker: BrokerAddress::Embedded {

@@ -65,7 +65,7 @@ fn statuses(path: &str, operation: &Operation) -> Vec<&'static str> {
         statuses.push("400");
     }
     if let Some(RefOr::T(body)) = &operation.request_body {
-        statuses.extend(["400", "413"]);
+        statuses.extend(["400", "408", "413"]);
         statuses.extend(body.content.contains_key("application/json").then_some("415"));
     }
     statuses

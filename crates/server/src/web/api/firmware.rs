@@ -74,6 +74,9 @@ fn refusal(refused: Refused) -> Response {
 }
 
 async fn served(updates: &Updates, releases: &Releases, key: &str, headers: &HeaderMap) -> Response {
+    if let Some(cause) = updates.closed(key) {
+        return plain(StatusCode::FORBIDDEN, &cause.sentence());
+    }
     // Before the answer: a device may say SUCCESS as soon as it has the last byte.
     updates.note_fetched(key);
     serve(releases.store(), key, headers).await

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use contract::Code;
+use listen::Connections;
 
 use crate::devices::{Counts, Devices};
 use crate::health::Health;
@@ -40,6 +42,7 @@ pub(crate) async fn metrics(
     State(messages): State<Messages>,
     State(health): State<Health>,
     State(streams): State<Streams>,
+    State(listeners): State<Arc<[Connections]>>,
 ) -> Result<Response, Problem> {
     let figures = Figures {
         counts: devices.counts(None).await?,
@@ -47,6 +50,10 @@ pub(crate) async fn metrics(
         messages: messages.taken(),
         problems: health.problems().await.len(),
         streams: STREAMS_MAX.saturating_sub(streams.0.available_permits()),
+        connections: listeners
+            .iter()
+            .map(|listener| (listener.listener(), listener.open() as u64, listener.refused()))
+            .collect(),
     };
     let text = exposition(&figures);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
@@ -58,10 +65,12 @@ struct Figures {
     messages: u64,
     problems: usize,
     streams: usize,
+    /// By listener: open ones, and refused ones.
+    connections: Vec<(&'static str, u64, u64)>,
 }
 
 fn exposition(figures: &Figures) -> String {
-    let Figures { counts, codes, messages, problems, streams } = figures;
+    let Figures { counts, codes, messages, problems, streams, connections } = figures;
     let mut text = String::new();
     let mut line = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
         // Writing to a String cannot fail.
@@ -98,6 +107,13 @@ fn exposition(figures: &Figures) -> String {
     line("updraft_messages_total", "counter", "Messages taken from devices.", &plain(*messages));
     line("updraft_problems", "gauge", "Things that do not answer: store, broker.", &plain(*problems as u64));
     line("updraft_event_streams", "gauge", "Open streams of events.", &plain(*streams as u64));
+    let by_listener = |value: fn(&(&str, u64, u64)) -> u64| {
+        let values = connections.iter().map(|of| (format!("{{listener=\"{}\"}}", of.0), value(of)));
+        values.collect::<Vec<_>>()
+    };
+    line("updraft_connections", "gauge", "Open connections.", &by_listener(|of| of.1));
+    let help = "Connections that were refused, or closed to make room for others.";
+    line("updraft_connections_refused_total", "counter", help, &by_listener(|of| of.2));
     text
 }
 
@@ -110,13 +126,15 @@ mod tests {
     fn metrics_are_prometheus_text() {
         let counts = Counts { devices: 3, online: 2, newest: [(UpdateState::RolledBack, 1)].into() };
         let codes = [(Code::CrashLoop, 2), (Code::WrongChip, 1)].into();
-        let text = exposition(&Figures { counts, codes, messages: 9, problems: 0, streams: 0 });
+        let connections = vec![("http", 5, 7)];
+        let text = exposition(&Figures { counts, codes, messages: 9, problems: 0, streams: 0, connections });
         assert!(text.contains("# TYPE updraft_devices gauge\nupdraft_devices 3\n"));
         assert!(text.contains("updraft_devices_by_newest_update{state=\"rolled_back\"} 1\n"));
         assert!(text.contains(
             "updraft_devices_by_newest_update_code{code=\"wrong_chip\"} 1\n\
              updraft_devices_by_newest_update_code{code=\"crash_loop\"} 2\n"
         ));
-        assert!(text.ends_with("updraft_event_streams 0\n"));
+        assert!(text.contains("updraft_connections{listener=\"http\"} 5\n"));
+        assert!(text.ends_with("updraft_connections_refused_total{listener=\"http\"} 7\n"));
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn print(verified: &Verified, noted: Option<&SealHead>) {
     for broken in &verified.first_broken {
-        println!(
+        answer!(
             "Seal {} of {} does not hold: entries above {} up to {}, or the seal, were changed, removed or added to since \
              ({} were sealed, {} are there).",
             broken.seal,
@@ -53,16 +53,16 @@ fn print(verified: &Verified, noted: Option<&SealHead>) {
     }
     let more = verified.broken - verified.first_broken.len() as u64;
     if more > 0 {
-        println!("{more} more do not hold.");
+        answer!("{more} more do not hold.");
     }
     if let (Some((number, digest)), Some(false)) = (noted, verified.is_noted_there) {
-        println!(
+        answer!(
             "The noted seal {number}:{digest} is not there: the entries were sealed anew since, or cut off."
         );
     }
-    println!("{} entries in {} seals are as they were sealed.", verified.entries, verified.seals);
-    println!("{} entries are not sealed yet; a server that runs seals once a minute.", verified.unsealed);
+    answer!("{} entries in {} seals are as they were sealed.", verified.entries, verified.seals);
+    answer!("{} entries are not sealed yet; a server that runs seals once a minute.", verified.unsealed);
     if let Some(head) = verified.head.as_ref().filter(|_| verified.holds()) {
-        println!("Note the newest seal somewhere else, for --head: {head}");
+        answer!("Note the newest seal somewhere else, for --head: {head}");
     }
 }

@@ -40,7 +40,7 @@ fn greet(running: &Running) {
         say!("\nThis is the first start. Shown this once:\n  user      {user}\n  password  {password}");
     }
     if let Some(link) = running.login_link() {
-        say!("  login     {link}\n            (works for 15 minutes)");
+        say!("  login     {link}\n            (works once, within 15 minutes)");
     }
 }
 

@@ -10,6 +10,7 @@ use crate::access::Access;
 use crate::clock::{Jumps, now_ms};
 use crate::config::Config;
 use crate::devices::{Devices, Presence};
+use crate::error::Error;
 use crate::events::Events;
 use crate::mqtt::{Link, LinkState};
 use crate::releases::{RecordedSlots, Refreshed, Releases, StoreHealth};
@@ -129,14 +130,19 @@ async fn run(mut tick: Tick, link: Link, stop: CancellationToken, working: Worki
 
 /// Forgets expired tokens, and old history a little at a time.
 async fn forget(access: Access, updates: Updates, stop: CancellationToken) {
-    let mut pause = EVERY;
+    let (mut pause, mut above) = (EVERY, 0);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
         let now = now_ms();
-        let forgotten = async { access.remove_expired(now).await.and(updates.forget_events(now).await) };
+        let forgotten = async {
+            access.remove_expired(now).await?;
+            let last = updates.forget_updates(now, above).await?;
+            above = last.unwrap_or(0);
+            Ok::<_, Error>(updates.forget_events(now).await? || last.is_some())
+        };
         let there_is_more = forgotten.await.unwrap_or_else(|error| {
             tracing::error!("what has expired was not forgotten, and will be: {error:#}");
             false

@@ -5,6 +5,7 @@
 mod action;
 mod bad_input;
 mod command_line;
+mod flood;
 mod gate;
 mod hard_to_stop;
 mod idle_connections;

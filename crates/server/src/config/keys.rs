@@ -47,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(fleet.update_timeout_s, |value| number(value, 5, 604_800)),
     key!(fleet.max_devices, |value| number(value, 1, 10_000_000)),
     key!(fleet.history_days, |value| number(value, 0, 36_500)),
+    key!(fleet.updates_days, |value| number(value, 0, 36_500)),
     key!(store.url, store_url),
     key!(store.url_lifetime_s, |value| number(value, 60, 3600)),
     key!(store.refresh_s, |value| number(value, 1, 86_400)),

@@ -125,6 +125,8 @@ pub struct FleetConfig {
     pub max_devices: u32,
     /// How long what happened to an update is kept after its end; 0: for ever.
     pub history_days: u32,
+    /// How long an update is kept that is not its device's newest; 0: for ever.
+    pub updates_days: u32,
 }
 
 /// `fleet.admit`
@@ -202,6 +204,7 @@ impl Default for Config {
                 update_timeout_s: 900,
                 max_devices: 100_000,
                 history_days: 90,
+                updates_days: 730,
             },
             store: StoreConfig {
                 url: "file:updraft-data/store".to_owned(),

@@ -1,6 +1,6 @@
 //! Updates: one row an attempt. They are written by those who have locked the device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cause::Cause;
 use contract::{Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
@@ -369,6 +369,31 @@ impl Write {
             shifted += update.filter(waiting().and(of)).exec(self.connection()).await?.rows_affected;
         }
         Ok(shifted)
+    }
+
+    /// Forgets updates that were made before a time and have ended, but the newest one of each device and those that count against
+    /// an image. Looks through some, in their order, and answers which is the last of them; `None` if there are no more.
+    pub(crate) async fn forget_updates(&self, before: i64, above: i64) -> Result<Option<i64>, DbErr> {
+        let next = Entity::find().filter(Column::Id.gt(above)).order_by_asc(Column::Id);
+        let page = next.limit(ROWS_PER_STATEMENT as u64).all(self.connection()).await?;
+        let Some(last) = page.iter().take_while(|update| update.created_at < before).last() else {
+            return Ok(None);
+        };
+        // One that has ended changes no more, unless it is its device's newest.
+        let is_over = |update: &&UpdateRow| {
+            let is_accusing = update.image_at_fault || update.lasting_refusal.is_some();
+            update.finished_at.is_some() && !is_accusing
+        };
+        let old: Vec<&UpdateRow> =
+            page.iter().take_while(|update| update.id <= last.id).filter(is_over).collect();
+        let devices: Vec<DeviceId> = old.iter().map(|update| update.device.0.clone()).collect();
+        let newest: HashSet<i64> =
+            self.lock_devices(&devices).await?.iter().filter_map(|device| device.update_id).collect();
+        let ids: Vec<i64> = old.iter().map(|update| update.id).filter(|id| !newest.contains(id)).collect();
+        if !ids.is_empty() {
+            Entity::delete_many().filter(Column::Id.is_in(ids)).exec(self.connection()).await?;
+        }
+        Ok(Some(last.id))
     }
 
     /// Forgets which images failed on a device.

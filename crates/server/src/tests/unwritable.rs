@@ -9,7 +9,7 @@ use super::message;
 use super::rig::{BY, HERE, id, put};
 use super::without_broker::{Handed, handed};
 use crate::clock::now_ms;
-use crate::db::Query;
+use crate::db::{Failure, Query};
 use crate::error::Error;
 use crate::mqtt::Handler;
 use crate::updates::Memory;
@@ -120,4 +120,41 @@ async fn silent_devices_go_offline_by_more_than_one_batch_a_sweep() {
         before = now;
     }
     println!("{most} at a time");
+}
+
+#[tokio::test]
+async fn what_postgres_fails_to_write_or_to_commit_is_not_acknowledged_and_may_be_written_again() {
+    let (_folder, app) = handed("").await;
+    if app.db.is_sqlite() {
+        return; // its disk fails in the end-to-end tests
+    }
+    let execute = async |sql: &str| app.db.rows(sql, vec![]).await.map(|_| ()).expect("executed");
+    let mut version = 0;
+    // A full disk, one that fails, a serialization failure, a deadlock; a session that ends.
+    for fails in ["53100", "58030", "40001", "40P01", ""] {
+        for when in [
+            "CONSTRAINT TRIGGER failing AFTER INSERT OR UPDATE ON devices DEFERRABLE INITIALLY DEFERRED",
+            "TRIGGER failing BEFORE INSERT OR UPDATE ON devices",
+        ] {
+            let body = match fails {
+                "" => "PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW;".to_owned(),
+                code => format!("RAISE EXCEPTION 'injected' USING ERRCODE = '{code}';"),
+            };
+            execute(&format!("CREATE OR REPLACE FUNCTION failing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$")).await;
+            execute(&format!("CREATE {when} FOR EACH ROW EXECUTE FUNCTION failing()")).await;
+            version += 1;
+            let report = [message("a", TopicKind::Version, &format!("1.0.{version}"))];
+            let error = app.messages.take(&report, now_ms()).await.expect_err("it fails");
+            let failure = error.downcast_ref().map(Failure::of);
+            assert!(failure.is_some_and(Failure::passes), "{fails} {when}: {error:#}");
+            if failure != Some(Failure::Busy) {
+                assert!(app.db.problem().await.is_some_and(|said| said.contains("database")), "{fails}");
+            }
+            execute("DROP TRIGGER failing ON devices").await;
+            app.messages.take(&report, now_ms()).await.expect("taken");
+            assert_eq!(app.db.problem().await, None, "{fails} {when}");
+            let shown = app.devices.show(&id("a")).await.expect("known").version.expect("a version");
+            assert_eq!(shown.to_string(), format!("1.0.{version}"));
+        }
+    }
 }

@@ -62,6 +62,18 @@ impl Updates {
         Ok(forgotten == FORGOTTEN_MAX)
     }
 
+    /// Forgets old updates above a number, some at a time; answers above which number it goes on.
+    pub(crate) async fn forget_updates(&self, now: i64, above: i64) -> Result<Option<i64>, Error> {
+        let kept_ms = i64::from(self.0.updates_days) * 86_400_000;
+        if kept_ms == 0 {
+            return Ok(None);
+        }
+        let write = self.0.db.write(&Actor::SERVER).await?;
+        let last = write.forget_updates(now - kept_ms, above).await?;
+        write.commit().await?;
+        Ok(last)
+    }
+
     /// How many devices' newest update failed or was rolled back with each code; those without a code are left out.
     pub async fn newest_codes(&self) -> Result<HashMap<Code, u64>, Error> {
         let mut codes = HashMap::new();

@@ -106,3 +106,38 @@ async fn what_happened_to_updates_that_ended_long_ago_is_forgotten_and_they_are_
     write.commit().await.expect("committed");
     assert!(events(&db, numbers[1]).await.is_empty(), "a device goes with its history");
 }
+
+#[tokio::test]
+async fn old_updates_are_forgotten_but_the_newest_and_those_that_count_against_an_image() {
+    let (_folder, db) = open().await;
+    let mut numbers = Vec::new();
+    for (name, created_at, is_at_fault) in [
+        ("a", 1, false),
+        ("a", 2, true),
+        ("a", 3, false),
+        ("b", 4, false),
+        ("a", 5, false),
+        ("a", 900, false),
+        ("a", 901, false),
+    ] {
+        let mut write = db.write(&BY).await.expect("writes");
+        let mut device = write.known(&id(name)).await;
+        let update = UpdateRow {
+            state: Text(UpdateState::Failed),
+            image_at_fault: is_at_fault,
+            finished_at: Some(created_at),
+            created_at,
+            ..an_update(&device.id)
+        };
+        numbers.push(write.insert_update(&mut device, update).await.expect("inserted"));
+        write.commit().await.expect("committed");
+    }
+    let write = db.write(&BY).await.expect("writes");
+    assert_eq!(write.forget_updates(500, 0).await.expect("forgotten"), Some(numbers[4]));
+    assert_eq!(write.forget_updates(500, numbers[4]).await.expect("forgotten"), None);
+    write.commit().await.expect("committed");
+    let left = update::by_ids(&db, &numbers).await.expect("read");
+    let mut left: Vec<i64> = left.iter().map(|update| update.created_at).collect();
+    left.sort_unstable();
+    assert_eq!(left, [2, 4, 900, 901]);
+}

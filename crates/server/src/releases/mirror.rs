@@ -179,7 +179,7 @@ impl Inner {
             match self.store.repair_channel(product, channel, version, QUIET).await {
                 Ok(false) => {}
                 Ok(true) => {
-                    tracing::info!(%product, %channel, %version, "a promote was not finished, and is undone")
+                    tracing::info!(%product, %channel, %version, "a promote was not finished, and is undone");
                 }
                 Err(error) => {
                     tracing::warn!(%product, %channel, %version, "a promote was not finished, and cannot be undone: {error}");
@@ -207,7 +207,7 @@ impl Inner {
         match found.unwrap_or_else(|_| Err(too_long(&product))) {
             Ok(found) => {
                 if let Some(found) = &found {
-                    self.repair(&product, found).await;
+                    Box::pin(self.repair(&product, found)).await;
                 }
                 if self.db.write_reading(&product, number, found.as_ref()).await.map_err(Error::from)? {
                     self.events.product(&product);

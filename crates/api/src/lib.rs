@@ -10,6 +10,7 @@ mod envelope;
 mod gate;
 mod release;
 mod rollout;
+mod text;
 mod update;
 mod watch;
 mod word;
@@ -25,6 +26,7 @@ pub use release::{
     Published, Release,
 };
 pub use rollout::{Rollout, RolloutCounts, RolloutState};
+pub use text::is_hidden;
 pub use update::{CheckAnswer, CheckRequest, Update};
 pub use watch::{Event, Health};
 pub use word::Word;

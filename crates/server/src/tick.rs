@@ -7,7 +7,7 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::clock::now_ms;
+use crate::clock::{Jumps, now_ms};
 use crate::config::Config;
 use crate::devices::{Devices, Presence};
 use crate::error::Error;
@@ -111,15 +111,18 @@ async fn write_presence(presence: Presence, updates: Updates, stop: Cancellation
 
 /// What fails is logged and done at the next tick.
 async fn run(mut tick: Tick, link: Link, stop: CancellationToken, working: Working) {
-    let mut interval = tokio::time::interval(EVERY);
+    let (mut interval, mut jumps) = (tokio::time::interval(EVERY), Jumps::default());
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
-        let up = *link.borrow() == LinkState::Up;
-        if let Err(error) = working.on(tick.tick(now_ms(), up)).await {
+        let (up, now) = (*link.borrow() == LinkState::Up, now_ms());
+        if jumps.since_last(now, Instant::now()) {
+            tick.presence.wait_for_reports();
+        }
+        if let Err(error) = working.on(tick.tick(now, up)).await {
             tracing::error!("the tick failed, and is tried again: {error:#}");
         }
     }

@@ -16,3 +16,4 @@ pub(crate) mod publication;
 pub(crate) mod publisher;
 pub(crate) mod release;
 mod slots;
+mod unfinished;

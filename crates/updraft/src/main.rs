@@ -8,6 +8,7 @@ mod api_client;
 mod command;
 mod failure;
 mod http;
+mod log;
 mod oidc;
 mod whole;
 

@@ -37,11 +37,11 @@ pub(crate) fn warn(text: std::fmt::Arguments<'_>) {
 }
 
 pub(crate) fn say(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", harmless(&text.to_string()));
 }
 
 pub(crate) fn answer(text: std::fmt::Arguments<'_>) {
-    let Err(error) = writeln!(std::io::stdout(), "{text}") else { return };
+    let Err(error) = writeln!(std::io::stdout(), "{}", harmless(&text.to_string())) else { return };
     if error.kind() != std::io::ErrorKind::BrokenPipe {
         warn!("updraft: cannot write the answer: {error}");
     }
@@ -77,11 +77,43 @@ fn sentence(error: &anyhow::Error) -> String {
 
 /// Somebody else's text in a sentence of ours: nothing in it moves the cursor or hides what was said.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+    text.chars().map(shown).collect()
+}
+
+fn shown(c: char) -> char {
+    if api::is_hidden(c) && !matches!(c, '\n' | '\t') { ' ' } else { c }
+}
+
+/// All that is printed: nothing is left of what a device or a bucket wrote to move the cursor, and of ours only colours.
+fn harmless(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut whole = plain(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        if part[digits..].starts_with('m') {
+            whole.push_str("\x1b[");
+        }
+        whole.push_str(&plain(part));
+    }
+    whole
 }
 
 pub(crate) fn json(value: &impl Serialize) {
-    answer!("{}", serde_json::to_string_pretty(value).expect("what we print can be written as JSON"));
+    let json = serde_json::to_string_pretty(value).expect("what we print can be written as JSON");
+    answer!("{}", escaped(&json));
+}
+
+/// The same JSON with what no terminal is to see escaped. It stands in strings only.
+fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if shown(c) == c {
+            escaped.push(c);
+        } else {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        }
+    }
+    escaped
 }
 
 /// Prints a list: for programs whole and in the shape of the API's pages, else as a table, or as `empty` if that is said.
@@ -127,7 +159,7 @@ pub(crate) fn painted(code: &str, text: &str, colour: bool) -> String {
 
 /// Somebody else's text on one line: control characters are taken out.
 pub(crate) fn line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if api::is_hidden(c) { ' ' } else { c }).collect()
 }
 
 /// What may be known, as a cell: `-` if it is not.
@@ -167,4 +199,28 @@ pub(crate) fn progress(what: &str, bytes: u64) -> ProgressBar {
     bar.set_message(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVIL: &str = "a\x1b[2Jb\x1b]0;title\x07c\u{9b}31md\u{202e}e\u{2066}f\r\x7fg";
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor_and_turns_no_text() {
+        for shown in [line(EVIL), plain(EVIL), harmless(EVIL)] {
+            assert!(!shown.chars().any(api::is_hidden), "{shown:?}");
+            assert!(shown.starts_with('a') && shown.ends_with('g'), "{shown:?}");
+        }
+        let ours = format!("{}\n\tx", painted("1", "bold", true));
+        assert_eq!(harmless(&ours), ours);
+    }
+
+    #[test]
+    fn json_for_programs_says_the_same_and_shows_a_terminal_nothing() {
+        let json = escaped(&serde_json::to_string_pretty(&[EVIL]).expect("JSON"));
+        assert!(!json.chars().any(|c| api::is_hidden(c) && c != '\n'), "{json:?}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&json).expect("JSON"), [EVIL]);
+    }
 }

@@ -45,6 +45,16 @@ const AT_HOME: &[(&[&str], &[&str], &str)] = &[
         &["crates/server/src/db"],
         "SQL lives in server/db",
     ),
+    (
+        &["tracing_subscriber::registry", "tracing_subscriber::fmt", "with_default(", "set_global_default"],
+        &["crates/updraft/src/log.rs"],
+        "all that is logged passes the one limiter",
+    ),
+    (
+        &["println!", "eprint", "io::stderr"],
+        &["crates/updraft/", "crates/agent/footprint/build.rs"],
+        "a library logs, and prints nothing",
+    ),
     (&["\"devices/"], &["crates/contract/"], "topic strings live in contract"),
     (
         &["\"esp32"],

@@ -23,7 +23,9 @@ struct Allowance {
 const PUBLISHERS: Allowance = Allowance { burst: 60.0, per_second: 1.0 };
 /// For passwords and login links.
 const PEOPLE: Allowance = Allowance { burst: 10.0, per_second: 0.2 };
-/// For the passwords of all addresses together, so that argon2 cannot eat the processor. More than one address may use.
+/// Maximum number of addresses from which somebody has logged in that are remembered.
+const KNOWN_MAX: usize = 256;
+/// For the passwords of all other addresses together, so that argon2 cannot eat the processor. More than one address may use.
 const ALL_PEOPLE: Allowance = Allowance { burst: 40.0, per_second: 2.0 };
 
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +83,10 @@ impl RateLimiter {
         Self { each, sources: Mutex::default() }
     }
 
+    fn knows(&self, source: IpAddr) -> bool {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&network(source))
+    }
+
     /// Takes one attempt. On failure: after how many seconds there is one again.
     fn attempt(&self, source: IpAddr, now: Instant) -> Result<(), u64> {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,22 +106,31 @@ impl RateLimiter {
 
 /// How fast passwords and login links may be tried: by each address, so that one that guesses locks out nobody else, and by
 /// all together.
+///
+/// Whoever has logged in from an address keeps its allowance, whatever strangers say in `X-Forwarded-For` to be many.
 #[derive(Debug)]
 pub(crate) struct LoginLimiter {
     sources: RateLimiter,
+    known: RateLimiter,
     all: Mutex<Option<Bucket>>,
 }
 
 impl LoginLimiter {
     pub(crate) fn new() -> Self {
-        Self { sources: RateLimiter::new(PEOPLE), all: Mutex::default() }
+        let (sources, known) = (RateLimiter::new(PEOPLE), RateLimiter::new(PEOPLE));
+        Self { sources, known, all: Mutex::default() }
     }
 
     pub(crate) fn take(&self, source: IpAddr, now: Instant) -> Result<(), TooMany> {
-        self.sources.attempt(source, now).map_err(|wait_s| {
+        let is_known = self.known.knows(source);
+        let own = if is_known { &self.known } else { &self.sources };
+        own.attempt(source, now).map_err(|wait_s| {
             let sentence = format!("{source} has tried to log in too often; try again in {wait_s} s");
             TooMany { wait_s, sentence }
         })?;
+        if is_known {
+            return Ok(());
+        }
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = ALL_PEOPLE.take(all.as_ref(), now).map_err(|wait_s| TooMany {
             wait_s,
@@ -123,6 +138,16 @@ impl LoginLimiter {
         })?;
         *all = Some(bucket);
         Ok(())
+    }
+
+    /// Somebody has logged in from there.
+    pub(crate) fn note_success(&self, source: IpAddr, now: Instant) {
+        let mut known = self.known.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = known.iter().min_by_key(|(_, Bucket(_, then))| *then).map(|(source, _)| *source);
+        if let Some(oldest) = oldest.filter(|_| known.len() >= KNOWN_MAX) {
+            known.remove(&oldest);
+        }
+        known.entry(network(source)).or_insert(Bucket(PEOPLE.burst, now));
     }
 }
 
@@ -236,6 +261,25 @@ mod tests {
             "{}",
             refused.sentence
         );
+    }
+
+    #[test]
+    fn strangers_under_many_addresses_lock_out_nobody_who_has_been_here() {
+        let (rate, begin) = (LoginLimiter::new(), Instant::now());
+        rate.take(ip("192.0.2.1"), begin).expect("the first");
+        rate.note_success(ip("192.0.2.1"), begin);
+        for number in 0..10_000 {
+            let _ = rate.take(address(number), begin);
+        }
+        rate.take(ip("192.0.2.2"), begin).expect_err("a stranger");
+        for _ in 0..10 {
+            rate.take(ip("192.0.2.1"), begin).expect("its own allowance");
+        }
+        rate.take(ip("192.0.2.1"), begin).expect_err("and no more");
+        for number in 0..1000 {
+            rate.note_success(address(number), begin);
+        }
+        assert!(rate.known.sources.lock().expect("nobody panicked").len() <= KNOWN_MAX);
     }
 
     fn from_through<L: AsRef<[u8]>>(proxies: &[Network], peer: &str, lines: &[L]) -> IpAddr {

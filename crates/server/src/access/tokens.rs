@@ -17,7 +17,7 @@ use super::service::Access;
 use crate::actor::{Actor, ActorKind};
 use crate::clock::{now_ms, time};
 use crate::db::token::{Given, NewToken, TokenKind};
-use crate::db::{Action, is_duplicate};
+use crate::db::{Action, Write, is_duplicate};
 use crate::error::Error;
 
 /// The user that the first start makes.
@@ -101,13 +101,18 @@ impl Access {
         lifetime: Duration,
     ) -> Result<Option<String>, Error> {
         let link = self.db.token(&digest(secret), now_ms()).await?;
-        match link.filter(|token| *token.kind == TokenKind::Link) {
-            Some(link) => {
-                let by = somebody(ActorKind::Person, &link.name, from);
-                self.session(&by, &link.name, *link.role, TokenKind::Session, None, lifetime).await.map(Some)
-            }
-            None => self.refused(UNKNOWN, from).await,
+        let Some(link) = link.filter(|token| *token.kind == TokenKind::Link) else {
+            return self.refused(UNKNOWN, from).await;
+        };
+        let by = somebody(ActorKind::Person, &link.name, from);
+        let write = self.db.write(&by).await?;
+        // Of two at once one has removed it.
+        if !write.remove_link(link.id).await? {
+            return Ok(None);
         }
+        let expires_at = Some(later(now_ms(), lifetime));
+        let (name, role, kind) = (link.name.as_str(), *link.role, TokenKind::Session);
+        self.insert_by(write, NewToken { name, role, kind, parent: None, expires_at, given: None }).await
     }
 
     pub(crate) async fn logout(&self, by: &Actor, secret: &str) -> Result<(), Error> {
@@ -136,6 +141,11 @@ impl Access {
 
     /// Makes a token and answers its secret; `None` if its name, or the statement that it is given for, is taken.
     async fn insert(&self, by: &Actor, token: NewToken<'_>) -> Result<Option<String>, Error> {
+        let write = self.db.write(by).await?;
+        self.insert_by(write, token).await
+    }
+
+    async fn insert_by(&self, mut write: Write, token: NewToken<'_>) -> Result<Option<String>, Error> {
         let secret = random_secret()?;
         let action = match token.kind {
             TokenKind::Api | TokenKind::Publisher => Action::TOKEN_CREATE,
@@ -145,7 +155,6 @@ impl Access {
         let product = token.given.map(|given| given.product);
         let after =
             json!({ "role": token.role, "product": product, "expires_at": token.expires_at.map(time) });
-        let mut write = self.db.write(by).await?;
         match write.insert_token(token, &digest(&secret), now_ms()).await {
             Ok(()) => {
                 write.audit(action, &token.name, Value::Null, after);

@@ -19,7 +19,14 @@ pub(super) fn path(config: &DatabaseConfig) -> anyhow::Result<PathBuf> {
         config.password_file.is_none(),
         "database.password_file is PostgreSQL's, and database.url names SQLite: leave out one of them"
     );
-    Ok(PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
+    Ok(real(Path::new(path.strip_prefix("//").unwrap_or(path))))
+}
+
+/// Where the file is, whatever links lead to it: it is the file that is locked. A link that leads nowhere yet leads to where SQLite
+/// makes the file.
+fn real(path: &Path) -> PathBuf {
+    let linked = std::fs::read_link(path).map(|to| path.parent().unwrap_or(Path::new("")).join(to));
+    std::fs::canonicalize(path).or(linked).unwrap_or_else(|_| path.to_path_buf())
 }
 
 pub(super) fn make_folder(path: &Path) -> anyhow::Result<()> {

@@ -172,6 +172,10 @@ impl Write {
         Ok(self.remove_tokens(of).await? > 0)
     }
 
+    pub(crate) async fn remove_link(&self, id: i64) -> Result<bool, DbErr> {
+        Ok(self.remove_tokens(of_kind(TokenKind::Link).and(Column::Id.eq(id))).await? > 0)
+    }
+
     pub(crate) async fn remove_expired(&self, now: i64) -> Result<u64, DbErr> {
         self.remove_tokens(Column::ExpiresAt.lte(now)).await
     }

@@ -346,17 +346,26 @@ impl Write {
     /// before nor who was heard, or offered something, while it stood.
     pub(crate) async fn shift_silence(&self, stopped_at: i64, by: i64) -> Result<u64, DbErr> {
         let now = stopped_at.saturating_add(by);
-        let waiting = || Expr::cust(IN_FLIGHT).and(Column::HeardAt.lt(now));
+        let heard_at = CaseStatement::new()
+            .case(Column::HeardAt.lte(stopped_at), Column::HeardAt.into_expr().add(by))
+            .finally(now);
+        self.move_heard(Column::HeardAt.lt(now), heard_at.into()).await
+    }
+
+    /// The clock was set back to `now`: nobody was heard later than that.
+    pub(crate) async fn clamp_silence(&self, now: i64) -> Result<u64, DbErr> {
+        self.move_heard(Column::HeardAt.gt(now), Expr::value(now)).await
+    }
+
+    async fn move_heard(&self, which: Expr, heard_at: Expr) -> Result<u64, DbErr> {
+        let waiting = || Expr::cust(IN_FLIGHT).and(which.clone());
         let of = Entity::find().select_only().column(Column::Device).filter(waiting());
         let devices: Vec<Text<DeviceId>> = of.into_tuple().all(self.connection()).await?;
         let devices: Vec<DeviceId> = devices.into_iter().map(|Text(id)| id).collect();
         let mut shifted = 0;
         for device in self.lock_devices(&devices).await?.chunks(ROWS_PER_STATEMENT) {
             let of = Column::Device.is_in(device.iter().map(|device| device.id.as_str()));
-            let heard_at = CaseStatement::new()
-                .case(Column::HeardAt.lte(stopped_at), Column::HeardAt.into_expr().add(by))
-                .finally(now);
-            let update = Entity::update_many().col_expr(Column::HeardAt, heard_at.into());
+            let update = Entity::update_many().col_expr(Column::HeardAt, heard_at.clone());
             shifted += update.filter(waiting().and(of)).exec(self.connection()).await?.rows_affected;
         }
         Ok(shifted)

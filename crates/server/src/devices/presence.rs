@@ -180,6 +180,12 @@ impl Presence {
         Ok(self.changed().is_empty())
     }
 
+    /// The clock was set: who is silent is not known before everybody could have said something.
+    pub(crate) fn wait_for_reports(&self) {
+        let from = Instant::now() + Duration::from_secs(self.0.offline_after_s.into());
+        *self.0.sweeps_from.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
+    }
+
     /// Makes those offline who are taken for online and are not: of earlier starts, and, on an external broker, silent ones
     /// who do not tell when they go.
     pub(crate) async fn sweep(&self, now: i64) -> Result<(), DbErr> {

@@ -1,6 +1,7 @@
 //! Reading the bucket into its mirror in the database, in the background: nobody who asks waits long for a bucket that does
 //! not answer.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 use super::snapshot::read;
 use crate::clock::now_ms;
 use crate::db::Db;
-use crate::db::mirror::{Mirrored, listing_error};
+use crate::db::mirror::{Mirrored, Snapshot, listing_error};
 use crate::error::Error;
 use crate::events::Events;
 
@@ -23,6 +24,8 @@ use crate::events::Events;
 pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long reading one product may take, with all of its small files.
 const READ_TIMEOUT: Duration = Duration::from_mins(5);
+/// Nobody who promotes writes nothing to a channel for so long. A channel is looked at as often.
+const QUIET: Duration = Duration::from_mins(5);
 /// How many products a pass over all of them waits for at a time.
 const READS_AT_ONCE: usize = 4;
 
@@ -38,6 +41,8 @@ struct Inner {
     readings: Keyed<Flight<Outcome>>,
     /// When a product that is not known was last looked for.
     looked_for: Mutex<Option<Instant>>,
+    /// By product: when its channels were last looked at.
+    repaired: Mutex<HashMap<ProductName, Instant>>,
     /// Told of each reading that changed something.
     changes: watch::Sender<()>,
 }
@@ -54,8 +59,8 @@ pub(crate) enum Refreshed {
 
 impl Mirror {
     pub(crate) fn new(db: Db, store: Store, events: Events) -> Self {
-        let (readings, looked_for, changes) = Default::default();
-        Self(Arc::new(Inner { db, store, events, readings, looked_for, changes }))
+        let (readings, looked_for, repaired, changes) = Default::default();
+        Self(Arc::new(Inner { db, store, events, readings, looked_for, repaired, changes }))
     }
 
     /// Changes as soon as a reading has changed something.
@@ -164,6 +169,34 @@ fn too_long(product: &ProductName) -> StoreError {
 }
 
 impl Inner {
+    /// Undoes what a promote that was killed left in a channel. It is looked for now and then.
+    async fn repair(&self, product: &ProductName, found: &Snapshot) {
+        if !self.is_repair_due(product) {
+            return;
+        }
+        for (channel, version) in &found.channels {
+            let Some(version) = version else { continue };
+            match self.store.repair_channel(product, channel, version, QUIET).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(%product, %channel, %version, "a promote was not finished, and is undone");
+                }
+                Err(error) => {
+                    tracing::warn!(%product, %channel, %version, "a promote was not finished, and cannot be undone: {error}");
+                }
+            }
+        }
+    }
+
+    fn is_repair_due(&self, product: &ProductName) -> bool {
+        let mut repaired = self.repaired.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = repaired.get(product).is_none_or(|last| last.elapsed() >= QUIET);
+        if is_due {
+            repaired.insert(product.clone(), Instant::now());
+        }
+        is_due
+    }
+
     /// Killed anywhere, what was read before stays.
     async fn read(self: Arc<Self>, product: ProductName, number: Option<i64>) -> Outcome {
         let number = match number {
@@ -173,6 +206,9 @@ impl Inner {
         let found = timeout(READ_TIMEOUT, read(&self.store, &product)).await;
         match found.unwrap_or_else(|_| Err(too_long(&product))) {
             Ok(found) => {
+                if let Some(found) = &found {
+                    Box::pin(self.repair(&product, found)).await;
+                }
                 if self.db.write_reading(&product, number, found.as_ref()).await.map_err(Error::from)? {
                     self.events.product(&product);
                     self.changes.send_replace(());

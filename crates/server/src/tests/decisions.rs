@@ -132,6 +132,33 @@ async fn an_image_that_is_not_what_was_published_is_not_offered() {
 }
 
 #[tokio::test]
+async fn a_promote_that_was_killed_half_way_is_undone_by_the_next_server() {
+    let (rig, _device) = ready().await;
+    let channel = rig.folder.path().join("store/p/production");
+    let promoted = std::fs::read(channel.join("firmware.bin")).expect("read");
+    let unfinished = || {
+        for (name, content) in [("firmware.bin", &b"the next image"[..]), ("metadata.json", b"{}")] {
+            std::fs::write(channel.join(name), content).expect("written");
+        }
+    };
+    unfinished();
+    assert_eq!(rig.decision("d1").await, "store_unavailable");
+    // Somebody may be at it still.
+    let rig = rig.restart().await;
+    rig.services().releases.mirror().refresh(&"p".parse().expect("a product")).await.expect("read");
+    assert_ne!(std::fs::read(channel.join("firmware.bin")).expect("read"), promoted);
+    for name in ["firmware.bin", "metadata.json"] {
+        let file = std::fs::File::options().write(true).open(channel.join(name)).expect("opened");
+        file.set_modified(std::time::SystemTime::now() - Duration::from_mins(6)).expect("set");
+    }
+    let rig = rig.restart().await;
+    rig.services().releases.mirror().refresh(&"p".parse().expect("a product")).await.expect("read");
+    assert_eq!(std::fs::read(channel.join("firmware.bin")).expect("read"), promoted);
+    let answer = rig.services().updates.check(&BY, &id("d1"), true).await.expect("decides");
+    assert_eq!(answer.decision, "offered", "{}", answer.reason);
+}
+
+#[tokio::test]
 async fn a_corrupt_image_is_named_until_it_is_repaired() {
     let (rig, device) = ready().await;
     let firmware = rig.folder.path().join("store/p/releases/v1.1.0/firmware.bin");

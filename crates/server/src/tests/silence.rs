@@ -42,6 +42,32 @@ async fn silence_times_out_and_the_clock_stands_still_while_the_server_is_down()
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_lets_no_update_wait_for_longer() {
+    let (rig, _device) = ready().await;
+    assert_eq!(rig.decision("d1").await, "offered");
+    let made = rig.show("d1").await.update.expect("made");
+    let begun = update::by_id(&rig.running.db, made.id).await.expect("read").expect("there").heard_at;
+    for is_restarted in [false, true] {
+        // Heard while the clock was an hour ahead.
+        let ahead = begun + 3_600_000;
+        rig.change_update(made.id, |row| (row.state, row.heard_at) = (UpdateState::Offered.into(), ahead))
+            .await;
+        let mut tick = Tick::new(rig.services());
+        if !is_restarted {
+            tick.tick(ahead + 1_000, true).await.expect("ticks");
+        }
+        for second in (0..=890).step_by(10) {
+            tick.tick(begun + second * 1000, true).await.expect("ticks");
+        }
+        assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+        for second in (900..=930).step_by(10) {
+            tick.tick(begun + second * 1000, true).await.expect("ticks");
+        }
+        assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::TimedOut);
+    }
+}
+
+#[tokio::test]
 async fn what_was_offered_while_the_clock_stood_still_is_not_late() {
     let (rig, _device) = ready().await;
     let mut tick = Tick::new(rig.services());

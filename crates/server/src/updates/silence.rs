@@ -1,7 +1,8 @@
 //! Ending the updates of devices that fell silent.
 //!
 //! The clock of silence stands still while the server or its broker link is down and until the backlog is worked
-//! off: what it stood still is added to every update that was waiting then, before anybody is found silent.
+//! off: what it stood still is added to every update that was waiting then, before anybody is found silent. A clock that was set
+//! forward looks the same; of one that was set back no update waits for the hours that come twice.
 
 use std::collections::HashMap;
 
@@ -31,10 +32,11 @@ impl SilenceClock {
         end_silent(updates, now).await.context("ending silent updates")
     }
 
-    /// Adds what the clock stood still, and writes that the server is alive.
+    /// Adds what the clock stood still, or takes away what it was set back, and writes that the server is alive.
     async fn wake(&mut self, updates: &Updates, now: i64) -> anyhow::Result<()> {
         let stood_still = |alive_at: &i64| now - alive_at > STANDSTILL_MS;
-        let maybe = self.alive.as_ref().is_none_or(stood_still);
+        let is_set_back = self.alive.is_none_or(|alive_at| now < alive_at);
+        let maybe = is_set_back || self.alive.as_ref().is_some_and(stood_still);
         if maybe || now - self.written >= HEARTBEAT_MS || now < self.written {
             let write = updates.0.db.write(&Actor::SERVER).await?;
             // Of two servers that slept, the first adds it.
@@ -47,6 +49,9 @@ impl SilenceClock {
                     updates = moved,
                     "the clock of silence stood still"
                 );
+            }
+            if is_set_back {
+                write.clamp_silence(now).await?;
             }
             write.set_meta(meta::ALIVE_AT, &now.to_string()).await?;
             write.commit().await?;

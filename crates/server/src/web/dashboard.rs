@@ -17,7 +17,9 @@ pub(crate) mod login;
 mod progress;
 pub(crate) mod register;
 pub(crate) mod releases;
+mod text;
 mod visit;
 mod words;
 
 pub(crate) use document::error_page;
+pub(crate) use text::without_hidden;

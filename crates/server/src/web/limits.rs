@@ -7,8 +7,9 @@
 //! Images are kept whole. The place that one takes belongs to its bytes and not to its request: whoever sent it may have
 //! left while it is still judged or written into the store.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,13 +26,16 @@ use listen::{Full, Place};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::problem::Problem;
+use super::problem::{LATER_S, Problem};
+use crate::actor::Actor;
 use crate::releases::WRITE_TIMEOUT;
 
 /// The largest of all other bodies.
 const BODY_MAX_BYTES: usize = 64 * 1024;
 /// Maximum number of streams of events at a time.
 pub(crate) const STREAMS_MAX: usize = 256;
+/// Maximum number of one person's, token's or job's: a browser opens six connections to a server.
+const STREAMS_EACH_MAX: usize = 16;
 /// Maximum number of images in memory at a time.
 pub(crate) const UPLOADS_MAX: usize = 4;
 
@@ -46,8 +50,47 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 // A request that waits for the store has its own answer, which says that the work continues.
 const _: () = assert!(ANSWER_TIMEOUT.as_secs() > WRITE_TIMEOUT.as_secs() + 10);
 
-#[derive(Clone)]
-pub(crate) struct Streams(pub(crate) Arc<Semaphore>);
+/// The streams of events that are open, by whose they are.
+#[derive(Clone, Default)]
+pub(crate) struct Streams(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One of them, as long as it is kept.
+pub(crate) struct OpenStream {
+    streams: Streams,
+    whose: String,
+}
+
+impl Streams {
+    pub(crate) fn open(&self, by: &Actor) -> Result<OpenStream, Problem> {
+        let whose = format!("{:?} {}", by.kind, by.name);
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.values().sum::<usize>() >= STREAMS_MAX {
+            return Err(Problem::later("too many streams of events are open; close one and try again"));
+        }
+        let theirs = open.entry(whose.clone()).or_default();
+        if *theirs >= STREAMS_EACH_MAX {
+            let sentence =
+                format!("{} has {STREAMS_EACH_MAX} streams of events open; close one and try again", by.name);
+            return Err(Problem::too_many(LATER_S, sentence));
+        }
+        *theirs += 1;
+        Ok(OpenStream { streams: self.clone(), whose })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(theirs) = open.get_mut(&self.whose) {
+            *theirs -= 1;
+        }
+        open.retain(|_, theirs| *theirs > 0);
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Uploads(pub(crate) Arc<Semaphore>);

@@ -46,23 +46,31 @@ impl Login {
         name: &str,
         password: &str,
     ) -> Result<String, Problem> {
+        self.attempt(headers)?;
+        let found =
+            self.web.services.access.login(self.from, name.trim(), password, SESSION_LIFETIME).await?;
+        self.admitted(found, "this name and password do not fit")
+    }
+
+    /// The secret of a session for a login link's, which has no other use then.
+    pub(crate) async fn with_link(&self, headers: &HeaderMap, key: &str) -> Result<String, Problem> {
+        self.attempt(headers)?;
+        let found = self.web.services.access.login_with_link(self.from, key, SESSION_LIFETIME).await?;
+        self.admitted(found, "this login link is not known here, was used before, or has expired")
+    }
+
+    fn attempt(&self, headers: &HeaderMap) -> Result<(), Problem> {
         // A foreign page must not log its visitor in as somebody else; programs send neither header.
         let from_a_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
         if from_a_page && !self.web.cookies.same_origin(headers) {
             return Err(Problem::forbidden("this login came from another site"));
         }
-        self.web.logins.take(self.from, Instant::now())?;
-        let found =
-            self.web.services.access.login(self.from, name.trim(), password, SESSION_LIFETIME).await?;
-        found.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "this name and password do not fit"))
+        Ok(self.web.logins.take(self.from, Instant::now())?)
     }
 
-    /// The secret of a session for a login link's.
-    pub(crate) async fn with_link(&self, key: &str) -> Result<String, Problem> {
-        self.web.logins.take(self.from, Instant::now())?;
-        self.web.services.access.login_with_link(self.from, key, SESSION_LIFETIME).await?.ok_or_else(|| {
-            let why = "this login link is not known here, or has expired";
-            Problem::new(StatusCode::UNAUTHORIZED, why)
-        })
+    fn admitted(&self, session: Option<String>, else_why: &str) -> Result<String, Problem> {
+        let session = session.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, else_why))?;
+        self.web.logins.note_success(self.from, Instant::now());
+        Ok(session)
     }
 }

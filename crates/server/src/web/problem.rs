@@ -16,7 +16,7 @@ pub(crate) type Answer<T> = Result<Json<T>, Problem>;
 pub(crate) type Done = Result<StatusCode, Problem>;
 
 /// Seconds after which a request that cannot be answered now may be repeated.
-const LATER_S: u64 = 5;
+pub(super) const LATER_S: u64 = 5;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {

@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
@@ -68,6 +68,7 @@ impl Routes {
             .route("/api/openapi.json", document.fallback(method_not_allowed))
             .fallback(not_found.layer(guard.clone()))
             .method_not_allowed_fallback(method_not_allowed.layer(guard))
+            .layer(map_response(dashboard::without_hidden))
     }
 }
 

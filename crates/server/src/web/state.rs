@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::cookies::Cookies;
-use super::limits::{STREAMS_MAX, Streams, UPLOADS_MAX, Uploads};
+use super::limits::{Streams, UPLOADS_MAX, Uploads};
 use crate::access::{Access, LoginLimiter, Publishers, RateLimiter};
 use crate::config::{Config, MqttConfig, Network};
 use crate::devices::Devices;
@@ -51,7 +51,7 @@ impl Web {
             mqtt: Arc::new(config.mqtt.clone()),
             logins: Arc::new(LoginLimiter::new()),
             publisher_logins: Arc::new(RateLimiter::of_publishers()),
-            streams: Streams(Arc::new(Semaphore::new(STREAMS_MAX))),
+            streams: Streams::default(),
             uploads: Uploads(Arc::new(Semaphore::new(UPLOADS_MAX))),
             listeners,
             shutdown,

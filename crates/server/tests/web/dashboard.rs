@@ -58,7 +58,9 @@ async fn pages_lead_to_the_log_in_and_back() {
     let login = server.nobody().get("/login").await;
     assert_eq!(login.status(), 200);
     assert!(login.text().await.unwrap().contains("Password or token"));
-    let bad_link = server.nobody().get("/login?key=guess").await;
+    let guess = server.nobody().request(Method::POST, "/login");
+    let guess = guess.header("content-type", "application/x-www-form-urlencoded").body("key=guess");
+    let bad_link = guess.send().await.unwrap();
     assert_eq!(bad_link.status(), 401);
     assert!(!bad_link.text().await.unwrap().contains("guess"));
     let first = server.running.first_login().unwrap();
@@ -73,6 +75,36 @@ async fn pages_lead_to_the_log_in_and_back() {
         (answer.status().as_u16(), answer.headers()["location"].to_str().unwrap()),
         (303, "/releases")
     );
+}
+
+#[tokio::test]
+async fn a_login_link_works_once_and_only_by_its_button() {
+    let server = TestServer::open().await;
+    let link = server.running.login_link().unwrap();
+    let at = format!("{}?{}", link.path(), link.query().unwrap());
+    for _ in 0..3 {
+        let page = server.nobody().get(&at).await;
+        assert!(page.status() == 200 && !page.headers().contains_key("set-cookie"));
+        assert!(page.text().await.unwrap().contains("type=\"submit\""));
+    }
+    let click = async |site| {
+        let click = server.nobody().request(Method::POST, "/login").header("sec-fetch-site", site);
+        let form = click.header("content-type", "application/x-www-form-urlencoded");
+        form.body(link.query().unwrap().to_owned()).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(click("cross-site").await, 403, "nobody is logged in by a foreign page");
+    assert_eq!(click("same-origin").await, 303);
+    assert_eq!(click("same-origin").await, 401);
+}
+
+#[tokio::test]
+async fn no_page_shows_what_moves_a_cursor_or_turns_text() {
+    let server = TestServer::open().await;
+    let page = server.nobody().get("/login?key=a%1B%5B2J%C2%9B%E2%80%AEb%E2%81%A6c%00").await;
+    let length = page.headers().get("content-length").map(|length| length.to_str().unwrap().to_owned());
+    let page = page.text().await.unwrap();
+    assert!(page.contains("value=\"a\u{fffd}[2J\u{fffd}\u{fffd}b\u{fffd}c\u{fffd}\""), "{page}");
+    assert!(length.is_none_or(|length| length == page.len().to_string()));
 }
 
 #[tokio::test]

@@ -28,3 +28,22 @@ async fn streams_end_when_the_server_stops() {
     running.stop().await.unwrap();
     while let Ok(Some(_)) = stream.chunk().await {}
 }
+
+#[tokio::test]
+async fn one_caller_leaves_streams_to_others() {
+    let server = TestServer::open().await;
+    let (viewer, other) = (server.actor(Role::Viewer).await, server.actor(Role::Operator).await);
+    let mut open = Vec::new();
+    for _ in 0..16 {
+        open.push(viewer.get("/api/v1/events").await);
+    }
+    assert!(open.iter().all(|stream| stream.status() == 200));
+    let refused = viewer.get("/api/v1/events").await;
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
+    assert!(refused.text().await.unwrap().contains("16 streams of events"));
+    assert_eq!(other.get("/api/v1/events").await.status(), 200);
+    open.pop();
+    server
+        .until("its place is free again", async || viewer.get("/api/v1/events").await.status() == 200)
+        .await;
+}

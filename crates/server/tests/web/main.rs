@@ -11,5 +11,6 @@ mod firmware;
 #[allow(dead_code, reason = "the end-to-end tests use more of it")]
 #[path = "../../../../e2e/tests/road/issuer.rs"]
 mod issuer;
+mod malformed;
 mod oidc;
 mod test_server;

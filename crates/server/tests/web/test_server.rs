@@ -98,7 +98,9 @@ impl TestServer {
     /// The session cookie that the login link gives, as a browser sends it back.
     pub(crate) async fn session(&self) -> String {
         let link = self.running.login_link().unwrap();
-        let answer = self.nobody().get(&format!("{}?{}", link.path(), link.query().unwrap())).await;
+        let click = self.nobody().request(Method::POST, link.path());
+        let click = click.header("content-type", "application/x-www-form-urlencoded");
+        let answer = click.body(link.query().unwrap().to_owned()).send().await.unwrap();
         assert_eq!(answer.status(), 303);
         cookie(&answer)
     }

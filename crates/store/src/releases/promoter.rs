@@ -40,8 +40,16 @@ struct Promotion<'a> {
     product: &'a ProductName,
     version: &'a Version,
     channel: &'a ChannelName,
-    /// Whether it may replace a higher version.
-    may_lower: bool,
+    over: Over,
+}
+
+/// What the channel may point to before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Anything,
+    NothingHigher,
+    /// The version itself: it is copied once more.
+    Itself,
 }
 
 impl Store {
@@ -54,7 +62,17 @@ impl Store {
         version: &Version,
         channel: &ChannelName,
     ) -> Result<Option<Version>, StoreError> {
-        self.run(Promotion { product, version, channel, may_lower: true }).await
+        self.run(Promotion { product, version, channel, over: Over::Anything }).await
+    }
+
+    /// Copies once more what a channel points to. Whatever else it points to by then stays as it is.
+    pub(crate) async fn promote_again(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        channel: &ChannelName,
+    ) -> Result<(), StoreError> {
+        self.run(Promotion { product, version, channel, over: Over::Itself }).await.map(|_| ())
     }
 
     /// Promotes what was published, now or before, but not over a higher version unless `lower-version` is allowed: of two
@@ -69,7 +87,8 @@ impl Store {
     ) -> Result<Option<Version>, StoreError> {
         let (product, version) = (&publication.product, &published.release.version);
         let may_lower = publication.allow.contains(&Check::LowerVersion);
-        self.run(Promotion { product, version, channel, may_lower }).await
+        let over = if may_lower { Over::Anything } else { Over::NothingHigher };
+        self.run(Promotion { product, version, channel, over }).await
     }
 
     async fn run(&self, promotion: Promotion<'_>) -> Result<Option<Version>, StoreError> {
@@ -98,12 +117,15 @@ impl Store {
     /// One attempt, by whoever has the lock. The commit is for exactly what the channel pointed to at first; who loses looks
     /// again. Where a higher version stays, what belongs to it is put back: a lower one's job may have lost, or been killed.
     async fn promote_once(&self, lock: &WriteLock, promotion: Promotion<'_>) -> Result<Outcome, StoreError> {
-        let Promotion { product, version, channel, may_lower } = promotion;
+        let Promotion { product, version, channel, over } = promotion;
         let (bucket, place) = (&self.bucket, Place::channel(product, channel));
         let before = bucket.read(&place.version(), VERSION_MAX_BYTES).await?;
         let known = parse_version(&place.version(), before.clone()).ok().flatten();
+        if over == Over::Itself && known.as_ref() != Some(version) {
+            return Ok(Outcome::Done(known));
+        }
         let higher = match &known {
-            Some(now) if *now > *version && !may_lower => {
+            Some(now) if *now > *version && over == Over::NothingHigher => {
                 let is_allowed = self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion);
                 (!is_allowed).then(|| now.clone())
             }
@@ -120,7 +142,7 @@ impl Store {
             }
             (_, release) => release?,
         };
-        if let (Some(_), Read::Found(before)) = (&higher, &before) {
+        if let (true, Read::Found(before)) = (higher.is_some() || over == Over::Itself, &before) {
             release.version = before.bytes.clone();
         }
         let firmware = bucket.ensure(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;

@@ -39,8 +39,19 @@ pub(crate) fn start(store: &str, version: &str, environment: &BTreeMap<String, S
         .expect("it starts")
 }
 
-/// After a child was killed: nothing names what is not there, and running it again completes it.
+/// After a child was killed: nothing names what is not there, whoever looks undoes what is half done, and running it again completes it.
 async fn assert_recovers(place: &Place, version: &str) {
+    if let Some(named) = place.store.channel(&product(), &production()).await.expect("read") {
+        let repair = async |quiet| {
+            place.store.repair_channel(&product(), &production(), &named, quiet).await.expect("looked at")
+        };
+        let offered = place.store.artifact(&product(), &production(), &named).await;
+        assert!(!repair(Duration::from_mins(5)).await, "somebody may be at it still");
+        assert_eq!(repair(Duration::ZERO).await, offered.is_err(), "after {version}");
+        let image = place.get("esp32s3/production/firmware.bin").await;
+        assert_eq!(image, Some(s3_image(named.as_str(), 1)), "after {version}");
+        place.store.artifact(&product(), &production(), &named).await.expect("offered").expect("there");
+    }
     for (folder, named) in
         [(format!("esp32s3/releases/v{version}"), version), ("esp32s3/production".to_owned(), version)]
     {

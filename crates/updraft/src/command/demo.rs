@@ -27,7 +27,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 use virtual_device::{Notice, Observer, Options, Pace};
 
-use crate::command::serve::{log_to_stderr, stopped};
+use crate::command::serve::stopped;
+use crate::log;
 use story::{BAD, DEVICES, GOOD, OLD, PRODUCT, product, version};
 use tour::Tour;
 
@@ -52,7 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _log = log_to_stderr(tracing_subscriber::filter::LevelFilter::WARN);
+    let _log = log::to_stderr(tracing_subscriber::filter::LevelFilter::WARN);
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let running =
         start(config(&args, folder.path()), StartOptions { login_link: Some(LINK_LIFETIME) }).await?;

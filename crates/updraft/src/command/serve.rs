@@ -7,13 +7,9 @@ use anyhow::Context;
 use server::access::FirstLogin;
 use server::config::Config;
 use server::run::{Running, StartOptions, start};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::filter::LevelFilter;
 
-/// Lines of the log that wait to be written; what comes then is lost.
-const LINES_WAITING_MAX: usize = 4096;
+use crate::log;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _log = log_to_stderr(LevelFilter::INFO);
+    let _log = log::to_stderr(LevelFilter::INFO);
     let config = Config::load(args.config.as_deref())?;
     let running = start(config, StartOptions::default()).await?;
     greet(&running);
@@ -44,28 +40,8 @@ fn greet(running: &Running) {
         say!("\nThis is the first start. Shown this once:\n  user      {user}\n  password  {password}");
     }
     if let Some(link) = running.login_link() {
-        say!("  login     {link}\n            (works for 15 minutes)");
+        say!("  login     {link}\n            (works once, within 15 minutes)");
     }
-}
-
-/// Logs to stderr, also panics; `RUST_LOG` says otherwise how much. A thread of its own writes, until what is returned is dropped:
-/// a reader that stops and a full disk hold up nobody, and lines that cannot be written then are lost.
-#[must_use = "dropped, the log ends"]
-pub(crate) fn log_to_stderr(level: LevelFilter) -> WorkerGuard {
-    let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
-    let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse::<Targets>().ok());
-    let filter = asked.unwrap_or_else(|| {
-        Targets::new().with_default(LevelFilter::WARN).with_targets(ours.map(|name| (name, level)))
-    });
-    let (writer, written) =
-        NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING_MAX).finish(std::io::stderr());
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(writer)
-        .log_internal_errors(false);
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a panic: {panic}")));
-    written
 }
 
 pub(crate) async fn stopped() -> anyhow::Result<()> {

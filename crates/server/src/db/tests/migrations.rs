@@ -158,6 +158,25 @@ async fn nobody_else_on_the_machine_reads_the_file() {
     assert_eq!(files, 3, "the database, what was written since, and its index");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_a_database_lets_no_second_server_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, config) = file(&folder);
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink("updraft.db", &link).expect("linked");
+    let linked = self::config(format!("sqlite:{}", link.display()));
+    // Before the file is there, and after.
+    for first in [&linked, &config] {
+        let (_db, _lock) = Db::open_for_server(first).await.expect("the first");
+        for second in [&linked, &config] {
+            let refusal = format!("{:#}", Db::open_for_server(second).await.err().expect("refused"));
+            assert!(refusal.contains("another Updraft server"), "{refusal}");
+        }
+    }
+    assert!(path.exists() && !folder.path().join("link.db.lock").exists());
+}
+
 /// The command line may be newer than the server that runs.
 #[tokio::test]
 async fn tables_are_not_changed_beneath_a_server_that_runs() {

@@ -67,7 +67,9 @@ impl Messages {
         let shown = "it cannot be kept in the database; the server's log says why";
         write.count_unreadable(&message.device, shown, now_ms()).await?;
         write.commit().await?;
-        tracing::error!(device = %message.device, kind = ?message.kind, "a message was dropped: {why:#}");
+        if self.0.unknown.may_log(&message.device) {
+            tracing::error!(device = %message.device, kind = ?message.kind, "a message was dropped: {why:#}");
+        }
         self.0.events.device(&message.device);
         Ok(())
     }

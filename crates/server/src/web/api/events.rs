@@ -30,6 +30,7 @@ const REMEMBERED_MAX: usize = 4096;
 /// Events `device`, `product`, `health`, and `resync` (look at everything again). Comments every 15 s.
 #[utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
     (status = 200, body = Event, content_type = "text/event-stream"),
+    (status = 429, body = api::Problem, description = "Too many streams of this caller"),
     (status = 503, body = api::Problem, description = "Too many streams")))]
 pub(crate) async fn stream(
     State(streams): State<Streams>,
@@ -38,16 +39,13 @@ pub(crate) async fn stream(
     State(shutdown): State<CancellationToken>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let permit = streams
-        .0
-        .try_acquire_owned()
-        .map_err(|_| Problem::later("too many streams of events are open; close one and try again"))?;
+    let open = streams.open(caller.by())?;
     let (sender, receiver) = mpsc::channel(16);
     let feed = Feed { access, caller, shutdown, sender };
     let events = events.subscribe();
     tokio::spawn(async move {
         feed.run(events).await;
-        drop(permit);
+        drop(open);
     });
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
         let event = receiver.recv().await?;

@@ -14,7 +14,7 @@ use listen::Connections;
 use crate::devices::{Counts, Devices};
 use crate::health::Health;
 use crate::updates::{Messages, Updates};
-use crate::web::limits::{STREAMS_MAX, Streams};
+use crate::web::limits::Streams;
 use crate::web::problem::{Answer, Problem};
 
 fn works() -> Json<api::Health> {
@@ -49,7 +49,7 @@ pub(crate) async fn metrics(
         codes: updates.newest_codes().await?,
         messages: messages.taken(),
         problems: health.problems().await.len(),
-        streams: STREAMS_MAX.saturating_sub(streams.0.available_permits()),
+        streams: streams.count(),
         connections: listeners
             .iter()
             .map(|listener| (listener.listener(), listener.open() as u64, listener.refused()))

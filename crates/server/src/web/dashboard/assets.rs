@@ -2,10 +2,12 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+
+use crate::web::extract::Path;
+use crate::web::problem::Problem;
 
 pub(super) struct Asset {
     pub(super) path: String,
@@ -51,7 +53,7 @@ pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
         [&STYLE, &SCRIPT, &ICON].into_iter().find(|asset| asset.path.strip_prefix("/assets/") == Some(&name));
     match found {
         Some(asset) => asset.serve(&headers, "public, max-age=31536000, immutable"),
-        None => StatusCode::NOT_FOUND.into_response(),
+        None => Problem::nothing_here().into_response(),
     }
 }
 

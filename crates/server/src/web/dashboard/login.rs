@@ -24,19 +24,13 @@ pub(crate) struct Arrival {
     key: Option<String>,
 }
 
-/// `GET /login`, and `GET /login?key=…` for a login link.
-pub(crate) async fn page(
-    entrance: Login,
-    State(cookies): State<Cookies>,
-    query: Result<Query<Arrival>, QueryRejection>,
-) -> Response {
+/// `GET /login`, and `GET /login?key=…` for a login link. The link works once, so that it is a button that uses it: what reads mails and
+/// chats follows links.
+pub(crate) async fn page(query: Result<Query<Arrival>, QueryRejection>) -> Markup {
     let arrival = query.map(|Query(arrival)| arrival).unwrap_or_default();
-    let Some(key) = arrival.key else {
-        return form(None, local(arrival.next.as_deref())).into_response();
-    };
-    match entrance.with_link(&key).await {
-        Ok(secret) => ([(header::SET_COOKIE, cookies.session(&secret))], Redirect::to("/")).into_response(),
-        Err(problem) => refused(&problem, "/"),
+    match arrival.key {
+        Some(key) => confirmation(&key),
+        None => form(None, local(arrival.next.as_deref())),
     }
 }
 
@@ -51,9 +45,12 @@ pub(crate) async fn submit(
         Err(problem) => return problem.into_response(),
     };
     let next = local(fields.text("next")).to_owned();
-    let (name, password) =
-        (fields.text("name").unwrap_or_default(), fields.text("password").unwrap_or_default());
-    match entrance.with_password(&headers, name, password).await {
+    let text = |name| fields.text(name).unwrap_or_default();
+    let session = match fields.text("key") {
+        Some(key) => entrance.with_link(&headers, key).await,
+        None => entrance.with_password(&headers, text("name"), text("password")).await,
+    };
+    match session {
         Ok(secret) => ([(header::SET_COOKIE, cookies.session(&secret))], Redirect::to(&next)).into_response(),
         Err(problem) => refused(&problem, &next),
     }
@@ -89,6 +86,23 @@ fn refused(problem: &Problem, next: &str) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
     }
     response
+}
+
+fn confirmation(key: &str) -> Markup {
+    document(
+        "Log in",
+        &html! {
+            main.alone {
+                form.card.login method="post" action="/login" {
+                    div.brand { (icon::logo()) span { "Updraft" } }
+                    h1 { "Log in" }
+                    p.lead { "This link works once." }
+                    input type="hidden" name="key" value=(key);
+                    button.primary.wide type="submit" autofocus { "Log in" }
+                }
+            }
+        },
+    )
 }
 
 fn form(said: Option<&Said>, next: &str) -> Markup {

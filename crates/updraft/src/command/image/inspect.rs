@@ -248,7 +248,7 @@ impl Page {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars().map(|c| if api::is_hidden(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 #[cfg(test)]

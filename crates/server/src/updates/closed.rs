@@ -25,7 +25,7 @@ impl Closed {
         let version = store::release_of(key)?;
         match closed.get(&product)? {
             Blocked::Unreadable(_) => None,
-            list => list.cause(&version).map(|cause| (product, version, cause)),
+            list @ Blocked::List(_) => list.cause(&version).map(|cause| (product, version, cause)),
         }
     }
 }

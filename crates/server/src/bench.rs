@@ -19,12 +19,14 @@ const MESSAGES: usize = 1000;
 
 impl Running {
     /// Returns once the broker answers.
+    #[crate::boxed]
     pub async fn linked(&self) -> anyhow::Result<()> {
         self.mqtt.link().wait_for(|state| *state == LinkState::Up).await?;
         Ok(())
     }
 
     /// Makes devices known, or changes them: they run this version, and are taken for online or not.
+    #[crate::boxed]
     pub async fn fill(
         &self,
         ids: &[DeviceId],
@@ -49,6 +51,7 @@ impl Running {
 
     /// Makes devices known as a large fleet has them: 1 in 100 is offline, another 1 in 100 runs 1.0.0, 1 in 1,000 has failed,
     /// 1 in 10 has the tag `lab`; 100 that have not failed have `few`.
+    #[crate::boxed]
     pub async fn fill_varied(&self, ids: &[DeviceId]) -> anyhow::Result<()> {
         let product: ProductName = "bench".parse()?;
         let versions: [Version; 2] = ["1.0.0".parse()?, "1.1.0".parse()?];
@@ -79,11 +82,13 @@ impl Running {
     }
 
     /// How many of these devices' triggers are still to be sent.
+    #[crate::boxed]
     pub async fn waiting(&self, ids: &[DeviceId]) -> anyhow::Result<usize> {
         Ok(waiting::updates_of(&self.db, ids).await?.len())
     }
 
     /// Inserts bare rows.
+    #[crate::boxed]
     pub async fn insert_bare(&self, ids: &[DeviceId]) -> anyhow::Result<()> {
         for ids in ids.chunks(BATCH) {
             let write = self.db.write(&Actor::SERVER).await?;
@@ -94,6 +99,7 @@ impl Running {
     }
 
     /// Publishes a message for each device, as long as a trigger, and waits until the broker has acknowledged them.
+    #[crate::boxed]
     pub async fn publish_bare(&self, ids: &[DeviceId]) -> anyhow::Result<()> {
         for ids in ids.chunks(BATCH) {
             let publish = |id| self.mqtt.publisher().publish(TopicKind::Trigger, id, &[b'x'; 200], None);
@@ -106,6 +112,7 @@ impl Running {
 impl Running {
     /// Handles what these devices say of an update that succeeds, one message of each after the other, in the batcher's batches.
     /// Answers how many messages that were.
+    #[crate::boxed]
     pub async fn handle_reports(
         &self,
         ids: &[DeviceId],
@@ -141,6 +148,7 @@ impl Running {
     }
 
     /// Writes a new digest and time of each of these devices, 1,000 a transaction.
+    #[crate::boxed]
     pub async fn write_rows(&self, ids: &[DeviceId], round: u32, how: Rows) -> anyhow::Result<()> {
         let (digest, now) = (digest(round.to_le_bytes()), now_ms() + i64::from(round));
         for ids in ids.chunks(MESSAGES) {

@@ -25,6 +25,7 @@ impl Health {
     }
 
     /// One sentence for each thing that does not answer, with since when.
+    #[crate::boxed]
     pub async fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some((since, what)) = self.store.problem().await {

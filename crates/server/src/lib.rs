@@ -23,3 +23,6 @@ pub mod updates;
 pub mod web;
 
 pub use bench::Rows;
+
+/// For what other crates await: its future is in a box, or each of them would compile all of it anew.
+pub(crate) use async_recursion::async_recursion as boxed;

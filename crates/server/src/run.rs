@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use broker::Embedded;
-use futures_util::future::BoxFuture;
 use listen::{Connections, Limits};
 use store::Store;
 use tokio::net::TcpListener;
@@ -59,12 +58,8 @@ pub struct Running {
 }
 
 /// Opens everything and serves. An error is a sentence that says what to change.
-pub fn start(config: Config, options: StartOptions) -> BoxFuture<'static, anyhow::Result<Running>> {
-    // Boxed, so that it is compiled in this crate, and not once more in each one that calls it.
-    Box::pin(begin(config, options))
-}
-
-async fn begin(config: Config, options: StartOptions) -> anyhow::Result<Running> {
+#[crate::boxed]
+pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Running> {
     // Whoever was first is fine: all of ours use ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (http_limits, mqtt_limits) = limits(&config);
@@ -169,6 +164,7 @@ impl Running {
     }
 
     /// Returns once this server has to be stopped: another one has the database, or a part of this one has ended.
+    #[crate::boxed]
     pub async fn lost(&self) -> anyhow::Error {
         tokio::select! {
             () = self.db.lost() => {
@@ -181,6 +177,7 @@ impl Running {
     }
 
     /// Ends within 5 s: requests are answered, the batch in hand is committed, the database is closed.
+    #[crate::boxed]
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.tasks.stop();
         self.serving.stop();

@@ -1,7 +1,7 @@
 //! Tasks that live as long as the server: one that ends before it is told to, or panics, ends the server, and one that gets
 //! nowhere is named.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
@@ -99,21 +99,22 @@ pub(crate) struct Working {
 }
 
 impl Working {
-    /// Does a piece of work that is expected to end.
-    pub(crate) async fn on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.set(Some(Instant::now()));
+    /// Does a piece of work that is expected to succeed, maybe after it failed and was begun again.
+    pub(crate) async fn on<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        self.since().get_or_insert_with(Instant::now);
         let done = work.await;
-        self.set(None);
+        if done.is_ok() {
+            *self.since() = None;
+        }
         done
     }
 
-    fn set(&self, since: Option<Instant>) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_stuck(&self, now: Instant) -> bool {
-        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.is_some_and(|since| now.saturating_duration_since(since) > STUCK_AFTER)
+        self.since().is_some_and(|since| now.saturating_duration_since(since) > STUCK_AFTER)
     }
 }
 
@@ -146,13 +147,17 @@ mod tests {
     async fn one_that_gets_nowhere_is_named() {
         let tasks = Tasks::default();
         let working = tasks.beside().working("a test's task");
-        working.on(ready(())).await;
-        assert!(working.since.lock().expect("whole").is_none());
+        working.on(ready(Ok::<(), ()>(()))).await.expect("done");
+        assert!(working.since().is_none());
+        // It hangs, and then it fails: neither gets on.
         tokio::select! {
             biased;
-            () = working.on(pending()) => unreachable!("it never ends"),
+            _ = working.on(pending::<Result<(), ()>>()) => unreachable!("it never ends"),
             () = ready(()) => {}
         }
+        let since = *working.since();
+        working.on(ready(Err::<(), ()>(()))).await.expect_err("it fails");
+        assert!(since.is_some() && since == *working.since());
         assert!(!working.is_stuck(Instant::now()) && working.is_stuck(Instant::now() + 2 * STUCK_AFTER));
         assert!(tasks.stuck().is_empty());
     }

@@ -3,6 +3,7 @@
 //! Uses `devices` (who it is, whether it can be reached) and `releases` (the store, a device's usual product).
 
 mod check;
+mod closed;
 mod fetched;
 mod history;
 mod messages;

@@ -11,6 +11,9 @@ mod store;
 mod tasks;
 pub mod testing;
 
+/// For what other crates await: its future is in a box, or each of them would compile all of it anew.
+pub(crate) use async_recursion::async_recursion as boxed;
+
 pub use cause::grouped;
 pub use error::StoreError;
 pub use objects::bucket::Writers;

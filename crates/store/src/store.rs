@@ -78,6 +78,7 @@ impl Store {
     /// Opens `file:PATH` (made if it is not there) or `s3://bucket?region=…&endpoint=…&path_style=…`. Of S3 nothing is
     /// asked yet; see [`Self::check`].
     #[allow(clippy::unused_async, reason = "opening a store may come to ask it")]
+    #[crate::boxed]
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
         let (objects, backing): (Arc<dyn ObjectStore>, Backing) = match Location::parse(url)? {
             Location::Folder(folder) => {
@@ -122,11 +123,13 @@ impl Store {
 
     /// Finds out before the first write whether the server has conditional writes. Writes up to three times, but only to a
     /// bucket that Amazon does not serve, and leaves one small object there.
+    #[crate::boxed]
     pub async fn prepare_to_write(&self) -> Result<(), StoreError> {
         if self.is_local() { Ok(()) } else { self.bucket.conditions().await.map(drop) }
     }
 
     /// Whether the store answers: one request.
+    #[crate::boxed]
     pub async fn check(&self) -> Result<(), StoreError> {
         if self.is_local() {
             return listing::folders(&self.bucket, "").await.map(drop);

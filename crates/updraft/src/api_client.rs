@@ -85,6 +85,9 @@ struct Document {
     paths: BTreeMap<String, IgnoredAny>,
 }
 
+/// Made anew for each attempt. Not generic, or all that sends it would be compiled for each request there is.
+type Request<'a> = dyn Fn() -> RequestBuilder + 'a;
+
 impl ApiClient {
     pub(crate) fn new(server: &Url, token: Option<&str>) -> anyhow::Result<Self> {
         // A workflow's secret that does not exist is an empty text.
@@ -112,7 +115,7 @@ impl ApiClient {
         query: &impl Serialize,
     ) -> anyhow::Result<T> {
         let request = || self.request(Method::GET, path).query(query);
-        self.read(&self.ask(path, Later::Wait, request).await?)
+        self.read(&self.ask(path, Later::Wait, &request).await?)
     }
 
     /// Whether the server has this path, such as `/api/v1/products/{}/releases`: `{}` stands for any parameter. Asked of its
@@ -158,7 +161,7 @@ impl ApiClient {
         let (mut items, mut at) = (Vec::new(), PageQuery::default());
         for _ in 0..pages_max {
             let request = || self.request(Method::GET, path).query(query).query(&at);
-            let page: Page<T> = self.read(&self.ask(path, later, request).await?)?;
+            let page: Page<T> = self.read(&self.ask(path, later, &request).await?)?;
             items.extend(page.items);
             match page.next {
                 Some(next) => at.cursor = Some(next),
@@ -175,7 +178,7 @@ impl ApiClient {
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
         let request = || self.request(Method::POST, path).json(body);
-        self.read(&self.ask(path, Later::Say, request).await?)
+        self.read(&self.ask(path, Later::Say, &request).await?)
     }
 
     /// Sets something, and gets what it is now.
@@ -185,18 +188,18 @@ impl ApiClient {
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
         let request = || self.request(Method::PUT, path).json(body);
-        self.read(&self.ask(path, Later::Wait, request).await?)
+        self.read(&self.ask(path, Later::Wait, &request).await?)
     }
 
     /// Sets something of which nothing is answered.
     pub(crate) async fn set(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<()> {
         let request = || self.request(Method::PUT, path).json(body);
-        self.nothing(&self.ask(path, Later::Wait, request).await?)
+        self.nothing(&self.ask(path, Later::Wait, &request).await?)
     }
 
     pub(crate) async fn delete(&self, path: &[&str]) -> anyhow::Result<()> {
         let request = || self.request(Method::DELETE, path);
-        self.nothing(&self.ask(path, Later::Wait, request).await?)
+        self.nothing(&self.ask(path, Later::Wait, &request).await?)
     }
 
     /// Sends an image, of which the gate may think what it will: a refusal is an answer, with all that was found.
@@ -207,7 +210,7 @@ impl ApiClient {
         upload: &Upload<'_>,
     ) -> anyhow::Result<Result<T, Refusal>> {
         let request = || self.request(Method::POST, path).query(query);
-        let answer = self.answer(path, Later::Wait, request, Some(upload)).await?;
+        let answer = self.answer(path, Later::Wait, &request, Some(upload)).await?;
         if answer.status.is_client_error()
             && let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body)
             && refusal.judgement.decision == GateDecision::Refused
@@ -222,12 +225,7 @@ impl ApiClient {
         if is_about_it { Ok(()) } else { Err(Failure::of_another(&self.server, SOMETHING_ELSE).into()) }
     }
 
-    async fn ask(
-        &self,
-        path: &[&str],
-        later: Later,
-        request: impl Fn() -> RequestBuilder,
-    ) -> anyhow::Result<Answer> {
+    async fn ask(&self, path: &[&str], later: Later, request: &Request<'_>) -> anyhow::Result<Answer> {
         self.succeeded(self.answer(path, later, request, None).await?)
     }
 
@@ -236,14 +234,14 @@ impl ApiClient {
         &self,
         path: &[&str],
         later: Later,
-        request: impl Fn() -> RequestBuilder,
+        request: &Request<'_>,
         upload: Option<&Upload<'_>>,
     ) -> anyhow::Result<Answer> {
-        let answer = self.answer_to_token(path, later, &request, upload).await?;
+        let answer = self.answer_to_token(path, later, request, upload).await?;
         match &self.identity {
             Identity::GitHub(job) if answer.status == StatusCode::UNAUTHORIZED => {
                 job.forget().await;
-                self.answer_to_token(path, later, &request, upload).await
+                self.answer_to_token(path, later, request, upload).await
             }
             _ => Ok(answer),
         }
@@ -253,7 +251,7 @@ impl ApiClient {
         &self,
         path: &[&str],
         later: Later,
-        request: &impl Fn() -> RequestBuilder,
+        request: &Request<'_>,
         upload: Option<&Upload<'_>>,
     ) -> anyhow::Result<Answer> {
         let token = match (&self.identity, path) {

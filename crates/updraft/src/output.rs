@@ -27,6 +27,15 @@ macro_rules! answer {
     ($($text:tt)*) => { $crate::output::answer(format_args!($($text)*)) };
 }
 
+/// The same, on stderr.
+macro_rules! warn {
+    ($($text:tt)*) => { $crate::output::warn(format_args!($($text)*)) };
+}
+
+pub(crate) fn warn(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{}", harmless(&text.to_string()));
+}
+
 pub(crate) fn say(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{}", harmless(&text.to_string()));
 }
@@ -34,14 +43,14 @@ pub(crate) fn say(text: std::fmt::Arguments<'_>) {
 pub(crate) fn answer(text: std::fmt::Arguments<'_>) {
     let Err(error) = writeln!(std::io::stdout(), "{}", harmless(&text.to_string())) else { return };
     if error.kind() != std::io::ErrorKind::BrokenPipe {
-        let _ = writeln!(std::io::stderr(), "updraft: cannot write the answer: {error}");
+        warn!("updraft: cannot write the answer: {error}");
     }
     std::process::exit(1);
 }
 
 /// Prints an error and what caused it, and answers the exit code.
 pub(crate) fn error(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "updraft: {}", plain(&sentence(error)));
+    warn!("updraft: {}", plain(&sentence(error)));
     if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

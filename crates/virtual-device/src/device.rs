@@ -38,6 +38,7 @@ pub fn provision(options: &Options) -> anyhow::Result<(Flash, Chip)> {
 
 /// Runs a device until it is stopped. An error is one that no waiting mends: a refused password at the first
 /// connect, an image that is none, a flash file that cannot be used.
+#[crate::boxed]
 pub async fn run(options: Options, stop: CancellationToken, observer: Observer) -> anyhow::Result<()> {
     let (mut flash, chip) = provision(&options)?;
     // As keys that are compiled in are: there for good.

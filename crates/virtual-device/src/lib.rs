@@ -11,6 +11,9 @@ mod notice;
 mod options;
 mod session;
 
+/// For what other crates await: its future is in a box, or each of them would compile all of it anew.
+pub(crate) use async_recursion::async_recursion as boxed;
+
 pub use bootloader::Rollback;
 pub use device::{provision, run};
 pub use notice::{Notice, Observer};

@@ -79,7 +79,7 @@ fn resident_kib(process: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_takes_neither_memory_nor_the_log_nor_anybody_s_turn() {
+async fn a_flood_takes_neither_memory_nor_the_log_nor_keeps_anybody_waiting() {
     let server = Server::start().await;
     let (sent, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut floods = Vec::new();

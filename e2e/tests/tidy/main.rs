@@ -189,6 +189,24 @@ fn no_rust_file_grows_too_large() {
     none(&wrong);
 }
 
+/// Of these crates others would compile anew what they await. What is tried out in tests may be.
+#[test]
+fn what_other_crates_await_is_in_a_box() {
+    let is_awaited = |file: &&String| {
+        let crates = ["crates/server/src/", "crates/store/src/", "crates/virtual-device/src/"];
+        crates.iter().any(|folder| file.starts_with(folder)) && !file.ends_with("/testing.rs")
+    };
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(is_awaited).filter(|file| is_rust(file) && !is_test(file)) {
+        let text = read(&root().join(file));
+        let lines: Vec<&str> = product_lines(&text).into_iter().map(|(_, line)| line.trim()).collect();
+        let bare = lines.windows(2).filter(|pair| pair[1].starts_with("pub async fn"));
+        let bare = bare.filter(|pair| pair[0] != "#[crate::boxed]");
+        wrong.extend(bare.map(|pair| format!("{file}: {} needs #[crate::boxed] above it", pair[1])));
+    }
+    none(&wrong);
+}
+
 #[test]
 fn half_of_the_rust_files_are_short() {
     let product = files().into_iter().filter(|file| is_rust(file) && !is_test(file));

@@ -14,6 +14,7 @@ const ENTRIES_MAX: u32 = 500;
 
 impl Access {
     /// Entries in the order of their ids. `next` is for `after`, if that was asked, and else for `before`.
+    #[crate::boxed]
     pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let limit = query.limit.unwrap_or(ENTRIES);
         if !(1..=ENTRIES_MAX).contains(&limit) {

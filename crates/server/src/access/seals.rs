@@ -76,6 +76,7 @@ impl Access {
     }
 
     /// Holds all entries against their seals, and the seals against one that was noted.
+    #[crate::boxed]
     pub async fn verify_audit(&self, noted: Option<&SealHead>) -> anyhow::Result<Verified> {
         let mut verified = Verified { is_noted_there: noted.map(|_| false), ..Verified::default() };
         let mut before: Option<Seal> = None;

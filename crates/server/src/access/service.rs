@@ -37,6 +37,7 @@ pub struct Access {
 
 impl Access {
     /// Opens the database of a configuration, and makes it if it is not there.
+    #[crate::boxed]
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         Ok(Self::new(Box::pin(Db::open(&config.database)).await?, &config.trusted_publishers))
     }

@@ -179,6 +179,7 @@ impl std::fmt::Debug for FirstLogin {
 
 impl Access {
     /// Makes an API token and answers its secret. A name that is taken: Refused.
+    #[crate::boxed]
     pub async fn create_token(
         &self,
         by: &Actor,
@@ -197,6 +198,7 @@ impl Access {
     }
 
     /// The API tokens, and those of trusted publishers that have not ended, by name.
+    #[crate::boxed]
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Error> {
         let tokens = self.db.listed_tokens(now_ms()).await?;
         Ok(tokens
@@ -215,6 +217,7 @@ impl Access {
 
     /// Ends the API token of this name and the sessions that were got with it, and all tokens of a trusted publisher of
     /// this name. Answers how many; none: NotFound.
+    #[crate::boxed]
     pub async fn revoke_token(&self, by: &Actor, name: &str) -> Result<u64, Error> {
         let mut write = self.db.write(by).await?;
         let api = u64::from(write.remove_api_token(name).await?);

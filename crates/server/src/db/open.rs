@@ -48,6 +48,7 @@ impl Db {
             return Box::pin(Self::of_postgres(config)).await;
         }
         let path = sqlite::path(config)?;
+        sqlite::check_made(&path)?;
         let pool = sqlite::connect(&path).await?;
         if !migrate::is_current(&pool).await? {
             let _lock = ServerLock::of_file(&path).context(OTHER_TABLES)?;

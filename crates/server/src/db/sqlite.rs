@@ -92,6 +92,9 @@ pub(super) fn check_made(path: &Path) -> anyhow::Result<()> {
 /// Notes that there is a database.
 pub(super) fn note_made(path: &Path) -> anyhow::Result<()> {
     let made = beside(path, MADE);
+    if made.metadata().is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
     std::fs::write(
         &made,
         "There is a database beside this file; a server that does not find it refuses to start.\n",

@@ -53,6 +53,7 @@ impl StateFilter {
 
 impl Devices {
     /// Devices in the order of their ids.
+    #[crate::boxed]
     pub async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, Error> {
         let limit = limit(query.limit)?;
         // One database refuses it, the other takes it for the end of the text.
@@ -85,6 +86,7 @@ impl Devices {
     }
 
     /// One device.
+    #[crate::boxed]
     pub async fn show(&self, id: &DeviceId) -> Result<Device, Error> {
         let row = self.row(id).await?;
         self.shown(vec![row]).await?.pop().ok_or_else(|| unknown(id))
@@ -131,6 +133,7 @@ fn unreadable(row: &DeviceRow) -> Option<Unreadable> {
 
 impl Devices {
     /// Figures of the whole fleet, or of one product.
+    #[crate::boxed]
     pub async fn counts(&self, product: Option<&ProductName>) -> Result<Counts, Error> {
         Ok(self.0.db.figures().await?.of(product))
     }

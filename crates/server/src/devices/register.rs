@@ -19,6 +19,7 @@ const TAG_MAX_BYTES: usize = 64;
 impl Devices {
     /// Registers a device and answers its MQTT password, which is shown this once. `product` None:
     /// `fleet.default_product`, or the only product there is, else Invalid. Registered already: Refused.
+    #[crate::boxed]
     pub async fn register(
         &self,
         by: &Actor,
@@ -52,6 +53,7 @@ impl Devices {
     }
 
     /// Changes a device's product, its tags, or both.
+    #[crate::boxed]
     pub async fn change(
         &self,
         by: &Actor,
@@ -97,6 +99,7 @@ fn checked(tags: &[String]) -> Result<Vec<String>, Error> {
 
 impl Devices {
     /// Forgets a device and its history, clears what it left retained, and disconnects it.
+    #[crate::boxed]
     pub async fn remove(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
         self.row(id).await?;
         // First: if it stayed, the next start would take the device for a new one.

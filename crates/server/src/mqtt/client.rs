@@ -82,6 +82,7 @@ impl Mqtt {
 
     /// Disconnects, within 2 s; a batch in the handler's hands is finished first if it can be. An external broker goes on
     /// keeping messages.
+    #[crate::boxed]
     pub async fn stop(&self) {
         self.tasks.stop();
         let timeout = Duration::from_millis(1500);

@@ -47,6 +47,7 @@ impl Publisher {
 
     /// Publishes at QoS 1 and waits for the broker's acknowledgement, 5 s at most, reconnecting included.
     /// `expiry`: how long the broker keeps it for a device that is away.
+    #[crate::boxed]
     pub async fn publish(
         &self,
         kind: TopicKind,
@@ -59,6 +60,7 @@ impl Publisher {
     }
 
     /// Clears whatever a device left retained on the topics that it publishes.
+    #[crate::boxed]
     pub async fn clear_retained(&self, device: &DeviceId) -> Result<(), NotConnected> {
         for kind in TopicKind::FROM_DEVICE {
             let topic = Topic { kind, device: device.clone() }.write(&self.version);

@@ -54,6 +54,7 @@ pub(crate) async fn detached<T: Send + 'static>(
 
 impl Releases {
     /// Points a channel to a release. An image is copied for it, at most [`PROMOTIONS_MAX`] at a time.
+    #[crate::boxed]
     pub async fn promote(
         &self,
         by: &Actor,
@@ -138,6 +139,7 @@ const REASON_MAX_BYTES: usize = 500;
 
 impl Releases {
     /// Never offers a version again.
+    #[crate::boxed]
     pub async fn block(
         &self,
         by: &Actor,
@@ -167,6 +169,7 @@ impl Releases {
     }
 
     /// Offers it again.
+    #[crate::boxed]
     pub async fn unblock(&self, by: &Actor, product: &ProductName, version: &Version) -> Result<(), Error> {
         let (releases, of, version) = (self.clone(), product.clone(), version.clone());
         let what = format!("unblocking {version} of {product}");
@@ -185,6 +188,7 @@ impl Releases {
 
 impl Releases {
     /// Forget what is cached for showing, so that a change made by another program is seen at once.
+    #[crate::boxed]
     pub async fn refresh(&self, product: &ProductName) -> Result<(), Error> {
         match self.0.mirror.refresh(product).await {
             Ok(Refreshed::Done) => {}

@@ -20,6 +20,7 @@ use crate::error::Error;
 
 impl Releases {
     /// Publishes an image and, if a channel is named, promotes it.
+    #[crate::boxed]
     pub async fn publish(
         &self,
         by: &Actor,
@@ -83,6 +84,7 @@ impl Releases {
     }
 
     /// What the gate says of an image, which is not published.
+    #[crate::boxed]
     pub async fn judge(&self, publication: Publication, image: Bytes) -> Result<Judgement, Error> {
         let publication = self.with_slot(publication).await?;
         Ok(judgement(&publication.product, self.0.store.judge(&publication, &image).await?))

@@ -14,6 +14,7 @@ use crate::error::Error;
 
 impl Releases {
     /// Every product that the store holds or a device belongs to.
+    #[crate::boxed]
     pub async fn products(&self) -> Result<Vec<Product>, Error> {
         let read = mirror::products(&self.0.db).await?.into_iter();
         let mut products: BTreeMap<ProductName, Product> = read
@@ -30,6 +31,7 @@ impl Releases {
     }
 
     /// Highest version first. Unknown product: NotFound.
+    #[crate::boxed]
     pub async fn list(&self, product: &ProductName) -> Result<Vec<Release>, Error> {
         let snapshot = self.snapshot(product, Wanted::All).await?;
         Ok(snapshot
@@ -41,6 +43,7 @@ impl Releases {
     }
 
     /// One release.
+    #[crate::boxed]
     pub async fn show(&self, product: &ProductName, version: &Version) -> Result<Release, Error> {
         let snapshot = self.snapshot(product, Wanted::One(version)).await?;
         let release = snapshot.as_ref().and_then(|snapshot| {
@@ -52,6 +55,7 @@ impl Releases {
     }
 
     /// The channels of a product.
+    #[crate::boxed]
     pub async fn channels(&self, product: &ProductName) -> Result<Vec<Channel>, Error> {
         let snapshot = self.snapshot(product, Wanted::None).await?;
         let channels = snapshot.iter().flat_map(|snapshot| snapshot.channels.iter().cloned());
@@ -59,6 +63,7 @@ impl Releases {
     }
 
     /// The versions of a product that are never offered.
+    #[crate::boxed]
     pub async fn blocked(&self, product: &ProductName) -> Result<BlockedList, Error> {
         let snapshot = self.snapshot(product, Wanted::None).await?;
         let (items, unreadable) = match snapshot.map(|snapshot| snapshot.blocked.clone()) {

@@ -215,7 +215,7 @@ async fn an_image_that_failed_twice_is_quarantined_until_that_is_cleared() {
 }
 
 #[tokio::test]
-async fn an_image_that_was_refused_three_times_for_a_reason_that_lasts_is_held_until_that_is_cleared() {
+async fn an_image_that_was_refused_three_times_for_a_reason_that_lasts_is_kept_back_until_that_is_cleared() {
     let (rig, device) = ready().await;
     for code in
         ["wrong_project", "connection_lost", "too_large", "wrong_project", "connection_lost", "wrong_project"]

@@ -33,6 +33,7 @@ type Offers = HashMap<DeviceId, (Subject, Artifact)>;
 impl Updates {
     /// Decides what the device is offered now and, if it is something, makes the update and has the trigger sent.
     /// `force` sends it despite silence.
+    #[crate::boxed]
     pub async fn check(&self, by: &Actor, id: &DeviceId, force: bool) -> Result<CheckAnswer, Error> {
         if let Some(answer) = self.check_many(by, std::slice::from_ref(id), force).await?.remove(id) {
             return Ok(answer);
@@ -42,6 +43,7 @@ impl Updates {
     }
 
     /// The same for many. There is no answer for those that are not known, or go on reporting something else.
+    #[crate::boxed]
     pub async fn check_many(
         &self,
         by: &Actor,

@@ -38,11 +38,12 @@ impl Fetched {
         served.last.insert(key.to_owned(), now);
     }
 
-    /// Whether this image can have been fetched since then.
-    pub(super) fn is_possible(&self, key: &str, since: i64) -> bool {
+    /// Whether this image can have been fetched since then. Where the clock was set back since, nothing is known.
+    pub(super) fn is_possible(&self, key: &str, since: i64, now: i64) -> bool {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         !self.is_served_here
             || since < served.since
+            || since > now
             || served.last.get(key).is_some_and(|last| *last >= since)
     }
 }
@@ -54,13 +55,16 @@ mod tests {
     #[test]
     fn what_was_not_served_since_was_not_fetched_and_what_is_not_known_may_have_been() {
         let fetched = Fetched::new(true, 10);
-        assert!(fetched.is_possible("a", 9), "before the start");
-        assert!(!fetched.is_possible("a", 10));
+        assert!(fetched.is_possible("a", 9, 20), "before the start");
+        assert!(!fetched.is_possible("a", 10, 20));
+        assert!(fetched.is_possible("a", 10, 9), "the clock was set back");
         fetched.note("a", 12);
         assert!(
-            fetched.is_possible("a", 12) && !fetched.is_possible("a", 13) && !fetched.is_possible("b", 11)
+            fetched.is_possible("a", 12, 20)
+                && !fetched.is_possible("a", 13, 20)
+                && !fetched.is_possible("b", 11, 20)
         );
-        assert!(Fetched::new(false, 10).is_possible("a", 11), "a bucket serves it");
+        assert!(Fetched::new(false, 10).is_possible("a", 11, 20), "a bucket serves it");
     }
 
     #[test]
@@ -70,6 +74,6 @@ mod tests {
             fetched.note(&n.to_string(), 5);
         }
         assert_eq!(fetched.served.lock().expect("whole").last.len(), 1);
-        assert!(fetched.is_possible("0", 4) && !fetched.is_possible("0", 5));
+        assert!(fetched.is_possible("0", 4, 20) && !fetched.is_possible("0", 5, 20));
     }
 }

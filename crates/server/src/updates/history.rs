@@ -20,6 +20,7 @@ use crate::error::Error;
 
 impl Updates {
     /// A device's updates, newest first.
+    #[crate::boxed]
     pub async fn of_device(
         &self,
         id: &DeviceId,
@@ -34,6 +35,7 @@ impl Updates {
     }
 
     /// What happened to a device's update, in order.
+    #[crate::boxed]
     pub async fn events(
         &self,
         id: &DeviceId,
@@ -75,6 +77,7 @@ impl Updates {
     }
 
     /// How many devices' newest update failed or was rolled back with each code; those without a code are left out.
+    #[crate::boxed]
     pub async fn newest_codes(&self) -> Result<HashMap<Code, u64>, Error> {
         let mut codes = HashMap::new();
         for (reason, devices) in &self.0.db.figures().await?.reasons {
@@ -100,6 +103,7 @@ fn cursor_of(text: &str) -> Result<i64, Error> {
 
 impl Updates {
     /// Stops an update that is in flight. The device may go on; what it reports stays the truth.
+    #[crate::boxed]
     pub async fn cancel(&self, by: &Actor, id: i64) -> Result<Update, Error> {
         let mut write = self.0.db.write(by).await?;
         let (mut device, mut update) = write
@@ -122,6 +126,7 @@ impl Updates {
 
 impl Updates {
     /// The object that `/d/{token}` serves. Forbidden once expired, tampered with or cancelled.
+    #[crate::boxed]
     pub async fn resolve_short(&self, token: &str) -> Result<String, Error> {
         let id = self.0.urls.update_of(token)?;
         match update::by_id(&self.0.db, id).await? {
@@ -132,6 +137,7 @@ impl Updates {
     }
 
     /// Forgets which images failed on a device, here and on the device.
+    #[crate::boxed]
     pub async fn clear_quarantine(&self, by: &Actor, id: &DeviceId) -> Result<(), Error> {
         let mut write = self.0.db.write(by).await?;
         let device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;

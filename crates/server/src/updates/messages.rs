@@ -66,7 +66,7 @@ impl Messages {
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let first = self.admit_reported(&write, batch, &ids, now).await?;
         let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
-        self.0.updates.look_at_deliveries(&mut subjects);
+        self.0.updates.look_at_deliveries(&mut subjects, now);
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
                 device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));
@@ -177,13 +177,14 @@ impl Messages {
 impl Updates {
     /// Notes whether triggers are on their way, and whether images may have been fetched. The devices are locked: what was sent before
     /// that is noted in the updates, or its update is in the queue still.
-    fn look_at_deliveries(&self, subjects: &mut HashMap<DeviceId, Subject>) {
+    fn look_at_deliveries(&self, subjects: &mut HashMap<DeviceId, Subject>, now: i64) {
         let newest = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.id));
         let open = self.0.queue.open(newest);
         for subject in subjects.values_mut() {
             if let Some(update) = &subject.update {
                 subject.is_being_sent = open.contains(&update.id);
-                subject.may_be_fetched = self.0.fetched.is_possible(&update.object_key, update.created_at);
+                subject.may_be_fetched =
+                    self.0.fetched.is_possible(&update.object_key, update.created_at, now);
             }
         }
     }

@@ -26,8 +26,8 @@ struct State {
 }
 
 impl State {
-    fn is_open(&self, update: &i64) -> bool {
-        self.waiting.contains(update) || self.sending.contains(update)
+    fn is_open(&self, update: i64) -> bool {
+        self.waiting.contains(&update) || self.sending.contains(&update)
     }
 }
 
@@ -89,7 +89,7 @@ impl Queue {
     /// Which of these may be being sent just now.
     pub(super) fn open(&self, updates: impl IntoIterator<Item = i64>) -> HashSet<i64> {
         let state = self.state();
-        updates.into_iter().filter(|update| state.is_open(update)).collect()
+        updates.into_iter().filter(|update| state.is_open(*update)).collect()
     }
 
     /// Returns once all of these were sent or could not be, or when the time is over.
@@ -97,7 +97,7 @@ impl Queue {
         let mut done = self.done.subscribe();
         let is_done = |()| {
             let state = self.state();
-            !updates.iter().any(|update| state.is_open(update))
+            !updates.iter().any(|update| state.is_open(*update))
         };
         let _ = timeout(time, done.wait_for(|()| is_done(()))).await;
     }

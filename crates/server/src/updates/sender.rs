@@ -80,7 +80,9 @@ impl Updates {
                 Ok(()) = link.changed() => {}
                 updates = self.0.queue.next(BATCH) => {
                     let sent = working.on(self.send_batch(&updates, &mut memory)).await;
-                    self.0.queue.finish(updates);
+                    // What was sent and could not be noted is still open: what its device says is of it.
+                    let is_noted = |id: &i64| memory.unwritten.iter().all(|done| done.update.id != *id);
+                    self.0.queue.finish(updates.into_iter().filter(is_noted));
                     if self.0.queue.has_missed() {
                         (swept, cursor) = begin();
                     }
@@ -167,7 +169,7 @@ impl Updates {
     pub(crate) async fn send_batch(&self, ids: &[i64], memory: &mut Memory) -> anyhow::Result<()> {
         let begun = Instant::now();
         self.note_done(&memory.unwritten).await?;
-        memory.unwritten.clear();
+        self.0.queue.finish(memory.unwritten.drain(..).map(|done| done.update.id));
         let mut products = BTreeMap::<ProductName, Vec<UpdateRow>>::new();
         for update in update::by_ids(&self.0.db, ids).await? {
             if update.waiting() > 0 && !memory.retries.is_left_out(&update.product, begun) {
@@ -178,7 +180,8 @@ impl Updates {
             let ids: Vec<i64> = updates.iter().map(|update| update.id).collect();
             let mut done = Vec::new();
             let sent = self.send_product(&product, updates, &mut done).await;
-            self.0.queue.finish(ids);
+            let is_noted = |id: &i64| done.iter().all(|done: &Done| done.update.id != *id);
+            self.0.queue.finish(ids.into_iter().filter(is_noted));
             (product, sent, done)
         });
         for (product, sent, unwritten) in join_all(parts).await {

@@ -8,11 +8,11 @@ use fleet::{
     Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
 };
 
+use super::closed::Closed;
 use super::fetched::Fetched;
 use super::questions::CorruptImages;
 use super::queue::Queue;
 use super::urls::Urls;
-use super::withdraw::Closed;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::db::update::UpdateRow;

@@ -2,47 +2,35 @@
 //! until it expires, and what a device has it may install: what it reports stays the truth.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use anyhow::Context;
 use cause::{Cause, update as causes};
 use contract::ProductName;
 use fleet::{Change, UpdateState, Why};
 use store::Blocked;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::service::{BATCH, Updates, write as record};
 use crate::actor::Actor;
 use crate::clock::now_ms;
-use crate::db::{mirror, update};
+use crate::db::mirror;
+use crate::db::update::{self, UpdateRow};
+use crate::releases::STORE_TIMEOUT;
 
 /// After a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// What is blocked, as it was read last.
-#[derive(Debug, Default)]
-pub(super) struct Closed(RwLock<HashMap<ProductName, Blocked>>);
-
-impl Closed {
-    /// Why an object that devices fetch is closed, if it is. A list that cannot be read closes nothing: it stops only what would
-    /// be offered.
-    fn cause(&self, key: &str) -> Option<Cause> {
-        let closed = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if closed.is_empty() {
-            return None;
-        }
-        let (product, version) = (key.split('/').next()?.parse().ok()?, store::release_of(key)?);
-        match closed.get::<ProductName>(&product)? {
-            Blocked::Unreadable(_) => None,
-            list => list.cause(&version),
-        }
-    }
-}
-
 impl Updates {
-    /// Why this server does not serve an object any more, if so.
-    pub(crate) fn closed(&self, key: &str) -> Option<Cause> {
-        self.0.closed.cause(key)
+    /// Why this server does not serve an object any more, if so. What is kept of the list may be old: where it says so, the store is
+    /// asked, and where that does not answer, it counts.
+    pub(crate) async fn closed(&self, key: &str) -> Option<Cause> {
+        let (product, version, cause) = self.0.closed.cause(key)?;
+        match timeout(STORE_TIMEOUT, self.0.releases.store().blocked(&product)).await {
+            Ok(Ok(Blocked::List(list))) => Blocked::List(list).cause(&version),
+            _ => Some(cause),
+        }
     }
 
     /// Ends what is blocked, now and whenever the store's mirror changes, until `stop` is cancelled.
@@ -67,20 +55,23 @@ impl Updates {
 
     pub(crate) async fn withdraw_blocked(&self) -> anyhow::Result<()> {
         let lists: HashMap<_, _> = mirror::blocked_lists(&self.0.db).await?.into_iter().collect();
-        self.0.closed.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(&lists);
-        let why = |update: &update::UpdateRow| match lists.get(&update.product.0)? {
-            Blocked::List(list) => {
-                let why = list.get(&update.to_version.0)?.clone();
-                Some(causes::BLOCKED_MEANWHILE.naming("version", &update.to_version.0).with("why", why))
-            }
-            Blocked::Unreadable(_) => None,
-        };
+        self.0.closed.set(&lists);
+        // What the store says by now, asked once for each product that has something to withdraw.
+        let mut fresh = HashMap::<ProductName, Blocked>::new();
         let mut above = String::new();
         while !lists.is_empty() {
             let page = update::in_flight(&self.0.db, &above, BATCH as u64).await?;
             let Some(last) = page.last() else { break };
             above = last.device.to_string();
-            let blocked: Vec<_> = page.iter().filter(|update| why(update).is_some()).collect();
+            let is_listed = |update: &&UpdateRow| why(&lists, update).is_some();
+            for update in page.iter().filter(is_listed) {
+                let product = &update.product.0;
+                if !fresh.contains_key(product) {
+                    let asked = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
+                    fresh.insert(product.clone(), asked.context("the store did not answer in time")??);
+                }
+            }
+            let blocked: Vec<_> = page.iter().filter(|update| why(&fresh, update).is_some()).collect();
             if blocked.is_empty() {
                 continue;
             }
@@ -88,7 +79,8 @@ impl Updates {
             let mut locked = write.lock_updates(blocked.into_iter()).await?;
             locked.retain(|(_, update)| *update.state == UpdateState::Offered);
             for (_, update) in &mut locked {
-                let change = Change { state: UpdateState::Cancelled, why: why(update).map(Why::Cause) };
+                let change =
+                    Change { state: UpdateState::Cancelled, why: why(&fresh, update).map(Why::Cause) };
                 record(update, "blocked", change, now_ms());
             }
             write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
@@ -99,4 +91,11 @@ impl Updates {
         }
         Ok(())
     }
+}
+
+/// Why an update is to end, if one of these lists says so. One that cannot be read ends nothing: it stops what would be offered.
+fn why(lists: &HashMap<ProductName, Blocked>, update: &UpdateRow) -> Option<Cause> {
+    let Blocked::List(list) = lists.get(&update.product.0)? else { return None };
+    let why = list.get(&update.to_version.0)?.clone();
+    Some(causes::BLOCKED_MEANWHILE.naming("version", &update.to_version.0).with("why", why))
 }

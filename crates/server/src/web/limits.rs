@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use api::IMAGE_MAX_BYTES;
@@ -138,7 +138,7 @@ async fn bound(request: Request, next: Next) -> Result<Response, Problem> {
     if request.body().is_end_stream() {
         answering.0.work().map_err(too_many)?;
     }
-    Ok(next.run(request).await.map(|body| Body::new(Answer { body, _answering: answering })))
+    Ok(next.run(request).await.map(|body| Body::new(Answer::new(body, answering))))
 }
 
 fn too_many(full: Full) -> Problem {
@@ -171,10 +171,27 @@ impl Drop for Answering {
     }
 }
 
-/// The body of an answer.
+/// Bytes of an answer that are handed on at a time: the next ones once these are written.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The body of an answer. It is not over before its last piece is written, but for 16 KiB: a download works until then.
 struct Answer {
     body: Body,
+    /// Of a longer piece.
+    rest: Bytes,
+    has_begun: bool,
     _answering: Answering,
+}
+
+impl Answer {
+    fn new(body: Body, answering: Answering) -> Self {
+        Self { body, rest: Bytes::new(), has_begun: false, _answering: answering }
+    }
+
+    fn piece(&mut self) -> Frame<Bytes> {
+        self.has_begun = true;
+        Frame::data(self.rest.split_to(self.rest.len().min(PIECE_BYTES)))
+    }
 }
 
 impl HttpBody for Answer {
@@ -185,15 +202,34 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.piece())));
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(bytes) => {
+                    self.rest = bytes;
+                    Poll::Ready(Some(Ok(self.piece())))
+                }
+                Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+            },
+            other => Poll::Ready(other),
+        }
     }
 
+    /// Said only of an empty one: who is told drops this, and what it has may not be written yet.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        !self.has_begun && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut all = SizeHint::new();
+        all.set_lower(hint.lower() + rest);
+        if let Some(upper) = hint.upper() {
+            all.set_upper(upper + rest);
+        }
+        all
     }
 }
 
@@ -308,6 +344,35 @@ mod tests {
             assert!(left >= Duration::from_mins(1), "and there is time to judge and write it: {left:?}");
         }
         assert_eq!(time_limit(&Method::GET, "/api/v1/products/{p}/releases"), ANSWER_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn a_download_works_until_its_last_piece_was_asked_for() {
+        let listener = listen::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, mut places) = tokio::sync::mpsc::unbounded_channel();
+        let connections = listen::Connections::new("test", listen::Limits::of(8), |_| false);
+        let accepting = tokio::spawn(listen::accept(listener, connections, move |_, _, place| {
+            sender.send(place).expect("received");
+        }));
+        let _client = tokio::net::TcpStream::connect(address).await.expect("connected");
+        let place = Arc::new(places.recv().await.expect("accepted"));
+        accepting.abort();
+        place.work().expect("room");
+        let image = Bytes::from(vec![7; 5 * PIECE_BYTES / 2]);
+        let mut answer = Answer::new(image.clone().into(), Answering(place));
+        let mut had = Vec::new();
+        for expected in [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES / 2] {
+            assert!(!answer.is_end_stream());
+            assert_eq!(answer.size_hint().exact(), Some((image.len() - had.len()) as u64));
+            let frame = std::future::poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await;
+            let piece = frame.expect("a piece").expect("no failure").into_data().expect("data");
+            assert_eq!(piece.len(), expected);
+            had.extend_from_slice(&piece);
+        }
+        assert!(had == image && !answer.is_end_stream());
+        let end = std::future::poll_fn(|context| Pin::new(&mut answer).poll_frame(context)).await;
+        assert!(end.is_none());
     }
 
     #[test]

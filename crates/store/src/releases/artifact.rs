@@ -42,6 +42,7 @@ impl Store {
     /// # Errors
     /// `Unavailable` also if both are there and differ, if `version.txt` names an image that is not there, or if the
     /// release was created for another image than its metadata says.
+    #[crate::boxed]
     pub async fn artifact(
         &self,
         product: &ProductName,
@@ -107,6 +108,7 @@ impl Store {
     /// The digest of an artifact's bytes, read out of them, whatever was said of them; `None` if that takes longer than
     /// `timeout` or fails, which is logged. The reading goes on meanwhile, once for all who ask, and what it gave is
     /// remembered for as long as the object stays as it is: then nothing is asked for.
+    #[crate::boxed]
     pub async fn digest_within(&self, artifact: &Artifact, timeout: Duration) -> Option<Sha256> {
         let (key, tag) = (artifact.key.clone(), artifact.tag.clone());
         let found = Found { key, size: artifact.size, tag, modified: None };

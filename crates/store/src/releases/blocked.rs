@@ -47,6 +47,7 @@ impl Blocked {
 
 impl Store {
     /// The blocked list, read afresh.
+    #[crate::boxed]
     pub async fn blocked(&self, product: &ProductName) -> Result<Blocked, StoreError> {
         let key = layout::blocked(product);
         Ok(match parsed(&key, self.bucket.read_small(&key, JSON_MAX_BYTES).await?) {
@@ -57,6 +58,7 @@ impl Store {
 
     /// Blocks a version, published or not, and answers its entry before, if it had one. Blocking it again changes its reason, if
     /// one is given.
+    #[crate::boxed]
     pub async fn block(
         &self,
         product: &ProductName,
@@ -67,6 +69,7 @@ impl Store {
     }
 
     /// Takes a version off the blocked list, and answers its entry; `NotFound` if it is not on it.
+    #[crate::boxed]
     pub async fn unblock(
         &self,
         product: &ProductName,

@@ -17,6 +17,7 @@ const READS_AT_ONCE: usize = 16;
 
 impl Store {
     /// The products that lie in the store, in order; folders that cannot be products are passed over.
+    #[crate::boxed]
     pub async fn products(&self) -> Result<Vec<ProductName>, StoreError> {
         let folders = folders(&self.bucket, "").await?;
         let mut products: Vec<ProductName> = folders.iter().filter_map(|name| name.parse().ok()).collect();
@@ -25,6 +26,7 @@ impl Store {
     }
 
     /// Whether anything of the product lies in the store.
+    #[crate::boxed]
     pub async fn product_exists(&self, product: &ProductName) -> Result<bool, StoreError> {
         Ok(!folders(&self.bucket, product).await?.is_empty())
     }
@@ -39,6 +41,7 @@ impl Store {
     }
 
     /// The channels and what they point to; `None` where `version.txt` cannot be read.
+    #[crate::boxed]
     pub async fn channels(
         &self,
         product: &ProductName,
@@ -56,6 +59,7 @@ impl Store {
     }
 
     /// What a channel points to, read afresh; `None` if it does not exist yet.
+    #[crate::boxed]
     pub async fn channel(
         &self,
         product: &ProductName,
@@ -65,11 +69,13 @@ impl Store {
     }
 
     /// The complete releases, highest version first. A corrupt one is passed over.
+    #[crate::boxed]
     pub async fn releases(&self, product: &ProductName) -> Result<Vec<Release>, StoreError> {
         self.releases_where(product, |_| true).await
     }
 
     /// The same between two versions, by a listing and their small files, which are asked for only if they are not known.
+    #[crate::boxed]
     pub async fn releases_between(
         &self,
         product: &ProductName,

@@ -48,6 +48,7 @@ impl fmt::Debug for Object {
 
 impl Object {
     /// A part of it, which has to lie within it; `None` if the object was replaced meanwhile.
+    #[crate::boxed]
     pub async fn read(&self, range: Range<u64>) -> Result<Option<Content>, StoreError> {
         if let Some(image) = &self.image {
             let at = |offset: u64| usize::try_from(offset.min(self.size)).unwrap_or_default();
@@ -70,6 +71,7 @@ impl Object {
 
 impl Store {
     /// A URL by which anyone can fetch the image at `key` for a while, 60 to 3600 s. It is a secret.
+    #[crate::boxed]
     pub async fn sign(&self, key: &str, lifetime: Duration) -> Result<Url, StoreError> {
         signed::check_lifetime(lifetime)?;
         servable(key)?;
@@ -112,6 +114,7 @@ impl Store {
     }
 
     /// Finds an image that may be fetched. Keys that are not those of images are `NotFound`.
+    #[crate::boxed]
     pub async fn object(&self, key: &str) -> Result<Object, StoreError> {
         servable(key)?;
         let image = self.bucket.image(key).await?;

@@ -55,6 +55,7 @@ enum Over {
 impl Store {
     /// Points a channel at a release. Doing it again changes nothing. Refused for a blocked version; `NotFound` for one
     /// that is not published. Can be killed at any point and run again. Answers what the channel pointed to before.
+    #[crate::boxed]
     pub async fn promote(
         &self,
         product: &ProductName,
@@ -77,6 +78,7 @@ impl Store {
     /// Promotes what was published, now or before, but not over a higher version unless `lower-version` is allowed: of two
     /// jobs at once the higher version stays, and an old job that is run again must not roll a fleet back. What the
     /// channel points to is looked at by the write that changes it.
+    #[crate::boxed]
     pub async fn promote_published(
         &self,
         publication: &Publication,

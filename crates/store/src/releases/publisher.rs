@@ -39,6 +39,7 @@ pub enum Attempt {
 
 impl Store {
     /// What the gate says of an image. Reads, and writes nothing.
+    #[crate::boxed]
     pub async fn judge(&self, publication: &Publication, image: &Bytes) -> Result<Verdict, StoreError> {
         self.verdict(publication, image).await.map(|(verdict, _)| verdict)
     }
@@ -73,6 +74,7 @@ impl Store {
     }
 
     /// Publishes an image, or says all that the gate found. Can be killed at any point and run again.
+    #[crate::boxed]
     pub async fn attempt(&self, publication: &Publication, image: Bytes) -> Result<Attempt, StoreError> {
         if publication.notes.as_ref().is_some_and(|notes| notes.len() > NOTES_MAX_BYTES) {
             let cause = causes::NOTES_TOO_LONG.with("kib", NOTES_MAX_BYTES / 1024);

@@ -27,6 +27,7 @@ impl Store {
     }
 
     /// Records the smallest slot of a product's devices, whatever is there. Answers whether anything was written.
+    #[crate::boxed]
     pub async fn record_slot(&self, product: &ProductName, slot: &Slot) -> Result<bool, StoreError> {
         let key = layout::slots(product);
         let mut bytes = serde_json::to_vec(slot).expect("a number and a text are JSON");

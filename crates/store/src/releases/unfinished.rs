@@ -14,6 +14,7 @@ use crate::store::Store;
 impl Store {
     /// Copies what a channel points to once more, where another image is in its place and nobody has written there for
     /// `quiet`: until then somebody may be promoting. Answers whether that was so. What cannot be repaired stays as it is.
+    #[crate::boxed]
     pub async fn repair_channel(
         &self,
         product: &ProductName,

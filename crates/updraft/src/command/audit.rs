@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(page) => page,
             // Who follows outlasts a restart of the server.
             Err(error) if args.follow && query.after.is_some() => {
-                eprintln!("updraft: {}. It goes on.", output::plain(&format!("{error:#}")));
+                warn!("updraft: {error:#}. It goes on.");
                 tokio::time::sleep(FOLLOW_EVERY).await;
                 continue;
             }

@@ -66,6 +66,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let played = tokio::select! {
         played = tour.guide(devices.notices) => played,
         stopped = stopped() => stopped.map(|()| ExitCode::SUCCESS),
+        lost = running.lost() => Err(lost),
     };
     say!("\nStopping.");
     devices.stop.cancel();

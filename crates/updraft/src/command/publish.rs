@@ -127,7 +127,10 @@ fn say(args: &Args, target: &Target, answer: &Answer) {
         // What was there before may have been promoted since.
         None if answer.is_unchanged() || args.wait.is_some() => {}
         None => {
-            answer!("No device is offered it yet: updraft promote {version} -p {product}{}", where_to(target))
+            answer!(
+                "No device is offered it yet: updraft promote {version} -p {product}{}",
+                where_to(target)
+            );
         }
     }
 }

@@ -27,8 +27,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         ended = stopped() => ended.map(|()| None)?,
         lost = running.lost() => Some(lost),
     };
-    running.stop().await?;
-    lost.map_or(Ok(ExitCode::SUCCESS), Err)
+    let ended = running.stop().await.map(|()| ExitCode::SUCCESS);
+    lost.map_or(ended, Err)
 }
 
 /// Says where the server is, and who may log in. That nobody reads it stops nothing.

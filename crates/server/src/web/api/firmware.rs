@@ -74,7 +74,7 @@ fn refusal(refused: Refused) -> Response {
 }
 
 async fn served(updates: &Updates, releases: &Releases, key: &str, headers: &HeaderMap) -> Response {
-    if let Some(cause) = updates.closed(key) {
+    if let Some(cause) = updates.closed(key).await {
         return plain(StatusCode::FORBIDDEN, &cause.sentence());
     }
     // Before the answer: a device may say SUCCESS as soon as it has the last byte.

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cause::store as causes;
 use chrono::{DateTime, TimeDelta, Utc};
-use flight::{Answer, Flight};
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Result};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use crate::error::StoreError;
@@ -27,13 +27,8 @@ const PLAIN_HOSTS: [&str; 3] = ["169.254.170.2", "169.254.170.23", "[fd00:ec2::2
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 /// At most this long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// At most this long an answer may take while the credentials of before are good.
-const RENEWAL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Maximum attempts where there are none yet.
-const ATTEMPTS: u32 = 3;
 /// How long an agent that failed is left alone while the credentials of before are good.
 const PAUSE: TimeDelta = TimeDelta::seconds(10);
-
 /// Credentials have 2 KB; a session token may grow.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 
@@ -45,17 +40,19 @@ enum Token {
 }
 
 pub(super) struct Container {
-    agent: Arc<Agent>,
-    known: Arc<Flight<std::result::Result<Known, String>>>,
-}
-
-struct Agent {
     http: reqwest::Client,
     address: Url,
     token: Token,
+    /// Locked by who asks; the others wait for the answer.
+    last: Mutex<Last>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
+struct Last {
+    known: Option<Known>,
+    failed: Option<(Instant, String)>,
+}
+
 struct Known {
     credential: Arc<AwsCredential>,
     until: DateTime<Utc>,
@@ -128,31 +125,7 @@ impl Container {
         let http = client.build().map_err(|error| {
             StoreError::Invalid(causes::AGENT_UNUSABLE.naming("why", error.without_url()))
         })?;
-        let agent = Arc::new(Agent { http, address, token });
-        Ok(Some(Self { agent, known: Arc::default() }))
-    }
-}
-
-impl Agent {
-    /// New credentials, or those of before while they are good and there are none.
-    async fn renew(self: Arc<Self>, before: Option<Known>) -> std::result::Result<Known, String> {
-        if let Some(before) = before.filter(|before| Utc::now() < before.until) {
-            match tokio::time::timeout(RENEWAL_TIMEOUT, self.ask()).await {
-                Ok(Ok(given)) => return Ok(given),
-                Ok(Err(why)) => {
-                    tracing::warn!(why, "new credentials of the container's role cannot be had yet");
-                }
-                Err(_) => tracing::warn!("the agent of the container's role does not answer"),
-            }
-            return Ok(Known { renewal: Utc::now() + PAUSE, ..before });
-        }
-        let mut given = self.ask().await;
-        for _ in 1..ATTEMPTS {
-            if given.is_err() {
-                given = self.ask().await;
-            }
-        }
-        given
+        Ok(Some(Self { http, address, token, last: Mutex::default() }))
     }
 
     async fn ask(&self) -> std::result::Result<Known, String> {
@@ -208,13 +181,24 @@ impl CredentialProvider for Container {
 
     async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
         let asked = Instant::now();
-        let does = |last: &Answer<std::result::Result<Known, String>>| match &last.value {
-            Ok(known) => Utc::now() < known.renewal,
-            Err(_) => last.begun > asked,
+        let mut last = self.last.lock().await;
+        if let Some(known) = last.known.as_ref().filter(|known| Utc::now() < known.renewal) {
+            return Ok(Arc::clone(&known.credential));
+        }
+        if let Some((_, why)) = last.failed.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(failed(why.clone()));
+        }
+        let why = match self.ask().await {
+            Ok(given) => return Ok(Arc::clone(&last.known.insert(given).credential)),
+            Err(why) => why,
         };
-        let before = self.known.last().and_then(|last| last.value.ok());
-        let known = self.known.get(does, Arc::clone(&self.agent).renew(before)).await;
-        known.unwrap_or_else(|| Err(CONTAINER.to_owned())).map(|known| known.credential).map_err(failed)
+        if let Some(before) = last.known.as_mut().filter(|before| Utc::now() < before.until) {
+            tracing::warn!(why, "new credentials of the container's role cannot be had yet");
+            before.renewal = Utc::now() + PAUSE;
+            return Ok(Arc::clone(&before.credential));
+        }
+        last.failed = Some((Instant::now(), why.clone()));
+        Err(failed(why))
     }
 }
 

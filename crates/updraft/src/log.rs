@@ -1,4 +1,4 @@
-//! The log on stderr. All of it passes one limiter, for each place in the code that logs: what devices and strangers to this server
+//! The log on stderr. All of it passes one limiter, for each place in the code that logs: what devices and callers without credentials
 //! can cause again and again fills no disk, and leaves room for everything else.
 
 use std::collections::HashMap;

@@ -107,7 +107,7 @@ impl RateLimiter {
 /// How fast passwords and login links may be tried: by each address, so that one that guesses locks out nobody else, and by
 /// all together.
 ///
-/// Whoever has logged in from an address keeps its allowance, whatever strangers say in `X-Forwarded-For` to be many.
+/// Whoever has logged in from an address keeps its allowance, whatever others say in `X-Forwarded-For` to be many.
 #[derive(Debug)]
 pub(crate) struct LoginLimiter {
     sources: RateLimiter,
@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn strangers_under_many_addresses_lock_out_nobody_who_has_been_here() {
+    fn many_under_many_addresses_lock_out_nobody_who_has_been_here() {
         let (rate, begin) = (LoginLimiter::new(), Instant::now());
         rate.take(ip("192.0.2.1"), begin).expect("the first");
         rate.note_success(ip("192.0.2.1"), begin);
         for number in 0..10_000 {
             let _ = rate.take(address(number), begin);
         }
-        rate.take(ip("192.0.2.2"), begin).expect_err("a stranger");
+        rate.take(ip("192.0.2.2"), begin).expect_err("an unknown one");
         for _ in 0..10 {
             rate.take(ip("192.0.2.1"), begin).expect("its own allowance");
         }

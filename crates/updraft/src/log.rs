@@ -1,4 +1,4 @@
-//! The log on stderr. All of it passes one limiter, for each place in the code that logs: what devices and strangers to this server
+//! The log on stderr. All of it passes one limiter, for each place in the code that logs: what devices and callers without credentials
 //! can cause again and again fills no disk, and leaves room for everything else.
 
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ const EACH_SECOND: f64 = 1.0;
 
 /// Logs to stderr, also panics; `RUST_LOG` says otherwise how much. A thread of its own writes, until what is returned is dropped:
 /// a reader that stops and a full disk hold up nobody, and lines that cannot be written then are lost.
+#[must_use = "dropped, the log ends"]
 pub(crate) fn to_stderr(level: LevelFilter) -> WorkerGuard {
     let ours = ["updraft", "updraft_broker", "updraft_server", "updraft_store"];
     let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse::<Targets>().ok());

@@ -33,7 +33,7 @@ macro_rules! warn {
 }
 
 pub(crate) fn warn(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", harmless(&text.to_string()));
 }
 
 pub(crate) fn say(text: std::fmt::Arguments<'_>) {
@@ -208,7 +208,7 @@ mod tests {
     const EVIL: &str = "a\x1b[2Jb\x1b]0;title\x07c\u{9b}31md\u{202e}e\u{2066}f\r\x7fg";
 
     #[test]
-    fn what_others_wrote_moves_no_cursor_and_turns_no_text() {
+    fn what_others_wrote_moves_no_cursor_and_reverses_no_text() {
         for shown in [line(EVIL), plain(EVIL), harmless(EVIL)] {
             assert!(!shown.chars().any(api::is_hidden), "{shown:?}");
             assert!(shown.starts_with('a') && shown.ends_with('g'), "{shown:?}");

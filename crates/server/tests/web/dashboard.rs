@@ -98,7 +98,7 @@ async fn a_login_link_works_once_and_only_by_its_button() {
 }
 
 #[tokio::test]
-async fn no_page_shows_what_moves_a_cursor_or_turns_text() {
+async fn no_page_shows_what_moves_a_cursor_or_reverses_text() {
     let server = TestServer::open().await;
     let page = server.nobody().get("/login?key=a%1B%5B2J%C2%9B%E2%80%AEb%E2%81%A6c%00").await;
     let length = page.headers().get("content-length").map(|length| length.to_str().unwrap().to_owned());

@@ -173,24 +173,28 @@ impl Drop for Answering {
 
 /// Bytes of an answer that are handed on at a time: the next ones once these are written.
 const PIECE_BYTES: usize = 64 * 1024;
+/// So much may not be written yet when it is over.
+const SHORT_BYTES: usize = 16 * 1024;
 
 /// The body of an answer. It is not over before its last piece is written, but for 16 KiB: a download works until then.
 struct Answer {
     body: Body,
     /// Of a longer piece.
     rest: Bytes,
-    has_begun: bool,
+    /// Bytes of the piece before, if there was one.
+    before: Option<usize>,
     _answering: Answering,
 }
 
 impl Answer {
     fn new(body: Body, answering: Answering) -> Self {
-        Self { body, rest: Bytes::new(), has_begun: false, _answering: answering }
+        Self { body, rest: Bytes::new(), before: None, _answering: answering }
     }
 
     fn piece(&mut self) -> Frame<Bytes> {
-        self.has_begun = true;
-        Frame::data(self.rest.split_to(self.rest.len().min(PIECE_BYTES)))
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        self.before = Some(piece.len());
+        Frame::data(piece)
     }
 }
 
@@ -217,9 +221,11 @@ impl HttpBody for Answer {
         }
     }
 
-    /// Said only of an empty one: who is told drops this, and what it has may not be written yet.
+    /// Not said after a long piece: who is told drops this, and what it has may not be written yet.
     fn is_end_stream(&self) -> bool {
-        !self.has_begun && self.body.is_end_stream()
+        self.rest.is_empty()
+            && self.before.is_none_or(|bytes| bytes <= SHORT_BYTES)
+            && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

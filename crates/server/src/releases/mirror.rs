@@ -169,7 +169,7 @@ fn too_long(product: &ProductName) -> StoreError {
 }
 
 impl Inner {
-    /// Undoes what a promote that was killed left in a channel. It is looked for now and then.
+    /// Undoes what a promote that was killed left in a channel. Each process looks for it every five minutes.
     async fn repair(&self, product: &ProductName, found: &Snapshot) {
         if !self.is_repair_due(product) {
             return;

@@ -89,6 +89,17 @@ fn refused(problem: &Problem, next: &str) -> Response {
 }
 
 fn confirmation(key: &str) -> Markup {
+    alone(
+        "This link works once.",
+        &html! {
+            input type="hidden" name="key" value=(key);
+            button.primary.wide type="submit" autofocus { "Log in" }
+        },
+    )
+}
+
+/// The page of a form that is alone on it.
+fn alone(lead: &str, fields: &Markup) -> Markup {
     document(
         "Log in",
         &html! {
@@ -96,9 +107,8 @@ fn confirmation(key: &str) -> Markup {
                 form.card.login method="post" action="/login" {
                     div.brand { (icon::logo()) span { "Updraft" } }
                     h1 { "Log in" }
-                    p.lead { "This link works once." }
-                    input type="hidden" name="key" value=(key);
-                    button.primary.wide type="submit" autofocus { "Log in" }
+                    p.lead { (lead) }
+                    (fields)
                 }
             }
         },
@@ -106,25 +116,18 @@ fn confirmation(key: &str) -> Markup {
 }
 
 fn form(said: Option<&Said>, next: &str) -> Markup {
-    document(
-        "Log in",
+    alone(
+        "Firmware updates for your ESP32 fleet.",
         &html! {
-            main.alone {
-                form.card.login method="post" action="/login" {
-                    div.brand { (icon::logo()) span { "Updraft" } }
-                    h1 { "Log in" }
-                    p.lead { "Firmware updates for your ESP32 fleet." }
-                    @if let Some(said) = said { (said.markup()) }
-                    input type="hidden" name="next" value=(next);
-                    label { span { "Name" } input name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus; }
-                    label { span { "Password or token" } input name="password" type="password" autocomplete="current-password" required; }
-                    button.primary.wide type="submit" { "Log in" }
-                    details {
-                        summary { "No password yet?" }
-                        p { "Make a token on the server and log in with it as the password, under any name:" }
-                        (copyable("updraft token new me --role admin"))
-                    }
-                }
+            @if let Some(said) = said { (said.markup()) }
+            input type="hidden" name="next" value=(next);
+            label { span { "Name" } input name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus; }
+            label { span { "Password or token" } input name="password" type="password" autocomplete="current-password" required; }
+            button.primary.wide type="submit" { "Log in" }
+            details {
+                summary { "No password yet?" }
+                p { "Make a token on the server and log in with it as the password, under any name:" }
+                (copyable("updraft token new me --role admin"))
             }
         },
     )

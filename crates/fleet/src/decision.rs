@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use cause::{Cause, decision as causes};
 use contract::{ChannelName, Code, Sha256, Version};
@@ -266,7 +267,7 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
         return Decision::UpToDate { version: target.version.clone() };
     }
     // Whoever runs a blocked version is to leave it, downwards too.
-    if target.version < *running && view.blocked.cause(running).is_none() {
+    if target.version.is_below(running) && view.blocked.cause(running).is_none() {
         return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
     }
     if let Some(decision) = kept_back(device, target) {
@@ -288,13 +289,18 @@ fn direct_or_intermediate<'a>(
     target: &'a Artifact,
     view: &'a ChannelView,
 ) -> Result<&'a Artifact, Cause> {
-    let reachable = |artifact: &Artifact| artifact.requires.as_ref().is_none_or(|lowest| lowest <= running);
+    let reachable = |artifact: &Artifact| {
+        artifact.requires.as_ref().is_none_or(|lowest| {
+            // One that cannot be compared may be too low.
+            lowest.compare(running).is_some_and(Ordering::is_le)
+        })
+    };
     if reachable(target) {
         return Ok(target);
     }
     view.releases
         .iter()
-        .filter(|step| step.version > *running && step.version < target.version)
+        .filter(|step| running.is_below(&step.version) && step.version.is_below(&target.version))
         .filter(|step| !step.version.is_prerelease() || target.version.is_prerelease())
         .filter(|step| reachable(step) && view.blocked.cause(&step.version).is_none())
         .filter(|step| misfit(device, step).is_none())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::CheckAnswer;
 use cause::decision as causes;
+use contract::Version;
 use fleet::{
     Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
 };
@@ -114,7 +115,7 @@ pub(super) fn flight_of(update: &UpdateRow) -> Flight {
 fn view_of(update: &UpdateRow, delivery: Delivery) -> UpdateView {
     UpdateView {
         state: update.state.0,
-        from: update.from_version.clone().map(|version| version.0),
+        from: update.from_version.as_deref().and_then(Version::said),
         to: update.to_version.0.clone(),
         delivery,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api::{Device, Page, Product, UpdateState, Word};
+use api::{Device, Page, Product, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::Version;
@@ -139,7 +139,11 @@ pub(super) fn table(visit: &Visit, filter: &Filter, devices: &[Device], products
 
 fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_product: bool) -> Markup {
     let available = production.filter(|wanted| {
-        device.version.as_ref().and_then(Word::known).is_some_and(|running| running < *wanted)
+        device
+            .version
+            .as_deref()
+            .and_then(Version::said)
+            .is_some_and(|running| running != **wanted && !wanted.is_below(&running))
     });
     let moving = device.update.as_ref().is_some_and(progress::in_flight);
     let idle = if moving {

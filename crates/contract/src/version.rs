@@ -1,6 +1,7 @@
 //! Versions, as people and their tools write them. `docs/decisions/versions.md` says why they are read so.
 
 mod reading;
+mod spelling;
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -10,8 +11,10 @@ use core::str::FromStr;
 use heapless::String;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use spelling::VERSION_MAX_BYTES;
+
 use reading::Reading;
-pub use reading::VERSION_MAX_BYTES;
+use spelling::{spelled, trimmed};
 
 /// The text names no version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +47,8 @@ impl Version {
     #[inline(never)]
     pub fn from_bytes(words: &[u8]) -> Result<Self, InvalidVersion> {
         let words = trimmed(words);
-        if let Some(reading) = Reading::of(words) {
-            return Ok(Self { text: reading.write() });
+        if let Some(text) = spelled(words) {
+            return Ok(Self { text });
         }
         if words.is_empty() || words.iter().any(u8::is_ascii_control) {
             return Err(InvalidVersion);
@@ -100,7 +103,7 @@ impl Version {
 
     /// Whether it is a name, which cannot be compared with others.
     pub fn is_opaque(&self) -> bool {
-        self.reading().is_none()
+        spelled(self.text.as_bytes()).is_none()
     }
 
     /// Whether SemVer can say it, as whoever publishes must.
@@ -110,11 +113,11 @@ impl Version {
 
     /// Whether it is no plain release: `1.2.0-rc.1`, `1.2.0-3-gabc1234`.
     pub fn is_prerelease(&self) -> bool {
-        self.reading().is_some_and(|reading| reading.is_prerelease())
+        !self.is_opaque() && self.precedence().contains('-')
     }
 
     fn reading(&self) -> Option<Reading<'_>> {
-        Reading::of(self.text.as_bytes())
+        (!self.is_opaque()).then(|| Reading::of(self.precedence()))
     }
 }
 
@@ -124,22 +127,6 @@ impl FromStr for Version {
     fn from_str(text: &str) -> Result<Self, InvalidVersion> {
         Self::from_bytes(text.as_bytes())
     }
-}
-
-/// Without what C programs and shells leave around a text.
-fn trimmed(mut words: &[u8]) -> &[u8] {
-    let is_around = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'');
-    while let [first, rest @ ..] = words
-        && is_around(first)
-    {
-        words = rest;
-    }
-    while let [rest @ .., last] = words
-        && (is_around(last) || *last == 0)
-    {
-        words = rest;
-    }
-    words
 }
 
 impl Ord for Version {

@@ -59,7 +59,7 @@ impl Subject {
             return;
         }
         let read = match message.kind {
-            TopicKind::Version => read_report(payload).map(|said| self.report(said, message, usual, now)),
+            TopicKind::Version => read_report(payload).map(|said| self.report(&said, message, usual, now)),
             TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
             TopicKind::Presence => Presence::parse(payload).map(|presence| self.presence(presence)),
             TopicKind::Progress => serde_json::from_slice(payload)
@@ -86,7 +86,7 @@ impl Subject {
         }
     }
 
-    fn report(&mut self, said: Said, message: &Message, usual: Option<&ProductName>, now: i64) {
+    fn report(&mut self, said: &Said, message: &Message, usual: Option<&ProductName>, now: i64) {
         let report = &said.report;
         let seen = digest(&message.payload);
         let known = self.device.report_digest.as_deref() == Some(seen.as_str());
@@ -97,7 +97,7 @@ impl Subject {
         }
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome = last.clone().map(Into::into);
-        self.running(&said);
+        self.running(said);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
         let news = last.filter(|last| {

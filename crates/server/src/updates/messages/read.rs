@@ -40,9 +40,10 @@ pub(crate) fn read_report(payload: &[u8]) -> Result<Said, InvalidPayload> {
     let words = redact(&if is_json { running(text)? } else { text.to_owned() });
     let version = Version::said(&words).ok_or(InvalidPayload::Report)?;
     let is_other = version.as_str() != words;
-    let report = match is_json {
-        true => serde_json::from_str(text).or_else(|_| tolerant(text, &version))?,
-        false => Report::bare(version),
+    let report = if is_json {
+        serde_json::from_str(text).or_else(|_| tolerant(text, &version))?
+    } else {
+        Report::bare(version)
     };
     Ok(Said { report, version: is_other.then(|| Reason::new(&words).to_string()), is_json })
 }

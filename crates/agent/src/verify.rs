@@ -2,7 +2,7 @@
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
-use image::{Chip, Header, ImageError, Verifier, digest_on, digest_so_far};
+use image::{AppDescriptor, Chip, Header, ImageError, Verifier, digest_on, digest_so_far};
 use sha2::{Digest, Sha256};
 
 use crate::checks::Traits;
@@ -52,15 +52,14 @@ impl SlotImage {
 /// What an image says of its version, where it can be trusted to speak of itself.
 pub(crate) fn version_in(verifier: &Verifier) -> Option<Version> {
     let demo = verifier.demo().and_then(|demo| version_of(demo.version()));
-    let own = verifier.descriptor().filter(|descriptor| descriptor.is_apps_own());
-    demo.or_else(|| own.and_then(|descriptor| version_of(descriptor.version())))
+    let own = verifier.descriptor().and_then(AppDescriptor::own_version);
+    demo.or_else(|| own.and_then(version_of))
 }
 
-/// A version as others write it: white space around it and one leading `v` are tolerated.
+/// A version as others write it.
 #[inline(never)]
 pub(crate) fn version_of(text: &str) -> Option<Version> {
-    let text = text.as_bytes().trim_ascii();
-    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
+    text.parse().ok()
 }
 
 /// Verifies whatever lies in a slot, to its end; the inner error says what is wrong with the image.

@@ -16,9 +16,8 @@ pub struct Device {
     /// The product it belongs to; null until one is known.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub product: Option<ProductName>,
-    /// The version it last reported; null if it never did.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub version: Option<Word<Version>>,
+    /// What it last reported that it runs, in its own words; null if it never did.
+    pub version: Option<String>,
     /// The running image's digest as last reported.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
@@ -129,7 +128,7 @@ pub struct DeviceQuery {
     pub product: Option<ProductName>,
     /// With this tag.
     pub tag: Option<String>,
-    /// Running this version.
+    /// Running this version, in whatever spelling.
     pub version: Option<String>,
     /// `online`, `offline`, or an update state (of the newest update).
     pub state: Option<String>,

@@ -78,14 +78,11 @@ mod tests {
             "created_at":"2026-11-30T00:00:00Z","finished_at":null,"cause":{"code":"x","parameters":{"a":true}}}"#;
         let update: Update = serde_json::from_str(update).expect("an update");
         assert_eq!((update.state.to_string(), update.state.is_in_flight()), ("deferred".to_owned(), false));
-        assert_eq!(
-            (update.from.map(|from| from.to_string()), update.cause),
-            (Some("build-77".to_owned()), None)
-        );
+        assert_eq!((update.from, update.cause), (Some("build-77".to_owned()), None));
         let device = r#"{"items":[{"id":"d1","product":null,"group":"g","version":"1.0","sha256":null,"identity":"unknown",
             "online":true,"last_seen":null,"tags":[],"pin":null,"update":null}],"next":null}"#;
         let devices: Page<Device> = serde_json::from_str(device).expect("a list");
-        assert_eq!(devices.items[0].version.as_ref().map(ToString::to_string).as_deref(), Some("1.0"));
+        assert_eq!(devices.items[0].version.as_deref(), Some("1.0"));
         let answer = r#"{"decision":"held","version":null,"reason":"pinned","update":null}"#;
         assert_eq!(serde_json::from_str::<CheckAnswer>(answer).expect("an answer").cause, None);
         let release =

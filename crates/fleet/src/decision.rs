@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use cause::{Cause, decision as causes};
 use contract::{ChannelName, Code, ProductName, Sha256, Version};
@@ -299,7 +300,7 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
     let image = &device.image;
     // Whoever runs a blocked version is to leave it, downwards too; and of what says another name than it has, the name counts for
     // nothing.
-    if target.version < *running
+    if target.version.is_below(running)
         && matches!(image.identity, Identity::Release | Identity::Unknown)
         && view.blocked_cause(running, image.sha256).is_none()
     {
@@ -334,13 +335,18 @@ fn direct_or_intermediate<'a>(
     target: &'a Artifact,
     view: &'a ChannelView,
 ) -> Result<&'a Artifact, Cause> {
-    let reachable = |artifact: &Artifact| artifact.requires.as_ref().is_none_or(|lowest| lowest <= running);
+    let reachable = |artifact: &Artifact| {
+        artifact.requires.as_ref().is_none_or(|lowest| {
+            // One that cannot be compared may be too low.
+            lowest.compare(running).is_some_and(Ordering::is_le)
+        })
+    };
     if reachable(target) {
         return Ok(target);
     }
     view.releases
         .iter()
-        .filter(|step| step.version > *running && step.version < target.version)
+        .filter(|step| running.is_below(&step.version) && step.version.is_below(&target.version))
         .filter(|step| !step.version.is_prerelease() || target.version.is_prerelease())
         .filter(|step| reachable(step) && view.blocked_cause(&step.version, step.sha256).is_none())
         .filter(|step| misfit(device, step).is_none())

@@ -86,6 +86,12 @@ impl AppDescriptor {
             && !version.starts_with("esp-idf:")
     }
 
+    /// The version that the project gave its image: none where it is a library's, or where the project says none, for which
+    /// ESP-IDF writes "1".
+    pub fn own_version(&self) -> Option<&str> {
+        Some(self.version()).filter(|version| self.is_apps_own() && *version != "1")
+    }
+
     /// A field's text up to its first NUL; empty if it is not UTF-8.
     #[inline(never)]
     fn text(&self, offset: usize, length: usize) -> &str {
@@ -125,6 +131,9 @@ mod tests {
         assert!(!descriptor("libespidf", "1").is_apps_own());
         assert!(!descriptor("", "").is_apps_own());
         assert!(!descriptor("thermostat", "").is_apps_own());
+        assert_eq!(descriptor("thermostat", "1.2.0").own_version(), Some("1.2.0"));
+        assert_eq!(descriptor("thermostat", "1").own_version(), None);
+        assert_eq!(descriptor("libespidf", "1.2.0").own_version(), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod rig;
 mod sending;
 mod silence;
 mod slow_store;
+mod spellings;
 mod two_servers;
 mod unwritable;
 mod withdrawn;

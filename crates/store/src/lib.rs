@@ -10,6 +10,7 @@ mod releases;
 mod store;
 mod tasks;
 pub mod testing;
+mod text;
 
 /// For what other crates await: its future is in a box, or each of them would compile all of it anew.
 pub(crate) use async_recursion::async_recursion as boxed;
@@ -31,3 +32,4 @@ pub use releases::publication::{NOTES_MAX_BYTES, Publication};
 pub use releases::publisher::{Attempt, Published};
 pub use releases::release::Release;
 pub use store::{Options, Store};
+pub use text::{NotText, text};

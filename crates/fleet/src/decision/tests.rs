@@ -51,6 +51,35 @@ fn word(device: &DeviceView, view: ChannelView) -> &'static str {
 }
 
 #[test]
+fn what_cannot_be_compared_is_offered_where_it_is_different() {
+    for (running, target, expected) in [
+        ("build-77", "1.2.0", "offered"),
+        ("build-77", "build-76", "offered"),
+        ("build-77", "build-77", "up_to_date"),
+        ("9.9.9", "build-77", "offered"),
+        ("v1.2", "1.2.0", "up_to_date"),
+        ("1.2.3.4", "1.2.4", "offered"),
+        ("1.2.3.4", "1.2.3", "newer_than_channel"),
+        ("2024.10.01", "2024.9.30", "newer_than_channel"),
+        ("1.2.0-3-gabc1234", "1.2.0", "newer_than_channel"),
+        ("1.2.0-3-gabc1234", "1.2.0-12-gdef1234", "offered"),
+        ("1.2.0-3-gabc1234", "1.2.0-3-gdef1234", "offered"),
+    ] {
+        assert_eq!(word(&device(running), channel(target, &[])), expected, "{running} to {target}");
+    }
+    let mut view = channel("1.2.0", &["build-77"]);
+    view.target.as_mut().expect("there").requires = Some(version("1.0.0"));
+    view.releases = vec![artifact("1.0.0"), artifact("1.2.0")];
+    assert_eq!(
+        word(&device("build-77"), view.clone()),
+        "no_release",
+        "nobody knows that it is 1.0.0 at least"
+    );
+    assert_eq!(word(&device("1.0"), view), "offered");
+    assert_eq!(word(&device("1.0.0"), channel("build-77", &["build-77"])), "blocked");
+}
+
+#[test]
 fn the_first_match_wins_in_the_order_of_the_contract() {
     // Each row undoes the cause of the row before it; everything else that could refuse stays true.
     let mut device = device("1.0.0");

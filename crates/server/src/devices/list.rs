@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use api::{Device, DeviceQuery, Page, RunningImage, Unreadable};
 use cause::service as causes;
-use contract::{DeviceId, ProductName};
+use contract::{DeviceId, ProductName, Version};
 use fleet::{Identity, UpdateState};
 
 use super::service::{Devices, unknown, update};
@@ -65,10 +65,13 @@ impl Devices {
         {
             return Err(Error::Invalid(causes::TEXT.cause()));
         }
+        let version = query.version.as_deref().filter(|version| !version.is_empty());
+        // In whatever spelling.
+        let read = version.and_then(Version::said);
         let mut filter = DeviceFilter {
             product: query.product.as_ref(),
             tag: query.tag.as_deref().filter(|tag| !tag.is_empty()),
-            version: query.version.as_deref().filter(|version| !version.is_empty()),
+            version: read.as_ref().map(Version::as_str).or(version),
             contains: query.q.as_deref().filter(|text| !text.is_empty()),
             after: query.cursor.as_deref(),
             ..DeviceFilter::default()
@@ -134,9 +137,9 @@ impl Devices {
                 tags: tags.remove(&row.id.0).unwrap_or_default(),
                 update: row.update_id.and_then(|id| updates.remove(&id)).map(update),
                 unreadable: unreadable(&row),
+                version: row.said().map(str::to_owned),
                 id: row.id.0,
                 product: row.product.map(|product| product.0),
-                version: row.version.map(|version| version.0.into()),
                 sha256: row.sha256.map(|sha256| sha256.0),
                 last_seen: row.last_seen.map(time),
                 registered: row.password_sha256.is_some(),

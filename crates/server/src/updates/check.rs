@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use ::image::Chip;
 use api::CheckAnswer;
 use cause::{decision as causes, service};
 use contract::{ChannelName, DeviceId, ProductName};
@@ -142,7 +143,10 @@ impl Updates {
         DeviceView {
             version: device.version.clone().map(|version| version.0),
             image: fleet::Image::default(),
-            chip: report.and_then(|report| report.chip.clone()),
+            // One that is not known cannot be the wrong one.
+            chip: report
+                .and_then(|report| Chip::from_name(report.chip.as_deref()?))
+                .map(|chip| chip.name().to_owned()),
             slot_bytes: report.and_then(|report| report.slot_bytes).map(u64::from),
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
@@ -237,7 +241,7 @@ fn new_update(
         id: 0,
         device: device.id.clone(),
         product: product.into(),
-        from_version: device.version.clone(),
+        from_version: device.said().map(str::to_owned),
         to_version: artifact.version.clone().into(),
         object_key: artifact.key.clone(),
         sha256: artifact.sha256.map(Into::into),

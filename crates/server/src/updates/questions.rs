@@ -43,7 +43,8 @@ impl Questions<'_> {
     pub(super) async fn plan(&self, snapshot: &mut Snapshot) -> Vec<Action> {
         let running = |view: &fleet::DeviceView| view.version.clone();
         let asking = snapshot.devices.values().filter_map(|subject| subject.asks.as_ref());
-        let lowest = asking.filter_map(running).min();
+        // Of those that can be compared: for the others there is nothing on the way.
+        let lowest = asking.filter_map(running).filter(|version| !version.is_opaque()).min();
         let (mut view, target) = match self.channel_view(lowest.as_ref()).await {
             Ok(found) => found,
             Err(store) => return plan_with(snapshot, self.product, store),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::CheckAnswer;
 use cause::decision as causes;
-use contract::Sha256;
+use contract::{Sha256, Version};
 use fleet::{
     Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
 };
@@ -120,7 +120,7 @@ pub(super) fn images_of(update: &UpdateRow) -> Vec<Sha256> {
 fn view_of(update: &UpdateRow, images: &[Sha256], delivery: Delivery) -> UpdateView {
     UpdateView {
         state: update.state.0,
-        from: update.from_version.clone().map(|version| version.0),
+        from: update.from_version.as_deref().and_then(Version::said),
         to: update.to_version.0.clone(),
         images: images.to_vec(),
         delivery,

@@ -125,7 +125,7 @@ impl Store {
             return Ok(Outcome::Done(known));
         }
         let higher = match &known {
-            Some(now) if *now > *version && over == Over::NothingHigher => {
+            Some(now) if version.is_below(now) && over == Over::NothingHigher => {
                 let is_allowed = self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion);
                 (!is_allowed).then(|| now.clone())
             }

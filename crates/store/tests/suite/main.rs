@@ -95,6 +95,8 @@ in_all! {
     by_hand::a_bucket_filled_by_hand_is_served,
     by_hand::a_bucket_in_the_requirements_layout_is_served,
     by_hand::what_is_not_ours_is_passed_over,
+    by_hand::files_of_each_tool_are_read,
+    by_hand::a_release_is_written_in_one_spelling,
     by_hand::reading_is_bounded,
     by_hand::a_change_by_another_program_is_seen_at_once,
     artifact::a_release_that_metadata_contradicts_offers_nothing_until_it_is_published_again,

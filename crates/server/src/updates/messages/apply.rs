@@ -2,12 +2,11 @@
 
 use contract::{
     InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Sha256,
-    Status, TopicKind,
+    Status, TopicKind, Version,
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
-use super::read::read_report;
-use super::read::redact;
+use super::read::{Said, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
@@ -63,9 +62,7 @@ impl Subject {
             return;
         }
         let read = match message.kind {
-            TopicKind::Version => {
-                read_report(payload).map(|(report, json)| self.report(report, json, message, usual, now))
-            }
+            TopicKind::Version => read_report(payload).map(|said| self.report(&said, message, usual, now)),
             TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
             TopicKind::Presence => Presence::parse(payload).map(|presence| self.presence(presence)),
             TopicKind::Progress => serde_json::from_slice(payload)
@@ -92,24 +89,18 @@ impl Subject {
         }
     }
 
-    fn report(
-        &mut self,
-        report: Report,
-        json: bool,
-        message: &Message,
-        usual: Option<&ProductName>,
-        now: i64,
-    ) {
+    fn report(&mut self, said: &Said, message: &Message, usual: Option<&ProductName>, now: i64) {
+        let report = &said.report;
         let seen = digest(&message.payload);
         let known = self.device.report_digest.as_deref() == Some(seen.as_str());
         self.device.report_digest = Some(seen);
         self.choose_product(report.product.as_ref(), usual);
-        if message.retained && (known || self.is_taken_back_by(&report)) {
+        if message.retained && (known || self.is_taken_back_by(report)) {
             return;
         }
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome = last.clone().map(Into::into);
-        self.running(&report, json);
+        self.running(said);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
         let news = last.filter(|last| {
@@ -120,9 +111,9 @@ impl Subject {
             })
         });
         let view = ReportView {
-            version: report.version,
+            version: report.version.clone(),
             sha256: report.sha256.filter(is_said),
-            state: report.state.map(|state| state.as_str().to_owned()),
+            state: report.state.as_ref().map(|state| state.as_str().to_owned()),
             retained: message.retained,
             news,
         };
@@ -132,8 +123,8 @@ impl Subject {
 
     /// The broker kept what ran before an update that has succeeded since.
     fn is_taken_back_by(&self, report: &Report) -> bool {
-        self.update.as_ref().is_some_and(|update| {
-            update.state == UpdateState::Succeeded && update.from_version.as_deref() == Some(&report.version)
+        self.update.as_ref().filter(|update| update.state == UpdateState::Succeeded).is_some_and(|update| {
+            update.from_version.as_deref().and_then(Version::said).as_ref() == Some(&report.version)
         })
     }
 
@@ -148,12 +139,14 @@ impl Subject {
         }
     }
 
-    fn running(&mut self, report: &Report, json: bool) {
+    fn running(&mut self, said: &Said) {
+        let (report, json) = (&said.report, said.is_json);
         let same = self.device.version.as_deref() == Some(&report.version);
         // A bare version says nothing of the bytes: what is known of them holds as long as it stays.
         self.device.sha256 =
             report.sha256.filter(is_said).map(Into::into).or(self.device.sha256.filter(|_| same && !json));
-        self.device.version = Some(report.version.clone().into());
+        self.device.runs(&report.version);
+        self.device.version_said.clone_from(&said.version);
         self.device.slot_bytes = report.slot_bytes.filter(|_| json).map(i64::from);
         let kept = json.then(|| DeviceReport {
             chip: report.chip.as_ref().map(|text| text.as_str().to_owned()),
@@ -183,8 +176,9 @@ impl Subject {
         let event = if plain || proven { Event::PlainStatus(status) } else { Event::Status(status) };
         let changed = self.advance(&event, None, now);
         if let Some(update) = self.update.as_ref().filter(|_| changed && believed) {
-            self.device.version = Some(update.to_version.clone());
+            let version = update.to_version.0.clone();
             self.device.sha256 = update.sha256;
+            self.device.runs(&version);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api::{Device, Identity, Page, Product, UpdateState, Word};
+use api::{Device, Identity, Page, Product, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::Version;
@@ -144,7 +144,11 @@ fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_produc
     let available = production.filter(|wanted| match (device.identity.known(), &device.image) {
         (Some(Identity::Mislabelled), Some(image)) => image.version != **wanted,
         (Some(Identity::Foreign), _) => true,
-        _ => device.version.as_ref().and_then(Word::known).is_some_and(|running| running < *wanted),
+        _ => device
+            .version
+            .as_deref()
+            .and_then(Version::said)
+            .is_some_and(|running| running != **wanted && !wanted.is_below(&running)),
     });
     let moving = device.update.as_ref().is_some_and(progress::in_flight);
     let idle = if moving {

@@ -155,7 +155,8 @@ impl PartialOrd for Version {
 
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        // Canonical text has one spelling of each precedence.
+        split(self.text.as_bytes(), b'+').0 == split(other.text.as_bytes(), b'+').0
     }
 }
 

@@ -37,6 +37,8 @@ crate::entry::table! {
 
     NO_VERSION "no_version" descriptor!("the image does not carry a version of its own: it has ", "; say which version it is");
     NO_SUCH_VERSION "no_such_version" "the image calls its version \"{says}\", but {why}; say which version it is";
+    NOT_SEMVER "not_semver" "\"{version}\" is no SemVer version, and only under such a one an image is published, so that every program sorts releases alike; build and publish it as three numbers, such as 1.2.0 (a build number as 0.77.0, a date as 2024.10.1, what is not released yet as 1.2.0-rc.1)";
+    REQUIRES_A_NAME "requires_a_name" "it requires \"{requires}\", which is a name: no version is higher than that; require a version such as 1.0.0";
     DESCRIPTOR "foreign_descriptor" descriptor!("the image has ", ", so nothing in it confirms that it is {product} {version}");
     VERSION_MISMATCH "version_mismatch" "the image calls its version \"{says}\", and it is published as {version}: Updraft's agent refuses an image under another version than its own, and any other device reports what its image says; build it with {version} as its version, or publish it under the one that it says";
     STAMPED_OTHERWISE "stamped_otherwise" "the image is stamped as {says}, and it is to be published as {product} {version}: a device refuses an image under another name than its own; stamp it anew, before it is signed, or publish it as what it is";

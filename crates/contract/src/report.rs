@@ -5,7 +5,7 @@ use core::fmt;
 use heapless::{String, Vec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{InvalidPayload, Outcome, ProductName, Reason, Version};
+use crate::{Outcome, ProductName, Reason, Version};
 
 /// A report has at most so many bytes; a longer one is refused unread.
 pub const REPORT_MAX_BYTES: usize = 2048;
@@ -178,13 +178,6 @@ impl Report {
             returned: None,
             last: None,
         }
-    }
-
-    /// Reads a bare version: white space around it and a leading `v` are tolerated. A payload that begins with
-    /// `{` is a JSON report, and the caller's JSON reader takes it.
-    pub fn parse_bare(payload: &[u8]) -> Result<Version, InvalidPayload> {
-        let text = core::str::from_utf8(payload).map_err(|_| InvalidPayload::Report)?;
-        text.parse().map_err(|_| InvalidPayload::Report)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::releases::gate::facts::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
 use crate::tasks::pause;
+use crate::text::text;
 
 /// Maximum attempts to write the file. Each that is lost is another writer's win.
 const SWAPS_MAX: u32 = 200;
@@ -41,7 +42,8 @@ const KEYS: [&str; 6] =
 impl ProductFile {
     /// Reads `product.json`; the error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let text = text(bytes).map_err(|why| why.to_string())?;
+        let map: Map<String, Value> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         // A key that was only written another way would be passed over, and with it what it protects.
         let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
         for known in KEYS {

@@ -87,6 +87,15 @@ fn merged(app: &[u8]) -> Bytes {
 async fn furnish(place: &Place) {
     place.publish("1.0.0", &build("1.0.0").bytes().into()).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");
+    // Another product's, whose bytes no product may have.
+    let lamp: contract::ProductName = "lamp".parse().expect("a product");
+    let asked = Publication::new(lamp.clone());
+    place.store.publish(&asked, blocked_elsewhere().bytes().into()).await.expect("published");
+    place.store.block(&lamp, &v("0.5.0"), "it hangs").await.expect("blocked");
+}
+
+fn blocked_elsewhere() -> Build {
+    Build { seed: 7, ..build("0.5.0") }
 }
 
 async fn verdict(store: &Store, publication: &Publication, image: &Bytes) -> (Verdict, Option<StoreError>) {
@@ -166,6 +175,20 @@ fn cases() -> Vec<Case> {
             )
         },
         Case { version: None, ..case("no-version", arduino.clone(), json!({}), "say which version it is") },
+        Case { version: None, ..case("no-version", build("1"), json!({}), "ESP-IDF writes that") },
+        Case {
+            version: None,
+            ..case("no-version", build("7e12ab0-dirty"), json!({}), "say which version it is")
+        },
+        Case { version: None, ..case("no-version", build("1.2.3.4"), json!({}), "say which version it is") },
+        Case {
+            version: Some("1.2.3.4"),
+            ..case("no-version", build("1.2.3.4"), json!({}), "\"1.2.3.4\" is no SemVer version")
+        },
+        Case {
+            version: Some("build-77"),
+            ..case("no-version", build("build-77"), json!({}), "a build number as 0.77.0")
+        },
         Case {
             version: Some("1.0.0"),
             ..case(
@@ -189,6 +212,12 @@ fn cases() -> Vec<Case> {
             build("1.1.0"),
             json!({ "secure_version": 3 }),
             "the image's secure version is 2, and esp32s3 takes none below 3",
+        ),
+        case(
+            "blocked-bytes",
+            blocked_elsewhere(),
+            json!({}),
+            "these are the bytes of lamp 0.5.0, which is blocked: it hangs",
         ),
         case(
             "secure-version",
@@ -231,7 +260,8 @@ fn cases() -> Vec<Case> {
 pub(crate) async fn each_refusal_and_each_warning_has_its_name_its_level_and_its_sentence(place: &Place) {
     furnish(place).await;
     let cases = cases();
-    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    names.dedup();
     assert_eq!(names, Check::ALL.map(Check::name), "a case for every check");
     for Case { name, image, version, file, says } in cases {
         place.put("esp32s3/product.json", file.to_string()).await;

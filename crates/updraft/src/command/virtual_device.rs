@@ -178,10 +178,9 @@ fn firmware(args: &Args) -> anyhow::Result<Arc<[u8]>> {
     };
     let bytes = std::fs::read(path).with_context(|| format!("the image {}", path.display()))?;
     let summary = image::verify(&bytes).with_context(|| format!("{}", path.display()))?;
-    let own = summary.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own());
+    let own = summary.descriptor.as_ref().and_then(image::AppDescriptor::own_version);
     let says = |text: &str| text.parse::<Version>().is_ok();
-    let known = summary.demo.as_ref().is_some_and(|demo| says(demo.version()))
-        || own.is_some_and(|descriptor| says(descriptor.version()));
+    let known = summary.demo.as_ref().is_some_and(|demo| says(demo.version())) || own.is_some_and(says);
     ensure!(
         known || args.version.is_some(),
         "{} does not say which version it is: give it with --version",

@@ -11,9 +11,6 @@ use crate::releases::gate::facts::{Facts, GateSettings, Production, Taken};
 use crate::releases::gate::verdict::{Finding, SizeOf};
 use crate::releases::publication::Publication;
 
-/// What ESP-IDF writes into a descriptor where a project says no version.
-const NO_VERSION: &str = "1";
-
 /// What is known of the image under judgement, sound or not.
 pub(crate) struct Look {
     pub(crate) header: Option<Header>,
@@ -102,9 +99,20 @@ pub(super) fn keys(found: &mut Found<'_>, signers: &[Sha256], facts: &Facts) {
     found.add(check, cause.with("several", several(trusted)).with("trusted", list(trusted)));
 }
 
+/// The version that a project gave its image.
+pub(super) fn said_version(own: &AppDescriptor) -> Option<Version> {
+    own.own_version()?.parse().ok()
+}
+
 /// Which version it is, and what the image itself says of that.
 pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Version>, is_sound: bool) {
     let (product, asked) = (&found.asked.product, &found.asked.version);
+    if let Some(asked) = asked.as_ref().filter(|asked| !asked.is_semver()) {
+        return found.add(Check::NoVersion, gate::NOT_SEMVER.naming("version", asked));
+    }
+    if let Some(requires) = found.asked.requires.as_ref().filter(|requires| requires.is_opaque()) {
+        return found.add(Check::NoVersion, gate::REQUIRES_A_NAME.naming("requires", requires));
+    }
     let Some(own) = look.own() else {
         let whose = |entry: Entry| match &look.descriptor {
             None => entry.with("missing", "yes"),
@@ -134,11 +142,15 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
         return;
     }
     let says = |entry: Entry| entry.naming("says", own.version().escape_debug());
-    match (asked, own.version().parse::<Version>()) {
-        (None, Err(error)) if version.is_none() && is_sound => {
-            found.add(Check::NoVersion, says(gate::NO_SUCH_VERSION).naming("why", error));
+    match asked {
+        None if version.is_none() && is_sound => {
+            let why = match own.own_version() {
+                None => "ESP-IDF writes that where a project says none",
+                Some(_) => "a release has a SemVer version, such as 1.2.0",
+            };
+            found.add(Check::NoVersion, says(gate::NO_SUCH_VERSION).with("why", why));
         }
-        (Some(asked), parsed) if parsed.as_ref() != Ok(asked) && own.version() != NO_VERSION => {
+        Some(asked) if own.own_version().is_some() && said_version(own).as_ref() != Some(asked) => {
             found.add(Check::VersionMismatch, says(gate::VERSION_MISMATCH).naming("version", asked));
         }
         _ => {}
@@ -155,6 +167,9 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
             found.add(Check::VersionTaken, cause.naming("product", product));
         }
         Taken::Free | Taken::SameBytes(_) => {}
+    }
+    if let Some(cause) = &facts.blocked {
+        found.add(Check::BlockedBytes, cause.clone());
     }
     if let Some(twin) = facts.twins.first() {
         let cause = gate::SAME_BYTES.naming("twin", twin).with("version", version.map(Version::as_str));
@@ -179,7 +194,7 @@ pub(super) fn floor(found: &mut Found<'_>, look: &Look, facts: &Facts) {
 /// What differs from the release that runs.
 pub(super) fn production(found: &mut Found<'_>, look: &Look, version: Option<&Version>, facts: &Facts) {
     let Some(running) = &facts.production else { return };
-    if let Some(version) = version.filter(|version| **version < running.version) {
+    if let Some(version) = version.filter(|version| version.is_below(&running.version)) {
         let cause = gate::LOWER_VERSION.naming("production", &running.version);
         found.add(Check::LowerVersion, cause.naming("version", version));
     }

@@ -1,10 +1,10 @@
 //! Devices: what is known of them, and how they are registered, changed and listed.
 
 use chrono::{DateTime, Utc};
-use contract::{DeviceId, ProductName, Sha256};
+use contract::{DeviceId, ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::Update;
+use crate::{Identity, Update, Word};
 
 /// A device as it is known to the fleet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +21,14 @@ pub struct Device {
     /// The running image's digest as last reported.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
+    /// What its bytes are, by that digest: `release` (the one it names), `mislabelled` (another than it names), `foreign` (none),
+    /// or `unknown` (it reports no digest).
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub identity: Word<Identity>,
+    /// The release that its bytes are, if they are one.
+    #[serde(default)]
+    pub image: Option<RunningImage>,
     /// Whether it can be reached now.
     pub online: bool,
     /// When it was last heard.
@@ -44,6 +52,18 @@ pub struct Device {
     pub lacks: Vec<String>,
     /// Messages from it that could not be read.
     pub unreadable: Option<Unreadable>,
+}
+
+/// A release, by the bytes that a device runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunningImage {
+    /// Its product.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub product: ProductName,
+    /// Its version.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub version: Version,
 }
 
 /// The rest of a JSON report.
@@ -112,6 +132,8 @@ pub struct DeviceQuery {
     pub version: Option<String>,
     /// `online`, `offline`, or an update state (of the newest update).
     pub state: Option<String>,
+    /// What the bytes are that it runs: `release`, `mislabelled`, `foreign` or `unknown`.
+    pub identity: Option<String>,
     /// Id contains this text.
     pub q: Option<String>,
     /// Where the page before ended.

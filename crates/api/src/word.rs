@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fleet::UpdateState;
+use fleet::{Identity, UpdateState};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -51,6 +51,12 @@ impl Word<UpdateState> {
     /// Whether the device may still be at work on it.
     pub fn is_in_flight(&self) -> bool {
         self.known().is_some_and(|state| state.is_in_flight())
+    }
+}
+
+impl Default for Word<Identity> {
+    fn default() -> Self {
+        Self::Known(Identity::Unknown)
     }
 }
 

@@ -94,6 +94,7 @@ crate::entry::table! {
     BLOCKED "version_blocked" "version {version} is blocked[: {why}][; it cannot be promoted; unblock it first{promotion?}]";
     LIST_CHANGED "blocked_list_changed" "{key} was changed by others each of the {attempts} times this was tried; run it again later";
     LIST_TOO_LONG "blocked_list_too_long" "{key} would grow beyond 1 MiB; give a shorter reason";
+    BLOCKED_BYTES "blocked_bytes" "these are the bytes of {product} {version}, which is blocked[: {why}]; a block holds for an image under every name: build a new one, or unblock {product} {version} first";
     NOT_BLOCKABLE "not_blockable" "\"{version}\" cannot be blocked: it must be a version such as 1.2.0, or a name of letters, digits and . _ + - that has a digit and cannot be taken for a range";
     NOT_BLOCKED "not_blocked" "version {version} of {product} is not blocked";
 

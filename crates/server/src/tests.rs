@@ -6,6 +6,7 @@ mod database_tls;
 mod decisions;
 mod external;
 mod fleet;
+mod identity;
 mod killed_database;
 mod offers;
 mod postgres;

@@ -26,6 +26,7 @@ pub use releases::gate::check::{Check, Level, NotAllowable};
 pub use releases::gate::facts::{Facts, GateSettings, Production, Slot, Taken};
 pub use releases::gate::judge::judge;
 pub use releases::gate::verdict::{Finding, SizeOf, Verdict};
+pub use releases::identity::Digests;
 pub use releases::layout::release_of;
 pub use releases::publication::{NOTES_MAX_BYTES, Publication};
 pub use releases::publisher::{Attempt, Published};

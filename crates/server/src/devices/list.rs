@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use api::{Device, DeviceQuery, Page, Unreadable};
+use api::{Device, DeviceQuery, Page, RunningImage, Unreadable};
 use cause::service as causes;
 use contract::{DeviceId, ProductName, Version};
-use fleet::UpdateState;
+use fleet::{Identity, UpdateState};
 
 use super::service::{Devices, unknown, update};
 use crate::clock::time;
 use crate::counts::Counts;
 use crate::db::device::DeviceRow;
-use crate::db::device_list::{self, DeviceFilter};
+use crate::db::device_list::{self, Builds, DeviceFilter};
+use crate::db::image;
 use crate::db::tag;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
@@ -81,6 +82,22 @@ impl Devices {
             StateFilter::Online(false) => filter.not_epoch = Some(self.0.db.epoch()),
             StateFilter::Newest(state) => filter.state = Some(state),
         }
+        let identity = query.identity.as_deref().filter(|word| !word.is_empty());
+        let identity = identity.map(|word| Identity::from_word(word).ok_or_else(|| no_identity(word)));
+        let identity = identity.transpose()?;
+        let builds = match identity {
+            Some(identity) => image::builds_like(&self.0.db, identity).await?,
+            None => Vec::new(),
+        };
+        match identity {
+            Some(Identity::Mislabelled | Identity::Foreign) if builds.is_empty() => {
+                return Ok(Page { items: Vec::new(), next: None });
+            }
+            Some(Identity::Mislabelled | Identity::Foreign) => filter.builds = Builds::Among(&builds),
+            Some(Identity::Release) => filter.builds = Builds::NoneOf(&builds),
+            Some(Identity::Unknown) => filter.builds = Builds::NoneOr(&builds),
+            None => {}
+        }
         let mut rows = device_list::page(&self.0.db, &filter, limit as u64 + 1).await?;
         let next = (rows.len() > limit)
             .then(|| rows.truncate(limit))
@@ -105,9 +122,17 @@ impl Devices {
         let updates = update::by_ids(&self.0.db, &newest).await?;
         let mut updates: HashMap<i64, UpdateRow> =
             updates.into_iter().map(|update| (update.id, update)).collect();
-        Ok(rows
-            .into_iter()
-            .map(|row| Device {
+        let known = image::known(&self.0.db, rows.iter().filter_map(|row| Some(row.sha256?.0))).await?;
+        let image_of = |row: &DeviceRow| {
+            let sha256 = row.sha256.map(|sha256| sha256.0);
+            let version = row.version.as_ref()?;
+            Some(known.image(row.product.as_deref(), version, sha256))
+        };
+        let shown = |row: DeviceRow| {
+            let image = image_of(&row).unwrap_or_default();
+            Device {
+                identity: image.identity.into(),
+                image: image.release.map(|(product, version)| RunningImage { product, version }),
                 online: self.0.presence.is_online(&row),
                 tags: tags.remove(&row.id.0).unwrap_or_default(),
                 update: row.update_id.and_then(|id| updates.remove(&id)).map(update),
@@ -121,9 +146,15 @@ impl Devices {
                 created_at: time(row.created_at),
                 lacks: row.report.as_ref().map(|report| report.lacks.clone()).unwrap_or_default(),
                 report: row.report.map(|report| report.0),
-            })
-            .collect())
+            }
+        };
+        Ok(rows.into_iter().map(shown).collect())
     }
+}
+
+fn no_identity(word: &str) -> Error {
+    let words: Vec<&str> = Identity::ALL.iter().map(|identity| identity.as_str()).collect();
+    Error::Invalid(causes::NO_IDENTITY.with("words", words.join(", ")).with("word", format!("{word:?}")))
 }
 
 fn unreadable(row: &DeviceRow) -> Option<Unreadable> {

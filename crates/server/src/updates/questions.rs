@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cause::{Cause, decision as causes};
 use contract::{ChannelName, ProductName, Sha256, Version};
-use fleet::{Action, Blocked, ChannelView, Decision, Snapshot, StoreView, plan};
+use fleet::{Action, Blocked, BlockedImages, ChannelView, Decision, Snapshot, StoreView, plan};
 use store::{Artifact, Release, Store, StoreError};
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ pub(super) struct Questions<'a> {
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
     pub(super) corrupt: &'a CorruptImages,
+    pub(super) blocked_images: &'a BlockedImages,
     pub(super) deadline: Instant,
 }
 
@@ -82,6 +83,7 @@ impl Questions<'_> {
             channel: self.channel.clone(),
             target: None,
             blocked: Blocked::Versions(BTreeMap::new()),
+            blocked_images: self.blocked_images.clone(),
             releases: Vec::new(),
         };
         let Some(version) = version else { return Ok((view, None)) };

@@ -75,6 +75,7 @@ impl Store {
             settings: file.gate,
             production,
             twins: self.twins(&asked).await?,
+            blocked: self.blocked_bytes(product, image).await?,
             taken: self.taken(&asked).await?,
             sizes,
         })

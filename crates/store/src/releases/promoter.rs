@@ -142,6 +142,11 @@ impl Store {
             }
             (_, release) => release?,
         };
+        if higher.is_none()
+            && let Some(cause) = self.blocked_bytes(product, &release.firmware).await?
+        {
+            return Err(StoreError::Refused(cause));
+        }
         if let (true, Read::Found(before)) = (higher.is_some() || over == Over::Itself, &before) {
             release.version = before.bytes.clone();
         }

@@ -40,6 +40,9 @@ pub struct Release {
     pub published_at: Option<DateTime<Utc>>,
     /// The lowest version that may update to it directly; `None` also where what stands there is no version.
     pub requires: Option<Version>,
+    /// Which content of its object all this is about, as the storage names it.
+    #[serde(default)]
+    pub content: String,
 }
 
 /// What a `version.txt` says, if it is there, or why it cannot be read.
@@ -74,6 +77,7 @@ impl Described {
         Release {
             version,
             key: self.firmware.key.clone(),
+            content: self.firmware.tag.0.clone(),
             size: self.firmware.size,
             sha256: self.sha256(),
             chip: self.chip,

@@ -74,6 +74,15 @@ fn merged(app: &[u8]) -> Bytes {
 async fn furnish(place: &Place) {
     place.publish("1.0.0", &build("1.0.0").bytes().into()).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");
+    // Another product's, whose bytes no product may have.
+    let lamp: contract::ProductName = "lamp".parse().expect("a product");
+    let asked = Publication::new(lamp.clone());
+    place.store.publish(&asked, blocked_elsewhere().bytes().into()).await.expect("published");
+    place.store.block(&lamp, &v("0.5.0"), "it hangs").await.expect("blocked");
+}
+
+fn blocked_elsewhere() -> Build {
+    Build { seed: 7, ..build("0.5.0") }
 }
 
 async fn verdict(store: &Store, publication: &Publication, image: &Bytes) -> (Verdict, Option<StoreError>) {
@@ -167,6 +176,12 @@ fn cases() -> Vec<Case> {
                 "already published with other bytes",
             )
         },
+        case(
+            "blocked-bytes",
+            blocked_elsewhere(),
+            json!({}),
+            "these are the bytes of lamp 0.5.0, which is blocked: it hangs",
+        ),
         case(
             "secure-version",
             Build { secure_version: 1, ..build("1.1.0") },

@@ -88,6 +88,7 @@ in_all! {
     promote::blocked_and_unknown_versions_are_refused,
     promote::a_channel_that_differs_from_its_release_offers_nothing,
     promote::a_corrupt_release_is_not_promoted,
+    promote::blocked_bytes_are_promoted_under_no_name,
     promote::metadata_of_the_last_image_does_not_stay,
     blocked::entries_come_and_go,
     blocked::an_unreadable_list_blocks_everything_and_is_never_written,

@@ -1,8 +1,8 @@
 //! What one message says of a device and of its newest update. No clock, no database: rows in, rows out.
 
 use contract::{
-    InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Status,
-    TopicKind, Version,
+    InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Sha256,
+    Status, TopicKind, Version,
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
@@ -24,6 +24,8 @@ pub(crate) struct Subject {
     pub(crate) is_being_sent: bool,
     /// The image of its update may have been fetched since it was offered.
     pub(crate) may_be_fetched: bool,
+    /// By which digests the image of its update is known.
+    pub(crate) images: Vec<Sha256>,
     /// What was wrong with the last message that could not be read.
     pub(crate) unreadable: Option<InvalidPayload>,
     /// It asked for a URL and gets none.
@@ -37,6 +39,7 @@ impl Subject {
             update: None,
             is_being_sent: false,
             may_be_fetched: true,
+            images: Vec::new(),
             unreadable: None,
             is_refused: false,
         }
@@ -109,6 +112,7 @@ impl Subject {
         });
         let view = ReportView {
             version: report.version.clone(),
+            sha256: report.sha256.filter(is_said),
             state: report.state.as_ref().map(|state| state.as_str().to_owned()),
             retained: message.retained,
             news,
@@ -139,7 +143,8 @@ impl Subject {
         let (report, json) = (&said.report, said.is_json);
         let same = self.device.version.as_deref() == Some(&report.version);
         // A bare version says nothing of the bytes: what is known of them holds as long as it stays.
-        self.device.sha256 = report.sha256.map(Into::into).or(self.device.sha256.filter(|_| same && !json));
+        self.device.sha256 =
+            report.sha256.filter(is_said).map(Into::into).or(self.device.sha256.filter(|_| same && !json));
         self.device.runs(&report.version);
         self.device.version_said.clone_from(&said.version);
         self.device.slot_bytes = report.slot_bytes.filter(|_| json).map(i64::from);
@@ -191,7 +196,8 @@ impl Subject {
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
             update.heard_at = now;
-            let is_noted = advance(update, Delivery::Fetched, &Event::Progress(progress.phase), None, now);
+            let is_noted =
+                advance(update, &self.images, Delivery::Fetched, &Event::Progress(progress.phase), None, now);
             if !is_noted && before != (update.phase, quarter(update)) {
                 update.note("progress", now);
             }
@@ -224,9 +230,14 @@ impl Subject {
                 (true, false) => Delivery::Sent,
                 (true, true) => Delivery::Fetched,
             };
-            advance(update, delivery, event, reset, now)
+            advance(update, &self.images, delivery, event, reset, now)
         })
     }
+}
+
+/// Devices that do not know their digest may say zeros.
+fn is_said(sha256: &Sha256) -> bool {
+    sha256.0 != [0; 32]
 }
 
 /// How many quarters of its phase are done.

@@ -64,6 +64,7 @@ fn view(visit: &Visit, device: &Device, history: &Markup, production: Option<&Ve
                 }
             }
         }
+        @if let Some((_, sentence)) = words::wrong_image(device) { p.notice.(words::Tone::Bad.class()) { strong { (sentence) } } }
         (lacks(device))
         @if let Some(why) = device.report.as_ref().and_then(|report| report.returned.as_ref()) {
             p.notice.(words::Tone::Warn.class()) {
@@ -111,6 +112,9 @@ fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup 
     let beside = match (&running, production) {
         (None, _) => ("It has not reported a version yet.", None),
         (Some(_), None) => ("Nothing is in production.", None),
+        (Some(_), Some(wanted)) if words::wrong_image(device).is_some() => {
+            ("is in production.", Some(wanted))
+        }
         (Some(running), Some(wanted)) if running == wanted => ("This is what production points to.", None),
         (Some(running), Some(wanted)) if wanted.is_below(running) => {
             ("is in production; this device runs a newer one.", Some(wanted))

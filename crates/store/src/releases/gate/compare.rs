@@ -148,6 +148,9 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
         }
         Taken::Free | Taken::SameBytes(_) => {}
     }
+    if let Some(cause) = &facts.blocked {
+        found.add(Check::BlockedBytes, cause.clone());
+    }
     if let Some(twin) = facts.twins.first() {
         let cause = gate::SAME_BYTES.naming("twin", twin).with("version", version.map(Version::as_str));
         found.add(Check::SameBytes, cause.with("unnamed", version.is_none().then_some("yes")));

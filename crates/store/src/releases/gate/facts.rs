@@ -1,5 +1,6 @@
 //! What an image is compared with: all that is known of its product, and how its gate is set.
 
+use cause::Cause;
 use contract::{Sha256, Version};
 use image::{AppDescriptor, Header};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,8 @@ pub struct Facts {
     pub sizes: Vec<(Version, u64)>,
     /// Other versions under which these very bytes are published.
     pub twins: Vec<Version>,
+    /// Why these very bytes must not be published, where a version that has them is blocked.
+    pub blocked: Option<Cause>,
     /// Whether the version is there already.
     pub taken: Taken,
 }

@@ -30,6 +30,7 @@ fn strict() -> Facts {
         }),
         sizes: vec![(version.clone(), 900)],
         twins: vec![version.clone()],
+        blocked: Some(cause::store::BLOCKED_BYTES.naming("version", &version).naming("product", "p")),
         taken: Taken::OtherBytes(version),
     }
 }
@@ -44,6 +45,7 @@ fn every_refusal_is_found_and_named_in_one_sentence() {
         "too-large",
         "unsigned",
         "version-taken",
+        "blocked-bytes",
         "secure-version",
         "lower-version",
         "same-bytes",
@@ -85,7 +87,7 @@ fn what_must_not_be_overruled_is_not_even_where_it_is_asked() {
         .filter(|finding| finding.refuses())
         .map(|finding| finding.check.name())
         .collect();
-    assert_eq!(refused, ["wrong-chip", "unsigned", "version-taken"]);
+    assert_eq!(refused, ["wrong-chip", "unsigned", "version-taken", "blocked-bytes"]);
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use bytes::Bytes;
-use image::Chip;
 use image::build::Build;
 use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
+use image::{Chip, Stamp, stamp};
 use serde_json::{Value, json};
 use updraft_store::{Attempt, Check, Finding, Level, Publication, Slot, Store, StoreError, Verdict};
 
@@ -37,6 +37,19 @@ pub(crate) fn patched(image: &[u8], at: usize, byte: u8) -> Bytes {
         sha2::Sha256::digest(&bytes[..end]).into()
     };
     bytes[end..].copy_from_slice(&digest);
+    bytes.into()
+}
+
+/// The digest by which a key is known.
+fn digest_of(key: &SigningKey) -> String {
+    contract::Sha256(key.public().digest()).to_string()
+}
+
+/// An image of a library's descriptor, stamped.
+fn stamped(version: &str, product: &str) -> Bytes {
+    let library = Build { project_name: "arduino-lib-builder".to_owned(), ..build("esp-idf: v4.4.3") };
+    let mut bytes = library.bytes();
+    stamp(&mut bytes, &Stamp { version, product, secure_version: None }).expect("stamped");
     bytes.into()
 }
 
@@ -152,6 +165,15 @@ fn cases() -> Vec<Case> {
             image: sign(&good, &key).expect("signed").into(),
             ..case("untrusted-key", build("1.1.0"), trusts("7".repeat(64)), "the image is signed by the key")
         },
+        Case {
+            image: sign(&good, &key).expect("signed").into(),
+            ..case(
+                "too-few-signatures",
+                build("1.1.0"),
+                json!({ "trusted_keys": [digest_of(&key)], "signatures_required": 2 }),
+                "the image is signed by 1 of the keys",
+            )
+        },
         Case { version: None, ..case("no-version", arduino.clone(), json!({}), "say which version it is") },
         Case { version: None, ..case("no-version", build("1"), json!({}), "ESP-IDF writes that") },
         Case {
@@ -176,6 +198,21 @@ fn cases() -> Vec<Case> {
                 "already published with other bytes",
             )
         },
+        Case {
+            image: stamped("1.1.1", "esp32s3"),
+            ..case(
+                "stamp",
+                build("1.1.0"),
+                json!({}),
+                "is stamped as esp32s3 1.1.1, and it is to be published as esp32s3 1.1.0",
+            )
+        },
+        case(
+            "secure-floor",
+            build("1.1.0"),
+            json!({ "secure_version": 3 }),
+            "the image's secure version is 2, and esp32s3 takes none below 3",
+        ),
         case(
             "blocked-bytes",
             blocked_elsewhere(),

@@ -84,6 +84,8 @@ fn tolerant(text: &str, version: &Version) -> Result<Report, InvalidPayload> {
     keep::<Option<String>>(&mut map, "reset");
     keep::<Option<u32>>(&mut map, "slot_bytes");
     keep::<Option<bool>>(&mut map, "rollback");
+    keep::<Option<u32>>(&mut map, "secure_version");
+    keep::<Option<bool>>(&mut map, "stamped");
     for (key, _) in LISTS {
         keep::<Vec<String>>(&mut map, key);
     }

@@ -1,5 +1,7 @@
 //! What an image must be for its product, and beside its releases.
 
+use std::collections::BTreeSet;
+
 use cause::{Cause, Entry, gate, grouped};
 use contract::{ProductName, Sha256, Version};
 use image::{AppDescriptor, Header};
@@ -73,16 +75,22 @@ pub(super) fn size(found: &mut Found<'_>, look: &Look, facts: &Facts, trend: &[S
     found.add(Check::NearlyFull, cause);
 }
 
-/// Whether a key signed it that the product trusts. A product that trusts none takes any.
+/// Whether as many keys signed it as the product wants of those that it trusts. A product that trusts none takes any.
 pub(super) fn keys(found: &mut Found<'_>, signers: &[Sha256], facts: &Facts) {
     let trusted = &facts.trusted_keys;
-    if trusted.is_empty() || signers.iter().any(|key| trusted.contains(key)) {
+    let required = usize::from(facts.signatures_required.max(1));
+    // A key that signed twice counts once.
+    let count = BTreeSet::from_iter(signers.iter().filter(|key| trusted.contains(key))).len();
+    if trusted.is_empty() || count >= required {
         return;
     }
     let several = |keys: &[Sha256]| (keys.len() > 1).then_some("yes");
     let list = |keys: &[Sha256]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (check, cause) = if signers.is_empty() {
         (Check::Unsigned, gate::UNSIGNED.cause())
+    } else if count > 0 {
+        let cause = gate::TOO_FEW_SIGNATURES.with("count", count).with("required", required);
+        (Check::TooFewSignatures, cause.with("signers", list(signers)))
     } else {
         let cause = gate::UNTRUSTED_KEY.with("several_signers", several(signers));
         (Check::UntrustedKey, cause.with("signers", list(signers)))
@@ -121,6 +129,18 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
         }
         return;
     };
+    if own.is_stamped() {
+        let is_other = own.project_name() != product.as_str()
+            || asked.as_ref().is_some_and(|asked| own.version().parse().as_ref() != Ok(asked));
+        if is_other {
+            let says = format!("{} {}", own.project_name(), own.version()).escape_debug().to_string();
+            let cause = gate::STAMPED_OTHERWISE.naming("product", product).with("says", says);
+            let version =
+                version.map_or_else(|| own.version().escape_debug().to_string(), ToString::to_string);
+            found.add(Check::Stamp, cause.with("version", version));
+        }
+        return;
+    }
     let says = |entry: Entry| entry.naming("says", own.version().escape_debug());
     match asked {
         None if version.is_none() && is_sound => {
@@ -160,6 +180,15 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
 /// Why a version that exists is not published with other bytes.
 pub(crate) fn taken(product: &ProductName, spelled: &Version) -> Cause {
     gate::TAKEN.naming("version", spelled).naming("product", product)
+}
+
+/// Whether it is as secure as the product wants, since a release was blocked for its security.
+pub(super) fn floor(found: &mut Found<'_>, look: &Look, facts: &Facts) {
+    let now = look.descriptor.as_ref().map_or(0, AppDescriptor::secure_version);
+    if look.header.is_some() && now < facts.secure_version {
+        let cause = gate::SECURE_FLOOR.with("now", now).with("floor", facts.secure_version);
+        found.add(Check::SecureFloor, cause.naming("product", &found.asked.product));
+    }
 }
 
 /// What differs from the release that runs.

@@ -52,6 +52,10 @@ pub struct Facts {
     pub slot: Option<Slot>,
     /// The keys whose signatures count; none takes any image.
     pub trusted_keys: Vec<Sha256>,
+    /// So many of them must have signed.
+    pub signatures_required: u8,
+    /// No image with a lower secure version is taken.
+    pub secure_version: u32,
     /// How the gate is set.
     pub settings: GateSettings,
     /// What production runs, if anything.

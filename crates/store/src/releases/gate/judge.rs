@@ -80,6 +80,7 @@ pub(crate) fn judge_sound(
             compare::keys(&mut found, &signers, facts);
         }
         compare::version(&mut found, &look, version.as_ref(), parsed.is_ok());
+        compare::floor(&mut found, &look, facts);
         compare::releases(&mut found, version.as_ref(), facts);
         compare::production(&mut found, &look, version.as_ref(), facts);
     }

@@ -120,8 +120,8 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal> {
 /// What the bytes say goes before what a URL or a header says of them.
 pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Result<(), Refusal> {
     match (own, named) {
-        // The text is what was named, which is the agent's to give.
-        (Some(own), Some(named)) if own != named => refuse!(WrongVersion),
+        // The text is what was named, which is the agent's to give. A name that is no version, as of a commit, contradicts none.
+        (Some(own), Some(named)) if own != named && !own.is_opaque() => refuse!(WrongVersion),
         _ => Ok(()),
     }
 }
@@ -133,11 +133,10 @@ pub(crate) fn own_version(descriptor: &AppDescriptor) -> Option<Version> {
     version_of(version).filter(|_| descriptor.is_stamped() || version.len() < CUT_FROM_BYTES)
 }
 
-/// A version as others write it: white space around it and one leading `v` are tolerated.
+/// A version as others write it.
 #[inline(never)]
 pub(crate) fn version_of(text: &str) -> Option<Version> {
-    let text = text.as_bytes().trim_ascii();
-    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
+    text.parse().ok()
 }
 
 /// As ESP-IDF's bootloader decides: the highest revision counts only if it is set.

@@ -126,11 +126,13 @@ pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Res
     }
 }
 
-/// The version that a descriptor gives its own application. One that fills its field may have been cut to fit.
+/// The version that a descriptor gives its own application. One that fills its field may have been cut to fit, and a name that
+/// cannot be compared (a commit's, where ESP-IDF found no tag) contradicts nothing.
 #[inline(never)]
 pub(crate) fn own_version(descriptor: &AppDescriptor) -> Option<Version> {
     let version = descriptor.own_version()?;
-    version_of(version).filter(|_| descriptor.is_stamped() || version.len() < CUT_FROM_BYTES)
+    let is_whole = |_: &Version| descriptor.is_stamped() || version.len() < CUT_FROM_BYTES;
+    version_of(version).filter(|version| !version.is_opaque()).filter(is_whole)
 }
 
 /// A version as others write it: white space around it and one leading `v` are tolerated.

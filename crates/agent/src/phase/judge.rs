@@ -176,12 +176,11 @@ impl Agent {
     fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal> {
         let Some(read_back) = &self.read_back else { return Ok(None) };
         let (image, header) = read_back.image()?;
-        checks::fits(header, image.descriptor(), wanted!(self))?;
+        checks::fits(header, image.descriptor(), &wanted!(self))?;
         if !image.is_protected() {
             return refuse!(Unprotected);
         }
         let (slot, offset, version) = (self.target_slot(), image.signature_offset(), version_in(image));
-        is_as_named(version.as_ref(), self.attempt.to.as_ref())?;
         self.judge_signature(port, slot, offset, true)?;
         Ok(version)
     }

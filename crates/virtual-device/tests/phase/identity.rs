@@ -48,7 +48,7 @@ fn old_signed_code_under_another_name_is_refused_before_anything_is_erased() {
         bench.update_as(relabelled, &old);
         assert_eq!(bench.outcome(), Some((Outcome::Failed, Some(Code::WrongVersion))), "{relabelled}");
         let said = bench.agent.record().last.as_ref().map(|last| last.reason.words());
-        let words = format!("the image is not version {relabelled}, which the server named");
+        let words = format!("the image is not {relabelled}, as the server named it");
         assert_eq!(said, Some(&words[..]));
         assert!(
             bench.flash.operations() - before <= 1 + agent::RECORD_BYTES as u64 / 256,

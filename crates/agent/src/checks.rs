@@ -119,8 +119,8 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal> {
 /// What the bytes say goes before what a URL or a header says of them.
 pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Result<(), Refusal> {
     match (own, named) {
-        // The text is what was named, which is the agent's to give.
-        (Some(own), Some(named)) if own != named => refuse!(WrongVersion),
+        // The text is what was named, which is the agent's to give. A name that is no version, as of a commit, contradicts none.
+        (Some(own), Some(named)) if own != named && !own.is_opaque() => refuse!(WrongVersion),
         _ => Ok(()),
     }
 }

@@ -210,10 +210,9 @@ impl Agent {
 
     /// A good image: selected, unless it runs already.
     fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<&Version>) -> Phase {
-        if let Some(version) =
-            version.or_else(|| self.record.version_of(&sha256).filter(|_| self.attempt.to.is_none()))
-        {
-            self.attempt.to = Some(version.clone());
+        let own = version.filter(|own| !own.is_opaque());
+        if own.is_some() || self.attempt.to.is_none() {
+            self.attempt.to = own.or_else(|| self.record.version_of(&sha256)).or(version).cloned();
         }
         if let Some(version) = &self.attempt.to {
             self.record.remember_version(sha256, version.clone());

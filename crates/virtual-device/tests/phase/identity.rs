@@ -4,6 +4,8 @@ use agent::{Event, Phase, ResetReason, Settings};
 use contract::{Code, Outcome};
 use image::build::Build;
 use image::{Stamp, stamp};
+use updraft_virtual_device::flash::Flash;
+use updraft_virtual_device::layout::provision;
 
 use crate::bench::{Bench, CHIP, image, settings};
 use crate::tail::{refused, signed, signed_bench, trusting};
@@ -121,4 +123,18 @@ fn a_name_that_comes_in_mid_download_is_held_against_the_whole_image() {
         bench.wait();
     }
     assert_eq!(bench.outcome(), Some((Outcome::Failed, Some(Code::WrongVersion))));
+}
+
+#[test]
+fn a_commit_s_name_contradicts_no_version_and_is_the_last_resort() {
+    let commit = Build { size_bytes: 20 * 1024, behaviour: None, ..Build::new(CHIP, "7e12ab0-dirty") };
+    let mut flash = Flash::in_memory();
+    let summary = image::verify(&commit.bytes()).expect("good");
+    provision(&mut flash, &commit.bytes(), &summary, None).expect("fits");
+    let mut bench = Bench::boot(flash, settings());
+    assert_eq!(version(&bench), "7e12ab0-dirty", "nobody named it");
+    bench.update_as("1.4.0", &Build { seed: 2, ..commit }.bytes());
+    let mut bench = bench.reboot(ResetReason::Software);
+    bench.tell(Event::Connected);
+    assert_eq!(version(&bench), "1.4.0");
 }

@@ -30,6 +30,7 @@ mod record;
 mod refusal;
 mod retained;
 mod sentences;
+mod signers;
 mod timers;
 mod trust;
 mod verify;

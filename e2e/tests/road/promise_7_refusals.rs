@@ -114,9 +114,9 @@ async fn a_device_that_trusts_keys_runs_only_what_they_signed() {
     let key = folder.path().join("release.pem").display().to_string();
     let public = folder.path().join("release.pub.pem").display().to_string();
     Said::by(updraft(["key", "new", &key, "--type", "p256"])).await.ok();
-    let (old, plain) = (workshop.image("1.0.0"), workshop.image("1.1.0"));
+    let (old, plain, built) = (workshop.image("1.0.0"), workshop.image("1.1.0"), workshop.image("1.2.0"));
     let signed = folder.path().join("signed.bin");
-    let words = ["image", "sign", plain.to_str().unwrap(), "--key", &key, "-o", signed.to_str().unwrap()];
+    let words = ["image", "sign", built.to_str().unwrap(), "--key", &key, "-o", signed.to_str().unwrap()];
     Said::by(updraft(words)).await.ok();
     server.publish("esp32s3", "1.1.0", &plain, Promote::Production).await;
     server.publish("esp32s3", "1.2.0", &signed, Promote::No).await;

@@ -16,8 +16,9 @@ use crate::port::{NotKept, Port};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage, Trusted};
 use crate::refusal::{Refusal, refuse};
 use crate::sentences::Says;
+use crate::signers::signed_by;
 use crate::timers::Timer;
-use crate::trust::{Signed, Trust, signed_by};
+use crate::trust::{Signed, Trust};
 use crate::verify::version_in;
 
 impl Agent {

@@ -10,8 +10,8 @@ use crate::port::{Port, ResetReason};
 use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
+use crate::signers;
 use crate::timers::Timer;
-use crate::trust;
 use crate::verify::read_slot;
 
 impl Agent {
@@ -35,7 +35,7 @@ impl Agent {
     /// The image that runs is confirmed: it counts as one to go back to, and whom it trusts counts from now on.
     pub(super) fn note_confirmed(&mut self) {
         if let Some(image) = &self.image {
-            trust::note_confirmed(&mut self.record, &self.settings, image);
+            signers::note_confirmed(&mut self.record, &self.settings, image);
         }
     }
 

@@ -187,7 +187,9 @@ fn word(number: &Number, index: usize) -> u32 {
 #[inline(never)]
 fn is_encoding_of(digest: &[u8], message: &Number) -> bool {
     // I2OSP (4.1): the most significant byte first.
-    let byte = |index: usize| (word(message, WORDS - 1 - index / 4) >> (24 - index % 4 * 8)) as u8;
+    let byte = |index: usize| {
+        word(message, WORDS - 1 - index / 4).to_be_bytes().get(index % 4).copied().unwrap_or_default()
+    };
     // Step 4, and step 6: the one bit that is beyond the 3071.
     if byte(ENCODED_BYTES - 1) != TRAILER || byte(0) & 0x80 != 0 {
         return false;

@@ -80,7 +80,9 @@ impl ProductFile {
         };
         let signatures_required = match number("signatures_required")? {
             None => 0,
-            Some(required @ 1..=3) => required as u8,
+            Some(1) => 1,
+            Some(2) => 2,
+            Some(3) => 3,
             Some(other) => return Err(format!("signatures_required is {other}, not a number from 1 to 3")),
         };
         let secure_version = number("secure_version")?.unwrap_or(0);

@@ -114,7 +114,7 @@ fn what_is_compiled_in_goes_before_what_a_server_says() {
 }
 
 #[test]
-fn a_name_that_comes_in_mid_download_is_held_against_the_whole_image() {
+fn a_name_that_comes_in_mid_download_is_compared_with_the_whole_image() {
     let (mut bench, new) = (Bench::new(), image("2.0.0"));
     bench.lose_at(&new, 9000);
     bench.tell(Event::Trigger(b"https://server/p/releases/v3.0.0/firmware.bin"));

@@ -32,7 +32,7 @@ fn updated(mut bench: Bench, image: &[u8], settings: Settings) -> Bench {
 /// What runs is lost, and the bootloader starts what ran before.
 fn fallen_back(mut bench: Bench, settings: Settings) -> Bench {
     let running = bench.agent.report().expect("a version").slot.expect("a slot");
-    let slot = if running == "ota_0" { 0 } else { 1 };
+    let slot = usize::from(running != "ota_0");
     bench.flash.corrupt(SLOTS[slot].offset + 5000, 1).expect("in bounds");
     let mut bench = Bench::boot(bench.flash, settings);
     bench.tell(Event::Connected);
@@ -40,6 +40,7 @@ fn fallen_back(mut bench: Bench, settings: Settings) -> Bench {
     bench
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what an offer comes to")]
 fn failed(code: Code) -> Option<(Outcome, Option<Code>)> {
     Some((Outcome::Failed, Some(code)))
 }

@@ -80,7 +80,8 @@ pub(super) fn keys(found: &mut Found<'_>, signers: &[Sha256], facts: &Facts) {
     let trusted = &facts.trusted_keys;
     let required = usize::from(facts.signatures_required.max(1));
     // A key that signed twice counts once.
-    let count = BTreeSet::from_iter(signers.iter().filter(|key| trusted.contains(key))).len();
+    let distinct: BTreeSet<_> = signers.iter().filter(|key| trusted.contains(key)).collect();
+    let count = distinct.len();
     if trusted.is_empty() || count >= required {
         return;
     }

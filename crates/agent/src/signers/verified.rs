@@ -6,10 +6,10 @@ use contract::Version;
 use heapless::Vec;
 use image::signature::{SIGNATURE_BLOCKS_MAX, SignatureSector};
 
-use super::{Signed, Trust};
 use crate::port::Settings;
 use crate::record::{Record, Trusted};
 use crate::refusal::{Refusal, refuse, signature_says};
+use crate::trust::{Signed, Trust};
 use crate::verify::SlotImage;
 
 /// For an image that was not confirmed before.

@@ -69,9 +69,12 @@ static enum updraft_state state_of(void *context, enum updraft_slot slot) {
     }
 }
 
+/* By an entry of its own: without one the bootloader's default runs, and what is selected next has nothing to go back to. */
 static bool runs_selected(void *context) {
+    esp_ota_img_states_t state = ESP_OTA_IMG_UNDEFINED;
     (void)context;
-    return esp_ota_get_boot_partition() == running;
+    return esp_ota_get_boot_partition() == running && (running->subtype == ESP_PARTITION_SUBTYPE_APP_FACTORY ||
+                                                       esp_ota_get_state_partition(running, &state) == ESP_OK);
 }
 
 static bool confirm(void *context) {

@@ -55,7 +55,8 @@ struct updraft_port {
     bool (*write)(void *context, uint32_t offset, const uint8_t sector[UPDRAFT_SECTOR_BYTES]);
     /* What otadata says of a slot; UNDEFINED if nothing. */
     enum updraft_state (*state)(void *context, enum updraft_slot slot);
-    /* Whether otadata selects what runs. After a bootloader found the selected slot corrupt it does not. */
+    /* Whether otadata has an entry that selects what runs. Fresh from the factory it has none, and after a bootloader found the
+     * selected slot corrupt it selects another. */
     bool (*runs_selected)(void *context);
     /* Makes otadata select what runs, as VALID. A cut leaves what runs selected, or the other slot with its image whole. */
     bool (*confirm)(void *context);

@@ -1,0 +1,15 @@
+#include <stdio.h>
+
+#include "test_update.h"
+
+int main(void) {
+    test_parts();
+    puts("parts: ok");
+    test_refusal();
+    puts("refusals: ok");
+    test_download();
+    puts("downloads: ok");
+    test_update();
+    puts("updates and cuts: ok");
+    return 0;
+}

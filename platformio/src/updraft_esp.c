@@ -17,6 +17,8 @@
 /* The longest word on the control topic, and more. */
 #define CONTROL_BYTES 32U
 #define TASK_STACK_BYTES 8192U
+/* How much longer than a trial may take it is waited for a loop that is never called. */
+#define GUARD_MS 10000U
 
 /* What happened since the loop looked last. Only copied under the lock, so that no client's own lock is ever waited for. */
 struct mailbox {
@@ -41,6 +43,7 @@ static struct updraft_esp_config config;
 static struct mailbox mailbox;
 static SemaphoreHandle_t lock;
 static StaticSemaphore_t lock_memory;
+static esp_timer_handle_t guard;
 static bool is_begun;
 static bool was_connected;
 /* The client's id of a message, and the agent's. */
@@ -57,6 +60,31 @@ const char *updraft_esp_presence_topic(void) { return presence_topic; }
 
 static void take(void) { (void)xSemaphoreTake(lock, portMAX_DELAY); }
 static void give(void) { (void)xSemaphoreGive(lock); }
+
+/* A new image that waits in setup() for ever, or hangs, never gets to the loop: it is left all the same. */
+static void on_guard(void *unused) {
+    (void)unused;
+    esp_restart();
+}
+
+static bool is_on_trial(void) { return agent.phase == UPDRAFT_TRIAL && agent.deadline_ms != UPDRAFT_NEVER; }
+
+static void start_guard(void) {
+    esp_timer_create_args_t arguments;
+    memset(&arguments, 0, sizeof arguments);
+    arguments.callback = on_guard;
+    arguments.name = "updraft";
+    if (esp_timer_create(&arguments, &guard) == ESP_OK) {
+        (void)esp_timer_start_once(guard, ((uint64_t)config.agent.trial_ms + GUARD_MS) * 1000U);
+    }
+}
+
+static void stop_guard(void) {
+    if (guard != NULL) {
+        (void)esp_timer_stop(guard);
+        guard = NULL;
+    }
+}
 
 const char *updraft_esp_begin(const struct updraft_esp_config *given) {
     if (is_begun) {
@@ -75,6 +103,9 @@ const char *updraft_esp_begin(const struct updraft_esp_config *given) {
     updraft_topic(&agent, "ota/control", control_topic);
     updraft_topic(&agent, "presence", presence_topic);
     is_begun = true;
+    if (is_on_trial()) {
+        start_guard();
+    }
     /* What flash says may already ask for a restart. */
     updraft_esp_loop();
     return NULL;
@@ -193,6 +224,9 @@ void updraft_esp_loop(void) {
     }
     empty_mailbox();
     updraft_tick(&agent, updraft_esp_now_ms());
+    if (!is_on_trial()) {
+        stop_guard();
+    }
     if (updraft_esp_is_fetching()) {
         updraft_esp_fetch_on(&agent);
     }

@@ -24,7 +24,7 @@ enum behaviour world_behaviour(void) {
 
 void world_make(struct world *world, const struct image_options *options, bool has_rollback) {
     static uint8_t old[FILE_BYTES];
-    const struct image_options before = image_options("1.0.0", 100000);
+    const struct image_options before = image_options("1.0.0", 20000);
     memset(world, 0, sizeof *world);
     chip_make(old, image_build(&before, old), has_rollback);
     world->file_bytes = image_build(options, world->file);

@@ -14,36 +14,51 @@
 #define FLASH_BYTES SLOT_AT(2U)
 #define NOTHING UINT32_MAX
 
-struct chip chip;
-static uint8_t flash[FLASH_BYTES];
+static struct chip_state own_chip;
+static uint8_t own_flash[FLASH_BYTES];
+struct chip_state *chip = &own_chip;
+void (*chip_on_cut)(void);
+static uint8_t *flash = own_flash;
+
+void chip_move_to(void *memory) {
+    chip = memory;
+    flash = (uint8_t *)memory + SECTOR;
+}
 
 static const esp_partition_t SLOTS[2] = {{ESP_PARTITION_SUBTYPE_APP_OTA_0, SLOT_AT(0U), CHIP_SLOT_BYTES, "ota_0"},
                                          {ESP_PARTITION_SUBTYPE_APP_OTA_1, SLOT_AT(1U), CHIP_SLOT_BYTES, "ota_1"}};
 
 /* Counts an operation; how many of its bytes are done before the power goes. */
 static uint32_t counted(uint32_t count) {
-    if (chip.is_dead) {
+    if (chip->is_dead) {
         return 0;
     }
-    chip.operations++;
-    if (chip.operations != chip.cut_at) {
+    chip->operations++;
+    if (chip->operations != chip->cut_at) {
         return count;
     }
-    chip.is_dead = true;
-    return chip.cut_is_torn ? count / 2U + 1U : 0;
+    chip->is_dead = true;
+    return chip->cut_is_torn ? count / 2U + 1U : 0;
 }
 
-static bool write(uint32_t at, const uint8_t *bytes, uint32_t count) {
+static bool is_alive(void) {
+    if (chip->is_dead && chip_on_cut != NULL) {
+        chip_on_cut();
+    }
+    return !chip->is_dead;
+}
+
+static bool program(uint32_t at, const uint8_t *bytes, uint32_t count) {
     const uint32_t done = counted(count);
     for (uint32_t i = 0; i < done; i++) {
         flash[at + i] &= bytes[i];
     }
-    return !chip.is_dead;
+    return is_alive();
 }
 
 static bool erase(uint32_t at) {
     memset(&flash[at], 0xFF, counted(SECTOR));
-    return !chip.is_dead;
+    return is_alive();
 }
 
 /* --- otadata: two sectors with one entry each; its checksum covers the sequence number alone --- */
@@ -79,7 +94,7 @@ static bool write_entry(uint32_t number, uint32_t sequence, uint32_t state) {
     updraft_put_u32(bytes, sequence);
     updraft_put_u32(&bytes[24], state);
     updraft_put_u32(&bytes[28], crc_of(sequence));
-    return erase(OTADATA_AT + number * SECTOR) && write(OTADATA_AT + number * SECTOR, bytes, sizeof bytes);
+    return erase(OTADATA_AT + number * SECTOR) && program(OTADATA_AT + number * SECTOR, bytes, sizeof bytes);
 }
 
 /* The number of the entry that decides; NOTHING if neither does. */
@@ -140,29 +155,29 @@ static void roll_back(void) {
 }
 
 bool chip_boot(esp_reset_reason_t reset) {
-    chip.is_dead = false;
-    chip.wants_restart = false;
-    chip.reset = reset;
-    if (chip.has_rollback) {
+    chip->is_dead = false;
+    chip->wants_restart = false;
+    chip->reset = reset;
+    if (chip->has_rollback) {
         roll_back();
     }
     const uint32_t number = active();
     const uint32_t selected = number == NOTHING ? 0 : slot_of(number);
-    chip.running = CHIP_NO_SLOT;
+    chip->running = CHIP_NO_SLOT;
     if (chip_holds_image(selected)) {
-        chip.running = selected;
+        chip->running = selected;
     } else if (chip_holds_image(1U - selected)) {
-        chip.running = 1U - selected;
+        chip->running = 1U - selected;
     }
-    return chip.running != CHIP_NO_SLOT && !chip.is_dead;
+    return chip->running != CHIP_NO_SLOT && !chip->is_dead;
 }
 
 void chip_make(const uint8_t *image, size_t image_bytes, bool has_rollback) {
-    memset(&chip, 0, sizeof chip);
-    memset(flash, 0xFF, sizeof flash);
+    memset(chip, 0, sizeof *chip);
+    memset(flash, 0xFF, FLASH_BYTES);
     memcpy(&flash[SLOT_AT(0U)], image, image_bytes);
-    chip.has_rollback = has_rollback;
-    chip.has_record_space = true;
+    chip->has_rollback = has_rollback;
+    chip->has_record_space = true;
 }
 
 uint8_t *chip_slot(uint32_t slot) { return &flash[SLOT_AT(slot)]; }
@@ -170,7 +185,7 @@ uint8_t *chip_slot(uint32_t slot) { return &flash[SLOT_AT(slot)]; }
 /* --- esp_partition.h --- */
 
 esp_err_t esp_partition_read(const esp_partition_t *partition, size_t src_offset, void *dst, size_t size) {
-    if (chip.is_dead || src_offset + size > partition->size) {
+    if (chip->is_dead || src_offset + size > partition->size) {
         return ESP_FAIL;
     }
     memcpy(dst, &flash[partition->address + src_offset], size);
@@ -178,14 +193,14 @@ esp_err_t esp_partition_read(const esp_partition_t *partition, size_t src_offset
 }
 
 esp_err_t esp_partition_write(const esp_partition_t *partition, size_t dst_offset, const void *src, size_t size) {
-    if (dst_offset + size > partition->size || partition == &SLOTS[chip.running]) {
+    if (dst_offset + size > partition->size || partition == &SLOTS[chip->running]) {
         return ESP_FAIL;
     }
-    return write(partition->address + (uint32_t)dst_offset, src, (uint32_t)size) ? ESP_OK : ESP_FAIL;
+    return program(partition->address + (uint32_t)dst_offset, src, (uint32_t)size) ? ESP_OK : ESP_FAIL;
 }
 
 esp_err_t esp_partition_erase_range(const esp_partition_t *partition, size_t offset, size_t size) {
-    if (offset + size > partition->size || size != SECTOR || partition == &SLOTS[chip.running]) {
+    if (offset + size > partition->size || size != SECTOR || partition == &SLOTS[chip->running]) {
         return ESP_FAIL;
     }
     return erase(partition->address + (uint32_t)offset) ? ESP_OK : ESP_FAIL;
@@ -193,11 +208,11 @@ esp_err_t esp_partition_erase_range(const esp_partition_t *partition, size_t off
 
 /* --- esp_ota_ops.h --- */
 
-const esp_partition_t *esp_ota_get_running_partition(void) { return &SLOTS[chip.running]; }
+const esp_partition_t *esp_ota_get_running_partition(void) { return &SLOTS[chip->running]; }
 
 const esp_partition_t *esp_ota_get_next_update_partition(const esp_partition_t *start_from) {
     (void)start_from;
-    return &SLOTS[1U - chip.running];
+    return &SLOTS[1U - chip->running];
 }
 
 const esp_partition_t *esp_ota_get_boot_partition(void) {
@@ -210,7 +225,7 @@ static uint32_t number_of(const esp_partition_t *partition) { return partition =
 esp_err_t esp_ota_set_boot_partition(const esp_partition_t *partition) {
     const uint32_t slot = number_of(partition);
     const uint32_t number = active();
-    if (chip.is_dead || !chip_holds_image(slot)) {
+    if (chip->is_dead || !chip_holds_image(slot)) {
         return ESP_ERR_OTA_VALIDATE_FAILED;
     }
     uint32_t sequence = slot + 1U;
@@ -234,7 +249,7 @@ esp_err_t esp_ota_get_state_partition(const esp_partition_t *partition, esp_ota_
 
 esp_err_t esp_ota_mark_app_valid_cancel_rollback(void) {
     const uint32_t number = active();
-    if (number == NOTHING || chip.is_dead) {
+    if (number == NOTHING || chip->is_dead) {
         return ESP_FAIL;
     }
     if (entry(number).state == ESP_OTA_IMG_VALID) {
@@ -250,7 +265,7 @@ bool esp_ota_check_rollback_is_possible(void) {
 
 esp_err_t esp_ota_mark_app_invalid_rollback_and_reboot(void) {
     const uint32_t number = active();
-    if (chip.is_dead || !esp_ota_check_rollback_is_possible()) {
+    if (chip->is_dead || !esp_ota_check_rollback_is_possible()) {
         return ESP_ERR_OTA_ROLLBACK_FAILED;
     }
     if (!write_entry(number, entry(number).sequence, ESP_OTA_IMG_INVALID)) {
@@ -262,8 +277,10 @@ esp_err_t esp_ota_mark_app_invalid_rollback_and_reboot(void) {
 
 /* --- esp_system.h --- */
 
-esp_reset_reason_t esp_reset_reason(void) { return chip.reset; }
-void esp_restart(void) { chip.wants_restart = true; }
+esp_reset_reason_t esp_reset_reason(void) { return chip->reset; }
+
+__attribute__((weak)) void esp_restart(void) { chip->wants_restart = true; }
+
 
 void esp_chip_info(esp_chip_info_t *out_info) {
     memset(out_info, 0, sizeof *out_info);
@@ -289,7 +306,7 @@ esp_err_t nvs_open(const char *namespace_name, nvs_open_mode_t open_mode, nvs_ha
     (void)namespace_name;
     (void)open_mode;
     *out_handle = 1;
-    return chip.has_record_space ? ESP_OK : ESP_FAIL;
+    return chip->has_record_space ? ESP_OK : ESP_FAIL;
 }
 
 esp_err_t nvs_get_blob(nvs_handle_t handle, const char *key, void *out_value, size_t *length) {
@@ -313,12 +330,12 @@ esp_err_t nvs_set_blob(nvs_handle_t handle, const char *key, const void *value, 
     updraft_put_u32(bytes, blob_number(before) + 1U);
     memcpy(&bytes[4], value, length);
     updraft_sha256_of(bytes, BLOB_BYTES, &bytes[BLOB_BYTES]);
-    return erase(at) && write(at, bytes, (uint32_t)sizeof bytes) ? ESP_OK : ESP_FAIL;
+    return erase(at) && program(at, bytes, (uint32_t)sizeof bytes) ? ESP_OK : ESP_FAIL;
 }
 
 esp_err_t nvs_commit(nvs_handle_t handle) {
     (void)handle;
-    return chip.is_dead ? ESP_FAIL : ESP_OK;
+    return chip->is_dead ? ESP_FAIL : ESP_OK;
 }
 
 void nvs_close(nvs_handle_t handle) { (void)handle; }

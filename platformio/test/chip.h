@@ -12,7 +12,7 @@
 #define CHIP_SLOT_BYTES 0x40000U
 #define CHIP_NO_SLOT 2U
 
-struct chip {
+struct chip_state {
     /* Whether its bootloader rolls back. */
     bool has_rollback;
     /* The operation on flash, counted from 1, at which the power is cut; 0: none. */
@@ -28,8 +28,15 @@ struct chip {
     bool has_record_space;
 };
 
-extern struct chip chip;
+/* Told when the power is cut; in a test of one process nothing needs to be. */
+extern void (*chip_on_cut)(void);
 
+extern struct chip_state *chip;
+
+
+/* Puts flash and chip into other memory, such as several processes share; so many bytes, and zeros. */
+#define CHIP_MEMORY_BYTES (1024U * 1024U)
+void chip_move_to(void *memory);
 /* A chip as it leaves the factory, with an image in slot 0 and empty otadata. */
 void chip_make(const uint8_t *image, size_t image_bytes, bool has_rollback);
 /* What the bootloader does at a reset; whether an image runs. */

@@ -38,7 +38,7 @@ static void a_connection_lost_for_good_is_given_up(void) {
     world.break_after = 5000;
     world_update(&world);
     CHECK_TEXT(world.last_status, "FAILED given up after 6 tries: the connection was lost: reset [connection_lost]");
-    CHECK(chip.running == 0 && world.agent.record.failure_count == 0);
+    CHECK(chip->running == 0 && world.agent.record.failure_count == 0);
     make();
     world.is_silent = true;
     world_update(&world);
@@ -88,7 +88,7 @@ static void a_server_without_ranges_is_put_up_with(void) {
 static void a_restart_in_mid_download_goes_on(void) {
     trying("a restart in mid-download");
     make();
-    chip.cut_at = 70;
+    chip->cut_at = 70;
     world_run(&world, ESP_RST_POWERON, 100);
     world_update(&world);
     CHECK_TEXT(world.last_status, "SUCCESS");
@@ -99,7 +99,7 @@ static void a_file_that_changes_is_never_mixed(void) {
     struct image_options options = image_options("1.2.0", 200000);
     trying("another file");
     make();
-    chip.cut_at = 70;
+    chip->cut_at = 70;
     world_run(&world, ESP_RST_POWERON, 100);
     world_trigger(&world);
     world.now_ms = 0;
@@ -108,7 +108,7 @@ static void a_file_that_changes_is_never_mixed(void) {
     world_update(&world);
     world_update(&world);
     CHECK_TEXT(world.last_status, "SUCCESS");
-    CHECK(memcmp(chip_slot(chip.running), world.file, world.file_bytes) == 0);
+    CHECK(memcmp(chip_slot(chip->running), world.file, world.file_bytes) == 0);
 }
 
 static void triggers_that_do_not_count(void) {
@@ -133,7 +133,7 @@ static void an_application_may_put_an_update_off(void) {
     deferral_s = 600;
     world_update(&world);
     CHECK_TEXT(world.last_status, "DEFERRED 600 the battery is low");
-    CHECK(world.requests == 0 && chip.running == 0);
+    CHECK(world.requests == 0 && chip->running == 0);
     /* `force` lets the next one through. */
     (void)updraft_message(&world.agent, "devices/lamp-1/ota/control", (const uint8_t *)"force", 5, false, 0);
     world_trigger(&world);
@@ -143,9 +143,9 @@ static void an_application_may_put_an_update_off(void) {
 static void a_device_without_a_record_updates_and_says_so(void) {
     trying("no record");
     make();
-    chip.has_record_space = false;
+    chip->has_record_space = false;
     world_update(&world);
-    CHECK(chip.running == 1);
+    CHECK(chip->running == 1);
     CHECK_TEXT(world.last_report, "\"state\":\"valid\"");
     CHECK_TEXT(world.last_report, "\"lacks\":[\"signatures\",\"record\",\"crash_loops\"]");
 }

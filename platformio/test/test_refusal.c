@@ -13,7 +13,7 @@ static void refused_untouched(const struct image_options *options, const char *s
     memset(chip_slot(1), 0xA5, CHIP_SLOT_BYTES);
     world_update(&world);
     CHECK_TEXT(world.last_status, status);
-    CHECK(chip.running == 0 && chip_slot(1)[0] == 0xA5 && chip_slot(1)[CHIP_SLOT_BYTES - 1] == 0xA5);
+    CHECK(chip->running == 0 && chip_slot(1)[0] == 0xA5 && chip_slot(1)[CHIP_SLOT_BYTES - 1] == 0xA5);
 }
 
 static void images_for_others_do_not_touch_the_slot(void) {
@@ -44,7 +44,7 @@ static void a_damaged_image_is_refused_and_counted(void) {
         world_update(&world);
         CHECK_TEXT(world.last_status, "FAILED the image is damaged: checksum 0x");
         CHECK_TEXT(world.last_status, "[damaged]");
-        CHECK(chip.running == 0 && !chip_holds_image(1));
+        CHECK(chip->running == 0 && !chip_holds_image(1));
     }
     world_update(&world);
     CHECK_TEXT(world.last_status, "FAILED quarantined: this image failed twice here [quarantined]");

@@ -23,7 +23,7 @@ static void a_good_image_is_confirmed(bool has_rollback) {
     world_make(&world, &options, has_rollback);
     world_update(&world);
     CHECK_TEXT(world.last_status, "SUCCESS");
-    CHECK(chip.running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
+    CHECK(chip->running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
     CHECK_TEXT(world.last_report, "{\"version\":\"1.1.0\",\"chip\":\"esp32s3\",\"sha256\":\"");
     CHECK_TEXT(world.last_report, "\"slot\":\"ota_1\",\"state\":\"valid\",\"slot_bytes\":262144,\"rollback\":");
     CHECK_TEXT(world.last_report, has_rollback ? "\"rollback\":true" : "\"rollback\":false");
@@ -34,7 +34,7 @@ static void a_good_image_is_confirmed(bool has_rollback) {
     /* The same trigger again leads nowhere. */
     const uint32_t boots = world.boots;
     world_update(&world);
-    CHECK(chip.running == 1 && world.boots == boots + 1 && !chip.wants_restart);
+    CHECK(chip->running == 1 && world.boots == boots + 1 && !chip->wants_restart);
 }
 
 /* An image that does not prove itself is left after one boot, and after two failures refused. */
@@ -49,13 +49,13 @@ static void a_bad_image_is_left_and_then_refused(enum behaviour behaviour, const
         world_update(&world);
         CHECK_TEXT(world.last_status, "FAILED rolled back: ");
         CHECK_TEXT(world.last_status, code);
-        CHECK(chip.running == 0 && world.agent.phase == UPDRAFT_IDLE);
+        CHECK(chip->running == 0 && world.agent.phase == UPDRAFT_IDLE);
         CHECK_TEXT(world.last_report, "\"version\":\"1.0.0\"");
         CHECK_TEXT(world.last_report, "\"last\":{\"to\":\"1.1.0\",\"result\":\"FAILED\"");
     }
     world_update(&world);
     CHECK_TEXT(world.last_status, "[quarantined]");
-    CHECK(chip.running == 0 && !chip_holds_image(1));
+    CHECK(chip->running == 0 && !chip_holds_image(1));
     (void)updraft_message(&world.agent, "devices/lamp-1/ota/control", (const uint8_t *)"clear_quarantine", 16, false, 0);
     world_update(&world);
     CHECK_TEXT(world.last_status, code);
@@ -74,7 +74,7 @@ static void without_rollback_a_silent_image_is_left_too(void) {
     world_make(&world, &options, false);
     world_update(&world);
     CHECK_TEXT(world.last_status, "[broker_not_reached]");
-    CHECK(chip.running == 0);
+    CHECK(chip->running == 0);
 }
 
 /* While the broker is away an image is left, but not blamed; and a confirmed one is never left for it. */
@@ -86,7 +86,7 @@ static void an_outage_is_no_fault_of_an_image(void) {
     world.broker_is_away = true;
     const uint32_t boots = world.boots;
     world_run(&world, ESP_RST_POWERON, 3600000);
-    CHECK(world.boots == boots + 1 && chip.running == 1 && !chip.wants_restart);
+    CHECK(world.boots == boots + 1 && chip->running == 1 && !chip->wants_restart);
 }
 
 /* Whatever is cut, an image runs; and the update that was begun, or the next one, succeeds. */
@@ -97,20 +97,20 @@ static void no_cut_makes_a_device_that_does_not_boot(bool has_rollback, bool is_
         at++;
         trying("cut %u, torn %d, rollback %d, behaviour %d", at, is_torn, has_rollback, (int)behaviour);
         world_make(&world, &options, has_rollback);
-        chip.cut_at = at;
-        chip.cut_is_torn = is_torn;
+        chip->cut_at = at;
+        chip->cut_is_torn = is_torn;
         world_update(&world);
-        CHECK(chip.running != CHIP_NO_SLOT);
+        CHECK(chip->running != CHIP_NO_SLOT);
         CHECK(world.agent.phase == UPDRAFT_IDLE);
         if (behaviour == HEALTHY) {
             CHECK(world.agent.record.failure_count == 0);
         } else {
-            CHECK(chip.running == 0);
+            CHECK(chip->running == 0);
         }
         world_update(&world);
-        CHECK(chip.running == (behaviour == HEALTHY ? 1U : 0U) && state_of_running() == UPDRAFT_STATE_VALID);
+        CHECK(chip->running == (behaviour == HEALTHY ? 1U : 0U) && state_of_running() == UPDRAFT_STATE_VALID);
         CHECK_TEXT(world.last_status, behaviour == HEALTHY ? "SUCCESS" : "FAILED");
-    } while (chip.operations >= at && at < 2000);
+    } while (chip->operations >= at && at < 2000);
     CHECK(at > 50 && at < 2000);
 }
 
@@ -121,16 +121,16 @@ static void two_cuts_are_no_worse_than_one(void) {
         for (uint32_t second = 1; second < 40; second += 5) {
             trying("cut %u and then %u", first, second);
             world_make(&world, &options, true);
-            chip.cut_at = first;
-            chip.cut_is_torn = true;
+            chip->cut_at = first;
+            chip->cut_is_torn = true;
             world_run(&world, ESP_RST_POWERON, 100);
             world_update(&world);
-            chip.cut_at = chip.operations + second;
+            chip->cut_at = chip->operations + second;
             world_update(&world);
-            CHECK(chip.running != CHIP_NO_SLOT && world.agent.phase == UPDRAFT_IDLE);
-            chip.cut_at = 0;
+            CHECK(chip->running != CHIP_NO_SLOT && world.agent.phase == UPDRAFT_IDLE);
+            chip->cut_at = 0;
             world_update(&world);
-            CHECK(chip.running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
+            CHECK(chip->running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
         }
     }
 }
@@ -143,9 +143,9 @@ static void what_runs_is_compared_before_it_is_confirmed(void) {
     chip_set_entry(0, 1, ESP_OTA_IMG_VALID);
     chip_set_entry(1, 2, ESP_OTA_IMG_VALID);
     world_run(&world, ESP_RST_POWERON, 100);
-    CHECK(chip.running == 0 && !world.port.runs_selected(NULL));
+    CHECK(chip->running == 0 && !world.port.runs_selected(NULL));
     world_update(&world);
-    CHECK(chip.running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
+    CHECK(chip->running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
 }
 
 void test_update(void) {

@@ -18,7 +18,7 @@ bool updraft_esp_verify(void *context, const struct updraft_signature *signature
 }
 
 enum behaviour world_behaviour(void) {
-    const uint8_t *const image = chip_slot(chip.running);
+    const uint8_t *const image = chip_slot(chip->running);
     return (enum behaviour)image[31U + updraft_u32(&image[28])];
 }
 
@@ -89,7 +89,7 @@ static void serve(struct world *world, const struct updraft_action *action) {
     }
     const bool breaks = world->breaks > 0;
     updraft_received_head(agent, fetch, &head, world->now_ms);
-    while (at < world->file_bytes && agent->fetch == fetch && agent->phase == UPDRAFT_FETCHING && !chip.is_dead) {
+    while (at < world->file_bytes && agent->fetch == fetch && agent->phase == UPDRAFT_FETCHING && !chip->is_dead) {
         const size_t left = world->file_bytes - at;
         const size_t count = left < PIECE_BYTES ? left : PIECE_BYTES;
         if (breaks && sent >= world->break_after) {
@@ -102,7 +102,7 @@ static void serve(struct world *world, const struct updraft_action *action) {
         sent += count;
         world->bytes_sent += count;
     }
-    if (!chip.is_dead) {
+    if (!chip->is_dead) {
         updraft_received_end(agent, fetch, world->now_ms);
     }
 }
@@ -111,7 +111,7 @@ static void serve(struct world *world, const struct updraft_action *action) {
 static bool obey(struct world *world) {
     struct updraft_action action;
     bool did = false;
-    while (!chip.is_dead && !chip.wants_restart && updraft_poll(&world->agent, &action)) {
+    while (!chip->is_dead && !chip->wants_restart && updraft_poll(&world->agent, &action)) {
         did = true;
         switch (action.kind) {
         case UPDRAFT_FETCH:
@@ -126,7 +126,7 @@ static bool obey(struct world *world) {
             }
             break;
         case UPDRAFT_RESTART:
-            chip.wants_restart = true;
+            chip->wants_restart = true;
             break;
         default:
             break;
@@ -151,14 +151,14 @@ void world_run(struct world *world, esp_reset_reason_t reset, uint64_t idle_ms) 
         return;
     }
     (void)obey(world);
-    if (!world->broker_is_away && behaviour != NEVER_ONLINE && behaviour != HANGS && !chip.is_dead && !chip.wants_restart) {
+    if (!world->broker_is_away && behaviour != NEVER_ONLINE && behaviour != HANGS && !chip->is_dead && !chip->wants_restart) {
         updraft_connected(&world->agent, world->now_ms);
     }
     if (behaviour == SAYS_NO) {
         updraft_self_test(&world->agent, "the sensor does not answer", world->now_ms);
     }
     idle_until = idle_ms;
-    while (world->now_ms < idle_until && !chip.is_dead && !chip.wants_restart && behaviour != HANGS) {
+    while (world->now_ms < idle_until && !chip->is_dead && !chip->wants_restart && behaviour != HANGS) {
         world->now_ms += STEP_MS;
         updraft_tick(&world->agent, world->now_ms);
         if (obey(world) || world->agent.phase != UPDRAFT_IDLE) {
@@ -173,12 +173,12 @@ void world_run(struct world *world, esp_reset_reason_t reset, uint64_t idle_ms) 
 void world_finish(struct world *world, esp_reset_reason_t reset) {
     for (uint32_t boot = 0; boot < BOOTS_MAX; boot++) {
         world_run(world, reset, 1000);
-        if (chip.running == CHIP_NO_SLOT) {
+        if (chip->running == CHIP_NO_SLOT) {
             return;
         }
-        if (chip.is_dead) {
+        if (chip->is_dead) {
             reset = ESP_RST_POWERON;
-        } else if (chip.wants_restart) {
+        } else if (chip->wants_restart) {
             reset = ESP_RST_SW;
         } else if (world_behaviour() == CRASHES_AT_BOOT) {
             reset = ESP_RST_PANIC;
@@ -192,19 +192,19 @@ void world_finish(struct world *world, esp_reset_reason_t reset) {
 
 void world_update(struct world *world) {
     world_run(world, ESP_RST_POWERON, 100);
-    if (chip.is_dead) {
+    if (chip->is_dead) {
         world_run(world, ESP_RST_POWERON, 100);
     }
     world_trigger(world);
-    for (uint32_t step = 0; step < 200000 && !chip.is_dead && !chip.wants_restart; step++) {
+    for (uint32_t step = 0; step < 200000 && !chip->is_dead && !chip->wants_restart; step++) {
         (void)obey(world);
-        if (world->agent.phase == UPDRAFT_IDLE && !chip.is_dead) {
+        if (world->agent.phase == UPDRAFT_IDLE && !chip->is_dead) {
             return;
         }
         world->now_ms += STEP_MS;
         updraft_tick(&world->agent, world->now_ms);
     }
     (void)obey(world);
-    const bool was_dead = chip.is_dead;
+    const bool was_dead = chip->is_dead;
     world_finish(world, was_dead ? ESP_RST_POWERON : ESP_RST_SW);
 }

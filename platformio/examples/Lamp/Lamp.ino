@@ -101,11 +101,11 @@ void setup() {
 
 void loop() {
     digitalWrite(LED_BUILTIN, is_lit ? HIGH : LOW);
-    // The self-test of a lamp: it can be read what was written.
-    if (digitalRead(LED_BUILTIN) == (is_lit ? HIGH : LOW)) {
+    // The self-test: what a new image must be able to do before it is kept.
+    if (settings.getString("id", "") == id) {
         Updraft.isWell();
     } else {
-        Updraft.isNotWell("the light does not obey");
+        Updraft.isNotWell("the settings cannot be read");
     }
     if (isSetUp() && !mqtt.loop()) connect();
     Updraft.loop();

@@ -274,6 +274,10 @@ struct updraft {
     char range[24];
 };
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What suits a device in the field; the rest is zero. */
 struct updraft_config updraft_defaults(void);
 /* Starts the agent, before the application does anything that could crash or wait. NULL, or why it cannot work here; then it
@@ -311,5 +315,9 @@ bool updraft_poll(struct updraft *agent, struct updraft_action *action);
 const char *updraft_running_version(const struct updraft *agent);
 /* Whether the device may sleep now. Never during a trial: waking is a boot, which ends it. */
 bool updraft_may_sleep(const struct updraft *agent);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -46,6 +46,9 @@ fn build(example: &str, folder: &Path) -> PathBuf {
         .output()
         .expect("a shell can be started");
     let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{example} cannot be built; `scripts/test c` installs what it needs: {said}");
+    assert!(
+        done.status.success(),
+        "{example} cannot be built; `scripts/test c` installs what it needs: {said}"
+    );
     program
 }

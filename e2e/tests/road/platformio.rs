@@ -1,8 +1,12 @@
 //! The C library's examples against the server: whatever is cut or lost, they update or say why not.
+use std::process::Command;
+
 use api::UpdateState;
+use e2e::command::updraft;
 use e2e::images::Workshop;
 use e2e::server::{Promote, Server, runs};
 use e2e::sketch::Sketch;
+use e2e::workspace;
 use image::Behaviour;
 
 const SMALLEST: &str = "platformio/examples/Smallest/Smallest.ino";
@@ -77,4 +81,49 @@ async fn a_sketch_outlives_its_server() {
 
     server.update_is("lamp-1", UpdateState::Succeeded).await;
     server.device_when("lamp-1", "it reports 1.1.0", |device| runs(device, "1.1.0")).await;
+}
+
+/// Runs a command to its end; what it printed.
+fn said(command: &mut Command) -> String {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn signatures_of_this_program_hold_for_mbedtls() {
+    let (workshop, folder) = (Workshop::open(), tempfile::tempdir().unwrap());
+    let path = |name: &str| folder.path().join(name);
+    let mut image = workshop.image("1.0.0");
+    let mut keys = String::new();
+    for (scheme, also) in [("rsa3072", None), ("p256", Some("--append"))] {
+        keys += &said(updraft().args(["key", "new"]).arg(path(scheme)).args(["--type", scheme]));
+        let signed = path(&format!("{scheme}.bin"));
+        said(
+            updraft()
+                .args(["image", "sign"])
+                .arg(&image)
+                .args(also)
+                .arg("--key")
+                .arg(path(scheme))
+                .arg("-o")
+                .arg(&signed),
+        );
+        image = signed;
+    }
+    let check = path("check");
+    let sources =
+        ["test/signature/check.c", "src/esp/signature.c", "src/updraft/signature.c", "src/updraft/sha256.c"];
+    let sources = sources.into_iter().chain(["src/updraft/refusal.c", "src/updraft/text.c"]);
+    let options =
+        ["-std=c99", "-DESP_PLATFORM", "-D_POSIX_C_SOURCE=200809L", "-Isrc", "-isystem", "test/stand-in"];
+    said(
+        Command::new("cc")
+            .current_dir(workspace().join("platformio"))
+            .args(options)
+            .args(sources)
+            .args(["-lmbedcrypto", "-o"])
+            .arg(&check),
+    );
+    assert_eq!(said(Command::new(check).arg(image)), keys);
 }

@@ -97,11 +97,10 @@ fn signatures_of_this_program_hold_for_mbedtls() {
     let mut image = workshop.image("1.0.0");
     let mut keys = String::new();
     for (scheme, also) in [("rsa3072", None), ("p256", Some("--append"))] {
-        keys += &said(updraft().args(["key", "new"]).arg(path(scheme)).args(["--type", scheme]));
+        keys += &said(updraft(["key", "new"]).arg(path(scheme)).args(["--type", scheme]));
         let signed = path(&format!("{scheme}.bin"));
         said(
-            updraft()
-                .args(["image", "sign"])
+            updraft(["image", "sign"])
                 .arg(&image)
                 .args(also)
                 .arg("--key")

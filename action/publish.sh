@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Publishes the job's image, or (check-only) asks the gate about it; then summary.py says how it went.
 #   INPUT_IMAGE INPUT_PRODUCT INPUT_PROMOTE INPUT_NOTES INPUT_NOTES_FILE INPUT_SERVER INPUT_STORE INPUT_TOKEN INPUT_ALLOW
-#   INPUT_REQUIRES INPUT_SIGN_KEY INPUT_WAIT INPUT_CHECK_ONLY VERSION UPDRAFT
+#   INPUT_REQUIRES INPUT_STAMP INPUT_SECURE_VERSION INPUT_SIGN_KEY INPUT_WAIT INPUT_CHECK_ONLY VERSION UPDRAFT
 # Commit, tag and whether files were changed updraft finds by itself, in git or in GitHub's variables.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -49,6 +49,14 @@ choose_target() {
     elif [[ -n ${INPUT_STORE:-} ]]; then
         target=(--store "$INPUT_STORE")
     fi
+}
+
+# Makes the image say itself what it is, before anybody signs it.
+stamp() { # image
+    local words=(image stamp "$1" "--version=$VERSION" "--product=$INPUT_PRODUCT" -o "$work/stamped.bin")
+    if [[ -n ${INPUT_SECURE_VERSION:-} ]]; then words+=("--secure-version=$INPUT_SECURE_VERSION"); fi
+    "$UPDRAFT" "${words[@]}" >&2 || fail "The image was not stamped, and nothing was published: see the message above."
+    image=$work/stamped.bin
 }
 
 # Signs with a key that is in a file only for as long as that takes.
@@ -112,6 +120,11 @@ trap 'exit 130' INT TERM
 [[ -n ${INPUT_PRODUCT:-} ]] || fail "product is empty; it is the name of the devices that run this image, such as lamp."
 image=$(find_image)
 choose_target
+if is_set stamp "${INPUT_STAMP:-}"; then
+    stamp "$image"
+elif [[ -n ${INPUT_SECURE_VERSION:-} ]]; then
+    fail "secure-version is $INPUT_SECURE_VERSION, and stamp is not true: only a stamp can say it."
+fi
 if [[ -n ${INPUT_SIGN_KEY:-} ]]; then sign "$image"; fi
 # Not set at all rather than empty: then updraft asks GitHub for its own.
 if [[ -n ${INPUT_TOKEN:-} ]]; then

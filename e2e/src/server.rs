@@ -269,7 +269,7 @@ impl Server {
 
 /// Whether a device runs exactly this version.
 pub fn runs(device: &Device, version: &str) -> bool {
-    device.version.as_ref().is_some_and(|running| running.to_string() == version)
+    device.version.as_deref() == Some(version)
 }
 
 fn offers(answer: CheckAnswer, version: &str) -> CheckAnswer {

@@ -68,8 +68,8 @@ fn version_in(url: &[u8]) -> Option<Version> {
         };
         version.push(letter).ok()?;
     }
-    let text = version.trim_ascii();
-    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
+    // A folder of any other name is no release's.
+    Version::from_bytes(&version).ok().filter(|version| !version.is_opaque())
 }
 
 /// Which part of the file a fetch is for.
@@ -127,7 +127,7 @@ mod tests {
         for other in [
             "http://h/p/production/firmware.bin",
             "http://h/d/abc",
-            "http://h/releases/v1.2/firmware.bin",
+            "http://h/releases/various/firmware.bin",
             "http://h/p/releases/v1.2.0/other.bin",
             "http://h/x?y=/releases/v1.2.0/firmware.bin",
             "",

@@ -1,13 +1,12 @@
 //! What makes an image one for this device: asked of its first 288 bytes before anything is erased, and asked again of
-//! what lies on flash before it is selected. And whose signature it needs: keys compiled in, narrowed by what is stored, and
-//! the keys in eFuse.
+//! what lies on flash before it is selected.
 
+use contract::Version;
 use heapless::String;
-use image::signature::{SignatureBlock, SignatureError, SignatureSector};
 use image::{AppDescriptor, Header, Revision};
 
-use crate::port::{Hardware, Settings};
-use crate::refusal::{Refusal, refuse, signature_says};
+use crate::port::Hardware;
+use crate::refusal::{Refusal, refuse};
 use crate::sentences::Says;
 
 /// What the running image says of itself, as far as the next one must agree with it.
@@ -21,6 +20,20 @@ pub struct Traits {
     pub secure_version: u32,
     /// The project, where the descriptor is the application's own.
     pub project: Option<String<32>>,
+    /// Whether the descriptor was stamped.
+    pub stamped: bool,
+}
+
+/// What an image must agree with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) hardware: &'a Hardware,
+    /// The image that runs, if it could be read.
+    pub(crate) running: Option<&'a Traits>,
+    /// The highest secure version that was ever confirmed here.
+    pub(crate) secure_version: u32,
+    /// What the server named, if it did.
+    pub(crate) version: Option<&'a Version>,
 }
 
 impl Traits {
@@ -31,18 +44,21 @@ impl Traits {
             mmu_page_size_log2: descriptor.map_or(0, AppDescriptor::mmu_page_size_log2),
             secure_version: descriptor.map_or(0, AppDescriptor::secure_version),
             project: own.and_then(|own| String::try_from(own.project_name()).ok()),
+            stamped: descriptor.is_some_and(AppDescriptor::is_stamped),
         }
     }
 }
+
+/// What a build writes of a version that is longer.
+const CUT_FROM_BYTES: usize = 31;
 
 /// Whether an image is one for this device, as far as header and descriptor tell.
 pub(crate) fn fits(
     header: &Header,
     descriptor: Option<&AppDescriptor>,
-    settings: &Settings,
-    running: Option<&Traits>,
+    wanted: Wanted<'_>,
 ) -> Result<(), Refusal> {
-    let Hardware { chip, revision, efuse_block_revision, secure_version, .. } = settings.hardware;
+    let Hardware { chip, revision, efuse_block_revision, secure_version, .. } = *wanted.hardware;
     match header.chip() {
         Some(found) if found == chip => {}
         Some(found) => {
@@ -54,9 +70,8 @@ pub(crate) fn fits(
             return refuse!(UnknownChip, id, chip);
         }
     }
-    let wanted = (header.min_chip_revision, header.max_chip_revision);
-    if let Some(revision) = revision.filter(|revision| !is_within(*revision, wanted)) {
-        let (min, max) = wanted;
+    let (min, max) = (header.min_chip_revision, header.max_chip_revision);
+    if let Some(revision) = revision.filter(|revision| !is_within(*revision, (min, max))) {
         return refuse!(ChipRevision, min.0.into(), max.0.into(), revision.0.into());
     }
     if let (Some(revision), Some(descriptor)) = (efuse_block_revision, descriptor) {
@@ -66,10 +81,12 @@ pub(crate) fn fits(
         }
     }
     let found = Traits::of(header, descriptor);
-    if let Some(running) = running {
+    if let Some(running) = wanted.running {
         agrees(&found, running)?;
     }
-    let floor = secure_version.unwrap_or(0).max(running.map_or(0, |running| running.secure_version));
+    is_as_named(descriptor.and_then(own_version).as_ref(), wanted.version)?;
+    let confirmed = wanted.running.map_or(0, |running| running.secure_version).max(wanted.secure_version);
+    let floor = secure_version.unwrap_or(0).max(confirmed);
     if found.secure_version < floor {
         let version = found.secure_version;
         return refuse!(SecureVersion, version, floor);
@@ -100,96 +117,32 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal> {
     }
 }
 
+/// What the bytes say goes before what a URL or a header says of them.
+pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Result<(), Refusal> {
+    match (own, named) {
+        // The text is what was named, which is the agent's to give.
+        (Some(own), Some(named)) if own != named => refuse!(WrongVersion),
+        _ => Ok(()),
+    }
+}
+
+/// The version that a descriptor gives its own application. One that fills its field may have been cut to fit.
+#[inline(never)]
+pub(crate) fn own_version(descriptor: &AppDescriptor) -> Option<Version> {
+    let version = descriptor.own_version()?;
+    version_of(version).filter(|_| descriptor.is_stamped() || version.len() < CUT_FROM_BYTES)
+}
+
+/// A version as others write it: white space around it and one leading `v` are tolerated.
+#[inline(never)]
+pub(crate) fn version_of(text: &str) -> Option<Version> {
+    let text = text.as_bytes().trim_ascii();
+    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
+}
+
 /// As ESP-IDF's bootloader decides: the highest revision counts only if it is set.
 fn is_within(revision: Revision, (min, max): (Revision, Revision)) -> bool {
     revision >= min && (!max.is_bound() || revision <= max)
-}
-
-const SIGNATURE_MAGIC: u8 = 0xE7;
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Trust<'a> {
-    /// Digests of the keys that the firmware was compiled with; none: unsigned images are taken.
-    pub(crate) compiled: &'a [[u8; 32]],
-    /// Of these, the ones that are still trusted; `None`: all.
-    pub(crate) narrowed: Option<&'a [[u8; 32]]>,
-    /// Digests of the keys in eFuse, under hardware secure boot.
-    pub(crate) secure_boot: Option<&'a [[u8; 32]]>,
-}
-
-/// Whether an image is signed by somebody who counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signed {
-    /// By everybody it must be signed by.
-    Yes,
-    /// There are signatures, and none is needed.
-    Unchecked,
-    /// There are none, and none is needed.
-    No,
-}
-
-impl Trust<'_> {
-    /// Whether an unsigned image is refused.
-    pub(crate) fn wants_signature(&self) -> bool {
-        !self.compiled.is_empty() || self.secure_boot.is_some()
-    }
-
-    /// Whether this firmware trusts a key; a stored list can take keys away and never adds one.
-    fn is_trusted(&self, key: &[u8; 32]) -> bool {
-        self.compiled.is_empty()
-            || (self.compiled.contains(key) && self.narrowed.is_none_or(|narrowed| narrowed.contains(key)))
-    }
-}
-
-/// Judges the signature blocks in a file's last sector. That what they sign is this image is the verifier's to see.
-pub(crate) fn signed_by(sector: &[u8], trust: Trust<'_>) -> Result<Signed, Refusal> {
-    let blocks = sector.first_chunk().map(|sector| SignatureSector::new(sector).blocks());
-    let is_block = sector.first() == Some(&SIGNATURE_MAGIC);
-    if !trust.wants_signature() {
-        return Ok(if is_block { Signed::Unchecked } else { Signed::No });
-    }
-    let Some(blocks) = blocks.filter(|_| is_block) else {
-        return refuse!(Unsigned);
-    };
-    let (mut trusted, mut in_efuse, mut bad) = (false, trust.secure_boot.is_none(), None);
-    for (_, block) in blocks {
-        let block = match block {
-            Ok(block) => block,
-            Err(error) => {
-                bad = Some(Some(error));
-                continue;
-            }
-        };
-        let key = block.key_digest();
-        let by_efuse = trust.secure_boot.is_some_and(|keys| keys.contains(&key));
-        if !trust.is_trusted(&key) && !by_efuse {
-            continue;
-        }
-        match verify(&block) {
-            Ok(()) => {
-                trusted |= trust.is_trusted(&key);
-                in_efuse |= by_efuse;
-            }
-            Err(error) => bad = Some(error),
-        }
-    }
-    match (trusted, in_efuse, bad) {
-        (true, true, _) => Ok(Signed::Yes),
-        (true, false, _) => refuse!(NotInEfuse),
-        (false, _, Some(Some(error))) => refuse!(BadSignature, signature_says(error) as u32),
-        (false, _, Some(None)) => refuse!(CannotVerify),
-        (false, _, None) => refuse!(Untrusted),
-    }
-}
-
-#[cfg(feature = "signature")]
-fn verify(block: &SignatureBlock<'_>) -> Result<(), Option<SignatureError>> {
-    block.verify().map_err(Some)
-}
-
-#[cfg(not(feature = "signature"))]
-fn verify(_: &SignatureBlock<'_>) -> Result<(), Option<SignatureError>> {
-    Err(None)
 }
 
 #[cfg(test)]

@@ -10,12 +10,11 @@ pub(crate) use slot::SlotWriter;
 pub(crate) use transfer::{TAIL_BYTES, TailVerdict, Transfer, Verdict};
 
 use crate::bookmark::Bookmark;
-use crate::checks::Traits;
+use crate::checks::Wanted;
 use crate::event::ResponseHead;
 use crate::flash::Fault;
 use crate::partition::Partition;
-use crate::port::Port;
-use crate::port::Settings;
+use crate::port::{EraseUnit, Port};
 use crate::refusal::{Refusal, refuse};
 
 // In this order, so that what is small is reached in one instruction.
@@ -101,12 +100,12 @@ impl Download {
     pub(crate) fn push<P: Port>(
         &mut self,
         port: &mut P,
-        settings: &Settings,
-        running: Option<&Traits>,
+        unit: EraseUnit,
+        wanted: Wanted<'_>,
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         let (bytes, overlong) = self.transfer.take(bytes);
-        self.slot.push(port, settings, running, &self.transfer.file, bytes)?;
+        self.slot.push(port, unit, wanted, &self.transfer.file, bytes)?;
         if overlong { refuse!(SentMore) } else { Ok(()) }
     }
 
@@ -114,12 +113,12 @@ impl Download {
     pub(crate) fn finish<P: Port>(
         &mut self,
         port: &mut P,
-        settings: &Settings,
-        running: Option<&Traits>,
+        unit: EraseUnit,
+        wanted: Wanted<'_>,
     ) -> Result<Option<[u8; 32]>, Refusal> {
         if !self.transfer.is_complete() {
             return Ok(None);
         }
-        self.slot.finish(port, settings, running, &self.transfer.file).map(Some)
+        self.slot.finish(port, unit, wanted, &self.transfer.file).map(Some)
     }
 }

@@ -31,13 +31,14 @@ mod refusal;
 mod retained;
 mod sentences;
 mod timers;
+mod trust;
 mod verify;
 
 pub use checks::Traits;
 pub use connection::{CONNECTION_MAX_BYTES, Change, Connection, Connections, InvalidConnection, TRIAL_BOOTS};
 pub use event::{Action, ContentRange, Event, FetchId, Message, MessageId, Range, ResponseHead};
 pub use phase::{Agent, BootError, Phase, UrlLoss};
-pub use record::{Attempt, Failures, KEPT, Keeper, Known, Last, Place, RECORD_BYTES, Record, Stage};
+pub use record::{Attempt, Failures, KEPT, Keeper, Known, Last, Place, RECORD_BYTES, Record, Stage, Trusted};
 pub use retained::RETAINED_BYTES;
 
 pub use port::{Check, Encryption, EraseUnit, Hardware, NotKept, Port, ResetReason, Settings, URL_MAX_BYTES};

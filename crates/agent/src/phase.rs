@@ -3,6 +3,18 @@
 //! idle → downloading → verifying → selected (NEW) → restart → self-test (PENDING_VERIFY) → confirmed (VALID) or
 //! rolled back. The phase in memory is a view: at boot it is derived again from flash (`phase/boot.rs`).
 
+/// What the image that is offered must agree with, of an agent whose other parts stay free to be used.
+macro_rules! wanted {
+    ($agent:expr) => {
+        crate::checks::Wanted {
+            hardware: &$agent.settings.hardware,
+            running: $agent.image.as_ref().map(|image| &image.traits),
+            secure_version: $agent.record.secure_version,
+            version: $agent.attempt.to.as_ref(),
+        }
+    };
+}
+
 mod boot;
 mod fetch;
 mod judge;
@@ -296,11 +308,11 @@ impl Agent {
         self.attempt.to.as_ref()
     }
 
-    /// The version that runs: as published if the server said so, else as the application or the image says.
+    /// The version that runs: as the image says, or the application; only where neither does, as the server named it.
     pub fn version(&self) -> Option<&Version> {
         let image = self.image.as_ref();
-        let published = image.and_then(|image| self.record.version_of(&image.sha256));
-        published.or(self.settings.version.as_ref()).or(image.and_then(|image| image.version.as_ref()))
+        let own = image.and_then(|image| image.version.as_ref()).or(self.settings.version.as_ref());
+        own.or_else(|| image.and_then(|image| self.record.version_of(&image.sha256)))
     }
 
     fn slots(&self) -> u8 {

@@ -100,13 +100,14 @@ pub enum EraseUnit {
 pub struct Settings {
     /// What the device is.
     pub hardware: Hardware,
-    /// SHA-256 digests of the keys whose signatures are trusted, compiled in; an image needs one by any of them. With none,
-    /// unsigned images are taken, and every report says so. What is stored can narrow this list, never widen it.
+    /// SHA-256 digests of the keys whose signatures are trusted, compiled in; at most [`crate::KEPT`], or an older image that
+    /// comes back does not know of them. With none, unsigned images are taken, and every report says so.
     pub trusted_keys: &'static [[u8; 32]],
+    /// By so many of these keys an image must be signed, 1 to 3. With more than there are keys, no image is taken.
+    pub signatures_required: u8,
     /// What the device says it is, if it says so.
     pub product: Option<ProductName>,
-    /// The running image's version as the application was compiled with; used where the image itself does not say one
-    /// and came by a URL that did not either.
+    /// The running image's version as the application was compiled with; used where the image's descriptor does not say one.
     pub version: Option<Version>,
     /// Why the device restarted.
     pub reset: ResetReason,
@@ -148,6 +149,7 @@ impl Settings {
         Self {
             hardware: Hardware::new(chip),
             trusted_keys: &[],
+            signatures_required: 1,
             product: None,
             version: None,
             reset: ResetReason::Unknown,

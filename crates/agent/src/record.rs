@@ -4,9 +4,9 @@
 //! Owned here: what is remembered, and for how many images; `record/bytes.rs` owns how it is written, and
 //! `record/keeper.rs` where. Nothing in it is needed to boot: otadata alone decides that.
 //!
-//! A record that is missing or corrupt loosens nothing: then the trusted keys are those compiled in, no image counts
-//! as having run here (so none is gone back to on that ground), and the quarantine is empty, as on a device that was
-//! never updated.
+//! With a record that is missing or corrupt the trusted keys are those compiled in, the secure version is that of the image that
+//! runs, no image counts as having run here (so none is gone back to on that ground), and the quarantine is empty, as on a
+//! device that was never updated.
 
 mod bytes;
 mod keeper;
@@ -80,6 +80,17 @@ pub struct Failures {
     pub count: u8,
 }
 
+/// Whom an image set up to be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// Digests of the keys whose signatures count; none: no signature does.
+    pub keys: Vec<[u8; 32], KEPT>,
+    /// So many of them must have signed.
+    pub required: u8,
+    /// The version of the image that set this up, if it says one itself.
+    pub by: Option<Version>,
+}
+
 /// All that is remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
@@ -93,9 +104,10 @@ pub struct Record {
     pub failures: Vec<Failures, KEPT>,
     /// The images that once ran confirmed here. Newest last.
     pub confirmed: Vec<[u8; 32], KEPT>,
-    /// Digests of the keys that still count among those compiled in; `None`: all of them do, `Some` of none: no
-    /// signature counts. It never adds a key.
-    pub trusted: Option<Vec<[u8; 32], KEPT>>,
+    /// Whose signatures count; `None`: those of the keys that are compiled in.
+    pub trusted: Option<Trusted>,
+    /// The highest secure version of an image that ran confirmed here: none below it is taken.
+    pub secure_version: u32,
     /// Whether the bootloader was seen to support rollback.
     pub rollback: Option<bool>,
 }
@@ -110,6 +122,7 @@ impl Record {
             failures: Vec::new(),
             confirmed: Vec::new(),
             trusted: None,
+            secure_version: 0,
             rollback: None,
         }
     }

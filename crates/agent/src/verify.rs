@@ -2,10 +2,10 @@
 
 use contract::Version;
 use embedded_storage::nor_flash::ReadNorFlash;
-use image::{Chip, Header, ImageError, Verifier, digest_on, digest_so_far};
+use image::{AppDescriptor, Chip, Header, ImageError, Verifier, digest_on, digest_so_far};
 use sha2::{Digest, Sha256};
 
-use crate::checks::Traits;
+use crate::checks::{Traits, own_version, version_of};
 use crate::flash::{self, Fault, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
 
@@ -49,18 +49,15 @@ impl SlotImage {
     }
 }
 
-/// What an image says of its version, where it can be trusted to speak of itself.
-pub(crate) fn version_in(verifier: &Verifier) -> Option<Version> {
-    let demo = verifier.demo().and_then(|demo| version_of(demo.version()));
-    let own = verifier.descriptor().filter(|descriptor| descriptor.is_apps_own());
-    demo.or_else(|| own.and_then(|descriptor| version_of(descriptor.version())))
-}
-
-/// A version as others write it: white space around it and one leading `v` are tolerated.
+/// What an image says of its version, where it can be trusted to speak of itself. A demonstration's is never cut.
 #[inline(never)]
-pub(crate) fn version_of(text: &str) -> Option<Version> {
-    let text = text.as_bytes().trim_ascii();
-    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
+pub(crate) fn version_in(verifier: &Verifier) -> Option<Version> {
+    let descriptor = verifier.descriptor();
+    let demo = verifier.demo().filter(|_| !descriptor.is_some_and(AppDescriptor::is_stamped));
+    match demo {
+        Some(demo) => version_of(demo.version()),
+        None => descriptor.and_then(own_version),
+    }
 }
 
 /// Verifies whatever lies in a slot, to its end; the inner error says what is wrong with the image.

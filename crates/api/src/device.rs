@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Sha256, Version};
 use serde::{Deserialize, Serialize};
 
-use crate::{Update, Word};
+use crate::{Identity, Update, Word};
 
 /// A device as it is known to the fleet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,12 +16,19 @@ pub struct Device {
     /// The product it belongs to; null until one is known.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub product: Option<ProductName>,
-    /// The version it last reported; null if it never did.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub version: Option<Word<Version>>,
+    /// What it last reported that it runs, in its own words; null if it never did.
+    pub version: Option<String>,
     /// The running image's digest as last reported.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub sha256: Option<Sha256>,
+    /// What its bytes are, by that digest: `release` (the one it names), `mislabelled` (another than it names), `foreign` (none),
+    /// or `unknown` (it reports no digest).
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub identity: Word<Identity>,
+    /// The release that its bytes are, if they are one.
+    #[serde(default)]
+    pub image: Option<RunningImage>,
     /// Whether it can be reached now.
     pub online: bool,
     /// When it was last heard.
@@ -45,6 +52,18 @@ pub struct Device {
     pub lacks: Vec<String>,
     /// Messages from it that could not be read.
     pub unreadable: Option<Unreadable>,
+}
+
+/// A release, by the bytes that a device runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunningImage {
+    /// Its product.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub product: ProductName,
+    /// Its version.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub version: Version,
 }
 
 /// The rest of a JSON report.
@@ -109,10 +128,12 @@ pub struct DeviceQuery {
     pub product: Option<ProductName>,
     /// With this tag.
     pub tag: Option<String>,
-    /// Running this version.
+    /// Running this version, in whatever spelling.
     pub version: Option<String>,
     /// `online`, `offline`, or an update state (of the newest update).
     pub state: Option<String>,
+    /// What the bytes are that it runs: `release`, `mislabelled`, `foreign` or `unknown`.
+    pub identity: Option<String>,
     /// Id contains this text.
     pub q: Option<String>,
     /// Where the page before ended.

@@ -17,9 +17,11 @@ mod word;
 
 pub use access::{Login, OidcLogin, PublisherToken, Role, Session, TokenInfo};
 pub use audit::{AuditEntry, AuditQuery, UpdateEvent};
-pub use device::{Device, DeviceChange, DeviceQuery, DeviceReport, NewDevice, RegisteredDevice, Unreadable};
+pub use device::{
+    Device, DeviceChange, DeviceQuery, DeviceReport, NewDevice, RegisteredDevice, RunningImage, Unreadable,
+};
 pub use envelope::{Page, PageQuery, Problem};
-pub use fleet::UpdateState;
+pub use fleet::{Identity, UpdateState};
 pub use gate::{CheckQuery, Finding, GateDecision, Judgement, Level, Refusal, SizeOf};
 pub use release::{
     BlockedList, BlockedVersion, Blocking, Channel, Product, Promotion, Publication, PublishDecision,

@@ -171,4 +171,6 @@ pub struct Promotion {
 pub struct Blocking {
     /// Shown wherever the version is refused.
     pub reason: String,
+    /// It has a hole: the next release is published only with a higher secure version, which shuts this one out of devices.
+    pub security: bool,
 }

@@ -17,9 +17,8 @@ pub struct Update {
     /// Whose.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub device: DeviceId,
-    /// What ran before.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub from: Option<Word<Version>>,
+    /// What ran before, in the device's words.
+    pub from: Option<String>,
     /// What was offered.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub to: Word<Version>,

@@ -11,6 +11,7 @@ crate::entry::table! {
     NOT_PROMOTED "not_promoted" "Nothing has been promoted to {channel} yet.";
     NO_STEP_BETWEEN "no_step_between" "{version} can only be reached from {requires} on, the device runs {running}, and no release between them is allowed.";
     BLOCKED "blocked" "{version} is blocked[: {why}]";
+    BLOCKED_BYTES "blocked_image" "{version} has the bytes of {product} {same}, which is blocked[: {why}]";
     UP_TO_DATE "up_to_date" "The device already runs {version}.";
     NEWER_THAN_CHANNEL "newer_than_channel" "The device runs {running}, which is newer than {version}.";
     KEPT_BACK "held" "The device refused {version} three times for the same reason ({code}), and is not offered it again.";

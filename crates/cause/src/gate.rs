@@ -33,11 +33,15 @@ crate::entry::table! {
     NEARLY_FULL "nearly_full" "the image fills {percent} % of the smallest slot of {product}: {size} of {slot_bytes} bytes[ (bytes so far: {history})]; slots cannot be enlarged over the air, so make room before it is full";
     UNSIGNED "unsigned" "the image is not signed, and {product} trusts the key[s{several?}] {trusted} (trusted_keys in its product.json); sign it";
     UNTRUSTED_KEY "untrusted_key" "the image is signed by the key[s{several_signers?}] {signers}, and {product} trusts the key[s{several?}] {trusted} (trusted_keys in its product.json); sign it with a trusted key, or add the new key to trusted_keys first";
+    TOO_FEW_SIGNATURES "too_few_signatures" "the image is signed by {count} of the keys that {product} trusts ({signers}), and {required} of them must sign (signatures_required in its product.json); sign it with another of the keys {trusted} too";
 
     NO_VERSION "no_version" descriptor!("the image does not carry a version of its own: it has ", "; say which version it is");
     NO_SUCH_VERSION "no_such_version" "the image calls its version \"{says}\", but {why}; say which version it is";
+    NOT_SEMVER "not_semver" "\"{version}\" is no SemVer version, and only under such a one an image is published, so that every program sorts releases alike; build and publish it as three numbers, such as 1.2.0 (a build number as 0.77.0, a date as 2024.10.1, what is not released yet as 1.2.0-rc.1)";
+    REQUIRES_A_NAME "requires_a_name" "it requires \"{requires}\", which is a name: no version is higher than that; require a version such as 1.0.0";
     DESCRIPTOR "foreign_descriptor" descriptor!("the image has ", ", so nothing in it confirms that it is {product} {version}");
-    VERSION_MISMATCH "version_mismatch" "the image calls its version \"{says}\", and it is published as {version}: a device that reports what its image says will not be seen to run {version}; build it with {version} as its version, or publish it under the one that it says";
+    VERSION_MISMATCH "version_mismatch" "the image calls its version \"{says}\", and it is published as {version}: Updraft's agent refuses an image under another version than its own, and any other device reports what its image says; build it with {version} as its version, or publish it under the one that it says";
+    STAMPED_OTHERWISE "stamped_otherwise" "the image is stamped as {says}, and it is to be published as {product} {version}: a device refuses an image under another name than its own; stamp it anew, before it is signed, or publish it as what it is";
 
     TAKEN "version_taken" "version {version} of {product} is already published with other bytes, and a published version never changes; publish this image under a higher version";
     BEING_PUBLISHED "version_being_published" "somebody else is publishing {version} of {product} with other bytes (their image is there since {since}, and no version.txt yet); if that was a job of your own that was killed, publish this image after {until}, or the very image of that job at once";
@@ -47,5 +51,6 @@ crate::entry::table! {
     LOWER_VERSION "lower_version" "production is {production} already, and {version} is lower; publish it under a higher version";
     FLASH_MODE "flash_mode" "the image wants flash mode {now}, and {production} in production has {was}: a bootloader or flash chip in the field that cannot do {now} does not start it; build it with {was}, or try it on one device of every kind";
     SECURE_VERSION "secure_version" "the image's secure version is {now}, and that of {production} in production is {was}: a device that has burnt {was} into its fuses never starts it; raise CONFIG_BOOTLOADER_APP_SECURE_VERSION";
+    SECURE_FLOOR "secure_floor" "the image's secure version is {now}, and {product} takes none below {floor} (secure_version in its product.json), since a release below it was blocked for its security: devices would run what they ought to be kept from; raise it (CONFIG_BOOTLOADER_APP_SECURE_VERSION, or a stamp)";
     IDF_VERSION "idf_version" "the image is built with ESP-IDF {now}, and {production} in production with {was}: the bootloader in the field stays as it is, and may not start an image of another ESP-IDF; try it on one device first";
 }

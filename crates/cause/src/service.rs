@@ -9,6 +9,7 @@ crate::entry::table! {
     QUARANTINE_NOT_SENT "quarantine_not_sent" "The server's list is cleared, and {device} could not be told, since the broker does not answer: try again.";
     REPORTS_CHANGE "reports_change" "{device} reports another version each time it is asked; try again.";
     NO_STATE "no_state" "A state is online, offline, {states}; not {word}.";
+    NO_IDENTITY "no_identity" "there is no identity {word}; there are {words}";
     PAGE_SIZE "page_size" "A page has 1 to {most} items, not {asked}.";
     CURSOR "cursor" "This cursor is not one of this list's.";
     NO_UPDATE "no_update" "There is no update {update}.";

@@ -83,7 +83,7 @@ crate::entry::table! {
     IMAGE_TOO_LONG "stored_image_too_long" "{key} has {size} bytes; no ESP32 takes more than 16 MiB";
     VERSION_TXT_SAYS_ANOTHER "version_txt_says_another" "{key} says {says}; repair that file";
     VERSION_TXT_TOO_LONG "version_txt_too_long" "{key} has {size} bytes, but should hold one version";
-    VERSION_TXT_UNREADABLE "version_txt_unreadable" "{key} should hold one version such as 1.2.0, but holds {holds}";
+    VERSION_TXT_UNREADABLE "version_txt_unreadable" "{key} should hold one version such as 1.2.0, but holds {holds}[: {why}]";
     CHANNEL_DIFFERS "channel_differs_from_release" "{release} and {deployed} both claim to be {version} and differ; nothing is offered until {channel} is promoted again";
     METADATA_CONTRADICTS "metadata_contradicts_release" "{key} was published with the sha256 {published}, and the metadata beside it gives {said}; publish the image with {published} as {version} again, which repairs both";
     REQUIRES_NO_VERSION "requires_no_version" "the metadata beside {key} requires \"{requires}\", which is no version; repair it";
@@ -94,6 +94,8 @@ crate::entry::table! {
     BLOCKED "version_blocked" "version {version} is blocked[: {why}][; it cannot be promoted; unblock it first{promotion?}]";
     LIST_CHANGED "blocked_list_changed" "{key} was changed by others each of the {attempts} times this was tried; run it again later";
     LIST_TOO_LONG "blocked_list_too_long" "{key} would grow beyond 1 MiB; give a shorter reason";
+    BLOCKED_BYTES "blocked_bytes" "these are the bytes of {product} {version}, which is blocked[: {why}]; a block holds for an image under every name: build a new one, or unblock {product} {version} first";
+    NOT_BLOCKABLE "not_blockable" "\"{version}\" cannot be blocked: it must be a version such as 1.2.0, or a name of letters, digits and . _ + - that has a digit and cannot be taken for a range";
     NOT_BLOCKED "not_blocked" "version {version} of {product} is not blocked";
 
     NOTES_TOO_LONG "notes_too_long" "the notes are longer than {kib} KiB; say the most important things there, and link to the rest";

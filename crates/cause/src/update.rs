@@ -7,6 +7,7 @@ crate::entry::table! {
     SILENT_AFTER_RESTART "silent_after_restart" "nothing was heard of the device after the restart";
     OLD_VERSION_AGAIN "old_version_again" "the device reports {version} again";
     OTHER_VERSION_RUNS "other_version_runs" "the device restarted, and runs {version}";
+    OTHER_IMAGE_RUNS "other_image_runs" "the device says that it runs {version}, and its image is not that release's";
     NO_REASON "no_reason" "the device gave no reason";
     BLOCKED_MEANWHILE "blocked_meanwhile" "{version} was blocked before the device began[: {why}]";
     BLOCKED_BEFORE_TRIGGER "blocked_before_trigger" "{version} was blocked before the trigger was sent[: {why}]";

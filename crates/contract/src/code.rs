@@ -45,6 +45,8 @@ codes! {
     TooLarge = "too_large",
     /// Another project.
     WrongProject = "wrong_project",
+    /// Another version, by the image's own word, than the server named.
+    WrongVersion = "wrong_version",
     /// Below the secure version that the device insists on.
     SecureVersion = "secure_version",
     /// Neither a digest nor a signature: nothing would show damage.
@@ -57,6 +59,8 @@ codes! {
     Unsigned = "unsigned",
     /// Signed by nobody whom this device trusts.
     UntrustedKey = "untrusted_key",
+    /// Signed by fewer of the trusted keys than this device wants.
+    TooFewSignatures = "too_few_signatures",
     /// The signature is not one of this image.
     BadSignature = "bad_signature",
     /// Signed by no key in the device's eFuses.

@@ -98,7 +98,7 @@ pub enum InvalidPayload {
     Request,
     /// Not `clear_quarantine`.
     Control,
-    /// Neither a SemVer version nor a report.
+    /// Neither a version nor a report.
     Report,
 }
 
@@ -112,7 +112,7 @@ impl fmt::Display for InvalidPayload {
             }
             Self::Request => "the only request is url_expired",
             Self::Control => "the only control is clear_quarantine",
-            Self::Report => "a report is a SemVer version or a JSON object with one as \"version\"",
+            Self::Report => "a report is a version such as 1.2.0, or a JSON object with one as \"version\"",
         })
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use heapless::{String, Vec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{InvalidPayload, Outcome, ProductName, Reason, Version};
+use crate::{Outcome, ProductName, Reason, Version};
 
 /// A report has at most so many bytes; a longer one is refused unread.
 pub const REPORT_MAX_BYTES: usize = 2048;
@@ -132,6 +132,12 @@ pub struct Report {
     /// The smallest slot, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_bytes: Option<u32>,
+    /// The anti-rollback counter in the running image's descriptor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_version: Option<u32>,
+    /// Whether the running image's descriptor was stamped, and so speaks of the image itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamped: Option<bool>,
     /// What else the device takes (`delta`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accepts: Vec<String<16>, 4>,
@@ -163,6 +169,8 @@ impl Report {
             slot: None,
             state: None,
             slot_bytes: None,
+            secure_version: None,
+            stamped: None,
             accepts: Vec::new(),
             rollback: None,
             reset: None,
@@ -170,13 +178,6 @@ impl Report {
             returned: None,
             last: None,
         }
-    }
-
-    /// Reads a bare version: white space around it and a leading `v` are tolerated. A payload that begins with
-    /// `{` is a JSON report, and the caller's JSON reader takes it.
-    pub fn parse_bare(payload: &[u8]) -> Result<Version, InvalidPayload> {
-        let text = core::str::from_utf8(payload).map_err(|_| InvalidPayload::Report)?;
-        text.parse().map_err(|_| InvalidPayload::Report)
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_full_report_survives_the_device_s_own_json_writer() {
-        let text = r#"{"version":"1.0.0","product":"esp32s3","chip":"esp32s3","sha256":"00000000000000000000000000000000000000000000000000000000000000ff","slot":"ota_0","state":"valid","slot_bytes":1966080,"accepts":["delta"],"rollback":true,"reset":"power_on","last":{"to":"1.1.0","result":"FAILED","reason":"it \"crashed\""}}"#;
+        let text = r#"{"version":"1.0.0","product":"esp32s3","chip":"esp32s3","sha256":"00000000000000000000000000000000000000000000000000000000000000ff","slot":"ota_0","state":"valid","slot_bytes":1966080,"secure_version":3,"stamped":true,"accepts":["delta"],"rollback":true,"reset":"power_on","last":{"to":"1.1.0","result":"FAILED","reason":"it \"crashed\""}}"#;
         let report: Report = serde_json::from_str(text).expect("valid");
         let mut buffer = [0; REPORT_MAX_BYTES];
         let length = serde_json_core::to_slice(&report, &mut buffer).expect("fits");

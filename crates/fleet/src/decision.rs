@@ -3,15 +3,20 @@
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use cause::{Cause, decision as causes};
-use contract::{ChannelName, Code, Sha256, Version};
+use contract::{ChannelName, Code, ProductName, Sha256, Version};
+
+use crate::identity::{Identity, Image};
 
 /// What is known of the device that asks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceView {
     /// What it last reported; `None` if it never did.
     pub version: Option<Version>,
+    /// What the bytes are that it runs, whatever version it reports.
+    pub image: Image,
     /// Its chip as it reported it, if it did.
     pub chip: Option<String>,
     /// Its smallest slot in bytes, if it said.
@@ -76,6 +81,20 @@ impl Blocked {
     }
 }
 
+/// A blocked release whose bytes are known: they are blocked under every name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockedImage {
+    /// Of which product it is a release.
+    pub product: ProductName,
+    /// The version that is blocked.
+    pub version: Version,
+    /// Why, if that was said.
+    pub why: Option<String>,
+}
+
+/// The blocked releases of all products, by the bytes of their images.
+pub type BlockedImages = BTreeMap<Sha256, BlockedImage>;
+
 /// What the store says of one channel, read afresh.
 #[derive(Debug, Clone)]
 pub struct ChannelView {
@@ -85,8 +104,21 @@ pub struct ChannelView {
     pub target: Option<Artifact>,
     /// The product's blocked list.
     pub blocked: Blocked,
+    /// What is blocked by its bytes.
+    pub blocked_images: BlockedImages,
     /// The product's releases; needed only where the target `requires` more than the device runs.
     pub releases: Vec<Artifact>,
+}
+
+impl ChannelView {
+    /// Why an image is not to be sent or run, by its version or by its bytes, if so.
+    pub(crate) fn blocked_cause(&self, version: &Version, sha256: Option<Sha256>) -> Option<Cause> {
+        self.blocked.cause(version).or_else(|| {
+            let blocked = self.blocked_images.get(&sha256?)?;
+            let cause = causes::BLOCKED_BYTES.naming("version", version).naming("same", &blocked.version);
+            Some(cause.naming("product", &blocked.product).with("why", blocked.why.clone()))
+        })
+    }
 }
 
 /// The store's answer.
@@ -262,22 +294,37 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
     if let Blocked::Unreadable(why) = &view.blocked {
         return Decision::Blocked { version: target.version.clone(), cause: why.clone() };
     }
-    if target.version == *running {
+    if is_running(device, running, target) {
         return Decision::UpToDate { version: target.version.clone() };
     }
-    // Whoever runs a blocked version is to leave it, downwards too.
-    if target.version < *running && view.blocked.cause(running).is_none() {
+    let image = &device.image;
+    // Whoever runs a blocked version is to leave it, downwards too; and of what says another name than it has, the name counts for
+    // nothing.
+    if target.version.is_below(running)
+        && matches!(image.identity, Identity::Release | Identity::Unknown)
+        && view.blocked_cause(running, image.sha256).is_none()
+    {
         return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
     }
     if let Some(decision) = kept_back(device, target) {
         return decision;
     }
-    if let Some(cause) = view.blocked.cause(&target.version) {
+    if let Some(cause) = view.blocked_cause(&target.version, target.sha256) {
         return Decision::Blocked { version: target.version.clone(), cause };
     }
+    let running = image.version().unwrap_or(running);
     match direct_or_intermediate(device, running, target, view) {
         Ok(artifact) => offer(device, artifact),
         Err(why) => Decision::NoRelease(why),
+    }
+}
+
+/// Whether the device runs the target: its bytes decide, where both are known.
+fn is_running(device: &DeviceView, running: &Version, target: &Artifact) -> bool {
+    match (device.image.sha256, target.sha256) {
+        (Some(own), Some(target)) => own == target,
+        (Some(_), None) => device.image.identity == Identity::Release && target.version == *running,
+        (None, _) => target.version == *running,
     }
 }
 
@@ -288,15 +335,20 @@ fn direct_or_intermediate<'a>(
     target: &'a Artifact,
     view: &'a ChannelView,
 ) -> Result<&'a Artifact, Cause> {
-    let reachable = |artifact: &Artifact| artifact.requires.as_ref().is_none_or(|lowest| lowest <= running);
+    let reachable = |artifact: &Artifact| {
+        artifact.requires.as_ref().is_none_or(|lowest| {
+            // One that cannot be compared may be too low.
+            lowest.compare(running).is_some_and(Ordering::is_le)
+        })
+    };
     if reachable(target) {
         return Ok(target);
     }
     view.releases
         .iter()
-        .filter(|step| step.version > *running && step.version < target.version)
+        .filter(|step| running.is_below(&step.version) && step.version.is_below(&target.version))
         .filter(|step| !step.version.is_prerelease() || target.version.is_prerelease())
-        .filter(|step| reachable(step) && view.blocked.cause(&step.version).is_none())
+        .filter(|step| reachable(step) && view.blocked_cause(&step.version, step.sha256).is_none())
         .filter(|step| misfit(device, step).is_none())
         .max_by(|a, b| a.version.cmp(&b.version))
         .ok_or_else(|| {

@@ -8,11 +8,16 @@ extern crate alloc;
 
 mod decision;
 mod fault;
+mod identity;
 mod plan;
 mod update;
 mod verdict;
 
-pub use decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, Reach, StoreView, decide};
+pub use decision::{
+    Artifact, Blocked, BlockedImage, BlockedImages, ChannelView, Decision, DeviceView, Reach, StoreView,
+    decide,
+};
 pub use fault::{is_image_at_fault, lasting_refusal};
+pub use identity::{Identity, Image};
 pub use plan::{Action, Flight, Snapshot, Subject, Trigger, plan};
 pub use update::{Change, Delivery, Event, ReportView, UpdateState, UpdateView, Why, apply};

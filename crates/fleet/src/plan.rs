@@ -5,9 +5,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use cause::{Cause, decision as causes, update as ends};
-use contract::{DeviceId, ProductName, Version};
+use contract::{DeviceId, ProductName};
 
-use crate::decision::{Artifact, Blocked, Decision, DeviceView, StoreView, decide};
+use crate::decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, StoreView, decide};
 use crate::update::{Change, Event, UpdateState, UpdateView, Why, apply};
 
 /// What is known at one time.
@@ -141,7 +141,7 @@ fn of_flight(
     let (Trigger::Waits { again }, Some(StoreView::Channel(view))) = (flight.trigger, store) else {
         return None;
     };
-    let Some(cause) = blocked_since(&view.blocked, &flight.view.to) else {
+    let Some(cause) = blocked_since(view, &flight.view) else {
         return Some(Action::Send { update });
     };
     // One that was never sent is cancelled.
@@ -152,11 +152,17 @@ fn of_flight(
     Some(Action::End { update, change: Change { why: Some(Why::Cause(cause)), ..change } })
 }
 
-/// Why the version must not be sent any more, if so.
-fn blocked_since(blocked: &Blocked, version: &Version) -> Option<Cause> {
-    let cause = ends::BLOCKED_BEFORE_TRIGGER.naming("version", version);
-    match blocked {
-        Blocked::Versions(versions) => versions.get(version).map(|why| cause.with("why", why.clone())),
+/// Why an update's image must not be sent any more, if so.
+fn blocked_since(view: &ChannelView, update: &UpdateView) -> Option<Cause> {
+    let cause = ends::BLOCKED_BEFORE_TRIGGER.naming("version", &update.to);
+    match &view.blocked {
+        Blocked::Versions(versions) if versions.contains_key(&update.to) => {
+            Some(cause.with("why", versions.get(&update.to).cloned().flatten()))
+        }
+        Blocked::Versions(_) => {
+            let blocked = view.blocked_images.get(update.images.first()?)?;
+            Some(cause.with("why", blocked.why.clone()))
+        }
         Blocked::Unreadable(why) => Some(cause.naming("why", why)),
     }
 }

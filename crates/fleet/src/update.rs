@@ -4,11 +4,12 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use core::fmt;
 
 use cause::{Cause, update as causes};
-use contract::{Code, LastOutcome, Outcome, Phase, Reason, Status, Version};
+use contract::{Code, LastOutcome, Outcome, Phase, Reason, Sha256, Status, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::verdict::{Verdict, verdict_of};
@@ -22,6 +23,8 @@ pub struct UpdateView {
     pub from: Option<Version>,
     /// What was offered.
     pub to: Version,
+    /// The digests by which its image is known, that of its bytes first; none if they are not known.
+    pub images: Vec<Sha256>,
     /// How far it is known to have come.
     pub delivery: Delivery,
 }
@@ -42,6 +45,8 @@ pub enum Delivery {
 pub struct ReportView {
     /// The running version.
     pub version: Version,
+    /// The running image's digest, if the device says one.
+    pub sha256: Option<Sha256>,
     /// ESP-IDF's state of the running slot, if the device says one.
     pub state: Option<String>,
     /// The broker kept it from earlier: it may be older than the last status.
@@ -119,7 +124,7 @@ pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
 fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
     use UpdateState::{Restarting, Succeeded};
     let in_flight = update.state.is_in_flight();
-    if report.version == update.to {
+    if runs_target(update, report) {
         return match report.state.as_deref() {
             None | Some("valid") => changed(update, to(Succeeded)),
             Some("pending_verify" | "new") if in_flight => changed(update, to(Restarting)),
@@ -142,6 +147,8 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
         let is_back = update.from.as_ref() == Some(&report.version);
         let (state, why) = if is_back {
             (UpdateState::RolledBack, causes::OLD_VERSION_AGAIN)
+        } else if report.version == update.to {
+            (UpdateState::Failed, causes::OTHER_IMAGE_RUNS)
         } else {
             (UpdateState::Failed, causes::OTHER_VERSION_RUNS)
         };
@@ -157,6 +164,14 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
             .then(|| Why::Cause(causes::OLD_VERSION_AGAIN.naming("version", &report.version)))
             .map(|why| because(UpdateState::RolledBack, why))
     })
+}
+
+/// Whether the target runs: its bytes decide, where both are known; whatever calls itself by its name is not it.
+fn runs_target(update: &UpdateView, report: &ReportView) -> bool {
+    match report.sha256.filter(|_| !update.images.is_empty()) {
+        Some(running) => update.images.contains(&running),
+        None => report.version == update.to,
+    }
 }
 
 /// A device that gave the target up after it had run, to whichever version: a crash loop is seen only after the

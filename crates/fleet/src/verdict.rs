@@ -46,8 +46,11 @@ pub(crate) fn verdict(code: Code) -> Verdict {
         | Code::FlashMode
         | Code::TooLarge
         | Code::WrongProject
+        // By the name under which it came; under its own it may be taken.
+        | Code::WrongVersion
         | Code::SecureVersion
         | Code::UntrustedKey
+        | Code::TooFewSignatures
         | Code::SecureBoot
         | Code::Encryption => Verdict::Unsuitable,
         Code::BadUrl

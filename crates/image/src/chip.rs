@@ -67,11 +67,30 @@ impl Chip {
         Self::ALL.into_iter().find(|chip| chip.id() == id)
     }
 
-    /// The chip with this name, written either way and in any case.
-    pub fn from_name(name: &str) -> Option<Self> {
+    /// The chip of this name, package or module, as programs print them: in any case, with hyphens or without, with the package
+    /// and the revision behind it. `None` for a chip that is not known, and for the betas of one, which run other images.
+    pub fn from_name(words: &str) -> Option<Self> {
+        let mut name = words.trim().as_bytes();
+        // What esptool writes before a package that it does not know.
+        name = after(name, b"unknown ").unwrap_or(name);
+        if let Some((_, chip)) = OTHER_NAMES.iter().find(|(other, _)| after(name, other).is_some()) {
+            return Some(*chip);
+        }
+        let rest = without_hyphens(after(name, b"esp32")?);
+        let is_beta = rest.windows(4).any(|letters| letters.eq_ignore_ascii_case(b"beta"));
+        if is_beta || rest.is_empty() || rest.starts_with(b"(") {
+            return (!is_beta).then_some(Self::Esp32);
+        }
+        if ESP32_PACKAGES.iter().any(|package| after(rest, package).is_some()) {
+            return Some(Self::Esp32);
+        }
+        // "s3" is not the beginning of "s31".
+        let is_end = |rest: &[u8]| !rest.first().is_some_and(u8::is_ascii_digit);
+        let suffix =
+            |chip: &Self| after(chip.name().as_bytes(), b"esp32").filter(|suffix| !suffix.is_empty());
         Self::ALL
             .into_iter()
-            .find(|chip| name.eq_ignore_ascii_case(chip.name()) || name.eq_ignore_ascii_case(chip.title()))
+            .find(|chip| suffix(chip).and_then(|suffix| after(rest, suffix)).is_some_and(is_end))
     }
 
     /// What kind of memory this address lies in, if an image can load there.
@@ -161,6 +180,27 @@ impl Chip {
             ],
         }
     }
+}
+
+/// Chips that are sold under other names.
+const OTHER_NAMES: [(&[u8], Chip); 3] =
+    [(b"esp8684", Chip::Esp32C2), (b"esp8685", Chip::Esp32C3), (b"esp8686", Chip::Esp32C3)];
+
+/// How the packages and modules of the ESP32 go on; the S2WD is none of the ESP32-S2, but has one core.
+const ESP32_PACKAGES: [&[u8]; 8] =
+    [b"d0wd", b"d2wd", b"s0wd", b"s2wd", b"u4wdh", b"pico", b"wroom", b"wrover"];
+
+/// What follows a beginning, in whatever case.
+fn after<'a>(text: &'a [u8], beginning: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = text.split_at_checked(beginning.len())?;
+    head.eq_ignore_ascii_case(beginning).then_some(rest)
+}
+
+fn without_hyphens(mut text: &[u8]) -> &[u8] {
+    while let [b'-' | b'_' | b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 const ESP32_MEMORY: &[(u32, u32, Region)] = &[
@@ -305,6 +345,49 @@ impl fmt::Display for Region {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is written, what it is, and which program writes it. The sources: get_chip_description in esptool's
+    /// esptool/targets/*.py, EspClass::getChipModel in arduino-esp32's cores/esp32/Esp.cpp.
+    #[test]
+    fn each_spelling_is_read_as_its_chip() {
+        for (name, chip, whose) in [
+            ("esp32s3", Some(Chip::Esp32S3), "CONFIG_IDF_TARGET, PlatformIO's board.mcu"),
+            ("ESP32S3", Some(Chip::Esp32S3), "the same as a macro"),
+            ("ESP32-S3", Some(Chip::Esp32S3), "Arduino"),
+            ("ESP32-S3\n", Some(Chip::Esp32S3), "println"),
+            ("esp32_s3", Some(Chip::Esp32S3), "a variable's name"),
+            ("ESP32-S3 (QFN56) (revision v0.2)", Some(Chip::Esp32S3), "esptool"),
+            ("ESP32-S3-PICO-1 (LGA56)", Some(Chip::Esp32S3), "esptool"),
+            ("ESP32-S3-WROOM-1", Some(Chip::Esp32S3), "the module's lid"),
+            ("esp32-s3-devkitc-1", Some(Chip::Esp32S3), "PlatformIO's board"),
+            ("ESP32-S31", Some(Chip::Esp32S31), "esptool"),
+            ("ESP32-S2 (Unknown)", Some(Chip::Esp32S2), "Arduino"),
+            ("ESP32-S2FNR2 (revision v0.0)", Some(Chip::Esp32S2), "esptool"),
+            ("ESP32-S2WDQ5 (revision v1.0)", Some(Chip::Esp32), "esptool, of an ESP32 with one core"),
+            ("ESP32-D0WDQ6-V3", Some(Chip::Esp32), "Arduino"),
+            ("ESP32-D0WD-V3 (revision v3.1)", Some(Chip::Esp32), "esptool"),
+            ("ESP32-PICO-V3-02", Some(Chip::Esp32), "Arduino"),
+            ("ESP32-U4WDH", Some(Chip::Esp32), "Arduino"),
+            ("ESP32-WROOM-32E", Some(Chip::Esp32), "the module's lid"),
+            ("unknown ESP32 (revision v3.1)", Some(Chip::Esp32), "esptool"),
+            ("unknown ESP32-C3 (revision v0.4)", Some(Chip::Esp32C3), "esptool"),
+            ("ESP32-C3 AZ (QFN32) (revision v0.4)", Some(Chip::Esp32C3), "esptool"),
+            ("ESP8685 (QFN28) (revision v0.4)", Some(Chip::Esp32C3), "esptool"),
+            ("ESP8684H4", Some(Chip::Esp32C2), "the chip's lid"),
+            ("ESP32-C6FH4 (QFN32)", Some(Chip::Esp32C6), "esptool"),
+            ("ESP32-C61", Some(Chip::Esp32C61), "esptool"),
+            ("ESP32-H2(beta1)", None, "esptool, of another chip"),
+            ("esp32c5beta3", None, "esptool's --chip"),
+            ("ESP32-X9", None, "a chip to come"),
+            ("ESP32-C33", None, "the same"),
+            ("esp32dev", None, "PlatformIO's board, of whichever chip"),
+            ("Unknown", None, "Arduino"),
+            ("ESP8266EX", None, "esptool"),
+            ("", None, "nobody"),
+        ] {
+            assert_eq!(Chip::from_name(name), chip, "{name:?}: {whose}");
+        }
+    }
 
     #[test]
     fn every_chip_is_found_by_its_id_and_both_its_names() {

@@ -1,4 +1,4 @@
-//! The ESP32 application image: parse, verify, build.
+//! The ESP32 application image: parse, verify, stamp, build.
 //!
 //! This crate owns the layout that ESP-IDF's `esp_app_format.h` and `esp_app_desc.h` describe, and the names
 //! of the chips. It believes nothing that an image says of itself: every length is bounded before it is used,
@@ -26,6 +26,7 @@ mod prefix;
 pub mod signature;
 #[cfg(feature = "sign")]
 pub mod signing;
+mod stamp;
 mod summary;
 mod verifier;
 
@@ -35,6 +36,7 @@ pub use descriptor::AppDescriptor;
 pub use error::ImageError;
 pub use header::{Header, IMAGE_MAX_BYTES, Revision, SEGMENTS_MAX, Segment, SegmentHeader, Segments};
 pub use prefix::{PREFIX_BYTES, Prefix};
+pub use stamp::{STAMP_TEXT_MAX_BYTES, Stamp, StampError, stamp};
 pub use summary::Summary;
 pub use verifier::{Verifier, verify};
 

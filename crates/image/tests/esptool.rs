@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use updraft_image::build::Build;
-use updraft_image::{Behaviour, Chip, Region, verify};
+use updraft_image::{Behaviour, Chip, Region, Stamp, stamp, verify};
 
 /// Runs `esptool image-info`, as a command or as a Python module.
 fn image_info(path: &Path) -> Output {
@@ -19,10 +19,14 @@ fn image_info(path: &Path) -> Output {
 
 /// The digest is optional, the checksum is not; esptool says "invalid" and still exits with 0.
 fn assert_accepted(build: &Build) {
+    assert_accepted_bytes(build, &build.bytes());
+}
+
+/// The same of an image that was changed since it was built.
+fn assert_accepted_bytes(build: &Build, bytes: &[u8]) {
     let directory = tempfile::tempdir().expect("a temporary folder");
     let path = directory.path().join("firmware.bin");
-    let bytes = build.bytes();
-    std::fs::write(&path, &bytes).expect("written");
+    std::fs::write(&path, bytes).expect("written");
     let output = image_info(&path);
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{build:?}: {said}");
@@ -38,7 +42,7 @@ fn assert_accepted(build: &Build) {
     let valid = said.matches("(valid)").count();
     assert_eq!(valid, 1 + usize::from(build.hash_appended), "{build:?}: {said}");
     assert!(!said.contains("invalid") && !said.to_lowercase().contains("warning"), "{build:?}: {said}");
-    assert_same_regions(build, &bytes, &said);
+    assert_same_regions(build, bytes, &said);
 }
 
 /// Our names of the memory regions are esptool's.
@@ -73,5 +77,17 @@ fn esptool_takes_built_images_of_all_sizes_and_kinds() {
                 Build { size_bytes, hash_appended, behaviour, ..Build::new(Chip::Esp32S3, "1.2.0-rc.1+b7") };
             assert_accepted(&build);
         }
+    }
+}
+
+#[test]
+fn esptool_takes_a_stamped_image_and_reads_the_stamp() {
+    for (chip, hash_appended) in [(Chip::Esp32S3, true), (Chip::Esp32C3, false)] {
+        let library = Build { hash_appended, project_name: "libespidf".into(), ..Build::new(chip, "0.0.0") };
+        let mut bytes = library.bytes();
+        stamp(&mut bytes, &Stamp { version: "1.2.0", product: "lamp", secure_version: Some(3) })
+            .expect("stamped");
+        let said = Build { version: "1.2.0".into(), project_name: "lamp".into(), ..library };
+        assert_accepted_bytes(&said, &bytes);
     }
 }

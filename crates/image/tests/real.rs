@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use updraft_image::build::Build;
-use updraft_image::{Chip, PREFIX_BYTES, Prefix, Verifier, verify};
+use updraft_image::{Chip, PREFIX_BYTES, Prefix, Stamp, Verifier, stamp, verify};
 
 fn images() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/images");
@@ -56,5 +56,20 @@ fn a_real_image_is_the_same_from_a_slot() {
             verifier.push(read).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         assert_eq!(verifier.finish(), verify(&bytes), "{name}");
+    }
+}
+
+#[test]
+fn every_real_image_of_a_library_s_descriptor_takes_a_stamp() {
+    for (name, bytes) in images() {
+        let before = verify(&bytes).expect("sound").descriptor.expect("a descriptor");
+        let product = if before.is_apps_own() { before.project_name() } else { "lamp" };
+        let mut stamped = bytes.clone();
+        stamp(&mut stamped, &Stamp { version: "1.2.0", product, secure_version: Some(7) })
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let after = verify(&stamped).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = after.descriptor.expect("a descriptor");
+        assert_eq!((found.own_version(), found.project_name()), (Some("1.2.0"), product), "{name}");
+        assert_eq!((after.total_bytes as usize, found.secure_version()), (bytes.len(), 7), "{name}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fleet::UpdateState;
+use fleet::{Identity, UpdateState};
 
 /// Figures of all devices, or of a product's.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,8 @@ pub struct Counts {
     pub online: u64,
     /// Devices by the state of their newest update.
     pub newest: HashMap<UpdateState, u64>,
+    /// Devices that run something else than they name, by what it is.
+    pub identities: HashMap<Identity, u64>,
 }
 
 impl Counts {
@@ -21,6 +23,9 @@ impl Counts {
         self.online += other.online;
         for (state, devices) in &other.newest {
             *self.newest.entry(*state).or_default() += devices;
+        }
+        for (identity, devices) in &other.identities {
+            *self.identities.entry(*identity).or_default() += devices;
         }
     }
 }

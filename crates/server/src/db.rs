@@ -15,6 +15,7 @@ pub(crate) mod device_list;
 mod failure;
 pub(crate) mod figures;
 mod guarded;
+pub(crate) mod image;
 mod lock;
 mod locked;
 pub(crate) mod meta;

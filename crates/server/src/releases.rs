@@ -4,6 +4,7 @@
 
 mod audited;
 mod health;
+mod images;
 mod mirror;
 mod promote;
 mod publish;

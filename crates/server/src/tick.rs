@@ -46,6 +46,7 @@ pub(crate) fn spawn(services: &Services, config: &Config, link: &Link, tasks: &T
     tasks.spawn(SENDER, Box::pin(updates.clone().send(stop(), working(SENDER))));
     tasks.spawn("what records slots", Box::pin(record_slots(releases.clone(), stop())));
     tasks.spawn("what withdraws blocked versions", Box::pin(updates.clone().withdraw_forever(stop())));
+    tasks.spawn("what reads images", Box::pin(releases.clone().read_images_forever(stop())));
     let preparing = prepare(releases.store().clone(), stop());
     tasks.spawn("what looks at the store", Box::pin(preparing));
     tasks.spawn("what reads the store", Box::pin(refresh(releases, store_health, every, stop())));

@@ -44,6 +44,11 @@ impl StoreError {
         matches!(self, Self::Unavailable { source: None, .. })
     }
 
+    /// Whether the credentials may not do it.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.cause().is(cause::store::PERMISSION_DENIED)
+    }
+
     /// The store answers, but what it holds is corrupt.
     pub(crate) fn corrupt(cause: Cause) -> Self {
         Self::Unavailable { cause, source: None }

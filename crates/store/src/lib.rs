@@ -10,6 +10,7 @@ mod releases;
 mod store;
 mod tasks;
 pub mod testing;
+mod text;
 
 /// For what other crates await: its future is in a box, or each of them would compile all of it anew.
 pub(crate) use async_recursion::async_recursion as boxed;
@@ -25,8 +26,10 @@ pub use releases::gate::check::{Check, Level, NotAllowable};
 pub use releases::gate::facts::{Facts, GateSettings, Production, Slot, Taken};
 pub use releases::gate::judge::judge;
 pub use releases::gate::verdict::{Finding, SizeOf, Verdict};
+pub use releases::identity::Digests;
 pub use releases::layout::release_of;
 pub use releases::publication::{NOTES_MAX_BYTES, Publication};
 pub use releases::publisher::{Attempt, Published};
 pub use releases::release::Release;
 pub use store::{Options, Store};
+pub use text::{NotText, text};

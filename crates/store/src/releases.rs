@@ -6,6 +6,7 @@ mod catalog;
 mod commit;
 pub(crate) mod download;
 pub(crate) mod gate;
+pub(crate) mod identity;
 mod known;
 pub(crate) mod layout;
 mod listing;

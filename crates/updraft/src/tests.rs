@@ -158,7 +158,7 @@ fn a_page_with_a_wrong_command_is_refused() {
             false,
         ),
         ("updraft publish firmware.bin", true, false),
-        ("updraft publish firmware.bin -p lamp --version one", true, true),
+        ("updraft publish firmware.bin -p lamp --version ''", true, true),
         ("updraft publish firmware.bin -p lamp --store file:a --wait", true, true),
         ("docker exec updraft updraft token make ci", true, true),
         ("mkdir a && updraft releases -p lamp --no-such-option", true, true),

@@ -143,6 +143,7 @@ fn behaviour(flash: &mut Flash, running: Running) -> anyhow::Result<Behaviour> {
 fn settings(options: &Options, chip: Chip, reset: ResetReason) -> Settings {
     let milliseconds = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     Settings {
+        signatures_required: options.signatures_required,
         product: options.product.clone(),
         reset,
         self_test_ms: milliseconds(options.self_test),

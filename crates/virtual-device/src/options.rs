@@ -92,6 +92,8 @@ pub struct Options {
     pub move_time: Duration,
     /// Digests of the keys that are compiled into its firmware; with none it takes unsigned images.
     pub trusted_keys: Vec<[u8; 32]>,
+    /// By so many of these keys an image must be signed.
+    pub signatures_required: u8,
     /// Moves it to another broker at any time.
     pub moves: MoveSwitch,
     /// A power cut to come.
@@ -119,6 +121,7 @@ impl Options {
             back_off: Duration::from_secs(1),
             move_time: Duration::from_mins(2),
             trusted_keys: Vec::new(),
+            signatures_required: 1,
             moves: MoveSwitch::default(),
             cut: None,
             power: PowerSwitch::default(),

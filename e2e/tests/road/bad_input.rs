@@ -79,9 +79,12 @@ async fn a_version_that_is_not_semver_is_not_published() {
     let workshop = Workshop::open();
     let server = server_with_a_release(&workshop).await;
     let image = workshop.image("1.1.0");
-    for version in ["1.1", "latest", "1.1.0.0", "01.1.0", "../../1.1.0"] {
-        publishing_is_refused(&server, version, &image, &["version"]).await;
+    for version in ["1.1.0.1", "latest", "build-77", "../../1.1.0"] {
+        publishing_is_refused(&server, version, &image, &[version, "SemVer"]).await;
     }
+    server.publish(PRODUCT, "v01.1", &image, Promote::No).await;
+    let written = server.folder().join("store").join(PRODUCT).join("releases/v1.1.0/version.txt");
+    assert_eq!(std::fs::read_to_string(written).unwrap(), "1.1.0\n");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use e2e::device::VirtualDevice;
 use e2e::images::{Workshop, pair};
 use e2e::server::{Promote, Server, runs};
 use e2e::wait::until;
+use image::Chip;
+use image::build::Build;
 
 const PRODUCT: &str = "esp32s3";
 
@@ -260,6 +262,49 @@ async fn a_key_lives_on_the_command_line() {
     let inspected = run(&["image", "inspect", &both]).await.ok();
     assert!(inspected.out.contains(&format!("block 2: good, RSA-3072, by key {digest}")), "{inspected:?}");
     publish(&both).await.ok();
+}
+
+/// A build whose descriptor is a library's says itself what it is, and then is published under no other name.
+#[tokio::test]
+async fn an_image_is_stamped_and_published_under_its_own_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let run = async |arguments: &[&str]| Said::by(updraft(arguments.iter().copied())).await;
+    let library =
+        Build { project_name: "arduino-lib-builder".into(), ..Build::new(Chip::Esp32S3, "esp-idf: v4.4.3") };
+    let (built, stamped) = (at("firmware.bin"), at("stamped.bin"));
+    std::fs::write(&built, library.bytes()).unwrap();
+    let stamp = [
+        "image",
+        "stamp",
+        &built,
+        "--version",
+        "1.2.0",
+        "-p",
+        PRODUCT,
+        "--secure-version",
+        "2",
+        "-o",
+        &stamped,
+    ];
+    let said = run(&stamp).await.ok();
+    assert!(
+        said.out.contains(&format!("says that it is {PRODUCT} 1.2.0, with secure version 2")),
+        "{said:?}"
+    );
+    let inspected = run(&["image", "inspect", &stamped]).await.ok();
+    assert!(inspected.out.contains("stamped") && inspected.out.contains("1.2.0"), "{inspected:?}");
+    let store = format!("file:{}", at("store"));
+    let publish =
+        async |arguments: &[&str]| run(&[&["publish", "--store", &store], arguments].concat()).await;
+    publish(&[&stamped, "-p", PRODUCT, "--version", "1.3.0"]).await.refused(&["1.2.0", "1.3.0"]);
+    publish(&[&stamped, "-p", "another"]).await.refused(&[PRODUCT, "another"]);
+    publish(&[&stamped, "-p", PRODUCT]).await.ok();
+    // The same bytes, whoever stamps them.
+    let again = publish(&[&built, "-p", PRODUCT, "--version", "1.2.0", "--stamp", "--secure-version", "2"])
+        .await
+        .ok();
+    assert!(again.out.contains("with the same content"), "{again:?}");
 }
 
 /// README's first command, with nobody at the dashboard: five devices, a release that falls back, one that does not.

@@ -25,7 +25,7 @@ async fn a_real_image_is_taken(name: &str, from: &str, to: &str) {
     let shown = server.device_runs("kitchen", to).await;
     assert_eq!(shown.sha256, Some(contract::Sha256(Sha256::digest(&image).into())));
     assert_eq!(Some(update.id), answer.update.map(|update| update.id));
-    assert_eq!((update.from.unwrap().to_string(), update.to.to_string()), (from.to_owned(), to.to_owned()));
+    assert_eq!((update.from.unwrap(), update.to.to_string()), (from.to_owned(), to.to_owned()));
     assert_eq!(update.bytes, image.len() as u64);
     let history = server.history("kitchen").await;
     assert_eq!(history.len(), 1, "{history:?}");

@@ -38,7 +38,7 @@ async fn a_request_asks_for_little_and_lists_no_bucket() {
     let bucket = Bucket::start().await;
     let (server, _device, workshop) = running(&bucket, bucket.url(), 3600).await;
     let blocked = "/api/v1/products/esp32s3/blocked/0.9.0";
-    let blocking = Blocking { reason: "it loops".to_owned() };
+    let blocking = Blocking { reason: "it loops".to_owned(), security: false };
     let answer = server.request(Method::PUT, blocked).json(&blocking).send().await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
     assert_eq!(server.check("lamp").await.decision, "up_to_date");

@@ -10,10 +10,10 @@ use sha2::Sha256;
 use super::transfer::TAIL_BYTES;
 use crate::bookmark::{Bookmark, Bookmarks, File, STRETCH_BYTES, last_sector};
 use crate::bytes::{part, part_mut, put};
-use crate::checks::{self, Traits};
+use crate::checks::{self, Wanted};
 use crate::flash::{self, Fault, SECTOR_BYTES, WRITE_ALIGN_BYTES};
 use crate::partition::Partition;
-use crate::port::{Encryption, EraseUnit, Port, Settings};
+use crate::port::{Encryption, EraseUnit, Port};
 use crate::refusal::{Refusal, refuse};
 
 /// What is written to one slot.
@@ -92,8 +92,8 @@ impl SlotWriter {
     pub(super) fn push<P: Port>(
         &mut self,
         port: &mut P,
-        settings: &Settings,
-        running: Option<&Traits>,
+        unit: EraseUnit,
+        wanted: Wanted<'_>,
         file: &File,
         mut bytes: &[u8],
     ) -> Result<(), Refusal> {
@@ -107,10 +107,10 @@ impl SlotWriter {
             put(&mut self.buffer, self.filled, now);
             self.filled += taken;
             if (before as usize) < PREFIX_BYTES && self.taken() as usize >= PREFIX_BYTES {
-                self.check_prefix(settings, running)?;
+                self.check_prefix(wanted)?;
             }
             if self.filled == SECTOR_BYTES {
-                self.flush(port, settings.erase, file)?;
+                self.flush(port, unit, file)?;
             }
             bytes = rest;
         }
@@ -121,23 +121,23 @@ impl SlotWriter {
     pub(super) fn finish<P: Port>(
         &mut self,
         port: &mut P,
-        settings: &Settings,
-        running: Option<&Traits>,
+        unit: EraseUnit,
+        wanted: Wanted<'_>,
         file: &File,
     ) -> Result<[u8; 32], Refusal> {
         if (self.taken() as usize) < PREFIX_BYTES {
-            self.check_prefix(settings, running)?;
+            self.check_prefix(wanted)?;
         }
         if self.filled > 0 {
-            self.flush(port, settings.erase, file)?;
+            self.flush(port, unit, file)?;
         }
         Ok(digest_so_far(self.hash.get_or_insert_default()))
     }
 
-    fn check_prefix(&self, settings: &Settings, running: Option<&Traits>) -> Result<(), Refusal> {
+    fn check_prefix(&self, wanted: Wanted<'_>) -> Result<(), Refusal> {
         // Nothing was flushed yet: the prefix is shorter than a sector.
         let prefix = Prefix::parse(part(&self.buffer, 0, self.filled))?;
-        checks::fits(&prefix.header, prefix.descriptor.as_ref(), settings, running)?;
+        checks::fits(&prefix.header, prefix.descriptor.as_ref(), wanted)?;
         if !prefix.header.hash_appended && self.signed == Some(false) {
             return refuse!(Unprotected);
         }

@@ -153,9 +153,7 @@ impl Agent {
             Fate::OnTrial { again } => return self.on_trial(port, again),
             Fate::Resume => return self.resume_later(port),
             Fate::Confirmed => {
-                if let Some(image) = &self.image {
-                    self.record.confirm(image.sha256);
-                }
+                self.note_confirmed();
                 self.end(Outcome::Success, self.success_reason());
             }
             Fate::RolledBack(code) => {
@@ -229,8 +227,8 @@ impl Agent {
         // Trust may have changed since it was judged.
         let intact = match read_slot(port, slot) {
             Ok(Ok(image)) if image.sha256 == wanted => {
-                let keys = self.settings.trusted_keys;
-                self.judge_signature(port, slot, image.signature_offset, keys).is_ok()
+                image.traits.secure_version >= self.record.secure_version
+                    && self.judge_signature(port, slot, image.signature_offset, true).is_ok()
             }
             _ => false,
         };

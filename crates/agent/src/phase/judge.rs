@@ -6,44 +6,38 @@ use heapless::Vec;
 use super::{Agent, Phase};
 use crate::attempt::Asking;
 use crate::bytes::part_mut;
-use crate::checks::{self, Signed, Trust, signed_by};
+use crate::checks::{self, is_as_named};
 use crate::download::TAIL_BYTES;
 use crate::flash::{self, Fault, SECTOR_BYTES};
 use crate::otadata::{self, Entries, State};
 use crate::outbox::Kind;
 use crate::partition::Partition;
 use crate::port::{NotKept, Port};
-use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
+use crate::record::{Attempt, Last, QUARANTINE_AT, Stage, Trusted};
 use crate::refusal::{Refusal, refuse};
 use crate::sentences::Says;
 use crate::timers::Timer;
+use crate::trust::{Signed, Trust, signed_by};
 use crate::verify::version_in;
 
 impl Agent {
-    fn trust(&self) -> Trust<'_> {
-        Trust {
-            compiled: self.settings.trusted_keys,
-            narrowed: self.record.trusted.as_deref(),
-            secure_boot: self.settings.hardware.secure_boot,
-        }
-    }
-
-    /// Trusts none but these from now on, of the keys that are compiled in and still trusted: a key that was lost or stolen
-    /// is given up before the next image leaves it out. An error: it could not be kept, and nothing changed.
+    /// Trusts none but these from now on, of the keys that are trusted now: a key that was lost or stolen is given up before the
+    /// next image leaves it out. Leave as many as [`crate::Settings::signatures_required`], or no image is taken any more. An
+    /// error: it could not be kept, and nothing changed.
     pub fn trust_only<P: Port>(&mut self, port: &mut P, keys: &[[u8; 32]]) -> Result<(), NotKept> {
         let mut narrowed = Vec::new();
-        for key in self.settings.trusted_keys {
-            let still = self.record.trusted.as_ref().is_none_or(|trusted| trusted.contains(key));
-            if still && keys.contains(key) {
-                narrowed.push(*key).map_err(|_| NotKept)?;
-            }
+        for key in Trust::of(&self.settings, &self.record).keys().iter().filter(|key| keys.contains(key)) {
+            narrowed.push(*key).map_err(|_| NotKept)?;
         }
-        let before = self.record.trusted.replace(narrowed);
+        let before = self.record.trusted.take();
+        let by = before.as_ref().and_then(|before| before.by.clone());
+        let required = before.as_ref().map_or(self.settings.signatures_required, |before| before.required);
+        self.record.trusted = Some(Trusted { keys: narrowed, required, by });
         self.keeper.store(port, &self.record).inspect_err(|_| self.record.trusted = before)
     }
 
     pub(super) fn wants_signature(&self) -> bool {
-        self.trust().wants_signature()
+        Trust::of(&self.settings, &self.record).wants_signature()
     }
 
     /// The file's end was received: whether the rest is worth the trouble.
@@ -52,7 +46,7 @@ impl Agent {
             return self.lose(port, Says::SentLess);
         };
         let sector = tail.last_chunk::<SECTOR_BYTES>().map_or(tail, |sector| sector);
-        let signed = match signed_by(sector, self.trust()) {
+        let signed = match signed_by(sector, Trust::of(&self.settings, &self.record)) {
             Ok(signed) => signed,
             Err(refusal) => return self.fail(port, &refusal),
         };
@@ -61,6 +55,9 @@ impl Agent {
             && running.total_bytes == self.download.transfer.total()
             && self.ends_like_running(port)
         {
+            if let Err(refusal) = is_as_named(running.version.as_ref(), self.attempt.to.as_ref()) {
+                return self.fail(port, &refusal);
+            }
             if let Some(version) = &self.attempt.to {
                 self.record.remember_version(running.sha256, version.clone());
             }
@@ -179,13 +176,13 @@ impl Agent {
     fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal> {
         let Some(read_back) = &self.read_back else { return Ok(None) };
         let (image, header) = read_back.image()?;
-        let running = self.image.as_ref().map(|image| &image.traits);
-        checks::fits(header, image.descriptor(), &self.settings, running)?;
+        checks::fits(header, image.descriptor(), wanted!(self))?;
         if !image.is_protected() {
             return refuse!(Unprotected);
         }
         let (slot, offset, version) = (self.target_slot(), image.signature_offset(), version_in(image));
-        self.judge_signature(port, slot, offset, self.settings.trusted_keys)?;
+        is_as_named(version.as_ref(), self.attempt.to.as_ref())?;
+        self.judge_signature(port, slot, offset, true)?;
         Ok(version)
     }
 
@@ -196,7 +193,7 @@ impl Agent {
         port: &mut P,
         slot: Partition,
         offset: Option<u32>,
-        compiled: &[[u8; 32]],
+        by_trusted_keys: bool,
     ) -> Result<(), Refusal> {
         // The buffer has nothing in it any more.
         let sector = part_mut(&mut self.download.slot.buffer, 0, SECTOR_BYTES);
@@ -204,18 +201,20 @@ impl Agent {
             None => sector.fill(0xFF),
             Some(offset) => flash::read(port, slot.offset + offset, sector)?,
         }
-        let trust = Trust {
-            compiled,
-            narrowed: self.record.trusted.as_deref(),
-            secure_boot: self.settings.hardware.secure_boot,
+        let trust = if by_trusted_keys {
+            Trust::of(&self.settings, &self.record)
+        } else {
+            Trust::of_bootloader(&self.settings)
         };
         signed_by(sector, trust).map(|_| ())
     }
 
     /// A good image: selected, unless it runs already.
     fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<&Version>) -> Phase {
-        if self.attempt.to.is_none() {
-            self.attempt.to = self.record.version_of(&sha256).or(version).cloned();
+        if let Some(version) =
+            version.or_else(|| self.record.version_of(&sha256).filter(|_| self.attempt.to.is_none()))
+        {
+            self.attempt.to = Some(version.clone());
         }
         if let Some(version) = &self.attempt.to {
             self.record.remember_version(sha256, version.clone());
@@ -281,11 +280,14 @@ impl Agent {
         self.outbox.queue_outcome();
     }
 
-    /// The one text that an image can be refused with is the running project's name.
+    /// The texts that an image can be refused with are the version that the server named and the running project's name.
     #[inline(never)]
     pub(super) fn fail<P: Port>(&mut self, port: &mut P, refusal: &Refusal) -> Phase {
-        let project = self.image.as_ref().and_then(|image| image.traits.project.as_deref());
-        let reason = refusal.reason(project.unwrap_or_default());
+        let text = match refusal.says {
+            Says::WrongVersion => self.attempt.to.as_ref().map(Version::as_str),
+            _ => self.image.as_ref().and_then(|image| image.traits.project.as_deref()),
+        };
+        let reason = refusal.reason(text.unwrap_or_default());
         self.fail_with(port, reason)
     }
 

@@ -7,6 +7,7 @@ use image::PREFIX_BYTES;
 use super::{Agent, Phase, UrlLoss};
 use crate::attempt::Asking;
 use crate::bookmark::ETAG_MAX_BYTES;
+use crate::checks::version_of;
 use crate::download::{TailVerdict, Verdict};
 use crate::event::ResponseHead;
 use crate::http::{self, HttpError, Piece};
@@ -14,7 +15,7 @@ use crate::port::Port;
 use crate::refusal::Refusal;
 use crate::sentences::Says;
 use crate::timers::Timer;
-use crate::verify::{ReadBack, version_of};
+use crate::verify::ReadBack;
 
 /// Maximum redirects from one URL.
 const REDIRECTS_MAX: u8 = 5;
@@ -221,8 +222,8 @@ impl Agent {
         if self.download.slot.taken() as usize >= PREFIX_BYTES {
             self.make_ready(port)?;
         }
-        let running = self.image.as_ref().map(|image| &image.traits);
-        self.download.push(port, &self.settings, running, bytes)
+        let wanted = wanted!(self);
+        self.download.push(port, self.settings.erase, wanted, bytes)
     }
 
     pub(super) fn on_body_end<P: Port>(&mut self, port: &mut P) -> Phase {
@@ -230,8 +231,8 @@ impl Agent {
             return self.judge_tail(port);
         }
         let finished = self.make_ready(port).and_then(|()| {
-            let running = self.image.as_ref().map(|image| &image.traits);
-            self.download.finish(port, &self.settings, running)
+            let wanted = wanted!(self);
+            self.download.finish(port, self.settings.erase, wanted)
         });
         match finished {
             Ok(None) => self.lose(port, Says::SentLess),

@@ -20,17 +20,18 @@ impl Agent {
         self.connected = true;
         self.confirm_move(port);
         let on_trial = matches!(self.phase, Phase::SelfTest { .. });
-        let sha256 = self.image.as_ref().map(|image| image.sha256);
-        let proven = sha256.filter(|sha256| !on_trial && !self.record.was_confirmed(sha256));
-        if let Some(sha256) = proven {
+        let proven =
+            self.image.as_ref().filter(|image| !on_trial && !self.record.was_confirmed(&image.sha256));
+        let is_proven = proven.is_some();
+        if is_proven {
             // It came by cable, or from before there was a record.
-            self.record.confirm(sha256);
+            self.note_confirmed();
         }
         let blamed = self.blamed.take();
         if let Some(sha256) = blamed {
             self.record.count_failure(sha256);
         }
-        if blamed.is_some() || proven.is_some() {
+        if blamed.is_some() || is_proven {
             self.store(port);
         }
         // A self-test that succeeds now reports afterwards, in its new state.
@@ -84,6 +85,8 @@ impl Agent {
         report.product.clone_from(&self.settings.product);
         report.chip = word(self.settings.hardware.chip.name());
         report.sha256 = self.image.as_ref().map(|image| contract::Sha256(image.sha256));
+        report.secure_version = self.image.as_ref().map(|image| image.traits.secure_version);
+        report.stamped = self.image.as_ref().map(|image| image.traits.stamped);
         report.slot = match self.running {
             Running::Factory => word("factory"),
             Running::Slot(_) => word("ota_"),

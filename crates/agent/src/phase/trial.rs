@@ -11,6 +11,7 @@ use crate::record::{Attempt, Last, QUARANTINE_AT, Stage};
 use crate::refusal::Refusal;
 use crate::sentences::Says;
 use crate::timers::Timer;
+use crate::trust;
 use crate::verify::read_slot;
 
 impl Agent {
@@ -22,15 +23,20 @@ impl Agent {
             return if is_over { self.reject(port, &refusal, "") } else { self.phase };
         }
         self.attempt.to = self.version().cloned();
-        if let Some(image) = &self.image {
-            self.record.confirm(image.sha256);
-        }
+        self.note_confirmed();
         self.succeed(port);
         if !triggered {
             return Phase::Idle;
         }
         self.timers.start(Timer::Phase, 0);
         Phase::Triggered
+    }
+
+    /// The image that runs is confirmed: it counts as one to go back to, and whom it trusts counts from now on.
+    pub(super) fn note_confirmed(&mut self) {
+        if let Some(image) = &self.image {
+            trust::note_confirmed(&mut self.record, &self.settings, image);
+        }
     }
 
     fn write_confirmation<P: Port>(&mut self, port: &mut P) -> Result<(), Refusal> {
@@ -154,13 +160,12 @@ impl Agent {
         };
         let Ok(Ok(image)) = read_slot(port, partition) else { return false };
         let (hardware, sha256) = (&self.settings.hardware, &image.sha256);
+        let floor = self.record.secure_version.max(hardware.secure_version.unwrap_or(0));
         let ran_well = self.record.was_confirmed(sha256) && self.record.failures_of(sha256) < QUARANTINE_AT;
         // What the bootloader would refuse is nothing to go to: it would start the running image again.
-        let boots = image.chip == Some(hardware.chip)
-            && image.traits.secure_version >= hardware.secure_version.unwrap_or(0);
-        let keys = if trusted { self.settings.trusted_keys } else { &[] };
+        let boots = image.chip == Some(hardware.chip) && image.traits.secure_version >= floor;
         boots
             && (ran_well || !proven)
-            && self.judge_signature(port, partition, image.signature_offset, keys).is_ok()
+            && self.judge_signature(port, partition, image.signature_offset, trusted).is_ok()
     }
 }

@@ -7,7 +7,7 @@
 use contract::{InvalidVersion, Outcome, Reason, Version};
 use heapless::Vec;
 
-use super::{Attempt, Failures, KEPT, Last, Record, Stage, put_newest};
+use super::{Attempt, Failures, KEPT, Last, Record, Stage, Trusted, put_newest};
 use crate::bytes::{are_equal, part, part_mut, put, word};
 use crate::connection::{CONNECTIONS_BYTES, Connections};
 use crate::flash::{SECTOR_BYTES, WRITE_ALIGN_BYTES};
@@ -80,7 +80,12 @@ pub(super) fn encode(record: &Record, sequence: u32, bytes: &mut Bytes) {
     out.digests(&record.confirmed);
     out.byte(u8::from(record.trusted.is_some()));
     if let Some(trusted) = &record.trusted {
-        out.digests(trusted);
+        out.digests(&trusted.keys);
+    }
+    out.put(&record.secure_version.to_le_bytes());
+    if let Some(trusted) = &record.trusted {
+        out.byte(trusted.required);
+        out.version(trusted.by.as_ref());
     }
     while out.at < CONNECTIONS_AT {
         out.byte(0);
@@ -156,10 +161,20 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
         put_newest(&mut record.failures, None, failed);
     }
     input.digests(&mut record.confirmed)?;
-    match input.byte()? {
-        0 => {}
-        1 => input.digests(record.trusted.insert(Vec::new()))?,
+    let trusted = match input.byte()? {
+        0 => None,
+        1 => Some(record.trusted.insert(Trusted { keys: Vec::new(), required: 0, by: None })),
         _ => return None,
+    };
+    match trusted {
+        None => record.secure_version = u32::from_le_bytes(input.take()?),
+        Some(trusted) => {
+            input.digests(&mut trusted.keys)?;
+            // Zeros, where an older agent wrote nothing.
+            record.secure_version = u32::from_le_bytes(input.take()?);
+            trusted.required = input.byte()?;
+            trusted.by = input.version().ok()?;
+        }
     }
     Some(())
 }

@@ -39,7 +39,12 @@ fn full() -> Record {
             reason: Reason::new(&"r".repeat(300)),
         }),
         rollback: Some(true),
-        trusted: Some(Vec::from_array([[9; 32]; KEPT])),
+        trusted: Some(Trusted {
+            keys: Vec::from_array([[9; 32]; KEPT]),
+            required: 3,
+            by: Some(long_version()),
+        }),
+        secure_version: u32::MAX,
         ..Record::default()
     };
     for byte in 0..6 {
@@ -69,9 +74,14 @@ fn bytes_of(record: &Record, sequence: u32) -> Bytes {
     bytes
 }
 
+/// Of a device that trusts no key any more.
+fn nobody() -> Record {
+    Record { trusted: Some(Trusted { keys: Vec::new(), required: 1, by: None }), ..Record::default() }
+}
+
 #[test]
 fn the_largest_record_survives_its_bytes_and_leaves_the_connections_alone() {
-    for record in [full(), Record::default(), Record { trusted: Some(Vec::new()), ..Record::default() }] {
+    for record in [full(), Record::default(), nobody()] {
         let bytes = bytes_of(&record, 9);
         assert_eq!(sequence_of(&bytes), Some(9));
         assert_eq!(decode(&bytes), Some(record));
@@ -81,7 +91,7 @@ fn the_largest_record_survives_its_bytes_and_leaves_the_connections_alone() {
 
 #[test]
 fn a_record_fits_the_memory_of_small_devices() {
-    assert!(size_of::<Record>() <= 1300, "{} bytes", size_of::<Record>());
+    assert!(size_of::<Record>() <= 1400, "{} bytes", size_of::<Record>());
 }
 
 #[test]
@@ -101,9 +111,8 @@ fn an_image_confirmed_again_is_the_newest() {
 
 #[test]
 fn nobody_trusted_is_not_taken_for_everybody() {
-    let nobody = Record { trusted: Some(Vec::new()), ..Record::default() };
-    let found = decode(&bytes_of(&nobody, 1)).expect("whole");
-    assert_eq!(found.trusted, Some(Vec::new()));
+    let found = decode(&bytes_of(&nobody(), 1)).expect("whole");
+    assert_eq!(found.trusted, nobody().trusted);
     assert_eq!(decode(&bytes_of(&Record::default(), 1)).expect("whole").trusted, None);
 }
 
@@ -160,16 +169,27 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn trusted()(
+        keys in list(digest()),
+        required in any::<u8>(),
+        by in proptest::option::of(version()),
+    ) -> Trusted {
+        Trusted { keys, required, by }
+    }
+}
+
+prop_compose! {
     fn record()(
         attempt in proptest::option::of(attempt()),
         last in proptest::option::of(last()),
         known in list((digest(), version()).prop_map(|(sha256, version)| Known { sha256, version })),
         failures in list((digest(), any::<u8>()).prop_map(|(sha256, count)| Failures { sha256, count })),
         confirmed in list(digest()),
-        trusted in proptest::option::of(list(digest())),
+        trusted in proptest::option::of(trusted()),
+        secure_version in any::<u32>(),
         rollback in any::<Option<bool>>(),
     ) -> Record {
-        Record { attempt, last, known, failures, confirmed, trusted, rollback }
+        Record { attempt, last, known, failures, confirmed, trusted, secure_version, rollback }
     }
 }
 
@@ -204,4 +224,12 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_record_of_an_older_agent_is_read() {
+    // It ended with its keys.
+    let keys = Vec::from_array([[9; 32]; KEPT]);
+    let record = Record { trusted: Some(Trusted { keys, required: 0, by: None }), ..Record::default() };
+    assert_eq!(decode(&bytes_of(&record, 1)), Some(record), "what it did not write is zeros");
 }

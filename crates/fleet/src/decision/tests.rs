@@ -26,6 +26,7 @@ fn artifact(text: &str) -> Artifact {
 fn device(running: &str) -> DeviceView {
     DeviceView {
         version: Some(version(running)),
+        image: Image::default(),
         chip: Some("chip-a".to_owned()),
         slot_bytes: Some(2000),
         in_progress: None,
@@ -40,12 +41,42 @@ fn channel(target: &str, blocked: &[&str]) -> ChannelView {
         channel: ChannelName::production(),
         target: Some(artifact(target)),
         blocked: Blocked::Versions(blocked.iter().map(|v| (version(v), Some("bad".to_owned()))).collect()),
+        blocked_images: BlockedImages::new(),
         releases: vec![],
     }
 }
 
 fn word(device: &DeviceView, view: ChannelView) -> &'static str {
     decide(device, &StoreView::Channel(view)).as_str()
+}
+
+#[test]
+fn what_cannot_be_compared_is_offered_where_it_is_different() {
+    for (running, target, expected) in [
+        ("build-77", "1.2.0", "offered"),
+        ("build-77", "build-76", "offered"),
+        ("build-77", "build-77", "up_to_date"),
+        ("9.9.9", "build-77", "offered"),
+        ("v1.2", "1.2.0", "up_to_date"),
+        ("1.2.3.4", "1.2.4", "offered"),
+        ("1.2.3.4", "1.2.3", "newer_than_channel"),
+        ("2024.10.01", "2024.9.30", "newer_than_channel"),
+        ("1.2.0-3-gabc1234", "1.2.0", "newer_than_channel"),
+        ("1.2.0-3-gabc1234", "1.2.0-12-gdef1234", "offered"),
+        ("1.2.0-3-gabc1234", "1.2.0-3-gdef1234", "offered"),
+    ] {
+        assert_eq!(word(&device(running), channel(target, &[])), expected, "{running} to {target}");
+    }
+    let mut view = channel("1.2.0", &["build-77"]);
+    view.target.as_mut().expect("there").requires = Some(version("1.0.0"));
+    view.releases = vec![artifact("1.0.0"), artifact("1.2.0")];
+    assert_eq!(
+        word(&device("build-77"), view.clone()),
+        "no_release",
+        "nobody knows that it is 1.0.0 at least"
+    );
+    assert_eq!(word(&device("1.0"), view), "offered");
+    assert_eq!(word(&device("1.0.0"), channel("build-77", &["build-77"])), "blocked");
 }
 
 #[test]
@@ -172,4 +203,54 @@ proptest! {
             prop_assert!(offered.requires.is_none_or(|lowest| lowest <= running));
         }
     }
+}
+
+fn image(identity: Identity, of: &str) -> Image {
+    let release = (identity != Identity::Foreign).then(|| ("p".parse().expect("a product"), version(of)));
+    Image { identity, sha256: artifact(of).sha256, release }
+}
+
+/// What a device is answered that names the first version and has the bytes of the second, where production is 2.0.0.
+fn answer(named: &str, identity: Identity, of: &str, blocked: &[&str]) -> &'static str {
+    let device = DeviceView { image: image(identity, of), ..device(named) };
+    let mut view = channel("2.0.0", blocked);
+    for blocked in blocked {
+        let (product, version) = ("p".parse().expect("a product"), version(blocked));
+        let sha256 = artifact(blocked).sha256.expect("known");
+        view.blocked_images.insert(sha256, BlockedImage { product, version, why: None });
+    }
+    word(&device, view)
+}
+
+#[test]
+fn bytes_decide_what_runs_and_not_the_name() {
+    use Identity::{Foreign, Mislabelled, Release};
+    assert_eq!(answer("2.0.0", Release, "2.0.0", &[]), "up_to_date");
+    assert_eq!(answer("2.0.0", Mislabelled, "1.0.0", &[]), "offered");
+    assert_eq!(answer("9.9.8", Mislabelled, "1.0.0", &[]), "offered");
+    assert_eq!(answer("1.0.0", Mislabelled, "2.0.0", &[]), "up_to_date");
+    assert_eq!(answer("2.0.0", Foreign, "7.0.0", &[]), "offered");
+    assert_eq!(answer("9.0.0", Foreign, "7.0.0", &[]), "offered");
+    assert_eq!(answer("3.0.0", Release, "3.0.0", &[]), "newer_than_channel");
+    // The digest of a release that was not read yet.
+    assert_eq!(answer("2.0.0", Foreign, "2.0.0", &[]), "up_to_date");
+}
+
+#[test]
+fn blocked_bytes_are_blocked_under_every_name() {
+    use Identity::{Mislabelled, Release};
+    // It runs 3.0.0, which is blocked under another name.
+    let device = DeviceView { image: image(Release, "3.0.0"), ..device("3.0.0") };
+    let mut view = channel("2.0.0", &[]);
+    let same =
+        BlockedImage { product: "q".parse().expect("a product"), version: version("8.0.0"), why: None };
+    view.blocked_images.insert(artifact("3.0.0").sha256.expect("known"), same.clone());
+    assert_eq!(word(&device, view), "offered");
+    let mut view = channel("2.0.0", &[]);
+    view.blocked_images.insert(artifact("2.0.0").sha256.expect("known"), same);
+    let lower = DeviceView { image: image(Release, "1.0.0"), ..self::device("1.0.0") };
+    let decision = decide(&lower, &StoreView::Channel(view));
+    assert_eq!(decision.as_str(), "blocked");
+    assert_eq!(decision.cause().sentence(), "2.0.0 has the bytes of q 8.0.0, which is blocked");
+    assert_eq!(answer("9.0.0", Mislabelled, "1.0.0", &["1.0.0"]), "offered");
 }

@@ -99,7 +99,7 @@ fn what_the_server_finds_out_accuses_as_a_reason_that_is_missing() {
 }
 
 /// Every code, whether the image ran, and whether the end counts against it.
-const TABLE: [(Code, bool, bool); 35] = [
+const TABLE: [(Code, bool, bool); 37] = [
     (Code::NotAnImage, false, true),
     (Code::WrongChip, false, false),
     (Code::ChipRevision, false, false),
@@ -108,12 +108,14 @@ const TABLE: [(Code, bool, bool); 35] = [
     (Code::FlashMode, false, false),
     (Code::TooLarge, false, false),
     (Code::WrongProject, false, false),
+    (Code::WrongVersion, false, false),
     (Code::SecureVersion, false, false),
     (Code::Unprotected, false, true),
     (Code::TrailingBytes, false, true),
     (Code::Damaged, false, true),
     (Code::Unsigned, false, true),
     (Code::UntrustedKey, false, false),
+    (Code::TooFewSignatures, false, false),
     (Code::BadSignature, false, true),
     (Code::SecureBoot, false, false),
     (Code::Quarantined, false, true),

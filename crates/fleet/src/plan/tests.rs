@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use std::collections::BTreeSet;
 
-use contract::ChannelName;
+use contract::{ChannelName, Version};
 use proptest::prelude::*;
 
 use super::*;
@@ -32,6 +32,7 @@ fn channel(target: &str, blocked: &[&str]) -> StoreView {
         channel: ChannelName::production(),
         target: Some(artifact(target)),
         blocked: Blocked::Versions(blocked.iter().map(|text| (version(text), None)).collect()),
+        blocked_images: BTreeMap::new(),
         releases: vec![],
     })
 }
@@ -39,6 +40,7 @@ fn channel(target: &str, blocked: &[&str]) -> StoreView {
 fn asks(running: &str) -> Subject {
     let view = DeviceView {
         version: Some(version(running)),
+        image: crate::Image::default(),
         chip: None,
         slot_bytes: None,
         in_progress: None,
@@ -51,7 +53,7 @@ fn asks(running: &str) -> Subject {
 
 fn flies(state: UpdateState, trigger: Trigger, heard_at: i64) -> Subject {
     let (from, to, delivery) = (Some(version("1.0.0")), version("1.1.0"), crate::Delivery::Fetched);
-    let view = UpdateView { state, from, to, delivery };
+    let view = UpdateView { state, from, to, images: vec![], delivery };
     let flight = Some(Flight { update: 7, view, heard_at, trigger });
     Subject { product: Some(product()), flight, asks: None }
 }

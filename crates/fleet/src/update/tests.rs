@@ -1,6 +1,7 @@
 extern crate std;
 use UpdateState::*;
 use alloc::format;
+use alloc::vec;
 
 use proptest::prelude::*;
 
@@ -12,12 +13,13 @@ fn version(text: &str) -> Version {
 
 fn update(state: UpdateState) -> UpdateView {
     let delivery = Delivery::Fetched;
-    UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0"), delivery }
+    UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0"), images: vec![], delivery }
 }
 
 fn report(running: &str, state: Option<&str>) -> Event {
     Event::Report(ReportView {
         version: version(running),
+        sha256: None,
         state: state.map(ToOwned::to_owned),
         retained: false,
         news: None,
@@ -68,8 +70,13 @@ fn a_plain_device_is_believed_and_a_reporting_one_must_show_it() {
 #[test]
 fn a_believed_success_is_taken_back_by_the_old_version_but_not_by_a_retained_one() {
     assert_eq!(after(Succeeded, &report("1.0.0", None)), RolledBack);
-    let retained =
-        Event::Report(ReportView { version: version("1.0.0"), state: None, retained: true, news: None });
+    let retained = Event::Report(ReportView {
+        version: version("1.0.0"),
+        sha256: None,
+        state: None,
+        retained: true,
+        news: None,
+    });
     assert_eq!(after(Succeeded, &retained), Succeeded);
     assert_eq!(
         after(Succeeded, &report("0.9.0", None)),
@@ -88,8 +95,13 @@ fn another_version_ends_an_update_only_after_the_restart_and_once_it_is_valid() 
     }
     assert_eq!(after(Restarting, &report("1.0.0", Some("valid"))), RolledBack);
     assert_eq!(after(Restarting, &report("0.9.0", Some("valid"))), Failed);
-    let kept =
-        ReportView { version: version("1.0.0"), state: Some("valid".to_owned()), retained: true, news: None };
+    let kept = ReportView {
+        version: version("1.0.0"),
+        sha256: None,
+        state: Some("valid".to_owned()),
+        retained: true,
+        news: None,
+    };
     assert_eq!(after(Restarting, &Event::Report(kept)), Restarting);
 }
 
@@ -114,7 +126,13 @@ fn news_of_a_failure_ends_the_update_that_it_is_about() {
     let news = |to: Option<&str>| {
         let last =
             LastOutcome { to: to.map(version), result: Outcome::Failed, reason: Some(Reason::new("digest")) };
-        Event::Report(ReportView { version: version("1.0.0"), state: None, retained: true, news: Some(last) })
+        Event::Report(ReportView {
+            version: version("1.0.0"),
+            sha256: None,
+            state: None,
+            retained: true,
+            news: Some(last),
+        })
     };
     assert_eq!(after(Downloading, &news(Some("1.1.0"))), Failed);
     assert_eq!(after(Restarting, &news(None)), RolledBack);
@@ -153,7 +171,13 @@ fn a_code_says_whether_the_new_image_ran_whatever_state_and_words_say() {
 fn fallen_to(running: &str, left: Option<&str>, reason: &str, retained: bool) -> Event {
     let last =
         LastOutcome { to: left.map(version), result: Outcome::Failed, reason: Some(Reason::new(reason)) };
-    Event::Report(ReportView { version: version(running), state: None, retained, news: Some(last) })
+    Event::Report(ReportView {
+        version: version(running),
+        sha256: None,
+        state: None,
+        retained,
+        news: Some(last),
+    })
 }
 
 #[test]
@@ -269,4 +293,27 @@ proptest! {
         let event = fallen_to(&running, Some("1.1.0"), &format!("x [{}]", Code::ALL[code]), true);
         prop_assert_eq!(after(Succeeded, &event), Succeeded);
     }
+}
+
+#[test]
+fn bytes_decide_whether_the_target_runs() {
+    let target = Sha256([7; 32]);
+    let update = |state| UpdateView { images: vec![target, Sha256([8; 32])], ..update(state) };
+    let report = |named: &str, sha256: Option<u8>| {
+        let sha256 = sha256.map(|byte| Sha256([byte; 32]));
+        let state = Some("valid".to_owned());
+        Event::Report(ReportView { version: version(named), sha256, state, retained: false, news: None })
+    };
+    let after = |named, sha256| {
+        let change = apply(&update(Restarting), &report(named, sha256));
+        change.map(|change| (change.state, change.why))
+    };
+    assert_eq!(after("1.1.0", Some(7)), Some((Succeeded, None)));
+    assert_eq!(after("9.0.0", Some(8)), Some((Succeeded, None)), "by another name of the same bytes");
+    assert_eq!(after("1.1.0", None), Some((Succeeded, None)), "a device that says no digest");
+    let why = causes::OTHER_IMAGE_RUNS.naming("version", version("1.1.0"));
+    assert_eq!(after("1.1.0", Some(9)), Some((Failed, Some(Why::Cause(why)))));
+    assert_eq!(after("1.0.0", Some(9)).map(|(state, _)| state), Some(RolledBack));
+    assert_eq!(apply(&update(Downloading), &report("1.1.0", Some(9))), None);
+    assert_eq!(apply(&update(TimedOut), &report("1.1.0", Some(9))), None);
 }

@@ -15,6 +15,7 @@ use sea_orm::{DbErr, FromQueryResult, Value};
 
 use super::connection::{Db, Query};
 use super::figures::{Counted, Figures};
+use super::image;
 use super::values::Text;
 
 /// The time between counts, in multiples of what the last took.
@@ -105,6 +106,10 @@ pub(super) async fn count(db: &Db) -> Result<Figures, DbErr> {
     for group in rows::<Group>(db, online, vec![db.epoch().into()]).await? {
         let counts = figures.by_product.entry(group.product.map(|product| product.0)).or_default();
         counts.online = group.devices.unsigned_abs();
+    }
+    for (product, identity, devices) in image::counted(db).await? {
+        let counts = figures.by_product.entry(product).or_default();
+        *counts.identities.entry(identity).or_default() += devices;
     }
     // A code stands last, in brackets. What else devices say differs in each.
     let reasons = "SELECT u.reason AS reason, COUNT(*) AS devices FROM devices d JOIN updates u ON u.id = d.update_id \

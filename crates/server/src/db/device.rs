@@ -29,6 +29,8 @@ pub(crate) struct Model {
     /// Of its MQTT password, if it is registered.
     pub(crate) password_sha256: Option<String>,
     pub(crate) version: Option<Text<Version>>,
+    /// How the device spells that, where it is another spelling.
+    pub(crate) version_said: Option<String>,
     pub(crate) sha256: Option<Text<Sha256>>,
     /// `None` where it reports bare versions.
     pub(crate) report: Option<Text<DeviceReport>>,
@@ -63,6 +65,7 @@ compared! {
     ProductIsSet: product_is_set,
     PasswordSha256: password_sha256,
     Version: version,
+    VersionSaid: version_said,
     Sha256: sha256,
     Report: report,
     ReportDigest: report_digest,
@@ -88,6 +91,7 @@ impl Model {
             product_is_set: false,
             password_sha256: None,
             version: None,
+            version_said: None,
             sha256: None,
             report: None,
             report_digest: None,
@@ -104,6 +108,18 @@ impl Model {
             online_epoch: 0,
             created_at,
         }
+    }
+}
+
+impl Model {
+    /// What it runs, as it says it.
+    pub(crate) fn said(&self) -> Option<&str> {
+        self.version_said.as_deref().or(self.version.as_ref().map(|version| version.as_str()))
+    }
+
+    /// It runs what is spelled like this here.
+    pub(crate) fn runs(&mut self, version: &Version) {
+        (self.version, self.version_said) = (Some(version.clone().into()), None);
     }
 }
 

@@ -10,6 +10,7 @@ use sea_orm::{Condition, ExprTrait, FromQueryResult, QueryOrder, QuerySelect};
 
 use super::connection::Query;
 use super::device::{Column, DeviceRow, Entity};
+use super::image;
 use super::tag;
 use super::values::Text;
 
@@ -17,6 +18,8 @@ use super::values::Text;
 pub(super) const CANDIDATES_MAX: usize = 10_000;
 /// How many of them at a time.
 const CHUNK: usize = 1_000;
+/// Up to so many builds an index has the devices of each in order; of more it has too few of each for that to matter.
+const BUILDS_MAX: usize = 100;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DeviceFilter<'a> {
@@ -30,30 +33,85 @@ pub(crate) struct DeviceFilter<'a> {
     pub(crate) epoch: Option<i64>,
     /// In another epoch than this: offline.
     pub(crate) not_epoch: Option<i64>,
+    pub(crate) builds: Builds<'a>,
+}
+
+/// Which builds ([`super::image::BUILD`]) devices are listed of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Builds<'a> {
+    #[default]
+    Any,
+    Among(&'a [String]),
+    /// Of one, and of none of these.
+    NoneOf(&'a [String]),
+    /// Of none, or of one of these.
+    NoneOr(&'a [String]),
+}
+
+impl Builds<'_> {
+    fn condition(self) -> Option<Condition> {
+        let build = || Expr::cust(image::BUILD);
+        let among = |builds: &[String]| match builds {
+            [only] => build().eq(only),
+            several => build().is_in(several),
+        };
+        match self {
+            Self::Any => None,
+            Self::Among(builds) => Some(Condition::all().add(among(builds))),
+            Self::NoneOf(builds) => {
+                let any = Condition::all().add(build().is_not_null());
+                Some(if builds.is_empty() { any } else { any.add(build().is_not_in(builds)) })
+            }
+            Self::NoneOr(builds) => Some(Condition::any().add(build().is_null()).add(among(builds))),
+        }
+    }
 }
 
 /// Devices in the order of their ids.
-pub(crate) async fn page(
+pub(crate) async fn page<'a>(
     query: &impl Query,
-    filter: &DeviceFilter<'_>,
+    filter: &DeviceFilter<'a>,
     limit: u64,
 ) -> Result<Vec<DeviceRow>, DbErr> {
     let candidates = Candidates::of(query, filter).await?;
-    let Some(current) = filter.not_epoch else { return candidates.page(query, filter, limit).await };
-    // All other epochs: until they are swept, those of earlier starts, and 0. An index has each of them in order. Who is swept
-    // meanwhile goes down, and is seen twice.
-    let (mut devices, mut below) = (Vec::new(), i64::MAX);
-    while let Some(epoch) = epoch_below(query, below).await? {
-        below = epoch;
-        if epoch != current {
-            let filter = DeviceFilter { epoch: Some(epoch), ..*filter };
-            devices.extend(candidates.page(query, &filter, limit).await?);
-        }
+    let mut filters = vec![*filter];
+    if let Some(current) = filter.not_epoch {
+        filters = others(query, filter, current).await?;
+    }
+    if let Builds::Among(builds) = filter.builds
+        && builds.len() <= BUILDS_MAX
+    {
+        let each = |filter: &DeviceFilter<'a>| {
+            let filter = *filter;
+            builds.chunks(1).map(move |one| DeviceFilter { builds: Builds::Among(one), ..filter })
+        };
+        filters = filters.iter().flat_map(each).collect();
+    }
+    let mut devices = Vec::new();
+    for filter in &filters {
+        devices.extend(candidates.page(query, filter, limit).await?);
     }
     devices.sort_unstable_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
     devices.dedup_by(|one, other| one.id == other.id);
     devices.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(devices)
+}
+
+/// All other epochs: until they are swept, those of earlier starts, and 0. An index has each of them in order. Who is swept
+/// meanwhile goes down, and is seen twice.
+async fn others<'a>(
+    query: &impl Query,
+    filter: &DeviceFilter<'a>,
+    current: i64,
+) -> Result<Vec<DeviceFilter<'a>>, DbErr> {
+    let (mut filters, mut below) = (Vec::new(), i64::MAX);
+    while let Some(epoch) = epoch_below(query, below).await? {
+        below = epoch;
+        if epoch != current {
+            filters.push(DeviceFilter { epoch: Some(epoch), ..*filter });
+        }
+    }
+    Ok(filters)
 }
 
 async fn epoch_below(query: &impl Query, epoch: i64) -> Result<Option<i64>, DbErr> {
@@ -169,6 +227,9 @@ pub(super) fn filtered(filter: &DeviceFilter<'_>, some: Option<&[String]>, limit
     if let Some(text) = filter.contains {
         let like = LikeExpr::new(like(text)).escape('\\');
         all = all.add(Expr::expr(Func::lower(Column::Id.into_expr())).like(like));
+    }
+    if let Some(builds) = filter.builds.condition() {
+        all = all.add(builds);
     }
     if let Some(after) = filter.after {
         all = all.add(Column::Id.gt(after));

@@ -23,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) releases: Vec<Release>,
     pub(crate) channels: Vec<(ChannelName, Option<Version>)>,
     pub(crate) blocked: Blocked,
+    /// What lies in channels that point to a version of which there is no release.
+    pub(crate) deployed: Vec<Release>,
 }
 
 /// What is known of one product.
@@ -48,12 +50,13 @@ impl Snapshot {
         });
         releases.dedup_by(|next, kept| next.version.as_str() == kept.version.as_str());
         channels.sort_by(|(left, _), (right, _)| left.cmp(right));
-        Self { releases, channels, blocked }
+        Self { releases, channels, blocked, deployed: Vec::new() }
     }
 
     /// What versions are spelled like counts, too: they are equal whatever they were built from.
     fn is_same(&self, other: &Self) -> bool {
-        format!("{self:?}") == format!("{other:?}")
+        let shown = |one: &Self| format!("{:?} {:?} {:?}", one.releases, one.channels, one.blocked);
+        shown(self) == shown(other)
     }
 
     /// The release of a version: of several spellings (`1.0.0+a`, `1.0.0+b`) the one that was asked for, if it is there.
@@ -197,6 +200,7 @@ impl Db {
         let unread = Text(causes::STORE_NOT_READ.cause());
         if write.execute(sql, vec![store.into(), unread.into()]).await? > 0 {
             write.execute("DELETE FROM mirror_products", vec![]).await?;
+            write.execute("DELETE FROM images", vec![]).await?;
         }
         write.commit().await
     }
@@ -302,6 +306,10 @@ impl Db {
             let sql = "UPDATE mirror_products SET blocked = $2 WHERE product = $1";
             write.execute(sql, vec![name(), blocked.into()]).await?;
             write.replace_files(product, found).await?;
+        }
+        if let Some(found) = found {
+            let releases = if is_changed { &found.releases[..] } else { &[] };
+            write.note_images(product, releases.iter().chain(&found.deployed)).await?;
         }
         write.commit().await?;
         Ok(is_changed)

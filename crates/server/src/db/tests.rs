@@ -41,7 +41,7 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         id: 0,
         device: Text(device.clone()),
         product: Text("p".parse().expect("a product")),
-        from_version: Some(Text("1.0.0".parse().expect("a version"))),
+        from_version: Some("1.0.0".to_owned()),
         to_version: Text("1.1.0".parse().expect("a version")),
         object_key: "p/releases/v1.1.0/firmware.bin".to_owned(),
         sha256: Some(Text(contract::Sha256([1; 32]))),

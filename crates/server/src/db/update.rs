@@ -30,7 +30,8 @@ pub(crate) struct Model {
     pub(crate) id: i64,
     pub(crate) device: Text<DeviceId>,
     pub(crate) product: Text<ProductName>,
-    pub(crate) from_version: Option<Text<Version>>,
+    /// As the device said it.
+    pub(crate) from_version: Option<String>,
     pub(crate) to_version: Text<Version>,
     /// The object that is signed, again for each request.
     pub(crate) object_key: String,

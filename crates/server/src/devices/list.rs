@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 
-use api::{Device, DeviceQuery, Page, Unreadable};
+use api::{Device, DeviceQuery, Page, RunningImage, Unreadable};
 use cause::service as causes;
-use contract::{DeviceId, ProductName};
-use fleet::UpdateState;
+use contract::{DeviceId, ProductName, Version};
+use fleet::{Identity, UpdateState};
 
 use super::service::{Devices, unknown, update};
 use crate::clock::time;
 use crate::counts::Counts;
 use crate::db::device::DeviceRow;
-use crate::db::device_list::{self, DeviceFilter};
+use crate::db::device_list::{self, Builds, DeviceFilter};
+use crate::db::image;
 use crate::db::tag;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
@@ -64,10 +65,13 @@ impl Devices {
         {
             return Err(Error::Invalid(causes::TEXT.cause()));
         }
+        let version = query.version.as_deref().filter(|version| !version.is_empty());
+        // In whatever spelling.
+        let read = version.and_then(Version::said);
         let mut filter = DeviceFilter {
             product: query.product.as_ref(),
             tag: query.tag.as_deref().filter(|tag| !tag.is_empty()),
-            version: query.version.as_deref().filter(|version| !version.is_empty()),
+            version: read.as_ref().map(Version::as_str).or(version),
             contains: query.q.as_deref().filter(|text| !text.is_empty()),
             after: query.cursor.as_deref(),
             ..DeviceFilter::default()
@@ -77,6 +81,22 @@ impl Devices {
             StateFilter::Online(true) => filter.epoch = Some(self.0.db.epoch()),
             StateFilter::Online(false) => filter.not_epoch = Some(self.0.db.epoch()),
             StateFilter::Newest(state) => filter.state = Some(state),
+        }
+        let identity = query.identity.as_deref().filter(|word| !word.is_empty());
+        let identity = identity.map(|word| Identity::from_word(word).ok_or_else(|| no_identity(word)));
+        let identity = identity.transpose()?;
+        let builds = match identity {
+            Some(identity) => image::builds_like(&self.0.db, identity).await?,
+            None => Vec::new(),
+        };
+        match identity {
+            Some(Identity::Mislabelled | Identity::Foreign) if builds.is_empty() => {
+                return Ok(Page { items: Vec::new(), next: None });
+            }
+            Some(Identity::Mislabelled | Identity::Foreign) => filter.builds = Builds::Among(&builds),
+            Some(Identity::Release) => filter.builds = Builds::NoneOf(&builds),
+            Some(Identity::Unknown) => filter.builds = Builds::NoneOr(&builds),
+            None => {}
         }
         let mut rows = device_list::page(&self.0.db, &filter, limit as u64 + 1).await?;
         let next = (rows.len() > limit)
@@ -102,25 +122,39 @@ impl Devices {
         let updates = update::by_ids(&self.0.db, &newest).await?;
         let mut updates: HashMap<i64, UpdateRow> =
             updates.into_iter().map(|update| (update.id, update)).collect();
-        Ok(rows
-            .into_iter()
-            .map(|row| Device {
+        let known = image::known(&self.0.db, rows.iter().filter_map(|row| Some(row.sha256?.0))).await?;
+        let image_of = |row: &DeviceRow| {
+            let sha256 = row.sha256.map(|sha256| sha256.0);
+            let version = row.version.as_ref()?;
+            Some(known.image(row.product.as_deref(), version, sha256))
+        };
+        let shown = |row: DeviceRow| {
+            let image = image_of(&row).unwrap_or_default();
+            Device {
+                identity: image.identity.into(),
+                image: image.release.map(|(product, version)| RunningImage { product, version }),
                 online: self.0.presence.is_online(&row),
                 tags: tags.remove(&row.id.0).unwrap_or_default(),
                 update: row.update_id.and_then(|id| updates.remove(&id)).map(update),
                 unreadable: unreadable(&row),
+                version: row.said().map(str::to_owned),
                 id: row.id.0,
                 product: row.product.map(|product| product.0),
-                version: row.version.map(|version| version.0.into()),
                 sha256: row.sha256.map(|sha256| sha256.0),
                 last_seen: row.last_seen.map(time),
                 registered: row.password_sha256.is_some(),
                 created_at: time(row.created_at),
                 lacks: row.report.as_ref().map(|report| report.lacks.clone()).unwrap_or_default(),
                 report: row.report.map(|report| report.0),
-            })
-            .collect())
+            }
+        };
+        Ok(rows.into_iter().map(shown).collect())
     }
+}
+
+fn no_identity(word: &str) -> Error {
+    let words: Vec<&str> = Identity::ALL.iter().map(|identity| identity.as_str()).collect();
+    Error::Invalid(causes::NO_IDENTITY.with("words", words.join(", ")).with("word", format!("{word:?}")))
 }
 
 fn unreadable(row: &DeviceRow) -> Option<Unreadable> {

@@ -108,7 +108,7 @@ impl Devices {
         if let Some(device) = write.lock_device(id).await? {
             let before = json!({
                 "product": device.product.as_deref(),
-                "version": device.version.as_deref(),
+                "version": device.said(),
                 "registered": device.password_sha256.is_some(),
             });
             write.audit(Action::DEVICE_REMOVE, id, before, Value::Null);

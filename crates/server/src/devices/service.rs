@@ -67,7 +67,7 @@ pub(crate) fn update(row: UpdateRow) -> Update {
     Update {
         id: row.id,
         device: row.device.0,
-        from: row.from_version.map(|version| version.0.into()),
+        from: row.from_version,
         to: row.to_version.0.into(),
         state: row.state.0.into(),
         reason,

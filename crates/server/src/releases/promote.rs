@@ -168,6 +168,26 @@ impl Releases {
         .await
     }
 
+    /// Lets the gate take no image of the product any more unless its secure version is higher than this one's.
+    #[crate::boxed]
+    pub async fn raise_secure_version(
+        &self,
+        by: &Actor,
+        product: &ProductName,
+        above: &Version,
+    ) -> Result<(), Error> {
+        let (releases, of, above) = (self.clone(), product.clone(), above.clone());
+        let what = format!("raising the secure version of {product} above that of {above}");
+        let detail = json!({ "version": above, "security": true });
+        let (by, act) = (by.clone(), Act { action: Action::VERSION_BLOCK, product: product.clone(), detail });
+        detached(Instant::now() + WRITE_TIMEOUT, what, async move {
+            let raise = Box::pin(async { Ok(releases.0.store.raise_secure_version(&of, &above).await?) });
+            let entry = |floor: &u32| (json!({ "secure_version": floor }), done());
+            releases.audited(&by, act, raise, entry).await.map(|_| ())
+        })
+        .await
+    }
+
     /// Offers it again.
     #[crate::boxed]
     pub async fn unblock(&self, by: &Actor, product: &ProductName, version: &Version) -> Result<(), Error> {

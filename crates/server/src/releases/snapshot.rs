@@ -12,7 +12,13 @@ pub(super) async fn read(store: &Store, product: &ProductName) -> Result<Option<
     let releases = store.releases(product).await?;
     let channels = store.channels(product).await?;
     let blocked = store.blocked(product).await?;
-    Ok(Some(Snapshot::new(releases, channels, blocked)))
+    let mut snapshot = Snapshot::new(releases, channels, blocked);
+    for (channel, version) in &snapshot.channels {
+        if let Some(version) = version.as_ref().filter(|version| snapshot.release(version).is_none()) {
+            snapshot.deployed.extend(store.channel_image(product, channel, version).await?);
+        }
+    }
+    Ok(Some(snapshot))
 }
 
 /// A release of a product that has these channels and this blocked list, as the API has it.

@@ -68,7 +68,7 @@ async fn what_a_device_says_while_the_server_is_down_completes_its_update() {
     let rig = Rig::within(data, &more).await;
     rig.until_state("d1", UpdateState::Succeeded).await;
     let shown = rig.show("d1").await;
-    assert_eq!(shown.version.expect("a version").to_string(), "1.1.0", "what was retained is older");
+    assert_eq!(shown.version.expect("a version"), "1.1.0", "what was retained is older");
     assert_eq!(device.triggers().len(), 1);
     rig.services().devices.remove(&BY, &id("d1")).await.expect("removed");
     let rig = rig.restart().await;

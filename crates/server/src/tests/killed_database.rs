@@ -61,7 +61,7 @@ async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_come
         let shown = app.devices.list(&query).await.expect("listed").items;
         assert_eq!(shown.len(), DEVICES);
         for device in shown {
-            let version = device.version.expect("a version").to_string();
+            let version = device.version.expect("a version");
             let patch = version.rsplit('.').next().and_then(|number| number.parse::<i64>().ok());
             assert!(
                 patch.expect("a number") >= acknowledged,
@@ -72,7 +72,7 @@ async fn what_was_acknowledged_outlives_a_kill_of_the_database_and_the_rest_come
     stop.cancel();
     let last = writer.await.expect("it went on to its end");
     let shown = app.devices.show(&id("d199")).await.expect("there");
-    assert_eq!(shown.version.expect("one").to_string(), format!("1.0.{last}"));
+    assert_eq!(shown.version.expect("one"), format!("1.0.{last}"));
     until("all are counted", || async {
         let counts = app.devices.counts(None).await.expect("counted");
         (counts.devices, counts.online) == (200, 200)

@@ -176,7 +176,7 @@ impl Rig {
 
     pub(super) async fn until_version(&self, device: &str, version: &str) {
         until("the version is known", || async {
-            self.show(device).await.version.is_some_and(|known| known.to_string() == version)
+            self.show(device).await.version.is_some_and(|known| known == version)
         })
         .await;
     }

@@ -55,7 +55,7 @@ async fn what_a_person_sets_on_one_is_not_undone_by_messages_to_the_other() {
     for server in [&one, &other] {
         let shown = server.devices.show(&id("d1")).await.expect("known");
         assert_eq!(shown.product, Some(product("p39")));
-        assert_eq!(shown.version.expect("a version").to_string(), "1.0.39");
+        assert_eq!(shown.version.expect("a version"), "1.0.39");
     }
 }
 

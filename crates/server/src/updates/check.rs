@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use ::image::Chip;
 use api::CheckAnswer;
 use cause::{decision as causes, service};
 use contract::{ChannelName, DeviceId, ProductName};
@@ -17,6 +18,7 @@ use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Query;
 use crate::db::device::{self, DeviceRow};
+use crate::db::image;
 use crate::db::update::{self, UpdateRow};
 use crate::error::Error;
 use crate::mqtt::LinkState;
@@ -84,7 +86,7 @@ impl Updates {
         let devices = device::by_ids(&self.0.db, ids).await?;
         let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), force).await?;
         let mut offers = Offers::new();
-        for action in self.plan(subjects.clone()).await {
+        for action in self.plan(subjects.clone()).await? {
             match action {
                 Action::Answer { device, decision } => {
                     let update = newest.remove(&device);
@@ -113,10 +115,15 @@ impl Updates {
         let newest: HashMap<_, _> = newest.map(|row| (row.device.0.clone(), row)).collect();
         let ids: Vec<DeviceId> = devices.iter().map(|device| device.id.0.clone()).collect();
         let mut failed = update::failed(query, &ids).await?;
+        let known = image::known(query, devices.iter().filter_map(|device| Some(device.sha256?.0))).await?;
         let usual = self.0.releases.default_product(query).await?;
         let subject = |device: &DeviceRow| {
             let update = newest.get(&device.id.0).filter(|update| update.state.is_in_flight());
             let mut view = self.view(device, update, force);
+            if let Some(version) = &device.version {
+                let sha256 = device.sha256.map(|sha256| sha256.0);
+                view.image = known.image(device.product.as_deref(), version, sha256);
+            }
             let failed = failed.remove(&device.id.0).unwrap_or_default();
             (view.quarantined, view.refused) = (failed.quarantined, failed.refused);
             let product = device.product.as_deref().or(usual.as_ref()).cloned();
@@ -135,7 +142,11 @@ impl Updates {
         let report = device.report.as_ref();
         DeviceView {
             version: device.version.clone().map(|version| version.0),
-            chip: report.and_then(|report| report.chip.clone()),
+            image: fleet::Image::default(),
+            // One that is not known cannot be the wrong one.
+            chip: report
+                .and_then(|report| Chip::from_name(report.chip.as_deref()?))
+                .map(|chip| chip.name().to_owned()),
             slot_bytes: report.and_then(|report| report.slot_bytes).map(u64::from),
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
@@ -145,7 +156,7 @@ impl Updates {
     }
 
     /// What the devices' side decides alone costs no request to the store; the rest costs one look for each product.
-    async fn plan(&self, subjects: BTreeMap<DeviceId, Subject>) -> Vec<Action> {
+    async fn plan(&self, subjects: BTreeMap<DeviceId, Subject>) -> Result<Vec<Action>, Error> {
         let mut all = Snapshot { devices: subjects, ..Snapshot::default() };
         let (mut planned, mut products) = (Vec::new(), BTreeMap::<ProductName, Snapshot>::new());
         for action in fleet::plan(&all, 0) {
@@ -158,12 +169,17 @@ impl Updates {
                 planned.push(action);
             }
         }
+        if products.is_empty() {
+            return Ok(planned);
+        }
+        let blocked_images = image::blocked(&self.0.db).await?;
         let looks = products.into_iter().map(async |(product, mut snapshot)| {
             let questions = Questions {
                 store: self.0.releases.store(),
                 product: &product,
                 channel: ChannelName::production(),
                 corrupt: &self.0.corrupt,
+                blocked_images: &blocked_images,
                 deadline: Instant::now() + STORE_TIMEOUT,
             };
             timeout(STORE_TIMEOUT, questions.plan(&mut snapshot)).await.unwrap_or_else(|_| {
@@ -172,7 +188,7 @@ impl Updates {
             })
         });
         planned.extend(join_all(looks).await.into_iter().flatten());
-        planned
+        Ok(planned)
     }
 }
 
@@ -225,7 +241,7 @@ fn new_update(
         id: 0,
         device: device.id.clone(),
         product: product.into(),
-        from_version: device.version.clone(),
+        from_version: device.said().map(str::to_owned),
         to_version: artifact.version.clone().into(),
         object_key: artifact.key.clone(),
         sha256: artifact.sha256.map(Into::into),

@@ -19,6 +19,7 @@ use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::config::{Admit, Config};
 use crate::db::device::{self, DeviceRow};
+use crate::db::image;
 use crate::db::{Db, Locked, Write, device_list};
 use crate::events::Events;
 use crate::mqtt::Message;
@@ -67,6 +68,12 @@ impl Messages {
         let first = self.admit_reported(&write, batch, &ids, now).await?;
         let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
         self.0.updates.look_at_deliveries(&mut subjects, now);
+        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
+        let names = image::names(&write, targets).await?;
+        for subject in subjects.values_mut() {
+            let target = subject.update.as_ref().and_then(|update| update.sha256);
+            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
+        }
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
                 device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));

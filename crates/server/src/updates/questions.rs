@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cause::{Cause, decision as causes};
 use contract::{ChannelName, ProductName, Sha256, Version};
-use fleet::{Action, Blocked, ChannelView, Decision, Snapshot, StoreView, plan};
+use fleet::{Action, Blocked, BlockedImages, ChannelView, Decision, Snapshot, StoreView, plan};
 use store::{Artifact, Release, Store, StoreError};
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ pub(super) struct Questions<'a> {
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
     pub(super) corrupt: &'a CorruptImages,
+    pub(super) blocked_images: &'a BlockedImages,
     pub(super) deadline: Instant,
 }
 
@@ -42,7 +43,8 @@ impl Questions<'_> {
     pub(super) async fn plan(&self, snapshot: &mut Snapshot) -> Vec<Action> {
         let running = |view: &fleet::DeviceView| view.version.clone();
         let asking = snapshot.devices.values().filter_map(|subject| subject.asks.as_ref());
-        let lowest = asking.filter_map(running).min();
+        // Of those that can be compared: for the others there is nothing on the way.
+        let lowest = asking.filter_map(running).filter(|version| !version.is_opaque()).min();
         let (mut view, target) = match self.channel_view(lowest.as_ref()).await {
             Ok(found) => found,
             Err(store) => return plan_with(snapshot, self.product, store),
@@ -81,6 +83,7 @@ impl Questions<'_> {
             channel: self.channel.clone(),
             target: None,
             blocked: Blocked::Versions(BTreeMap::new()),
+            blocked_images: self.blocked_images.clone(),
             releases: Vec::new(),
         };
         let Some(version) = version else { return Ok((view, None)) };

@@ -17,6 +17,7 @@ use super::service::{BATCH, URL_REQUESTS_MAX, Updates, flight_of, write as recor
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::device::{self, DeviceRow};
+use crate::db::image;
 use crate::db::update::{self, UpdateRow};
 use crate::db::waiting::{self, Waiting};
 use crate::devices::Subscription;
@@ -253,8 +254,9 @@ impl Updates {
     async fn blocked(&self, product: &ProductName) -> anyhow::Result<StoreView> {
         let answer = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
         let blocked = blocked_list(answer.context("the store did not answer in time")??);
+        let blocked_images = image::blocked(&self.0.db).await?;
         let (channel, releases) = (ChannelName::production(), Vec::new());
-        Ok(StoreView::Channel(ChannelView { channel, target: None, blocked, releases }))
+        Ok(StoreView::Channel(ChannelView { channel, target: None, blocked, blocked_images, releases }))
     }
 
     /// Signs the URL and sends it. Returns once the broker has acknowledged it.

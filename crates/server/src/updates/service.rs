@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::CheckAnswer;
 use cause::decision as causes;
+use contract::{Sha256, Version};
 use fleet::{
     Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
 };
@@ -107,15 +108,21 @@ impl Updates {
 pub(super) fn flight_of(update: &UpdateRow) -> Flight {
     let waits = Trigger::Waits { again: update.url_requests > 0 };
     let trigger = if update.waiting() > 0 { waits } else { Trigger::Sent };
-    let view = view_of(update, Delivery::Fetched);
+    let view = view_of(update, &images_of(update), Delivery::Fetched);
     Flight { update: update.id, view, heard_at: update.heard_at, trigger }
 }
 
-fn view_of(update: &UpdateRow, delivery: Delivery) -> UpdateView {
+/// The digest of an update's image, if it is known.
+pub(super) fn images_of(update: &UpdateRow) -> Vec<Sha256> {
+    update.sha256.iter().map(|sha256| sha256.0).collect()
+}
+
+fn view_of(update: &UpdateRow, images: &[Sha256], delivery: Delivery) -> UpdateView {
     UpdateView {
         state: update.state.0,
-        from: update.from_version.clone().map(|version| version.0),
+        from: update.from_version.as_deref().and_then(Version::said),
         to: update.to_version.0.clone(),
+        images: images.to_vec(),
         delivery,
     }
 }
@@ -125,16 +132,17 @@ pub(super) fn was_sent(update: &UpdateRow) -> bool {
     update.triggered_at.is_some() || update.url_requests > 0
 }
 
-/// Applies an event to an update that has come so far. `reset` is why the device last restarted, if the event is a report that
+/// Applies an event to an update that has come so far. `images`: by which digests its image is known. `reset` is why the device last restarted, if the event is a report that
 /// says so. Answers whether the state changed.
 pub(super) fn advance(
     update: &mut Locked<UpdateRow>,
+    images: &[Sha256],
     delivery: Delivery,
     event: &Event,
     reset: Option<&str>,
     now: i64,
 ) -> bool {
-    let Some(change) = fleet::apply(&view_of(update, delivery), event) else { return false };
+    let Some(change) = fleet::apply(&view_of(update, images, delivery), event) else { return false };
     update.image_at_fault = is_image_at_fault(&change, update.phase.map(|phase| phase.0), reset);
     update.lasting_refusal = lasting_refusal(&change).map(Into::into);
     write(update, word(event), change, now);

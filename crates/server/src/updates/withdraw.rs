@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cause::{Cause, update as causes};
-use contract::ProductName;
-use fleet::{Change, UpdateState, Why};
+use contract::{ProductName, Version};
+use fleet::{BlockedImages, Change, UpdateState, Why};
 use store::Blocked;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::service::{BATCH, Updates, write as record};
 use crate::actor::Actor;
 use crate::clock::now_ms;
-use crate::db::mirror;
 use crate::db::update::{self, UpdateRow};
+use crate::db::{image, mirror};
 use crate::releases::STORE_TIMEOUT;
 
 /// After a failure.
@@ -55,7 +55,8 @@ impl Updates {
 
     pub(crate) async fn withdraw_blocked(&self) -> anyhow::Result<()> {
         let lists: HashMap<_, _> = mirror::blocked_lists(&self.0.db).await?.into_iter().collect();
-        self.0.closed.set(&lists);
+        let images = image::blocked(&self.0.db).await?;
+        self.0.closed.set(&lists, image::keys(&self.0.db, &images).await?, &images);
         // What the store says by now, asked once for each product that has something to withdraw.
         let mut fresh = HashMap::<ProductName, Blocked>::new();
         let mut above = String::new();
@@ -63,15 +64,14 @@ impl Updates {
             let page = update::in_flight(&self.0.db, &above, BATCH as u64).await?;
             let Some(last) = page.last() else { break };
             above = last.device.to_string();
-            let is_listed = |update: &&UpdateRow| why(&lists, update).is_some();
-            for update in page.iter().filter(is_listed) {
-                let product = &update.product.0;
-                if !fresh.contains_key(product) {
-                    let asked = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(product)).await;
-                    fresh.insert(product.clone(), asked.context("the store did not answer in time")??);
+            for (product, _) in page.iter().filter_map(|update| blocked_as(&lists, &images, update)) {
+                if !fresh.contains_key(&product) {
+                    let asked = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(&product)).await;
+                    fresh.insert(product, asked.context("the store did not answer in time")??);
                 }
             }
-            let blocked: Vec<_> = page.iter().filter(|update| why(&fresh, update).is_some()).collect();
+            let why = |update: &UpdateRow| why(&fresh, &images, update);
+            let blocked: Vec<_> = page.iter().filter(|update| why(update).is_some()).collect();
             if blocked.is_empty() {
                 continue;
             }
@@ -79,8 +79,7 @@ impl Updates {
             let mut locked = write.lock_updates(blocked.into_iter()).await?;
             locked.retain(|(_, update)| *update.state == UpdateState::Offered);
             for (_, update) in &mut locked {
-                let change =
-                    Change { state: UpdateState::Cancelled, why: why(&fresh, update).map(Why::Cause) };
+                let change = Change { state: UpdateState::Cancelled, why: why(update).map(Why::Cause) };
                 record(update, "blocked", change, now_ms());
             }
             write.save(locked.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
@@ -93,9 +92,28 @@ impl Updates {
     }
 }
 
+/// As what an update is blocked: as its version, or as another that has the same bytes.
+fn blocked_as(
+    lists: &HashMap<ProductName, Blocked>,
+    images: &BlockedImages,
+    update: &UpdateRow,
+) -> Option<(ProductName, Version)> {
+    let is_listed = |product: &ProductName, version: &Version| match lists.get(product) {
+        Some(Blocked::List(list)) => list.contains_key(version),
+        _ => false,
+    };
+    let (product, version) = (&update.product.0, &update.to_version.0);
+    if is_listed(product, version) {
+        return Some((product.clone(), version.clone()));
+    }
+    let same = images.get(&update.sha256?.0)?;
+    is_listed(&same.product, &same.version).then(|| (same.product.clone(), same.version.clone()))
+}
+
 /// Why an update is to end, if one of these lists says so. One that cannot be read ends nothing: it stops what would be offered.
-fn why(lists: &HashMap<ProductName, Blocked>, update: &UpdateRow) -> Option<Cause> {
-    let Blocked::List(list) = lists.get(&update.product.0)? else { return None };
-    let why = list.get(&update.to_version.0)?.clone();
+fn why(lists: &HashMap<ProductName, Blocked>, images: &BlockedImages, update: &UpdateRow) -> Option<Cause> {
+    let (product, version) = blocked_as(lists, images, update)?;
+    let Blocked::List(list) = lists.get(&product)? else { return None };
+    let why = list.get(&version)?.clone();
     Some(causes::BLOCKED_MEANWHILE.naming("version", &update.to_version.0).with("why", why))
 }

@@ -191,7 +191,7 @@ async fn every_failure_is_a_problem_document() {
     for path in [
         "/api/v1/devices/-bad",
         "/api/v1/products/UPPER/releases",
-        "/api/v1/products/lamp/releases/1.2",
+        "/api/v1/products/lamp/releases/1.2%0A1.3",
         "/api/v1/devices?colour=red",
         "/api/v1/devices?state=tired",
         "/api/v1/devices/d1/updates?limit=0",
@@ -348,7 +348,7 @@ async fn what_is_no_image_is_refused_with_a_sentence() {
         problem(ci.publish("version=1.0.0", b"<html>".to_vec()).await, StatusCode::BAD_REQUEST).await;
     assert!(sentence.contains("image"), "{sentence}");
     problem(ci.publish("version=1.0.0", Vec::new()).await, StatusCode::BAD_REQUEST).await;
-    let version = problem(ci.publish("version=1.2", image("1.0.0")).await, StatusCode::BAD_REQUEST).await;
+    let version = problem(ci.publish("version=1.2.3.4", image("1.0.0")).await, StatusCode::BAD_REQUEST).await;
     assert!(version.contains("SemVer"), "{version}");
     let long = problem(
         ci.publish("version=1.0.0", vec![0xE9; 16 * 1024 * 1024 + 1]).await,

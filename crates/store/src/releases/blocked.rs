@@ -6,7 +6,7 @@ use cause::{Cause, store as causes};
 use contract::{ProductName, Version};
 use serde::{Deserialize, Serialize};
 
-use self::file::BlockedFile;
+use self::file::{BlockedFile, is_one};
 use crate::error::StoreError;
 use crate::objects::explain::first_line;
 use crate::objects::object::Read;
@@ -65,6 +65,9 @@ impl Store {
         version: &Version,
         reason: &str,
     ) -> Result<Option<BlockReason>, StoreError> {
+        if !is_one(version) {
+            return Err(StoreError::Refused(causes::NOT_BLOCKABLE.naming("version", version)));
+        }
         self.change_blocked(product, version, |file| Ok(file.block(version, reason.trim()))).await
     }
 

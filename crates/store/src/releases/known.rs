@@ -72,9 +72,12 @@ impl Store {
             chip,
             slot,
             trusted_keys: file.trusted_keys,
+            signatures_required: file.signatures_required,
+            secure_version: file.secure_version,
             settings: file.gate,
             production,
             twins: self.twins(&asked).await?,
+            blocked: self.blocked_bytes(product, image).await?,
             taken: self.taken(&asked).await?,
             sizes,
         })
@@ -106,7 +109,7 @@ impl Store {
         Ok(Some(Production { version: version.clone(), header, descriptor }))
     }
 
-    async fn prefix(&self, firmware: &Found) -> Result<Option<image::Prefix>, StoreError> {
+    pub(crate) async fn prefix(&self, firmware: &Found) -> Result<Option<image::Prefix>, StoreError> {
         let beginning = self.bucket.beginning(firmware, image::PREFIX_BYTES as u64).await?;
         Ok(image::Prefix::parse(&beginning).ok())
     }

@@ -1,6 +1,8 @@
 //! Where things lie in the store (section 1 of the contract). Keys are made here and nowhere else, of types that can
 //! hold no slash and no "..", so that none leaves its place.
 
+use std::borrow::Cow;
+
 use contract::{ChannelName, ProductName, Version};
 
 use crate::objects::digest::IMAGE_MAX_BYTES;
@@ -24,14 +26,12 @@ pub(crate) struct Place(String);
 impl Place {
     /// One folder for all versions that differ in their build metadata only.
     pub(crate) fn release(product: &ProductName, version: &Version) -> Self {
-        let text = version.as_str();
-        let precedence = text.split_once('+').map_or(text, |(precedence, _)| precedence);
-        Self(format!("{product}/releases/v{precedence}"))
+        Self(format!("{product}/releases/v{}", folder_name(version.precedence())))
     }
 
     /// The folder whose name says this version; that of an older release may have build metadata in it.
     pub(crate) fn named(product: &ProductName, version: &Version) -> Self {
-        Self(format!("{product}/releases/v{version}"))
+        Self(format!("{product}/releases/v{}", folder_name(version.as_str())))
     }
 
     pub(crate) fn channel(product: &ProductName, channel: &ChannelName) -> Self {
@@ -72,11 +72,26 @@ pub(crate) fn slots(product: &ProductName) -> String {
     format!("{product}/_slots.json")
 }
 
+/// Opaque names may hold anything: what could leave its folder is spelled as no folder of a release is.
+fn folder_name(version: &str) -> Cow<'_, str> {
+    if version.bytes().all(is_plain) {
+        return Cow::Borrowed(version);
+    }
+    let spelled =
+        |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    Cow::Owned(version.bytes().map(spelled).collect())
+}
+
+/// What a version's folder is named with.
+pub(crate) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-')
+}
+
 /// The version that a folder below `releases/` is named after; `None` for anything that is not ours.
 pub(crate) fn release_folder(name: &str) -> Option<Version> {
     let text = name.strip_prefix('v')?;
-    // Parsing tolerates white space and a "v", which would make two names of one release.
-    text.parse::<Version>().ok().filter(|version| version.as_str() == text)
+    // Of its spellings only one names a release, or there would be two of it.
+    text.parse::<Version>().ok().filter(|version| version.as_str() == text && text.bytes().all(is_plain))
 }
 
 /// The release whose image this key is.
@@ -153,6 +168,17 @@ mod tests {
             "esp32s3/production/firmware.bin\0",
         ] {
             assert!(!is_servable(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_a_version_leaves_its_folder() {
+        let product = "p".parse().expect("a product");
+        for name in ["../../q/production", "a/b", "a\\b", "..", "20230913-114010/v1.14.0-gcb84623", "ü"] {
+            let key = Place::release(&product, &name.parse().expect("a version")).firmware();
+            let parts: Vec<&str> = key.split('/').collect();
+            assert_eq!((parts.len(), parts[3], parts[2].starts_with('v')), (4, FIRMWARE, true), "{key}");
+            assert!(key.is_ascii() && !key.contains('\\'), "{key}");
         }
     }
 

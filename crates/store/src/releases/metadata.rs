@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::objects::explain::first_line;
 use crate::objects::object::Read;
 use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
+use crate::text::text;
 
 /// A commit or a tag that is longer is none.
 const SHORT_MAX_BYTES: usize = 1024;
@@ -22,7 +23,7 @@ pub(crate) struct Metadata(Map<String, Value>);
 impl Metadata {
     /// Reads the file. What is not a JSON object says nothing.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        Self(serde_json::from_slice(bytes).unwrap_or_default())
+        Self(text(bytes).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
     }
 
     /// The file as it was read. What is not there, or is too long, says nothing.
@@ -112,8 +113,9 @@ impl Metadata {
         self.sha256().filter(|_| self.version().as_ref() == Some(version))
     }
 
-    pub(crate) fn chip(&self) -> Option<&str> {
-        self.text("chip").filter(|name| image::Chip::from_name(name).is_some())
+    /// The name that programs have for it, whatever spelling stands there.
+    pub(crate) fn chip(&self) -> Option<&'static str> {
+        Some(image::Chip::from_name(self.text("chip")?)?.name())
     }
 
     pub(crate) fn notes(&self) -> Option<&str> {
@@ -138,7 +140,9 @@ impl Metadata {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => Ok(None),
             Some(Value::String(text)) => {
-                text.parse().map(Some).map_err(|_| first_line(text).escape_debug().to_string())
+                let version: Option<Version> = text.parse().ok();
+                let version = version.filter(|version| !version.is_opaque());
+                version.map(Some).ok_or_else(|| first_line(text).escape_debug().to_string())
             }
             Some(other) => Err(first_line(&other.to_string()).to_owned()),
         }

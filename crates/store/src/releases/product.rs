@@ -2,15 +2,21 @@
 //! pen, so that wrong types and unknown settings of the gate are errors.
 
 use cause::store as causes;
-use contract::{ProductName, Sha256};
+use contract::{ProductName, Sha256, Version};
 use serde_json::{Map, Value};
 
 use crate::error::StoreError;
 use crate::objects::explain::first_line;
 use crate::objects::object::Read;
+use crate::objects::write::{Condition, Write};
 use crate::releases::gate::facts::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
+use crate::tasks::pause;
+use crate::text::text;
+
+/// Maximum attempts to write the file. Each that is lost is another writer's win.
+const SWAPS_MAX: u32 = 200;
 
 /// What is known of a product.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,17 +27,26 @@ pub(crate) struct ProductFile {
     pub(crate) slot_bytes: Option<u32>,
     /// SHA-256 digests of the keys whose signatures count.
     pub(crate) trusted_keys: Vec<Sha256>,
+    /// So many of these keys must have signed, 1 to 3; 0 where nobody said so, which is 1.
+    pub(crate) signatures_required: u8,
+    /// No image with a lower secure version is published.
+    pub(crate) secure_version: u32,
     /// How the gate judges its images.
     pub(crate) gate: GateSettings,
 }
 
+/// What is read of the file. All else in it is somebody else's, and survives.
+const KEYS: [&str; 6] =
+    ["chip", "slot_bytes", "trusted_keys", "signatures_required", "secure_version", "gate"];
+
 impl ProductFile {
     /// Reads `product.json`; the error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let text = text(bytes).map_err(|why| why.to_string())?;
+        let map: Map<String, Value> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         // A key that was only written another way would be passed over, and with it what it protects.
         let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
-        for known in ["chip", "slot_bytes", "trusted_keys", "gate"] {
+        for known in KEYS {
             if let Some(other) = map.keys().find(|key| *key != known && plain(key) == plain(known)) {
                 return Err(format!("{other:?} is written {known:?}"));
             }
@@ -56,8 +71,21 @@ impl ProductFile {
             Some(value) => serde_json::from_value(value.clone())
                 .map_err(|_| "trusted_keys is not an array of SHA-256 digests".to_owned())?,
         };
+        let number = |key: &str| match said(key) {
+            None => Ok(None),
+            Some(value) => match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) => Ok(Some(number)),
+                None => Err(format!("{key} is {value}, not a number")),
+            },
+        };
+        let signatures_required = match number("signatures_required")? {
+            None => 0,
+            Some(required @ 1..=3) => required as u8,
+            Some(other) => return Err(format!("signatures_required is {other}, not a number from 1 to 3")),
+        };
+        let secure_version = number("secure_version")?.unwrap_or(0);
         let gate = said("gate").map_or_else(|| Ok(GateSettings::default()), GateSettings::parse)?;
-        Ok(Self { chip, slot_bytes, trusted_keys, gate })
+        Ok(Self { chip, slot_bytes, trusted_keys, signatures_required, secure_version, gate })
     }
 }
 
@@ -74,6 +102,48 @@ impl Store {
             let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", first_line(&why));
             StoreError::corrupt(cause.with("place", self.bucket.name()))
         })
+    }
+}
+
+impl Store {
+    /// Lets the gate take no image of a product any more unless its secure version is higher than that of a published version, and
+    /// answers the lowest one that it takes: kept in `product.json`, of which nothing else is changed.
+    #[crate::boxed]
+    pub async fn raise_secure_version(
+        &self,
+        product: &ProductName,
+        above: &Version,
+    ) -> Result<u32, StoreError> {
+        let no_release = || causes::NO_RELEASE.naming("product", product).naming("version", above);
+        let complete = self.find_complete(product, above).await?;
+        let complete = complete.ok_or_else(|| StoreError::NotFound(no_release()))?;
+        let firmware = self.bucket.find(&complete.place.firmware()).await?;
+        let firmware = firmware.ok_or_else(|| StoreError::NotFound(no_release()))?;
+        let descriptor = self.prefix(&firmware).await?.and_then(|prefix| prefix.descriptor);
+        let floor = descriptor.map_or(0, |descriptor| descriptor.secure_version()).saturating_add(1);
+        let key = layout::product(product);
+        for _ in 0..SWAPS_MAX {
+            let lock = self.bucket.write_lock(&key).await?;
+            let before = self.product_json(product).await?;
+            if before.secure_version >= floor {
+                return Ok(before.secure_version);
+            }
+            let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
+            let mut map = match &read {
+                Read::Found(found) => serde_json::from_slice(&found.bytes).unwrap_or_default(),
+                _ => Map::new(),
+            };
+            map.insert("secure_version".to_owned(), floor.into());
+            let mut bytes = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
+            bytes.push(b'\n');
+            let write = Write::new(&key, bytes.into(), Condition::unchanged(&read));
+            if self.bucket.put(&lock, write).await?.is_some() {
+                return Ok(floor);
+            }
+            drop(lock);
+            pause().await;
+        }
+        Err(StoreError::corrupt(causes::LIST_CHANGED.with("key", key).with("attempts", SWAPS_MAX)))
     }
 }
 
@@ -98,6 +168,11 @@ mod tests {
             (r#"{"slot_bytes":"1M"}"#, "not a number of bytes"),
             (r#"{"trusted_keys":["x"]}"#, "SHA-256"),
             (r#"{"trustedKeys":[]}"#, "is written"),
+            (r#"{"signatures_required":0}"#, "1 to 3"),
+            (r#"{"signatures_required":4}"#, "1 to 3"),
+            (r#"{"signatures_required":"2"}"#, "not a number"),
+            (r#"{"secureVersion":2}"#, "is written"),
+            (r#"{"secure_version":-1}"#, "not a number"),
             (r#"{"gate":["descriptor"]}"#, "not an object"),
             (r#"{"gate":{"alow":[]}}"#, "no \"alow\""),
             (r#"{"gate":{"allow":["rong"]}}"#, "no check \"rong\""),

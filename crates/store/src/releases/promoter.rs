@@ -125,7 +125,7 @@ impl Store {
             return Ok(Outcome::Done(known));
         }
         let higher = match &known {
-            Some(now) if *now > *version && over == Over::NothingHigher => {
+            Some(now) if version.is_below(now) && over == Over::NothingHigher => {
                 let is_allowed = self.product_json(product).await?.gate.allow.contains(&Check::LowerVersion);
                 (!is_allowed).then(|| now.clone())
             }
@@ -142,6 +142,11 @@ impl Store {
             }
             (_, release) => release?,
         };
+        if higher.is_none()
+            && let Some(cause) = self.blocked_bytes(product, &release.firmware).await?
+        {
+            return Err(StoreError::Refused(cause));
+        }
         if let (true, Read::Found(before)) = (higher.is_some() || over == Over::Itself, &before) {
             release.version = before.bytes.clone();
         }

@@ -11,6 +11,7 @@ use crate::objects::object::{Found, Read};
 use crate::releases::layout::{self, FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::releases::metadata::Metadata;
 use crate::store::Store;
+use crate::text::{beginning, text};
 
 /// An immutable image with a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct Release {
     pub published_at: Option<DateTime<Utc>>,
     /// The lowest version that may update to it directly; `None` also where what stands there is no version.
     pub requires: Option<Version>,
+    /// Which content of its object all this is about, as the storage names it.
+    #[serde(default)]
+    pub content: String,
 }
 
 /// What a `version.txt` says, if it is there, or why it cannot be read.
@@ -73,6 +77,7 @@ impl Described {
         Release {
             version,
             key: self.firmware.key.clone(),
+            content: self.firmware.tag.0.clone(),
             size: self.firmware.size,
             sha256: self.sha256(),
             chip: self.chip,
@@ -198,9 +203,11 @@ pub(crate) fn parse_version(key: &str, read: Read) -> VersionFile {
         }
         Read::Found(fetched) => fetched,
     };
-    if let Ok(Ok(version)) = std::str::from_utf8(&fetched.bytes).map(str::parse) {
-        return Ok(Some(version));
-    }
-    let start = String::from_utf8_lossy(&fetched.bytes[..fetched.bytes.len().min(40)]).into_owned();
-    Err(causes::VERSION_TXT_UNREADABLE.with("key", key).naming("holds", format!("{start:?}")))
+    let why = match text(&fetched.bytes).map(|text| text.parse()) {
+        Ok(Ok(version)) => return Ok(Some(version)),
+        Ok(Err(_)) => None,
+        Err(why) => Some(why.to_string()),
+    };
+    let holds = format!("{:?}", beginning(&fetched.bytes));
+    Err(causes::VERSION_TXT_UNREADABLE.with("key", key).naming("holds", holds).with("why", why))
 }

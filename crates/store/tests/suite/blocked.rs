@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use image::Chip;
+use image::build::Build;
 use updraft_store::{Blocked, StoreError};
 
-use crate::place::{Place, product, v};
+use crate::place::{Place, assert_refused, product, v};
 
 const KEY: &str = "esp32s3/rollback/blocked_versions.json";
 
@@ -49,4 +52,28 @@ pub(crate) async fn an_unreadable_list_blocks_everything_and_is_never_written(pl
     assert!(matches!(place.store.blocked(&product()).await.expect("read"), Blocked::Unreadable(_)));
     place.delete(KEY).await;
     assert_eq!(place.store.blocked(&product()).await.expect("read"), Blocked::List(BTreeMap::new()));
+}
+
+pub(crate) async fn a_version_that_is_blocked_for_its_security_raises_the_floor_of_the_gate(place: &Place) {
+    let (store, file) = (&place.store, "esp32s3/product.json");
+    let image = |version: &str, secure_version: u32| -> Bytes {
+        Build { size_bytes: 8192, secure_version, ..Build::new(Chip::Esp32S3, version) }.bytes().into()
+    };
+    place.publish("1.0.0", &image("1.0.0", 4)).await.expect("published");
+    assert!(matches!(
+        store.raise_secure_version(&product(), &v("1.1.0")).await,
+        Err(StoreError::NotFound(_))
+    ));
+    place.put(file, r#"{"chip":"esp32s3","ours":[1,{"a":null}]}"#).await;
+    for _ in 0..2 {
+        assert_eq!(store.raise_secure_version(&product(), &v("1.0.0")).await.expect("raised"), 5);
+    }
+    let said: serde_json::Value = serde_json::from_str(&place.text(file).await).expect("JSON");
+    assert_eq!(said, serde_json::json!({"chip": "esp32s3", "ours": [1, {"a": null}], "secure_version": 5}));
+    assert_refused(place.publish("1.1.0", &image("1.1.0", 4)).await, "takes none below 5");
+    place.publish("1.1.0", &image("1.1.0", 5)).await.expect("published");
+    // What cannot be read is nobody's to write.
+    place.put(file, "{").await;
+    store.raise_secure_version(&product(), &v("1.1.0")).await.expect_err("unreadable");
+    assert_eq!(place.text(file).await, "{");
 }

@@ -155,6 +155,58 @@ pub(crate) async fn what_is_not_ours_is_passed_over(place: &Place) {
     assert_eq!(releases.iter().map(|release| release.version.as_str()).collect::<Vec<_>>(), ["1.0.0"]);
 }
 
+fn utf16(text: &str) -> Vec<u8> {
+    [vec![0xFF, 0xFE], text.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat()
+}
+
+/// What PowerShell's `>` makes of each file of a product, and versions that are none of SemVer.
+pub(crate) async fn files_of_each_tool_are_read(place: &Place) {
+    let (store, image) = (&place.store, s3_image("1.2.0", 1));
+    place.put("esp32s3/production/firmware.bin", image.clone()).await;
+    let metadata = format!(r#"{{"version":"v1.2","chip":"ESP32-S3","size":{},"notes":"said"}}"#, image.len());
+    place.put("esp32s3/production/metadata.json", utf16(&metadata)).await;
+    place.put("esp32s3/product.json", utf16(r#"{"slot_bytes":65536,"chip":"ESP32-S3"}"#)).await;
+    place.put("esp32s3/rollback/blocked_versions.json", utf16(BLOCKED)).await;
+    let Blocked::List(list) = store.blocked(&product()).await.expect("read") else { panic!("readable") };
+    assert_eq!(list.into_keys().collect::<Vec<_>>(), [v("1.1.0")]);
+    for (text, expected) in [
+        (utf16("\"1.2\"\r\n"), "1.2.0"),
+        (b"\xEF\xBB\xBF1.2.0\0".to_vec(), "1.2.0"),
+        (b"2024.10.01\n".to_vec(), "2024.10.1"),
+        (b"build-77\n".to_vec(), "build-77"),
+        (b"../../q/production\n".to_vec(), "../../q/production"),
+    ] {
+        place.put("esp32s3/production/version.txt", text).await;
+        let found = store.channel(&product(), &production()).await.expect("read").expect("a version");
+        assert_eq!(found.as_str(), expected);
+        let artifact = store.artifact(&product(), &production(), &found).await.expect("read").expect("there");
+        assert_eq!(artifact.key, "esp32s3/production/firmware.bin");
+        assert_eq!(artifact.chip.as_deref(), Some("esp32s3"), "{expected}");
+    }
+    place.put("esp32s3/production/version.txt", b"1.2.0-\xE4".to_vec()).await;
+    let error = store.channel(&product(), &production()).await.expect_err("Latin-1");
+    assert!(error.to_string().contains("\"1.2.0-\": it is not UTF-8"), "{error}");
+    // What opaque names cannot say.
+    assert_refused(store.block(&product(), &v("1.1.x"), "").await, "cannot be taken for a range");
+    assert!(store.block(&product(), &v("build-77"), "").await.expect("blocked").is_none());
+    assert!(store.blocked(&product()).await.expect("read").cause(&v("build-77")).is_some());
+}
+
+pub(crate) async fn a_release_is_written_in_one_spelling(place: &Place) {
+    let image = s3_image("v1.4", 1);
+    place.publish("1.4", &image).await.expect("published");
+    place.publish("v1.4.0.0 (again)", &image).await.expect("unchanged");
+    place.promote("V01.4").await.expect("promoted");
+    for folder in ["releases/v1.4.0", "production"] {
+        let text = place.get(&format!("esp32s3/{folder}/version.txt")).await.expect("there");
+        assert_eq!(text, "1.4.0\n", "{folder}");
+        let metadata = place.get(&format!("esp32s3/{folder}/metadata.json")).await.expect("there");
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata).expect("JSON");
+        assert_eq!(metadata["version"], "1.4.0", "{folder}");
+    }
+    assert_eq!(place.store.releases(&product()).await.expect("listed").len(), 1);
+}
+
 pub(crate) async fn reading_is_bounded(place: &Place) {
     let store = &place.store;
     place.put("esp32s3/production/version.txt", vec![b'1'; 1025]).await;
@@ -164,9 +216,9 @@ pub(crate) async fn reading_is_bounded(place: &Place) {
         "{error}"
     );
     assert_eq!(store.channels(&product()).await.expect("listed"), [(production(), None)]);
-    place.put("esp32s3/production/version.txt", "one point oh").await;
+    place.put("esp32s3/production/version.txt", "1.0.0\n1.1.0\n").await;
     let error = store.channel(&product(), &production()).await.expect_err("no version");
-    assert!(error.to_string().contains("\"one point oh\""), "{error}");
+    assert!(error.to_string().contains("\"1.0.0\\n1.1.0\\n\""), "{error}");
     place.put("esp32s3/production/version.txt", "1.0.0").await;
     let error = store.artifact(&product(), &production(), &v("1.0.0")).await.expect_err("no image");
     assert!(error.to_string().contains("no firmware.bin"), "{error}");

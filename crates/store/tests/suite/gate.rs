@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use bytes::Bytes;
-use image::Chip;
 use image::build::Build;
 use image::signature::Scheme;
 use image::signing::{SigningKey, sign};
+use image::{Chip, Stamp, stamp};
 use serde_json::{Value, json};
 use updraft_store::{Attempt, Check, Finding, Level, Publication, Slot, Store, StoreError, Verdict};
 
@@ -37,6 +37,19 @@ pub(crate) fn patched(image: &[u8], at: usize, byte: u8) -> Bytes {
         sha2::Sha256::digest(&bytes[..end]).into()
     };
     bytes[end..].copy_from_slice(&digest);
+    bytes.into()
+}
+
+/// The digest by which a key is known.
+fn digest_of(key: &SigningKey) -> String {
+    contract::Sha256(key.public().digest()).to_string()
+}
+
+/// An image of a library's descriptor, stamped.
+fn stamped(version: &str, product: &str) -> Bytes {
+    let library = Build { project_name: "arduino-lib-builder".to_owned(), ..build("esp-idf: v4.4.3") };
+    let mut bytes = library.bytes();
+    stamp(&mut bytes, &Stamp { version, product, secure_version: None }).expect("stamped");
     bytes.into()
 }
 
@@ -74,6 +87,15 @@ fn merged(app: &[u8]) -> Bytes {
 async fn furnish(place: &Place) {
     place.publish("1.0.0", &build("1.0.0").bytes().into()).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");
+    // Another product's, whose bytes no product may have.
+    let lamp: contract::ProductName = "lamp".parse().expect("a product");
+    let asked = Publication::new(lamp.clone());
+    place.store.publish(&asked, blocked_elsewhere().bytes().into()).await.expect("published");
+    place.store.block(&lamp, &v("0.5.0"), "it hangs").await.expect("blocked");
+}
+
+fn blocked_elsewhere() -> Build {
+    Build { seed: 7, ..build("0.5.0") }
 }
 
 async fn verdict(store: &Store, publication: &Publication, image: &Bytes) -> (Verdict, Option<StoreError>) {
@@ -143,7 +165,30 @@ fn cases() -> Vec<Case> {
             image: sign(&good, &key).expect("signed").into(),
             ..case("untrusted-key", build("1.1.0"), trusts("7".repeat(64)), "the image is signed by the key")
         },
+        Case {
+            image: sign(&good, &key).expect("signed").into(),
+            ..case(
+                "too-few-signatures",
+                build("1.1.0"),
+                json!({ "trusted_keys": [digest_of(&key)], "signatures_required": 2 }),
+                "the image is signed by 1 of the keys",
+            )
+        },
         Case { version: None, ..case("no-version", arduino.clone(), json!({}), "say which version it is") },
+        Case { version: None, ..case("no-version", build("1"), json!({}), "ESP-IDF writes that") },
+        Case {
+            version: None,
+            ..case("no-version", build("7e12ab0-dirty"), json!({}), "say which version it is")
+        },
+        Case { version: None, ..case("no-version", build("1.2.3.4"), json!({}), "say which version it is") },
+        Case {
+            version: Some("1.2.3.4"),
+            ..case("no-version", build("1.2.3.4"), json!({}), "\"1.2.3.4\" is no SemVer version")
+        },
+        Case {
+            version: Some("build-77"),
+            ..case("no-version", build("build-77"), json!({}), "a build number as 0.77.0")
+        },
         Case {
             version: Some("1.0.0"),
             ..case(
@@ -153,6 +198,27 @@ fn cases() -> Vec<Case> {
                 "already published with other bytes",
             )
         },
+        Case {
+            image: stamped("1.1.1", "esp32s3"),
+            ..case(
+                "stamp",
+                build("1.1.0"),
+                json!({}),
+                "is stamped as esp32s3 1.1.1, and it is to be published as esp32s3 1.1.0",
+            )
+        },
+        case(
+            "secure-floor",
+            build("1.1.0"),
+            json!({ "secure_version": 3 }),
+            "the image's secure version is 2, and esp32s3 takes none below 3",
+        ),
+        case(
+            "blocked-bytes",
+            blocked_elsewhere(),
+            json!({}),
+            "these are the bytes of lamp 0.5.0, which is blocked: it hangs",
+        ),
         case(
             "secure-version",
             Build { secure_version: 1, ..build("1.1.0") },
@@ -194,7 +260,8 @@ fn cases() -> Vec<Case> {
 pub(crate) async fn each_refusal_and_each_warning_has_its_name_its_level_and_its_sentence(place: &Place) {
     furnish(place).await;
     let cases = cases();
-    let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    names.dedup();
     assert_eq!(names, Check::ALL.map(Check::name), "a case for every check");
     for Case { name, image, version, file, says } in cases {
         place.put("esp32s3/product.json", file.to_string()).await;

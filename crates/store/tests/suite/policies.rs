@@ -221,7 +221,8 @@ async fn the_policy_of_ci_confines_it_to_publishing_and_promoting_one_product() 
     store.releases(&product()).await.expect("`updraft releases` of the product");
     assert!(store.product_exists(&product()).await.expect("read"));
     assert_eq!(store.blocked(&product()).await.expect("read").cause(&v("1.0.0")), None);
-    assert_eq!(behind.refused(), [""; 0]);
+    // It may not know which other products there are, and is told of what is blocked in its own.
+    assert!(behind.refused().iter().all(|asked| asked == "GET /updraft-0"));
     assert_eq!(behind.unneeded(&policy), [""; 0], "it allows more than is needed");
     // It blocks nothing, changes no setting, and sees and publishes no other product.
     denied(&store.block(&product(), &v("1.0.0"), "no").await.expect_err("a write"), "s3:PutObject");

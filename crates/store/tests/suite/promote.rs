@@ -84,6 +84,20 @@ pub(crate) async fn a_corrupt_release_is_not_promoted(place: &Place) {
     assert_eq!(place.store.channel(&product(), &production()).await.expect("read"), None);
 }
 
+pub(crate) async fn blocked_bytes_are_promoted_under_no_name(place: &Place) {
+    let image = s3_image("1.0.0", 1);
+    place.publish("1.0.0", &image).await.expect("published");
+    place.store.block(&product(), &v("1.0.0"), "it hangs").await.expect("blocked");
+    // As another program may put them there.
+    place.put("esp32s3/releases/v2.0.0/firmware.bin", image).await;
+    place.put("esp32s3/releases/v2.0.0/version.txt", "2.0.0").await;
+    let error = place.promote("2.0.0").await.expect_err("refused");
+    assert!(matches!(&error, StoreError::Refused(cause) if cause.code == "blocked_bytes"), "{error:?}");
+    assert_eq!(place.store.channel(&product(), &production()).await.expect("read"), None);
+    place.store.unblock(&product(), &v("1.0.0")).await.expect("unblocked");
+    place.promote("2.0.0").await.expect("promoted");
+}
+
 pub(crate) async fn metadata_of_the_last_image_does_not_stay(place: &Place) {
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");

@@ -88,3 +88,19 @@ pub(crate) async fn signatures_of_which_none_is_good_are_refused_always(place: &
     place.publish("1.0.0", &half).await.expect("published");
     assert_eq!(signed_by(place, "1.0.0").await, serde_json::json!([digest(&second)]));
 }
+
+pub(crate) async fn of_so_many_trusted_keys_as_are_required_each_must_have_signed(place: &Place) {
+    let (one, two, unknown) = (key(), key(), key());
+    let settings =
+        serde_json::json!({ "trusted_keys": [digest(&one), digest(&two)], "signatures_required": 2 });
+    place.put("esp32s3/product.json", settings.to_string()).await;
+    // The same key in both places counts once.
+    let mut twice = signed("1.0.0", &[&one]).to_vec();
+    let sector = twice.len() - 4096;
+    twice.copy_within(sector..sector + 1216, sector + 1216);
+    for image in [signed("1.0.0", &[&one]), signed("1.0.0", &[&unknown, &two]), twice.into()] {
+        let words = "signed by 1 of the keys that esp32s3 trusts";
+        assert_refused(place.publish("1.0.0", &image).await, words);
+    }
+    place.publish("1.0.0", &signed("1.0.0", &[&unknown, &two, &one])).await.expect("published");
+}

@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Why, for whoever meets it
     #[arg(long)]
     reason: String,
+    /// It has a hole: the next release is published only with a higher secure version, which devices then insist on
+    #[arg(long)]
+    security: bool,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -24,18 +27,27 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.what.of.target.open().await?;
     match &target {
         Target::Server(server) => {
-            let blocking = Blocking { reason: args.reason.clone() };
+            let blocking = Blocking { reason: args.reason.clone(), security: args.security };
             server.set(&["products", product, "blocked", version.as_str()], &blocking).await?;
         }
         Target::Store(store) => {
             require_product(store, product).await?;
             store.block(product, version, &args.reason).await?;
+            if args.security {
+                store.raise_secure_version(product, version).await?;
+            }
         }
     }
     if args.what.of.json {
         output::json(&BlockedVersion { version: version.clone(), reason: Some(args.reason) });
     } else {
         answer!("{version} of {product} is blocked: {}", args.reason);
+        if args.security {
+            answer!(
+                "Blocking does not take back signed bytes: whoever has them can still offer them to a device. The next release \
+                 of {product} is published only with a higher secure version; a device that confirmed it refuses {version}."
+            );
+        }
         for channel in pointing(&target, product, version).await? {
             answer!(
                 "{channel} still points to it, so devices there are offered nothing: promote another version."

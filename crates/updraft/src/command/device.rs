@@ -11,6 +11,7 @@ use contract::{DeviceId, Lack, ProductName};
 
 use crate::advice;
 use crate::api_client::{ApiClient, ServerArgs};
+use crate::command::devices::version;
 use crate::output;
 use crate::whole::Whole;
 
@@ -116,7 +117,7 @@ async fn show(one: &One) -> anyhow::Result<ExitCode> {
     for (name, value) in [
         ("device", device.id.to_string()),
         ("product", output::cell(device.product.as_ref())),
-        ("version", output::cell(device.version.as_ref())),
+        ("version", version(&device)),
         ("online", output::yes(device.online).to_owned()),
         ("last seen", output::ago(device.last_seen)),
         ("chip", output::cell(report.chip.as_ref())),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::{Device, DeviceQuery};
+use api::{Device, DeviceQuery, Identity};
 use contract::ProductName;
 
 use crate::api_client::ServerArgs;
@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Only online, offline, or with a newest update in this state
     #[arg(long)]
     state: Option<String>,
+    /// Only those whose image is a release, mislabelled (another release than they name), foreign (none) or unknown
+    #[arg(long, value_name = "WORD")]
+    identity: Option<String>,
     /// Only ids that contain this text
     #[arg(short, long, value_name = "TEXT")]
     q: Option<String>,
@@ -39,6 +42,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tag: args.tag,
         state: args.state,
         version: args.running,
+        identity: args.identity,
         q: args.q,
         cursor: None,
         limit: Some(500),
@@ -51,11 +55,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         [
             device.id.to_string(),
             output::cell(device.product.as_ref()),
-            output::cell(device.version.as_ref()),
+            version(device),
             output::yes(device.online).to_owned(),
             output::ago(device.last_seen),
             output::cell(update),
         ]
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it says that it runs, and what that is, where it is something else.
+pub(crate) fn version(device: &Device) -> String {
+    let said = output::cell(device.version.as_ref());
+    match (device.identity.known(), &device.image) {
+        (Some(Identity::Mislabelled), Some(image)) if device.product.as_ref() == Some(&image.product) => {
+            format!("{said} (mislabelled: it is {})", image.version)
+        }
+        (Some(Identity::Mislabelled), Some(image)) => {
+            format!("{said} (mislabelled: it is {} {})", image.product, image.version)
+        }
+        (Some(Identity::Foreign), _) => format!("{said} (foreign: no release has its bytes)"),
+        _ => said,
+    }
 }

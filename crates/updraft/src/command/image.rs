@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use contract::{ProductName, Version};
 
 use crate::command::key;
 use crate::output::has_colour;
@@ -13,6 +14,7 @@ mod check;
 pub(crate) mod file;
 mod inspect;
 mod signatures;
+pub(crate) mod stamped;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -32,6 +34,24 @@ enum Command {
     },
     /// Ask the gate whether an image could be published; nothing is
     Check(Box<check::Args>),
+    /// Make an image say itself what it is: version and product in place of a library's, before it is signed
+    #[command(disable_version_flag = true)]
+    Stamp {
+        /// The application image (firmware.bin)
+        image: PathBuf,
+        /// The version that it is to say
+        #[arg(long, value_name = "V")]
+        version: Version,
+        /// The product that it is to say
+        #[arg(short, long)]
+        product: ProductName,
+        /// The secure version; without this, the one that the image has
+        #[arg(long, value_name = "N")]
+        secure_version: Option<u32>,
+        /// Where to write the stamped image
+        #[arg(short, long, value_name = "OUT")]
+        output: PathBuf,
+    },
     /// Sign an image, as espsecure does for Secure Boot v2
     Sign {
         /// The application image (firmware.bin)
@@ -69,6 +89,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Check(args) => return check::run(*args).await,
+        Command::Stamp { image, version, product, secure_version, output } => {
+            let said = stamped::stamp_file(file::read(&image)?, &version, &product, secure_version, &output);
+            answer!("{}", said.with_context(|| image.display().to_string())?);
+        }
         Command::Sign { image, key, output, append } => {
             signatures::refuse_same_file(&image, &output)?;
             let key = key::read_private(&key)?;

@@ -14,6 +14,7 @@ use store::{Attempt, Publication, Store};
 use crate::api_client::ApiClient;
 use crate::command::gate::{self, AllowArgs, Answer, Asked, Receipt};
 use crate::command::image::file;
+use crate::command::image::stamped::stamped;
 use crate::command::publish::timeout::Timeout;
 use crate::command::publish::wait::{Outcome, Watch};
 use crate::command::target::{ProductArgs, Target};
@@ -50,6 +51,12 @@ pub(crate) struct Args {
     /// Whether what was built differed from that commit; without this, whether the working directory does
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     dirty: Option<bool>,
+    /// Make the image say its version and product itself first, in place of what a library wrote there (`updraft image stamp`)
+    #[arg(long, requires = "version")]
+    stamp: bool,
+    /// The secure version that it is to say, too
+    #[arg(long, value_name = "N", requires = "stamp")]
+    secure_version: Option<u32>,
     #[command(flatten)]
     allow: AllowArgs,
     /// Wait until a rollout of the release has ended, for so long at most (90m; without a duration 1h): exit code 0 only if it
@@ -62,7 +69,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let target = args.of.target.open_or_make().await?;
-    let bytes = Bytes::from(file::read(&args.image)?);
+    let bytes = Bytes::from(image(&args)?);
     let publication = publication(&args).await;
     let watch = match (&target, args.wait) {
         (Target::Server(server), Some(timeout)) => {
@@ -98,6 +105,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match waited.and_then(|outcome| outcome.failure) {
         Some(why) => Err(anyhow::Error::msg(why)),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The image as it is to be published.
+fn image(args: &Args) -> anyhow::Result<Vec<u8>> {
+    let bytes = file::read(&args.image)?;
+    match &args.version {
+        Some(version) if args.stamp => stamped(bytes, version, &args.of.product, args.secure_version)
+            .with_context(|| args.image.display().to_string()),
+        _ => Ok(bytes),
     }
 }
 

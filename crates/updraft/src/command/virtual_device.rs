@@ -57,6 +57,9 @@ pub(crate) struct Args {
     /// images are taken
     #[arg(long, value_name = "KEY.pem")]
     trusted_key: Vec<PathBuf>,
+    /// By so many of these keys an image must be signed
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "trusted_key", value_parser = clap::value_parser!(u8).range(1..=3))]
+    signatures_required: u8,
     /// How the bootloader was built
     #[arg(long, value_enum, default_value_t = Bootloader::Rollback)]
     bootloader: Bootloader,
@@ -107,6 +110,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     for id in ids(&args)? {
         let mut options = options(&args, id, firmware.clone()).await?;
         options.trusted_keys.clone_from(&trusted_keys);
+        options.signatures_required = args.signatures_required;
         devices.spawn(virtual_device::run(options, stop.clone(), observer.clone()));
     }
     drop(observer);
@@ -174,10 +178,9 @@ fn firmware(args: &Args) -> anyhow::Result<Arc<[u8]>> {
     };
     let bytes = std::fs::read(path).with_context(|| format!("the image {}", path.display()))?;
     let summary = image::verify(&bytes).with_context(|| format!("{}", path.display()))?;
-    let own = summary.descriptor.as_ref().filter(|descriptor| descriptor.is_apps_own());
+    let own = summary.descriptor.as_ref().and_then(image::AppDescriptor::own_version);
     let says = |text: &str| text.parse::<Version>().is_ok();
-    let known = summary.demo.as_ref().is_some_and(|demo| says(demo.version()))
-        || own.is_some_and(|descriptor| says(descriptor.version()));
+    let known = summary.demo.as_ref().is_some_and(|demo| says(demo.version())) || own.is_some_and(says);
     ensure!(
         known || args.version.is_some(),
         "{} does not say which version it is: give it with --version",

@@ -5,8 +5,8 @@ use agent::{
     Action, Agent, ContentRange, Event, FetchId, Message, Phase, Range, ResetReason, ResponseHead, Settings,
 };
 use contract::{Code, Outcome};
-use image::Chip;
 use image::build::Build;
+use image::{AppDescriptor, Chip, Prefix};
 use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::Flash;
 use updraft_virtual_device::layout::provision;
@@ -18,6 +18,11 @@ pub(crate) fn image(version: &str) -> Vec<u8> {
     let mut build = Build::new(CHIP, version);
     build.size_bytes = 20 * 1024;
     build.bytes()
+}
+
+/// Another build of the same version.
+pub(crate) fn rebuilt(version: &str) -> Vec<u8> {
+    Build { seed: 2, size_bytes: 20 * 1024, ..Build::new(CHIP, version) }.bytes()
 }
 
 pub(crate) fn settings() -> Settings {
@@ -163,10 +168,18 @@ impl Bench {
         }
     }
 
-    /// Offers a file and serves it, until the restart or until nothing more happens.
+    /// Offers a file as the version that it says it is, and serves it, until the restart or until nothing more happens.
     pub(crate) fn update_to(&mut self, bytes: &[u8]) {
+        let descriptor = Prefix::parse(bytes).ok().and_then(|prefix| prefix.descriptor);
+        let version = descriptor.as_ref().and_then(AppDescriptor::own_version).unwrap_or("2.0.0");
+        self.update_as(version, bytes);
+    }
+
+    /// The same under a version's name, whatever the file is.
+    pub(crate) fn update_as(&mut self, version: &str, bytes: &[u8]) {
         self.tell(Event::Connected);
-        self.tell(Event::Trigger(URL));
+        let url = format!("https://server/p/releases/v{version}/firmware.bin?signature=1");
+        self.tell(Event::Trigger(url.as_bytes()));
         self.serve(bytes);
         while !self.restart && self.agent.phase() != Phase::Idle {
             self.wait();

@@ -6,18 +6,20 @@ mod again;
 mod bench;
 mod crashes;
 mod deeds;
+mod identity;
 mod invariants;
 mod moves;
 mod subtle;
 mod tail;
 mod traps;
+mod trust;
 #[path = "../power_cut/watched.rs"]
 #[expect(dead_code, reason = "the power cuts look closer")]
 mod watched;
 
 use agent::otadata::Running;
 use agent::{Agent, Check, Event, Message, Phase, Settings};
-use bench::{Bench, CHIP, URL, booted, image, on_trial, settings, trial_on};
+use bench::{Bench, CHIP, URL, booted, image, on_trial, rebuilt, settings, trial_on};
 use contract::{Outcome, Request};
 use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::{Cut, Flash, Moment, Tear};
@@ -38,7 +40,7 @@ fn a_download_goes_on_at_its_own_offset_with_if_range() {
 
 #[test]
 fn what_does_not_fit_together_is_never_appended() {
-    let (new, other) = (image("2.0.0"), image("3.0.0"));
+    let (new, other) = (image("2.0.0"), rebuilt("2.0.0"));
     let total = new.len() as u64;
     // Another part, another file, all of another file.
     for (status, tag, range) in

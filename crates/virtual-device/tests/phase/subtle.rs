@@ -372,7 +372,7 @@ fn a_refused_image_does_not_stay_bootable() {
     s.trusted_keys = &KEYS;
     let b = Bench::new();
     let mut b = Bench::boot(b.flash, s);
-    let new = image("6.6.6");
+    let new = image("2.0.0");
     b.tell(Event::Connected);
     b.tell(Event::Trigger(URL));
     b.answer(200, "\"a\"", None, &new);

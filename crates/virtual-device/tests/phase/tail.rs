@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use agent::{Agent, Event, Hardware, Phase, Settings};
+use agent::{Agent, Event, Hardware, Phase, Settings, Trusted};
 use contract::{Code, Lack, Outcome};
 use image::Chip;
 use image::build::Build;
@@ -13,17 +13,18 @@ use updraft_virtual_device::layout::{SLOTS, UPDRAFT, provision};
 
 use crate::bench::{Bench, CHIP, image, settings};
 
-static KEYS: LazyLock<[SigningKey; 3]> =
+pub(crate) static KEYS: LazyLock<[SigningKey; 3]> =
     LazyLock::new(|| [(); 3].map(|()| SigningKey::generate(Scheme::EcdsaP256).expect("randomness")));
-static DIGESTS: LazyLock<[[u8; 32]; 3]> = LazyLock::new(|| KEYS.each_ref().map(|key| key.public().digest()));
+pub(crate) static DIGESTS: LazyLock<[[u8; 32]; 3]> =
+    LazyLock::new(|| KEYS.each_ref().map(|key| key.public().digest()));
 
 /// Firmware that trusts the first two keys.
-fn trusting() -> Settings {
+pub(crate) fn trusting() -> Settings {
     Settings { trusted_keys: &DIGESTS[..2], ..settings() }
 }
 
 /// A device whose first image is signed by the first key.
-fn signed_bench(settings: Settings) -> Bench {
+pub(crate) fn signed_bench(settings: Settings) -> Bench {
     let mut flash = Flash::in_memory();
     let first = signed("1.0.0", 0);
     let summary = image::verify(&first).expect("good");
@@ -33,7 +34,7 @@ fn signed_bench(settings: Settings) -> Bench {
     bench
 }
 
-fn signed(version: &str, key: usize) -> Vec<u8> {
+pub(crate) fn signed(version: &str, key: usize) -> Vec<u8> {
     sign(&image(version), &KEYS[key]).expect("sound")
 }
 
@@ -45,13 +46,13 @@ fn wear(flash: &Flash) -> Vec<u32> {
 }
 
 /// Offers a file; how that ended, and the bytes of an image must not have been touched if it was refused.
-fn offered(bench: &mut Bench, bytes: &[u8]) -> Option<(Outcome, Option<Code>)> {
+pub(crate) fn offered(bench: &mut Bench, bytes: &[u8]) -> Option<(Outcome, Option<Code>)> {
     bench.update_to(bytes);
     if bench.restart { None } else { bench.outcome() }
 }
 
 /// The same, and it is refused at no more cost than a record.
-fn refused(bench: &mut Bench, bytes: &[u8], what: &str) -> Option<Code> {
+pub(crate) fn refused(bench: &mut Bench, bytes: &[u8], what: &str) -> Option<Code> {
     let (before, operations) = (wear(&bench.flash), bench.flash.operations());
     let outcome = offered(bench, bytes).unwrap_or_else(|| panic!("{what}: taken"));
     assert_eq!(wear(&bench.flash), before, "{what}: something was erased");
@@ -132,17 +133,18 @@ fn the_image_that_runs_is_known_by_its_end() {
 }
 
 #[test]
-fn a_stored_list_takes_keys_away_and_never_adds_one() {
+fn the_kept_list_counts_in_place_of_the_one_compiled_in() {
     let with_list = |keys: &[usize]| {
         let mut bench = signed_bench(trusting());
-        let list = keys.iter().map(|key| DIGESTS[*key]).collect();
-        Agent::remember(&mut bench.flash, |record| record.trusted = Some(list)).expect("power");
+        let keys = keys.iter().map(|key| DIGESTS[*key]).collect();
+        let trusted = Trusted { keys, required: 1, by: None };
+        Agent::remember(&mut bench.flash, |record| record.trusted = Some(trusted)).expect("power");
         Bench::boot(bench.flash, trusting())
     };
     let untrusted = Some((Outcome::Failed, Some(Code::UntrustedKey)));
     assert_eq!(offered(&mut with_list(&[0]), &signed("2.0.0", 0)), None);
     assert_eq!(offered(&mut with_list(&[0]), &signed("2.0.0", 1)), untrusted, "taken away");
-    assert_eq!(offered(&mut with_list(&[0, 2]), &signed("2.0.0", 2)), untrusted, "was never compiled in");
+    assert_eq!(offered(&mut with_list(&[0, 2]), &signed("2.0.0", 2)), None, "a newer image brought it");
     for key in 0..3 {
         assert_eq!(offered(&mut with_list(&[]), &signed("2.0.0", key)), untrusted, "nobody is trusted");
     }
@@ -166,8 +168,8 @@ fn a_device_gives_a_key_up_for_good_and_never_takes_one_back() {
 fn a_corrupt_record_never_lets_anything_unsigned_in() {
     let corrupt = || {
         let mut bench = signed_bench(trusting());
-        let list = [DIGESTS[0]].into_iter().collect();
-        Agent::remember(&mut bench.flash, |record| record.trusted = Some(list)).expect("power");
+        let trusted = Trusted { keys: [DIGESTS[0]].into_iter().collect(), required: 1, by: None };
+        Agent::remember(&mut bench.flash, |record| record.trusted = Some(trusted)).expect("power");
         for at in (UPDRAFT.offset..UPDRAFT.offset + 0x2000).step_by(64) {
             bench.flash.corrupt(at, 0x11).expect("in bounds");
         }

@@ -10,7 +10,7 @@ use updraft_virtual_device::bootloader::{Rollback, boot};
 use updraft_virtual_device::flash::{Flash, FlashError};
 use updraft_virtual_device::layout::{FACTORY, Layout, OTADATA, SLOTS, program, slot_bytes, write_layout};
 
-use crate::bench::{Bench, CHIP, URL, booted, image, on_trial, settings};
+use crate::bench::{Bench, CHIP, URL, booted, image, on_trial, rebuilt, settings};
 
 /// Flash of which one write to otadata fails, as worn flash would.
 pub(crate) struct Worn<'a> {
@@ -207,7 +207,7 @@ fn a_server_that_sends_all_and_then_a_part_never_garbles_the_image() {
 
 #[test]
 fn a_file_that_was_just_replaced_is_begun_again() {
-    let (mut bench, new, other) = (Bench::new(), image("2.0.0"), image("2.0.1"));
+    let (mut bench, new, other) = (Bench::new(), image("2.0.0"), rebuilt("2.0.0"));
     bench.lose_at(&new, 9000);
     bench.answer(409, "\"b\"", None, b"");
     bench.wait();

@@ -158,7 +158,14 @@ pub(crate) fn look_at_rest(base: &World, world: &mut World, rest: Rest, what: &s
     assert!(world.flash.untouchable() == *base.untouchable, "{what}: touched what is not its own");
     if base.device.keeps_a_record() {
         let (before, after) = (&base.record_before, world.record());
-        assert_eq!(after.trusted, before.trusted, "{what}: trust changed");
+        let runs = &base.device.images[rest.image];
+        let confirmed = if runs.behaviour == Behaviour::Healthy { runs.secure_version } else { 0 };
+        assert_eq!(after.secure_version, confirmed.max(before.secure_version), "{what}: the floor");
+        if after.trusted != before.trusted {
+            let (set_up, compiled) = (after.trusted.as_ref(), base.device.settings(rest.image));
+            let set_up = set_up.map(|trusted| (&trusted.keys[..], trusted.required));
+            assert_eq!(set_up, Some((compiled.trusted_keys, compiled.signatures_required)), "{what}: trust");
+        }
         assert!(after.failures_of(&QUARANTINED) >= 2, "{what}: the quarantine was loosened");
         for failed in &before.failures {
             assert!(after.failures_of(&failed.sha256) >= failed.count, "{what}: the quarantine was loosened");

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use agent::{Agent, EraseUnit, Failures, Settings};
 use image::build::Build;
 use image::signature::Scheme;
-use image::signing::{SigningKey, sign};
+use image::signing::{SigningKey, append, sign};
 use image::{Behaviour, Chip};
 use updraft_virtual_device::Rollback;
 use updraft_virtual_device::flash::Flash;
@@ -15,11 +15,11 @@ use crate::watched::Watched;
 use crate::world::World;
 
 pub(crate) const CHIP: Chip = Chip::Esp32S3;
-/// An image that failed twice before anything began, and a key that nobody trusts any more.
+/// An image that failed twice before anything began.
 pub(crate) const QUARANTINED: [u8; 32] = [9; 32];
-const EVER_TRUSTED: [u8; 32] = [7; 32];
 
-/// Images by number, the same for every device; all but the last three run well.
+/// Images by number, the same for every device; all but the last three run well. Behind the corrupt one, where images are signed:
+/// one that is not, one by one key of two, and one by one of these and a foreign one.
 pub(crate) const CRASHES: usize = 4;
 pub(crate) const NEVER_ONLINE: usize = 5;
 pub(crate) const CORRUPT: usize = 6;
@@ -37,6 +37,8 @@ pub(crate) struct Published {
     pub(crate) behaviour: Behaviour,
     /// Whether it is sound, and signed where that counts.
     pub(crate) may_run: bool,
+    /// Higher in each image, where they are signed.
+    pub(crate) secure_version: u32,
 }
 
 /// What a device is.
@@ -44,7 +46,7 @@ pub(crate) struct Device {
     pub(crate) layout: Layout,
     pub(crate) rollback: Rollback,
     pub(crate) erase: EraseUnit,
-    pub(crate) keys: &'static [[u8; 32]],
+    pub(crate) signed: bool,
     pub(crate) images: Vec<Published>,
 }
 
@@ -80,7 +82,7 @@ impl Kind {
             layout: self.layout,
             rollback: self.rollback,
             erase: self.erase,
-            keys: if self.signed { &KEYS.0[..] } else { &[] },
+            signed: self.signed,
             images: images(self.size_bytes, self.signed),
         };
         let mut flash = Flash::in_memory();
@@ -96,8 +98,6 @@ impl Kind {
         // Where there is no place for it, it is lost, as it is in the field.
         let _ = Agent::remember(&mut flash, |record| {
             record.failures.push(Failures { sha256: QUARANTINED, count: 2 }).expect("room");
-            let keys = device.keys.first().copied().into_iter().chain([EVER_TRUSTED]);
-            record.trusted = Some(keys.collect());
         });
         let mut world = World::new(Arc::new(device), Watched::new(flash, self.layout));
         world.run(None, "the first boot");
@@ -112,31 +112,41 @@ impl Device {
     }
 
     pub(crate) fn describe(&self) -> String {
-        let signed = if self.keys.is_empty() { "" } else { ", signed" };
+        let signed = if self.signed { ", signed" } else { "" };
         format!("{:?}, rollback {:?}, {:?} erases{signed}", self.layout, self.rollback, self.erase)
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        Settings { trusted_keys: self.keys, erase: self.erase, ..Settings::new(CHIP) }
+    /// What an image was compiled with: the first one trusts one key, all others two, and want both.
+    pub(crate) fn settings(&self, image: usize) -> Settings {
+        let (trusted_keys, signatures_required) = match (self.signed, image) {
+            (false, _) => (&[][..], 1),
+            (true, 0) => (&KEYS.0[..1], 1),
+            (true, _) => (&KEYS.0[..2], 2),
+        };
+        Settings { trusted_keys, signatures_required, erase: self.erase, ..Settings::new(CHIP) }
     }
 }
 
-/// The key that is trusted, by digest, and both keys that there are.
-static KEYS: LazyLock<([[u8; 32]; 1], [SigningKey; 2])> = LazyLock::new(|| {
-    let keys = [(); 2].map(|()| SigningKey::generate(Scheme::EcdsaP256).expect("randomness"));
-    ([keys[0].public().digest()], keys)
+/// The keys that there are, and their digests; nobody trusts the last one.
+static KEYS: LazyLock<([[u8; 32]; 3], [SigningKey; 3])> = LazyLock::new(|| {
+    let keys = [(); 3].map(|()| SigningKey::generate(Scheme::EcdsaP256).expect("randomness"));
+    (keys.each_ref().map(|key| key.public().digest()), keys)
 });
 
 fn images(size_bytes: u32, signed: bool) -> Vec<Published> {
     let build = |(nth, behaviour): (usize, &Behaviour)| {
         let mut build = Build::new(CHIP, &format!("1.{nth}.0"));
         (build.size_bytes, build.behaviour) = (size_bytes, Some(*behaviour));
+        build.secure_version = if signed { u32::try_from(nth).expect("few") } else { 0 };
         (build.bytes(), *behaviour)
     };
-    let publish = |bytes, behaviour, may_run| Published { bytes, behaviour, may_run };
+    let publish = |bytes: Vec<u8>, behaviour, may_run| {
+        let descriptor = image::Prefix::parse(&bytes).expect("an image").descriptor.expect("one");
+        Published { bytes, behaviour, may_run, secure_version: descriptor.secure_version() }
+    };
     let mut images: Vec<Published> = (BEHAVIOURS.iter().enumerate().map(build))
         .map(|(bytes, behaviour)| {
-            let bytes = if signed { sign(&bytes, &KEYS.1[0]).expect("sound") } else { bytes };
+            let bytes = if signed { sign_by(&bytes, [0, 1]) } else { bytes };
             publish(bytes, behaviour, true)
         })
         .collect();
@@ -145,9 +155,15 @@ fn images(size_bytes: u32, signed: bool) -> Vec<Published> {
     images.push(publish(corrupt, Behaviour::Healthy, false));
     if signed {
         let (unsigned, healthy) = build((8, &Behaviour::Healthy));
-        let foreign = sign(&unsigned, &KEYS.1[1]).expect("sound");
-        images.push(publish(unsigned, healthy, false));
-        images.push(publish(foreign, healthy, false));
+        let signed_by_one = sign(&unsigned, &KEYS.1[0]).expect("sound");
+        let foreign = sign_by(&unsigned, [0, 2]);
+        for bytes in [unsigned, signed_by_one, foreign] {
+            images.push(publish(bytes, healthy, false));
+        }
     }
     images
+}
+
+fn sign_by(image: &[u8], [first, second]: [usize; 2]) -> Vec<u8> {
+    append(&sign(image, &KEYS.1[first]).expect("sound"), &KEYS.1[second]).expect("room")
 }

@@ -39,6 +39,11 @@ fn alone(name: &str, base: &World, from: usize, to: usize) -> Count {
     Scenario { name, base, offer: None, images: (from, to), ends_by_itself: false }.every_cut()
 }
 
+/// How many keys are trusted, and how many of them must have signed.
+fn trusted(world: &mut World) -> (usize, u8) {
+    world.record().trusted.map_or((0, 0), |trusted| (trusted.keys.len(), trusted.required))
+}
+
 fn finish(count: Count, floor: usize) {
     println!("{:6} cuts in all, {} left out in mid-download", count.cuts, count.left_out);
     assert!(count.cuts >= floor, "only {} cuts tried", count.cuts);
@@ -116,11 +121,19 @@ fn no_cut_makes_a_device_run_what_nobody_signed() {
         let mut world = Kind { signed: true, ..Kind::new(rollback) }.world();
         count += offer("first update", &world, 0, 1);
         world.run(Some(1), "the first update");
+        world.finish();
+        assert_eq!((world.record().secure_version, trusted(&mut world)), (1, (2, 2)), "the floor, and trust");
         count += offer("second update", &world, 1, 2);
-        for (name, offered) in [("an unsigned image", CORRUPT + 1), ("a foreign signature", CORRUPT + 2)] {
+        count += bad_offer("an update that fails its self-test", &world, 1, NEVER_ONLINE);
+        for (name, offered) in [
+            ("an unsigned image", CORRUPT + 1),
+            ("an image signed by one of two keys", CORRUPT + 2),
+            ("a foreign signature beside a trusted one", CORRUPT + 3),
+            ("signed code below the floor", 0),
+        ] {
             let before = world.flash.flash.operations();
             let mut refused = world.fork(None);
-            assert_eq!(refused.run(Some(offered), name).image, 1);
+            assert_eq!(refused.run(Some(offered), name).image, 1, "{name}");
             assert!(
                 refused.statuses.iter().any(|(outcome, _)| *outcome == contract::Outcome::Failed),
                 "{name}"

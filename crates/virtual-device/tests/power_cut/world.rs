@@ -141,7 +141,7 @@ impl World {
                 continue;
             }
             self.flash.running = running;
-            let mut agent = Agent::new(Settings { reset, ..self.device.settings() });
+            let mut agent = Agent::new(Settings { reset, ..self.device.settings(image) });
             match agent.boot(&mut self.flash, running, 0) {
                 Ok(()) => {}
                 Err(_) if !self.flash.flash.is_powered() => continue,

@@ -6,6 +6,8 @@ use e2e::folder::content;
 use e2e::images::Workshop;
 use e2e::job::{Checkout, Job, Report};
 use e2e::server::Server;
+use image::Chip;
+use image::build::Build;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -201,6 +203,25 @@ async fn an_image_is_signed_and_the_key_leaves_no_trace() {
     let report = job.run().await.failed(&["not signed", "nothing was published", "PEM"]);
     assert_eq!(report.output("decision"), "failed");
     assert_no_trace(&cut, &job, &report);
+}
+
+#[tokio::test]
+async fn an_image_is_stamped_before_it_is_signed() {
+    let shop = Shop::open();
+    let (_folder, pem, _) = key().await;
+    // What the workshop builds is of a project of its own, which a stamp does not replace.
+    let job = shop.job("1.0.0").with("stamp", "true").with("sign-key", &pem);
+    job.run().await.failed(&["not stamped", "of which project", "nothing was published"]);
+    let library =
+        Build { project_name: "arduino-lib-builder".into(), ..Build::new(Chip::Esp32S3, "esp-idf: v4.4.3") };
+    std::fs::write(job.workspace().join("arduino.bin"), library.bytes()).unwrap();
+    let job = job.with("image", "arduino.bin").with("secure-version", "3");
+    let report = job.run().await.ok();
+    assert_eq!(report.output("decision"), "published");
+    let metadata: Value = serde_json::from_str(&shop.text("lamp/releases/v1.0.0/metadata.json")).unwrap();
+    assert_eq!((&metadata["project_name"], &metadata["secure_version"]), (&json!("lamp"), &json!(3)));
+    assert_eq!(metadata["signed_by"].as_array().map(Vec::len), Some(1));
+    shop.job("1.0.1").with("secure-version", "3").run().await.failed(&["stamp is not true"]);
 }
 
 #[tokio::test]

@@ -34,12 +34,14 @@ fn with_releases(count: u8) -> Snapshot {
         built_at: None,
         published_at: None,
         requires: None,
+        content: String::new(),
     };
     let channels = [("beta", None), ("production", Some(version(count - 1)))];
     Snapshot {
         releases: (0..count).rev().map(release).collect(),
         channels: channels.map(|(name, version)| (name.parse().expect("a name"), version)).into(),
         blocked: Blocked::List(BTreeMap::from([(version(0), Some(format!("1 of {count}")))])),
+        deployed: vec![],
     }
 }
 

@@ -1,13 +1,12 @@
 //! What one message says of a device and of its newest update. No clock, no database: rows in, rows out.
 
 use contract::{
-    InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Status,
-    TopicKind,
+    InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Sha256,
+    Status, TopicKind, Version,
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
-use super::read::read_report;
-use super::read::redact;
+use super::read::{Said, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
@@ -25,6 +24,8 @@ pub(crate) struct Subject {
     pub(crate) is_being_sent: bool,
     /// The image of its update may have been fetched since it was offered.
     pub(crate) may_be_fetched: bool,
+    /// By which digests the image of its update is known.
+    pub(crate) images: Vec<Sha256>,
     /// What was wrong with the last message that could not be read.
     pub(crate) unreadable: Option<InvalidPayload>,
     /// It asked for a URL and gets none.
@@ -38,6 +39,7 @@ impl Subject {
             update: None,
             is_being_sent: false,
             may_be_fetched: true,
+            images: Vec::new(),
             unreadable: None,
             is_refused: false,
         }
@@ -60,9 +62,7 @@ impl Subject {
             return;
         }
         let read = match message.kind {
-            TopicKind::Version => {
-                read_report(payload).map(|(report, json)| self.report(report, json, message, usual, now))
-            }
+            TopicKind::Version => read_report(payload).map(|said| self.report(&said, message, usual, now)),
             TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
             TopicKind::Presence => Presence::parse(payload).map(|presence| self.presence(presence)),
             TopicKind::Progress => serde_json::from_slice(payload)
@@ -89,24 +89,18 @@ impl Subject {
         }
     }
 
-    fn report(
-        &mut self,
-        report: Report,
-        json: bool,
-        message: &Message,
-        usual: Option<&ProductName>,
-        now: i64,
-    ) {
+    fn report(&mut self, said: &Said, message: &Message, usual: Option<&ProductName>, now: i64) {
+        let report = &said.report;
         let seen = digest(&message.payload);
         let known = self.device.report_digest.as_deref() == Some(seen.as_str());
         self.device.report_digest = Some(seen);
         self.choose_product(report.product.as_ref(), usual);
-        if message.retained && (known || self.is_taken_back_by(&report)) {
+        if message.retained && (known || self.is_taken_back_by(report)) {
             return;
         }
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome = last.clone().map(Into::into);
-        self.running(&report, json);
+        self.running(said);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
         let news = last.filter(|last| {
@@ -117,8 +111,9 @@ impl Subject {
             })
         });
         let view = ReportView {
-            version: report.version,
-            state: report.state.map(|state| state.as_str().to_owned()),
+            version: report.version.clone(),
+            sha256: report.sha256.filter(is_said),
+            state: report.state.as_ref().map(|state| state.as_str().to_owned()),
             retained: message.retained,
             news,
         };
@@ -128,8 +123,8 @@ impl Subject {
 
     /// The broker kept what ran before an update that has succeeded since.
     fn is_taken_back_by(&self, report: &Report) -> bool {
-        self.update.as_ref().is_some_and(|update| {
-            update.state == UpdateState::Succeeded && update.from_version.as_deref() == Some(&report.version)
+        self.update.as_ref().filter(|update| update.state == UpdateState::Succeeded).is_some_and(|update| {
+            update.from_version.as_deref().and_then(Version::said).as_ref() == Some(&report.version)
         })
     }
 
@@ -144,11 +139,14 @@ impl Subject {
         }
     }
 
-    fn running(&mut self, report: &Report, json: bool) {
+    fn running(&mut self, said: &Said) {
+        let (report, json) = (&said.report, said.is_json);
         let same = self.device.version.as_deref() == Some(&report.version);
         // A bare version says nothing of the bytes: what is known of them holds as long as it stays.
-        self.device.sha256 = report.sha256.map(Into::into).or(self.device.sha256.filter(|_| same && !json));
-        self.device.version = Some(report.version.clone().into());
+        self.device.sha256 =
+            report.sha256.filter(is_said).map(Into::into).or(self.device.sha256.filter(|_| same && !json));
+        self.device.runs(&report.version);
+        self.device.version_said.clone_from(&said.version);
         self.device.slot_bytes = report.slot_bytes.filter(|_| json).map(i64::from);
         let kept = json.then(|| DeviceReport {
             chip: report.chip.as_ref().map(|text| text.as_str().to_owned()),
@@ -178,8 +176,9 @@ impl Subject {
         let event = if plain || proven { Event::PlainStatus(status) } else { Event::Status(status) };
         let changed = self.advance(&event, None, now);
         if let Some(update) = self.update.as_ref().filter(|_| changed && believed) {
-            self.device.version = Some(update.to_version.clone());
+            let version = update.to_version.0.clone();
             self.device.sha256 = update.sha256;
+            self.device.runs(&version);
         }
     }
 
@@ -197,7 +196,8 @@ impl Subject {
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
             update.heard_at = now;
-            let is_noted = advance(update, Delivery::Fetched, &Event::Progress(progress.phase), None, now);
+            let is_noted =
+                advance(update, &self.images, Delivery::Fetched, &Event::Progress(progress.phase), None, now);
             if !is_noted && before != (update.phase, quarter(update)) {
                 update.note("progress", now);
             }
@@ -230,9 +230,14 @@ impl Subject {
                 (true, false) => Delivery::Sent,
                 (true, true) => Delivery::Fetched,
             };
-            advance(update, delivery, event, reset, now)
+            advance(update, &self.images, delivery, event, reset, now)
         })
     }
+}
+
+/// Devices that do not know their digest may say zeros.
+fn is_said(sha256: &Sha256) -> bool {
+    sha256.0 != [0; 32]
 }
 
 /// How many quarters of its phase are done.

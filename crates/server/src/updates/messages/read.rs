@@ -5,32 +5,62 @@ use contract::{InvalidPayload, LastOutcome, ProductName, REPORT_MAX_BYTES, Reaso
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use store::NotText;
 
 /// Entries that are kept of each list, and the longest of them.
 const LISTS: [(&str, usize); 2] = [("accepts", 4), ("lacks", 8)];
 const ENTRY_MAX_BYTES: usize = 16;
 
-/// A report, and whether it was JSON.
-pub(crate) fn read_report(payload: &[u8]) -> Result<(Report, bool), InvalidPayload> {
+/// A report, and how it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) report: Report,
+    /// The version in the device's own words, where they are others.
+    pub(crate) version: Option<String>,
+    pub(crate) is_json: bool,
+}
+
+/// Reads a report, as C programs send it: up to the first NUL, and letters that are no UTF-8 must not hide the version.
+pub(crate) fn read_report(payload: &[u8]) -> Result<Said, InvalidPayload> {
     if payload.len() > REPORT_MAX_BYTES {
         return Err(InvalidPayload::Report);
     }
-    if payload.trim_ascii_start().starts_with(b"{") {
-        return serde_json::from_slice(payload).or_else(|_| tolerant(payload)).map(|report| (report, true));
+    let string = payload.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = match store::text(payload) {
+        Ok(text) => text,
+        Err(NotText::Utf8) => String::from_utf8_lossy(string),
+        Err(NotText::Utf16) => return Err(InvalidPayload::Report),
+    };
+    let text = text.split('\0').next().unwrap_or_default().trim();
+    // An array would be taken for the fields of a report.
+    if text.starts_with('[') {
+        return Err(InvalidPayload::Report);
     }
-    Report::parse_bare(payload).map(|version| (Report::bare(version), false))
+    let is_json = text.starts_with('{');
+    let words = redact(&if is_json { running(text)? } else { text.to_owned() });
+    let version = Version::said(&words).ok_or(InvalidPayload::Report)?;
+    let is_other = version.as_str() != words;
+    let report = if is_json {
+        serde_json::from_str(text).or_else(|_| tolerant(text, &version))?
+    } else {
+        Report::bare(version)
+    };
+    Ok(Said { report, version: is_other.then(|| Reason::new(&words).to_string()), is_json })
+}
+
+/// The version of a JSON report as it stands there. One that is said twice is refused.
+fn running(text: &str) -> Result<String, InvalidPayload> {
+    #[derive(Deserialize)]
+    struct Running {
+        version: String,
+    }
+    serde_json::from_str(text).map(|Running { version }| version).map_err(|_| InvalidPayload::Report)
 }
 
 /// Only the version is required, so only it can make a report unreadable.
-fn tolerant(payload: &[u8]) -> Result<Report, InvalidPayload> {
-    #[derive(Deserialize)]
-    struct Running {
-        version: Version,
-    }
+fn tolerant(text: &str, version: &Version) -> Result<Report, InvalidPayload> {
     let unreadable = |_| InvalidPayload::Report;
-    // Also refuses a version that is said twice.
-    let Running { version } = serde_json::from_slice(payload).map_err(unreadable)?;
-    let mut map: Map<String, Value> = serde_json::from_slice(payload).map_err(unreadable)?;
+    let mut map: Map<String, Value> = serde_json::from_str(text).map_err(unreadable)?;
     map.insert("version".to_owned(), Value::from(version.as_str()));
     for (key, longest) in [("chip", 16), ("slot", 16), ("state", 16), ("reset", 24)] {
         if let Some(Value::String(text)) = map.get_mut(key) {
@@ -54,6 +84,8 @@ fn tolerant(payload: &[u8]) -> Result<Report, InvalidPayload> {
     keep::<Option<String>>(&mut map, "reset");
     keep::<Option<u32>>(&mut map, "slot_bytes");
     keep::<Option<bool>>(&mut map, "rollback");
+    keep::<Option<u32>>(&mut map, "secure_version");
+    keep::<Option<bool>>(&mut map, "stamped");
     for (key, _) in LISTS {
         keep::<Vec<String>>(&mut map, key);
     }
@@ -124,7 +156,7 @@ mod tests {
         ] {
             let read = read_report(format!("{{\"version\":\"1.0.0\",{rest}}}").as_bytes());
             let expected = serde_json::from_str(&format!("{{\"version\":\"1.0.0\",{expected}}}"));
-            assert_eq!(read, Ok((expected.expect("a report"), true)), "{rest}");
+            assert_eq!(read.map(|said| said.report), Ok(expected.expect("a report")), "{rest}");
         }
     }
 
@@ -134,7 +166,7 @@ mod tests {
             "{}",
             r#"{"version":null}"#,
             r#"{"version":1}"#,
-            r#"{"version":"1.0"}"#,
+            r#"{"version":" \n"}"#,
             r#"{"version":"1.0.0","version":"2.0.0"}"#,
             r#"{"version":"1.0.0""#,
             r#"{"version":"1.0.0"} x"#,
@@ -144,7 +176,49 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_program_s_words_are_read() {
+        for (payload, version, said, whose) in [
+            (&b"1.0.0"[..], "1.0.0", None, "publish(topic, \"1.0.0\")"),
+            (b"v1.2\0", "1.2.0", Some("v1.2"), "publish(topic, text, sizeof text)"),
+            (b"1.0\0\xFF\xA5 old", "1.0.0", Some("1.0"), "the same, of a buffer that was used before"),
+            (
+                b"\xFF\xFE1\0.\x002\0\r\0\n\0",
+                "1.2.0",
+                Some("1.2"),
+                "mosquitto_pub -f of a file by PowerShell's >",
+            ),
+            (b"\"1.0.0\"\n", "1.0.0", Some("\"1.0.0\""), "jq .version | mosquitto_pub -l"),
+            (b"1.4.0 (Oct 5)", "1.4.0", Some("1.4.0 (Oct 5)"), "a sketch that appends __DATE__"),
+            (b"build-77\r\n", "build-77", None, "println"),
+            (b"g\xFCnstig 2", "g\u{FFFD}nstig 2", None, "Latin-1"),
+            (b"see https://h/d/token", "see (URL)", None, "a device that sends back what it got"),
+            (b"{\"version\":\"v2\"}\0", "2.0.0", Some("v2"), "serializeJson and sizeof"),
+            (b"\xEF\xBB\xBF{\"version\":\"build-77\",\"chip\":7}", "build-77", None, "a file by Notepad"),
+        ] {
+            let read = read_report(payload).expect("a report");
+            let is_json = payload.contains(&b'{');
+            assert_eq!((read.report.version.as_str(), read.is_json), (version, is_json), "{whose}");
+            assert_eq!(read.version.as_deref(), said, "{whose}");
+        }
+        let long = format!("{{\"version\":\"{}\",\"chip\":\"esp32\"}}", "long ".repeat(60));
+        let read = read_report(long.as_bytes()).expect("a report");
+        assert!(read.report.version.as_str().ends_with('…') && read.report.chip.is_some());
+        assert_eq!(read.version.expect("its words").len(), 199);
+        for nothing in [&b" \n"[..], b"\0\0", b"\xFF\xFE", b"\xFF\xFE1"] {
+            assert_eq!(read_report(nothing), Err(InvalidPayload::Report), "{nothing:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_are_a_report_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(said) = read_report(&bytes) {
+                let again: Version = said.report.version.as_str().parse().expect("a version");
+                prop_assert_eq!(again.as_str(), said.report.version.as_str());
+            }
+        }
+
         #[test]
         fn any_value_beside_a_version_is_read_without_panic(
             key in "product|chip|sha256|slot|state|slot_bytes|accepts|lacks|rollback|reset|last|returned",

@@ -16,6 +16,7 @@ use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
     ("product" = Option<String>, Query, description = "Of this product"),
     ("tag" = Option<String>, Query, description = "With this tag"),
     ("state" = Option<String>, Query, description = "`online`, `offline`, or the state of the newest update"),
+    ("identity" = Option<String>, Query, description = "What the bytes are that it runs: release, mislabelled (another than it names), foreign (no release) or unknown"),
     ("q" = Option<String>, Query, description = "Id contains this text"),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ("limit" = Option<u32>, Query, description = "Items a page, 1 to 500; 100 if not said"),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use api::Identity;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -93,6 +94,16 @@ fn exposition(figures: &Figures) -> String {
         "Devices by the state of their newest update.",
         &newest,
     );
+    let identities: Vec<_> = [Identity::Mislabelled, Identity::Foreign]
+        .into_iter()
+        .map(|of| (format!("{{identity=\"{of}\"}}"), counts.identities.get(&of).copied().unwrap_or_default()))
+        .collect();
+    line(
+        "updraft_devices_by_identity",
+        "gauge",
+        "Devices whose image is another release than they name, or none.",
+        &identities,
+    );
     // In the contract's order, and only the contract's: a device cannot make a label.
     let coded: Vec<_> = Code::ALL
         .iter()
@@ -124,7 +135,9 @@ mod tests {
 
     #[test]
     fn metrics_are_prometheus_text() {
-        let counts = Counts { devices: 3, online: 2, newest: [(UpdateState::RolledBack, 1)].into() };
+        let identities = [(Identity::Foreign, 2)].into();
+        let newest = [(UpdateState::RolledBack, 1)].into();
+        let counts = Counts { devices: 3, online: 2, newest, identities };
         let codes = [(Code::CrashLoop, 2), (Code::WrongChip, 1)].into();
         let connections = vec![("http", 5, 7)];
         let text = exposition(&Figures { counts, codes, messages: 9, problems: 0, streams: 0, connections });
@@ -134,6 +147,8 @@ mod tests {
             "updraft_devices_by_newest_update_code{code=\"wrong_chip\"} 1\n\
              updraft_devices_by_newest_update_code{code=\"crash_loop\"} 2\n"
         ));
+        assert!(text.contains("updraft_devices_by_identity{identity=\"mislabelled\"} 0\n"));
+        assert!(text.contains("updraft_devices_by_identity{identity=\"foreign\"} 2\n"));
         assert!(text.contains("updraft_connections{listener=\"http\"} 5\n"));
         assert!(text.ends_with("updraft_connections_refused_total{listener=\"http\"} 7\n"));
     }

@@ -141,8 +141,11 @@ pub(crate) async fn block(
     Path((product, version)): Path<(ProductName, Version)>,
     OptionalBody(blocking): OptionalBody<Blocking>,
 ) -> Done {
-    let reason = blocking.unwrap_or_default().reason;
+    let Blocking { reason, security } = blocking.unwrap_or_default();
     releases.block(caller.by(), &product, &version, reason.trim()).await?;
+    if security {
+        releases.raise_secure_version(caller.by(), &product, &version).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

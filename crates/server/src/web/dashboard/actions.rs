@@ -104,11 +104,17 @@ pub(crate) async fn block(
         let reason = fields.text("reason").ok_or_else(|| {
             Problem::invalid("say why: the reason is shown wherever the version is refused")
         })?;
-        Ok(done(
-            releases.block(visit.by(), &product, &version, reason).await,
-            &format!("{version} is blocked"),
-            "It is not offered to any device again.",
-        ))
+        let security = fields.text("security").is_some();
+        let then = if security {
+            "It is not offered to any device again. What is signed stays signed: publish the next release with a higher secure version."
+        } else {
+            "It is not offered to any device again."
+        };
+        let mut blocked = releases.block(visit.by(), &product, &version, reason).await;
+        if blocked.is_ok() && security {
+            blocked = releases.raise_secure_version(visit.by(), &product, &version).await;
+        }
+        Ok(done(blocked, &format!("{version} is blocked"), then))
     };
     answer(&visit, &product, blocked.await)
 }

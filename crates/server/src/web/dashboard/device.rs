@@ -1,6 +1,6 @@
 //! One device: what it runs, what it is offered, and what came of it.
 
-use api::{Device, Page, Update, UpdateEvent, UpdateState, Word};
+use api::{Device, Page, Update, UpdateEvent, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::{DeviceId, Version};
@@ -64,6 +64,7 @@ fn view(visit: &Visit, device: &Device, history: &Markup, production: Option<&Ve
                 }
             }
         }
+        @if let Some((_, sentence)) = words::wrong_image(device) { p.notice.(words::Tone::Bad.class()) { strong { (sentence) } } }
         (lacks(device))
         @if let Some(why) = device.report.as_ref().and_then(|report| report.returned.as_ref()) {
             p.notice.(words::Tone::Warn.class()) {
@@ -107,12 +108,18 @@ fn lacks(device: &Device) -> Markup {
 
 fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup {
     let moving = device.update.as_ref().filter(|update| progress::in_flight(update));
-    let beside = match (&device.version, production) {
+    let running = device.version.as_deref().and_then(Version::said);
+    let beside = match (&running, production) {
         (None, _) => ("It has not reported a version yet.", None),
         (Some(_), None) => ("Nothing is in production.", None),
+        (Some(_), Some(wanted)) if words::wrong_image(device).is_some() => {
+            ("is in production.", Some(wanted))
+        }
         (Some(running), Some(wanted)) if running == wanted => ("This is what production points to.", None),
-        (Some(Word::Known(running)), Some(wanted)) if running < wanted => ("is in production.", Some(wanted)),
-        (Some(_), Some(wanted)) => ("is in production; this device runs a newer one.", Some(wanted)),
+        (Some(running), Some(wanted)) if wanted.is_below(running) => {
+            ("is in production; this device runs a newer one.", Some(wanted))
+        }
+        (Some(_), Some(wanted)) => ("is in production.", Some(wanted)),
     };
     html! {
         section.card.hero {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api::{Device, Page, Product, UpdateState, Word};
+use api::{Device, Identity, Page, Product, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::Version;
@@ -95,6 +95,9 @@ fn tiles(filter: &Filter, counts: &Counts) -> Markup {
             (link("online", "good", counts.online, "Online"))
             (tile(if updating > 0 { "info moving" } else { "quiet" }, updating, "Updating"))
             (tile(if failed > 0 { "bad" } else { "quiet" }, failed, "Last update failed"))
+            @for (identity, label) in [(Identity::Mislabelled, "Mislabelled"), (Identity::Foreign, "Foreign image")] {
+                @if let Some(count) = counts.identities.get(&identity) { (link(identity.as_str(), "bad", *count, label)) }
+            }
         }
     }
 }
@@ -138,8 +141,14 @@ pub(super) fn table(visit: &Visit, filter: &Filter, devices: &[Device], products
 }
 
 fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_product: bool) -> Markup {
-    let available = production.filter(|wanted| {
-        device.version.as_ref().and_then(Word::known).is_some_and(|running| running < *wanted)
+    let available = production.filter(|wanted| match (device.identity.known(), &device.image) {
+        (Some(Identity::Mislabelled), Some(image)) => image.version != **wanted,
+        (Some(Identity::Foreign), _) => true,
+        _ => device
+            .version
+            .as_deref()
+            .and_then(Version::said)
+            .is_some_and(|running| running != **wanted && !wanted.is_below(&running)),
     });
     let moving = device.update.as_ref().is_some_and(progress::in_flight);
     let idle = if moving {
@@ -164,6 +173,7 @@ fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_produc
             }
             td data-label="Version" {
                 div.line {
+                    @if let Some((word, sentence)) = words::wrong_image(device) { span.tag.unsigned title=(sentence) { (word) } }
                     @if let Some(version) = &device.version { span.version.strong { (version) } } @else { span.small { "not reported" } }
                     @if let Some(wanted) = available { span.hint title={ (wanted) " is in production" } { (icon::upward()) (wanted) } }
                 }

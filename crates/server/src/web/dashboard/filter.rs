@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::icon;
 use crate::web::problem::Problem;
-use api::{DeviceQuery, Product};
+use api::{DeviceQuery, Identity, Product};
 
 pub(super) const ROWS: u32 = 50;
 
@@ -31,9 +31,11 @@ impl Filter {
             "" => None,
             name => Some(name.parse::<ProductName>().map_err(|error| Problem::invalid(error.to_string()))?),
         };
+        let is_identity = Identity::from_word(&self.state).is_some();
         Ok(DeviceQuery {
             product,
-            state: text(&self.state),
+            state: text(&self.state).filter(|_| !is_identity),
+            identity: text(&self.state).filter(|_| is_identity),
             q: text(&self.q),
             cursor: text(&self.cursor),
             limit: Some(ROWS),
@@ -67,6 +69,8 @@ pub(super) fn filters(filter: &Filter, products: &[Product]) -> Markup {
         ("failed", "Failed"),
         ("rolled_back", "Rolled back"),
         ("timed_out", "Timed out"),
+        ("mislabelled", "Mislabelled"),
+        ("foreign", "Foreign image"),
     ];
     html! {
         form.filters method="get" action="/" role="search" data-auto {

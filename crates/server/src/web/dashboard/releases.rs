@@ -318,6 +318,7 @@ pub(super) fn block_dialog(product: &ProductName, version: Option<&Version>, in_
                 @if let Some(version) = version { input type="hidden" name="version" value=(version); }
                 @else { label { span { "Version" } input name="version" autofocus required maxlength="64" placeholder="1.1.0" autocapitalize="none" spellcheck="false" autocomplete="off"; } }
                 label { span { "Reason" } input name="reason" autofocus[version.is_some()] required maxlength="500" placeholder="Boot loop after OTA" autocomplete="off"; }
+                label.check { input type="checkbox" name="security" value="on"; span { "It has a security hole: blocking does not take back signed bytes, so the next release must have a higher secure version" } }
                 div.buttons { button type="button" data-close { "Cancel" } button.danger.solid type="submit" { "Block" } }
             }
         }

@@ -1,6 +1,6 @@
 //! States, decisions, causes, sizes and times in words.
 
-use api::{Update, UpdateState, Word};
+use api::{Device, Identity, Update, UpdateState, Word};
 use cause::{Cause, decision};
 use chrono::{DateTime, Utc};
 use contract::Lack;
@@ -54,6 +54,25 @@ pub(crate) fn state(state: &Word<UpdateState>) -> (&'static str, Tone) {
         Some(UpdateState::TimedOut) => ("Timed out", Tone::Warn),
         Some(UpdateState::Cancelled) => ("Cancelled", Tone::Quiet),
         None => ("Unknown", Tone::Quiet),
+    }
+}
+
+/// What is to be said of a device that runs something else than it names: a word, and what to do.
+pub(crate) fn wrong_image(device: &Device) -> Option<(&'static str, String)> {
+    match (device.identity.known()?, &device.image) {
+        (Identity::Mislabelled, Some(image)) => Some((
+            "mislabelled",
+            format!(
+                "The device says another version than it runs: its bytes are {} {}. Check update sends it what is in production; build that with the right version.",
+                image.product, image.version
+            ),
+        )),
+        (Identity::Foreign, _) => Some((
+            "foreign image",
+            "What the device runs is no release: nobody published these bytes. Check update sends it what is in production."
+                .to_owned(),
+        )),
+        _ => None,
     }
 }
 

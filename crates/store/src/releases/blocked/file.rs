@@ -10,6 +10,9 @@ use contract::Version;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::releases::layout::is_plain;
+use crate::text::text;
+
 const VERSIONS: &str = "blocked_versions";
 const REASONS: &str = "reason";
 
@@ -25,7 +28,8 @@ pub(crate) struct BlockedFile {
 impl BlockedFile {
     /// Reads the file; the error says what is wrong with it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let UniqueMap(mut other) = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let text = text(bytes).map_err(|why| why.to_string())?;
+        let UniqueMap(mut other) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let versions = match other.remove(VERSIONS) {
             Some(Value::Array(items)) => items.into_iter().map(version).collect::<Result<_, _>>()?,
             Some(_) => return Err(format!("\"{VERSIONS}\" is not an array")),
@@ -90,11 +94,23 @@ impl BlockedFile {
     }
 }
 
+/// Whether a person can have had this one version in mind. An opaque name that could be a range or a pattern ("<1.2", "1.1.x",
+/// "all") would block nothing.
+pub(crate) fn is_one(version: &Version) -> bool {
+    let name = version.as_str();
+    let is_like_numbers =
+        name.trim_start_matches(['v', 'V']).starts_with(|first: char| first.is_ascii_digit());
+    !version.is_opaque()
+        || (name.bytes().all(is_plain)
+            && name.contains(|letter: char| letter.is_ascii_digit())
+            && !(is_like_numbers && name.contains('.')))
+}
+
 fn version(item: Value) -> Result<(String, Version), String> {
     match item {
         Value::String(text) => match text.parse() {
-            Ok(version) => Ok((text, version)),
-            Err(_) => Err(format!("\"{}\" is not a version", text.escape_debug())),
+            Ok(version) if is_one(&version) => Ok((text, version)),
+            _ => Err(format!("\"{}\" is not a version", text.escape_debug())),
         },
         other => Err(format!("{other} is not a version in quotes")),
     }

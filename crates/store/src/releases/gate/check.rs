@@ -37,7 +37,7 @@ macro_rules! checks {
 
         impl Check {
             /// Every check, in the order in which findings are told: refusals first.
-            pub const ALL: [Self; 22] = [$(Self::$check,)*];
+            pub const ALL: [Self; 26] = [$(Self::$check,)*];
 
             /// The name on the command line, in the API and in `product.json`.
             pub const fn name(self) -> &'static str {
@@ -78,8 +78,12 @@ checks! {
     TooLarge "too-large" Refuse true;
     Unsigned "unsigned" Refuse false;
     UntrustedKey "untrusted-key" Refuse false;
+    TooFewSignatures "too-few-signatures" Refuse false;
     NoVersion "no-version" Refuse false;
+    Stamp "stamp" Refuse false;
     VersionTaken "version-taken" Refuse false;
+    BlockedBytes "blocked-bytes" Refuse false;
+    SecureFloor "secure-floor" Refuse false;
     SecureVersion "secure-version" Refuse true;
     LowerVersion "lower-version" Refuse true;
     SameBytes "same-bytes" Refuse true;

@@ -1,5 +1,7 @@
 //! What an image must be for its product, and beside its releases.
 
+use std::collections::BTreeSet;
+
 use cause::{Cause, Entry, gate, grouped};
 use contract::{ProductName, Sha256, Version};
 use image::{AppDescriptor, Header};
@@ -8,9 +10,6 @@ use crate::releases::gate::check::{Check, Level};
 use crate::releases::gate::facts::{Facts, GateSettings, Production, Taken};
 use crate::releases::gate::verdict::{Finding, SizeOf};
 use crate::releases::publication::Publication;
-
-/// What ESP-IDF writes into a descriptor where a project says no version.
-const NO_VERSION: &str = "1";
 
 /// What is known of the image under judgement, sound or not.
 pub(crate) struct Look {
@@ -76,16 +75,22 @@ pub(super) fn size(found: &mut Found<'_>, look: &Look, facts: &Facts, trend: &[S
     found.add(Check::NearlyFull, cause);
 }
 
-/// Whether a key signed it that the product trusts. A product that trusts none takes any.
+/// Whether as many keys signed it as the product wants of those that it trusts. A product that trusts none takes any.
 pub(super) fn keys(found: &mut Found<'_>, signers: &[Sha256], facts: &Facts) {
     let trusted = &facts.trusted_keys;
-    if trusted.is_empty() || signers.iter().any(|key| trusted.contains(key)) {
+    let required = usize::from(facts.signatures_required.max(1));
+    // A key that signed twice counts once.
+    let count = BTreeSet::from_iter(signers.iter().filter(|key| trusted.contains(key))).len();
+    if trusted.is_empty() || count >= required {
         return;
     }
     let several = |keys: &[Sha256]| (keys.len() > 1).then_some("yes");
     let list = |keys: &[Sha256]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (check, cause) = if signers.is_empty() {
         (Check::Unsigned, gate::UNSIGNED.cause())
+    } else if count > 0 {
+        let cause = gate::TOO_FEW_SIGNATURES.with("count", count).with("required", required);
+        (Check::TooFewSignatures, cause.with("signers", list(signers)))
     } else {
         let cause = gate::UNTRUSTED_KEY.with("several_signers", several(signers));
         (Check::UntrustedKey, cause.with("signers", list(signers)))
@@ -94,9 +99,20 @@ pub(super) fn keys(found: &mut Found<'_>, signers: &[Sha256], facts: &Facts) {
     found.add(check, cause.with("several", several(trusted)).with("trusted", list(trusted)));
 }
 
+/// The version that a project gave its image.
+pub(super) fn said_version(own: &AppDescriptor) -> Option<Version> {
+    own.own_version()?.parse().ok()
+}
+
 /// Which version it is, and what the image itself says of that.
 pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Version>, is_sound: bool) {
     let (product, asked) = (&found.asked.product, &found.asked.version);
+    if let Some(asked) = asked.as_ref().filter(|asked| !asked.is_semver()) {
+        return found.add(Check::NoVersion, gate::NOT_SEMVER.naming("version", asked));
+    }
+    if let Some(requires) = found.asked.requires.as_ref().filter(|requires| requires.is_opaque()) {
+        return found.add(Check::NoVersion, gate::REQUIRES_A_NAME.naming("requires", requires));
+    }
     let Some(own) = look.own() else {
         let whose = |entry: Entry| match &look.descriptor {
             None => entry.with("missing", "yes"),
@@ -113,12 +129,28 @@ pub(super) fn version(found: &mut Found<'_>, look: &Look, version: Option<&Versi
         }
         return;
     };
-    let says = |entry: Entry| entry.naming("says", own.version().escape_debug());
-    match (asked, own.version().parse::<Version>()) {
-        (None, Err(error)) if version.is_none() && is_sound => {
-            found.add(Check::NoVersion, says(gate::NO_SUCH_VERSION).naming("why", error));
+    if own.is_stamped() {
+        let is_other = own.project_name() != product.as_str()
+            || asked.as_ref().is_some_and(|asked| own.version().parse().as_ref() != Ok(asked));
+        if is_other {
+            let says = format!("{} {}", own.project_name(), own.version()).escape_debug().to_string();
+            let cause = gate::STAMPED_OTHERWISE.naming("product", product).with("says", says);
+            let version =
+                version.map_or_else(|| own.version().escape_debug().to_string(), ToString::to_string);
+            found.add(Check::Stamp, cause.with("version", version));
         }
-        (Some(asked), parsed) if parsed.as_ref() != Ok(asked) && own.version() != NO_VERSION => {
+        return;
+    }
+    let says = |entry: Entry| entry.naming("says", own.version().escape_debug());
+    match asked {
+        None if version.is_none() && is_sound => {
+            let why = match own.own_version() {
+                None => "ESP-IDF writes that where a project says none",
+                Some(_) => "a release has a SemVer version, such as 1.2.0",
+            };
+            found.add(Check::NoVersion, says(gate::NO_SUCH_VERSION).with("why", why));
+        }
+        Some(asked) if own.own_version().is_some() && said_version(own).as_ref() != Some(asked) => {
             found.add(Check::VersionMismatch, says(gate::VERSION_MISMATCH).naming("version", asked));
         }
         _ => {}
@@ -136,6 +168,9 @@ pub(super) fn releases(found: &mut Found<'_>, version: Option<&Version>, facts: 
         }
         Taken::Free | Taken::SameBytes(_) => {}
     }
+    if let Some(cause) = &facts.blocked {
+        found.add(Check::BlockedBytes, cause.clone());
+    }
     if let Some(twin) = facts.twins.first() {
         let cause = gate::SAME_BYTES.naming("twin", twin).with("version", version.map(Version::as_str));
         found.add(Check::SameBytes, cause.with("unnamed", version.is_none().then_some("yes")));
@@ -147,10 +182,19 @@ pub(crate) fn taken(product: &ProductName, spelled: &Version) -> Cause {
     gate::TAKEN.naming("version", spelled).naming("product", product)
 }
 
+/// Whether it is as secure as the product wants, since a release was blocked for its security.
+pub(super) fn floor(found: &mut Found<'_>, look: &Look, facts: &Facts) {
+    let now = look.descriptor.as_ref().map_or(0, AppDescriptor::secure_version);
+    if look.header.is_some() && now < facts.secure_version {
+        let cause = gate::SECURE_FLOOR.with("now", now).with("floor", facts.secure_version);
+        found.add(Check::SecureFloor, cause.naming("product", &found.asked.product));
+    }
+}
+
 /// What differs from the release that runs.
 pub(super) fn production(found: &mut Found<'_>, look: &Look, version: Option<&Version>, facts: &Facts) {
     let Some(running) = &facts.production else { return };
-    if let Some(version) = version.filter(|version| **version < running.version) {
+    if let Some(version) = version.filter(|version| version.is_below(&running.version)) {
         let cause = gate::LOWER_VERSION.naming("production", &running.version);
         found.add(Check::LowerVersion, cause.naming("version", version));
     }

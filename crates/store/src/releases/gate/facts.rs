@@ -1,5 +1,6 @@
 //! What an image is compared with: all that is known of its product, and how its gate is set.
 
+use cause::Cause;
 use contract::{Sha256, Version};
 use image::{AppDescriptor, Header};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,10 @@ pub struct Facts {
     pub slot: Option<Slot>,
     /// The keys whose signatures count; none takes any image.
     pub trusted_keys: Vec<Sha256>,
+    /// So many of them must have signed.
+    pub signatures_required: u8,
+    /// No image with a lower secure version is taken.
+    pub secure_version: u32,
     /// How the gate is set.
     pub settings: GateSettings,
     /// What production runs, if anything.
@@ -59,6 +64,8 @@ pub struct Facts {
     pub sizes: Vec<(Version, u64)>,
     /// Other versions under which these very bytes are published.
     pub twins: Vec<Version>,
+    /// Why these very bytes must not be published, where a version that has them is blocked.
+    pub blocked: Option<Cause>,
     /// Whether the version is there already.
     pub taken: Taken,
 }

@@ -70,7 +70,7 @@ pub(crate) fn judge_sound(
             Look { header, descriptor, size: bytes.len() as u64 }
         }
     };
-    let own_version = look.own().and_then(|descriptor| descriptor.version().parse::<Version>().ok());
+    let own_version = look.own().and_then(compare::said_version).filter(Version::is_semver);
     let version = asked.version.clone().or(own_version);
     let trend = trend(version.as_ref(), look.size, facts);
     if !matches!(facts.taken, Taken::SameBytes(_)) {
@@ -80,6 +80,7 @@ pub(crate) fn judge_sound(
             compare::keys(&mut found, &signers, facts);
         }
         compare::version(&mut found, &look, version.as_ref(), parsed.is_ok());
+        compare::floor(&mut found, &look, facts);
         compare::releases(&mut found, version.as_ref(), facts);
         compare::production(&mut found, &look, version.as_ref(), facts);
     }

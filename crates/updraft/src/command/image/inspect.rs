@@ -47,11 +47,14 @@ fn application(page: &mut Page, descriptor: Option<&AppDescriptor>) {
     };
     page.line("Project", &page.or_none(descriptor.project_name()));
     page.line("Version", &page.or_none(descriptor.version()));
+    if descriptor.is_stamped() {
+        page.line("", &page.good("stamped: the image says itself what it is"));
+    }
     if !descriptor.is_apps_own() {
         let says = if descriptor.project_name().is_empty() && descriptor.version().is_empty() {
-            "the build left them empty, as some Arduino builds do: publish with --version"
+            "the build left them empty, as some Arduino builds do: publish with --version, or stamp it"
         } else {
-            "those of a library in the build, as with Arduino: publish with --version"
+            "those of a library in the build, as with Arduino: publish with --version, or stamp it"
         };
         page.line("", &page.warning(says));
     }
@@ -161,6 +164,7 @@ pub(super) fn json(path: &Path, summary: &Summary, signatures: &[Found]) -> Valu
 fn descriptor_json(descriptor: &AppDescriptor) -> Value {
     json!({
         "is_apps_own": descriptor.is_apps_own(),
+        "stamped": descriptor.is_stamped(),
         "project_name": descriptor.project_name(),
         "version": descriptor.version(),
         "idf_version": descriptor.idf_version(),

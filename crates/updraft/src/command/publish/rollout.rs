@@ -134,7 +134,7 @@ mod tests {
             json!({"id": -1}),
             json!({"id": "x"}),
             json!({"id": 1.5}),
-            json!({"version": "latest"}),
+            json!({"version": ""}),
             json!({"version": null}),
             json!({"state": ""}),
             json!({"state": 3}),

@@ -30,18 +30,37 @@ fn whatever_is_not_the_shape_is_unreadable() {
         r#"{"blocked_versions":{}}"#,
         r#"{"blocked_versions":["latest"]}"#,
         r#"{"blocked_versions":[1.1]}"#,
-        r#"{"blocked_versions":["1.1"]}"#,
+        r#"{"blocked_versions":["1.1.x"]}"#,
+        r#"{"blocked_versions":["v1.x"]}"#,
+        r#"{"blocked_versions":["<1.2.0"]}"#,
+        r#"{"blocked_versions":["1.0.0 - 1.2.0"]}"#,
+        r#"{"blocked_versions":["1.0.0, 1.1.0"]}"#,
+        r#"{"blocked_versions":["*"]}"#,
+        r#"{"blocked_versions":[""]}"#,
         r#"{"blocked_versions":[],"reason":[]}"#,
         r#"{"blocked_versions":[],"reason":"none"}"#,
         r#"{"blocked_versions":["1.1.0"],"reason":{"1.1.0":7}}"#,
         r#"{"blocked_versions":["1.1.0"],"blocked_versions":[]}"#,
         r#"{"blocked_versions":["1.1.0"],"reason":{"1.1.0":"a","1.1.0":"b"}}"#,
         r#"{"blocked_versions":[]} trailing"#,
-        "\u{feff}{\"blocked_versions\":[]}",
     ] {
         assert!(BlockedFile::parse(text.as_bytes()).is_err(), "{text}");
     }
     assert!(BlockedFile::parse(b"\xff\xfe").is_err());
+    assert!(BlockedFile::parse(b"\xff\xfe{\0}").is_err());
+}
+
+#[test]
+fn each_spelling_and_each_tool_s_file_is_read() {
+    let text = r#"{"blocked_versions":["v1.1","1.2.3.4","build-77","7e12ab0","main-7e12ab0"]}"#;
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let listed = ["7e12ab0", "build-77", "main-7e12ab0", "1.1.0", "1.2.3.4"].map(v);
+    for bytes in
+        [text.as_bytes(), &[b"\xef\xbb\xbf", text.as_bytes()].concat(), &[b"\xff\xfe", &utf16[..]].concat()]
+    {
+        let file = BlockedFile::parse(bytes).expect("readable");
+        assert_eq!(file.list().into_keys().collect::<Vec<_>>(), listed);
+    }
 }
 
 #[test]

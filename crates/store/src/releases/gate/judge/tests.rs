@@ -22,6 +22,8 @@ fn strict() -> Facts {
         chip: Some("esp32s3".to_owned()),
         slot: Some(Slot { bytes: 1000, device: Some("d1".to_owned()) }),
         trusted_keys: vec![Sha256([7; 32])],
+        signatures_required: 1,
+        secure_version: 1,
         settings: GateSettings::default(),
         production: Some(Production {
             version: version.clone(),
@@ -30,6 +32,7 @@ fn strict() -> Facts {
         }),
         sizes: vec![(version.clone(), 900)],
         twins: vec![version.clone()],
+        blocked: Some(cause::store::BLOCKED_BYTES.naming("version", &version).naming("product", "p")),
         taken: Taken::OtherBytes(version),
     }
 }
@@ -44,6 +47,8 @@ fn every_refusal_is_found_and_named_in_one_sentence() {
         "too-large",
         "unsigned",
         "version-taken",
+        "blocked-bytes",
+        "secure-floor",
         "secure-version",
         "lower-version",
         "same-bytes",
@@ -85,7 +90,7 @@ fn what_must_not_be_overruled_is_not_even_where_it_is_asked() {
         .filter(|finding| finding.refuses())
         .map(|finding| finding.check.name())
         .collect();
-    assert_eq!(refused, ["wrong-chip", "unsigned", "version-taken"]);
+    assert_eq!(refused, ["wrong-chip", "unsigned", "version-taken", "blocked-bytes", "secure-floor"]);
 }
 
 #[test]

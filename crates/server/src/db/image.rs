@@ -1,0 +1,258 @@
+//! The images in the bucket, known by their digests: what the bytes are that a device reports, and which bytes are blocked.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use contract::{ProductName, Sha256, Version};
+use fleet::{BlockedImage, BlockedImages, Identity, Image};
+use sea_orm::sea_query::{Expr, Query as Sql};
+use sea_orm::{ConnectionTrait, DbErr, ExprTrait, QueryResult};
+use store::{Blocked, Digests, Release};
+
+use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
+use super::mirror;
+use super::values::Text;
+use crate::actor::Actor;
+
+/// What a device says that it runs: digest, product and version. The index `devices_build` is made of the same.
+pub(super) const BUILD: &str = "(sha256 || ' ' || COALESCE(product, '') || ' ' || version)";
+/// Maximum number of builds that are told apart when the fleet is looked through.
+const BUILDS_MAX: i64 = 10_000;
+
+/// Who says what of which bytes, for a set of digests.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// By what a device may report.
+    releases: HashMap<Sha256, Vec<(ProductName, Version, Sha256)>>,
+    /// Products that were read.
+    read: HashSet<ProductName>,
+    /// Releases whose digest is not known.
+    unread: HashSet<(ProductName, Version)>,
+}
+
+impl Known {
+    /// What the bytes are that a device runs.
+    pub(crate) fn image(
+        &self,
+        product: Option<&ProductName>,
+        version: &Version,
+        reported: Option<Sha256>,
+    ) -> Image {
+        let Some(reported) = reported else { return Image::default() };
+        let releases = self.releases.get(&reported).map_or(&[][..], Vec::as_slice);
+        let is_complete = product.is_some_and(|product| {
+            self.read.contains(product) && !self.unread.contains(&(product.clone(), version.clone()))
+        });
+        Image::of(reported, product, version, releases, is_complete)
+    }
+}
+
+const COLUMNS: [&str; 3] = ["sha256", "appended_sha256", "elf_sha256"];
+
+/// What is known of what devices report.
+pub(crate) async fn known(
+    query: &impl Query,
+    reported: impl Iterator<Item = Sha256>,
+) -> Result<Known, DbErr> {
+    let reported: BTreeSet<Sha256> = reported.collect();
+    let mut known = Known::default();
+    if reported.is_empty() {
+        return Ok(known);
+    }
+    let reported: Vec<Sha256> = reported.into_iter().collect();
+    for some in reported.chunks(ROWS_PER_STATEMENT) {
+        for column in COLUMNS {
+            let mut select = Sql::select();
+            select.columns(["product", "version", "sha256", column]).from("images");
+            select.and_where(Expr::col(column).is_in(some.iter().map(|one| Text(*one))));
+            for row in query.connection().query_all(&select).await? {
+                let named: Text<Sha256> = row.try_get("", column)?;
+                known.releases.entry(named.0).or_default().push((
+                    row.try_get::<Text<ProductName>>("", "product")?.0,
+                    row.try_get::<Text<Version>>("", "version")?.0,
+                    row.try_get::<Text<Sha256>>("", "sha256")?.0,
+                ));
+            }
+        }
+    }
+    for releases in known.releases.values_mut() {
+        releases.sort_by(|(one, left, _), (other, right, _)| (one, right).cmp(&(other, left)));
+        releases.dedup();
+    }
+    let read = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL";
+    for row in query.rows(read, vec![]).await? {
+        known.read.insert(row.try_get::<Text<ProductName>>("", "product")?.0);
+    }
+    let unread = "SELECT product, version FROM images WHERE sha256 IS NULL";
+    for row in query.rows(unread, vec![]).await? {
+        known.unread.insert(release(&row)?);
+    }
+    Ok(known)
+}
+
+/// By which digests devices may name images of these, that of the bytes first.
+pub(crate) async fn names(
+    query: &impl Query,
+    images: impl Iterator<Item = Sha256>,
+) -> Result<HashMap<Sha256, Vec<Sha256>>, DbErr> {
+    let mut names: HashMap<Sha256, Vec<Sha256>> = images.map(|sha256| (sha256, vec![sha256])).collect();
+    let asked: Vec<Sha256> = names.keys().copied().collect();
+    for some in asked.chunks(ROWS_PER_STATEMENT) {
+        let mut select = Sql::select();
+        select.columns(COLUMNS).from("images");
+        select.and_where(Expr::col("sha256").is_in(some.iter().map(|one| Text(*one))));
+        for row in query.connection().query_all(&select).await? {
+            let Some(names) = names.get_mut(&row.try_get::<Text<Sha256>>("", "sha256")?.0) else { continue };
+            for column in &COLUMNS[1..] {
+                names.extend(row.try_get::<Option<Text<Sha256>>>("", column)?.map(|name| name.0));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn release(row: &QueryResult) -> Result<(ProductName, Version), DbErr> {
+    let product = row.try_get::<Text<ProductName>>("", "product")?.0;
+    Ok((product, row.try_get::<Text<Version>>("", "version")?.0))
+}
+
+/// What is blocked in the bucket by its bytes.
+pub(crate) async fn blocked(query: &impl Query) -> Result<BlockedImages, DbErr> {
+    let mut images = BlockedImages::new();
+    for (product, list) in mirror::blocked_lists(query).await? {
+        let Blocked::List(list) = list else { continue };
+        let sql = "SELECT product, version, sha256 FROM images WHERE product = $1 AND sha256 IS NOT NULL";
+        for row in query.rows(sql, vec![product.as_str().into()]).await? {
+            let (product, version) = release(&row)?;
+            if let Some(why) = list.get(&version).cloned() {
+                let sha256 = row.try_get::<Text<Sha256>>("", "sha256")?.0;
+                images.insert(sha256, BlockedImage { product, version, why });
+            }
+        }
+    }
+    Ok(images)
+}
+
+/// The keys under which images with these bytes lie.
+pub(crate) async fn keys(query: &impl Query, images: &BlockedImages) -> Result<Vec<(String, Sha256)>, DbErr> {
+    let (mut keys, images) = (Vec::new(), images.keys().copied().collect::<Vec<_>>());
+    for some in images.chunks(ROWS_PER_STATEMENT) {
+        let mut select = Sql::select();
+        select.columns(["object_key", "sha256"]).from("images");
+        select.and_where(Expr::col("sha256").is_in(some.iter().map(|one| Text(*one))));
+        for row in query.connection().query_all(&select).await? {
+            keys.push((row.try_get("", "object_key")?, row.try_get::<Text<Sha256>>("", "sha256")?.0));
+        }
+    }
+    Ok(keys)
+}
+
+/// Images that were not read for their digests yet, the last published first.
+pub(crate) async fn unread(query: &impl Query) -> Result<Vec<String>, DbErr> {
+    let rows =
+        query.rows("SELECT object_key FROM images WHERE content = '' ORDER BY object_key DESC", vec![]);
+    rows.await?.iter().map(|row| row.try_get("", "object_key")).collect()
+}
+
+impl Db {
+    /// Notes what was read of an image. What was published keeps its digest, whatever lies there now.
+    pub(crate) async fn note_digests(&self, key: &str, digests: &Digests) -> Result<(), DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let sql = "UPDATE images SET content = $2, sha256 = COALESCE(sha256, $3), \
+                   appended_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $4 END, \
+                   elf_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $5 END WHERE object_key = $1";
+        let text = |digest: Option<Sha256>| digest.map(Text).into();
+        // Where the storage names no content, it is read once.
+        let content = if digests.content.is_empty() { "read" } else { &digests.content };
+        let sha256 = Text(digests.sha256).into();
+        let values = vec![key.into(), content.into(), sha256, text(digests.appended), text(digests.elf)];
+        write.execute(sql, values).await?;
+        write.commit().await
+    }
+}
+
+impl Write {
+    /// Makes known what lies in the bucket. What was read of the same content stays.
+    pub(super) async fn note_images<'a>(
+        &self,
+        product: &ProductName,
+        releases: impl Iterator<Item = &'a Release>,
+    ) -> Result<(), DbErr> {
+        let sql = "INSERT INTO images (object_key, product, version, sha256) VALUES ($1, $2, $3, $4) \
+                   ON CONFLICT (object_key) DO UPDATE SET version = excluded.version, sha256 = excluded.sha256, content = '', \
+                   appended_sha256 = NULL, elf_sha256 = NULL WHERE images.content <> $5 OR images.version <> excluded.version";
+        for release in releases {
+            let (version, sha256) = (release.version.as_str().into(), release.sha256.map(Text).into());
+            let key = release.key.as_str().into();
+            self.execute(
+                sql,
+                vec![key, product.as_str().into(), version, sha256, release.content.as_str().into()],
+            )
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// What devices say that they run, each once.
+#[derive(Debug)]
+pub(crate) struct Build {
+    /// As the index has it.
+    pub(crate) key: String,
+    pub(crate) product: Option<ProductName>,
+    pub(crate) image: Image,
+}
+
+pub(super) fn distinct_builds() -> String {
+    format!(
+        "WITH RECURSIVE builds(build) AS (SELECT MIN({BUILD}) FROM devices UNION ALL \
+         SELECT (SELECT MIN({BUILD}) FROM devices WHERE {BUILD} > builds.build) FROM builds \
+         WHERE builds.build IS NOT NULL) SELECT build FROM builds WHERE build IS NOT NULL LIMIT {BUILDS_MAX}"
+    )
+}
+
+/// What devices say that they run, and what that is. One step in an index for each.
+pub(crate) async fn builds(query: &impl Query) -> Result<Vec<Build>, DbErr> {
+    let mut said = Vec::new();
+    for row in query.rows(&distinct_builds(), vec![]).await? {
+        let key: String = row.try_get("", "build")?;
+        said.extend(parsed(&key).map(|(sha256, product, version)| (key, sha256, product, version)));
+    }
+    let known = known(query, said.iter().map(|(_, sha256, ..)| *sha256)).await?;
+    let build = |(key, sha256, product, version): (String, Sha256, Option<ProductName>, Version)| {
+        let image = known.image(product.as_ref(), &version, Some(sha256));
+        Build { key, product, image }
+    };
+    Ok(said.into_iter().map(build).collect())
+}
+
+/// How many devices run something else than they name: by product, and by what it is.
+pub(super) async fn counted(query: &impl Query) -> Result<Vec<(Option<ProductName>, Identity, u64)>, DbErr> {
+    let builds = builds(query).await?.into_iter().filter(|build| build.image.identity.is_wrong());
+    let mut wrong: HashMap<String, Build> = builds.map(|build| (build.key.clone(), build)).collect();
+    let (keys, mut counted) = (wrong.keys().cloned().collect::<Vec<_>>(), Vec::new());
+    for some in keys.chunks(ROWS_PER_STATEMENT) {
+        let mut select = Sql::select();
+        let build = || Expr::cust(BUILD);
+        select.expr_as(build(), "build").expr_as(Expr::cust("COUNT(*)"), "devices").from("devices");
+        select.and_where(build().is_in(some)).add_group_by([build()]);
+        for row in query.connection().query_all(&select).await? {
+            let build = wrong.remove(&row.try_get::<String>("", "build")?);
+            let devices = row.try_get::<i64>("", "devices")?.unsigned_abs();
+            counted.extend(build.map(|build| (build.product, build.image.identity, devices)));
+        }
+    }
+    Ok(counted)
+}
+
+/// The builds of an identity; of releases, which most are, all others.
+pub(crate) async fn builds_like(query: &impl Query, identity: Identity) -> Result<Vec<String>, DbErr> {
+    let is_wanted = |is: Identity| (is == identity) != (identity == Identity::Release);
+    let builds = builds(query).await?.into_iter();
+    Ok(builds.filter(|build| is_wanted(build.image.identity)).map(|build| build.key).collect())
+}
+
+fn parsed(build: &str) -> Option<(Sha256, Option<ProductName>, Version)> {
+    let mut parts = build.splitn(3, ' ');
+    let (sha256, product, version) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((Sha256::from_hex(sha256)?, product.parse().ok(), version.parse().ok()?))
+}

@@ -1,0 +1,119 @@
+//! What an image is, by its bytes: the digests by which it is known, and under which blocked version it is published.
+
+use bytes::Bytes;
+use cause::{Cause, store as causes};
+use contract::{ChannelName, ProductName, Sha256, Version};
+
+use crate::error::StoreError;
+use crate::objects::digest::sha256;
+use crate::objects::object::Read;
+use crate::releases::blocked::Blocked;
+use crate::releases::layout::{FIRMWARE_MAX_BYTES, Place};
+use crate::releases::listing;
+use crate::releases::release::Release;
+use crate::store::Store;
+use crate::tasks::off_the_async_threads;
+
+/// The digests by which devices name an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// Which content of the object was read, as the storage names it.
+    pub content: String,
+    /// That of all bytes, as published.
+    pub sha256: Sha256,
+    /// That which ESP-IDF appends to the image, and `esp_partition_get_sha256` answers.
+    pub appended: Option<Sha256>,
+    /// That of the ELF file it was made of.
+    pub elf: Option<Sha256>,
+}
+
+impl Digests {
+    fn of(bytes: &[u8], content: String) -> Self {
+        let summary = image::verify(bytes).ok();
+        let appended = summary.as_ref().filter(|summary| summary.header.hash_appended).and_then(|summary| {
+            let end = summary.structural_bytes as usize;
+            bytes.get(..end)?.last_chunk().copied().map(Sha256)
+        });
+        let elf = summary.and_then(|summary| summary.descriptor?.elf_sha256()).map(Sha256);
+        Self { content, sha256: sha256(bytes), appended, elf }
+    }
+}
+
+impl Store {
+    /// Reads an image for its digests; `None` if it is not there, or too long to be one.
+    #[crate::boxed]
+    pub async fn digests(&self, key: &str) -> Result<Option<Digests>, StoreError> {
+        let Read::Found(fetched) = self.bucket.read(key, FIRMWARE_MAX_BYTES).await? else { return Ok(None) };
+        let content = fetched.tag.0;
+        off_the_async_threads(move || Digests::of(&fetched.bytes, content)).await.map(Some)
+    }
+
+    /// What lies in a channel that points to this version, for where there is no release of it.
+    #[crate::boxed]
+    pub async fn channel_image(
+        &self,
+        product: &ProductName,
+        channel: &ChannelName,
+        version: &Version,
+    ) -> Result<Option<Release>, StoreError> {
+        let described = self.describe(&Place::channel(product, channel), version).await?;
+        Ok(described.map(|described| described.release(version.clone())))
+    }
+
+    /// Why these bytes must not be published or promoted: they are those of a blocked version, of any product in the store. A list
+    /// that cannot be read says nothing of bytes. Only images of the same size are looked at. Who may not look at other products than
+    /// this one is told of this one.
+    #[crate::boxed]
+    pub async fn blocked_bytes(
+        &self,
+        product: &ProductName,
+        image: &Bytes,
+    ) -> Result<Option<Cause>, StoreError> {
+        let products = match self.products().await {
+            Err(error) if error.is_denied() => vec![product.clone()],
+            products => products?,
+        };
+        let mut digest = None;
+        for name in products {
+            match self.blocked_bytes_of(&name, image, &mut digest).await {
+                Err(error) if error.is_denied() && name != *product => {}
+                found => {
+                    if let Some(cause) = found? {
+                        return Ok(Some(cause));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn blocked_bytes_of(
+        &self,
+        product: &ProductName,
+        image: &Bytes,
+        digest: &mut Option<Sha256>,
+    ) -> Result<Option<Cause>, StoreError> {
+        let list = match self.blocked(product).await? {
+            Blocked::List(list) if !list.is_empty() => list,
+            _ => return Ok(None),
+        };
+        let sizes = listing::sizes(&self.bucket, product).await?;
+        for (version, _) in sizes.into_iter().filter(|(_, size)| *size == image.len() as u64) {
+            let Some(why) = list.get(&version) else { continue };
+            let key = Place::named(product, &version).firmware();
+            let Some(firmware) = self.bucket.find(&key).await? else { continue };
+            let own = match *digest {
+                Some(own) => own,
+                None => {
+                    let image = image.clone();
+                    *digest.insert(off_the_async_threads(move || sha256(&image)).await?)
+                }
+            };
+            if self.bucket.digest(&firmware).await? == own {
+                let cause = causes::BLOCKED_BYTES.naming("version", &version).naming("product", product);
+                return Ok(Some(cause.with("why", why.clone())));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -105,6 +105,7 @@ static void a_file_that_changes_is_never_mixed(void) {
     world.now_ms = 0;
     world.file_bytes = image_build(&options, world.file);
     world.etag = "\"two\"";
+    world.url = "http://server/lamp/releases/v1.2.0/firmware.bin";
     world_update(&world);
     world_update(&world);
     CHECK_TEXT(world.last_status, "SUCCESS");

@@ -35,6 +35,25 @@ static void images_for_others_do_not_touch_the_slot(void) {
     refused_untouched(&options, "FAILED the image has neither digest nor signature [unprotected]");
 }
 
+static void there_is_no_way_back(void) {
+    struct image_options options = image_options("1.1.0", 100000);
+    options.secure_version = 3;
+    world_make(&world, &options, true);
+    world_update(&world);
+    CHECK_TEXT(world.last_status, "SUCCESS");
+    CHECK_TEXT(world.last_report, "\"secure_version\":3");
+    options.secure_version = 2;
+    world.file_bytes = image_build(&options, world.file);
+    world.etag = "\"lower\"";
+    world_update(&world);
+    CHECK_TEXT(world.last_status, "FAILED the image's secure version is 2, this device wants 3 or more [secure_version]");
+}
+
+static void an_image_under_another_versions_name_is_refused(void) {
+    const struct image_options options = image_options("1.2.0", 100000);
+    refused_untouched(&options, "FAILED the image is not version 1.1.0, which the server named [wrong_version]");
+}
+
 static void a_damaged_image_is_refused_and_counted(void) {
     const struct image_options options = image_options("1.1.0", 100000);
     world_make(&world, &options, true);
@@ -91,10 +110,10 @@ static void signatures_of_trusted_keys_count(void) {
     CHECK_TEXT(world.last_report, "\"lacks\":[\"crash_loops\"]");
     update_signed(one, 1, 2);
     world_update(&world);
-    CHECK_TEXT(world.last_status, "[untrusted_key]");
+    CHECK_TEXT(world.last_status, "FAILED signed by 1 of the keys that this device trusts, which wants 2 [too_few_signatures]");
     update_signed(twice, 2, 2);
     world_update(&world);
-    CHECK_TEXT(world.last_status, "[untrusted_key]");
+    CHECK_TEXT(world.last_status, "[too_few_signatures]");
     update_signed(both, 2, 2);
     world_update(&world);
     CHECK_TEXT(world.last_status, "SUCCESS");
@@ -106,6 +125,8 @@ static void signatures_of_trusted_keys_count(void) {
 
 void test_refusal(void) {
     images_for_others_do_not_touch_the_slot();
+    an_image_under_another_versions_name_is_refused();
+    there_is_no_way_back();
     a_damaged_image_is_refused_and_counted();
     signatures_of_trusted_keys_count();
 }

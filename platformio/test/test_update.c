@@ -25,7 +25,7 @@ static void a_good_image_is_confirmed(bool has_rollback) {
     CHECK_TEXT(world.last_status, "SUCCESS");
     CHECK(chip->running == 1 && state_of_running() == UPDRAFT_STATE_VALID);
     CHECK_TEXT(world.last_report, "{\"version\":\"1.1.0\",\"chip\":\"esp32s3\",\"sha256\":\"");
-    CHECK_TEXT(world.last_report, "\"slot\":\"ota_1\",\"state\":\"valid\",\"slot_bytes\":262144,\"rollback\":");
+    CHECK_TEXT(world.last_report, "\"slot\":\"ota_1\",\"state\":\"valid\",\"slot_bytes\":262144,\"secure_version\":0,\"stamped\":false,\"rollback\":");
     CHECK_TEXT(world.last_report, has_rollback ? "\"rollback\":true" : "\"rollback\":false");
     CHECK_TEXT(world.last_report, "\"reset\":\"software\",\"lacks\":[\"signatures\",\"crash_loops\"],"
                                   "\"last\":{\"to\":\"1.1.0\",\"result\":\"SUCCESS\"}}");

@@ -115,6 +115,24 @@ void updraft_fail(struct updraft *agent, struct updraft_refusal refusal, const c
     updraft_conclude(agent, UPDRAFT_FAILED, reason);
 }
 
+void updraft_refuse_image(struct updraft *agent, struct updraft_refusal refusal) {
+    char named[UPDRAFT_VERSION_BYTES + 1];
+    memcpy(named, agent->download.to, sizeof named);
+    if (refusal.says == UPDRAFT_SAYS_WRONG_VERSION) {
+        updraft_fail(agent, refusal, named);
+    } else {
+        updraft_fail(agent, refusal, agent->running.is_known ? agent->running.traits.project : "");
+    }
+}
+
+void updraft_note_confirmed(struct updraft *agent) {
+    const uint32_t version = agent->running.is_known ? agent->running.traits.secure_version : 0;
+    if (version > agent->record.secure_version) {
+        agent->record.secure_version = version;
+        (void)updraft_store(agent);
+    }
+}
+
 void updraft_connected(struct updraft *agent, uint64_t now_ms) {
     if (!agent->has_begun) {
         return;
@@ -131,6 +149,7 @@ void updraft_connected(struct updraft *agent, uint64_t now_ms) {
     if (agent->phase == UPDRAFT_TRIAL) {
         updraft_judge_trial(agent);
     } else {
+        updraft_note_confirmed(agent);
         updraft_say_report(agent);
     }
     updraft_say_outcome(agent);

@@ -15,7 +15,7 @@
 #define UPDRAFT_TAIL_BYTES (UPDRAFT_SECTOR_BYTES + 32U)
 #define UPDRAFT_DEVICE_ID_BYTES 64U
 #define UPDRAFT_TOPIC_BYTES 96U
-#define UPDRAFT_PAYLOAD_BYTES 1024U
+#define UPDRAFT_PAYLOAD_BYTES 1280U
 #define UPDRAFT_NEVER UINT64_MAX
 
 /* As esp_ota_img_states_t has them, and as the report spells them. */
@@ -311,7 +311,7 @@ void updraft_tick(struct updraft *agent, uint64_t now_ms);
 /* What to do next; false: nothing. Texts are good until the next call of any function. */
 bool updraft_poll(struct updraft *agent, struct updraft_action *action);
 
-/* The version that runs: as published if that is known, else as configured, else as the image says; NULL: not known. */
+/* The version that runs: as the image says, else as configured, else as the server named it; NULL: not known. */
 const char *updraft_running_version(const struct updraft *agent);
 /* Whether the device may sleep now. Never during a trial: waking is a boot, which ends it. */
 bool updraft_may_sleep(const struct updraft *agent);

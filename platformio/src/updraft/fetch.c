@@ -234,10 +234,6 @@ static struct updraft_refusal take(struct updraft *agent, const uint8_t *bytes, 
     return refusal;
 }
 
-static const char *running_project(const struct updraft *agent) {
-    return agent->running.is_known ? agent->running.traits.project : "";
-}
-
 void updraft_received_body(struct updraft *agent, uint32_t fetch, const uint8_t *bytes, size_t count, uint64_t now_ms) {
     struct updraft_download *const download = &agent->download;
     agent->now_ms = now_ms;
@@ -254,7 +250,7 @@ void updraft_received_body(struct updraft *agent, uint32_t fetch, const uint8_t 
     } else {
         const struct updraft_refusal refusal = take(agent, bytes, count);
         if (updraft_is_refused(&refusal)) {
-            updraft_fail(agent, refusal, running_project(agent));
+            updraft_refuse_image(agent, refusal);
             return;
         }
         /* Bytes that came through make up for connections lost before, 64 KiB for one; but not those of a file that changed
@@ -285,7 +281,7 @@ void updraft_received_end(struct updraft *agent, uint32_t fetch, uint64_t now_ms
     }
     const struct updraft_refusal refusal = updraft_slot_finish(agent);
     if (updraft_is_refused(&refusal)) {
-        updraft_fail(agent, refusal, running_project(agent));
+        updraft_refuse_image(agent, refusal);
     } else {
         updraft_begin_verification(agent);
     }

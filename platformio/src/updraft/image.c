@@ -9,6 +9,9 @@
 #define SEGMENTS_MAX 16U
 #define DESCRIPTOR_AT (HEADER_BYTES + SEGMENT_HEADER_BYTES)
 #define DESCRIPTOR_BYTES 256U
+#define STAMP_AT 240U
+/* A version that fills its field may have been cut to fit. */
+#define CUT_FROM_BYTES 31U
 #define DESCRIPTOR_MAGIC 0xABCD5432U
 #define IMAGE_MAGIC 0xE9U
 #define SIGNATURE_MAGIC 0xE7U
@@ -23,6 +26,9 @@ static void text_of(char out[33], const uint8_t *field) {
 /* Arduino's and PlatformIO's images carry the descriptor of the core's library build. */
 static bool is_apps_own(const struct updraft_traits *traits) {
     static const char *const LIBRARIES[] = {"arduino-lib-builder", "esp32-arduino-lib-builder", "libespidf"};
+    if (traits->is_stamped) {
+        return true;
+    }
     for (size_t i = 0; i < sizeof LIBRARIES / sizeof LIBRARIES[0]; i++) {
         if (strcmp(traits->project, LIBRARIES[i]) == 0) {
             return false;
@@ -31,11 +37,19 @@ static bool is_apps_own(const struct updraft_traits *traits) {
     return traits->project[0] != '\0' && traits->version[0] != '\0' && strncmp(traits->version, "esp-idf:", 8) != 0;
 }
 
+/* Without a stamp a name says nothing, such as a commit's. */
+static bool is_version(const struct updraft_traits *traits) {
+    const char first = traits->version[traits->version[0] == 'v' ? 1 : 0];
+    return traits->is_stamped || (first >= '0' && first <= '9' && strlen(traits->version) < CUT_FROM_BYTES);
+}
+
 static void read_descriptor(const uint8_t *bytes, struct updraft_traits *traits) {
     traits->has_descriptor = updraft_u32(bytes) == DESCRIPTOR_MAGIC;
     if (!traits->has_descriptor) {
         return;
     }
+    static const char STAMP[16] = "updraft stamp\0\0\1";
+    traits->is_stamped = memcmp(&bytes[STAMP_AT], STAMP, sizeof STAMP) == 0;
     traits->secure_version = updraft_u32(&bytes[4]);
     traits->mmu_page_log2 = bytes[180];
     text_of(traits->version, &bytes[16]);
@@ -43,6 +57,8 @@ static void read_descriptor(const uint8_t *bytes, struct updraft_traits *traits)
     if (!is_apps_own(traits)) {
         traits->version[0] = '\0';
         traits->project[0] = '\0';
+    } else if (!is_version(traits)) {
+        traits->version[0] = '\0';
     }
 }
 

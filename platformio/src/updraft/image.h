@@ -24,6 +24,8 @@ struct updraft_traits {
     bool has_descriptor;
     bool has_digest;
     uint32_t secure_version;
+    /* Whether `updraft image stamp` wrote project and version. */
+    bool is_stamped;
     /* The project and its version, where the descriptor is the application's own and not that of the library it was linked
      * with; else empty. */
     char project[33];

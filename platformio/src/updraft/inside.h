@@ -20,6 +20,10 @@ bool updraft_is_due(const struct updraft *agent);
 void updraft_conclude(struct updraft *agent, enum updraft_outcome result, const char *reason);
 void updraft_succeed(struct updraft *agent);
 void updraft_fail(struct updraft *agent, struct updraft_refusal refusal, const char *text);
+/* The same, with the text that an image can be refused with: the version that the server named, or the running project's name. */
+void updraft_refuse_image(struct updraft *agent, struct updraft_refusal refusal);
+/* What runs is confirmed, or has reached the broker without a trial. */
+void updraft_note_confirmed(struct updraft *agent);
 
 /* fetch.c: what is fetched, and how long it is tried. */
 void updraft_take_trigger(struct updraft *agent, const char *payload, size_t count);

@@ -32,11 +32,18 @@ static struct updraft_refusal agrees(const struct updraft_traits *new, const str
     return updraft_fine();
 }
 
+/* What the bytes say goes before what a URL or a header says of them. */
+static struct updraft_refusal as_named(const struct updraft *agent, const struct updraft_traits *traits) {
+    const char *const named = agent->download.to;
+    const bool differs = traits->version[0] != '\0' && named[0] != '\0' && !updraft_version_equals(traits->version, named);
+    return updraft_refuse(differs ? UPDRAFT_SAYS_WRONG_VERSION : UPDRAFT_SAYS_NOTHING);
+}
+
 struct updraft_refusal updraft_fits(const struct updraft *agent, const struct updraft_traits *traits) {
     const struct updraft_config *const config = &agent->config;
     const struct updraft_traits *const old = agent->running.is_known ? &agent->running.traits : NULL;
     const uint16_t max = traits->max_revision;
-    uint32_t floor = config->secure_version;
+    uint32_t floor = config->secure_version > agent->record.secure_version ? config->secure_version : agent->record.secure_version;
     if (traits->chip != config->chip) {
         const bool is_named = strcmp(updraft_chip_name(traits->chip), updraft_chip_name(UINT32_MAX)) != 0;
         return updraft_refuse2(is_named ? UPDRAFT_SAYS_WRONG_CHIP : UPDRAFT_SAYS_UNKNOWN_CHIP, traits->chip, config->chip);
@@ -55,7 +62,7 @@ struct updraft_refusal updraft_fits(const struct updraft *agent, const struct up
     if (traits->secure_version < floor) {
         return updraft_refuse2(UPDRAFT_SAYS_SECURE_VERSION, traits->secure_version, floor);
     }
-    return updraft_fine();
+    return as_named(agent, traits);
 }
 
 static struct updraft_refusal judge_signature(const struct updraft *agent, const uint8_t *sector) {
@@ -98,12 +105,17 @@ void updraft_judge_tail(struct updraft *agent) {
     const uint8_t *const sector = download->tail_bytes < UPDRAFT_SECTOR_BYTES
                                       ? NOTHING
                                       : &download->buffer[download->tail_bytes - UPDRAFT_SECTOR_BYTES];
-    const struct updraft_refusal refusal = judge_signature(agent, sector);
+    struct updraft_refusal refusal = judge_signature(agent, sector);
     if (updraft_is_refused(&refusal)) {
         updraft_fail(agent, refusal, "");
         return;
     }
     if (ends_like_running(agent)) {
+        refusal = as_named(agent, &agent->running.traits);
+        if (updraft_is_refused(&refusal)) {
+            updraft_refuse_image(agent, refusal);
+            return;
+        }
         if (download->to[0] != '\0') {
             updraft_record_remember(&agent->record, agent->running.sha256, download->to);
         }
@@ -200,8 +212,9 @@ static void choose(struct updraft *agent, const uint8_t *sha256) {
     struct updraft_download *const download = &agent->download;
     struct updraft_attempt *const attempt = &agent->record.attempt;
     const char *const known = updraft_record_version(&agent->record, sha256);
-    if (download->to[0] == '\0') {
-        (void)updraft_text_copy(download->to, sizeof download->to, known != NULL ? known : agent->verifier.traits.version);
+    const char *const own = agent->verifier.traits.version;
+    if (own[0] != '\0' || (known != NULL && download->to[0] == '\0')) {
+        (void)updraft_text_copy(download->to, sizeof download->to, own[0] != '\0' ? own : known);
     }
     if (download->to[0] != '\0') {
         updraft_record_remember(&agent->record, sha256, download->to);
@@ -275,5 +288,5 @@ void updraft_verify_on(struct updraft *agent) {
      * refused again. Cut during or after: it does not boot. */
     (void)port->erase(port->context, 0);
     memset(&agent->record.mark, 0, sizeof agent->record.mark);
-    updraft_fail(agent, refusal, agent->running.is_known ? agent->running.traits.project : "");
+    updraft_refuse_image(agent, refusal);
 }

@@ -45,6 +45,7 @@ void updraft_record_write(const struct updraft_record *record, uint8_t bytes[UPD
     memset(bytes, 0, UPDRAFT_RECORD_BYTES);
     put_number(&out, MAGIC);
     put_byte(&out, (unsigned)record->rollback);
+    put_number(&out, record->secure_version);
     put_byte(&out, (unsigned)record->attempt.stage);
     put_byte(&out, record->attempt.rearms);
     put(&out, record->attempt.sha256, DIGEST);
@@ -121,6 +122,7 @@ bool updraft_record_read(struct updraft_record *record, const uint8_t bytes[UPDR
         return false;
     }
     record->rollback = (enum updraft_known)get_below(&in, UPDRAFT_KNOWNS);
+    record->secure_version = get_number(&in);
     record->attempt.stage = (enum updraft_attempt_stage)get_below(&in, UPDRAFT_ATTEMPT_STAGES);
     record->attempt.rearms = get_byte(&in);
     get(&in, record->attempt.sha256, DIGEST);

@@ -73,6 +73,8 @@ struct updraft_failures {
 struct updraft_record {
     /* Whether the bootloader was seen to roll back. */
     enum updraft_known rollback;
+    /* The highest of an image that ran confirmed here: none below it is taken. */
+    uint32_t secure_version;
     struct updraft_attempt attempt;
     struct updraft_mark mark;
     enum updraft_outcome result;

@@ -15,14 +15,13 @@ void updraft_topic(const struct updraft *agent, const char *end, char topic[UPDR
 
 const char *updraft_running_version(const struct updraft *agent) {
     const struct updraft_running *const running = &agent->running;
-    const char *const published = running->is_known ? updraft_record_version(&agent->record, running->sha256) : NULL;
-    if (published != NULL) {
-        return published;
+    if (running->is_known && running->traits.version[0] != '\0') {
+        return running->traits.version;
     }
     if (agent->config.version != NULL) {
         return agent->config.version;
     }
-    return running->is_known && running->traits.version[0] != '\0' ? running->traits.version : NULL;
+    return running->is_known ? updraft_record_version(&agent->record, running->sha256) : NULL;
 }
 
 void updraft_say_report(struct updraft *agent) { agent->outbox.report = true; }
@@ -102,6 +101,11 @@ static void write_report(const struct updraft *agent, struct updraft_text *json)
     add_field(json, "state", state_word(agent->running_state));
     updraft_text_add(json, ",\"slot_bytes\":");
     updraft_text_add_number(json, smallest);
+    if (agent->running.is_known) {
+        updraft_text_add(json, ",\"secure_version\":");
+        updraft_text_add_number(json, agent->running.traits.secure_version);
+        updraft_text_add(json, agent->running.traits.is_stamped ? ",\"stamped\":true" : ",\"stamped\":false");
+    }
     if (agent->record.rollback != UPDRAFT_UNKNOWN) {
         updraft_text_add(json, agent->record.rollback == UPDRAFT_YES ? ",\"rollback\":true" : ",\"rollback\":false");
     }

@@ -38,11 +38,13 @@
     SENTENCE(BAD_SIGNATURE, "bad_signature", "the signature: =") \
     SENTENCE(CANNOT_VERIFY, "bad_signature", "this firmware cannot verify signatures") \
     SENTENCE(UNSIGNED, "unsigned", "the image is not signed") \
+    SENTENCE(TOO_FEW, "too_few_signatures", "signed by # of the keys that this device trusts, which wants #") \
     SENTENCE(UNTRUSTED, "untrusted_key", "not signed by anybody whom this device trusts") \
     SENTENCE(WRONG_CHIP, "wrong_chip", "wrong chip: the image is for @, this device is @") \
     SENTENCE(UNKNOWN_CHIP, "wrong_chip", "wrong chip: the image is for an unknown chip $, this device is @") \
     SENTENCE(CHIP_REVISION, "chip_revision", "the image is for chip revisions % to %, this one is %") \
     SENTENCE(SECURE_VERSION, "secure_version", "the image's secure version is #, this device wants # or more") \
+    SENTENCE(WRONG_VERSION, "wrong_version", "the image is not version ~, which the server named") \
     SENTENCE(MMU_PAGE_SIZE, "mmu_page_size", "the image has memory pages of # bytes, this device has #") \
     SENTENCE(FLASH_MODE, "flash_mode", "the image has flash mode =, the running one has =") \
     SENTENCE(QIO, "flash_mode", "qio") \

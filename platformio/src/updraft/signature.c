@@ -110,6 +110,9 @@ struct updraft_refusal updraft_signed(const uint8_t *sector, const struct updraf
     if (good >= required) {
         return updraft_fine();
     }
+    if (good > 0) {
+        return updraft_refuse2(UPDRAFT_SAYS_TOO_FEW, good, required);
+    }
     if (bad != UPDRAFT_SAYS_NOTHING) {
         return updraft_refuse1(UPDRAFT_SAYS_BAD_SIGNATURE, (uint32_t)bad);
     }

@@ -230,6 +230,7 @@ static void confirm(struct updraft *agent) {
         return;
     }
     agent->is_triggered = false;
+    updraft_note_confirmed(agent);
     updraft_succeed(agent);
     if (is_triggered) {
         updraft_begin_if_wanted(agent);

@@ -166,3 +166,35 @@ struct updraft_refusal updraft_url_follow(char url[UPDRAFT_URL_BYTES + 1], const
     }
     return updraft_fine();
 }
+
+static bool is_digit(char letter) { return letter >= '0' && letter <= '9'; }
+
+/* Takes the next number of a triple off a text; its digits without leading zeros. */
+static size_t next_part(const char **text, const char **digits) {
+    while (**text == '0' && is_digit((*text)[1])) {
+        (*text)++;
+    }
+    *digits = *text;
+    const size_t length = strspn(*text, "0123456789");
+    *text += length;
+    if (**text == '.' && is_digit((*text)[1])) {
+        (*text)++;
+    }
+    return length;
+}
+
+bool updraft_version_equals(const char *left, const char *right) {
+    left += (*left == 'v' && is_digit(left[1])) ? 1 : 0;
+    right += (*right == 'v' && is_digit(right[1])) ? 1 : 0;
+    while (is_digit(*left) || is_digit(*right)) {
+        const char *first = "0";
+        const char *second = "0";
+        const size_t first_length = is_digit(*left) ? next_part(&left, &first) : 1;
+        const size_t second_length = is_digit(*right) ? next_part(&right, &second) : 1;
+        if (first_length != second_length || memcmp(first, second, first_length) != 0) {
+            return false;
+        }
+    }
+    const size_t length = strcspn(left, "+");
+    return length == strcspn(right, "+") && memcmp(left, right, length) == 0;
+}

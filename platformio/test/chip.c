@@ -61,7 +61,7 @@ static bool erase(uint32_t at) {
     return is_alive();
 }
 
-/* --- otadata: two sectors with one entry each; its checksum covers the sequence number alone --- */
+/* --- otadata: two sectors with one entry each --- */
 
 struct entry {
     uint32_t sequence;
@@ -101,7 +101,7 @@ static bool write_entry(uint32_t number, uint32_t sequence, uint32_t state) {
 static uint32_t active(void) {
     const struct entry first = entry(0);
     const struct entry second = entry(1);
-    if (first.is_good && (!second.is_good || first.sequence > second.sequence)) {
+    if (first.is_good && (!second.is_good || first.sequence >= second.sequence)) {
         return 0;
     }
     return second.is_good ? 1 : NOTHING;
@@ -109,12 +109,17 @@ static uint32_t active(void) {
 
 static uint32_t slot_of(uint32_t number) { return (entry(number).sequence - 1U) % 2U; }
 
-void chip_entry(uint32_t number, uint32_t *sequence, uint32_t *state) {
-    *sequence = entry(number).sequence;
-    *state = entry(number).state;
+struct chip_entry chip_entry(uint32_t number) {
+    const struct entry found = entry(number);
+    const uint32_t crc = updraft_u32(&flash[OTADATA_AT + number * SECTOR + 28U]);
+    const struct chip_entry seen = {found.sequence, found.state, crc == crc_of(found.sequence)};
+    return seen;
 }
 
-void chip_set_entry(uint32_t number, uint32_t sequence, uint32_t state) { (void)write_entry(number, sequence, state); }
+void chip_set_entry(uint32_t number, const struct chip_entry *wanted) {
+    (void)write_entry(number, wanted->sequence, wanted->state);
+    flash[OTADATA_AT + number * SECTOR + 28U] ^= wanted->has_good_crc ? 0 : 1;
+}
 
 /* --- the bootloader --- */
 
@@ -144,11 +149,12 @@ bool chip_holds_image(uint32_t slot) {
 
 /* Exactly one boot to confirm: NEW becomes PENDING_VERIFY, and PENDING_VERIFY becomes ABORTED. */
 static void roll_back(void) {
-    uint32_t number = active();
-    if (number != NOTHING && entry(number).state == ESP_OTA_IMG_PENDING_VERIFY) {
-        (void)write_entry(number, entry(number).sequence, ESP_OTA_IMG_ABORTED);
-        number = active();
+    for (uint32_t number = 0; number < 2; number++) {
+        if (entry(number).state == ESP_OTA_IMG_PENDING_VERIFY) {
+            (void)write_entry(number, entry(number).sequence, ESP_OTA_IMG_ABORTED);
+        }
     }
+    const uint32_t number = active();
     if (number != NOTHING && entry(number).state == ESP_OTA_IMG_NEW) {
         (void)write_entry(number, entry(number).sequence, ESP_OTA_IMG_PENDING_VERIFY);
     }
@@ -158,6 +164,7 @@ bool chip_boot(esp_reset_reason_t reset) {
     chip->is_dead = false;
     chip->wants_restart = false;
     chip->reset = reset;
+    const bool is_fresh = entry(0).sequence == UINT32_MAX && entry(1).sequence == UINT32_MAX;
     if (chip->has_rollback) {
         roll_back();
     }
@@ -168,6 +175,9 @@ bool chip_boot(esp_reset_reason_t reset) {
         chip->running = selected;
     } else if (chip_holds_image(1U - selected)) {
         chip->running = 1U - selected;
+    }
+    if (is_fresh && chip->running != CHIP_NO_SLOT) {
+        (void)write_entry(0, chip->running + 1U, ESP_OTA_IMG_VALID);
     }
     return chip->running != CHIP_NO_SLOT && !chip->is_dead;
 }

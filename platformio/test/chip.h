@@ -43,9 +43,14 @@ void chip_make(const uint8_t *image, size_t image_bytes, bool has_rollback);
 bool chip_boot(esp_reset_reason_t reset);
 /* The slot's bytes; to be looked at, and to be damaged. */
 uint8_t *chip_slot(uint32_t slot);
-/* The sequence number and state in one of otadata's two entries. */
-void chip_entry(uint32_t entry, uint32_t *sequence, uint32_t *state);
-void chip_set_entry(uint32_t entry, uint32_t sequence, uint32_t state);
+/* One of otadata's two entries; the checksum covers the sequence number alone. */
+struct chip_entry {
+    uint32_t sequence;
+    uint32_t state;
+    bool has_good_crc;
+};
+struct chip_entry chip_entry(uint32_t number);
+void chip_set_entry(uint32_t number, const struct chip_entry *entry);
 /* Whether a whole image lies in a slot. */
 bool chip_holds_image(uint32_t slot);
 

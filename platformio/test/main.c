@@ -3,6 +3,8 @@
 #include "test_update.h"
 
 int main(void) {
+    test_chip();
+    puts("the chip's model: ok");
     test_parts();
     puts("parts: ok");
     test_refusal();

@@ -140,8 +140,8 @@ static void what_runs_is_compared_before_it_is_confirmed(void) {
     const struct image_options options = next(HEALTHY);
     trying("otadata selects another slot");
     world_make(&world, &options, true);
-    chip_set_entry(0, 1, ESP_OTA_IMG_VALID);
-    chip_set_entry(1, 2, ESP_OTA_IMG_VALID);
+    chip_set_entry(0, &(struct chip_entry){1, ESP_OTA_IMG_VALID, true});
+    chip_set_entry(1, &(struct chip_entry){2, ESP_OTA_IMG_VALID, true});
     world_run(&world, ESP_RST_POWERON, 100);
     CHECK(chip->running == 0 && !world.port.runs_selected(NULL));
     world_update(&world);

@@ -6,5 +6,6 @@ void test_update(void);
 void test_download(void);
 void test_refusal(void);
 void test_parts(void);
+void test_chip(void);
 
 #endif

@@ -13,5 +13,7 @@ int main(void) {
     puts("downloads: ok");
     test_update();
     puts("updates and cuts: ok");
+    test_history();
+    puts("random histories: ok");
     return 0;
 }

@@ -7,5 +7,6 @@ void test_download(void);
 void test_refusal(void);
 void test_parts(void);
 void test_chip(void);
+void test_history(void);
 
 #endif

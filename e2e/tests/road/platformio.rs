@@ -3,11 +3,13 @@ use std::process::Command;
 
 use api::UpdateState;
 use e2e::command::updraft;
+use e2e::device::VirtualDevice;
 use e2e::images::Workshop;
 use e2e::server::{Promote, Server, runs};
 use e2e::sketch::Sketch;
 use e2e::workspace;
-use image::Behaviour;
+use image::build::Build;
+use image::{Behaviour, Chip};
 
 const SMALLEST: &str = "platformio/examples/Smallest/Smallest.ino";
 const LAMP: &str = "examples/platformio/src/main.cpp";
@@ -125,4 +127,32 @@ fn signatures_of_this_program_hold_for_mbedtls() {
             .arg(&check),
     );
     assert_eq!(said(Command::new(check).arg(image)), keys);
+}
+
+#[tokio::test]
+async fn both_agents_give_the_same_reasons() {
+    let (workshop, server) = (Workshop::open(), Server::start().await);
+    let old = workshop.image("1.0.0");
+    server.publish("lamp", "1.0.0", &old, Promote::Production).await;
+    let (in_c, in_rust) = (server.register("in-c", "lamp").await, server.register("in-rust", "lamp").await);
+    let device = Sketch::start(SMALLEST, "in-c", &in_c, &old, &[]);
+    let _other = VirtualDevice::start("in-rust", "lamp", &in_rust, &old, "1.0.0");
+    server.device_runs("in-c", "1.0.0").await;
+    server.device_runs("in-rust", "1.0.0").await;
+
+    let toaster = Build { project_name: "toaster".into(), ..Build::new(Chip::Esp32S3, "1.2.0") };
+    let bad = [
+        ("1.1.0", workshop.behaving("1.1.0", Behaviour::CrashesAtBoot), UpdateState::RolledBack),
+        ("1.2.0", workshop.file("toaster.bin", &toaster.bytes()), UpdateState::Failed),
+    ];
+    for (version, image, state) in bad {
+        server.publish("lamp", version, &image, Promote::Production).await;
+        let mut reasons = Vec::new();
+        for id in ["in-c", "in-rust"] {
+            server.offer_soon(id, version).await;
+            reasons.push(server.update_is(id, state).await.reason);
+        }
+        assert!(reasons[0].is_some(), "{}", device.log());
+        assert_eq!(reasons[0], reasons[1], "{version}");
+    }
 }

@@ -58,6 +58,7 @@ static void urls_are_what_they_say(void) {
     CHECK(version[0] == '\0');
     CHECK(updraft_version_equals("1.0", "v1.0.0") && updraft_version_equals("1.2.0+a", "1.2.0") && updraft_version_equals("01.2", "1.2"));
     CHECK(!updraft_version_equals("1.2.0", "1.2.1") && !updraft_version_equals("1.2.0-rc.1", "1.2.0") && !updraft_version_equals("1", "2"));
+    CHECK(updraft_version_equals("1.2 (beta)", "1.2.0"));
     CHECK(updraft_version_equals("build-77", "build-77") && !updraft_version_equals("build-77", "build-78"));
     struct updraft_refusal refusal = updraft_url_follow(url, "/d/e#f");
     CHECK(!updraft_is_refused(&refusal) && strcmp(url, "https://server/d/e") == 0);

@@ -37,10 +37,12 @@ static bool is_apps_own(const struct updraft_traits *traits) {
     return traits->project[0] != '\0' && traits->version[0] != '\0' && strncmp(traits->version, "esp-idf:", 8) != 0;
 }
 
-/* Without a stamp a name says nothing, such as a commit's. */
+/* Without a stamp a name says nothing, such as a commit's: `b1c75d1-dirty`, `1c75d1a`. */
 static bool is_version(const struct updraft_traits *traits) {
-    const char first = traits->version[traits->version[0] == 'v' ? 1 : 0];
-    return traits->is_stamped || (first >= '0' && first <= '9' && strlen(traits->version) < CUT_FROM_BYTES);
+    const char *const text = &traits->version[traits->version[0] == 'v' ? 1 : 0];
+    const size_t triple = strspn(text, "0123456789.");
+    const bool is_one = triple > 0 && strchr("-+ (", text[triple]) != NULL; /* Or its end, which strchr finds too. */
+    return traits->is_stamped || (is_one && strlen(traits->version) < CUT_FROM_BYTES);
 }
 
 static void read_descriptor(const uint8_t *bytes, struct updraft_traits *traits) {

@@ -195,6 +195,6 @@ bool updraft_version_equals(const char *left, const char *right) {
             return false;
         }
     }
-    const size_t length = strcspn(left, "+");
-    return length == strcspn(right, "+") && memcmp(left, right, length) == 0;
+    const size_t length = strcspn(left, "+ (");
+    return length == strcspn(right, "+ (") && memcmp(left, right, length) == 0;
 }

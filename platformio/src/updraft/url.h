@@ -18,7 +18,7 @@ void updraft_url_version(const char *url, char version[UPDRAFT_VERSION_BYTES + 1
 /* Turns a URL into the one that a redirect leads to: absolute, or a path that begins with `/`. Never from https to http.
  * After a refusal `url` holds nothing of use. */
 struct updraft_refusal updraft_url_follow(char url[UPDRAFT_URL_BYTES + 1], const char *location);
-/* Whether two texts are one version: missing parts are 0, build metadata does not count. Names that are none are compared as they
+/* Whether two texts are one version: missing parts are 0, build metadata and words behind it do not count. Names that are none are compared as they
  * are. */
 bool updraft_version_equals(const char *left, const char *right);
 /* Copies a version of printable ASCII without quotes, less white space around it and one leading `v`; empty if it is none. */

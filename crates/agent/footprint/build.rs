@@ -4,16 +4,22 @@ use std::path::Path;
 use std::{env, fs};
 
 use md5::{Digest, Md5};
-use updraft_image::Chip;
 use updraft_image::build::Build;
+use updraft_image::signature::Scheme;
+use updraft_image::signing::{SigningKey, append};
+use updraft_image::{Chip, Stamp, stamp};
 
 const FLASH_BYTES: usize = 0x3_0000;
 const TABLE: usize = 0x8000;
 
-fn image(version: &str) -> Vec<u8> {
+/// As a library's descriptor has it, stamped; signed by both keys where signatures are measured.
+fn image(version: &str, keys: &[SigningKey]) -> Vec<u8> {
     let mut build = Build::new(Chip::Esp32C3, version);
-    build.size_bytes = 20 * 1024;
-    build.bytes()
+    (build.size_bytes, build.project_name) = (20 * 1024, "arduino-lib-builder".into());
+    let mut image = build.bytes();
+    stamp(&mut image, &Stamp { version, product: "lamp", secure_version: Some(1) })
+        .expect("a library's descriptor");
+    keys.iter().fold(image, |image, key| append(&image, key).expect("room for two"))
 }
 
 /// type, subtype, offset, size and label, as `gen_esp32part.py` writes them.
@@ -63,16 +69,23 @@ fn heads(total: usize) -> [(&'static str, String); 5] {
 
 fn main() {
     let folder = env::var("OUT_DIR").expect("cargo sets it");
+    let schemes = [Scheme::EcdsaP256, Scheme::Rsa3072];
+    let is_signed = env::var("CARGO_FEATURE_SIGNATURE").is_ok();
+    let keys = schemes.into_iter().filter(|_| is_signed);
+    let keys: Vec<_> = keys.map(|scheme| SigningKey::generate(scheme).expect("randomness")).collect();
+    let digests: Vec<u8> = keys.iter().flat_map(|key| key.public().digest()).collect();
+    fs::write(Path::new(&folder).join("keys.bin"), digests).expect("the build folder takes files");
+    let (old, new) = (image("1.0.0", &keys), image("2.0.0", &keys));
     let mut flash = vec![0xFF; FLASH_BYTES];
-    for (at, bytes) in [(TABLE, table()), (0x1_0000, image("1.0.0"))] {
+    for (at, bytes) in [(TABLE, table()), (0x1_0000, old.clone())] {
         flash[at..at + bytes.len()].copy_from_slice(&bytes);
     }
     fs::write(Path::new(&folder).join("flash.bin"), flash).expect("the build folder takes files");
-    for (name, head) in heads(image("1.0.0").len()) {
+    for (name, head) in heads(old.len()) {
         fs::write(Path::new(&folder).join(name), head).expect("the build folder takes files");
     }
-    for (name, version) in [("old.bin", "1.0.0"), ("new.bin", "2.0.0")] {
-        fs::write(Path::new(&folder).join(name), image(version)).expect("the build folder takes files");
+    for (name, image) in [("old.bin", old), ("new.bin", new)] {
+        fs::write(Path::new(&folder).join(name), image).expect("the build folder takes files");
     }
     // Whoever counts the calls into a panic needs to see what calls what.
     println!("cargo:rustc-link-arg-bins=--emit-relocs");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Says what two linked programs differ by, how much stack one of them took, and where it could still panic.
 
-    measure.py SMALL PLAIN FIGURES AUDIT
+    measure.py SMALL PLAIN FIGURES AUDIT FLASH_LIMIT_KIB RAM_LIMIT_KIB
 
 SMALL and PLAIN are folders with the programs `empty` and `agent`, built with and without the flags that make them small: where
 the linker has shortened calls, what calls what can no longer be read. FIGURES is what the agent's program printed when it
@@ -14,8 +14,6 @@ import re
 import subprocess
 import sys
 
-FLASH_LIMIT_BYTES = 48 * 1024
-RAM_LIMIT_BYTES = 16 * 1024
 # What a chip keeps in flash of a program. `.eh_frame` is left out: no firmware unwinds.
 FLASH_SECTIONS = (".text", ".rodata", ".srodata", ".sdata", ".data")
 RAM_SECTIONS = (".data", ".sdata", ".bss", ".sbss")
@@ -113,7 +111,8 @@ def audited(path):
 
 
 def main():
-    small, plain, figures, audit = sys.argv[1:]
+    small, plain, figures, audit = sys.argv[1:5]
+    flash_limit, ram_limit = (int(kib) * 1024 for kib in sys.argv[5:])
     figures = dict(line.split() for line in open(figures, encoding="utf-8") if not line.startswith("# "))
     table, by_section = symbols(f"{small}/agent"), added(small)
     agent_bytes = int(figures["ram.agent"])
@@ -147,8 +146,8 @@ def main():
     print(f"flash without the flags that make it small (docs/device.md): {plain_flash}")
     failed = False
     for name, value, limit, words in [
-        ("flash", flash, FLASH_LIMIT_BYTES, f"bytes: {linked} linked, less {rom} of the chip's ROM and {shims} of the caller"),
-        ("ram", ram, RAM_LIMIT_BYTES, f"bytes: agent {agent_bytes}, statics {statics}, stack {stack}"),
+        ("flash", flash, flash_limit, f"bytes: {linked} linked, less {rom} of the chip's ROM and {shims} of the caller"),
+        ("ram", ram, ram_limit, f"bytes: agent {agent_bytes}, statics {statics}, stack {stack}"),
         ("panics", sum(by_caller.values()), sum(known.values()), "calls that could panic, against those audited"),
     ]:
         over = value > limit

@@ -56,7 +56,7 @@ const CUT_FROM_BYTES: usize = 31;
 pub(crate) fn fits(
     header: &Header,
     descriptor: Option<&AppDescriptor>,
-    wanted: Wanted<'_>,
+    wanted: &Wanted<'_>,
 ) -> Result<(), Refusal> {
     let Hardware { chip, revision, efuse_block_revision, secure_version, .. } = *wanted.hardware;
     match header.chip() {
@@ -85,8 +85,7 @@ pub(crate) fn fits(
         agrees(&found, running)?;
     }
     is_as_named(descriptor.and_then(own_version).as_ref(), wanted.version)?;
-    let confirmed = wanted.running.map_or(0, |running| running.secure_version).max(wanted.secure_version);
-    let floor = secure_version.unwrap_or(0).max(confirmed);
+    let floor = secure_version.unwrap_or(0).max(wanted.secure_version);
     if found.secure_version < floor {
         let version = found.secure_version;
         return refuse!(SecureVersion, version, floor);
@@ -120,24 +119,24 @@ fn agrees(found: &Traits, running: &Traits) -> Result<(), Refusal> {
 /// What the bytes say goes before what a URL or a header says of them.
 pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Result<(), Refusal> {
     match (own, named) {
-        // The text is what was named, which is the agent's to give.
-        (Some(own), Some(named)) if own != named => refuse!(WrongVersion),
+        // The text is what was named, which is the agent's to give. A name that is no version, as of a commit, contradicts none.
+        (Some(own), Some(named)) if own != named && !own.is_opaque() => refuse!(WrongVersion),
         _ => Ok(()),
     }
 }
 
-/// The version that a descriptor gives its own application. One that fills its field may have been cut to fit.
+/// The version that a descriptor gives its own application. Without a stamp a name says nothing, such as a commit's, nor does
+/// what fills its field: it may have been cut to fit.
 #[inline(never)]
 pub(crate) fn own_version(descriptor: &AppDescriptor) -> Option<Version> {
-    let version = descriptor.own_version()?;
-    version_of(version).filter(|_| descriptor.is_stamped() || version.len() < CUT_FROM_BYTES)
+    let said = descriptor.own_version()?;
+    let version = version_of(said)?;
+    (descriptor.is_stamped() || (said.len() < CUT_FROM_BYTES && !version.is_opaque())).then_some(version)
 }
 
-/// A version as others write it: white space around it and one leading `v` are tolerated.
-#[inline(never)]
+/// A version as others write it.
 pub(crate) fn version_of(text: &str) -> Option<Version> {
-    let text = text.as_bytes().trim_ascii();
-    Version::from_bytes(text.strip_prefix(b"v").unwrap_or(text)).ok()
+    Version::from_bytes(text.as_bytes()).ok()
 }
 
 /// As ESP-IDF's bootloader decides: the highest revision counts only if it is set.

@@ -101,7 +101,7 @@ impl Download {
         &mut self,
         port: &mut P,
         unit: EraseUnit,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         bytes: &[u8],
     ) -> Result<(), Refusal> {
         let (bytes, overlong) = self.transfer.take(bytes);
@@ -114,7 +114,7 @@ impl Download {
         &mut self,
         port: &mut P,
         unit: EraseUnit,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
     ) -> Result<Option<[u8; 32]>, Refusal> {
         if !self.transfer.is_complete() {
             return Ok(None);

@@ -308,11 +308,13 @@ impl Agent {
         self.attempt.to.as_ref()
     }
 
-    /// The version that runs: as the image says, or the application; only where neither does, as the server named it.
+    /// The version that runs: as the image says, or the application; only where neither does, as the server named it. What the
+    /// image says and is no version, as a commit's name, is the last resort.
     pub fn version(&self) -> Option<&Version> {
         let image = self.image.as_ref();
-        let own = image.and_then(|image| image.version.as_ref()).or(self.settings.version.as_ref());
-        own.or_else(|| image.and_then(|image| self.record.version_of(&image.sha256)))
+        let own = image.and_then(|image| image.version.as_ref());
+        let said = own.filter(|own| !own.is_opaque()).or(self.settings.version.as_ref());
+        said.or_else(|| image.and_then(|image| self.record.version_of(&image.sha256))).or(own)
     }
 
     fn slots(&self) -> u8 {

@@ -109,7 +109,7 @@ impl<'a> SignatureBlock<'a> {
     }
 
     /// Whether the key in the block signed the digest in the block. Who trusts that key, and whose digest it is,
-    /// are other questions. Takes less than 2 KiB of stack for RSA and 7 KiB for P-256.
+    /// are other questions. Takes less than 2 KiB of stack.
     #[cfg(feature = "signature")]
     pub fn verify(&self) -> Result<(), SignatureError> {
         match self.scheme {

@@ -23,5 +23,6 @@ mod promise_6_browser;
 mod promise_7_refusals;
 mod publish_wait;
 mod store_on_s3;
+mod theft;
 mod wire;
 mod wrong_server;

@@ -28,6 +28,18 @@ pub static NEW: [u8; include_bytes!(concat!(env!("OUT_DIR"), "/new.bin")).len()]
 pub static OLD: [u8; include_bytes!(concat!(env!("OUT_DIR"), "/old.bin")).len()] =
     *include_bytes!(concat!(env!("OUT_DIR"), "/old.bin"));
 
+/// The digests of the keys that the images are signed by.
+#[cfg(feature = "signature")]
+pub static KEYS: [[u8; 32]; 2] = {
+    const BYTES: &[u8; 64] = include_bytes!(concat!(env!("OUT_DIR"), "/keys.bin"));
+    let (mut keys, mut at) = ([[0; 32]; 2], 0);
+    while at < BYTES.len() {
+        keys[at / 32][at % 32] = BYTES[at];
+        at += 1;
+    }
+    keys
+};
+
 /// How much of an image comes before the connection breaks.
 pub const BROKEN_AT: usize = 7000;
 

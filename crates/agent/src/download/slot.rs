@@ -93,7 +93,7 @@ impl SlotWriter {
         &mut self,
         port: &mut P,
         unit: EraseUnit,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         file: &File,
         mut bytes: &[u8],
     ) -> Result<(), Refusal> {
@@ -122,7 +122,7 @@ impl SlotWriter {
         &mut self,
         port: &mut P,
         unit: EraseUnit,
-        wanted: Wanted<'_>,
+        wanted: &Wanted<'_>,
         file: &File,
     ) -> Result<[u8; 32], Refusal> {
         if (self.taken() as usize) < PREFIX_BYTES {
@@ -134,7 +134,7 @@ impl SlotWriter {
         Ok(digest_so_far(self.hash.get_or_insert_default()))
     }
 
-    fn check_prefix(&self, wanted: Wanted<'_>) -> Result<(), Refusal> {
+    fn check_prefix(&self, wanted: &Wanted<'_>) -> Result<(), Refusal> {
         // Nothing was flushed yet: the prefix is shorter than a sector.
         let prefix = Prefix::parse(part(&self.buffer, 0, self.filled))?;
         checks::fits(&prefix.header, prefix.descriptor.as_ref(), wanted)?;

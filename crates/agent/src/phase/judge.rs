@@ -176,12 +176,11 @@ impl Agent {
     fn judge_content<P: Port>(&mut self, port: &mut P) -> Result<Option<Version>, Refusal> {
         let Some(read_back) = &self.read_back else { return Ok(None) };
         let (image, header) = read_back.image()?;
-        checks::fits(header, image.descriptor(), wanted!(self))?;
+        checks::fits(header, image.descriptor(), &wanted!(self))?;
         if !image.is_protected() {
             return refuse!(Unprotected);
         }
         let (slot, offset, version) = (self.target_slot(), image.signature_offset(), version_in(image));
-        is_as_named(version.as_ref(), self.attempt.to.as_ref())?;
         self.judge_signature(port, slot, offset, true)?;
         Ok(version)
     }
@@ -211,10 +210,9 @@ impl Agent {
 
     /// A good image: selected, unless it runs already.
     fn choose<P: Port>(&mut self, port: &mut P, sha256: [u8; 32], version: Option<&Version>) -> Phase {
-        if let Some(version) =
-            version.or_else(|| self.record.version_of(&sha256).filter(|_| self.attempt.to.is_none()))
-        {
-            self.attempt.to = Some(version.clone());
+        let own = version.filter(|own| !own.is_opaque());
+        if own.is_some() || self.attempt.to.is_none() {
+            self.attempt.to = own.or_else(|| self.record.version_of(&sha256)).or(version).cloned();
         }
         if let Some(version) = &self.attempt.to {
             self.record.remember_version(sha256, version.clone());

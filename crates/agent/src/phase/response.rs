@@ -223,7 +223,7 @@ impl Agent {
             self.make_ready(port)?;
         }
         let wanted = wanted!(self);
-        self.download.push(port, self.settings.erase, wanted, bytes)
+        self.download.push(port, self.settings.erase, &wanted, bytes)
     }
 
     pub(super) fn on_body_end<P: Port>(&mut self, port: &mut P) -> Phase {
@@ -232,7 +232,7 @@ impl Agent {
         }
         let finished = self.make_ready(port).and_then(|()| {
             let wanted = wanted!(self);
-            self.download.finish(port, self.settings.erase, wanted)
+            self.download.finish(port, self.settings.erase, &wanted)
         });
         match finished {
             Ok(None) => self.lose(port, Says::SentLess),

@@ -84,9 +84,11 @@ impl Agent {
         let mut report = Report::bare(self.version()?.clone());
         report.product.clone_from(&self.settings.product);
         report.chip = word(self.settings.hardware.chip.name());
-        report.sha256 = self.image.as_ref().map(|image| contract::Sha256(image.sha256));
-        report.secure_version = self.image.as_ref().map(|image| image.traits.secure_version);
-        report.stamped = self.image.as_ref().map(|image| image.traits.stamped);
+        if let Some(image) = &self.image {
+            report.sha256 = Some(contract::Sha256(image.sha256));
+            report.secure_version = Some(image.traits.secure_version);
+            report.stamped = Some(image.traits.stamped);
+        }
         report.slot = match self.running {
             Running::Factory => word("factory"),
             Running::Slot(_) => word("ota_"),

@@ -83,10 +83,9 @@ pub(super) fn encode(record: &Record, sequence: u32, bytes: &mut Bytes) {
         out.digests(&trusted.keys);
     }
     out.put(&record.secure_version.to_le_bytes());
-    if let Some(trusted) = &record.trusted {
-        out.byte(trusted.required);
-        out.version(trusted.by.as_ref());
-    }
+    let trusted = record.trusted.as_ref();
+    out.byte(trusted.map_or(0, |trusted| trusted.required));
+    out.version(trusted.and_then(|trusted| trusted.by.as_ref()));
     while out.at < CONNECTIONS_AT {
         out.byte(0);
     }
@@ -161,20 +160,19 @@ pub(super) fn decode(bytes: &Bytes, record: &mut Record) -> Option<()> {
         put_newest(&mut record.failures, None, failed);
     }
     input.digests(&mut record.confirmed)?;
-    let trusted = match input.byte()? {
-        0 => None,
-        1 => Some(record.trusted.insert(Trusted { keys: Vec::new(), required: 0, by: None })),
-        _ => return None,
-    };
-    match trusted {
-        None => record.secure_version = u32::from_le_bytes(input.take()?),
-        Some(trusted) => {
+    match input.byte()? {
+        0 => {}
+        1 => {
+            let trusted = record.trusted.insert(Trusted { keys: Vec::new(), required: 0, by: None });
             input.digests(&mut trusted.keys)?;
-            // Zeros, where an older agent wrote nothing.
-            record.secure_version = u32::from_le_bytes(input.take()?);
-            trusted.required = input.byte()?;
-            trusted.by = input.version().ok()?;
         }
+        _ => return None,
+    }
+    // Zeros from here on, where an older agent wrote nothing.
+    record.secure_version = u32::from_le_bytes(input.take()?);
+    let (required, by) = (input.byte()?, input.version().ok()?);
+    if let Some(trusted) = &mut record.trusted {
+        (trusted.required, trusted.by) = (required, by);
     }
     Some(())
 }

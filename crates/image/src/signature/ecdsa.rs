@@ -1,6 +1,7 @@
 //! ECDSA verification (FIPS 186-5, 6.4.2) on NIST P-256, over the block's SHA-256 digest.
 //!
-//! Written for size (docs/decisions/small-agent.md): with the crate `p256` an agent took 25 KB of flash more. Nothing here is secret, so nothing takes care to take the same time. Tests hold every answer against that crate's.
+//! Written for size (docs/decisions/small-agent.md): with the crate `p256` an agent took 25 KB of flash more. Nothing
+//! here is secret, so nothing takes care to take the same time. Tests hold every answer against that crate's.
 
 mod curve;
 mod number;

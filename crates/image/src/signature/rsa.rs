@@ -72,7 +72,7 @@ fn power<'a>(
     modulus.multiply(result, spare, &signature);
     for bit in (0..e.ilog2()).rev() {
         let factor = &*result;
-        modulus.multiply(spare, factor, &|index| factor[index]);
+        modulus.multiply(spare, factor, &|index| word(factor, index));
         core::mem::swap(&mut result, &mut spare);
         if (e >> bit) & 1 == 1 {
             modulus.multiply(spare, result, &signature);
@@ -166,7 +166,7 @@ impl Modulus {
             product[WORDS - 1] = low(sum);
             top = sum >> 32;
         }
-        if top == 1 || !self.exceeds(|index| product[index]) {
+        if top == 1 || !self.exceeds(|index| word(product, index)) {
             let mut borrow = false;
             for (word, n) in product.iter_mut().zip(&self.n) {
                 let (difference, first) = word.overflowing_sub(*n);
@@ -177,12 +177,17 @@ impl Modulus {
     }
 }
 
+/// One word; the index is below [`WORDS`].
+fn word(number: &Number, index: usize) -> u32 {
+    number.get(index).copied().unwrap_or_default()
+}
+
 /// EMSA-PSS-VERIFY (9.1.2), with 3071 bits for the encoded message. Never inlined: its hashes need the stack that
 /// the modulus no longer does.
 #[inline(never)]
 fn is_encoding_of(digest: &[u8], message: &Number) -> bool {
     // I2OSP (4.1): the most significant byte first.
-    let byte = |index: usize| message[WORDS - 1 - index / 4].to_be_bytes()[index % 4];
+    let byte = |index: usize| (word(message, WORDS - 1 - index / 4) >> (24 - index % 4 * 8)) as u8;
     // Step 4, and step 6: the one bit that is beyond the 3071.
     if byte(ENCODED_BYTES - 1) != TRAILER || byte(0) & 0x80 != 0 {
         return false;

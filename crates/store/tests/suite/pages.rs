@@ -74,7 +74,10 @@ async fn the_page_on_the_layout_has_each_field_of_metadata_and_whether_it_is_alw
 async fn the_page_on_the_layout_has_each_field_of_product_json() {
     let rows = table(include_str!("../../../../docs/store-layout.md"), "| field | meaning |");
     let fields: Vec<&str> = rows.iter().map(|cells| cells[0]).collect();
-    assert_eq!(fields, ["chip", "slot_bytes", "gate", "trusted_keys"]);
+    assert_eq!(
+        fields,
+        ["chip", "slot_bytes", "gate", "trusted_keys", "signatures_required", "secure_version"]
+    );
     let place = Place::folder().await;
     let image: Bytes = Build::new(Chip::Esp32C3, "1.0.0").bytes().into();
     for field in fields {

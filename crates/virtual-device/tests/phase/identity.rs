@@ -4,6 +4,8 @@ use agent::{Event, Phase, ResetReason, Settings};
 use contract::{Code, Outcome};
 use image::build::Build;
 use image::{Stamp, stamp};
+use updraft_virtual_device::flash::Flash;
+use updraft_virtual_device::layout::provision;
 
 use crate::bench::{Bench, CHIP, image, settings};
 use crate::tail::{refused, signed, signed_bench, trusting};
@@ -48,7 +50,7 @@ fn old_signed_code_under_another_name_is_refused_before_anything_is_erased() {
         bench.update_as(relabelled, &old);
         assert_eq!(bench.outcome(), Some((Outcome::Failed, Some(Code::WrongVersion))), "{relabelled}");
         let said = bench.agent.record().last.as_ref().map(|last| last.reason.words());
-        let words = format!("the image is not version {relabelled}, which the server named");
+        let words = format!("the image is not {relabelled}, as the server named it");
         assert_eq!(said, Some(&words[..]));
         assert!(
             bench.flash.operations() - before <= 1 + agent::RECORD_BYTES as u64 / 256,
@@ -121,4 +123,18 @@ fn a_name_that_comes_in_mid_download_is_held_against_the_whole_image() {
         bench.wait();
     }
     assert_eq!(bench.outcome(), Some((Outcome::Failed, Some(Code::WrongVersion))));
+}
+
+#[test]
+fn a_commit_s_name_contradicts_no_version_and_is_the_last_resort() {
+    let commit = Build { size_bytes: 20 * 1024, behaviour: None, ..Build::new(CHIP, "7e12ab0-dirty") };
+    let mut flash = Flash::in_memory();
+    let summary = image::verify(&commit.bytes()).expect("good");
+    provision(&mut flash, &commit.bytes(), &summary, None).expect("fits");
+    let mut bench = Bench::boot(flash, settings());
+    assert_eq!(version(&bench), "7e12ab0-dirty", "nobody named it");
+    bench.update_as("1.4.0", &Build { seed: 2, ..commit }.bytes());
+    let mut bench = bench.reboot(ResetReason::Software);
+    bench.tell(Event::Connected);
+    assert_eq!(version(&bench), "1.4.0");
 }

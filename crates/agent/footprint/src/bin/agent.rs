@@ -96,6 +96,11 @@ impl Write for Socket {
 fn agent_new() {
     let mut settings = Settings::new(Chip::Esp32C3);
     settings.reset = device().reset;
+    #[cfg(feature = "signature")]
+    {
+        settings.trusted_keys = &updraft_footprint::KEYS;
+        settings.signatures_required = 2;
+    }
     // SAFETY: one thread; no reference to the agent is held across a restart.
     unsafe { (*(&raw mut AGENT)).write(Agent::new(settings)) };
 }

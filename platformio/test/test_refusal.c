@@ -32,7 +32,7 @@ static void images_for_others_do_not_touch_the_slot(void) {
     refused_untouched(&options, "FAILED the image is too large: 262480 bytes, the slot has 262144 [too_large]");
     options = image_options("1.1.0", 100000);
     options.has_no_digest = true;
-    refused_untouched(&options, "FAILED the image has neither digest nor signature [unprotected]");
+    refused_untouched(&options, "FAILED neither digest nor signature [unprotected]");
 }
 
 static void there_is_no_way_back(void) {
@@ -46,12 +46,12 @@ static void there_is_no_way_back(void) {
     world.file_bytes = image_build(&options, world.file);
     world.etag = "\"lower\"";
     world_update(&world);
-    CHECK_TEXT(world.last_status, "FAILED the image's secure version is 2, this device wants 3 or more [secure_version]");
+    CHECK_TEXT(world.last_status, "FAILED secure version 2 instead of 3 or more [secure_version]");
 }
 
 static void an_image_under_another_versions_name_is_refused(void) {
     const struct image_options options = image_options("1.2.0", 100000);
-    refused_untouched(&options, "FAILED the image is not version 1.1.0, which the server named [wrong_version]");
+    refused_untouched(&options, "FAILED the image is not 1.1.0, as the server named it [wrong_version]");
 }
 
 static void a_damaged_image_is_refused_and_counted(void) {
@@ -66,12 +66,12 @@ static void a_damaged_image_is_refused_and_counted(void) {
         CHECK(chip->running == 0 && !chip_holds_image(1));
     }
     world_update(&world);
-    CHECK_TEXT(world.last_status, "FAILED quarantined: this image failed twice here [quarantined]");
+    CHECK_TEXT(world.last_status, "FAILED quarantined: it failed twice here [quarantined]");
     world_make(&world, &options, true);
     memset(&world.file[world.file_bytes], 7, 100);
     world.file_bytes += 100;
     world_update(&world);
-    CHECK_TEXT(world.last_status, "what follows is no signature [trailing_bytes]");
+    CHECK_TEXT(world.last_status, "and no signature follows [trailing_bytes]");
     memcpy(world.file, "<html>no such file</html>", 25);
     world.etag = "\"other\"";
     world_update(&world);
@@ -103,14 +103,14 @@ static void signatures_of_trusted_keys_count(void) {
     CHECK_TEXT(world.last_status, "FAILED the image is not signed [unsigned]");
     update_signed(other, 1, 1);
     world_update(&world);
-    CHECK_TEXT(world.last_status, "FAILED not signed by anybody whom this device trusts [untrusted_key]");
+    CHECK_TEXT(world.last_status, "FAILED not signed by a trusted key [untrusted_key]");
     update_signed(one, 1, 1);
     world_update(&world);
     CHECK_TEXT(world.last_status, "SUCCESS");
     CHECK_TEXT(world.last_report, "\"lacks\":[\"crash_loops\"]");
     update_signed(one, 1, 2);
     world_update(&world);
-    CHECK_TEXT(world.last_status, "FAILED signed by 1 of the keys that this device trusts, which wants 2 [too_few_signatures]");
+    CHECK_TEXT(world.last_status, "FAILED signed by 1 trusted keys instead of 2 [too_few_signatures]");
     update_signed(twice, 2, 2);
     world_update(&world);
     CHECK_TEXT(world.last_status, "[too_few_signatures]");

@@ -15,13 +15,13 @@
     SENTENCE(NOT_A_TARGET, "otadata", "this slot cannot be selected") \
     SENTENCE(NOT_RUNNING, "otadata", "otadata selects another slot") \
     SENTENCE(NOT_ESP32, "not_an_image", "not an ESP32 image: it begins with $") \
-    SENTENCE(ESP8266, "not_an_image", "not an ESP32 image, but perhaps an ESP8266's") \
-    SENTENCE(NO_APPLICATION, "not_an_image", "a bootloader or a program for RAM, no application") \
+    SENTENCE(ESP8266, "not_an_image", "not an ESP32 image, perhaps an ESP8266's") \
+    SENTENCE(NO_APPLICATION, "not_an_image", "no application: a bootloader, or for RAM") \
     SENTENCE(EMPTY, "not_an_image", "the image is empty") \
     SENTENCE(OVER_16_MIB, "too_large", "the image is larger than 16 MiB") \
     SENTENCE(LARGER_THAN_SLOT, "too_large", "the image is too large: # bytes, the slot has #") \
     SENTENCE(LARGER_THAN_ROOM, "too_large", "the image is too large: the slot has # bytes") \
-    SENTENCE(TRAILING, "trailing_bytes", "the image ends at byte #, and what follows is no signature") \
+    SENTENCE(TRAILING, "trailing_bytes", "the image ends at byte #, and no signature follows") \
     SENTENCE(SHORT, "damaged", "the image is cut short: # bytes instead of # or more") \
     SENTENCE(SEGMENT_COUNT, "damaged", "the image is damaged: it says # segments") \
     SENTENCE(SEGMENT_LENGTH, "damaged", "the image is damaged: segment # claims # bytes") \
@@ -36,16 +36,16 @@
     SENTENCE(OTHER_KEY, "bad_signature", "not signed by the key that it names") \
     SENTENCE(OTHER_IMAGE, "bad_signature", "of another image") \
     SENTENCE(BAD_SIGNATURE, "bad_signature", "the signature: =") \
-    SENTENCE(CANNOT_VERIFY, "bad_signature", "this firmware cannot verify signatures") \
+    SENTENCE(CANNOT_VERIFY, "bad_signature", "cannot verify signatures") \
     SENTENCE(UNSIGNED, "unsigned", "the image is not signed") \
-    SENTENCE(TOO_FEW, "too_few_signatures", "signed by # of the keys that this device trusts, which wants #") \
-    SENTENCE(UNTRUSTED, "untrusted_key", "not signed by anybody whom this device trusts") \
+    SENTENCE(TOO_FEW, "too_few_signatures", "signed by # trusted keys instead of #") \
+    SENTENCE(UNTRUSTED, "untrusted_key", "not signed by a trusted key") \
     SENTENCE(WRONG_CHIP, "wrong_chip", "wrong chip: the image is for @, this device is @") \
     SENTENCE(UNKNOWN_CHIP, "wrong_chip", "wrong chip: the image is for an unknown chip $, this device is @") \
     SENTENCE(CHIP_REVISION, "chip_revision", "the image is for chip revisions % to %, this one is %") \
-    SENTENCE(SECURE_VERSION, "secure_version", "the image's secure version is #, this device wants # or more") \
-    SENTENCE(WRONG_VERSION, "wrong_version", "the image is not version ~, which the server named") \
-    SENTENCE(MMU_PAGE_SIZE, "mmu_page_size", "the image has memory pages of # bytes, this device has #") \
+    SENTENCE(SECURE_VERSION, "secure_version", "secure version # instead of # or more") \
+    SENTENCE(WRONG_VERSION, "wrong_version", "the image is not ~, as the server named it") \
+    SENTENCE(MMU_PAGE_SIZE, "mmu_page_size", "memory pages of # bytes instead of #") \
     SENTENCE(FLASH_MODE, "flash_mode", "the image has flash mode =, the running one has =") \
     SENTENCE(QIO, "flash_mode", "qio") \
     SENTENCE(QOUT, "flash_mode", "qout") \
@@ -55,8 +55,8 @@
     SENTENCE(SLOW_READ, "flash_mode", "slow_read") \
     SENTENCE(ODD_MODE, "flash_mode", "unknown") \
     SENTENCE(WRONG_PROJECT, "wrong_project", "the image is of another project, this device runs ~") \
-    SENTENCE(UNPROTECTED, "unprotected", "the image has neither digest nor signature") \
-    SENTENCE(QUARANTINED, "quarantined", "quarantined: this image failed twice here") \
+    SENTENCE(UNPROTECTED, "unprotected", "neither digest nor signature") \
+    SENTENCE(QUARANTINED, "quarantined", "quarantined: it failed twice here") \
     SENTENCE(NOT_A_URL, "bad_url", "the trigger is not an http or https URL of at most 2048 bytes") \
     SENTENCE(URL, "server_error", "the URL cannot be fetched") \
     SENTENCE(DOWNGRADE, "server_error", "the server redirects from https to http") \
@@ -76,7 +76,7 @@
     SENTENCE(FILE_CHANGED, "connection_lost", "the file changed on the server") \
     SENTENCE(GIVEN_UP, "connection_lost", "given up after # tries: ~") \
     SENTENCE(NO_FRESH_URL, "url_expired", "the server answered 403, and no fresh URL came") \
-    SENTENCE(RESTARTED_WITHOUT_URL, "interrupted", "interrupted: the device restarted during the download, and no fresh URL came") \
+    SENTENCE(RESTARTED_WITHOUT_URL, "interrupted", "interrupted: restarted, and no fresh URL came") \
     SENTENCE(RESTARTED_UNSELECTED, "interrupted", "interrupted: restarted before the new image was selected") \
     SENTENCE(CRASHED, "crashed", "rolled back: the new image crashed before it was confirmed") \
     SENTENCE(HUNG, "hung", "rolled back: the new image hung before it was confirmed") \
@@ -85,7 +85,7 @@
     SENTENCE(NOT_BOOTABLE, "not_bootable", "rolled back: the new image did not start") \
     SENTENCE(NOT_CONFIRMED, "not_confirmed", "rolled back: not confirmed in its first boot") \
     SENTENCE(CHECK_FAILED, "check_failed", "rolled back: ~") \
-    SENTENCE(NOT_WELL, "check_failed", "rolled back: the application was not well within # s") \
+    SENTENCE(NOT_WELL, "check_failed", "rolled back: not well within # s") \
     SENTENCE(BROKER_NOT_REACHED, "broker_not_reached", "rolled back: the broker was not reached within # s") \
 /* clang-format on */
 

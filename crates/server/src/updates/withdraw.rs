@@ -2,6 +2,7 @@
 //! until it expires, and what a device has it may install: what it reports stays the truth.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -65,9 +66,9 @@ impl Updates {
             let Some(last) = page.last() else { break };
             above = last.device.to_string();
             for (product, _) in page.iter().filter_map(|update| blocked_as(&lists, &images, update)) {
-                if !fresh.contains_key(&product) {
-                    let asked = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(&product)).await;
-                    fresh.insert(product, asked.context("the store did not answer in time")??);
+                if let Entry::Vacant(place) = fresh.entry(product) {
+                    let asked = timeout(STORE_TIMEOUT, self.0.releases.store().blocked(place.key())).await;
+                    place.insert(asked.context("the store did not answer in time")??);
                 }
             }
             let why = |update: &UpdateRow| why(&fresh, &images, update);

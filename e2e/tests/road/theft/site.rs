@@ -38,7 +38,7 @@ pub(super) struct Site {
 }
 
 pub(super) fn digest(image: &Path) -> String {
-    Sha256::digest(std::fs::read(image).expect("read")).iter().map(|byte| format!("{byte:02x}")).collect()
+    contract::Sha256(Sha256::digest(std::fs::read(image).expect("read")).into()).to_string()
 }
 
 fn word(words: &[&'static str], said: &str) -> &'static str {

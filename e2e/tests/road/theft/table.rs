@@ -99,22 +99,20 @@ pub(super) fn new_code(delivery: Delivery, signature: Signature) -> Outcome {
 
 pub(super) fn expected(thief: Thief, attempt: Attempt) -> Outcome {
     match (thief, attempt) {
-        (Server, Withheld) => Open(SILENT),
+        (Server | Broker | Bucket | Database, Withheld) => Open(SILENT),
         (Server, _) => As(Broker, Bucket),
         (_, NewCode) => deliveries(thief).first().map_or(NoWay, |way| new_code(*way, Signature::None)),
-        (Broker, OldSignedCode | BlockedCode) => Device("secure_version"),
+        (Broker, OldSignedCode | BlockedCode) | (Database, OldSignedCode) => Device("secure_version"),
         (Broker | Bucket | CiToken, RelabelledCode) => Device("wrong_version"),
         (Broker | Bucket | CiToken, OtherProduct) => Device("wrong_project"),
         (Broker, ReplayedTrigger) => NamesWhatRuns,
         (Broker | Database, ReplayedReport) => UntilNextReport,
         (Bucket, OldSignedCode) => Decision("newer_than_channel"),
         (Bucket, BlockedCode) => Decision("blocked"),
-        (Database, OldSignedCode) => Device("secure_version"),
         (Database, BlockedCode) => NotSigned,
         (CiToken, OldSignedCode) => Gate("secure-floor"),
         (CiToken, BlockedCode) => Gate("blocked-bytes"),
         (Password, ReplayedReport) => Open("it is that one device's own word, which its password is for"),
-        (Broker | Bucket | Database, Withheld) => Open(SILENT),
         _ => NoWay,
     }
 }

@@ -22,6 +22,7 @@ pub mod mqtt;
 pub mod process;
 pub mod proxy;
 pub mod server;
+pub mod sketch;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

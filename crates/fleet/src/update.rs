@@ -56,6 +56,10 @@ pub struct ReportView {
 }
 
 /// What happened to an update.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for one message; a box would cost more than it saves"
+)]
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The device told how far it is.

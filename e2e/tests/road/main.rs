@@ -13,6 +13,7 @@ mod idle_connections;
 mod issuer;
 mod killed_publisher;
 mod oidc;
+mod platformio;
 mod promise_1_real_images;
 mod promise_2_plain_devices;
 mod promise_3_failures;

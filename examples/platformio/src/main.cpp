@@ -1,118 +1,114 @@
-// A plain device, as docs/firmware.md of Updraft describes it: it says its version, takes a URL, writes what lies there into
-// the other slot, and confirms the new image once that has reached the broker.
+// A whole firmware for an ESP32-S3: Wi-Fi and broker asked for once on the serial line, TLS on both connections, a self-test, and
+// updates that wait while the lamp is in use.
 #include <Arduino.h>
-#include <HTTPUpdate.h>
 #include <Preferences.h>
 #include <PubSubClient.h>
+#include <Updraft.h>
 #include <WiFi.h>
 #include <WiFiClientSecure.h>
-#include <esp_ota_ops.h>
 
-static const char VERSION[] = FIRMWARE_VERSION;
-static_assert(sizeof(VERSION) > 5, "set FIRMWARE_VERSION, such as 0.1.0");
+#ifndef FIRMWARE_VERSION
+#error "set FIRMWARE_VERSION, such as 0.1.0"
+#endif
 
-// The root certificate (PEM) of who answers the URLs: your server's, or Amazon's for a bucket of S3. As long as it is empty,
-// only http:// is followed; a certificate that nobody checks protects nothing.
-static const char ROOT_CA[] = "";
-
-// A new image that does not reach the broker in this time is given up.
-static const uint32_t TRIAL_MS = 5 * 60 * 1000;
-// A presigned URL of S3 is long.
-static const uint16_t MESSAGE_MAX_BYTES = 2048;
+// The root certificates (PEM) of the broker and of who answers the URLs: your server, or Amazon for a bucket of S3. While one is
+// empty, its connection is not encrypted, and https is refused.
+static const char BROKER_CA[] = "";
+static const char SERVER_CA[] = "";
+static const uint32_t RETRY_MS = 5000;
 
 static Preferences settings;
-static WiFiClient socket_;
-static PubSubClient mqtt(socket_);
-static String id, url;
+static WiFiClient plain;
+static WiFiClientSecure secure;
+static PubSubClient mqtt(BROKER_CA[0] == '\0' ? static_cast<Client &>(plain) : static_cast<Client &>(secure));
+static String id, network, wifi, broker, password, line;
+static uint32_t tried_at;
+static bool is_lit;
 
-// Asked once on the serial port, then kept in flash: an image is for all devices, and a password is one device's.
-static String ask(const char *key, const char *question) {
-    String value = settings.getString(key);
-    while (value.isEmpty()) {
-        Serial.printf("%s? ", question);
-        value = Serial.readStringUntil('\n');
-        value.trim();
+struct Question {
+    const char *key, *words;
+    String *answer;
+};
+static Question questions[] = {{"id", "Device id", &id},
+                               {"ssid", "Wi-Fi network", &network},
+                               {"wifi", "Wi-Fi password", &wifi},
+                               {"broker", "Broker's address", &broker},
+                               {"password", "Broker's password", &password}};
+
+// Asks for the first thing that is missing, a letter at a time: nothing here waits for a person. Whether all is known.
+static bool isSetUp() {
+    for (Question &question : questions) {
+        if (!question.answer->isEmpty()) continue;
+        while (Serial.available() > 0) {
+            const char letter = static_cast<char>(Serial.read());
+            if (letter != '\n' && letter != '\r') {
+                line += letter;
+            } else if (!line.isEmpty()) {
+                *question.answer = line;
+                settings.putString(question.key, line);
+                line = "";
+                if (question.answer == &password) ESP.restart();
+                return false;
+            }
+        }
+        if (millis() - tried_at > RETRY_MS) {
+            tried_at = millis();
+            Serial.printf("%s? ", question.words);
+        }
+        return false;
     }
-    settings.putString(key, value);
-    return value;
+    return true;
 }
 
-static String topic(const char *end) { return "devices/" + id + "/" + end; }
-
-static void say(const char *end, const String &text) { mqtt.publish(topic(end).c_str(), text.c_str()); }
-
-// The download does not belong here: the client is in the middle of a packet.
-static void on_message(char *, uint8_t *payload, unsigned int length) { url = String((const char *)payload, length); }
-
-// How the last update ended, once the broker can hear it. Which slot runs says it, whatever happened in between.
-static void tell_the_end() {
-    String chosen = settings.getString("chosen");
-    if (chosen.isEmpty()) return;
-    const esp_partition_t *running = esp_ota_get_running_partition();
-    if (chosen == running->label) {
-        // Until now the bootloader would have gone back at the next restart.
-        esp_ota_mark_app_valid_cancel_rollback();
-        say("ota/status", "SUCCESS");
-    } else {
-        say("ota/status", "FAILED the new image did not stay, and the old one runs again");
-    }
-    settings.remove("chosen");
+static void onMessage(char *topic, uint8_t *payload, unsigned int length) {
+    if (Updraft.message(topic, payload, length)) return;
+    is_lit = length == 2 && memcmp(payload, "on", 2) == 0;
 }
 
-static void update() {
-    String from = url;
-    url = "";
-    if (from.startsWith("https://") && ROOT_CA[0] == '\0') {
-        say("ota/status", "FAILED this firmware has no root certificate for https");
-        return;
-    }
-    // Written down before the slot is chosen: cut in between, the old image runs, and says FAILED.
-    settings.putString("chosen", esp_ota_get_next_update_partition(nullptr)->label);
-    WiFiClientSecure secure;
-    secure.setCACert(ROOT_CA);
-    WiFiClient plain;
-    HTTPUpdate download(30000);
-    download.rebootOnUpdate(false);
-    WiFiClient &client = from.startsWith("https://") ? static_cast<WiFiClient &>(secure) : plain;
-    // It refuses what is no image of this chip, and verifies the slot before it chooses it.
-    if (download.update(client, from) == HTTP_UPDATE_OK) {
-        ESP.restart();
-    }
-    settings.remove("chosen");
-    say("ota/status", "FAILED " + download.getLastErrorString());
+// An update restarts the lamp: not while somebody needs its light.
+static uint32_t notNow(void *, char *why, size_t why_bytes) {
+    if (!is_lit) return 0;
+    strlcpy(why, "the lamp is lit", why_bytes);
+    return 600;
 }
 
-// Arduino would confirm every image before setup() runs.
-extern "C" bool verifyRollbackLater() { return true; }
+static void connect() {
+    if (WiFi.status() != WL_CONNECTED || millis() - tried_at < RETRY_MS) return;
+    tried_at = millis();
+    if (mqtt.connect(id.c_str(), id.c_str(), password.c_str(), Updraft.presenceTopic(), 1, true, "offline")) {
+        Updraft.connected();
+        mqtt.subscribe(("lamps/" + id).c_str(), 1);
+    }
+}
 
 void setup() {
+    settings.begin("lamp");
+    for (Question &question : questions) *question.answer = settings.getString(question.key, "");
+    Updraft.config.agent.product = "lamp";
+    Updraft.config.agent.not_now = notNow;
+    Updraft.config.agent.waits_for_application = true;
+    Updraft.config.agent.says_online = true;
+    Updraft.config.root_ca = SERVER_CA[0] == '\0' ? nullptr : SERVER_CA;
+    const char *why = id.isEmpty() ? "it has no id yet" : Updraft.begin(id.c_str(), FIRMWARE_VERSION, mqtt);
+    // From here on a new image that does not come through is left.
     Serial.begin(115200);
-    Serial.setTimeout(60000);
-    settings.begin("device");
-    id = ask("id", "Device id");
-    WiFi.begin(ask("ssid", "Wi-Fi network").c_str(), ask("wifi", "Wi-Fi password").c_str());
-    static String broker = ask("broker", "Broker's address");
-    mqtt.setServer(broker.c_str(), 1883);
-    mqtt.setBufferSize(MESSAGE_MAX_BYTES);
-    mqtt.setCallback(on_message);
+    if (why != nullptr) Serial.printf("no updates: %s\n", why);
     pinMode(LED_BUILTIN, OUTPUT);
+    secure.setCACert(BROKER_CA);
+    mqtt.setServer(broker.c_str(), BROKER_CA[0] == '\0' ? 1883 : 8883);
+    mqtt.setCallback(onMessage);
+    if (!network.isEmpty()) WiFi.begin(network.c_str(), wifi.c_str());
 }
 
 void loop() {
-    digitalWrite(LED_BUILTIN, millis() / 500 % 2);
-    if (!settings.getString("chosen").isEmpty() && !mqtt.connected() && millis() > TRIAL_MS) {
-        ESP.restart();
+    digitalWrite(LED_BUILTIN, is_lit ? HIGH : LOW);
+    // The self-test: what a new image must be able to do before it is kept.
+    if (settings.getString("id", "") == id) {
+        Updraft.isWell();
+    } else {
+        Updraft.isNotWell("the settings cannot be read");
     }
-    if (!mqtt.loop()) {
-        if (WiFi.status() == WL_CONNECTED && mqtt.connect(id.c_str(), id.c_str(), ask("password", "Password").c_str())) {
-            tell_the_end();
-            say("version", VERSION);
-            mqtt.subscribe(topic("ota").c_str(), 1);
-        } else {
-            delay(2000);
-        }
-    }
-    if (!url.isEmpty()) {
-        update();
-    }
+    if (isSetUp() && !mqtt.loop()) connect();
+    Updraft.loop();
+    delay(10);
 }

@@ -42,9 +42,13 @@ impl Rig {
         page.items.iter().map(|device| device.id.to_string()).collect()
     }
 
-    async fn counted(&self, identity: Identity) -> u64 {
-        let counts = self.services().devices.counts(None).await.expect("counted");
-        counts.identities.get(&identity).copied().unwrap_or_default()
+    /// Figures may be a moment old.
+    async fn until_counted(&self, identity: Identity, devices: u64) {
+        until("they are counted", || async {
+            let counts = self.services().devices.counts(None).await.expect("counted");
+            counts.identities.get(&identity).copied().unwrap_or_default() == devices
+        })
+        .await;
     }
 
     fn product(name: &str) -> ProductName {
@@ -63,7 +67,7 @@ async fn a_blocked_image_that_calls_itself_production_is_seen_and_offered_produc
             .expect("blocked");
         assert_eq!(rig.identity("d1").await, "mislabelled p 1.0.0");
         assert_eq!(rig.with_identity("mislabelled").await, ["d1"]);
-        assert_eq!(rig.counted(Identity::Mislabelled).await, 1);
+        rig.until_counted(Identity::Mislabelled, 1).await;
         assert!(rig.with_identity("release").await.is_empty());
         assert_eq!(rig.decision("d1").await, "offered", "{claimed}");
         device.until_triggers(1).await;
@@ -82,7 +86,7 @@ async fn a_blocked_image_that_calls_itself_production_is_seen_and_offered_produc
         rig.until_state("d1", UpdateState::Succeeded).await;
         assert_eq!(rig.identity("d1").await, "release p 1.1.0");
         assert_eq!(rig.decision("d1").await, "up_to_date");
-        assert_eq!(rig.counted(Identity::Mislabelled).await, 0);
+        rig.until_counted(Identity::Mislabelled, 0).await;
     }
 }
 
@@ -91,7 +95,7 @@ async fn bytes_of_no_release_are_foreign_whatever_they_call_themselves() {
     let (rig, device) = running("1.1.0", "7.7.7").await;
     assert_eq!(rig.identity("d1").await, "foreign");
     assert_eq!(rig.with_identity("foreign").await, ["d1"]);
-    assert_eq!(rig.counted(Identity::Foreign).await, 1);
+    rig.until_counted(Identity::Foreign, 1).await;
     assert_eq!(rig.decision("d1").await, "offered");
     let update = rig.show("d1").await.update.expect("made");
     rig.services().updates.cancel(&BY, update.id).await.expect("cancelled");

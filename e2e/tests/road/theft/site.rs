@@ -202,7 +202,7 @@ impl Site {
     /// Publishes and promotes with a token of CI, and overrules what may be overruled.
     pub(super) async fn ci_publishes(&self, version: &str, image: &Path) -> Outcome {
         let image = image.display().to_string();
-        let arguments = ["publish", &image, "-p", PRODUCT, "--version", version, "--promote"];
+        let arguments = ["publish", &image, "-p", PRODUCT, "--version", version, "--promote", "--json"];
         let allow = ["--allow", "same-bytes", "--allow", "lower-version", "--allow", "secure-version"];
         let mut command = self.server.remote(arguments.into_iter().chain(allow));
         command.env("UPDRAFT_TOKEN", &self.ci);
@@ -210,9 +210,11 @@ impl Site {
         if said.code == Some(0) {
             return self.checked().await;
         }
-        let is_named = |check: &&&str| said.err.contains(**check) || said.out.contains(**check);
-        let check = CHECKS.iter().rev().find(is_named);
-        Outcome::Gate(check.unwrap_or_else(|| panic!("not expected: {said:?}")))
+        let findings = said.json::<serde_json::Value>()["findings"].as_array().cloned().unwrap_or_default();
+        let refuses =
+            |finding: &&serde_json::Value| finding["level"] == "refuse" && finding["allowed"] == false;
+        let refusal = findings.iter().find(refuses).unwrap_or_else(|| panic!("{said:?}"));
+        Outcome::Gate(word(&CHECKS, refusal["check"].as_str().expect("a name")))
     }
 
     /// Makes an update of the device to a version in the database.

@@ -105,7 +105,7 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     let built = plan(&db, list(DeviceFilter { builds, ..DeviceFilter::default() })).await;
     assert!(built.contains("devices_build") && !built.contains("TEMP B-TREE"), "{built}");
     let distinct = explain(&db, &image::distinct_builds()).await;
-    assert_eq!(distinct.matches("devices_build").count(), 2, "{distinct}");
+    assert!(distinct.contains("devices_build"), "{distinct}");
     assert!(!distinct.contains("Seq Scan on devices") && !distinct.contains("SCAN devices"), "{distinct}");
     let plan = plan(&db, update::silent(5, 100)).await;
     assert!(plan.contains("updates_silent"), "{plan}");

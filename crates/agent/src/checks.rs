@@ -125,13 +125,13 @@ pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Res
     }
 }
 
-/// The version that a descriptor gives its own application. Without a stamp a name says nothing, such as a commit's, nor does
-/// what fills its field: it may have been cut to fit.
+/// The version that a descriptor gives its own application. Without a stamp what fills its field says nothing: it may have been
+/// cut to fit.
 #[inline(never)]
 pub(crate) fn own_version(descriptor: &AppDescriptor) -> Option<Version> {
     let said = descriptor.own_version()?;
     let version = version_of(said)?;
-    (descriptor.is_stamped() || (said.len() < CUT_FROM_BYTES && !version.is_opaque())).then_some(version)
+    (descriptor.is_stamped() || said.len() < CUT_FROM_BYTES).then_some(version)
 }
 
 /// A version as others write it.

@@ -21,6 +21,7 @@ pub(crate) struct Trust<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signed {
     /// By everybody it must be signed by.
+    #[cfg_attr(not(feature = "signature"), expect(dead_code, reason = "nothing is verified"))]
     Yes,
     /// There are signatures, and none is needed.
     Unchecked,

@@ -131,7 +131,7 @@ pub(crate) fn is_as_named(own: Option<&Version>, named: Option<&Version>) -> Res
 pub(crate) fn own_version(descriptor: &AppDescriptor) -> Option<Version> {
     let said = descriptor.own_version()?;
     let version = version_of(said)?;
-    (descriptor.is_stamped() || (said.len() < CUT_FROM_BYTES && !version.is_opaque())).then_some(version)
+    (descriptor.is_stamped() || said.len() < CUT_FROM_BYTES).then_some(version)
 }
 
 /// A version as others write it.

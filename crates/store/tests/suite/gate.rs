@@ -190,15 +190,6 @@ fn cases() -> Vec<Case> {
             ..case("no-version", build("build-77"), json!({}), "a build number as 0.77.0")
         },
         Case {
-            version: Some("1.0.0"),
-            ..case(
-                "version-taken",
-                Build { seed: 9, ..build("1.0.0") },
-                json!({}),
-                "already published with other bytes",
-            )
-        },
-        Case {
             image: stamped("1.1.1", "esp32s3"),
             ..case(
                 "stamp",
@@ -207,17 +198,26 @@ fn cases() -> Vec<Case> {
                 "is stamped as esp32s3 1.1.1, and it is to be published as esp32s3 1.1.0",
             )
         },
-        case(
-            "secure-floor",
-            build("1.1.0"),
-            json!({ "secure_version": 3 }),
-            "the image's secure version is 2, and esp32s3 takes none below 3",
-        ),
+        Case {
+            version: Some("1.0.0"),
+            ..case(
+                "version-taken",
+                Build { seed: 9, ..build("1.0.0") },
+                json!({}),
+                "already published with other bytes",
+            )
+        },
         case(
             "blocked-bytes",
             blocked_elsewhere(),
             json!({}),
             "these are the bytes of lamp 0.5.0, which is blocked: it hangs",
+        ),
+        case(
+            "secure-floor",
+            build("1.1.0"),
+            json!({ "secure_version": 3 }),
+            "the image's secure version is 2, and esp32s3 takes none below 3",
         ),
         case(
             "secure-version",

@@ -64,7 +64,7 @@ fn view(visit: &Visit, device: &Device, history: &Markup, production: Option<&Ve
                 }
             }
         }
-        @if let Some((_, sentence)) = words::wrong_image(device) { p.notice.(words::Tone::Bad.class()) { strong { (sentence) } } }
+        @if let Some((_, sentence)) = words::wrong_image(device) { div.lacks { p.notice.(words::Tone::Bad.class()) { strong { (sentence) } } } }
         (lacks(device))
         @if let Some(why) = device.report.as_ref().and_then(|report| report.returned.as_ref()) {
             p.notice.(words::Tone::Warn.class()) {

@@ -163,8 +163,10 @@ fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_produc
             td.name {
                 a.id href={ "/devices/" (device.id) } { (device.id) }
                 @let unsigned = words::takes_unsigned(&device.lacks);
-                @if show_product || unsigned || !device.tags.is_empty() {
+                @let wrong = words::wrong_image(device);
+                @if show_product || unsigned || wrong.is_some() || !device.tags.is_empty() {
                     div.small {
+                        @if let Some((word, sentence)) = wrong { span.tag.unsigned title=(sentence) { (word) } }
                         @if unsigned { span.tag.unsigned title=(words::lack("signatures").1) { "takes unsigned" } }
                         @if show_product { @if let Some(product) = &device.product { span { (product) } } @else { span { "no product" } } }
                         @for tag in &device.tags { span.tag { (tag) } }
@@ -173,7 +175,6 @@ fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_produc
             }
             td data-label="Version" {
                 div.line {
-                    @if let Some((word, sentence)) = words::wrong_image(device) { span.tag.unsigned title=(sentence) { (word) } }
                     @if let Some(version) = &device.version { span.version.strong { (version) } } @else { span.small { "not reported" } }
                     @if let Some(wanted) = available { span.hint title={ (wanted) " is in production" } { (icon::upward()) (wanted) } }
                 }

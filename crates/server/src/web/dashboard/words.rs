@@ -63,7 +63,7 @@ pub(crate) fn wrong_image(device: &Device) -> Option<(&'static str, String)> {
         (Identity::Mislabelled, Some(image)) => Some((
             "mislabelled",
             format!(
-                "The device says another version than it runs: its bytes are {} {}. Check update sends it what is in production; build that with the right version.",
+                "The device says another version than it runs: its bytes are {} {}. Check update sends it what is in production; build that image with the version that it is.",
                 image.product, image.version
             ),
         )),

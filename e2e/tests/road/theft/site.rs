@@ -255,8 +255,12 @@ impl Site {
             let script = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=30); db.execute(sys.argv[2]); db.commit()";
             command.args(["-c", script, file, statement]).current_dir(self.server.folder());
         } else {
+            // The schema stands in a parameter that psql does not know.
+            let (url, schema) = url.split_once("options[search_path]=").expect("each test has a schema");
+            let url = url.trim_end_matches(['?', '&']);
+            let schema = format!("SET search_path TO \"{schema}\"");
             command = Command::new("psql");
-            command.args(["-v", "ON_ERROR_STOP=1", "-c", statement, url]);
+            command.args(["-v", "ON_ERROR_STOP=1", "-c", &schema, "-c", statement, url]);
         }
         Said::by(command).await.ok();
     }

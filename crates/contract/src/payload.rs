@@ -149,16 +149,22 @@ pub struct Status {
 }
 
 impl Status {
-    /// Parses `SUCCESS`, `FAILED` or either with a space and a reason; surrounding white space is tolerated.
+    /// Parses `SUCCESS`, `FAILED` or either with a space or a colon and a reason, in either case. The first word decides, whatever
+    /// bytes follow: a reason may have been cut in the middle of a character.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
-        let text = core::str::from_utf8(payload).map_err(|_| InvalidPayload::Status)?.trim();
-        let (word, reason) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        let outcome = match word {
-            "SUCCESS" => Outcome::Success,
-            "FAILED" => Outcome::Failed,
-            _ => return Err(InvalidPayload::Status),
-        };
-        Ok(Self { outcome, reason: Reason::new(reason) })
+        let text = said(payload);
+        let end = text.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b':');
+        let (word, rest) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, b""));
+        let is = |outcome: &Outcome| word.eq_ignore_ascii_case(outcome.as_str().as_bytes());
+        let outcomes = [Outcome::Success, Outcome::Failed];
+        let outcome = outcomes.into_iter().find(is).ok_or(InvalidPayload::Status)?;
+        let mut reason = Reason::default();
+        for chunk in rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start().utf8_chunks() {
+            reason.push_str(chunk.valid());
+            reason.push_str(if chunk.invalid().is_empty() { "" } else { "\u{FFFD}" });
+        }
+        reason.truncate(REASON_MAX_BYTES);
+        Ok(Self { outcome, reason })
     }
 }
 
@@ -225,6 +231,28 @@ word! {
     }
 }
 
+impl Presence {
+    /// Reads the word in any case, with what C programs leave around it.
+    pub fn said(payload: &[u8]) -> Result<Self, InvalidPayload> {
+        let is = |presence: &Self| said(payload).eq_ignore_ascii_case(presence.as_str().as_bytes());
+        [Self::Online, Self::Offline].into_iter().find(is).ok_or(InvalidPayload::Presence)
+    }
+}
+
+/// Without white space around it, NULs behind it, and one pair of quotes.
+fn said(payload: &[u8]) -> &[u8] {
+    let mut text = payload;
+    while let [rest @ .., last] = text
+        && (last.is_ascii_whitespace() || *last == 0)
+    {
+        text = rest;
+    }
+    match text.trim_ascii_start() {
+        [b'"', inner @ .., b'"'] => inner.trim_ascii(),
+        text => text,
+    }
+}
+
 /// What the device is doing with an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -274,10 +302,30 @@ mod tests {
         assert_eq!(parse(" FAILED \n").expect("valid").reason.as_str(), "");
         let status = parse("FAILED digest does not match\n").expect("valid");
         assert_eq!(status.to_string(), "FAILED digest does not match");
-        for bad in ["", "success", "SUCCESSFUL", "FAILED:x", "OK"] {
+        for bad in ["", "SUCCESSFUL", "OK", "\0", "\"\"", ": FAILED"] {
             assert_eq!(parse(bad), Err(InvalidPayload::Status), "{bad:?}");
         }
-        assert_eq!(Status::parse(b"FAILED \xff"), Err(InvalidPayload::Status));
+    }
+
+    #[test]
+    fn words_are_read_as_c_programs_send_them() {
+        let printed = |text: &[u8]| Status::parse(text).map(|status| status.to_string());
+        for (sent, is) in [
+            (&b"SUCCESS\0"[..], "SUCCESS"),
+            (b"success\r\n\0\0", "SUCCESS"),
+            (b"\"SUCCESS\"", "SUCCESS"),
+            (b"SUCCESS: all well", "SUCCESS all well"),
+            (b"Failed:no space\0", "FAILED no space"),
+            (b"FAILED expected \"a\"", "FAILED expected \"a\""),
+            (b"FAILED \xff", "FAILED \u{FFFD}"),
+            (b"FAILED zu gro\xc3", "FAILED zu gro\u{FFFD}"),
+        ] {
+            assert_eq!(printed(sent).as_deref(), Ok(is));
+        }
+        for online in [&b"online\0"[..], b"ONLINE", b"\"Online\"\n"] {
+            assert_eq!(Presence::said(online), Ok(Presence::Online));
+        }
+        assert_eq!(Presence::said(b"away"), Err(InvalidPayload::Presence));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A reading has a number from when it began, and is written in one transaction, unless one that began later is there: so no
 //! older answer covers a newer one, whichever server reads, and whichever is answered first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use cause::{Cause, service as causes};
 use contract::{ChannelName, ProductName, Version};
@@ -308,8 +308,11 @@ impl Db {
             write.replace_files(product, found).await?;
         }
         if let Some(found) = found {
-            let releases = if is_changed { &found.releases[..] } else { &[] };
-            write.note_images(product, releases.iter().chain(&found.deployed)).await?;
+            let before = before.snapshot.map(|before| before.releases).unwrap_or_default();
+            let before: HashMap<&str, &Release> =
+                before.iter().map(|release| (release.key.as_str(), release)).collect();
+            let is_new = |release: &&Release| before.get(release.key.as_str()) != Some(release);
+            write.note_images(product, found.releases.iter().filter(is_new).chain(&found.deployed)).await?;
         }
         write.commit().await?;
         Ok(is_changed)

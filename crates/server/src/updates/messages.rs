@@ -235,7 +235,7 @@ impl UnknownDevices {
     pub(super) fn note_presence(&self, device: &DeviceId, payload: &[u8]) {
         let mut known = self.presence.lock().unwrap_or_else(PoisonError::into_inner);
         let room = known.len() < DEVICES_MAX || known.contains_key(device);
-        if let (Ok(presence), true) = (Presence::parse(payload), room) {
+        if let (Ok(presence), true) = (Presence::said(payload), room) {
             known.insert(device.clone(), presence);
         }
     }

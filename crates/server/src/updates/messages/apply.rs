@@ -64,7 +64,7 @@ impl Subject {
         let read = match message.kind {
             TopicKind::Version => read_report(payload).map(|said| self.report(&said, message, usual, now)),
             TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
-            TopicKind::Presence => Presence::parse(payload).map(|presence| self.presence(presence)),
+            TopicKind::Presence => Presence::said(payload).map(|presence| self.presence(presence)),
             TopicKind::Progress => serde_json::from_slice(payload)
                 .map(|progress| self.progress(progress, now))
                 .map_err(|_| InvalidPayload::Progress),

@@ -172,7 +172,7 @@ async fn a_publish_is_believed_only_if_the_answer_is_about_these_bytes() {
     let publish = ["publish", &image, "-p", PRODUCT, "--version", "1.0.0"];
     for (wrong, words) in [
         (with("decision", json!("accepted")), "is not an Updraft server"),
-        (with("version", json!("latest")), "is not an Updraft server"),
+        (with("version", json!("latest")), "names the version latest, and 1.0.0 was asked for"),
         (with("sha256", json!(null)), "names the SHA-256 null"),
         (with("sha256", json!("ab".repeat(32))), "names the SHA-256 \"abab"),
         (with("version", json!("1.0.1")), "names the version 1.0.1, and 1.0.0 was asked for"),

@@ -39,8 +39,8 @@ async fn a_job_without_a_secret_publishes_and_a_device_updates_to_it() {
     let _device = VirtualDevice::with("one", "lamp", &broker, &old, "1.0.0", &[]);
     server.device_runs("one", "1.0.0").await;
     server.offer("one", version).await;
-    // The folder that its URL names has no build metadata, and the image says nothing.
-    server.device_runs("one", "1.0.1-dev.5").await;
+    // The folder that its URL names has no build metadata; the image says its own version.
+    server.device_runs("one", version).await;
 }
 
 #[tokio::test]

@@ -321,11 +321,14 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
 
 /// Whether the device runs the target: its bytes decide, where both are known.
 fn is_running(device: &DeviceView, running: &Version, target: &Artifact) -> bool {
-    match (device.image.sha256, target.sha256) {
-        (Some(own), Some(target)) => own == target,
-        (Some(_), None) => device.image.identity == Identity::Release && target.version == *running,
-        (None, _) => target.version == *running,
-    }
+    let is_same = device.image.sha256.is_some() && device.image.sha256 == target.sha256;
+    let by_name = match device.image.identity {
+        Identity::Unknown => true,
+        // What the target's bytes are is not known.
+        Identity::Release => target.sha256.is_none(),
+        Identity::Mislabelled | Identity::Foreign => false,
+    };
+    is_same || (by_name && target.version == *running)
 }
 
 /// The target, or the highest allowed release on the way to it where it `requires` more than what runs.

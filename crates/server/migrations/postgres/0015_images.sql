@@ -9,6 +9,8 @@ CREATE TABLE images (
     appended_sha256 TEXT,
     elf_sha256 TEXT
 );
+-- All of it is read again, with its images.
+DELETE FROM mirror_products;
 CREATE INDEX images_sha256 ON images (sha256);
 CREATE INDEX images_appended ON images (appended_sha256) WHERE appended_sha256 IS NOT NULL;
 CREATE INDEX images_elf ON images (elf_sha256) WHERE elf_sha256 IS NOT NULL;

@@ -23,10 +23,10 @@ const BUILDS_MAX: i64 = 10_000;
 pub(crate) struct Known {
     /// By what a device may report.
     releases: HashMap<Sha256, Vec<(ProductName, Version, Sha256)>>,
-    /// Products that were read.
+    /// Products of which each image was read.
     read: HashSet<ProductName>,
-    /// Releases whose digest is not known.
-    unread: HashSet<(ProductName, Version)>,
+    /// Releases of which nobody can say the digest: what was said of them is not what their bytes are.
+    unknown: HashSet<(ProductName, Version)>,
 }
 
 impl Known {
@@ -40,7 +40,7 @@ impl Known {
         let Some(reported) = reported else { return Image::default() };
         let releases = self.releases.get(&reported).map_or(&[][..], Vec::as_slice);
         let is_complete = product.is_some_and(|product| {
-            self.read.contains(product) && !self.unread.contains(&(product.clone(), version.clone()))
+            self.read.contains(product) && !self.unknown.contains(&(product.clone(), version.clone()))
         });
         Image::of(reported, product, version, releases, is_complete)
     }
@@ -78,18 +78,19 @@ pub(crate) async fn known(
         releases.sort_by(|(one, left, _), (other, right, _)| (one, right).cmp(&(other, left)));
         releases.dedup();
     }
-    let read = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL";
+    let read = "SELECT product FROM mirror_products WHERE blocked IS NOT NULL \
+                AND product NOT IN (SELECT product FROM images WHERE content = '')";
     for row in query.rows(read, vec![]).await? {
         known.read.insert(row.try_get::<Text<ProductName>>("", "product")?.0);
     }
-    let unread = "SELECT product, version FROM images WHERE sha256 IS NULL";
-    for row in query.rows(unread, vec![]).await? {
-        known.unread.insert(release(&row)?);
+    let unknown = "SELECT product, version FROM images WHERE sha256 IS NULL";
+    for row in query.rows(unknown, vec![]).await? {
+        known.unknown.insert(release(&row)?);
     }
     Ok(known)
 }
 
-/// By which digests devices may name images of these, that of the bytes first.
+/// By which digests devices may name images of these, that of the bytes first; none for one that was not read yet.
 pub(crate) async fn names(
     query: &impl Query,
     images: impl Iterator<Item = Sha256>,
@@ -98,10 +99,14 @@ pub(crate) async fn names(
     let asked: Vec<Sha256> = names.keys().copied().collect();
     for some in asked.chunks(ROWS_PER_STATEMENT) {
         let mut select = Sql::select();
-        select.columns(COLUMNS).from("images");
+        select.columns(COLUMNS).column("content").from("images");
         select.and_where(Expr::col("sha256").is_in(some.iter().map(|one| Text(*one))));
         for row in query.connection().query_all(&select).await? {
-            let Some(names) = names.get_mut(&row.try_get::<Text<Sha256>>("", "sha256")?.0) else { continue };
+            let sha256 = row.try_get::<Text<Sha256>>("", "sha256")?.0;
+            if row.try_get::<String>("", "content")?.is_empty() {
+                names.remove(&sha256);
+            }
+            let Some(names) = names.get_mut(&sha256) else { continue };
             for column in &COLUMNS[1..] {
                 names.extend(row.try_get::<Option<Text<Sha256>>>("", column)?.map(|name| name.0));
             }
@@ -154,10 +159,17 @@ pub(crate) async fn unread(query: &impl Query) -> Result<Vec<String>, DbErr> {
 }
 
 impl Db {
-    /// Notes what was read of an image. What was published keeps its digest, whatever lies there now.
-    pub(crate) async fn note_digests(&self, key: &str, digests: &Digests) -> Result<(), DbErr> {
+    /// Notes what was read of an image; `None` if it has gone, and what was said of it counts. Where its bytes are not what was
+    /// said, nobody knows what it is.
+    pub(crate) async fn note_digests(&self, key: &str, digests: Option<&Digests>) -> Result<(), DbErr> {
         let write = self.write(&Actor::SERVER).await?;
-        let sql = "UPDATE images SET content = $2, sha256 = COALESCE(sha256, $3), \
+        let Some(digests) = digests else {
+            write
+                .execute("UPDATE images SET content = 'gone' WHERE object_key = $1", vec![key.into()])
+                .await?;
+            return write.commit().await;
+        };
+        let sql = "UPDATE images SET content = $2, sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $3 END, \
                    appended_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $4 END, \
                    elf_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $5 END WHERE object_key = $1";
         let text = |digest: Option<Sha256>| digest.map(Text).into();

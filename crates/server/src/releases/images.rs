@@ -41,8 +41,7 @@ impl Releases {
         let unread = image::unread(db).await?;
         for key in &unread {
             match self.store().digests(key).await {
-                Ok(Some(digests)) => db.note_digests(key, &digests).await?,
-                Ok(None) => {}
+                Ok(digests) => db.note_digests(key, digests.as_ref()).await?,
                 Err(error) => failed = Some(error),
             }
         }

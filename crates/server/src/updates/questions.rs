@@ -41,7 +41,7 @@ struct Looked {
 impl Questions<'_> {
     /// What is to be done for devices of this product, with all of the store that it takes.
     pub(super) async fn plan(&self, snapshot: &mut Snapshot) -> Vec<Action> {
-        let running = |view: &fleet::DeviceView| view.version.clone();
+        let running = |view: &fleet::DeviceView| view.image.version().or(view.version.as_ref()).cloned();
         let asking = snapshot.devices.values().filter_map(|subject| subject.asks.as_ref());
         // Of those that can be compared: for the others there is nothing on the way.
         let lowest = asking.filter_map(running).filter(|version| !version.is_opaque()).min();

@@ -39,11 +39,15 @@ pub(crate) struct ProductFile {
 const KEYS: [&str; 6] =
     ["chip", "slot_bytes", "trusted_keys", "signatures_required", "secure_version", "gate"];
 
+fn map_of(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    let text = text(bytes).map_err(|why| why.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
 impl ProductFile {
     /// Reads `product.json`; the error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let text = text(bytes).map_err(|why| why.to_string())?;
-        let map: Map<String, Value> = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let map = map_of(bytes)?;
         // A key that was only written another way would be passed over, and with it what it protects.
         let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
         for known in KEYS {
@@ -132,7 +136,11 @@ impl Store {
             }
             let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
             let mut map = match &read {
-                Read::Found(found) => serde_json::from_slice(&found.bytes).unwrap_or_default(),
+                Read::Found(found) => map_of(&found.bytes).map_err(|why| {
+                    StoreError::corrupt(
+                        causes::PRODUCT_UNREADABLE.with("key", &*key).with("why", first_line(&why)),
+                    )
+                })?,
                 _ => Map::new(),
             };
             map.insert("secure_version".to_owned(), floor.into());

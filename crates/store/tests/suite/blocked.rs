@@ -72,6 +72,18 @@ pub(crate) async fn a_version_that_is_blocked_for_its_security_raises_the_floor_
     assert_eq!(said, serde_json::json!({"chip": "esp32s3", "ours": [1, {"a": null}], "secure_version": 5}));
     assert_refused(place.publish("1.1.0", &image("1.1.0", 4)).await, "takes none below 5");
     place.publish("1.1.0", &image("1.1.0", 5)).await.expect("published");
+    // Saved by an editor that marks its files: nothing of it is lost.
+    let marked = format!("\u{feff}{}\0", r#"{"chip":"esp32s3","slot_bytes":1048576,"ours":2}"#);
+    let wide: Vec<u8> =
+        [0xFF, 0xFE].into_iter().chain(marked[3..].encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    for bytes in [marked.into_bytes(), wide] {
+        place.put(file, bytes).await;
+        store.raise_secure_version(&product(), &v("1.0.0")).await.expect("raised");
+        let said: serde_json::Value = serde_json::from_str(&place.text(file).await).expect("JSON");
+        let all =
+            serde_json::json!({"chip": "esp32s3", "slot_bytes": 1_048_576, "ours": 2, "secure_version": 5});
+        assert_eq!(said, all);
+    }
     // What cannot be read is nobody's to write.
     place.put(file, "{").await;
     store.raise_secure_version(&product(), &v("1.1.0")).await.expect_err("unreadable");

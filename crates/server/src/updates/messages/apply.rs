@@ -177,7 +177,8 @@ impl Subject {
         let changed = self.advance(&event, None, now);
         if let Some(update) = self.update.as_ref().filter(|_| changed && believed) {
             let version = update.to_version.0.clone();
-            self.device.sha256 = update.sha256;
+            // Who does not say its digest is believed for its version, and nothing is known of its bytes.
+            self.device.sha256 = update.sha256.filter(|_| proven);
             self.device.runs(&version);
         }
     }

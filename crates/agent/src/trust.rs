@@ -33,9 +33,15 @@ impl<'a> Trust<'a> {
     pub(crate) fn of(settings: &'a Settings, record: &'a Record) -> Self {
         let secure_boot = settings.hardware.secure_boot;
         match &record.trusted {
-            Some(trusted) => Self { keys: Some(&trusted.keys), required: trusted.required, secure_boot },
+            Some(trusted) => {
+                // An older agent that ran in between keeps the keys, and knows no number.
+                let required =
+                    if trusted.required == 0 { settings.signatures_required } else { trusted.required };
+                Self { keys: Some(&trusted.keys), required, secure_boot }
+            }
             None => {
-                let keys = Some(settings.trusted_keys).filter(|keys| !keys.is_empty());
+                let wants_several = settings.signatures_required > 1;
+                let keys = Some(settings.trusted_keys).filter(|keys| wants_several || !keys.is_empty());
                 Self { keys, required: settings.signatures_required, secure_boot }
             }
         }

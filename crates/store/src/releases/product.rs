@@ -89,6 +89,12 @@ impl ProductFile {
             Some(3) => 3,
             Some(other) => return Err(format!("signatures_required is {other}, not a number from 1 to 3")),
         };
+        if usize::from(signatures_required) > trusted_keys.len() {
+            let keys = trusted_keys.len();
+            return Err(format!(
+                "signatures_required is {signatures_required}, and trusted_keys has {keys} keys"
+            ));
+        }
         let secure_version = number("secure_version")?.unwrap_or(0);
         let gate = said("gate").map_or_else(|| Ok(GateSettings::default()), GateSettings::parse)?;
         Ok(Self { chip, slot_bytes, trusted_keys, signatures_required, secure_version, gate })

@@ -170,7 +170,7 @@ fn cases() -> Vec<Case> {
             ..case(
                 "too-few-signatures",
                 build("1.1.0"),
-                json!({ "trusted_keys": [digest_of(&key)], "signatures_required": 2 }),
+                json!({ "trusted_keys": [digest_of(&key), "7".repeat(64)], "signatures_required": 2 }),
                 "the image is signed by 1 of the keys",
             )
         },

@@ -6,6 +6,7 @@ mod table;
 use std::path::Path;
 
 use e2e::command::Said;
+use e2e::server::Promote;
 use e2e::wait::until;
 
 use self::site::{PRODUCT, Site, digest};
@@ -128,9 +129,20 @@ async fn with_a_token_of_ci() {
 async fn with_the_database() {
     let mut site = Site::open().await;
     for (attempt, version) in [(OldSignedCode, "0.9.0"), (BlockedCode, "1.0.0")] {
-        let outcome = site.write_update(version).await;
+        let outcome =
+            site.write_update(version, &format!("{PRODUCT}/releases/v{version}/firmware.bin")).await;
         came_to(&mut site, Database, attempt, outcome).await;
     }
+    let door = site.image("2.2.0", 2, "door", &["a", "b"]).await;
+    site.server.publish("door", "2.2.0", &door, Promote::No).await;
+    let outcome = site.write_update("2.2.0", "door/releases/v2.2.0/firmware.bin").await;
+    came_to(&mut site, Database, OtherProduct, outcome).await;
+    let outcome = site.write_update("2.0.0", &format!("{PRODUCT}/releases/v1.0.9/firmware.bin")).await;
+    assert_eq!(outcome, expected(Database, RelabelledCode));
+    assert_eq!(site.server.device(site::DEVICE).await.identity.to_string(), "release");
+    site.server.offer_soon(site::DEVICE, "1.1.0").await;
+    site.server.update_is(site::DEVICE, api::UpdateState::Succeeded).await;
+    site.runs_production().await;
     site.sql("UPDATE devices SET version = '9.9.9', sha256 = NULL").await;
     assert_eq!(site.server.device(site::DEVICE).await.version.as_deref(), Some("9.9.9"));
     came_to(&mut site, Database, ReplayedReport, Outcome::UntilNextReport).await;

@@ -218,25 +218,32 @@ impl Site {
     }
 
     /// Makes an update of the device to a version in the database.
-    pub(super) async fn write_update(&mut self, version: &str) -> Outcome {
+    pub(super) async fn write_update(&mut self, version: &str, key: &str) -> Outcome {
         let before = self.answers();
         let newest = format!("(SELECT update_id FROM devices WHERE id = '{DEVICE}')");
         self.device.cut_power();
         self.sql(&format!(
             "UPDATE updates SET state = 'offered', to_version = '{version}', sha256 = NULL, triggered_at = NULL, finished_at = NULL, \
-             object_key = '{PRODUCT}/releases/v{version}/firmware.bin' WHERE id = {newest}"
+             object_key = '{key}' WHERE id = {newest}"
         ))
         .await;
         self.sql(&format!("UPDATE devices SET update_state = 'offered', waiting = 1 WHERE id = '{DEVICE}'"))
             .await;
         self.device.power_on();
         let outcome = until("it comes to something", || async {
-            let update = self.server.device(DEVICE).await.update.expect("an update");
-            (update.state == api::UpdateState::Cancelled || self.answers() > before).then_some(update.state)
+            let device = self.server.device(DEVICE).await;
+            let update = device.update.expect("an update");
+            if update.state == api::UpdateState::Cancelled {
+                return Some(Outcome::NotSigned);
+            }
+            let is_itself = device.version.as_deref() == Some("1.0.9") && !update.state.is_in_flight();
+            let answers = self.messages.payloads(&format!("devices/{DEVICE}/ota/status"));
+            let refused = answers.get(before).is_some_and(|answer| answer.starts_with("FAILED"));
+            if is_itself { Some(Outcome::RunsAsItself) } else { refused.then_some(Outcome::NoWay) }
         })
         .await;
-        if outcome == api::UpdateState::Cancelled {
-            return Outcome::NotSigned;
+        if outcome != Outcome::NoWay {
+            return outcome;
         }
         self.refusal(before).await
     }

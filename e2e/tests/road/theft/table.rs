@@ -54,6 +54,8 @@ pub(super) enum Outcome {
     Decision(&'static str),
     /// The server signs no URL for it.
     NotSigned,
+    /// Signed code at or above the floor runs, and is shown as the version that it is.
+    RunsAsItself,
     /// It names what runs already, or has expired.
     NamesWhatRuns,
     /// It is shown until the device reports again.
@@ -70,7 +72,9 @@ use Attempt::{
     BlockedCode, NewCode, OldSignedCode, OtherProduct, RelabelledCode, ReplayedReport, ReplayedTrigger,
     Withheld,
 };
-use Outcome::{As, Decision, Device, Gate, NamesWhatRuns, NoWay, NotSigned, Open, UntilNextReport};
+use Outcome::{
+    As, Decision, Device, Gate, NamesWhatRuns, NoWay, NotSigned, Open, RunsAsItself, UntilNextReport,
+};
 use Thief::{Broker, Bucket, CiToken, Database, OneKey, Password, Server};
 
 const THIEVES: [Thief; 7] = [Broker, Bucket, Server, Database, CiToken, OneKey, Password];
@@ -110,6 +114,8 @@ pub(super) fn expected(thief: Thief, attempt: Attempt) -> Outcome {
         (Bucket, OldSignedCode) => Decision("newer_than_channel"),
         (Bucket, BlockedCode) => Decision("blocked"),
         (Database, BlockedCode) => NotSigned,
+        (Database, RelabelledCode) => RunsAsItself,
+        (Database, OtherProduct) => Device("wrong_project"),
         (CiToken, OldSignedCode) => Gate("secure-floor"),
         (CiToken, BlockedCode) => Gate("blocked-bytes"),
         (Password, ReplayedReport) => Open("it is that one device's own word, which its password is for"),
@@ -133,6 +139,10 @@ fn sentence(outcome: Outcome) -> String {
         Gate(check) => format!("the gate refuses it: `{check}`"),
         Decision(word) => format!("it is not offered: `{word}`"),
         NotSigned => "the server signs no URL for it".to_owned(),
+        RunsAsItself => {
+            "**possible** at or above the floor: it runs, is shown as what it is, and is offered production"
+                .to_owned()
+        }
         NamesWhatRuns => "it names what runs already, or has expired".to_owned(),
         UntilNextReport => "shown until the device reports again".to_owned(),
         NoWay => "no way".to_owned(),

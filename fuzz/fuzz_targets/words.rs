@@ -10,7 +10,7 @@ use updraft_contract::{
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = (Presence::parse(bytes), Request::parse(bytes), Control::parse(bytes));
+    let _ = (Presence::parse(bytes), Presence::said(bytes), Request::parse(bytes), Control::parse(bytes));
     let _ = serde_json::from_slice::<Report>(bytes);
     let _ = serde_json::from_slice::<Progress>(bytes);
     if let Ok(status) = Status::parse(bytes) {

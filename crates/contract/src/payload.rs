@@ -159,8 +159,10 @@ impl Status {
         let outcomes = [Outcome::Success, Outcome::Failed];
         let outcome = outcomes.into_iter().find(is).ok_or(InvalidPayload::Status)?;
         let mut reason = Reason::default();
-        for chunk in rest.strip_prefix(b":").unwrap_or(rest).trim_ascii_start().utf8_chunks() {
-            reason.push_str(chunk.valid());
+        for chunk in rest.strip_prefix(b":").unwrap_or(rest).utf8_chunks() {
+            let is_blank = |c: char| c.is_whitespace() || c.is_control();
+            let valid = chunk.valid();
+            reason.push_str(if reason.0.is_empty() { valid.trim_start_matches(is_blank) } else { valid });
             reason.push_str(if chunk.invalid().is_empty() { "" } else { "\u{FFFD}" });
         }
         reason.truncate(REASON_MAX_BYTES);
@@ -318,6 +320,7 @@ mod tests {
             (b"Failed:no space\0", "FAILED no space"),
             (b"FAILED expected \"a\"", "FAILED expected \"a\""),
             (b"FAILED \xff", "FAILED \u{FFFD}"),
+            (b"FAILED \x04h", "FAILED h"),
             (b"FAILED zu gro\xc3", "FAILED zu gro\u{FFFD}"),
         ] {
             assert_eq!(printed(sent).as_deref(), Ok(is));

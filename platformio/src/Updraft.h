@@ -23,7 +23,7 @@ public:
         subscribe_ = subscribe<Client>;
         is_connected_ = isConnected<Client>;
         // A presigned URL does not fit into the client's own 256 bytes.
-        client.setBufferSize(MESSAGE_BYTES);
+        makeRoom(client);
         config.agent.device_id = id;
         config.agent.version = version;
         return updraft_esp_begin(&config);
@@ -48,7 +48,12 @@ private:
     template <class Client> static int publish(void *client, const char *topic, const char *payload, bool is_retained) {
         return static_cast<Client *>(client)->publish(topic, payload, is_retained) ? 0 : -1;
     }
+    // The project may have set it since.
+    template <class Client> static void makeRoom(Client &client) {
+        if (client.getBufferSize() < MESSAGE_BYTES) client.setBufferSize(MESSAGE_BYTES);
+    }
     template <class Client> static void subscribe(void *client, const char *topic) {
+        makeRoom(*static_cast<Client *>(client));
         static_cast<Client *>(client)->subscribe(topic, 1);
     }
     template <class Client> static bool isConnected(void *client) { return static_cast<Client *>(client)->connected(); }

@@ -3,6 +3,7 @@
 
 #include "updraft_esp.h"
 
+#include <esp_ota_ops.h>
 #include <esp_system.h>
 #include <esp_timer.h>
 #include <freertos/FreeRTOS.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "esp/parts.h"
+#include "updraft/inside.h"
 
 /* At most so many acknowledgements wait. */
 #define ACKNOWLEDGED 8U
@@ -19,6 +21,8 @@
 #define TASK_STACK_BYTES 8192U
 /* How much longer than a trial may take it is waited for a loop that is never called. */
 #define GUARD_MS 10000U
+/* What the client did not take is said again so much later. */
+#define SAY_AGAIN_MS 5000U
 
 /* What happened since the loop looked last. Only copied under the lock, so that no client's own lock is ever waited for. */
 struct mailbox {
@@ -49,6 +53,8 @@ static bool was_connected;
 /* The client's id of a message, and the agent's. */
 static int status_id_of_client;
 static uint32_t status_id;
+/* 0: the client took everything. */
+static uint64_t say_again_ms;
 static char trigger_topic[UPDRAFT_TOPIC_BYTES];
 static char control_topic[UPDRAFT_TOPIC_BYTES];
 static char presence_topic[UPDRAFT_TOPIC_BYTES];
@@ -56,7 +62,7 @@ static char presence_topic[UPDRAFT_TOPIC_BYTES];
 uint64_t updraft_esp_now_ms(void) { return (uint64_t)(esp_timer_get_time() / 1000); }
 const char *updraft_esp_trigger_topic(void) { return trigger_topic; }
 const char *updraft_esp_control_topic(void) { return control_topic; }
-const char *updraft_esp_presence_topic(void) { return presence_topic; }
+const char *updraft_esp_presence_topic(void) { return is_begun ? presence_topic : NULL; }
 
 static void take(void) { (void)xSemaphoreTake(lock, portMAX_DELAY); }
 static void give(void) { (void)xSemaphoreGive(lock); }
@@ -86,6 +92,15 @@ static void stop_guard(void) {
     }
 }
 
+/* A new image that cannot be updated is never confirmed: the one before runs again, if there is one. */
+static void leave_new_image(void) {
+    esp_ota_img_states_t state = ESP_OTA_IMG_UNDEFINED;
+    const esp_partition_t *const running = esp_ota_get_running_partition();
+    if (running != NULL && esp_ota_get_state_partition(running, &state) == ESP_OK && state == ESP_OTA_IMG_PENDING_VERIFY) {
+        (void)esp_ota_mark_app_invalid_rollback_and_reboot();
+    }
+}
+
 const char *updraft_esp_begin(const struct updraft_esp_config *given) {
     if (is_begun) {
         return "it has begun already";
@@ -97,6 +112,7 @@ const char *updraft_esp_begin(const struct updraft_esp_config *given) {
         why = updraft_begin(&agent, &config.agent, &port, updraft_esp_now_ms());
     }
     if (why != NULL) {
+        leave_new_image();
         return why;
     }
     updraft_topic(&agent, "ota", trigger_topic);
@@ -164,9 +180,12 @@ void updraft_esp_published(int id) {
 void updraft_esp_self_test(const char *why_not) {
     if (is_begun) {
         take();
-        mailbox.has_self_test = true;
-        mailbox.is_well = why_not == NULL;
-        (void)updraft_text_copy(mailbox.why_not, sizeof mailbox.why_not, why_not == NULL ? "" : why_not);
+        /* Once not well, whatever else is said before the loop looks. */
+        if (!mailbox.has_self_test || mailbox.is_well) {
+            mailbox.has_self_test = true;
+            mailbox.is_well = why_not == NULL;
+            (void)updraft_text_copy(mailbox.why_not, sizeof mailbox.why_not, why_not == NULL ? "" : why_not);
+        }
         give();
     }
 }
@@ -187,6 +206,10 @@ static void empty_mailbox(void) {
         updraft_disconnected(&agent);
         was_connected = false;
     }
+    /* Before the broker is heard of, which may confirm the image. */
+    if (taken.has_self_test) {
+        updraft_self_test(&agent, taken.is_well ? NULL : taken.why_not, now);
+    }
     if (taken.is_connected && taken.has_connected) {
         updraft_connected(&agent, now);
         was_connected = true;
@@ -195,9 +218,6 @@ static void empty_mailbox(void) {
         if (taken.ids[i] == status_id_of_client && status_id != 0) {
             updraft_acknowledged(&agent, status_id, now);
         }
-    }
-    if (taken.has_self_test) {
-        updraft_self_test(&agent, taken.is_well ? NULL : taken.why_not, now);
     }
     if (taken.has_control) {
         (void)updraft_message(&agent, control_topic, taken.control, taken.control_bytes, false, now);
@@ -211,7 +231,9 @@ static void publish(const struct updraft_action *action) {
     const int id = config.publish(config.publish_context, action->topic, action->payload, action->is_retained);
     if (id == 0) {
         updraft_acknowledged(&agent, action->id, updraft_esp_now_ms());
-    } else if (id > 0 && (action->id == agent.outbox.status_id || action->id == agent.outbox.restart_id)) {
+    } else if (id < 0) {
+        say_again_ms = updraft_esp_now_ms() + SAY_AGAIN_MS;
+    } else if ((action->id == agent.outbox.status_id || action->id == agent.outbox.restart_id)) {
         status_id_of_client = id;
         status_id = action->id;
     }
@@ -224,6 +246,11 @@ void updraft_esp_loop(void) {
     }
     empty_mailbox();
     updraft_tick(&agent, updraft_esp_now_ms());
+    if (say_again_ms != 0U && updraft_esp_now_ms() >= say_again_ms) {
+        say_again_ms = 0;
+        updraft_say_report(&agent);
+        updraft_say_outcome(&agent);
+    }
     if (!is_on_trial()) {
         stop_guard();
     }

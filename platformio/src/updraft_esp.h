@@ -47,7 +47,8 @@ void updraft_esp_published(int id);
 /* How the application is: NULL for well, else why not. */
 void updraft_esp_self_test(const char *why_not);
 
-/* `devices/{id}/ota`, `devices/{id}/ota/control`, `devices/{id}/presence`; good until the program ends. */
+/* `devices/{id}/ota`, `devices/{id}/ota/control`, `devices/{id}/presence`; good until the program ends. Before
+ * updraft_esp_begin has succeeded the first two are empty: subscribe to neither; the last is NULL, which is no last will. */
 const char *updraft_esp_trigger_topic(void);
 const char *updraft_esp_control_topic(void);
 const char *updraft_esp_presence_topic(void);

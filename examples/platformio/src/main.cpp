@@ -89,7 +89,8 @@ void setup() {
     Updraft.config.agent.waits_for_application = true;
     Updraft.config.agent.says_online = true;
     Updraft.config.root_ca = SERVER_CA[0] == '\0' ? nullptr : SERVER_CA;
-    const char *why = id.isEmpty() ? "it has no id yet" : Updraft.begin(id.c_str(), FIRMWARE_VERSION, mqtt);
+    // Without an id, too: a new image that cannot read its settings is to be left.
+    const char *why = Updraft.begin(id.isEmpty() ? "not-set-up" : id.c_str(), FIRMWARE_VERSION, mqtt);
     // From here on a new image that does not come through is left.
     Serial.begin(115200);
     if (why != nullptr) Serial.printf("no updates: %s\n", why);
@@ -103,7 +104,7 @@ void setup() {
 void loop() {
     digitalWrite(LED_BUILTIN, is_lit ? HIGH : LOW);
     // The self-test: what a new image must be able to do before it is kept.
-    if (settings.getString("id", "") == id) {
+    if (!id.isEmpty() && settings.getString("id", "") == id) {
         Updraft.isWell();
     } else {
         Updraft.isNotWell("the settings cannot be read");

@@ -130,6 +130,7 @@ static bool save(void *context, const uint8_t record[UPDRAFT_RECORD_BYTES]) {
 static enum updraft_reset reset_reason(void) {
     switch (esp_reset_reason()) {
     case ESP_RST_POWERON:
+    case ESP_RST_EXT:
         return UPDRAFT_RESET_POWER_ON;
     case ESP_RST_SW:
         return UPDRAFT_RESET_SOFTWARE;

@@ -13,6 +13,7 @@ public:
         callback_ = callback;
         return *this;
     }
+    uint16_t getBufferSize() const { return static_cast<uint16_t>(room_); }
     bool setBufferSize(uint16_t bytes) {
         room_ = bytes;
         return true;

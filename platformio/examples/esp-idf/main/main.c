@@ -32,8 +32,10 @@ static void on_mqtt(void *context, esp_event_base_t base, int32_t id, void *data
     (void)base;
     switch ((esp_mqtt_event_id_t)id) {
     case MQTT_EVENT_CONNECTED:
-        (void)esp_mqtt_client_subscribe(mqtt, updraft_esp_trigger_topic(), 1);
-        (void)esp_mqtt_client_subscribe(mqtt, updraft_esp_control_topic(), 1);
+        if (updraft_esp_trigger_topic()[0] != '\0') {
+            (void)esp_mqtt_client_subscribe(mqtt, updraft_esp_trigger_topic(), 1);
+            (void)esp_mqtt_client_subscribe(mqtt, updraft_esp_control_topic(), 1);
+        }
         updraft_esp_connected();
         break;
     case MQTT_EVENT_DISCONNECTED:

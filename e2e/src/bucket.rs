@@ -122,6 +122,12 @@ impl Bucket {
         assert_eq!(answer.status(), StatusCode::OK, "PUT {key}");
     }
 
+    /// Removes an object.
+    pub async fn delete(&self, key: &str) {
+        let answer = self.ask(Method::DELETE, key, Vec::new()).await;
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "DELETE {key}");
+    }
+
     async fn ask(&self, method: Method, key: &str, body: Vec<u8>) -> Response {
         let url = format!("http://127.0.0.1:{}/{NAME}/{key}", self.port);
         // Somebody must sign; this server does not look how.

@@ -306,6 +306,8 @@ pub fn http_client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
+        // The server closes what says nothing for 10 s, maybe just when it is used again.
+        .pool_idle_timeout(std::time::Duration::from_secs(5))
         .build()
         .expect("an HTTP client can be made")
 }

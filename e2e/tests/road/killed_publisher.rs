@@ -43,7 +43,9 @@ async fn case(shop: Shop, request: usize, kill: Kill) -> Case {
     let again = Said::by(shop.publish(&product, shop.bucket.port())).await;
     assert_eq!(again.code, Some(0), "{case}, then run again: {again:?}");
     shop.is_done(&product, &format!("{case}, then run again")).await;
-    Case { is_killed, reads: reader.stop().await }
+    let reads = reader.stop().await;
+    shop.clear(&product).await;
+    Case { is_killed, reads }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cause::{Cause, store as causes};
 use contract::{ChannelName, ProductName, Sha256, Version};
+use futures_util::stream::{self, StreamExt};
 
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
@@ -13,6 +14,9 @@ use crate::releases::listing;
 use crate::releases::release::Release;
 use crate::store::Store;
 use crate::tasks::off_the_async_threads;
+
+/// At most this many blocked lists are read at a time.
+const READS_AT_ONCE: usize = 16;
 
 /// The digests by which devices name an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +77,16 @@ impl Store {
             Err(error) if error.is_denied() => vec![product.clone()],
             products => products?,
         };
+        let mut lists = stream::iter(products)
+            .map(async |name| (self.blocked(&name).await, name))
+            .buffered(READS_AT_ONCE);
         let mut digest = None;
-        for name in products {
-            match self.blocked_bytes_of(&name, image, &mut digest).await {
+        while let Some((list, name)) = lists.next().await {
+            let found = match list {
+                Ok(list) => self.blocked_bytes_of(&name, list, image, &mut digest).await,
+                Err(error) => Err(error),
+            };
+            match found {
                 Err(error) if error.is_denied() && name != *product => {}
                 found => {
                     if let Some(cause) = found? {
@@ -90,13 +101,14 @@ impl Store {
     async fn blocked_bytes_of(
         &self,
         product: &ProductName,
+        list: Blocked,
         image: &Bytes,
         digest: &mut Option<Sha256>,
     ) -> Result<Option<Cause>, StoreError> {
-        let list = match self.blocked(product).await? {
-            Blocked::List(list) if !list.is_empty() => list,
-            _ => return Ok(None),
-        };
+        let Blocked::List(list) = list else { return Ok(None) };
+        if list.is_empty() {
+            return Ok(None);
+        }
         let sizes = listing::sizes(&self.bucket, product).await?;
         for (version, _) in sizes.into_iter().filter(|(_, size)| *size == image.len() as u64) {
             let Some(why) = list.get(&version) else { continue };

@@ -83,6 +83,15 @@ impl Shop {
         std::fs::read(path).unwrap()
     }
 
+    /// Takes a product out of the bucket: who publishes looks at the blocked list of each.
+    pub(super) async fn clear(&self, product: &str) {
+        for place in ["production", "releases/v1.0.0", "releases/v1.1.0"] {
+            for file in ["firmware.bin", "metadata.json", "version.txt"] {
+                self.bucket.delete(&format!("{product}/{place}/{file}")).await;
+            }
+        }
+    }
+
     /// That it is 1.1.0 everywhere.
     pub(super) async fn is_done(&self, product: &str, case: &str) {
         assert_eq!(self.read(product, case).await, "1.1.0", "{case}");

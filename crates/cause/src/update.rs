@@ -3,6 +3,7 @@
 crate::entry::table! {
     SILENT_AFTER_TRIGGER "silent_after_trigger" "nothing was heard of the device after the trigger was sent";
     TRIGGER_NOT_SENT "trigger_not_sent" "the trigger could not be sent in time: the device did not listen, or the store or the broker did not answer";
+    TRIGGER_REFUSED "trigger_refused" "the broker refuses the trigger: {answer}[. The server's user must be allowed to write {topic}]";
     SILENT_IN_DOWNLOAD "silent_in_download" "nothing was heard of the device during the download";
     SILENT_AFTER_RESTART "silent_after_restart" "nothing was heard of the device after the restart";
     OLD_VERSION_AGAIN "old_version_again" "the device reports {version} again";

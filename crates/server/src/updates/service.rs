@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::CheckAnswer;
-use cause::decision as causes;
+use cause::{Cause, decision as causes, update as ends};
 use contract::{Sha256, Version};
 use fleet::{
     Change, Decision, Delivery, Event, Flight, Trigger, UpdateView, is_image_at_fault, lasting_refusal,
@@ -87,7 +87,15 @@ impl Updates {
         let mut cause = decision.cause();
         // More to say, with the parameters of the entry that it stands for.
         let is_waiting = newest.as_ref().is_some_and(|update| update.triggered_at.is_none());
+        let refused = newest.as_ref().and_then(refusal_of).filter(|_| is_named);
+        cause.parameters.extend(refused.iter().flat_map(|refused| refused.parameters.clone()));
         match decision {
+            Decision::Offered(_) if refused.is_some() => {
+                cause.code = causes::OFFERED_AND_REFUSED.code.into();
+            }
+            Decision::InProgress { .. } if refused.is_some() => {
+                cause.code = causes::IN_PROGRESS_AND_REFUSED.code.into();
+            }
             Decision::Offline { .. } if !self.is_linked() => {
                 cause.code = causes::OFFLINE_WITHOUT_BROKER.code.into();
             }
@@ -102,6 +110,12 @@ impl Updates {
             update: newest.filter(|_| is_named).map(shown),
         }
     }
+}
+
+/// That the broker refuses the trigger of an update, if so.
+pub(super) fn refusal_of(update: &UpdateRow) -> Option<&Cause> {
+    let refused = update.cause.as_deref().filter(|cause| cause.is(ends::TRIGGER_REFUSED));
+    refused.filter(|_| update.waiting() > 0)
 }
 
 /// An update in flight as the planner sees it.

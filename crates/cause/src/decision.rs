@@ -6,6 +6,7 @@ crate::entry::table! {
     IN_PROGRESS "in_progress" "An update to {to} is already on its way.";
     KEPT_FOR_DEVICE "kept_for_device" "An update to {to} is kept for the device, and is sent when it comes[, until {until}].";
     DEFERRED "deferred" "An update to {to} was put off by the device until {until}[: {why}]";
+    IN_PROGRESS_AND_REFUSED "in_progress_and_refused" "An update to {to} was offered, and the broker refuses its trigger: {answer}[. The server's user must be allowed to write {topic}]. It is tried again.";
     STORE_TIMEOUT "store_timeout" "The store did not answer within {seconds} seconds.";
     NO_PRODUCT "no_product" "The device belongs to no product yet: choose one for it, or set fleet.default_product.";
     NO_IMAGE "no_image" "{product}'s {channel} says {version}, and there is no firmware.bin of it.";
@@ -30,4 +31,5 @@ crate::entry::table! {
     OFFERED "offered" "{version} was offered to the device.";
     OFFERED_AND_WAITING "offered_and_waiting" "{version} was offered to the device. The trigger is sent as soon as the device listens to it, and store and broker answer.";
     OFFERED_WHEN_ONLINE "offered_when_online" "{version} is kept for the device, and is sent when it comes, until {until}.";
+    OFFERED_AND_REFUSED "offered_and_refused" "{version} was offered to the device, and the broker refuses the trigger: {answer}[. The server's user must be allowed to write {topic}]. It is tried again.";
 }

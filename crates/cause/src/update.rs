@@ -6,6 +6,7 @@ crate::entry::table! {
     NOT_SEEN_IN_TIME "not_seen_in_time" "the device was not seen in the time that it was waited for[; it was last heard at {heard}]";
     SILENT_IN_DOWNLOAD "silent_in_download" "the download did not go on[; the device was last heard at {heard}]";
     SILENT_AFTER_RESTART "silent_after_restart" "the device did not report {to} after the restart[; it was last heard at {heard}][, running {running}]";
+    TRIGGER_REFUSED "trigger_refused" "the broker refuses the trigger: {answer}[. The server's user must be allowed to write {topic}]";
     OLD_VERSION_AGAIN "old_version_again" "the device reports {version} again";
     OTHER_VERSION_RUNS "other_version_runs" "the device runs {version} now: the image of {to} calls itself so, or another one was installed meanwhile";
     OTHER_IMAGE_RUNS "other_image_runs" "the device says that it runs {version}, and its image is not that release's";

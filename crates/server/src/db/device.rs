@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use api::DeviceReport;
-use contract::{DeviceId, LastOutcome, Presence, ProductName, Sha256, Version};
+use contract::{DeviceId, LastOutcome, ProductName, Sha256, Version};
 use fleet::UpdateState;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{OnConflict, Query as Sql};
@@ -13,6 +13,7 @@ use sea_orm::{ConnectionTrait, ExprTrait, IntoActiveModel, QueryOrder, QuerySele
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
 use super::locked::{Locked, compared};
+use super::presence::KnownPresence;
 use super::values::Text;
 
 pub(crate) type DeviceRow = Model;
@@ -43,7 +44,7 @@ pub(crate) struct Model {
     /// Of the report: the smallest of a product is found by it.
     pub(crate) slot_bytes: Option<i64>,
     pub(crate) last_outcome: Option<Text<LastOutcome>>,
-    pub(crate) presence: Option<Text<Presence>>,
+    pub(crate) presence: Option<Text<KnownPresence>>,
     pub(crate) last_seen: Option<i64>,
     pub(crate) unreadable_count: i64,
     pub(crate) unreadable_last: Option<String>,

@@ -170,6 +170,7 @@ async fn a_fresh_url_asked_for_while_the_last_is_being_sent_is_still_sent() {
         update: update::UpdateRow { url_requests: 1, ..row },
         what: Action::Send { update: made },
         sent_to: reach.expect("it listens"),
+        refused: None,
     };
     let updates = &rig.services().updates;
     updates.note_done(&[then]).await.expect("noted");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::CheckAnswer;
-use cause::decision as causes;
+use cause::{Cause, decision as causes, update as ends};
 use chrono::SecondsFormat;
 use contract::{Sha256, Version};
 use fleet::{
@@ -97,7 +97,15 @@ impl Updates {
         let waits = newest.as_ref().filter(|update| update.triggered_at.is_none());
         let kept_until = waits.and_then(|update| update.expires_at).map(said_at);
         let deferred = newest.as_ref().filter(|update| *update.state == UpdateState::Deferred);
+        let refused = newest.as_ref().and_then(refusal_of).filter(|_| is_named);
+        cause.parameters.extend(refused.iter().flat_map(|refused| refused.parameters.clone()));
         match (decision, kept_until, deferred, device) {
+            (Decision::Offered(_), ..) if refused.is_some() => {
+                cause.code = causes::OFFERED_AND_REFUSED.code.into();
+            }
+            (Decision::InProgress { .. }, ..) if refused.is_some() => {
+                cause.code = causes::IN_PROGRESS_AND_REFUSED.code.into();
+            }
             (Decision::Offline { .. }, ..) if !self.is_linked() => {
                 cause.code = causes::OFFLINE_WITHOUT_BROKER.code.into();
             }
@@ -135,6 +143,12 @@ impl Updates {
             update: newest.filter(|_| is_named).map(shown),
         }
     }
+}
+
+/// That the broker refuses the trigger of an update, if so.
+pub(super) fn refusal_of(update: &UpdateRow) -> Option<&Cause> {
+    let refused = update.cause.as_deref().filter(|cause| cause.is(ends::TRIGGER_REFUSED));
+    refused.filter(|_| update.waiting() > 0)
 }
 
 /// An update in flight as the planner sees it.

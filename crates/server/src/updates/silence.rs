@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use contract::DEFERRED_MAX_S;
-use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, plan};
+use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, Why, plan};
 
-use super::service::{BATCH, Updates, advance, flight_of, heard_of, write as record};
+use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
 use crate::actor::Actor;
 use crate::db::{meta, update};
 
@@ -83,7 +83,10 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         let mut ended: HashMap<i64, Change> = plan(&snapshot, now).into_iter().filter_map(end).collect();
         silent.retain(|(_, update)| ended.contains_key(&update.id));
         for (_, update) in &mut silent {
-            if let Some(change) = ended.remove(&update.id) {
+            if let Some(mut change) = ended.remove(&update.id) {
+                if let Some(refused) = refusal_of(update) {
+                    change.why = Some(Why::Cause(refused.clone()));
+                }
                 record(update, "silence", change, now);
             }
         }

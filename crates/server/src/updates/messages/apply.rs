@@ -10,6 +10,7 @@ use super::read::{Said, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
+use crate::db::presence::KnownPresence;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
 use crate::updates::service::{URL_REQUESTS_MAX, advance, was_sent};
@@ -70,7 +71,7 @@ impl Subject {
                 StatusMessage::Ended(status) => self.status(&status, now),
                 StatusMessage::Deferred(deferred) => self.deferred(&deferred, now),
             }),
-            TopicKind::Presence => Presence::said(payload).map(|presence| self.presence(presence)),
+            TopicKind::Presence => Presence::said(payload).map(|said| self.presence(said, message.retained)),
             TopicKind::Progress => serde_json::from_slice(payload)
                 .map(|progress| self.progress(progress, now))
                 .map_err(|_| InvalidPayload::Progress),
@@ -78,9 +79,15 @@ impl Subject {
             TopicKind::Trigger | TopicKind::Control => return,
         };
         match read {
-            // The last will is the broker's word, and a retained message an old one.
-            Ok(()) if message.retained || (message.kind == TopicKind::Presence && self.is_gone()) => {}
-            Ok(()) => self.device.last_seen = Some(now),
+            // A retained message is an old one, and the last will is the broker's word.
+            Ok(()) if message.retained => {}
+            Ok(()) if message.kind == TopicKind::Presence && self.is_gone() => {}
+            Ok(()) => {
+                self.device.last_seen = Some(now);
+                if self.is_gone() {
+                    self.device.presence = Some(KnownPresence::Contradicted.into());
+                }
+            }
             Err(error) => {
                 self.device.unreadable_count += 1;
                 self.device.unreadable_last = Some(error.to_string());
@@ -89,8 +96,13 @@ impl Subject {
             }
         }
         let is_heard = self.device.last_seen == Some(now);
-        let is_there = self.device.presence.map_or(is_heard, |presence| presence == Presence::Online);
-        if let Some(epoch) = epoch.filter(|_| is_heard || self.device.presence.is_some()) {
+        let is_there = match self.device.presence.as_deref() {
+            Some(KnownPresence::Online) => Some(true),
+            Some(KnownPresence::Offline) => Some(false),
+            // Nobody is offline before the time is over.
+            Some(KnownPresence::Contradicted) | None => is_heard.then_some(true),
+        };
+        if let Some((epoch, is_there)) = epoch.zip(is_there) {
             self.device.online_epoch = if is_there { epoch } else { 0 };
         }
     }
@@ -238,12 +250,16 @@ impl Subject {
         }
     }
 
-    fn presence(&mut self, presence: Presence) {
-        self.device.presence = Some(presence.into());
+    fn presence(&mut self, said: Presence, retained: bool) {
+        let is_contradicted = self.device.presence.is_some_and(|known| known == KnownPresence::Contradicted);
+        // The broker tells the same last will again whenever this server subscribes.
+        if !(retained && is_contradicted && said == Presence::Offline) {
+            self.device.presence = Some(KnownPresence::from(said).into());
+        }
     }
 
     fn is_gone(&self) -> bool {
-        self.device.presence.is_some_and(|presence| presence == Presence::Offline)
+        self.device.presence.is_some_and(|known| known == KnownPresence::Offline)
     }
 
     fn progress(&mut self, progress: Progress, now: i64) {

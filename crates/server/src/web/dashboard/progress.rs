@@ -96,7 +96,8 @@ pub(crate) fn steps(update: &Update) -> Markup {
                     span.number { (words::size_text(update.done)) " of " (words::size_text(update.bytes)) }
                     @if let Some(percent) = percent(update) { span.number { (percent) " %" } }
                 } @else {
-                    span { (waiting_for(reached.step)) }
+                    @let refused = update.reason.as_deref().map(words::sentence);
+                    span { (refused.unwrap_or_else(|| waiting_for(reached.step).to_owned())) }
                     (words::size(update.bytes))
                 }
             }

@@ -346,12 +346,49 @@ fn the_registered_product_wins_over_the_reported_one() {
 fn presence_is_believed_also_when_it_was_kept() {
     let mut subject = offered(true);
     subject.replay(TopicKind::Presence, "online");
-    assert_eq!(subject.device.presence, Some(Text(Presence::Online)));
+    assert_eq!(subject.device.presence, Some(Text(KnownPresence::Online)));
     assert_eq!(subject.device.last_seen, None);
     subject.tell(TopicKind::Presence, "online");
     assert_eq!(subject.device.last_seen, Some(NOW));
     subject.tell(TopicKind::Presence, "offline");
-    assert_eq!(subject.device.presence, Some(Text(Presence::Offline)));
+    assert_eq!(subject.device.presence, Some(Text(KnownPresence::Offline)));
+}
+
+#[test]
+fn what_a_device_says_after_its_last_will_makes_it_online_until_it_is_silent() {
+    let present = |subject: &mut Subject, kind, payload: &str, retained| {
+        subject.apply(&Message { retained, ..message(kind, payload) }, None, Some(7), NOW);
+        subject.device.online_epoch == 7
+    };
+    for (kind, payload) in [
+        (TopicKind::Version, "1.0.0"),
+        (TopicKind::Status, "FAILED no space"),
+        (TopicKind::Progress, r#"{"phase":"download"}"#),
+        (TopicKind::Request, "url_expired"),
+    ] {
+        for (will, retained) in [("offline", false), ("OFFLINE\0", false), ("Offline", true)] {
+            let mut subject = offered(true);
+            assert!(present(&mut subject, TopicKind::Presence, "online", false));
+            assert!(!present(&mut subject, TopicKind::Presence, will, retained), "{will}");
+            assert!(!present(&mut subject, TopicKind::Version, "1.0.0", true), "that is older");
+            assert!(present(&mut subject, kind, payload, false), "{kind:?}");
+            assert_eq!(
+                subject.device.presence,
+                Some(Text(KnownPresence::Contradicted)),
+                "so silence decides"
+            );
+            assert!(present(&mut subject, TopicKind::Presence, "offline", true), "the same will, kept");
+            assert!(!present(&mut subject, TopicKind::Presence, "offline", false), "another will");
+            assert!(present(&mut subject, TopicKind::Presence, "ONLINE", false));
+            assert!(
+                !present(&mut subject, TopicKind::Presence, "offline", true),
+                "said while no server listened"
+            );
+        }
+    }
+    let mut subject = offered(true);
+    present(&mut subject, TopicKind::Presence, "offline", false);
+    assert!(!present(&mut subject, TopicKind::Version, "{", false), "what cannot be read changes nothing");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) fn advice(cause: &Cause) -> Option<String> {
     } else if cause.is(causes::NO_CONDITIONS) || cause.is(causes::CONDITION_REFUSED) {
         "--server and --token do it, instead of --store".to_owned()
     } else if cause.is(decision::OFFLINE) {
-        "--force sends it all the same".to_owned()
+        "--force sends it all the same, --when-online when it comes".to_owned()
     } else if cause.is(decision::QUARANTINED) || cause.is(decision::KEPT_BACK) {
         "its page on the dashboard has a button that clears the quarantine".to_owned()
     } else if cause.is(publisher::OTHER_AUDIENCE) || cause.is(publisher::NO_AUDIENCE) {

@@ -13,7 +13,7 @@ pub(crate) fn advice(cause: &Cause) -> Option<String> {
         format!("`updraft promote {version} -p {product}{to}` does it, or --allow lower-version")
     } else if cause.is(causes::NO_RELEASE) {
         format!("publish it first, or see `updraft releases -p {product}`")
-    } else if cause.is(causes::NO_CONDITIONS) {
+    } else if cause.is(causes::NO_CONDITIONS) || cause.is(causes::CONDITION_REFUSED) {
         "--server and --token do it, instead of --store".to_owned()
     } else if cause.is(decision::OFFLINE) {
         "--force sends it all the same, --when-online when it comes".to_owned()

@@ -5,11 +5,14 @@
 #![no_std]
 
 extern crate alloc;
+// For logarithms.
+extern crate std;
 
 mod decision;
 mod fault;
 mod identity;
 mod plan;
+pub mod rollout;
 mod update;
 mod verdict;
 

@@ -8,6 +8,7 @@ mod accept;
 mod admission;
 mod answer;
 mod connection;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::{Admission, Credentials, Unavailable};
+pub use foreign::NotAdmitted;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 use shared::Shared;

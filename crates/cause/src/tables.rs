@@ -1,7 +1,7 @@
 //! All tables.
 
-use crate::{Entry, decision, gate, publisher, service, store, update};
+use crate::{Entry, admission, decision, gate, publisher, service, store, update};
 
 /// Every table: a module of constants, one for each code.
 pub(crate) const TABLES: &[&[Entry]] =
-    &[decision::ALL, gate::ALL, publisher::ALL, service::ALL, store::ALL, update::ALL];
+    &[admission::ALL, decision::ALL, gate::ALL, publisher::ALL, service::ALL, store::ALL, update::ALL];

@@ -8,6 +8,7 @@ mod external;
 mod fleet;
 mod identity;
 mod killed_database;
+mod not_admitted;
 mod offers;
 mod postgres;
 mod reported;

@@ -137,6 +137,10 @@ impl Batcher {
                 Some(Message { kind, device, payload, retained: publish.retain })
             }
             _ => {
+                let topic = std::str::from_utf8(&publish.topic).ok();
+                if let Some(id) = topic.and_then(|topic| Topic::invalid_id(topic, &self.version)) {
+                    self.handler.invalid_id(id);
+                }
                 self.shared.ignored.fetch_add(1, Ordering::Relaxed);
                 None
             }

@@ -25,4 +25,6 @@ pub trait Handler: Send + Sync {
     /// Takes 1 to 1,000 messages in the order in which they came. `Ok` after the commit; only then are they
     /// acknowledged. After an error the same messages come again, with back-off. A message may come twice.
     async fn messages(&self, batch: &[Message]) -> anyhow::Result<()>;
+    /// Something came on a topic of a device whose id is none.
+    fn invalid_id(&self, _id: &str) {}
 }

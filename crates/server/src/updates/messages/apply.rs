@@ -6,7 +6,7 @@ use contract::{
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
-use super::read::{Said, read_report, redact};
+use super::read::{Said, excerpt, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
@@ -28,7 +28,7 @@ pub(crate) struct Subject {
     /// By which digests the image of its update is known.
     pub(crate) images: Vec<Sha256>,
     /// What was wrong with the last message that could not be read.
-    pub(crate) unreadable: Option<InvalidPayload>,
+    pub(crate) unreadable: Option<String>,
     /// It asked for a URL and gets none.
     pub(crate) is_refused: bool,
 }
@@ -83,10 +83,11 @@ impl Subject {
                 }
             }
             Err(error) => {
+                let unreadable = format!("{error}; it began with {}", excerpt(payload));
                 self.device.unreadable_count += 1;
-                self.device.unreadable_last = Some(error.to_string());
+                self.device.unreadable_last = Some(unreadable.clone());
                 self.device.unreadable_at = Some(now);
-                self.unreadable = Some(error);
+                self.unreadable = Some(unreadable);
             }
         }
         let is_heard = self.device.last_seen == Some(now);

@@ -296,7 +296,10 @@ fn what_cannot_be_read_is_counted_and_changes_nothing_else() {
         subject.tell(kind, payload);
     }
     assert_eq!(subject.device.unreadable_count, 6);
-    assert_eq!(subject.device.unreadable_last.as_deref(), Some("the only request is url_expired"));
+    assert_eq!(
+        subject.device.unreadable_last.as_deref(),
+        Some("the only request is url_expired; it began with \"please\"")
+    );
     assert_eq!(subject.update, before.update);
     assert_eq!(subject.runs(), "1.0.0");
     assert_eq!(subject.device.last_seen, None);

@@ -16,6 +16,7 @@ mod limits;
 mod member;
 mod message;
 mod packet;
+mod repeats;
 mod session;
 mod shared;
 mod state;

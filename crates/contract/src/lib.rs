@@ -16,6 +16,7 @@ pub use code::Code;
 pub use name::{ChannelName, DeviceId, InvalidName, ProductName};
 pub use payload::{
     Control, InvalidPayload, Outcome, Phase, Presence, Progress, REASON_MAX_BYTES, Reason, Request, Status,
+    trimmed,
 };
 pub use report::{Lack, LastOutcome, REPORT_MAX_BYTES, Report, Sha256};
 pub use topic::{

@@ -1,5 +1,7 @@
 //! What comes from devices, and who takes it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use contract::{DeviceId, TopicKind};
 
@@ -17,6 +19,15 @@ pub struct Message {
     pub payload: Bytes,
     /// Whether the broker had kept it: it may be old.
     pub retained: bool,
+    /// When it reached this process.
+    pub received: Instant,
+}
+
+impl Message {
+    /// For how long it has been waiting here.
+    pub(crate) fn age_ms(&self) -> i64 {
+        i64::try_from(self.received.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
 }
 
 /// What is done with messages.

@@ -91,6 +91,7 @@ impl Messages {
             // Before its report, it was not known.
             let is_known = first.get(&message.device).is_none_or(|first| *first <= index);
             if let Some(subject) = subjects.get_mut(&message.device).filter(|_| is_known) {
+                subject.waited_ms = message.age_ms();
                 subject.apply(message, product.as_ref(), epoch, now);
             }
         }
@@ -208,10 +209,10 @@ impl Updates {
     /// that is noted in the updates, or its update is in the queue still.
     fn look_at_deliveries(&self, subjects: &mut HashMap<DeviceId, Subject>, now: i64) {
         let newest = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.id));
-        let open = self.0.queue.open(newest);
+        let published = self.0.queue.published(newest);
         for subject in subjects.values_mut() {
             if let Some(update) = &subject.update {
-                subject.is_being_sent = open.contains(&update.id);
+                subject.is_being_sent = published.contains(&update.id);
                 subject.may_be_fetched =
                     self.0.fetched.is_possible(&update.object_key, update.created_at, now);
             }

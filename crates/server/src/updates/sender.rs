@@ -272,6 +272,7 @@ impl Updates {
     async fn publish(&self, mut done: Done) -> anyhow::Result<Done> {
         let url = self.0.urls.of(&done.update).await?;
         let (device, lifetime) = (&done.update.device, Some(self.0.urls.lifetime()));
+        self.0.queue.note_published(done.update.id);
         let sent = self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await;
         match sent {
             Err(NotPublished::Refused(answer)) => {

@@ -2,7 +2,7 @@
 
 use contract::{
     InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Sha256,
-    Status, TopicKind, Version,
+    Status, TopicKind, Version, trimmed,
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
@@ -21,6 +21,8 @@ use api::DeviceReport;
 pub(crate) struct Subject {
     pub(crate) device: Locked<DeviceRow>,
     pub(crate) update: Option<Locked<UpdateRow>>,
+    /// For how long the message that is applied has been waiting here.
+    pub(crate) waited_ms: i64,
     /// The trigger of its update may be on its way.
     pub(crate) is_being_sent: bool,
     /// The image of its update may have been fetched since it was offered.
@@ -38,6 +40,7 @@ impl Subject {
         Self {
             device,
             update: None,
+            waited_ms: 0,
             is_being_sent: false,
             may_be_fetched: true,
             images: Vec::new(),
@@ -66,10 +69,10 @@ impl Subject {
             TopicKind::Version => read_report(payload).map(|said| self.report(&said, message, usual, now)),
             TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
             TopicKind::Presence => Presence::said(payload).map(|said| self.presence(said, message.retained)),
-            TopicKind::Progress => serde_json::from_slice(payload)
+            TopicKind::Progress => serde_json::from_slice(trimmed(payload))
                 .map(|progress| self.progress(progress, now))
                 .map_err(|_| InvalidPayload::Progress),
-            TopicKind::Request => Request::parse(payload).map(|Request::UrlExpired| self.url_expired(now)),
+            TopicKind::Request => Request::said(payload).map(|Request::UrlExpired| self.url_expired(now)),
             TopicKind::Trigger | TopicKind::Control => return,
         };
         match read {
@@ -116,7 +119,8 @@ impl Subject {
         self.running(said);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
-        let news = last.filter(|last| {
+        let is_older = self.is_older(now);
+        let news = last.filter(|_| !is_older).filter(|last| {
             self.update.as_ref().is_none_or(|update| {
                 let ran = matches!(*update.state, UpdateState::Restarting | UpdateState::Succeeded);
                 let restarted = ran && !message.retained;
@@ -209,7 +213,8 @@ impl Subject {
     }
 
     fn progress(&mut self, progress: Progress, now: i64) {
-        if let Some(update) = self.update.as_mut().filter(|update| update.state.is_in_flight()) {
+        let is_older = self.is_older(now);
+        if let Some(update) = self.update.as_mut().filter(|update| !is_older && update.state.is_in_flight()) {
             let before = (update.phase, quarter(update));
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
@@ -225,7 +230,8 @@ impl Subject {
     /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed. Asked
     /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
-        let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
+        let is_older = self.is_older(now);
+        let in_flight = self.update.as_mut().filter(|update| !is_older && update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
             self.is_refused = true;
             return;
@@ -239,11 +245,18 @@ impl Subject {
         update.note("request", now);
     }
 
+    /// Whether the message came before its update was offered, so that it says nothing of that. Not by a clock that was set.
+    fn is_older(&self, now: i64) -> bool {
+        let age = self.update.as_ref().map(|update| now - update.created_at).filter(|age| *age >= 0);
+        age.is_some_and(|age| self.waited_ms > age)
+    }
+
     /// Tells the newest update; answers whether that changed its state.
     fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
         let (is_being_sent, may_be_fetched) = (self.is_being_sent, self.may_be_fetched);
+        let is_older = self.is_older(now);
         self.update.as_mut().is_some_and(|update| {
-            let delivery = match (is_being_sent || was_sent(update), may_be_fetched) {
+            let delivery = match (!is_older && (is_being_sent || was_sent(update)), may_be_fetched) {
                 (false, _) => Delivery::Unsent,
                 (true, false) => Delivery::Sent,
                 (true, true) => Delivery::Fetched,

@@ -50,6 +50,7 @@ fn message(kind: TopicKind, payload: &str) -> Message {
         device: "d1".parse().expect("an id"),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         retained: false,
+        received: std::time::Instant::now(),
     }
 }
 
@@ -311,6 +312,35 @@ fn a_replayed_status_is_of_an_attempt_that_is_over() {
     let before = subject.clone();
     assert_eq!(subject.replay(TopicKind::Status, "SUCCESS"), UpdateState::Offered);
     assert_eq!((subject.device, subject.update), (before.device, before.update));
+}
+
+#[test]
+fn what_came_before_the_offer_says_nothing_of_it() {
+    let failed = r#"{"version":"1.0.0","last":{"to":"1.1.0","result":"FAILED","reason":"no space"}}"#;
+    for (kind, payload) in [
+        (TopicKind::Status, "FAILED no space"),
+        (TopicKind::Status, "SUCCESS"),
+        (TopicKind::Progress, r#"{"phase":"restart"}"#),
+        (TopicKind::Request, "url_expired"),
+        (TopicKind::Version, failed),
+    ] {
+        for plain in [true, false] {
+            let mut subject = offered(plain);
+            subject.update.as_mut().expect("an update").created_at = NOW - 100;
+            subject.waited_ms = 101;
+            assert_eq!(subject.tell(kind, payload), UpdateState::Offered, "{kind:?}");
+            assert_eq!(subject.update.as_ref().map(|update| update.url_requests), Some(0));
+            subject.waited_ms = 100;
+            subject.tell(kind, payload);
+            let update = subject.update.as_ref().expect("an update");
+            assert!(*update.state != UpdateState::Offered || update.url_requests == 1, "{kind:?} {plain}");
+        }
+    }
+    // Offered before the clock was set back.
+    let mut subject = offered(true);
+    subject.update.as_mut().expect("an update").created_at = NOW + 60_000;
+    subject.waited_ms = 5;
+    assert_eq!(subject.tell(TopicKind::Status, "FAILED no space"), UpdateState::Failed);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod members;
 mod percent;
 mod plan;
 mod shape;
+mod versions;
 mod window;
 
 pub use halt::HaltAt;
@@ -15,4 +16,5 @@ pub use members::{members, step_sizes};
 pub use percent::Percent;
 pub use plan::{Action, Candidate, Life, Snapshot, StepCounts, plan};
 pub use shape::{Shape, Step};
+pub use versions::VersionRange;
 pub use window::Window;

@@ -10,13 +10,16 @@ mod messages;
 mod questions;
 mod queue;
 mod retries;
+pub(crate) mod rollouts;
 mod sender;
 mod service;
 mod silence;
 mod urls;
+mod wish;
 mod withdraw;
 
 pub(crate) use messages::Messages;
+pub use rollouts::Rollouts;
 #[cfg(test)]
 pub(crate) use sender::{Cursor, Done, Memory};
 pub use service::Updates;

@@ -51,6 +51,8 @@ pub(crate) struct Model {
     pub(crate) waiting: i64,
     /// Online exactly if this is the present epoch.
     pub(crate) online_epoch: i64,
+    /// The rollout that looks for it: it waits in a step that has begun.
+    pub(crate) rollout: Option<i64>,
     pub(crate) created_at: i64,
 }
 
@@ -80,6 +82,7 @@ compared! {
     UpdateState: update_state,
     Waiting: waiting,
     OnlineEpoch: online_epoch,
+    Rollout: rollout,
     CreatedAt: created_at,
 }
 
@@ -106,6 +109,7 @@ impl Model {
             update_state: None,
             waiting: 0,
             online_epoch: 0,
+            rollout: None,
             created_at,
         }
     }

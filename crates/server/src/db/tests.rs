@@ -60,6 +60,9 @@ fn an_update(device: &DeviceId) -> UpdateRow {
         heard_at: 1,
         triggered_at: None,
         finished_at: None,
+        rollout: None,
+        toward: None,
+        timeout_s: 0,
         event_count: 0,
     }
 }

@@ -14,6 +14,7 @@ use super::audit_entry::Action;
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 use super::device::DeviceRow;
 use super::locked::{Locked, compared};
+use super::moved::Moved;
 use super::update_event::UpdateEventRow;
 use super::values::Text;
 
@@ -59,6 +60,12 @@ pub(crate) struct Model {
     /// `None` while a trigger is to be sent.
     pub(crate) triggered_at: Option<i64>,
     pub(crate) finished_at: Option<i64>,
+    /// Of which rollout it is.
+    pub(crate) rollout: Option<i64>,
+    /// That one's version, where this is only a step on the way to it.
+    pub(crate) toward: Option<Text<Version>>,
+    /// How long it may be silent, in seconds; 0 is what the configuration says.
+    pub(crate) timeout_s: i64,
     /// Noted so far.
     pub(crate) event_count: i64,
 }
@@ -91,6 +98,9 @@ compared! {
     HeardAt: heard_at,
     TriggeredAt: triggered_at,
     FinishedAt: finished_at,
+    Rollout: rollout,
+    Toward: toward,
+    TimeoutS: timeout_s,
     EventCount: event_count,
 }
 
@@ -104,6 +114,19 @@ impl Model {
     pub(crate) fn waiting(&self) -> i64 {
         let waits = self.state.is_in_flight() && self.triggered_at.is_none();
         if waits { 1 + i64::from(self.forced) } else { 0 }
+    }
+
+    /// Where this puts its device in the rollout that made it, if one did.
+    fn moves(&self, device: &mut Locked<DeviceRow>) -> Option<Moved> {
+        let was_sent = self.triggered_at.is_some() || self.url_requests > 0;
+        let again = match self.state.0 {
+            // Only a step on the way.
+            UpdateState::Succeeded => self.toward.is_some(),
+            // It was not there: that says nothing of the version.
+            UpdateState::TimedOut => !was_sent,
+            _ => false,
+        };
+        Some(Moved::to(device, self.rollout?, self.id, Some(self.state.0).filter(|_| !again)))
     }
 
     pub(crate) fn set_why(&mut self, why: Option<Why>) {
@@ -165,14 +188,33 @@ pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Re
     Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
 }
 
-/// Those in flight that were not heard of since, as many as asked.
-pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
-    let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::HeardAt.lte(time));
-    Entity::find().filter(silent).order_by_asc(Column::HeardAt).limit(limit)
+/// Those in flight with this time-out that were not heard of since, as many as asked.
+pub(super) fn silent(timeout_s: i64, time: i64, limit: u64) -> Select<Entity> {
+    let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::TimeoutS.eq(timeout_s));
+    Entity::find().filter(silent.add(Column::HeardAt.lte(time))).order_by_asc(Column::HeardAt).limit(limit)
 }
 
-pub(crate) async fn silent_since(query: &impl Query, time: i64, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
-    silent(time, limit).all(query.connection()).await
+pub(crate) async fn silent_since(
+    query: &impl Query,
+    timeout_s: i64,
+    time: i64,
+    limit: u64,
+) -> Result<Vec<UpdateRow>, DbErr> {
+    silent(timeout_s, time, limit).all(query.connection()).await
+}
+
+/// The time-outs that updates in flight have: a step in an index for each.
+pub(crate) async fn timeouts(query: &impl Query) -> Result<Vec<i64>, DbErr> {
+    let sql = format!("SELECT MIN(timeout_s) AS least FROM updates WHERE {IN_FLIGHT} AND timeout_s > $1");
+    let mut timeouts = Vec::new();
+    let mut above = -1_i64;
+    while let Some(row) = query.row(&sql, vec![above.into()]).await?
+        && let Some(least) = row.try_get::<Option<i64>>("", "least")?
+    {
+        timeouts.push(least);
+        above = least;
+    }
+    Ok(timeouts)
 }
 
 #[derive(FromQueryResult)]
@@ -297,7 +339,7 @@ impl Write {
         &mut self,
         new: &mut [(&mut Locked<DeviceRow>, UpdateRow)],
     ) -> Result<Vec<i64>, DbErr> {
-        let mut offered = Vec::with_capacity(new.len());
+        let (mut offered, mut moved) = (Vec::with_capacity(new.len()), Vec::new());
         for new in new.chunks_mut(ROWS_PER_STATEMENT) {
             let rows =
                 new.iter().map(|(_, row)| ActiveModel { id: ActiveValue::NotSet, ..row.clone().into() });
@@ -308,11 +350,16 @@ impl Write {
                 device.update_id = Some(update.id);
                 device.update_state = Some(update.state);
                 device.waiting = update.waiting();
-                let after = json!({ "version": *update.to_version, "forced": update.forced });
-                self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
+                // What a rollout offers, somebody asked for once.
+                if update.rollout.is_none() {
+                    let after = json!({ "version": *update.to_version, "forced": update.forced });
+                    self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
+                }
                 offered.push(event(update, "offered", None, update.created_at));
+                moved.extend(update.moves(device));
             }
         }
+        self.move_members(&moved, true).await?;
         self.insert_events(&offered).await?;
         self.save(new.iter_mut().map(|(device, _)| (&mut **device, None))).await?;
         Ok(offered.into_iter().map(|event| event.update_id).collect())
@@ -323,8 +370,10 @@ impl Write {
         &self,
         rows: impl Iterator<Item = (&'a mut Locked<DeviceRow>, Option<&'a Locked<UpdateRow>>)>,
     ) -> Result<(), DbErr> {
-        let (mut devices, mut updates) = (Vec::new(), Vec::new());
+        let (mut devices, mut updates, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for (device, update) in rows {
+            let changed = update.filter(|update| update.state != update.read().state);
+            moved.extend(changed.and_then(|update| update.moves(device)));
             if let Some(update) = update.filter(|update| device.update_id == Some(update.id)) {
                 device.update_state = Some(update.state);
                 device.waiting = update.waiting();
@@ -334,6 +383,7 @@ impl Write {
         }
         self.save_changes(super::device::Column::Id, devices.iter().map(|device| &**device)).await?;
         devices.into_iter().for_each(Locked::saved);
+        self.move_members(&moved, false).await?;
         let events: Vec<_> = updates.iter().flat_map(|update| update.events.iter().cloned()).collect();
         self.save_changes(Column::Id, updates.into_iter()).await?;
         self.insert_events(&events).await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::image::Chip;
 use api::CheckAnswer;
-use cause::{decision as causes, service};
+use cause::{decision as causes, rollout, service};
 use contract::{ChannelName, DeviceId, ProductName};
 use fleet::{Action, Artifact, Decision, DeviceView, Reach, Snapshot, StoreView, Subject, UpdateState};
 use futures_util::future::join_all;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::questions::{Questions, plan_with};
 use super::service::{BATCH, Updates, flight_of};
+use super::wish::{Target, Wish};
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Query;
@@ -31,6 +32,8 @@ const SENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is offered to devices, with what was known of each when it was decided.
 type Offers = HashMap<DeviceId, (Subject, Artifact)>;
+/// What was decided of devices that were not offered anything, each with its newest update.
+pub(super) type Decided = BTreeMap<DeviceId, (Decision, Option<UpdateRow>)>;
 
 impl Updates {
     /// Decides what the device is offered now and, if it is something, makes the update and has the trigger sent.
@@ -52,17 +55,9 @@ impl Updates {
         ids: &[DeviceId],
         force: bool,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
-        let (mut answers, mut offered) = (BTreeMap::new(), HashMap::new());
-        for ids in ids.chunks(BATCH) {
-            let mut open = ids.to_vec();
-            for _ in 0..ATTEMPTS {
-                if open.is_empty() {
-                    break;
-                }
-                let offers = self.decide(&open, force, &mut answers).await?;
-                open = self.offer(by, offers, force, &mut offered).await?;
-            }
-        }
+        let (decided, mut offered) = self.offer_many(by, ids, &Wish { force, target: None }).await?;
+        let answer = |(id, (decision, update))| (id, self.answer(&decision, update));
+        let mut answers: BTreeMap<_, _> = decided.into_iter().map(answer).collect();
         let made: Vec<i64> = offered.keys().copied().collect();
         if *self.0.link.borrow() == LinkState::Up {
             self.0.queue.wait(&made, SENT_TIMEOUT).await;
@@ -76,21 +71,59 @@ impl Updates {
         Ok(answers)
     }
 
-    /// Answers those that are not offered anything.
-    async fn decide(
+    /// Makes the updates that are wished. Answers what was decided of the other devices, and what was offered, by the updates'
+    /// numbers.
+    pub(super) async fn offer_many(
+        &self,
+        by: &Actor,
+        ids: &[DeviceId],
+        wish: &Wish,
+    ) -> Result<(Decided, HashMap<i64, Artifact>), Error> {
+        let (mut decided, mut offered) = (Decided::new(), HashMap::new());
+        for ids in ids.chunks(BATCH) {
+            let mut open = ids.to_vec();
+            for _ in 0..ATTEMPTS {
+                if open.is_empty() {
+                    break;
+                }
+                let offers = self.decide(&open, wish, &mut decided).await?;
+                open = self.offer(by, offers, wish, &mut offered).await?;
+            }
+        }
+        Ok((decided, offered))
+    }
+
+    /// What would be decided of each device if it were there now.
+    pub(super) async fn assess(
         &self,
         ids: &[DeviceId],
-        force: bool,
-        answers: &mut BTreeMap<DeviceId, CheckAnswer>,
-    ) -> Result<Offers, Error> {
+        target: &Target,
+    ) -> Result<Vec<(DeviceId, Decision)>, Error> {
+        let wish = Wish { force: true, target: Some(target.clone()) };
+        let mut decided = Decided::new();
+        let offers = self.decide(ids, &wish, &mut decided).await?;
+        let offered = offers.into_iter().map(|(id, (_, artifact))| (id, Decision::Offered(artifact)));
+        Ok(offered.chain(decided.into_iter().map(|(id, (decision, _))| (id, decision))).collect())
+    }
+
+    /// Decides of those that are not offered anything.
+    async fn decide(&self, ids: &[DeviceId], wish: &Wish, decided: &mut Decided) -> Result<Offers, Error> {
         let devices = device::by_ids(&self.0.db, ids).await?;
-        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), force).await?;
+        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), wish.force).await?;
+        if let Some(target) = &wish.target {
+            let is_other =
+                |_: &DeviceId, subject: &mut Subject| subject.product.as_ref() != Some(&target.product);
+            for (device, _) in subjects.extract_if(.., is_other) {
+                let cause = rollout::OTHER_PRODUCT.naming("product", &target.product);
+                decided.insert(device, (Decision::NoRelease(cause), None));
+            }
+        }
         let mut offers = Offers::new();
-        for action in self.plan(subjects.clone()).await? {
+        for action in self.plan(subjects.clone(), wish.target.as_ref()).await? {
             match action {
                 Action::Answer { device, decision } => {
                     let update = newest.remove(&device);
-                    answers.insert(device, self.answer(&decision, update));
+                    decided.insert(device, (decision, update));
                 }
                 Action::Offer { device, artifact } => {
                     let subject = subjects.remove_entry(&device);
@@ -156,7 +189,11 @@ impl Updates {
     }
 
     /// What the devices' side decides alone costs no request to the store; the rest costs one look for each product.
-    async fn plan(&self, subjects: BTreeMap<DeviceId, Subject>) -> Result<Vec<Action>, Error> {
+    async fn plan(
+        &self,
+        subjects: BTreeMap<DeviceId, Subject>,
+        target: Option<&Target>,
+    ) -> Result<Vec<Action>, Error> {
         let mut all = Snapshot { devices: subjects, ..Snapshot::default() };
         let (mut planned, mut products) = (Vec::new(), BTreeMap::<ProductName, Snapshot>::new());
         for action in fleet::plan(&all, 0) {
@@ -178,6 +215,7 @@ impl Updates {
                 store: self.0.releases.store(),
                 product: &product,
                 channel: ChannelName::production(),
+                wanted: target.map(|target| target.version.clone()),
                 corrupt: &self.0.corrupt,
                 blocked_images: &blocked_images,
                 deadline: Instant::now() + STORE_TIMEOUT,
@@ -198,7 +236,7 @@ impl Updates {
         &self,
         by: &Actor,
         mut offers: Offers,
-        forced: bool,
+        wish: &Wish,
         offered: &mut HashMap<i64, Artifact>,
     ) -> Result<Vec<DeviceId>, Error> {
         if offers.is_empty() {
@@ -207,13 +245,20 @@ impl Updates {
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
         let mut write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
-        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), forced).await?;
+        if let Some(target) = &wish.target
+            && !write.lock_rollout(target.rollout).await?.is_some_and(|rollout| rollout.may_offer())
+        {
+            return Ok(Vec::new());
+        }
+        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), wish.force).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {
             let Some((then, artifact)) = offers.get(&device.id.0) else { continue };
-            let is_same = now.get(&device.id.0) == Some(then);
+            // One that was offered it meanwhile is looked for no more.
+            let is_wanted = wish.target.as_ref().is_none_or(|target| device.rollout == Some(target.rollout));
+            let is_same = is_wanted && now.get(&device.id.0) == Some(then);
             if let Some(product) = then.product.clone().filter(|_| is_same) {
-                let update = new_update(device, product, artifact, forced)?;
+                let update = new_update(device, product, artifact, wish)?;
                 new.push((device, update));
             }
         }
@@ -234,9 +279,9 @@ fn new_update(
     device: &DeviceRow,
     product: ProductName,
     artifact: &Artifact,
-    forced: bool,
+    wish: &Wish,
 ) -> anyhow::Result<UpdateRow> {
-    let now = now_ms();
+    let (now, target) = (now_ms(), wish.target.as_ref());
     Ok(UpdateRow {
         id: 0,
         device: device.id.clone(),
@@ -251,7 +296,7 @@ fn new_update(
         cause: None,
         phase: None,
         done: 0,
-        forced,
+        forced: wish.force,
         outcome_before: device.last_outcome.clone(),
         url_requests: 0,
         image_at_fault: false,
@@ -260,6 +305,13 @@ fn new_update(
         heard_at: now,
         triggered_at: None,
         finished_at: None,
+        rollout: target.map(|target| target.rollout),
+        toward: target
+            .map(|target| &target.version)
+            .filter(|to| **to != artifact.version)
+            .cloned()
+            .map(Into::into),
+        timeout_s: target.map_or(0, |target| target.timeout_s.into()),
         event_count: 0,
     })
 }

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cause::{Cause, decision as causes};
+use cause::{Cause, decision as causes, service};
 use contract::{ChannelName, ProductName, Sha256, Version};
 use fleet::{Action, Blocked, BlockedImages, ChannelView, Decision, Snapshot, StoreView, plan};
 use store::{Artifact, Release, Store, StoreError};
@@ -24,6 +24,8 @@ pub(super) struct Questions<'a> {
     pub(super) store: &'a Store,
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
+    /// Instead of what the channel points to.
+    pub(super) wanted: Option<Version>,
     pub(super) corrupt: &'a CorruptImages,
     pub(super) blocked_images: &'a BlockedImages,
     pub(super) deadline: Instant,
@@ -71,8 +73,13 @@ impl Questions<'_> {
         &self,
         lowest: Option<&Version>,
     ) -> Result<(ChannelView, Option<Artifact>), StoreView> {
-        let (version, blocked) =
-            tokio::join!(self.store.channel(self.product, &self.channel), self.store.blocked(self.product));
+        let version = async {
+            match &self.wanted {
+                Some(wanted) => Ok(Some(wanted.clone())),
+                None => self.store.channel(self.product, &self.channel).await,
+            }
+        };
+        let (version, blocked) = tokio::join!(version, self.store.blocked(self.product));
         let version = match version {
             Ok(version) => version,
             // A product that is registered and has no image yet.
@@ -90,7 +97,10 @@ impl Questions<'_> {
         view.blocked = blocked_list(blocked.map_err(|error| unavailable(&error))?);
         let target = self.store.artifact(self.product, &self.channel, &version).await;
         let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| {
-            let cause = causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel);
+            let cause = match &self.wanted {
+                Some(_) => service::NO_RELEASE.naming("product", self.product),
+                None => causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel),
+            };
             StoreView::NoImage(cause.naming("version", &version))
         })?;
         if let Some(lowest) = lowest

@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use utoipa_axum::routes;
 
-use super::api::{audit, devices, events, firmware, health, login, releases, updates};
+use super::api::{audit, devices, events, firmware, health, login, releases, rollouts, updates};
 use super::caller::Right::{Administer, Operate, Promote, Public, Publish, Read, ReadProduct, Release};
 use super::dashboard;
 use super::limits::log_and_bound;
@@ -55,6 +55,14 @@ fn paths(routes: Routes) -> Routes {
         .api(ReadProduct, routes!(releases::blocked))
         .api(Operate, routes!(releases::block, releases::unblock))
         .api(Publish, routes!(releases::refresh))
+        .api(ReadProduct, routes!(rollouts::of_product))
+        .api(Operate, routes!(rollouts::start))
+        .api(Read, routes!(rollouts::list))
+        .api(Read, routes!(rollouts::show))
+        .api(Read, routes!(rollouts::devices))
+        .api(Operate, routes!(rollouts::pause))
+        .api(Operate, routes!(rollouts::resume))
+        .api(Operate, routes!(rollouts::abort))
         .api(Administer, routes!(audit::list))
         .api(Read, routes!(events::stream))
 }
@@ -94,7 +102,7 @@ pub(super) fn own_prefix(path: &str) -> Option<&str> {
     let first = prefix.strip_prefix('/')?.split('/').next()?;
     let ours = [
         "api", "assets", "audit", "d", "devices", "firmware", "healthz", "login", "logout", "metrics",
-        "readyz", "releases", "updates",
+        "readyz", "releases", "rollouts", "updates",
     ];
     (!ours.contains(&first)).then_some(prefix)
 }

@@ -107,7 +107,7 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     let distinct = explain(&db, &image::distinct_builds()).await;
     assert!(distinct.contains("devices_build"), "{distinct}");
     assert!(!distinct.contains("Seq Scan on devices") && !distinct.contains("SCAN devices"), "{distinct}");
-    let plan = plan(&db, update::silent(5, 100)).await;
+    let plan = plan(&db, update::silent(0, 5, 100)).await;
     assert!(plan.contains("updates_silent"), "{plan}");
 }
 

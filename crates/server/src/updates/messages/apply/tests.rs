@@ -39,6 +39,9 @@ fn offered(plain: bool) -> Subject {
         heard_at: 0,
         triggered_at: Some(0),
         finished_at: None,
+        rollout: None,
+        toward: None,
+        timeout_s: 0,
         event_count: 0,
     }));
     subject

@@ -194,6 +194,7 @@ async fn a_server_that_starts_again_goes_on_where_it_was() {
         devices.push(rig.connect(&format!("d{n}"), password).await);
     }
     devices[first].say(TopicKind::Version, "1.1.0").await;
+    until("it has it", || async { show_update(&rig, first).await.as_deref() == Some("succeeded") }).await;
     for _ in 0..2 {
         let is_open = async |n: usize| show_update(&rig, n).await.as_deref() == Some("offered");
         let mut next = None;

@@ -52,6 +52,25 @@ pub struct NewRollout {
     pub dry_run: bool,
 }
 
+impl NewRollout {
+    /// Of all devices, with what is not said as it is then.
+    pub fn of(version: Version) -> Self {
+        Self {
+            version,
+            steps: None,
+            selector: Selector::default(),
+            max_in_flight: None,
+            halt_at: None,
+            block_on_halt: None,
+            promote: None,
+            update_timeout_s: None,
+            expires_at: None,
+            window: None,
+            dry_run: false,
+        }
+    }
+}
+
 /// Why a rollout is ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -8,7 +8,6 @@ crate::entry::table! {
     UPDATE_TIMEOUT "rollout_update_timeout" "An update ends after a silence of {least} to {most} seconds.";
     EXPIRES_BEFORE "rollout_expires_before" "The rollout would expire before it begins.";
     VERSIONS "rollout_versions" "{text} is no range of versions: write comparisons such as >=1.0.0, <1.2.0.";
-    GROUPS "rollout_groups" "Devices cannot be selected by group yet: select them by tag.";
     SELECTOR "rollout_selector" "A selector has at most {most} {what}.";
     WHY "rollout_why" "A reason has at most {most} bytes.";
     NO_STATE "rollout_no_state" "A state is {states}; not {word}.";

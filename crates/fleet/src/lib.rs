@@ -17,10 +17,10 @@ mod update;
 mod verdict;
 
 pub use decision::{
-    Artifact, Blocked, BlockedImage, BlockedImages, ChannelView, Decision, DeviceView, Reach, StoreView,
-    decide,
+    Artifact, Blocked, BlockedImage, BlockedImages, ChannelView, Decision, DeviceView, Kept, Reach,
+    StoreView, decide,
 };
 pub use fault::{is_image_at_fault, lasting_refusal};
 pub use identity::{Identity, Image};
 pub use plan::{Action, Flight, Snapshot, Subject, Trigger, plan};
-pub use update::{Change, Delivery, Event, ReportView, UpdateState, UpdateView, Why, apply};
+pub use update::{Change, Delivery, Event, Heard, ReportView, UpdateState, UpdateView, Why, apply};

@@ -8,6 +8,7 @@ mod members;
 mod percent;
 mod plan;
 mod shape;
+mod spelling;
 mod versions;
 mod window;
 

@@ -14,10 +14,11 @@ pub(crate) mod rollouts;
 mod sender;
 mod service;
 mod silence;
+mod target;
 mod urls;
-mod wish;
 mod withdraw;
 
+pub use check::How;
 pub(crate) use messages::Messages;
 pub use rollouts::Rollouts;
 #[cfg(test)]

@@ -48,7 +48,8 @@ pub(crate) fn by_step(counts: &[(i64, String, u64)], steps: usize) -> Vec<StepCo
     for (step, state, devices) in counts {
         let Some(step) = usize::try_from(*step).ok().and_then(|step| by_step.get_mut(step)) else { continue };
         *match UpdateState::from_word(state) {
-            None => &mut step.waiting,
+            // One that said "not now" holds no place.
+            None | Some(UpdateState::Deferred) => &mut step.waiting,
             Some(UpdateState::Succeeded) => &mut step.succeeded,
             Some(UpdateState::Failed | UpdateState::RolledBack | UpdateState::TimedOut) => &mut step.failed,
             Some(UpdateState::Cancelled) => &mut step.cancelled,
@@ -68,7 +69,7 @@ pub(crate) async fn candidates(
     let sql = format!(
         "SELECT d.id AS device, r.step AS step FROM devices d JOIN rollout_devices r ON r.rollout = d.rollout AND r.device = d.id \
          WHERE d.rollout = $1 AND d.online_epoch = $2 AND r.state = '{WAITING}' \
-         AND COALESCE(d.update_state, '') NOT IN ('offered', 'downloading', 'restarting') ORDER BY d.id LIMIT $3"
+         AND COALESCE(d.update_state, '') NOT IN ('offered', 'deferred', 'downloading', 'restarting') ORDER BY d.id LIMIT $3"
     );
     let rows = query.rows(&sql, vec![rollout.into(), epoch.into(), limit.into()]).await?;
     let candidate = |row: &QueryResult| {

@@ -1,6 +1,6 @@
 //! Who takes part in a rollout, what is refused, and what ends one.
 
-use api::{RolloutDeviceQuery, RolloutState};
+use api::{DeviceChange, RolloutDeviceQuery, RolloutState};
 use contract::TopicKind;
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ async fn refused(rig: &Rig, more: Value) -> String {
 }
 
 async fn tag(rig: &Rig, device: &str, tag: &str) {
-    let tags = [tag.to_owned()];
-    rig.services().devices.change(&BY, &id(device), None, Some(&tags)).await.expect("tagged");
+    let change = DeviceChange { tags: Some(vec![tag.to_owned()]), ..DeviceChange::default() };
+    rig.services().devices.change(&BY, &id(device), &change).await.expect("tagged");
 }
 
 #[tokio::test]
@@ -97,6 +97,7 @@ async fn a_preview_says_who_takes_part_and_who_does_not() {
         (json!({"versions": ">=1.0.0, <1.2.0"}), 2),
         (json!({"versions": ">1.0.0"}), 0),
         (json!({"tags": ["lab"]}), 0),
+        (json!({"groups": ["lab"]}), 0),
     ] {
         let asked = asked(json!({ "selector": selector }));
         assert_eq!(
@@ -124,7 +125,7 @@ async fn what_cannot_be_is_refused_in_words() {
         (json!({"max_in_flight": 0}), "At least one device"),
         (json!({"update_timeout_s": 1}), "10 to 86,400 seconds"),
         (json!({"expires_at": "2020-01-01T00:00:00Z"}), "expire before it begins"),
-        (json!({"selector": {"groups": ["a"]}}), "by group"),
+        (json!({"selector": {"tags": vec!["t"; 101]}}), "at most 100 tags"),
         (json!({"selector": {"versions": "^1.0"}}), "no range of versions"),
     ] {
         let sentence = refused(&rig, more.clone()).await;

@@ -17,6 +17,8 @@ pub(crate) mod login;
 mod progress;
 pub(crate) mod register;
 pub(crate) mod releases;
+pub(crate) mod rollout;
+pub(crate) mod rollouts;
 mod text;
 mod visit;
 mod words;

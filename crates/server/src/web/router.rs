@@ -69,7 +69,9 @@ fn paths(routes: Routes) -> Routes {
 
 /// The pages with the forms in them, and what is no page and not in the document either.
 fn pages(routes: Routes) -> Routes {
-    use dashboard::{actions, assets, audit, check_all, device, devices, login, register, releases};
+    use dashboard::{
+        actions, assets, audit, check_all, device, devices, login, register, releases, rollout, rollouts,
+    };
     routes
         .page(Public, "/firmware/{*path}", get(firmware::signed))
         .page(Public, "/d/{token}", get(firmware::short))
@@ -83,6 +85,7 @@ fn pages(routes: Routes) -> Routes {
         .page(Operate, "/devices/check", post(check_all::check_all))
         .page(Read, "/devices/{id}", get(device::page))
         .page(Operate, "/devices/{id}/check", post(actions::check))
+        .page(Operate, "/devices/{id}/change", post(actions::change))
         .page(Operate, "/devices/{id}/clear-quarantine", post(actions::clear_quarantine))
         .page(Operate, "/devices/{id}/remove", post(actions::remove))
         .page(Operate, "/updates/{id}/cancel", post(actions::cancel))
@@ -91,6 +94,12 @@ fn pages(routes: Routes) -> Routes {
         .page(Read, "/releases/{product}", get(releases::page))
         .page(Release, "/releases/{product}/promote", post(actions::promote))
         .page(Release, "/releases/{product}/refresh", post(actions::refresh))
+        .page(Read, "/rollouts", get(rollouts::page))
+        .page(Operate, "/releases/{product}/rollout", get(rollouts::form).post(rollouts::start))
+        .page(Read, "/rollouts/{n}", get(rollout::page))
+        .page(Operate, "/rollouts/{n}/pause", post(rollout::pause))
+        .page(Operate, "/rollouts/{n}/resume", post(rollout::resume))
+        .page(Operate, "/rollouts/{n}/abort", post(rollout::abort))
         .page(Operate, "/releases/{product}/block", post(actions::block))
         .page(Operate, "/releases/{product}/unblock", post(actions::unblock))
 }

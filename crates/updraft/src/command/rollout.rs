@@ -1,7 +1,6 @@
 //! `updraft rollout`: a version is given to the fleet step by step.
 
 mod start;
-mod steps;
 mod watch;
 
 use std::process::ExitCode;
@@ -146,7 +145,7 @@ fn show(rollout: &Rollout) {
         [
             (n + 1).to_string(),
             of.step.percent.to_string(),
-            steps::duration(of.step.soak_s),
+            of.step.soak(),
             counts.total.to_string(),
             counts.waiting.to_string(),
             counts.in_flight.to_string(),

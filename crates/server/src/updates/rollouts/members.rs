@@ -14,7 +14,7 @@ use crate::db::device_list::{self, DeviceFilter};
 use crate::db::{rollout_device, tag};
 use crate::error::Error;
 use crate::updates::service::BATCH;
-use crate::updates::wish::Target;
+use crate::updates::target::Target;
 use api::NewRollout;
 
 /// How many devices are named of those that are left out for a reason.
@@ -140,7 +140,11 @@ impl Rollouts {
             (devices, (next < ids.len()).then_some(Cursor { after: None, ids: next }))
         };
         let versions = terms::versions(asked).map_err(Error::Invalid)?;
-        devices.retain(|device| is_in(versions.as_ref(), device));
+        let groups = &asked.selector.groups;
+        let is_of_group =
+            |device: &DeviceRow| device.group_name.as_ref().is_some_and(|group| groups.contains(group));
+        devices
+            .retain(|device| is_in(versions.as_ref(), device) && (groups.is_empty() || is_of_group(device)));
         if !asked.selector.tags.is_empty() {
             let all: Vec<DeviceId> = devices.iter().map(|device| device.id.0.clone()).collect();
             let tags = tag::of_devices(&self.0.db, &all).await?.into_iter();

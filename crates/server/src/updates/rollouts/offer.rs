@@ -9,7 +9,7 @@ use super::terms;
 use crate::actor::Actor;
 use crate::db::rollout::RolloutRow;
 use crate::error::Error;
-use crate::updates::wish::Wish;
+use crate::updates::check::Wish;
 
 /// How it went.
 #[derive(Debug, Default)]
@@ -64,12 +64,12 @@ fn is_of_device(cause: &Cause) -> bool {
 
 impl Rollouts {
     pub(super) async fn offer(&self, row: &RolloutRow, devices: &[DeviceId]) -> Result<Offered, Error> {
-        let wish = Wish { force: false, target: Some(terms::target(row)) };
+        let wish = Wish { how: false.into(), target: Some(terms::target(row)) };
         let (decided, made) = self.0.updates.offer_many(&Actor::SERVER, devices, &wish).await?;
         let mut offered = Offered { offered: made.len() as u64, ..Offered::default() };
         let mut ends = Vec::new();
-        for (device, (decision, _)) in decided {
-            if let End::Here(state, cause) = end(&decision, &mut offered) {
+        for (device, decided) in decided {
+            if let End::Here(state, cause) = end(&decided.decision, &mut offered) {
                 ends.push((device, state, cause));
             }
         }

@@ -50,6 +50,13 @@ impl Rollouts {
         Ok(Page { items, next })
     }
 
+    /// How many run, and how many are paused.
+    pub(crate) async fn active(&self) -> Result<(u64, u64), Error> {
+        let open = rollout::open(&self.0.db).await?;
+        let count = |state: &str| open.iter().filter(|row| row.state == state).count() as u64;
+        Ok((count("running"), count("paused")))
+    }
+
     async fn shown(&self, row: RolloutRow) -> Result<Rollout, Error> {
         let counts = rollout_device::counts(&self.0.db, row.id).await?;
         let shape = terms::shape(&row.request);
@@ -160,8 +167,8 @@ fn states(word: &str) -> Result<Vec<&'static str>, Error> {
         UpdateState::ALL.into_iter().filter(|state| of(*state)).map(UpdateState::as_str).collect()
     };
     match word {
-        WAITING => Ok(vec![WAITING]),
-        "in_flight" => Ok(named(&UpdateState::is_in_flight)),
+        WAITING => Ok(vec![WAITING, UpdateState::Deferred.as_str()]),
+        "in_flight" => Ok(named(&|state| state.is_in_flight() && state != UpdateState::Deferred)),
         "not_succeeded" => Ok(named(&is_failure)),
         _ => UpdateState::from_word(word).map(|state| vec![state.as_str()]).ok_or_else(|| {
             let words: Vec<&str> = UpdateState::ALL.iter().map(|state| state.as_str()).collect();
@@ -180,7 +187,7 @@ fn of_states<'a>(counts: impl Iterator<Item = &'a (i64, String, u64)>) -> Rollou
     for (_, state, devices) in counts {
         all.total += devices;
         *match UpdateState::from_word(state) {
-            None => &mut all.waiting,
+            None | Some(UpdateState::Deferred) => &mut all.waiting,
             Some(UpdateState::Succeeded) => &mut all.succeeded,
             Some(UpdateState::Failed) => &mut all.failed,
             Some(UpdateState::RolledBack) => &mut all.rolled_back,

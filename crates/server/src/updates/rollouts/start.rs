@@ -20,7 +20,7 @@ use crate::db::rollout::{PREPARING, RolloutRow};
 use crate::db::rollout_device::{self, Joins};
 use crate::error::Error;
 use crate::releases::STORE_TIMEOUT;
-use crate::updates::wish::Target;
+use crate::updates::target::Target;
 
 /// Maximum number of devices that are written in one transaction.
 const WRITTEN_AT_ONCE: usize = 5_000;

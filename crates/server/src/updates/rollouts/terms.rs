@@ -5,14 +5,14 @@ use cause::{Cause, rollout as causes};
 use fleet::rollout::{Percent, Shape, Step, VersionRange};
 
 use crate::db::rollout::RolloutRow;
-use crate::updates::wish::Target;
+use crate::updates::target::Target;
 
 const MAX_IN_FLIGHT: u32 = 500;
 /// The shortest and the longest silence.
 const TIMEOUT_S: std::ops::RangeInclusive<u32> = 10..=86_400;
 /// Maximum number of each kind that a selector names.
 const IDS_MAX: usize = 100_000;
-const TAGS_MAX: usize = 100;
+const NAMES_MAX: usize = 100;
 
 pub(super) fn shape(asked: &NewRollout) -> Shape {
     let all = || vec![Step { percent: Percent::ALL, soak_s: 0 }];
@@ -48,15 +48,14 @@ pub(super) fn refusal(asked: &NewRollout, now: i64) -> Option<Cause> {
         let cause = causes::UPDATE_TIMEOUT.with("least", *TIMEOUT_S.start());
         return Some(cause.with("most", *TIMEOUT_S.end()));
     }
-    if !selector.groups.is_empty() {
-        return Some(causes::GROUPS.cause());
-    }
     let too_many = |most: usize, what| causes::SELECTOR.with("most", most).with("what", what);
     if selector.ids.len() > IDS_MAX {
         return Some(too_many(IDS_MAX, "ids"));
     }
-    if selector.tags.len() > TAGS_MAX {
-        return Some(too_many(TAGS_MAX, "tags"));
+    for (names, what) in [(&selector.tags, "tags"), (&selector.groups, "groups")] {
+        if names.len() > NAMES_MAX {
+            return Some(too_many(NAMES_MAX, what));
+        }
     }
     versions(asked).err()
 }

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use api::{HaltAt, LeftOut, NewRollout, Rollout, RolloutPreview, Selector, Window};
+use api::{HaltAt, LeftOut, NewRollout, Rollout, RolloutPreview, Selector, Step, Window};
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Version};
 use serde_json::json;
 
-use super::steps::Steps;
 use super::watch;
 use crate::api_client::ServerArgs;
 use crate::command::verdict;
@@ -24,10 +23,13 @@ pub(super) struct Args {
     product: ProductName,
     /// Percents of the devices, each with how long it is watched before the next, such as 1:10m,10:1h,100
     #[arg(long, value_name = "STEPS")]
-    steps: Option<Steps>,
+    steps: Option<String>,
     /// Only devices with this tag, or another one that is named so
     #[arg(long)]
     tag: Vec<String>,
+    /// Only devices in this group, or another one that is named so
+    #[arg(long)]
+    group: Vec<String>,
     /// Only this device, and others that are named so
     #[arg(long, value_name = "ID")]
     id: Vec<DeviceId>,
@@ -130,9 +132,9 @@ fn asked(args: &Args) -> anyhow::Result<NewRollout> {
     };
     Ok(NewRollout {
         version: args.version.clone(),
-        steps: args.steps.as_ref().map(|steps| steps.0.clone()),
+        steps: args.steps.as_deref().map(Step::parse_all).transpose().map_err(output::Usage)?,
         selector: Selector {
-            groups: Vec::new(),
+            groups: args.group.clone(),
             tags: args.tag.clone(),
             ids: args.id.clone(),
             versions: args.versions.clone(),

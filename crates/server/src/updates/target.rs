@@ -1,14 +1,6 @@
-//! What is wished for devices: the channel's version, or a rollout's.
+//! What a rollout gives to its devices.
 
 use contract::{ProductName, Version};
-
-#[derive(Debug, Clone)]
-pub(super) struct Wish {
-    /// Send it despite silence.
-    pub(super) force: bool,
-    /// Instead of what the channel points to.
-    pub(super) target: Option<Target>,
-}
 
 /// What a rollout gives to its devices.
 #[derive(Debug, Clone)]

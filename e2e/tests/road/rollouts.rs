@@ -142,3 +142,31 @@ async fn whatever_is_killed_in_mid_rollout_everybody_is_confirmed_exactly_once()
     }
     assert_eq!(ends, [("succeeded".to_owned(), DEVICES)].into());
 }
+
+#[tokio::test]
+async fn a_job_that_publishes_and_waits_has_the_verdict_of_the_rollout() {
+    let (workshop, server) = (Workshop::open(), Server::start().await);
+    let _fleet = fleet(&server, &workshop, 2).await;
+    let publish = async |version: &str, behaviour| {
+        let image = workshop.behaving(version, behaviour).display().to_string();
+        let arguments = ["publish", &image, "-p", PRODUCT, "--version", version, "--wait", "2m"];
+        Said::by(server.remote(arguments)).await
+    };
+    let roll_out = async |version: &'static str| {
+        until("it is published", || async {
+            let start = ["rollout", "start", version, "-p", PRODUCT, "--json"];
+            let started = Said::by(server.remote(start)).await;
+            (started.code == Some(0)).then_some(())
+        })
+        .await;
+    };
+    let (good, ()) = tokio::join!(publish("1.1.0", Behaviour::Healthy), roll_out("1.1.0"));
+    let good = good.ok();
+    assert!(good.err.contains("rollout 1 is done"), "{good:?}");
+    let (bad, ()) = tokio::join!(publish("1.2.0", Behaviour::CrashesAtBoot), roll_out("1.2.0"));
+    bad.refused(&[
+        "1.2.0 is published",
+        "rollout 2 was halted",
+        "1.2.0 runs on none of the devices of step 1",
+    ]);
+}

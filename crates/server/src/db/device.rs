@@ -265,6 +265,7 @@ impl Write {
 
     /// Forgets a device and its history.
     pub(crate) async fn remove_device(&self, device: Locked<DeviceRow>) -> Result<(), DbErr> {
+        self.note_moved();
         if self.is_sqlite() {
             let sql = "DELETE FROM device_ids WHERE rowid IN (SELECT rowid FROM device_ids WHERE device_ids MATCH $1 AND id = $2)";
             let id = device.id.as_str();

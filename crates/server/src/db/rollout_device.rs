@@ -32,14 +32,16 @@ pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+pub(super) const COUNTS: &str =
+    "SELECT step, state, COUNT(*) AS devices FROM rollout_devices WHERE rollout = $1 GROUP BY step, state";
+
 /// How many devices are where, by step and state: what the list is counted from.
 pub(crate) async fn counts(query: &impl Query, rollout: i64) -> Result<Vec<(i64, String, u64)>, DbErr> {
-    let sql = "SELECT step, state, COUNT(*) AS devices FROM rollout_devices WHERE rollout = $1 GROUP BY step, state";
     let count = |row: &QueryResult| {
         let devices: i64 = row.try_get("", "devices")?;
         Ok((row.try_get("", "step")?, row.try_get("", "state")?, devices.unsigned_abs()))
     };
-    query.rows(sql, vec![rollout.into()]).await?.iter().map(count).collect()
+    query.rows(COUNTS, vec![rollout.into()]).await?.iter().map(count).collect()
 }
 
 /// The same, as the planner has it.
@@ -59,6 +61,11 @@ pub(crate) fn by_step(counts: &[(i64, String, u64)], steps: usize) -> Vec<StepCo
     by_step
 }
 
+pub(super) const CANDIDATES: &str = "SELECT d.id AS device, r.step AS step FROM devices d \
+    JOIN rollout_devices r ON r.rollout = d.rollout AND r.device = d.id \
+    WHERE d.rollout = $1 AND d.online_epoch = $2 AND r.state = 'waiting' \
+    AND COALESCE(d.update_state, '') NOT IN ('offered', 'deferred', 'downloading', 'restarting') ORDER BY d.id LIMIT $3";
+
 /// Some of those who wait, in a step that has begun, and are online in this epoch, with no update in flight.
 pub(crate) async fn candidates(
     query: &impl Query,
@@ -66,12 +73,7 @@ pub(crate) async fn candidates(
     epoch: i64,
     limit: u64,
 ) -> Result<Vec<Candidate>, DbErr> {
-    let sql = format!(
-        "SELECT d.id AS device, r.step AS step FROM devices d JOIN rollout_devices r ON r.rollout = d.rollout AND r.device = d.id \
-         WHERE d.rollout = $1 AND d.online_epoch = $2 AND r.state = '{WAITING}' \
-         AND COALESCE(d.update_state, '') NOT IN ('offered', 'deferred', 'downloading', 'restarting') ORDER BY d.id LIMIT $3"
-    );
-    let rows = query.rows(&sql, vec![rollout.into(), epoch.into(), limit.into()]).await?;
+    let rows = query.rows(CANDIDATES, vec![rollout.into(), epoch.into(), limit.into()]).await?;
     let candidate = |row: &QueryResult| {
         let device = row.try_get::<Text<DeviceId>>("", "device")?.0;
         Ok(Candidate { device, step: usize::try_from(row.try_get::<i64>("", "step")?).unwrap_or(usize::MAX) })

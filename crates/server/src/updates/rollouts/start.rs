@@ -8,7 +8,7 @@ use contract::{ChannelName, DeviceId, ProductName, Version};
 use fleet::rollout::{members, step_sizes};
 use serde_json::Value;
 use store::Blocked;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::members::Selected;
 use super::service::{Rollouts, of};
@@ -19,11 +19,13 @@ use crate::db::Action;
 use crate::db::rollout::{PREPARING, RolloutRow};
 use crate::db::rollout_device::{self, Joins};
 use crate::error::Error;
-use crate::releases::STORE_TIMEOUT;
+use crate::releases::{STORE_TIMEOUT, detached};
 use crate::updates::target::Target;
 
 /// Maximum number of devices that are written in one transaction.
 const WRITTEN_AT_ONCE: usize = 5_000;
+/// How long somebody who asked waits until it runs.
+const START_TIMEOUT: Duration = Duration::from_secs(45);
 /// Of two that begin at once, one is first.
 const BEGINS: &str = "rollout_begins";
 
@@ -38,9 +40,21 @@ impl Rollouts {
         Ok(RolloutPreview { devices, steps, online: selected.online, left_out })
     }
 
-    /// Begins it.
+    /// Begins it, whoever leaves meanwhile.
     #[crate::boxed]
     pub async fn start(
+        &self,
+        by: &Actor,
+        product: &ProductName,
+        asked: &NewRollout,
+    ) -> Result<api::Rollout, Error> {
+        let what = format!("the rollout of {} of {product}", asked.version);
+        let (rollouts, by, product, asked) = (self.clone(), by.clone(), product.clone(), asked.clone());
+        let begun = async move { rollouts.start_now(&by, &product, &asked).await };
+        detached(Instant::now() + START_TIMEOUT, what, begun).await
+    }
+
+    async fn start_now(
         &self,
         by: &Actor,
         product: &ProductName,

@@ -60,7 +60,7 @@ fn view(
         (visit.said_about("rollout"))
         (verdict(rollout))
         (tiles(rollout, query.state.as_deref().unwrap_or_default()))
-        section.card.flush { table.steps-of-rollout {
+        section.card.flush { table.rollouts {
             thead { tr { th { "Step" } th { "Devices" } th { "Waiting" } th { "In flight" } th { "Succeeded" } th { "Failed" } th { "Watched" } } }
             tbody { @for (n, step) in rollout.steps.iter().enumerate() {
                 @let counts = &step.counts;
@@ -184,7 +184,7 @@ fn list(rollout: &Rollout, query: &RolloutDeviceQuery, devices: &Page<RolloutDev
         address.append_pair("cursor", cursor).finish()
     };
     html! {
-        section #devices.card.flush { table.devices {
+        section #devices.card.flush { table.rollouts {
             thead { tr { th { "Device" } th { "Step" } th { "State" } th { "Before" } th { "Why" } } }
             tbody { @for device in &devices.items { tr {
                 td.name { a.id href={ "/devices/" (device.device) } { (device.device) } }

@@ -111,21 +111,21 @@ pub(crate) async fn form(
         div.head { div { h1 { "New rollout" } p.sub { (product) } } }
         (visit.said_about("rollouts"))
         form.card.stack method="post" action={ "/releases/" (product) "/rollout" } data-answer="said-rollouts" {
-            label { "Version" select name="version" required {
+            label { span { "Version" } select name="version" required {
                 @for release in list.iter().filter(|release| !release.blocked) {
                     option value=(release.version) selected[chosen == Some(release.version.as_str())] { (release.version) }
                 }
             } }
-            label { "Steps: percent of the devices, and how long each is watched" input name="steps" value=(STEPS) required autocomplete="off"; }
-            label { "Only in this group" input name="group" autocomplete="off"; }
-            label { "Only with this tag" input name="tag" autocomplete="off"; }
-            label { "Only running a version in this range" input name="versions" placeholder=">=1.0.0, <1.2.0" autocomplete="off"; }
-            label { "Devices at work at once, at most" input name="max_in_flight" inputmode="numeric" placeholder="500"; }
-            label { "Only in these hours" input name="window" placeholder="01:00-05:00" autocomplete="off"; }
-            label { "of this time zone" input name="tz" placeholder="Europe/Berlin" autocomplete="off"; }
-            label.check { input type="checkbox" name="no_block" value="yes"; "Leave the version unblocked if the rollout stops by itself" }
-            label.check { input type="checkbox" name="no_promote" value="yes"; "Leave production as it is once it is done" }
-            p.lead { "It stops by itself if more than 3 % fail and it may be 10 %, and after three devices if it fails on each." }
+            label { span { "Steps: percent of the devices, and how long each is watched" } input name="steps" value=(STEPS) required autocomplete="off"; }
+            label { span { "Only in this group" } input name="group" autocomplete="off"; }
+            label { span { "Only with this tag" } input name="tag" autocomplete="off"; }
+            label { span { "Only running a version in this range" } input name="versions" placeholder=">=1.0.0, <1.2.0" autocomplete="off"; }
+            label { span { "Devices at work at once, at most" } input name="max_in_flight" inputmode="numeric" placeholder="500"; }
+            label { span { "Only in these hours" } input name="window" placeholder="01:00-05:00" autocomplete="off"; }
+            label { span { "of this time zone" } input name="tz" placeholder="Europe/Berlin" autocomplete="off"; }
+            label.check { input type="checkbox" name="no_block" value="yes"; span { "Leave the version unblocked if the rollout stops by itself" } }
+            label.check { input type="checkbox" name="no_promote" value="yes"; span { "Leave production as it is once it is done" } }
+            p.lead { "It stops by itself once it is clear that more fail than the tolerated 3 %, and after three devices if it fails on each of them." }
             div.buttons {
                 button type="submit" name="act" value="preview" { "Preview" }
                 button.primary type="submit" name="act" value="start" { "Start rollout" }

@@ -27,6 +27,7 @@ mod postgres;
 pub(crate) mod presence;
 pub(crate) mod rollout;
 pub(crate) mod rollout_device;
+pub(crate) mod silent;
 mod sqlite;
 pub(crate) mod tag;
 #[cfg(test)]

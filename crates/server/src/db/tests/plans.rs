@@ -9,6 +9,7 @@ use super::super::connection::Query;
 use super::super::device_list::DeviceFilter;
 use super::super::presence::{self, Absent};
 use super::super::rollout_device;
+use super::super::silent;
 use super::super::waiting::Waiting;
 use super::*;
 
@@ -110,9 +111,9 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     let distinct = explain(&db, &image::distinct_builds()).await;
     assert!(distinct.contains("devices_build"), "{distinct}");
     assert!(!distinct.contains("Seq Scan on devices") && !distinct.contains("SCAN devices"), "{distinct}");
-    let silent = plan(&db, update::silent(0, 5, 100)).await;
+    let silent = plan(&db, silent::silent(0, 5, 100)).await;
     assert!(silent.contains("updates_silent"), "{silent}");
-    let deferred = plan(&db, update::deferred(5, 100)).await;
+    let deferred = plan(&db, silent::deferred(5, 100)).await;
     assert!(deferred.contains("updates_deferred"), "{deferred}");
 }
 

@@ -149,7 +149,7 @@ pub(crate) async fn start(
     };
     if fields.text("act") == Some("preview") {
         let said = match rollouts.preview(&product, &asked).await {
-            Ok(preview) => Said::new(Tone::Info, "Nothing is sent yet", told(&preview)),
+            Ok(preview) => Said::new(Tone::Info, "Nothing is sent yet", summary(&preview)),
             Err(error) => Said::failed(error),
         };
         return visit.answer(&said.about("rollouts"), &back);
@@ -164,7 +164,7 @@ pub(crate) async fn start(
 }
 
 /// How many in each step, and who is left out and why.
-fn told(preview: &RolloutPreview) -> String {
+fn summary(preview: &RolloutPreview) -> String {
     let sizes: Vec<_> =
         preview.steps.iter().enumerate().map(|(n, devices)| format!("step {}: {devices}", n + 1)).collect();
     let mut text = format!(

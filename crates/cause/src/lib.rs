@@ -7,6 +7,7 @@
 mod cause;
 pub mod decision;
 mod entry;
+pub mod file;
 pub mod gate;
 pub mod publisher;
 pub mod rollout;

@@ -16,7 +16,6 @@ mod snapshot;
 pub(crate) use health::{STORE_TIMEOUT, StoreHealth};
 pub(crate) use mirror::Refreshed;
 pub(crate) use promote::WRITE_TIMEOUT;
-#[cfg(test)]
 pub(crate) use promote::detached;
 pub use publish::judgement;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod attempts;
+mod bucket;
 pub(crate) mod database;
 mod database_tls;
 mod decisions;

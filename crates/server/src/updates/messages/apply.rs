@@ -196,6 +196,7 @@ impl Subject {
             slot: report.slot.as_ref().map(|text| text.as_str().to_owned()),
             state: report.state.as_ref().map(|text| text.as_str().to_owned()),
             slot_bytes: report.slot_bytes,
+            chip_revision: report.chip_revision,
             rollback: report.rollback,
             sleeps_s: report.sleeps_s,
             reset: report.reset.as_ref().map(|text| text.as_str().to_owned()),
@@ -279,6 +280,8 @@ impl Subject {
     /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed. Asked
     /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
+        // It wants it now.
+        self.advance(&Event::AskAgain, None, now);
         let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
             self.is_refused = true;

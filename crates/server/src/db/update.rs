@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cause::Cause;
+use cause::{Cause, update as ends};
 use contract::{Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::entity::prelude::*;
@@ -172,15 +172,20 @@ impl Model {
 
     /// Where this puts its device in the rollout that made it, if one did.
     fn moves(&self, device: &mut Locked<DeviceRow>) -> Option<Moved> {
-        let was_sent = self.triggered_at.is_some() || self.url_requests > 0;
-        let again = match self.state.0 {
-            // Only a step on the way.
-            UpdateState::Succeeded => self.toward.is_some(),
-            // It was not there: that says nothing of the version.
-            UpdateState::TimedOut => !was_sent,
-            _ => false,
+        use UpdateState::{Cancelled, Failed, RolledBack, Succeeded, TimedOut};
+        let was_sent = self.triggered_at.is_some() || self.url_requests > 0 || self.deferred_since.is_some();
+        let is_put_off = self.cause.as_ref().is_some_and(|cause| cause.is(ends::PUT_OFF));
+        let state = match self.state.0 {
+            // Only a step on the way, or it is to be asked again.
+            Succeeded if self.toward.is_some() => None,
+            Cancelled if is_put_off => None,
+            // It was not there: that says nothing of the version. One that was there and did not listen is not waited for.
+            TimedOut if !was_sent => Some(Cancelled).filter(|_| device.online_epoch != 0),
+            // Nor does what became of a step on the way.
+            Failed | RolledBack | TimedOut if self.toward.is_some() => Some(Cancelled),
+            state => Some(state),
         };
-        Some(Moved::to(device, self.rollout?, self.id, Some(self.state.0).filter(|_| !again)))
+        Some(Moved::to(device, self.rollout?, self.id, state))
     }
 
     pub(crate) fn set_why(&mut self, why: Option<Why>) {

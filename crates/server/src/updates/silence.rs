@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
+use cause::update as ends;
 use contract::DEFERRED_MAX_S;
-use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, Why, plan};
+use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, UpdateState, Why, plan};
 
 use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
 use crate::actor::Actor;
@@ -118,7 +119,11 @@ async fn ask_again(updates: &Updates, now: i64) -> anyhow::Result<()> {
         let mut due = write.lock_updates(due.iter()).await?;
         for (_, update) in &mut due {
             let is_due = update.deferred_until.is_some_and(|until| until <= now);
-            if is_due && advance(update, &[], Delivery::Fetched, None, &Event::AskAgain, None, now) {
+            // Whether it may be offered it now is its rollout's to say.
+            if is_due && update.rollout.is_some() {
+                let change = Change { state: UpdateState::Cancelled, why: Some(Why::Cause(ends::PUT_OFF.cause())) };
+                record(update, "asked_again", change, now);
+            } else if is_due && advance(update, &[], Delivery::Fetched, None, &Event::AskAgain, None, now) {
                 let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
                 let last = update.deferred_since.unwrap_or(now) + i64::from(DEFERRED_MAX_S) * 1000;
                 let expires_at = last.max(now + timeout_ms);

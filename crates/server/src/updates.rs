@@ -6,6 +6,7 @@ mod check;
 mod closed;
 mod fetched;
 mod history;
+mod later;
 mod messages;
 mod questions;
 mod queue;

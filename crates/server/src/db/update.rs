@@ -174,7 +174,7 @@ impl Model {
     fn moves(&self, device: &mut Locked<DeviceRow>) -> Option<Moved> {
         use UpdateState::{Cancelled, Failed, RolledBack, Succeeded, TimedOut};
         let was_sent = self.triggered_at.is_some() || self.url_requests > 0 || self.deferred_since.is_some();
-        let is_put_off = self.cause.as_ref().is_some_and(|cause| cause.is(ends::PUT_OFF));
+        let is_put_off = self.cause.as_ref().is_some_and(|cause| cause.0.is(ends::PUT_OFF));
         let state = match self.state.0 {
             // Only a step on the way, or it is to be asked again.
             Succeeded if self.toward.is_some() => None,
@@ -229,6 +229,9 @@ pub(crate) async fn of_device(
 /// Those of which the clock of silence runs. The condition repeats that of the partial index letter by letter, or neither database uses it.
 pub(super) const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
 
+/// Those that their devices put off; the condition is that of a partial index, too.
+pub(super) const DEFERRED: &str = "state = 'deferred'";
+
 /// Those of these devices that are offered, and of which the trigger was sent.
 pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<Vec<UpdateRow>, DbErr> {
     let mut updates = Vec::new();
@@ -242,8 +245,14 @@ pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<
 }
 
 /// Those in flight, by device.
-pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
-    let next = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::Device.gt(above));
+pub(crate) async fn in_flight(
+    query: &impl Query,
+    is_deferred: bool,
+    above: &str,
+    limit: u64,
+) -> Result<Vec<UpdateRow>, DbErr> {
+    let state = if is_deferred { DEFERRED } else { IN_FLIGHT };
+    let next = Condition::all().add(Expr::cust(state)).add(Column::Device.gt(above));
     Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
 }
 

@@ -106,6 +106,9 @@ impl Updates {
         how: impl Into<How> + Send + 'static,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
         let wish = Wish { how: how.into(), target: None };
+        if wish.how.force {
+            self.force_deferred(by, ids).await?;
+        }
         let (decided, mut offered) = self.offer_many(by, ids, &wish).await?;
         let answer = |(id, Decided { decision, update, device })| {
             (id, self.answer(&decision, update, device.as_ref()))
@@ -197,7 +200,7 @@ impl Updates {
     }
 
     /// All that a decision looks at of devices, and their newest updates.
-    async fn subjects(
+    pub(super) async fn subjects(
         &self,
         query: &impl Query,
         devices: impl Iterator<Item = &DeviceRow>,

@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use cause::update as ends;
-use contract::DEFERRED_MAX_S;
-use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, UpdateState, Why, plan};
+use fleet::{Action, Change, Flight, Snapshot, Subject, Why, plan};
 
-use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
+use super::later::ask_again;
+use super::service::{BATCH, Updates, flight_of, heard_of, refusal_of, write as record};
 use crate::actor::Actor;
 use crate::db::{meta, silent};
 
@@ -104,38 +103,6 @@ async fn end_silent_for(updates: &Updates, timeout_s: i64, timeout_ms: i64, now:
         write.commit().await?;
         for (_, update) in &silent {
             updates.0.events.device(&update.device);
-        }
-    }
-}
-
-/// Devices that asked to be left alone, and have been, are sent the trigger again: when they come, up to the end of the seven days.
-async fn ask_again(updates: &Updates, now: i64) -> anyhow::Result<()> {
-    loop {
-        let due = silent::deferred_until(&updates.0.db, now, BATCH as u64).await?;
-        if due.is_empty() {
-            return Ok(());
-        }
-        let write = updates.0.db.write(&Actor::SERVER).await?;
-        let mut due = write.lock_updates(due.iter()).await?;
-        for (_, update) in &mut due {
-            let is_due = update.deferred_until.is_some_and(|until| until <= now);
-            // Whether it may be offered it now is its rollout's to say.
-            if is_due && update.rollout.is_some() {
-                let change = Change { state: UpdateState::Cancelled, why: Some(Why::Cause(ends::PUT_OFF.cause())) };
-                record(update, "asked_again", change, now);
-            } else if is_due && advance(update, &[], Delivery::Fetched, None, &Event::AskAgain, None, now) {
-                let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
-                let last = update.deferred_since.unwrap_or(now) + i64::from(DEFERRED_MAX_S) * 1000;
-                let expires_at = last.max(now + timeout_ms);
-                (update.expires_at, update.heard_at) = (Some(expires_at), expires_at - timeout_ms);
-                (update.triggered_at, update.deferred_until) = (None, None);
-            }
-        }
-        write.save(due.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
-        write.commit().await?;
-        updates.push(due.iter().map(|(device, _)| &**device));
-        for (device, _) in &due {
-            updates.0.events.device(&device.id);
         }
     }
 }

@@ -142,11 +142,11 @@ pub(crate) async fn block(
     OptionalBody(blocking): OptionalBody<Blocking>,
 ) -> Done {
     let Blocking { reason, security } = blocking.unwrap_or_default();
-    // First: of a version that is not published nobody knows what is above it.
+    releases.block(caller.by(), &product, &version, reason.trim()).await?;
+    // Of a version that is not published nobody knows what is above it: it is blocked all the same.
     if security {
         releases.raise_secure_version(caller.by(), &product, &version).await?;
     }
-    releases.block(caller.by(), &product, &version, reason.trim()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,6 +14,7 @@ mod postgres;
 mod reported;
 pub(crate) mod rig;
 mod sending;
+mod serving;
 mod silence;
 mod slow_store;
 mod spellings;

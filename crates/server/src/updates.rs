@@ -13,13 +13,16 @@ mod retries;
 mod sender;
 mod service;
 mod silence;
+mod sketch;
 mod urls;
 mod withdraw;
 
 pub use check::How;
+pub use history::Fetch;
 pub(crate) use messages::Messages;
 #[cfg(test)]
 pub(crate) use sender::{Cursor, Done, Memory};
 pub use service::Updates;
 pub(crate) use silence::SilenceClock;
+pub(crate) use sketch::Sketch;
 pub(crate) use urls::Urls;

@@ -4,9 +4,11 @@
 //! [`Cause::sentence`], which says what is the case and names no button and no flag; what to do about it is added by each
 //! surface (the command line names flags, the dashboard names buttons).
 
+pub mod admission;
 mod cause;
 pub mod decision;
 mod entry;
+pub mod file;
 pub mod gate;
 pub mod publisher;
 pub mod rollout;

@@ -14,6 +14,7 @@ mod options;
 mod packet;
 mod publisher;
 mod receiver;
+mod repeats;
 
 pub use client::{Connection, Mqtt};
 pub use delivery::Delivery;

@@ -10,13 +10,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, Extensions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::Semaphore;
 
 use crate::error::StoreError;
 use crate::objects::bucket::Bucket;
+use crate::releases::blocked::file::BlockedFile;
+use crate::releases::metadata::Metadata;
+use crate::releases::product::ProductFile;
 use crate::releases::publication::Publication;
 use crate::releases::publisher::{Attempt, Published};
 use crate::store::Store;
@@ -48,6 +51,19 @@ impl Store {
                 .unwrap_or_else(|| StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes")))),
         }
     }
+}
+
+/// Reads bytes as each of the small files of the store, as a fuzz target does. What was read is written back as it was.
+pub fn read_small_files(bytes: &[u8]) {
+    if let Ok(metadata) = Metadata::parse(bytes) {
+        let version = contract::Version::from_bytes(b"1.2.0").expect("a version");
+        let _ = (metadata.requires(), metadata.contradiction(&version, 7), metadata.time("built_at"));
+        assert_eq!(Metadata::parse(&metadata.to_bytes()), Ok(metadata));
+    }
+    if let Ok(list) = BlockedFile::parse(bytes) {
+        assert_eq!(BlockedFile::parse(&list.to_bytes()).map(|again| again.list()), Ok(list.list()));
+    }
+    let _ = ProductFile::parse(bytes);
 }
 
 /// What is done.
@@ -141,7 +157,11 @@ impl ObjectStore for FaultyStore {
         let bytes = Bytes::from(payload.iter().flatten().copied().collect::<Vec<u8>>());
         drop(payload);
         match fate {
-            Fate::Torn => self.objects.put_opts(to, bytes.slice(..bytes.len() / 2).into(), options).await,
+            // By a store that holds nothing against a checksum.
+            Fate::Torn => {
+                let options = PutOptions { extensions: Extensions::new(), ..options };
+                self.objects.put_opts(to, bytes.slice(..bytes.len() / 2).into(), options).await
+            }
             Fate::AnswerLost => {
                 self.objects.put_opts(to, bytes.into(), options).await?;
                 Err(cut_off())

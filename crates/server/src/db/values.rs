@@ -11,7 +11,7 @@ use fleet::UpdateState;
 use oidc::Job;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
-use store::{Blocked, Release};
+use store::{Blocked, Inspection, Release};
 
 use super::presence::KnownPresence;
 
@@ -66,6 +66,7 @@ as_text! {
     Cause: from_json, to_json;
     Job: from_json, to_json;
     Release: from_json, to_json;
+    Inspection: from_json, to_json;
     Blocked: from_json, to_json;
     serde_json::Value: from_json, to_json;
 }

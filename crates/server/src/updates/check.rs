@@ -189,6 +189,7 @@ impl Updates {
             chip: report
                 .and_then(|report| Chip::from_name(report.chip.as_deref()?))
                 .map(|chip| chip.name().to_owned()),
+            chip_revision: report.and_then(|report| report.chip_revision),
             slot_bytes: device.slot_bytes.and_then(|bytes| bytes.try_into().ok()),
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
@@ -218,19 +219,20 @@ impl Updates {
         let blocked_images = image::blocked(&self.0.db).await?;
         let looks = products.into_iter().map(async |(product, mut snapshot)| {
             let questions = Questions {
-                store: self.0.releases.store(),
+                releases: &self.0.releases,
                 product: &product,
                 channel: ChannelName::production(),
-                corrupt: &self.0.corrupt,
                 blocked_images: &blocked_images,
                 deadline: Instant::now() + STORE_TIMEOUT,
             };
             timeout(STORE_TIMEOUT, questions.plan(&mut snapshot)).await.unwrap_or_else(|_| {
                 let why = causes::STORE_TIMEOUT.with("seconds", STORE_TIMEOUT.as_secs());
-                plan_with(&mut snapshot, &product, StoreView::Unavailable(why))
+                Ok(plan_with(&mut snapshot, &product, StoreView::Unavailable(why)))
             })
         });
-        planned.extend(join_all(looks).await.into_iter().flatten());
+        for actions in join_all(looks).await {
+            planned.extend(actions?);
+        }
         Ok(planned)
     }
 }

@@ -1,7 +1,7 @@
 //! Why an update ended, where the server found it out. A device that gives a reason is quoted instead.
 
 crate::entry::table! {
-    SILENT_AFTER_TRIGGER "silent_after_trigger" "the device did not begin after the trigger was sent[; it was last heard at {heard}][, running {running}]";
+    SILENT_AFTER_TRIGGER "silent_after_trigger" "the device did not begin after the trigger was sent[; it was last heard at {heard}][, running {running}][; it stayed connected, and the trigger was a packet of {packet_bytes} bytes, which a client with a smaller buffer drops without a word: enlarge that, or set mqtt.device_packet_bytes]";
     TRIGGER_NOT_SENT "trigger_not_sent" "the trigger could not be sent in time: the device did not listen, or the store or the broker did not answer[; it was last heard at {heard}]";
     NOT_SEEN_IN_TIME "not_seen_in_time" "the device was not seen in the time that it was waited for[; it was last heard at {heard}]";
     SILENT_IN_DOWNLOAD "silent_in_download" "the download did not go on[; the device was last heard at {heard}]";

@@ -247,7 +247,7 @@ impl Updates {
                 .and_then(|report| Chip::from_name(report.chip.as_deref()?))
                 .map(|chip| chip.name().to_owned()),
             chip_revision: report.and_then(|report| report.chip_revision),
-            slot_bytes: report.and_then(|report| report.slot_bytes).map(u64::from),
+            slot_bytes: device.slot_bytes.and_then(|bytes| bytes.try_into().ok()),
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
             quarantined: Vec::new(),

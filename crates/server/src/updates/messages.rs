@@ -28,6 +28,7 @@ use crate::events::Events;
 use crate::mqtt::Message;
 use crate::releases::Releases;
 use crate::updates::service::Updates;
+use crate::updates::sketch::Sketch;
 
 /// Messages from devices. Clones are the same service.
 #[derive(Clone)]
@@ -71,14 +72,7 @@ impl Messages {
         let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let first = self.admit_reported(&write, batch, &ids, now).await?;
-        let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
-        self.0.updates.look_at_deliveries(&mut subjects, now);
-        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
-        let names = image::names(&write, targets).await?;
-        for subject in subjects.values_mut() {
-            let target = subject.update.as_ref().and_then(|update| update.sha256);
-            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
-        }
+        let mut subjects = self.subjects(&write, &ids, now).await?;
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
                 device.presence = device
@@ -105,6 +99,51 @@ impl Messages {
         }
         self.follow_up(subjects);
         Ok(())
+    }
+
+    /// A sketch said what it runs while it fetched an image by its device's own URL. Who reports JSON says more by that.
+    #[crate::boxed]
+    pub(crate) async fn take_sketch(
+        &self,
+        device: &DeviceId,
+        sketch: &Sketch,
+        now: i64,
+    ) -> anyhow::Result<()> {
+        let write = self.0.db.write(&Actor::DEVICES).await?;
+        let mut subjects = self.subjects(&write, std::slice::from_ref(device), now).await?;
+        let Some(subject) = subjects.get_mut(device).filter(|subject| subject.device.report.is_none()) else {
+            return Ok(());
+        };
+        let known = subject.device.said().map(str::to_owned);
+        let Some(mut said) =
+            sketch.version.clone().or(known).and_then(|text| read_report(text.as_bytes()).ok())
+        else {
+            return Ok(());
+        };
+        (said.report.sha256, said.report.slot_bytes) = (sketch.sha256, sketch.slot_bytes);
+        subject.said_elsewhere(&said, now);
+        save(&write, &mut subjects).await?;
+        write.commit().await?;
+        self.follow_up(subjects);
+        Ok(())
+    }
+
+    /// Locked devices, with all that their messages are held against.
+    async fn subjects(
+        &self,
+        write: &Write,
+        ids: &[DeviceId],
+        now: i64,
+    ) -> anyhow::Result<HashMap<DeviceId, Subject>> {
+        let mut subjects = with_updates(write, write.lock_devices(ids).await?).await?;
+        self.0.updates.look_at_deliveries(&mut subjects, now);
+        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
+        let names = image::names(write, targets).await?;
+        for subject in subjects.values_mut() {
+            let target = subject.update.as_ref().and_then(|update| update.sha256);
+            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
+        }
+        Ok(subjects)
     }
 
     /// Devices that nobody registered become known by their first valid report, where the fleet allows it. Answers by which

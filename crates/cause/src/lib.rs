@@ -10,6 +10,7 @@ mod entry;
 pub mod file;
 pub mod gate;
 pub mod publisher;
+pub mod rollout;
 pub mod service;
 pub mod store;
 mod tables;

@@ -1,7 +1,15 @@
 //! All tables.
 
-use crate::{Entry, decision, file, gate, publisher, service, store, update};
+use crate::{Entry, decision, file, gate, publisher, rollout, service, store, update};
 
 /// Every table: a module of constants, one for each code.
-pub(crate) const TABLES: &[&[Entry]] =
-    &[decision::ALL, file::ALL, gate::ALL, publisher::ALL, service::ALL, store::ALL, update::ALL];
+pub(crate) const TABLES: &[&[Entry]] = &[
+    decision::ALL,
+    file::ALL,
+    gate::ALL,
+    publisher::ALL,
+    rollout::ALL,
+    service::ALL,
+    store::ALL,
+    update::ALL,
+];

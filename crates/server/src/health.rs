@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::time;
 use crate::db::Db;
-use crate::mqtt::{Link, LinkState};
+use crate::mqtt::{Delivery, Link, LinkState};
 use crate::releases::StoreHealth;
 use crate::tasks::Tasks;
 
@@ -16,12 +16,13 @@ pub struct Health {
     db: Db,
     store: StoreHealth,
     link: Link,
+    delivery: Delivery,
     tasks: Tasks,
 }
 
 impl Health {
-    pub(crate) fn new(db: Db, store: StoreHealth, link: Link, tasks: Tasks) -> Self {
-        Self { db, store, link, tasks }
+    pub(crate) fn new(db: Db, store: StoreHealth, (link, delivery): (Link, Delivery), tasks: Tasks) -> Self {
+        Self { db, store, link, delivery, tasks }
     }
 
     /// One sentence for each thing that does not answer, with since when.
@@ -35,6 +36,13 @@ impl Health {
         if let LinkState::Down { since, reason } = link {
             problems.push(format!("The broker has not answered since {}: {reason}", clock(since)));
         }
+        problems.extend(self.delivery.problem().map(|(since, topics)| {
+            format!(
+                "The broker has delivered nothing since {} on topics that the server subscribes to; allow the server's user to \
+                 read {topics}.",
+                clock(since)
+            )
+        }));
         problems.extend(self.db.problem().await.map(str::to_owned));
         let stuck = self.tasks.stuck().into_iter();
         problems.extend(stuck.map(|name| {

@@ -7,13 +7,17 @@
 
 mod batcher;
 mod client;
+mod delivery;
+mod marker;
 mod message;
 mod options;
 mod publisher;
 mod receiver;
 
 pub use client::{Connection, Mqtt};
+pub use delivery::Delivery;
 pub use message::{Handler, Message, PAYLOAD_MAX_BYTES};
 pub use options::{BrokerAddress, MqttOptions};
 pub use options::{Link, LinkState};
-pub use publisher::{NotConnected, Publisher};
+pub(crate) use publisher::NOT_AUTHORIZED;
+pub use publisher::{NotPublished, Publisher};

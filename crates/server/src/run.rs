@@ -109,7 +109,7 @@ pub async fn start(config: Config, options: StartOptions) -> anyhow::Result<Runn
         tasks: tasks.clone(),
     });
     let mqtt = connection.receive(Arc::new(services.messages.clone())).context(NO_BROKER)?;
-    tick::spawn(&services, &config, &mqtt.link(), &tasks);
+    tick::spawn(&services, &config, &mqtt, &tasks);
     let serving = tasks.beside();
     let stop = serving.stopping().clone();
     let web = Web::new(services.clone(), &config, &public_url, listeners, stop.clone());

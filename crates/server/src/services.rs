@@ -51,7 +51,7 @@ pub(crate) struct Parts<'a> {
 impl Services {
     pub(crate) fn new(parts: Parts<'_>) -> Self {
         let Parts { config, public_url, db, store, events, connection, .. } = parts;
-        let (publisher, link) = (connection.publisher(), connection.link());
+        let publisher = connection.publisher();
         let releases = Releases::new(config, public_url.clone(), db.clone(), store.clone(), events.clone());
         let devices = Devices::new(
             db.clone(),
@@ -73,7 +73,8 @@ impl Services {
         );
         let messages = Messages::new(config, db.clone(), events.clone(), updates.clone(), releases.clone());
         let store_health = StoreHealth::new(store, events.clone());
-        let health = Health::new(db, store_health.clone(), link, parts.tasks);
+        let health =
+            Health::new(db, store_health.clone(), (connection.link(), connection.delivery()), parts.tasks);
         let access = parts.access;
         let publishers = Publishers::new(access.clone(), public_url);
         Self { access, publishers, devices, updates, messages, releases, store_health, health, events }

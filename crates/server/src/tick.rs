@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::devices::{Devices, Presence};
 use crate::error::Error;
 use crate::events::Events;
-use crate::mqtt::{Link, LinkState};
+use crate::mqtt::{Delivery, Link, LinkState, Mqtt};
 use crate::releases::{RecordedSlots, Refreshed, Releases, StoreHealth};
 use crate::services::Services;
 use crate::tasks::{Tasks, Working};
@@ -33,11 +33,12 @@ const PRESENCE: &str = "what writes who is online";
 const SENDER: &str = "what sends triggers";
 
 /// Begins all of it; it ends when `stop` is cancelled.
-pub(crate) fn spawn(services: &Services, config: &Config, link: &Link, tasks: &Tasks) {
+pub(crate) fn spawn(services: &Services, config: &Config, mqtt: &Mqtt, tasks: &Tasks) {
+    let link = mqtt.link();
     let Services { updates, releases, store_health, events, .. } = services.clone();
     let (every, stop) = (Duration::from_secs(config.store.refresh_s.into()), || tasks.stopping().clone());
     let (presence, working) = (services.devices.presence().clone(), |name| tasks.working(name));
-    let ticking = run(Tick::new(services), link.clone(), stop(), working(TICK));
+    let ticking = run(Tick::new(services), (link.clone(), mqtt.delivery().clone()), stop(), working(TICK));
     tasks.spawn(TICK, Box::pin(ticking));
     let writing = write_presence(presence, updates.clone(), stop(), working(PRESENCE));
     tasks.spawn(PRESENCE, Box::pin(writing));
@@ -50,7 +51,7 @@ pub(crate) fn spawn(services: &Services, config: &Config, link: &Link, tasks: &T
     let preparing = prepare(releases.store().clone(), stop());
     tasks.spawn("what looks at the store", Box::pin(preparing));
     tasks.spawn("what reads the store", Box::pin(refresh(releases, store_health, every, stop())));
-    tasks.spawn("what watches the broker", Box::pin(watch_link(link.clone(), events.clone(), stop())));
+    tasks.spawn("what watches the broker", Box::pin(watch_link(link, events.clone(), stop())));
     tasks.spawn("what watches the figures", Box::pin(watch_counts(services.devices.clone(), events, stop())));
 }
 
@@ -69,7 +70,7 @@ impl Tick {
         }
     }
 
-    /// `up`: the broker answers, and what it had kept has been handled.
+    /// `up`: the broker answers and delivers, and what it had kept has been handled.
     pub(crate) async fn tick(&mut self, now: i64, up: bool) -> anyhow::Result<()> {
         self.presence.sweep(now).await.context("noting who is gone")?;
         if up { self.silence.tick(&self.updates, now).await } else { Ok(()) }
@@ -111,7 +112,7 @@ async fn write_presence(presence: Presence, updates: Updates, stop: Cancellation
 }
 
 /// What fails is logged and done at the next tick.
-async fn run(mut tick: Tick, link: Link, stop: CancellationToken, working: Working) {
+async fn run(mut tick: Tick, (link, delivery): (Link, Delivery), stop: CancellationToken, working: Working) {
     let (mut interval, mut jumps) = (tokio::time::interval(EVERY), Jumps::default());
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -119,7 +120,7 @@ async fn run(mut tick: Tick, link: Link, stop: CancellationToken, working: Worki
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
-        let (up, now) = (*link.borrow() == LinkState::Up, now_ms());
+        let (up, now) = (*link.borrow() == LinkState::Up && delivery.problem().is_none(), now_ms());
         if jumps.since_last(now, Instant::now()) {
             tick.presence.wait_for_reports();
         }

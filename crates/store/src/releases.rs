@@ -11,7 +11,7 @@ mod inspect;
 mod known;
 pub(crate) mod layout;
 mod listing;
-mod metadata;
+pub(crate) mod metadata;
 pub(crate) mod product;
 mod promoter;
 pub(crate) mod publication;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
-use contract::DeviceId;
+use contract::{DeviceId, Presence};
 use sea_orm::entity::prelude::*;
 use sea_orm::{ExprTrait, QuerySelect};
 
@@ -15,6 +15,41 @@ use crate::actor::Actor;
 
 /// Devices that are made offline in one transaction, at most.
 pub(crate) const CLEARED_MAX: usize = 500;
+
+/// What was said of a device's presence, last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KnownPresence {
+    /// By the device.
+    Online,
+    /// By the device, or by the broker that sent its last will.
+    Offline,
+    /// `offline`, and the device was heard after that: the last will was an earlier connection's. Silence decides, as where nothing is
+    /// said of presence.
+    Contradicted,
+}
+
+impl KnownPresence {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Contradicted => "contradicted",
+        }
+    }
+
+    pub(super) fn from_word(word: &str) -> Option<Self> {
+        [Self::Online, Self::Offline, Self::Contradicted].into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl From<Presence> for KnownPresence {
+    fn from(said: Presence) -> Self {
+        match said {
+            Presence::Online => Self::Online,
+            Presence::Offline => Self::Offline,
+        }
+    }
+}
 
 /// Where devices connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +65,7 @@ pub(crate) enum Site {
 pub(crate) enum Absent {
     /// Online in an epoch before this one.
     Earlier,
-    /// Says nothing of its presence, and was not heard since.
+    /// Says nothing of its presence that holds, and was not heard since.
     SilentSince(i64),
 }
 
@@ -103,7 +138,9 @@ fn is_absent(which: Absent, epoch: i64) -> Expr {
         Absent::Earlier => Column::OnlineEpoch.gt(0).and(Column::OnlineEpoch.lt(epoch)),
         // `last_seen` is in no index: it changes with each message.
         Absent::SilentSince(time) => {
-            Column::OnlineEpoch.eq(epoch).and(Column::Presence.is_null()).and(Column::LastSeen.lt(time))
+            let unsaid = Column::Presence.is_null();
+            let unsaid = unsaid.or(Column::Presence.eq(KnownPresence::Contradicted.as_str()));
+            Column::OnlineEpoch.eq(epoch).and(unsaid).and(Column::LastSeen.lt(time))
         }
     }
 }

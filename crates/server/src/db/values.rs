@@ -6,12 +6,14 @@ use std::ops::{Deref, DerefMut};
 
 use api::{DeviceReport, Role};
 use cause::Cause;
-use contract::{ChannelName, Code, DeviceId, LastOutcome, Phase, Presence, ProductName, Sha256, Version};
+use contract::{ChannelName, Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::UpdateState;
 use oidc::Job;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
 use store::{Blocked, Inspection, Release};
+
+use super::presence::KnownPresence;
 
 /// A value that a column of texts holds.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +56,7 @@ as_text! {
     // Equal ones may differ in their build metadata.
     Version: parsed, ToString::to_string, Version::as_str;
     Sha256: |text| known(Sha256::from_hex(text)), |value: &Sha256| value.to_hex().to_string();
-    Presence: |text: &str| Presence::parse(text.as_bytes()).map_err(|why| why.to_string()), |value: &Presence| value.as_str().to_owned();
+    KnownPresence: |text| known(KnownPresence::from_word(text)), |value: &KnownPresence| value.as_str().to_owned();
     Phase: |text| known([Phase::Download, Phase::Verify, Phase::Restart].into_iter().find(|phase| phase.as_str() == text)), |value: &Phase| value.as_str().to_owned();
     Code: |text| known(Code::parse(text)), |value: &Code| value.as_str().to_owned();
     UpdateState: |text| known(UpdateState::from_word(text)), |value: &UpdateState| value.as_str().to_owned();

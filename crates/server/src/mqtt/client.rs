@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::batcher::Shared;
+use super::delivery::Delivery;
 use super::message::Handler;
 use super::options::{Link, LinkState, MqttOptions, link};
 use super::publisher::Publisher;
@@ -19,6 +20,7 @@ pub struct Connection {
     publisher: Publisher,
     state: watch::Sender<LinkState>,
     link: Link,
+    delivery: Delivery,
     tasks: Tasks,
 }
 
@@ -28,7 +30,7 @@ impl Connection {
     pub fn open(options: MqttOptions, tasks: Tasks) -> anyhow::Result<Self> {
         let publisher = Publisher::start(&options, &tasks)?;
         let (state, link) = link();
-        Ok(Self { options, publisher, state, link, tasks })
+        Ok(Self { options, publisher, state, link, delivery: Delivery::default(), tasks })
     }
 
     /// Publishes, and may be cloned.
@@ -41,6 +43,11 @@ impl Connection {
         self.link.clone()
     }
 
+    /// What the broker does not deliver.
+    pub fn delivery(&self) -> Delivery {
+        self.delivery.clone()
+    }
+
     /// Disconnects: from now on nothing is published.
     #[cfg(test)]
     pub(crate) async fn close(self) {
@@ -50,8 +57,8 @@ impl Connection {
 
     /// Connects for receiving too: `handler` takes what devices send.
     pub fn receive(self, handler: Arc<dyn Handler>) -> anyhow::Result<Mqtt> {
-        let Self { options, publisher, state, link, tasks } = self;
-        let shared = receiver::start(&options, handler, publisher.clone(), state, &tasks)?;
+        let Self { options, publisher, state, link, delivery, tasks } = self;
+        let shared = receiver::start(&options, handler, publisher.clone(), state, delivery, &tasks)?;
         Ok(Mqtt { publisher, shared, link, tasks })
     }
 }
@@ -73,6 +80,11 @@ impl Mqtt {
     /// How the receiving connection is, and every change of it.
     pub fn link(&self) -> Link {
         self.link.clone()
+    }
+
+    /// What the broker does not deliver.
+    pub fn delivery(&self) -> &Delivery {
+        &self.shared.delivery
     }
 
     /// How many messages were ignored: not of the contract, or more at QoS 0 than could be handled.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Incoming, NoticeFailureReason, PublishNoticeError, PublishOptions,
-    PublishProperties,
+    AsyncClient, Event, EventLoop, Incoming, NoticeFailureReason, PubAckReason, PublishNoticeError,
+    PublishOptions, PublishProperties,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -21,10 +21,40 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const MAX_BACK_OFF: Duration = Duration::from_secs(15);
 pub(super) const MIN_BACK_OFF: Duration = Duration::from_millis(200);
 
-/// The message was not acknowledged by the broker within 5 s. It may have arrived all the same.
+/// The broker did not take the message, or did not say so. But for a refusal it may have arrived all the same.
 #[derive(Debug, thiserror::Error)]
-#[error("the MQTT broker did not take the message: {0}")]
-pub struct NotConnected(String);
+pub enum NotPublished {
+    /// Not acknowledged within 5 s.
+    #[error("the MQTT broker did not take the message: {0}")]
+    Unanswered(String),
+    /// The connection was lost before the broker answered.
+    #[error("the MQTT broker did not take the message: the connection was lost")]
+    Lost,
+    /// The broker said no, in these words.
+    #[error("the MQTT broker refuses the message: {0}")]
+    Refused(&'static str),
+}
+
+impl From<PublishNoticeError> for NotPublished {
+    fn from(error: PublishNoticeError) -> Self {
+        match error {
+            PublishNoticeError::Recv | PublishNoticeError::SessionReset => Self::Lost,
+            PublishNoticeError::V5PubAck(reason) => Self::Refused(match reason {
+                PubAckReason::NotAuthorized => NOT_AUTHORIZED,
+                PubAckReason::TopicNameInvalid => "topic name invalid",
+                PubAckReason::QuotaExceeded => "quota exceeded",
+                PubAckReason::PayloadFormatInvalid => "payload format invalid",
+                PubAckReason::PacketIdentifierInUse => "packet identifier in use",
+                PubAckReason::ImplementationSpecificError => "implementation specific error",
+                _ => "unspecified error",
+            }),
+            other => Self::Unanswered(other.to_string()),
+        }
+    }
+}
+
+/// How a refusal for want of a right reads, as the standard calls it.
+pub(crate) const NOT_AUTHORIZED: &str = "not authorized";
 
 /// Publishes for the server. Clones share the connection.
 #[derive(Clone)]
@@ -54,14 +84,19 @@ impl Publisher {
         device: &DeviceId,
         payload: &[u8],
         expiry: Option<Duration>,
-    ) -> Result<(), NotConnected> {
+    ) -> Result<(), NotPublished> {
         let topic = Topic { kind, device: device.clone() }.write(&self.version);
         self.send(&topic, Bytes::copy_from_slice(payload), expiry, false).await
     }
 
+    /// A device's topic.
+    pub(crate) fn topic(&self, kind: TopicKind, device: &DeviceId) -> String {
+        Topic { kind, device: device.clone() }.write(&self.version).as_str().to_owned()
+    }
+
     /// Clears whatever a device left retained on the topics that it publishes.
     #[crate::boxed]
-    pub async fn clear_retained(&self, device: &DeviceId) -> Result<(), NotConnected> {
+    pub async fn clear_retained(&self, device: &DeviceId) -> Result<(), NotPublished> {
         for kind in TopicKind::FROM_DEVICE {
             let topic = Topic { kind, device: device.clone() }.write(&self.version);
             self.send(&topic, Bytes::new(), None, true).await?;
@@ -76,7 +111,7 @@ impl Publisher {
         payload: Bytes,
         expiry: Option<Duration>,
         retain: bool,
-    ) -> Result<(), NotConnected> {
+    ) -> Result<(), NotPublished> {
         let mut options = PublishOptions::at_least_once().retain(retain);
         if let Some(expiry) = expiry {
             let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX).max(1);
@@ -88,23 +123,15 @@ impl Publisher {
         let mut connected = self.connected.clone();
         let acknowledged = async {
             let there = connected.wait_for(|connected| *connected).await;
-            there.map_err(|_| NotConnected("the client was stopped".to_owned()))?;
+            there.map_err(|_| NotPublished::Unanswered("the client was stopped".to_owned()))?;
             let notice = self.client.publish_tracked(topic, payload, options).await;
-            let notice = notice.map_err(|error| NotConnected(error.to_string()))?;
-            notice.wait_completion_async().await.map_err(|error| {
-                NotConnected(match error {
-                    PublishNoticeError::Recv | PublishNoticeError::SessionReset => {
-                        "the connection was lost".to_owned()
-                    }
-                    PublishNoticeError::V5PubAck(reason) => format!("it answers {reason:?}"),
-                    other => other.to_string(),
-                })
-            })
+            let notice = notice.map_err(|error| NotPublished::Unanswered(error.to_string()))?;
+            notice.wait_completion_async().await.map(|_| ()).map_err(NotPublished::from)
         };
         timeout(TIMEOUT, acknowledged).await.unwrap_or_else(|_| {
             let why =
                 if *self.connected.borrow() { "no acknowledgement within 5 s" } else { "not connected" };
-            Err(NotConnected(why.to_owned()))
+            Err(NotPublished::Unanswered(why.to_owned()))
         })
     }
 }

@@ -15,9 +15,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::batcher::{Arrived, BATCH, Batcher, Marker, Shared};
+use super::batcher::{Arrived, BATCH, Batcher, Shared};
+use super::delivery::Delivery;
+use super::marker::Marker;
 use super::message::Handler;
-use super::options::{LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
+use super::options::{BrokerAddress, LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
 use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
 use crate::tasks::Tasks;
 
@@ -39,6 +41,7 @@ pub(super) fn start(
     handler: Arc<dyn Handler>,
     publisher: Publisher,
     link: watch::Sender<LinkState>,
+    delivery: Delivery,
     tasks: &Tasks,
 ) -> anyhow::Result<Arc<Shared>> {
     let mut connection = connection(&options.broker, &options.client_id)?;
@@ -54,8 +57,11 @@ pub(super) fn start(
     let (connection, again_before, unsent) = Default::default();
     let ignored = AtomicU64::default();
     let stopping = tasks.stopping().clone();
-    let shared = Arc::new(Shared { client, link, stopping, ignored, connection, again_before, unsent });
-    let marker = Marker::new(&options.client_id, &options.version_topic)?;
+    let shared =
+        Arc::new(Shared { client, link, delivery, stopping, ignored, connection, again_before, unsent });
+    // The embedded broker delivers.
+    let probes = matches!(options.broker, BrokerAddress::External(_));
+    let marker = Marker::new(&options.client_id, &options.version_topic, probes)?;
     let batcher_gone = CancellationToken::new();
     let receiver = Receiver {
         shared: Arc::clone(&shared),
@@ -78,7 +84,7 @@ pub(super) fn start(
 fn filters(version: &VersionTopic, marker: &Marker) -> Vec<String> {
     let of_devices =
         TopicKind::FROM_DEVICE.into_iter().map(|kind| contract::filter(kind, version).to_string());
-    of_devices.chain([marker.topic.clone()]).collect()
+    of_devices.chain([marker.topic().to_owned()]).collect()
 }
 
 /// Polls rumqttc's event loop; never waits for the handler, or pings would stop.
@@ -167,6 +173,7 @@ impl Receiver {
             Incoming::ConnAck(answer) => {
                 let number = self.shared.connection.fetch_add(1, Ordering::SeqCst) + 1;
                 self.shared.unsent.store(0, Ordering::SeqCst);
+                self.shared.delivery.forget();
                 if answer.session_present {
                     self.shared.again_before.store(number, Ordering::SeqCst);
                 }
@@ -182,6 +189,7 @@ impl Receiver {
             Incoming::SubAck(answer) => {
                 for (filter, code) in self.filters.iter().zip(&answer.return_codes) {
                     if !matches!(code, SubscribeReasonCode::Success(_)) {
+                        self.shared.delivery.refuse(filter);
                         tracing::error!(
                             mqtt.filter = %filter, ?code,
                             "the MQTT broker refuses a subscription; allow this user to read the topic, or nothing is \
@@ -212,6 +220,7 @@ impl Receiver {
     }
 
     fn down(&self, error: &ConnectionError) {
+        self.shared.delivery.forget();
         let reason = match error {
             ConnectionError::ConnectionRefused(code) => format!("the broker refuses us: {code:?}"),
             other => other.to_string(),

@@ -28,9 +28,11 @@ impl Mosquitto {
         let program = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"];
         let program = program.into_iter().find(|path| Path::new(path).exists());
         let program = program.expect("this test needs mosquitto: apt-get install mosquitto");
-        let settings = folder.join("mosquitto.conf");
-        std::fs::write(&settings, format!("listener {port} 127.0.0.1\nallow_anonymous true\n"))
-            .expect("written");
+        let (settings, rights) = (folder.join("mosquitto.conf"), folder.join("acl"));
+        let acl = if rights.exists() { format!("acl_file {}\n", rights.display()) } else { String::new() };
+        let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\n{acl}");
+        std::fs::write(&settings, text).expect("written");
         let child =
             Command::new(program).arg("-c").arg(settings).stderr(Stdio::null()).spawn().expect("starts");
         until("mosquitto listens", || async { std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() })
@@ -75,6 +77,77 @@ async fn what_a_device_says_while_the_server_is_down_completes_its_update() {
     assert!(rig.services().devices.show(&id("d1")).await.is_err(), "what it had left there is gone");
 }
 
+/// A connection whose last will says `offline` once it is dropped.
+struct EarlierConnection(Child);
+
+impl EarlierConnection {
+    async fn open(port: u16, more: &[&str]) -> Self {
+        let mut command = Command::new("stdbuf");
+        command.args([
+            "-oL",
+            "mosquitto_sub",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-t",
+            "devices/d1/ota",
+            "-d",
+        ]);
+        command.args(["--will-topic", "devices/d1/presence", "--will-payload", "Offline", "--will-qos", "1"]);
+        let child = command.args(more).stdout(Stdio::piped()).spawn();
+        let mut child = child
+            .expect("this test needs mosquitto_sub and stdbuf: apt-get install mosquitto-clients coreutils");
+        let out = child.stdout.take().expect("piped");
+        let subscribed = tokio::task::spawn_blocking(move || {
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(out)).map_while(Result::ok);
+            let subscribed = lines.any(|line| line.contains("Subscribed"));
+            // Read on, or it would be killed by its own output.
+            std::thread::spawn(move || lines.for_each(drop));
+            subscribed
+        });
+        assert!(subscribed.await.expect("read"), "it has subscribed");
+        Self(child)
+    }
+}
+
+impl Drop for EarlierConnection {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_last_will_that_comes_late_does_not_outlast_what_the_device_says() {
+    for retain in [&["--will-retain"][..], &[]] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mosquitto = Mosquitto::start(folder.path()).await;
+        let rig = Rig::with(&format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"", mosquitto.port)).await;
+        let earlier = EarlierConnection::open(mosquitto.port, retain).await;
+        let device = Actor::connect(mosquitto.port, "d1", "").await;
+        device.leave(TopicKind::Presence, "online").await;
+        device.leave(TopicKind::Version, r#"{"version":"1.0.0","product":"p"}"#).await;
+        until("it is known", || async { rig.services().devices.show(&id("d1")).await.is_ok() }).await;
+        rig.until_online("d1").await;
+        drop(earlier);
+        until("its earlier connection's will", || async { !rig.show("d1").await.online }).await;
+        device.say(TopicKind::Progress, r#"{"phase":"download"}"#).await;
+        rig.until_online("d1").await;
+        drop(EarlierConnection::open(mosquitto.port, retain).await);
+        until("another will", || async { !rig.show("d1").await.online }).await;
+        // What is retained by now is told to the server that starts.
+        let rig = rig.restart().await;
+        device.say(TopicKind::Version, r#"{"version":"1.0.1"}"#).await;
+        rig.until_version("d1", "1.0.1").await;
+        rig.until_online("d1").await;
+        let rig = rig.restart().await;
+        device.leave(TopicKind::Version, r#"{"version":"1.0.2"}"#).await;
+        rig.until_version("d1", "1.0.2").await;
+        assert!(rig.show("d1").await.online);
+    }
+}
+
 #[tokio::test]
 async fn while_the_broker_is_away_nobody_is_online_and_the_server_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -101,4 +174,60 @@ async fn while_the_broker_is_away_nobody_is_online_and_the_server_says_so() {
     // It may have been sent before the device was there: it was forced.
     device.say(TopicKind::Request, "url_expired").await;
     device.until_triggers(1).await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_the_broker_refuses_is_named_until_it_is_sent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rights = folder.path().join("acl");
+    std::fs::write(
+        &rights,
+        "topic readwrite devices/+/version\ntopic read devices/#\nuser d1\ntopic readwrite devices/d1/#\n",
+    )
+    .expect("written");
+    let mosquitto = Mosquitto::start(folder.path()).await;
+    let more =
+        format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"\n[fleet]\nupdate_timeout_s = 10", mosquitto.port);
+    let rig = Rig::with(&more).await;
+    rig.deploy("p", "1.1.0", json!({}));
+    let device = Actor::connect(mosquitto.port, "d1", "").await;
+    let report = r#"{"version":"1.0.0","product":"p"}"#;
+    device.say(TopicKind::Version, report).await;
+    until("it is known", || async { rig.services().devices.show(&id("d1")).await.is_ok() }).await;
+    let said = async || rig.services().updates.check(&BY, &id("d1"), true).await.expect("decides");
+    let answer = said().await;
+    let names_it = |text: &str| text.contains("not authorized") && text.contains("devices/d1/ota");
+    assert!(answer.decision == "offered" && names_it(&answer.reason), "{}", answer.reason);
+    let again = said().await;
+    assert!(again.decision == "in_progress" && names_it(&again.reason), "{}", again.reason);
+    let shown = async || rig.show("d1").await.update.expect("an update");
+    let first = shown().await;
+    assert!(names_it(&first.reason.expect("a reason")) && first.cause.is_some());
+    rig.until_state("d1", UpdateState::TimedOut).await;
+    assert!(names_it(&shown().await.reason.expect("a reason")), "it does not say that the device was silent");
+
+    assert_eq!(said().await.decision, "offered");
+    std::fs::write(&rights, "topic readwrite devices/#\nuser d1\ntopic readwrite devices/d1/#\n")
+        .expect("written");
+    let reread = Command::new("kill").args(["-HUP", &mosquitto.child.id().to_string()]).status();
+    assert!(reread.expect("told").success());
+    device.until_triggers(1).await;
+    rig.until_sent("d1").await;
+    assert_eq!(shown().await.reason, None);
+    let events = rig.services().updates.events(&id("d1"), shown().await.id, None, None).await.expect("read");
+    let kinds: Vec<_> = events.items.iter().map(|event| event.kind.as_str()).collect();
+    assert!(kinds.contains(&"refused") && kinds.contains(&"sent"), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_broker_that_delivers_nothing_is_a_problem_that_names_the_topics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("acl"), "topic write devices/#\n").expect("written");
+    let mosquitto = Mosquitto::start(folder.path()).await;
+    let rig = Rig::with(&format!("[mqtt]\nurl = \"mqtt://127.0.0.1:{}\"", mosquitto.port)).await;
+    let problems = rig.services().health.problems().await.join("; ");
+    assert!(
+        problems.contains("devices/+/version") && problems.contains("devices/+/ota/status"),
+        "{problems}"
+    );
 }

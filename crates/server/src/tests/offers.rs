@@ -29,6 +29,7 @@ async fn a_check_offers_once_and_a_plain_success_completes_it() {
     device.say(TopicKind::Version, "1.0.1").await;
     rig.until_version("d1", "1.0.1").await;
     assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    device.say(TopicKind::Version, "1.0.0").await;
     assert!(reqwest::get(url).await.expect("answers").status().is_success());
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
@@ -169,6 +170,7 @@ async fn a_fresh_url_asked_for_while_the_last_is_being_sent_is_still_sent() {
         update: update::UpdateRow { url_requests: 1, ..row },
         what: Action::Send { update: made },
         sent_to: reach.expect("it listens"),
+        refused: None,
     };
     let updates = &rig.services().updates;
     updates.note_done(&[then]).await.expect("noted");

@@ -124,7 +124,7 @@ async fn a_trigger_that_was_lost_with_its_connection_is_sent_again() {
         .await;
     rig.change_update(made, |row| row.triggered_at = None).await;
     let update = update::by_id(&rig.running.db, made).await.expect("read").expect("there");
-    let done = Done { update, what: Action::Send { update: made }, sent_to };
+    let done = Done { update, what: Action::Send { update: made }, sent_to, refused: None };
     updates.note_done(&[done]).await.expect("noted");
     rig.sweep().await;
     assert!(rig.waits("d1").await && device.triggers().is_empty());

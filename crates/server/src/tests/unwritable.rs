@@ -49,12 +49,13 @@ async fn one_message_that_cannot_be_written_does_not_stop_the_others() {
 async fn what_an_unknown_device_said_of_its_presence_outlives_a_batch_that_fails() {
     let (_folder, app) = handed("").await;
     refuse(&app, true).await;
-    app.messages.messages(&[message("a", TopicKind::Presence, "offline")]).await.expect("taken");
+    app.messages.messages(&[message("a", TopicKind::Presence, "online")]).await.expect("taken");
     let report = [message("a", TopicKind::Version, "6.6.6")];
     app.messages.take(&report, now_ms()).await.expect_err("refused");
     refuse(&app, false).await;
     app.messages.take(&report, now_ms()).await.expect("taken");
-    assert!(!app.devices.show(&id("a")).await.expect("known").online);
+    app.devices.presence().sweep(now_ms() + 3_600_000).await.expect("swept");
+    assert!(app.devices.show(&id("a")).await.expect("known").online, "it tells when it goes");
 }
 
 #[tokio::test]

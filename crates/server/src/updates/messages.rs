@@ -20,6 +20,7 @@ use crate::clock::now_ms;
 use crate::config::{Admit, Config};
 use crate::db::device::{self, DeviceRow};
 use crate::db::image;
+use crate::db::presence::KnownPresence;
 use crate::db::{Db, Locked, Write, device_list};
 use crate::events::Events;
 use crate::mqtt::Message;
@@ -76,7 +77,9 @@ impl Messages {
         }
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
-                device.presence = device.presence.or_else(|| self.0.unknown.presence(id).map(Into::into));
+                device.presence = device
+                    .presence
+                    .or_else(|| self.0.unknown.presence(id).map(|said| KnownPresence::from(said).into()));
             }
         }
         let is_asked = subjects.values().any(|subject| subject.device.product.is_none());

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
-use contract::{ChannelName, DeviceId, ProductName, TopicKind};
-use fleet::{Action, ChannelView, Snapshot, StoreView, Subject, UpdateState, plan};
+use cause::{Cause, update as ends};
+use contract::{ChannelName, Control, DEFERRED_MAX_S, DeviceId, ProductName, TopicKind};
+use fleet::{Action, ChannelView, Snapshot, StoreView, Subject, UpdateState, Why, plan};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use crate::db::image;
 use crate::db::update::{self, UpdateRow};
 use crate::db::waiting::{self, Waiting};
 use crate::devices::Subscription;
-use crate::mqtt::LinkState;
+use crate::mqtt::{LinkState, NOT_AUTHORIZED, NotPublished};
 use crate::releases::STORE_TIMEOUT;
 use crate::tasks::Working;
 
@@ -45,6 +46,8 @@ pub(crate) struct Done {
     pub(crate) update: UpdateRow,
     pub(crate) what: Action,
     pub(crate) sent_to: Subscription,
+    /// Why the broker refused the trigger, where it did.
+    pub(crate) refused: Option<Cause>,
 }
 
 /// What the sender knows from one batch to the next.
@@ -229,7 +232,7 @@ impl Updates {
                 continue;
             };
             let Some((update, sent_to)) = reached.remove(&id) else { continue };
-            let one = Done { update, what, sent_to };
+            let one = Done { update, what, sent_to, refused: None };
             if matches!(one.what, Action::Send { .. }) {
                 publishes.push(self.publish(one));
             } else {
@@ -238,7 +241,13 @@ impl Updates {
         }
         let mut failures = Vec::new();
         for result in join_all(publishes).await {
-            result.map_or_else(|error| failures.push(error), |one| done.push(one));
+            match result {
+                Ok(one) => {
+                    failures.extend(one.refused.as_ref().map(|why| anyhow::anyhow!("{why}")));
+                    done.push(one);
+                }
+                Err(error) => failures.push(error),
+            }
         }
         // Killed here, they are sent twice.
         self.note_done(done).await?;
@@ -259,11 +268,27 @@ impl Updates {
         Ok(StoreView::Channel(ChannelView { channel, target: None, blocked, blocked_images, releases }))
     }
 
-    /// Signs the URL and sends it. Returns once the broker has acknowledged it.
-    async fn publish(&self, done: Done) -> anyhow::Result<Done> {
+    /// Signs the URL and sends it. Returns once the broker has acknowledged it, or has refused it.
+    async fn publish(&self, mut done: Done) -> anyhow::Result<Done> {
         let url = self.0.urls.of(&done.update).await?;
         let (device, lifetime) = (&done.update.device, Some(self.0.urls.lifetime()));
-        self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await?;
+        if done.update.forced {
+            let word = Control::Force.as_str().as_bytes();
+            match self.0.publisher.publish(TopicKind::Control, device, word, lifetime).await {
+                // The trigger may be allowed.
+                Ok(()) | Err(NotPublished::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let sent = self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await;
+        match sent {
+            Err(NotPublished::Refused(answer)) => {
+                let topic = self.0.publisher.topic(TopicKind::Trigger, device);
+                let topic = (answer == NOT_AUTHORIZED).then_some(topic);
+                done.refused = Some(ends::TRIGGER_REFUSED.with("answer", answer).with("topic", topic));
+            }
+            sent => sent?,
+        }
         Ok(done)
     }
 
@@ -280,8 +305,18 @@ impl Updates {
         let now = now_ms();
         let mut noted = Vec::with_capacity(locked.len());
         for (device, update) in &mut locked {
-            let Some(Done { update: then, what, sent_to }) = before.get(&update.id) else { continue };
+            let Some(Done { update: then, what, sent_to, refused }) = before.get(&update.id) else {
+                continue;
+            };
             if !update.state.is_in_flight() || update.url_requests != then.url_requests {
+                continue;
+            }
+            if let Some(refused) = refused {
+                if update.cause.as_deref() != Some(refused) {
+                    update.set_why(Some(Why::Cause(refused.clone())));
+                    update.note("refused", now);
+                    noted.push((then, "the broker refuses the trigger"));
+                }
                 continue;
             }
             let sentence = match what {
@@ -289,7 +324,14 @@ impl Updates {
                     continue;
                 }
                 Action::Send { .. } => {
-                    (update.triggered_at, update.heard_at) = (Some(now), now);
+                    let report = device.report.as_ref();
+                    let sleeps_s = report.and_then(|report| report.sleeps_s).unwrap_or(0).min(DEFERRED_MAX_S);
+                    // One that may sleep is not silent before it has woken.
+                    (update.triggered_at, update.heard_at) = (Some(now), now + i64::from(sleeps_s) * 1000);
+                    let timeout_ms = i64::from(self.0.update_timeout_s) * 1000;
+                    update.expires_at = (sleeps_s > 0).then_some(update.heard_at + timeout_ms);
+                    // It may have been refused before.
+                    update.set_why(None);
                     update.note("sent", now);
                     "the trigger was sent"
                 }

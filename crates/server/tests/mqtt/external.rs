@@ -1,94 +1,15 @@
 //! The client on a broker that is not ours: a real Mosquitto.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use contract::{TopicKind, VersionTopic};
-use updraft_server::mqtt::{BrokerAddress, LinkState, Mqtt, MqttOptions};
+use contract::TopicKind;
+use updraft_server::mqtt::{BrokerAddress, LinkState};
 
-use crate::device::{Device, program, until};
+use crate::device::until;
+use crate::mosquitto::Mosquitto;
 use crate::rig::{Recorder, id, receive, up};
-
-struct Mosquitto {
-    child: Child,
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Mosquitto {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let path = folder.path().display();
-        let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {path}/passwords\nuser {user}\n\
-             persistence true\npersistence_location {path}/\nautosave_interval 1\n\
-             max_queued_messages 0\n"
-        );
-        std::fs::write(folder.path().join("conf"), text).unwrap();
-        let passwords = folder.path().join("passwords");
-        std::fs::write(&passwords, "server:p@ss/w+rd\na:secret-a\n").unwrap();
-        let hashed =
-            Command::new(program("mosquitto_passwd", "mosquitto")).arg("-U").arg(&passwords).status();
-        assert!(hashed.unwrap().success());
-        let child = Self::run(&folder);
-        Self { child, folder, port }
-    }
-
-    fn run(folder: &tempfile::TempDir) -> Child {
-        let mut command = Command::new(program("mosquitto", "mosquitto"));
-        command.arg("-c").arg(folder.path().join("conf")).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
-    }
-
-    /// Waits until what it knows now is on the disk: it saves once a second.
-    async fn saved(&self) {
-        let (file, now) = (self.folder.path().join("mosquitto.db"), SystemTime::now());
-        let is_newer = || file.metadata().and_then(|file| file.modified()).is_ok_and(|saved| saved > now);
-        until("Mosquitto saved", is_newer).await;
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    async fn restart(&mut self) {
-        self.child = Self::run(&self.folder);
-        let port = self.port;
-        until("Mosquitto answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
-    }
-
-    fn options(&self) -> MqttOptions {
-        let url = format!("mqtt://server:p%40ss%2Fw+rd@127.0.0.1:{}", self.port).parse().unwrap();
-        MqttOptions {
-            broker: BrokerAddress::External(url),
-            version_topic: VersionTopic::default(),
-            client_id: "updraft".to_owned(),
-        }
-    }
-
-    async fn start(&self, recorder: &Arc<Recorder>) -> Mqtt {
-        let mqtt = receive(self.options(), recorder.clone());
-        up(&mqtt).await;
-        mqtt
-    }
-
-    fn device(&self) -> Device {
-        Device { port: self.port, id: "a".to_owned(), password: "secret-a".to_owned() }
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn lines(count: usize) -> String {
     (0..count).map(|n| n.to_string() + "\n").collect()

@@ -5,4 +5,6 @@
 mod device;
 mod embedded;
 mod external;
+mod mosquitto;
 mod rig;
+mod rights;

@@ -13,6 +13,7 @@ mod message;
 mod options;
 mod publisher;
 mod receiver;
+mod repeats;
 
 pub use client::{Connection, Mqtt};
 pub use delivery::Delivery;

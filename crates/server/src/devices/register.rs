@@ -43,6 +43,7 @@ impl Devices {
         write.save_device(&mut device).await?;
         write.audit(Action::DEVICE_REGISTER, id, Value::Null, json!({ "product": product }));
         write.commit().await?;
+        self.0.presence.not_admitted().forget(id.as_str());
         self.0.events.device(id);
         Ok(RegisteredDevice {
             id: id.clone(),

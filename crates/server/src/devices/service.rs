@@ -52,6 +52,11 @@ impl Devices {
         &self.0.presence
     }
 
+    /// Ids that were heard of and are not admitted, the newest first.
+    pub fn not_admitted(&self) -> Vec<api::NotAdmitted> {
+        self.0.presence.not_admitted().list()
+    }
+
     /// A device as the database has it; NotFound.
     pub(crate) async fn row(&self, id: &DeviceId) -> Result<DeviceRow, Error> {
         device::by_id(&self.0.db, id).await?.ok_or_else(|| unknown(id))

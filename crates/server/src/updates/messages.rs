@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use apply::Subject;
+use cause::admission as causes;
 use contract::{DeviceId, Presence, TopicKind};
-use read::read_report;
+use read::{excerpt, read_report};
 use sea_orm::DbErr;
 
 use crate::actor::Actor;
@@ -22,6 +23,7 @@ use crate::db::device::{self, DeviceRow};
 use crate::db::image;
 use crate::db::presence::KnownPresence;
 use crate::db::{Db, Locked, Write, device_list};
+use crate::devices::{Attempt, NotAdmitted};
 use crate::events::Events;
 use crate::mqtt::Message;
 use crate::releases::Releases;
@@ -89,6 +91,7 @@ impl Messages {
             // Before its report, it was not known.
             let is_known = first.get(&message.device).is_none_or(|first| *first <= index);
             if let Some(subject) = subjects.get_mut(&message.device).filter(|_| is_known) {
+                subject.waited_ms = message.age_ms();
                 subject.apply(message, product.as_ref(), epoch, now);
             }
         }
@@ -122,6 +125,9 @@ impl Messages {
                 room -= 1;
             }
         }
+        for id in first.keys() {
+            self.not_admitted().forget(id.as_str());
+        }
         if !first.is_empty() {
             self.room_left().0 = room;
             write.insert_devices(first.keys().cloned().collect(), now).await?;
@@ -134,18 +140,32 @@ impl Messages {
         if message.kind == TopicKind::Presence {
             unknown.note_presence(&message.device, &message.payload);
         }
-        if message.kind != TopicKind::Version || message.payload.is_empty() {
+        if message.payload.is_empty() {
             return false;
         }
-        let readable = read_report(&message.payload);
-        let is_admitted = room > 0 && readable.is_ok();
-        if !is_admitted && unknown.may_log(&message.device) {
-            let why = readable
-                .err()
-                .map_or("it is not registered, or there is no room for it", |_| "its report cannot be read");
-            tracing::warn!(device = %message.device, "a device was not admitted: {why}");
+        let is_version = message.kind == TopicKind::Version;
+        let is_readable = is_version && read_report(&message.payload).is_ok();
+        if room > 0 && is_readable {
+            return true;
         }
-        is_admitted
+        let said = (is_version && !is_readable).then(|| excerpt(&message.payload));
+        let why = match self.0.room_max {
+            0 => causes::NOT_REGISTERED_OUTSIDE.cause(),
+            _ if said.is_some() => causes::UNREADABLE_REPORT.cause(),
+            most if is_version => causes::NO_ROOM.with("most", most),
+            _ if message.retained => causes::ONLY_RETAINED.cause(),
+            _ => causes::NO_REPORT.cause(),
+        };
+        if is_version && unknown.may_log(&message.device) {
+            let said = said.as_deref().unwrap_or_default();
+            tracing::warn!(device = %message.device, said, "a device was not admitted: {why}");
+        }
+        self.not_admitted().note(message.device.as_str(), Attempt { said, ..Attempt::of(why) });
+        false
+    }
+
+    fn not_admitted(&self) -> &NotAdmitted {
+        self.0.updates.0.devices.presence().not_admitted()
     }
 
     /// How many devices may still become known by their report. Counting them all takes at most a twentieth of the time.
@@ -189,10 +209,10 @@ impl Updates {
     /// that is noted in the updates, or its update is in the queue still.
     fn look_at_deliveries(&self, subjects: &mut HashMap<DeviceId, Subject>, now: i64) {
         let newest = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.id));
-        let open = self.0.queue.open(newest);
+        let published = self.0.queue.published(newest);
         for subject in subjects.values_mut() {
             if let Some(update) = &subject.update {
-                subject.is_being_sent = open.contains(&update.id);
+                subject.is_being_sent = published.contains(&update.id);
                 subject.may_be_fetched =
                     self.0.fetched.is_possible(&update.object_key, update.created_at, now);
             }

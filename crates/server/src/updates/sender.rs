@@ -280,6 +280,7 @@ impl Updates {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.0.queue.note_published(done.update.id);
         let sent = self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await;
         match sent {
             Err(NotPublished::Refused(answer)) => {

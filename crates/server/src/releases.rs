@@ -14,6 +14,7 @@ mod slots;
 mod snapshot;
 
 pub(crate) use health::{STORE_TIMEOUT, StoreHealth};
+pub(crate) use images::admit;
 pub(crate) use mirror::Refreshed;
 pub(crate) use promote::{WRITE_TIMEOUT, detached};
 pub use publish::judgement;

@@ -73,6 +73,8 @@ pub enum Phase {
     Resuming,
     /// The slot is read back.
     Verifying,
+    /// The new image lies in the slot and is good; the application puts its installation off.
+    Kept,
     /// The new image is selected; the last message is on its way.
     Selected {
         /// The message; once it is acknowledged the restart comes at once.
@@ -111,6 +113,8 @@ pub struct Agent {
     cancel_due: bool,
     reconnect_due: bool,
     connected: bool,
+    #[cfg(feature = "put-off")]
+    is_put_off: bool,
     attempt: AttemptState,
     http: http::Response,
     keeper: Keeper,
@@ -144,6 +148,8 @@ impl Agent {
             cancel_due: false,
             reconnect_due: false,
             connected: false,
+            #[cfg(feature = "put-off")]
+            is_put_off: false,
             attempt: AttemptState::NEW,
             http: http::Response::new(),
             keeper: Keeper::new(),
@@ -239,6 +245,8 @@ impl Agent {
             (Phase::AwaitingUrl { loss }, Event::Tick) if is_due => self.ask_for_url(port, loss),
             (Phase::Resuming, Event::Tick) => self.resume(port),
             (Phase::Verifying, Event::Tick) => self.verify(port),
+            #[cfg(feature = "put-off")]
+            (Phase::Kept, Event::Tick) if !self.is_put_off => self.verify(port),
             (Phase::Selected { message }, Event::Acknowledged(id)) if message == id => Phase::Restarting,
             (Phase::Selected { .. }, Event::Tick) if is_due => Phase::Restarting,
             (phase, _) => phase,
@@ -296,6 +304,17 @@ impl Agent {
     #[inline(never)]
     pub fn may_sleep(&self) -> bool {
         matches!(self.phase, Phase::Idle) && !self.is_moving() && self.outbox.is_empty()
+    }
+
+    /// Whether this is no time to install anything: then an update is downloaded and verified, and waits in [`Phase::Kept`]. Say so
+    /// before the trigger, and again after each boot; tell the server with `DEFERRED` on the status topic. Once it is over, the
+    /// next tick selects the image. A restart meanwhile has the agent ask for the URL again, and come back here.
+    #[cfg(feature = "put-off")]
+    pub fn put_off(&mut self, is_put_off: bool) {
+        self.is_put_off = is_put_off;
+        if self.phase == Phase::Kept && !is_put_off {
+            self.timers.start(Timer::Phase, 0);
+        }
     }
 
     /// What is remembered.

@@ -3,7 +3,7 @@
 use cause::Cause;
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Sha256, Version};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Identity, Update, Word};
 
@@ -37,6 +37,21 @@ pub struct Device {
     /// Words to select by.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// The group that it is in.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The only version that it is offered, or `hold`: nothing at all; null where it is free.
+    #[serde(default)]
+    pub pin: Option<String>,
+    /// Who pinned it.
+    #[serde(default)]
+    pub pin_by: Option<String>,
+    /// Why, if that was said.
+    #[serde(default)]
+    pub pin_reason: Option<String>,
+    /// Two devices seem to use this id: what is reported goes to and fro. Nothing is concluded of it meanwhile.
+    #[serde(default)]
+    pub twins: bool,
     /// Its newest update.
     pub update: Option<Update>,
     /// Whether it was registered (has an MQTT password), or became known by its report.
@@ -81,6 +96,9 @@ pub struct DeviceReport {
     pub slot_bytes: Option<u32>,
     /// Whether the bootloader can roll back.
     pub rollback: Option<bool>,
+    /// It may be silent for so long, seconds.
+    #[serde(default)]
+    pub sleeps_s: Option<u32>,
     /// Reason of the last reset.
     pub reset: Option<String>,
     /// What else it takes.
@@ -157,12 +175,22 @@ pub struct DeviceQuery {
     pub state: Option<String>,
     /// What the bytes are that it runs: `release`, `mislabelled`, `foreign` or `unknown`.
     pub identity: Option<String>,
+    /// In this group.
+    pub group: Option<String>,
+    /// Pinned to this version, or `hold`; `any`: pinned at all.
+    pub pin: Option<String>,
     /// Id contains this text.
     pub q: Option<String>,
     /// Where the page before ended.
     pub cursor: Option<String>,
     /// Items a page, 1 to 500; 100 if not said.
     pub limit: Option<u32>,
+}
+
+/// Tells null from what is left out.
+#[expect(clippy::option_option, reason = "what is left out stays, and null is none")]
+fn said<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// A device to register.
@@ -178,6 +206,9 @@ pub struct NewDevice {
     pub product: Option<ProductName>,
 }
 
+/// The pin of a device that is to be offered nothing.
+pub const HOLD: &str = "hold";
+
 /// What to change; what is left out stays.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -190,4 +221,13 @@ pub struct DeviceChange {
     /// All its tags from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
+    /// Another group; null: none.
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    pub group: Option<Option<String>>,
+    /// The only version that it is to be offered, or `hold`: nothing at all; null: whatever there is.
+    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Option<String>>,
+    /// Why it is pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin_reason: Option<String>,
 }

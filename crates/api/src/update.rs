@@ -43,6 +43,18 @@ pub struct Update {
     pub created_at: DateTime<Utc>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Its trigger is still to be sent.
+    #[serde(default)]
+    pub waiting: bool,
+    /// It is kept for a device that is not there until then, and cancelled; null where it is not.
+    #[serde(default)]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The device asked to be left alone until then; null if it did not.
+    #[serde(default)]
+    pub deferred_until: Option<DateTime<Utc>>,
+    /// It succeeded by the device's word, and no report of the version has confirmed it.
+    #[serde(default)]
+    pub unconfirmed: bool,
 }
 
 /// The answer to a check update.
@@ -68,6 +80,11 @@ pub struct CheckAnswer {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckRequest {
-    /// Send although the device seems to be offline.
+    /// Send although the device seems to be offline, and tell it not to put the update off.
     pub force: bool,
+    /// Keep the update for a device that is offline, and send it when it comes.
+    pub when_online: bool,
+    /// For how many seconds, 60 to 2,592,000; a week if not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_s: Option<u32>,
 }

@@ -10,6 +10,7 @@ pub mod decision;
 mod entry;
 pub mod gate;
 pub mod publisher;
+pub mod rollout;
 pub mod service;
 pub mod store;
 mod tables;

@@ -4,6 +4,10 @@ crate::entry::table! {
     NO_DEVICE "no_device" "There is no device {device}.";
     DEVICE_EXISTS "device_exists" "There is a device {device} already.";
     PRODUCT_UNSAID "product_unsaid" "Name the device's product: there is no fleet.default_product, and not exactly one product.";
+    GROUP "group" "A group has 1 to {most_bytes} bytes, without control characters.";
+    PIN "pin" "A device is pinned to a version such as 1.2.0, or to the word hold: then it is offered nothing.";
+    EXPIRES "expires" "An update is kept for {least} to {most} seconds.";
+    FORCE_OR_WAIT "force_or_wait" "An update is sent at once (force) or when the device comes (when_online), not both.";
     TAGS "tags" "A device has at most {most} tags, each of 1 to {most_bytes} bytes.";
     NOT_REMOVED "not_removed" "{device} was not removed: the broker does not answer, so what the device left there cannot be cleared.";
     QUARANTINE_NOT_SENT "quarantine_not_sent" "The server's list is cleared, and {device} could not be told, since the broker does not answer: try again.";

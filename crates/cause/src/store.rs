@@ -10,7 +10,7 @@ macro_rules! on {
 /// What is wrong with a store's URL.
 macro_rules! url {
     ($why:literal) => {
-        concat!($why, "; a store is file:PATH or s3://bucket?region=REGION&endpoint=URL&path_style=true")
+        concat!($why, "; a store is file:PATH or s3://bucket?region=REGION&endpoint=URL&device_endpoint=URL&path_style=true")
     };
 }
 
@@ -28,11 +28,24 @@ crate::entry::table! {
     READ_ONLY "read_only" on!("the file system is mounted read-only");
     NO_SUCH_BUCKET "no_such_bucket" on!("there is no such bucket; create it, or correct its name or region in the store's URL");
     CREDENTIALS_REFUSED "credentials_refused" on!("S3 does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN");
+    SIGNATURE_REFUSED "signature_refused" on!("S3 does not accept the signature; AWS_SECRET_ACCESS_KEY does not belong to AWS_ACCESS_KEY_ID, or a proxy changes the host, the path or the headers of requests on their way");
     SESSION_EXPIRED "session_expired" on!("the session token has expired; get new credentials");
     CLOCK_WRONG "clock_wrong" on!("this machine's clock is wrong; set it (S3 tolerates 15 minutes)");
     OTHER_REGION "other_region" on!("the bucket is in another region; [put ?region={region} into the store's URL][give the right one as ?region= in the store's URL{unknown?}]");
+    KEY_UNUSABLE "kms_key_unusable" on!("the KMS key that it is encrypted with cannot be used ({code}); enable that key again, or let the bucket encrypt with another one and write the object anew");
     KEY_DENIED "kms_key_denied" on!("permission denied by the bucket's KMS key; allow kms:Decrypt on it to read, and kms:GenerateDataKey to write");
     PERMISSION_DENIED "permission_denied" on!("permission denied; the policy has to allow {permission} there[ (and {besides} on the bucket, without which S3 answers like this for a key that does not exist)]");
+    REQUESTER_PAYS "requester_pays" on!("whoever asks this bucket pays (Requester Pays), and has to say so; set AWS_REQUEST_PAYER=requester, which goes into the devices' URLs too");
+    ARCHIVED "object_archived" on!("it is archived[ ({class})], and nobody can fetch it; restore it (aws s3api restore-object), copy it back to STANDARD, and let the lifecycle rule or Intelligent-Tiering archive nothing there");
+    ACCOUNT_CLOSED "account_closed" on!("the account or the bucket is closed ({code}); ask its owner, or the provider");
+    METHOD_REFUSED "method_refused" on!("what answers there does not do this at all (method not allowed); endpoint= has to be the address of the S3 API, not of a web console, a website or a proxy that only reads");
+    UPLOAD_TOO_LONG "upload_too_long" on!("the upload is too long for the store or for a proxy before it; let it take 16 MiB (nginx: client_max_body_size)");
+    STORE_FULL "store_full" on!("the store is full, or a quota is; make room and run this again");
+    CHANGED_ON_THE_WAY "changed_on_the_way" on!("what arrived is not what was sent ({code}); a proxy in between changes bodies, or the line is bad; run this again");
+    CHECKSUM_WANTED "checksum_wanted" on!("the bucket takes only writes with a checksum, as one with Object Lock does, and does not count Content-MD5, which it got; a proxy in between may remove that header");
+    STORE_FAILED "store_failed" on!("the store failed inside; try again, and look into its log");
+    PAGE_INSTEAD "page_instead_of_store" on!("a web page answers there[ ({status})][, \"{title}\"], and no S3 store: a proxy, a firewall or a login page stands between; check endpoint=, HTTP_PROXY and NO_PROXY");
+    HEADER_MISSING "header_missing" on!("the answer has no {name}, which S3 always gives; a proxy in between removes it, so let it pass");
     BUSY "store_busy" on!("the store is asked too much at the moment; try again");
     SILENT "store_silent" on!("the store does not answer; check its endpoint and the network");
     CERTIFICATE "certificate_not_trusted" on!("the store answers, but its certificate is not trusted ({said}); for a company's own authority set SSL_CERT_FILE to a file of certificates (PEM) that has it, else check the host in endpoint= and this machine's clock");
@@ -63,6 +76,7 @@ crate::entry::table! {
     ENDPOINT_VARIABLE "endpoint_variable" "{name} is not an http or https URL";
 
     NO_CONDITIONS "no_conditional_writes" "{place} does not keep conditional writes (If-None-Match, If-Match), so only one program may write to it: let that be one server, and publish, promote and block through it";
+    CONDITION_REFUSED "true_condition_refused" "{place} refuses writes whose condition is true (If-Match with the ETag that it gave itself, If-None-Match where nothing is), so only one program may write to it: let that be one server, and publish, promote and block through it";
     FOLDER_GONE "folder_gone" "{place} is gone; put it back, or correct the store's URL";
     KEY_MALFORMED "key_malformed" "{key} is not a key of the store: {why}";
     LOCKED "folder_locked" "another program has been writing to {place} for {seconds} seconds; wait for it or end it, then run this again";

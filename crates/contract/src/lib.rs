@@ -15,8 +15,8 @@ mod version;
 pub use code::Code;
 pub use name::{ChannelName, DeviceId, InvalidName, ProductName};
 pub use payload::{
-    Control, InvalidPayload, Outcome, Phase, Presence, Progress, REASON_MAX_BYTES, Reason, Request, Status,
-    trimmed,
+    Control, DEFERRED_MAX_S, Deferred, InvalidPayload, Outcome, Phase, Presence, Progress, REASON_MAX_BYTES,
+    Reason, Request, Status, StatusMessage, trimmed,
 };
 pub use report::{Lack, LastOutcome, REPORT_MAX_BYTES, Report, Sha256};
 pub use topic::{

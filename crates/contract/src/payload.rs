@@ -105,13 +105,15 @@ pub enum InvalidPayload {
 impl fmt::Display for InvalidPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Status => "a status is SUCCESS or FAILED, optionally followed by a space and a reason",
+            Self::Status => {
+                "a status is SUCCESS or FAILED, optionally followed by a space and a reason, or DEFERRED, seconds, and a reason"
+            }
             Self::Presence => "presence is online or offline",
             Self::Progress => {
                 r#"progress is {"phase":"download"|"verify"|"restart","done":bytes,"total":bytes}"#
             }
             Self::Request => "the only request is url_expired",
-            Self::Control => "the only control is clear_quarantine",
+            Self::Control => "a control is clear_quarantine or force",
             Self::Report => "a report is a version such as 1.2.0, or a JSON object with one as \"version\"",
         })
     }
@@ -139,6 +141,84 @@ impl Outcome {
     }
 }
 
+/// A device may be left alone for so long in all, in seconds.
+pub const DEFERRED_MAX_S: u32 = 7 * 24 * 3600;
+
+/// What a device says on `devices/{id}/ota/status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StatusMessage {
+    /// How the attempt ended.
+    Ended(Status),
+    /// Not now: `DEFERRED <seconds> [reason]`.
+    Deferred(Deferred),
+}
+
+impl StatusMessage {
+    /// Parses either.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
+        Deferred::parse(payload).map(Self::Deferred).or_else(|_| Status::parse(payload).map(Self::Ended))
+    }
+}
+
+/// A device that is not to be updated now: its battery is low, it is in use, or nobody has agreed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deferred {
+    /// For how long it is to be left alone, at most [`DEFERRED_MAX_S`].
+    pub seconds: u32,
+    /// In words; empty if the device gave none.
+    pub reason: Reason,
+}
+
+impl Deferred {
+    fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
+        let (word, rest) = first_word(trimmed(payload));
+        if !word.eq_ignore_ascii_case(b"DEFERRED") {
+            return Err(InvalidPayload::Status);
+        }
+        let (seconds, rest) =
+            split(rest.trim_ascii_start(), |byte| byte.is_ascii_whitespace() || byte == b':');
+        let digits = core::str::from_utf8(seconds).map_err(|_| InvalidPayload::Status)?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // One with more digits than fit is longer than is allowed, too.
+        let seconds = digits.parse().unwrap_or(DEFERRED_MAX_S).min(DEFERRED_MAX_S);
+        is_number.then(|| Self { seconds, reason: reason(rest) }).ok_or(InvalidPayload::Status)
+    }
+}
+
+impl fmt::Display for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DEFERRED {}", self.seconds)?;
+        if !self.reason.as_str().is_empty() {
+            write!(f, " {}", self.reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// The letters, digits and underscores that it begins with, and what follows them and a colon.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    split(text, |byte| !byte.is_ascii_alphanumeric() && byte != b'_')
+}
+
+fn split(text: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| is_end(*byte));
+    let (word, rest) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, b""));
+    (word, rest.strip_prefix(b":").unwrap_or(rest))
+}
+
+/// The words behind, whatever bytes they have: they may have been cut in the middle of a character.
+fn reason(words: &[u8]) -> Reason {
+    let mut reason = Reason::default();
+    for chunk in words.utf8_chunks() {
+        let is_blank = |c: char| c.is_whitespace() || c.is_control();
+        let valid = chunk.valid();
+        reason.push_str(if reason.0.is_empty() { valid.trim_start_matches(is_blank) } else { valid });
+        reason.push_str(if chunk.invalid().is_empty() { "" } else { "\u{FFFD}" });
+    }
+    reason.truncate(REASON_MAX_BYTES);
+    reason
+}
+
 /// `devices/{id}/ota/status`: the outcome and, optionally, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -152,21 +232,11 @@ impl Status {
     /// Parses `SUCCESS`, `FAILED` or either with a reason behind it, in either case. The first word decides, whatever
     /// bytes follow: a reason may have been cut in the middle of a character.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
-        let text = trimmed(payload);
-        let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-        let (word, rest) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, b""));
+        let (word, rest) = first_word(trimmed(payload));
         let is = |outcome: &Outcome| word.eq_ignore_ascii_case(outcome.as_str().as_bytes());
         let outcomes = [Outcome::Success, Outcome::Failed];
         let outcome = outcomes.into_iter().find(is).ok_or(InvalidPayload::Status)?;
-        let mut reason = Reason::default();
-        for chunk in rest.strip_prefix(b":").unwrap_or(rest).utf8_chunks() {
-            let is_blank = |c: char| c.is_whitespace() || c.is_control();
-            let valid = chunk.valid();
-            reason.push_str(if reason.0.is_empty() { valid.trim_start_matches(is_blank) } else { valid });
-            reason.push_str(if chunk.invalid().is_empty() { "" } else { "\u{FFFD}" });
-        }
-        reason.truncate(REASON_MAX_BYTES);
-        Ok(Self { outcome, reason })
+        Ok(Self { outcome, reason: reason(rest) })
     }
 }
 
@@ -230,6 +300,8 @@ word! {
     Control, InvalidPayload::Control, {
         /// Forget which images failed on this device.
         ClearQuarantine = "clear_quarantine",
+        /// The next trigger is not to be deferred.
+        Force = "force",
     }
 }
 
@@ -249,7 +321,7 @@ impl Request {
     }
 }
 
-/// What a C program meant to send: up to the first NUL, without white space around it and one pair of quotes.
+/// What a C program wants to say: up to the first NUL, without white space around it and one pair of quotes.
 pub fn trimmed(payload: &[u8]) -> &[u8] {
     match payload.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii() {
         [b'"', inner @ .., b'"'] => inner.trim_ascii(),
@@ -309,6 +381,28 @@ mod tests {
         for bad in ["", "SUCCESSFUL", "FAILED_NOT", "OK", "\0", "\"\"", ": FAILED"] {
             assert_eq!(parse(bad), Err(InvalidPayload::Status), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn not_now_has_seconds_at_most_seven_days_and_maybe_a_reason() {
+        let said = |text: &str| match StatusMessage::parse(text.as_bytes()) {
+            Ok(StatusMessage::Deferred(deferred)) => Some(deferred.to_string()),
+            Ok(StatusMessage::Ended(_)) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        for (sent, is) in [
+            ("DEFERRED 600", "DEFERRED 600"),
+            ("deferred 600 the lamp is lit\0", "DEFERRED 600 the lamp is lit"),
+            ("DEFERRED: 600: in use", "DEFERRED 600 in use"),
+            ("\"DEFERRED 0\"\r\n", "DEFERRED 0"),
+            ("DEFERRED 99999999999999999999 low battery", "DEFERRED 604800 low battery"),
+        ] {
+            assert_eq!(said(sent).as_deref(), Some(is), "{sent:?}");
+        }
+        for bad in ["DEFERRED", "DEFERRED soon", "DEFERRED -1", "DEFERRED +1", "DEFERRED 10m"] {
+            assert_eq!(said(bad), Some(InvalidPayload::Status.to_string()), "{bad:?}");
+        }
+        assert!(matches!(StatusMessage::parse(b"FAILED it is deferred"), Ok(StatusMessage::Ended(_))));
     }
 
     #[test]

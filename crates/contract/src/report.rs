@@ -144,6 +144,9 @@ pub struct Report {
     /// Whether the bootloader was seen to support rollback; absent: not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback: Option<bool>,
+    /// The device may be silent for so long between two messages, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleeps_s: Option<u32>,
     /// Why the device last restarted (`power_on`, `panic`, …).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset: Option<String<24>>,
@@ -173,6 +176,7 @@ impl Report {
             stamped: None,
             accepts: Vec::new(),
             rollback: None,
+            sleeps_s: None,
             reset: None,
             lacks: Vec::new(),
             returned: None,

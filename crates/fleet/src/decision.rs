@@ -29,6 +29,42 @@ pub struct DeviceView {
     pub quarantined: Vec<Sha256>,
     /// Digests of the images that it refused three times for the same reason, which lasts, and the reason.
     pub refused: Vec<(Sha256, Code)>,
+    /// Why it is to be offered nothing, or only one version.
+    pub kept: Option<Kept>,
+}
+
+/// Why a device is offered nothing, or only one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Somebody wants it so.
+    Pinned {
+        /// What it may be offered all the same.
+        to: Option<Version>,
+        /// Who.
+        by: String,
+        /// Why, if that was said.
+        why: Option<String>,
+    },
+    /// Two devices use its id: what one of them does would be taken for the other's.
+    Twins,
+    /// It installed this image, which calls itself otherwise.
+    OtherName(Sha256),
+}
+
+impl Kept {
+    fn cause(&self, running: &Version, target: &Artifact) -> Option<Cause> {
+        match self {
+            Self::Pinned { to: Some(to), .. } if *to == target.version => None,
+            Self::Pinned { to, by, why } => {
+                let cause = if to.is_some() { causes::PINNED } else { causes::ON_HOLD };
+                let cause = cause.naming("version", &target.version).with("by", by.as_str());
+                Some(cause.with("to", to.as_ref().map(Version::as_str)).with("why", why.as_deref()))
+            }
+            Self::Twins => Some(causes::TWINS.cause()),
+            Self::OtherName(image) => (target.sha256 == Some(*image))
+                .then(|| causes::OTHER_NAME.naming("version", &target.version).naming("running", running)),
+        }
+    }
 }
 
 /// Whether a trigger reaches a device now.
@@ -38,7 +74,7 @@ pub enum Reach {
     Online,
     /// Neither; a trigger is not sent.
     Silent,
-    /// Silent, and the person who asks wants the trigger sent all the same.
+    /// Silent, and the person who asks wants the update made all the same: sent at once, or when it comes.
     Forced,
 }
 
@@ -169,12 +205,12 @@ pub enum Decision {
         /// What the channel points to.
         version: Version,
     },
-    /// The device has refused this very image again and again.
+    /// Somebody wants it so, or the device has refused this very image again and again.
     KeptBack {
-        /// Which version.
+        /// Which version would have been offered.
         version: Version,
-        /// Why it did.
-        code: Code,
+        /// Who and why.
+        cause: Cause,
     },
     /// The image is for another chip.
     WrongChip {
@@ -250,15 +286,13 @@ impl Decision {
         match self {
             Self::UnknownVersion => causes::UNKNOWN_VERSION.cause(),
             Self::InProgress { to } => causes::IN_PROGRESS.naming("to", to),
-            Self::StoreUnavailable(cause) | Self::NoRelease(cause) | Self::Blocked { cause, .. } => {
-                cause.clone()
-            }
+            Self::StoreUnavailable(cause)
+            | Self::NoRelease(cause)
+            | Self::Blocked { cause, .. }
+            | Self::KeptBack { cause, .. } => cause.clone(),
             Self::UpToDate { version } => causes::UP_TO_DATE.naming("version", version),
             Self::NewerThanChannel { running, version } => {
                 causes::NEWER_THAN_CHANNEL.naming("running", running).naming("version", version)
-            }
-            Self::KeptBack { version, code } => {
-                causes::KEPT_BACK.naming("version", version).with("code", code.as_str())
             }
             Self::WrongChip { version, image, device } => {
                 let cause = causes::WRONG_CHIP.naming("version", version);
@@ -305,6 +339,9 @@ pub fn decide(device: &DeviceView, store: &StoreView) -> Decision {
         && view.blocked_cause(running, image.sha256).is_none()
     {
         return Decision::NewerThanChannel { running: running.clone(), version: target.version.clone() };
+    }
+    if let Some(cause) = device.kept.as_ref().and_then(|kept| kept.cause(running, target)) {
+        return Decision::KeptBack { version: target.version.clone(), cause };
     }
     if let Some(decision) = kept_back(device, target) {
         return decision;
@@ -362,7 +399,8 @@ fn direct_or_intermediate<'a>(
 
 fn kept_back(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
     let (_, code) = device.refused.iter().find(|(sha256, _)| artifact.sha256 == Some(*sha256))?;
-    Some(Decision::KeptBack { version: artifact.version.clone(), code: *code })
+    let cause = causes::KEPT_BACK.naming("version", &artifact.version).with("code", code.as_str());
+    Some(Decision::KeptBack { version: artifact.version.clone(), cause })
 }
 
 fn offer(device: &DeviceView, artifact: &Artifact) -> Decision {

@@ -5,6 +5,7 @@
 //! order is: what excuses the image, then where it failed, then what accuses it. Doubt excuses: a good image locked out
 //! needs a person, a bad one offered once more only another roll-back.
 
+use cause::update as ends;
 use contract::{Code, Phase, Reason};
 
 use crate::verdict::{Verdict, verdict_of};
@@ -58,6 +59,10 @@ const REFUSALS: [&str; 13] = [
 pub fn is_image_at_fault(change: &Change, phase: Option<Phase>, reset: Option<&str>) -> bool {
     let words = match &change.why {
         Some(Why::Device(words)) => words.as_str(),
+        // Which version or image runs instead says nothing of the one that was offered.
+        Some(Why::Cause(cause)) if cause.is(ends::OTHER_VERSION_RUNS) || cause.is(ends::OTHER_IMAGE_RUNS) => {
+            return false;
+        }
         Some(Why::Cause(_)) | None => "",
     };
     if let Some(verdict) = verdict_of(words) {

@@ -5,19 +5,22 @@
 #![no_std]
 
 extern crate alloc;
+// For logarithms.
+extern crate std;
 
 mod decision;
 mod fault;
 mod identity;
 mod plan;
+pub mod rollout;
 mod update;
 mod verdict;
 
 pub use decision::{
-    Artifact, Blocked, BlockedImage, BlockedImages, ChannelView, Decision, DeviceView, Reach, StoreView,
-    decide,
+    Artifact, Blocked, BlockedImage, BlockedImages, ChannelView, Decision, DeviceView, Kept, Reach,
+    StoreView, decide,
 };
 pub use fault::{is_image_at_fault, lasting_refusal};
 pub use identity::{Identity, Image};
 pub use plan::{Action, Flight, Snapshot, Subject, Trigger, plan};
-pub use update::{Change, Delivery, Event, ReportView, UpdateState, UpdateView, Why, apply};
+pub use update::{Change, Delivery, Event, Heard, ReportView, UpdateState, UpdateView, Why, apply};

@@ -8,7 +8,7 @@ use cause::{Cause, decision as causes, update as ends};
 use contract::{DeviceId, ProductName};
 
 use crate::decision::{Artifact, Blocked, ChannelView, Decision, DeviceView, StoreView, decide};
-use crate::update::{Change, Event, UpdateState, UpdateView, Why, apply};
+use crate::update::{Change, Event, Heard, UpdateState, UpdateView, Why, apply, with_heard};
 
 /// What is known at one time.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,10 @@ pub struct Flight {
     pub heard_at: i64,
     /// What is to be sent for it.
     pub trigger: Trigger,
+    /// What was last heard of the device, for who asks why it ended.
+    pub heard: Option<Heard>,
+    /// It is kept until that time, and then cancelled: its device may be asleep, or is wanted to come back.
+    pub expires_at: Option<i64>,
 }
 
 /// What is to be sent for an update.
@@ -129,12 +133,17 @@ fn of_flight(
     timeout_ms: Option<i64>,
     now: i64,
 ) -> Option<Action> {
-    let update = flight.update;
-    if timeout_ms.is_some_and(|timeout| now - flight.heard_at >= timeout) {
-        let mut change = apply(&flight.view, &Event::Silence)?;
+    let (update, heard) = (flight.update, flight.heard.as_ref());
+    let is_awake = flight.view.state != UpdateState::Deferred;
+    if is_awake && timeout_ms.is_some_and(|timeout| now - flight.heard_at >= timeout) {
         let is_unsent = flight.trigger == Trigger::Waits { again: false };
-        if is_unsent && flight.view.state == UpdateState::Offered {
-            change.why = Some(Why::Cause(ends::TRIGGER_NOT_SENT.cause()));
+        let is_unsent = is_unsent && flight.view.state == UpdateState::Offered;
+        let is_kept = is_unsent && flight.expires_at.is_some();
+        let event = if is_kept { Event::Cancel } else { Event::Silence(flight.heard.clone()) };
+        let mut change = apply(&flight.view, &event)?;
+        if is_unsent {
+            let why = if is_kept { ends::NOT_SEEN_IN_TIME } else { ends::TRIGGER_NOT_SENT };
+            change.why = Some(Why::Cause(with_heard(why.cause(), heard)));
         }
         return Some(Action::End { update, change });
     }

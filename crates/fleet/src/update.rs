@@ -1,4 +1,4 @@
-//! The life of an update: `offered → downloading → restarting`, then one of five ends.
+//! The life of an update: `offered → downloading → restarting`, then one of five ends; `deferred` on the way, where the device asks for it.
 //!
 //! What a device reports as running is always the truth, and revises every other end.
 
@@ -27,6 +27,19 @@ pub struct UpdateView {
     pub images: Vec<Sha256>,
     /// How far it is known to have come.
     pub delivery: Delivery,
+    /// What the device last reported that it runs.
+    pub running: Option<Version>,
+    /// Its success stands on the device's word alone: no report of the target followed.
+    pub is_believed: bool,
+}
+
+/// What was last heard of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// When, in words.
+    pub at: String,
+    /// What it reported that it runs, in its words.
+    pub running: Option<String>,
 }
 
 /// How far an update is known to have come: a status that could not be of it is of an earlier one.
@@ -70,8 +83,12 @@ pub enum Event {
     Status(Status),
     /// The device told what it runs.
     Report(ReportView),
-    /// Nothing was heard for too long.
-    Silence,
+    /// The update did not go on for too long; and what was last heard of the device, if anything was.
+    Silence(Option<Heard>),
+    /// A device that was offered something asked to be left alone for a while.
+    Deferred(Reason),
+    /// That time is over.
+    AskAgain,
     /// A person stopped it.
     Cancel,
 }
@@ -111,16 +128,31 @@ pub fn apply(update: &UpdateView, event: &Event) -> Option<Change> {
             in_flight.then(|| failed(update.state, status.reason.as_str()))?
         }
         Event::PlainStatus(_) if in_flight || update.state == UpdateState::TimedOut => {
-            to(UpdateState::Succeeded)
+            match &update.running {
+                // What it reports since the offer counts for more than its word.
+                Some(running) if is_third(update, running) => other_version(update, running),
+                _ => to(UpdateState::Succeeded),
+            }
         }
         // It restarted into something; what that is, its report tells.
         Event::Status(_) if in_flight => to(UpdateState::Restarting),
         Event::Report(report) => return reported(update, report),
-        Event::Silence if in_flight => because(UpdateState::TimedOut, Why::Cause(silence(update.state))),
-        Event::Cancel if in_flight => to(UpdateState::Cancelled),
-        Event::Progress(_) | Event::PlainStatus(_) | Event::Status(_) | Event::Silence | Event::Cancel => {
-            return None;
+        Event::Silence(heard) if in_flight => {
+            because(UpdateState::TimedOut, Why::Cause(silence(update, heard.as_ref())))
         }
+        Event::Cancel if in_flight => to(UpdateState::Cancelled),
+        Event::Deferred(reason) if in_flight && update.state != UpdateState::Restarting => {
+            let why = (!reason.as_str().is_empty()).then(|| Why::Device(reason.as_str().to_owned()));
+            return Some(Change { state: UpdateState::Deferred, why });
+        }
+        Event::AskAgain if update.state == UpdateState::Deferred => to(UpdateState::Offered),
+        Event::Progress(_)
+        | Event::PlainStatus(_)
+        | Event::Status(_)
+        | Event::Silence(_)
+        | Event::Deferred(_)
+        | Event::AskAgain
+        | Event::Cancel => return None,
     };
     changed(update, change)
 }
@@ -154,7 +186,7 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
         } else if report.version == update.to {
             (UpdateState::Failed, causes::OTHER_IMAGE_RUNS)
         } else {
-            (UpdateState::Failed, causes::OTHER_VERSION_RUNS)
+            return Some(other_version(update, &report.version));
         };
         return Some(because(state, Why::Cause(why.naming("version", &report.version))));
     }
@@ -167,7 +199,22 @@ fn reported(update: &UpdateView, report: &ReportView) -> Option<Change> {
         back_again
             .then(|| Why::Cause(causes::OLD_VERSION_AGAIN.naming("version", &report.version)))
             .map(|why| because(UpdateState::RolledBack, why))
+            .or_else(|| {
+                let is_other = update.is_believed && is_third(update, &report.version);
+                is_other.then(|| other_version(update, &report.version))
+            })
     })
+}
+
+/// Neither what ran before nor what was offered.
+fn is_third(update: &UpdateView, running: &Version) -> bool {
+    *running != update.to && update.from.as_ref() != Some(running)
+}
+
+/// The image that was installed calls itself otherwise, or another one was installed meanwhile: neither says that it is bad.
+fn other_version(update: &UpdateView, running: &Version) -> Change {
+    let cause = causes::OTHER_VERSION_RUNS.naming("version", running).naming("to", &update.to);
+    because(UpdateState::Failed, Why::Cause(cause))
 }
 
 /// Whether the target runs: its bytes decide, where both are known; whatever calls itself by its name is not it.
@@ -218,13 +265,20 @@ fn failed(state: UpdateState, reason: &str) -> Change {
     because(state, if reason.is_empty() { unsaid() } else { Why::Device(reason.to_owned()) })
 }
 
-fn silence(state: UpdateState) -> Cause {
-    match state {
+/// Says what was heard, and never that nothing was: a device may speak of everything but its update.
+fn silence(update: &UpdateView, heard: Option<&Heard>) -> Cause {
+    let why = match update.state {
         UpdateState::Downloading => causes::SILENT_IN_DOWNLOAD,
         UpdateState::Restarting => causes::SILENT_AFTER_RESTART,
         _ => causes::SILENT_AFTER_TRIGGER,
-    }
-    .cause()
+    };
+    with_heard(why.naming("to", &update.to), heard)
+}
+
+/// A cause with what was last heard of the device.
+pub(crate) fn with_heard(cause: Cause, heard: Option<&Heard>) -> Cause {
+    let Some(heard) = heard else { return cause };
+    cause.with("heard", heard.at.as_str()).with("running", heard.running.as_deref())
 }
 
 fn to(state: UpdateState) -> Change {
@@ -245,6 +299,8 @@ fn changed(update: &UpdateView, change: Change) -> Option<Change> {
 pub enum UpdateState {
     /// The trigger was sent, or is about to be.
     Offered,
+    /// The device asked to be left alone for a while.
+    Deferred,
     /// The device is fetching.
     Downloading,
     /// The device is about to restart, or has.
@@ -263,8 +319,9 @@ pub enum UpdateState {
 
 impl UpdateState {
     /// Every state, in the order of an update's life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Offered,
+        Self::Deferred,
         Self::Downloading,
         Self::Restarting,
         Self::Succeeded,
@@ -278,6 +335,7 @@ impl UpdateState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Offered => "offered",
+            Self::Deferred => "deferred",
             Self::Downloading => "downloading",
             Self::Restarting => "restarting",
             Self::Succeeded => "succeeded",
@@ -295,7 +353,7 @@ impl UpdateState {
 
     /// Whether the device may still be at work on it.
     pub fn is_in_flight(self) -> bool {
-        matches!(self, Self::Offered | Self::Downloading | Self::Restarting)
+        matches!(self, Self::Offered | Self::Deferred | Self::Downloading | Self::Restarting)
     }
 }
 

@@ -9,7 +9,7 @@ mod register;
 mod service;
 
 pub use crate::counts::Counts;
-pub(crate) use list::limit;
+pub(crate) use list::{IN_FLIGHT, NOT_SUCCEEDED, limit};
 pub(crate) use not_admitted::{Attempt, NotAdmitted};
 pub(crate) use presence::{Presence, Subscription};
 pub use service::Devices;

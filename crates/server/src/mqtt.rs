@@ -14,6 +14,7 @@ mod options;
 mod publisher;
 mod receiver;
 mod repeats;
+mod shared;
 
 pub use client::{Connection, Mqtt};
 pub use delivery::Delivery;

@@ -1,6 +1,7 @@
 //! The services end to end: real database, real store folder, real embedded broker.
 
 mod access;
+mod attempts;
 pub(crate) mod database;
 mod database_tls;
 mod decisions;

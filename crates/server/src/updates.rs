@@ -16,6 +16,7 @@ mod silence;
 mod urls;
 mod withdraw;
 
+pub use check::How;
 pub(crate) use messages::Messages;
 #[cfg(test)]
 pub(crate) use sender::{Cursor, Done, Memory};

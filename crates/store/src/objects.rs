@@ -3,6 +3,7 @@
 
 pub(crate) mod bucket;
 mod cache;
+mod checksum;
 pub(crate) mod client;
 mod conditions;
 mod credentials;
@@ -14,8 +15,12 @@ pub(crate) mod images;
 pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod object;
+pub(crate) mod part;
 mod read;
+pub(crate) mod rounds;
+pub(crate) mod s3_error;
 pub(crate) mod settings;
 pub(crate) mod signed;
+pub(crate) mod tag;
 pub(crate) mod write;
 pub(crate) mod write_lock;

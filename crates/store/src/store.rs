@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use url::Url;
+use url::{Host, Url};
 
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket, Writers};
@@ -92,7 +92,13 @@ impl Store {
             Location::S3(location) => {
                 let location = location.or_endpoint_of(&options.environment)?;
                 let s3 = Arc::new(client(&location, &options.environment, Limits::default())?);
-                (Arc::clone(&s3) as _, Backing::S3 { location, s3 })
+                let for_devices = match &location.device_endpoint {
+                    Some(_) => {
+                        Arc::new(client(&location.for_devices(), &options.environment, Limits::default())?)
+                    }
+                    None => Arc::clone(&s3),
+                };
+                (Arc::clone(&s3) as _, Backing::S3 { location, s3, for_devices })
             }
         };
         Ok(Self {
@@ -114,6 +120,15 @@ impl Store {
                 format!("s3://{host}:{port}/{}", location.bucket)
             }
         }
+    }
+
+    /// The host that devices are sent to for its images; `None` for Amazon's.
+    pub fn device_host(&self) -> Option<Host> {
+        let url = match &self.bucket.backing {
+            Backing::Folder(_) => self.public_url.clone(),
+            Backing::S3 { location, .. } => location.for_devices().endpoint,
+        };
+        url?.host().map(|host| host.to_owned())
     }
 
     /// Whether this is a folder, whose signed URLs this server answers itself.

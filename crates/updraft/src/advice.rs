@@ -13,10 +13,10 @@ pub(crate) fn advice(cause: &Cause) -> Option<String> {
         format!("`updraft promote {version} -p {product}{to}` does it, or --allow lower-version")
     } else if cause.is(causes::NO_RELEASE) {
         format!("publish it first, or see `updraft releases -p {product}`")
-    } else if cause.is(causes::NO_CONDITIONS) {
+    } else if cause.is(causes::NO_CONDITIONS) || cause.is(causes::CONDITION_REFUSED) {
         "--server and --token do it, instead of --store".to_owned()
     } else if cause.is(decision::OFFLINE) {
-        "--force sends it all the same".to_owned()
+        "--force sends it all the same, --when-online when it comes".to_owned()
     } else if cause.is(decision::QUARANTINED) || cause.is(decision::KEPT_BACK) {
         "its page on the dashboard has a button that clears the quarantine".to_owned()
     } else if cause.is(publisher::OTHER_AUDIENCE) || cause.is(publisher::NO_AUDIENCE) {

@@ -191,6 +191,16 @@ impl ApiClient {
         self.read(&self.ask(path, Later::Wait, &request).await?)
     }
 
+    /// Changes parts of something, and gets what it is now.
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let request = || self.request(Method::PATCH, path).json(body);
+        self.read(&self.ask(path, Later::Wait, &request).await?)
+    }
+
     /// Sets something of which nothing is answered.
     pub(crate) async fn set(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<()> {
         let request = || self.request(Method::PUT, path).json(body);

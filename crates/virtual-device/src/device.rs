@@ -86,6 +86,7 @@ pub async fn run(options: Options, stop: CancellationToken, observer: Observer) 
                     started,
                     ever_connected: &mut ever_connected,
                     behaviour,
+                    is_forced: false,
                 };
                 session.run(&stop).await?
             }

@@ -17,4 +17,4 @@ pub(crate) use async_recursion::async_recursion as boxed;
 pub use bootloader::Rollback;
 pub use device::{provision, run};
 pub use notice::{Notice, Observer};
-pub use options::{MoveSwitch, Options, Pace, PowerSwitch};
+pub use options::{MoveSwitch, NotNow, Options, Pace, PowerSwitch};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use contract::{DeviceId, Outcome, Progress, Reason, Version};
+use contract::{Deferred, DeviceId, Outcome, Progress, Reason, Version};
 use tokio::sync::mpsc;
 
 /// What an observer sees a device do.
@@ -29,6 +29,8 @@ pub enum Notice {
     Triggered(Option<Version>),
     /// How far it is.
     Progress(Progress),
+    /// It put an update off.
+    Deferred(Deferred),
     /// The URL expired, a fresh one was asked for.
     UrlExpired,
     /// An attempt ended.
@@ -63,6 +65,7 @@ impl fmt::Display for Notice {
             Self::Progress(Progress { phase, done, total }) => {
                 write!(f, "{}: {done} of {total} bytes", phase.as_str())
             }
+            Self::Deferred(deferred) => write!(f, "{deferred}"),
             Self::UrlExpired => f.write_str("asks for a fresh URL"),
             Self::Ended(outcome, reason) if reason.as_str().is_empty() => f.write_str(outcome.as_str()),
             Self::Ended(outcome, reason) => write!(f, "{} {reason}", outcome.as_str()),

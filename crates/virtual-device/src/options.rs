@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use contract::{DeviceId, ProductName, Version, VersionTopic};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::bootloader::Rollback;
@@ -59,6 +60,17 @@ impl MoveSwitch {
     }
 }
 
+/// A time in which a device is not to be updated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotNow {
+    /// When it is over.
+    pub until: Instant,
+    /// Why, in words.
+    pub reason: String,
+    /// What is offered is downloaded and verified meanwhile, and installed afterwards.
+    pub downloads: bool,
+}
+
 /// What a device is.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -94,6 +106,8 @@ pub struct Options {
     pub trusted_keys: Vec<[u8; 32]>,
     /// By so many of these keys an image must be signed.
     pub signatures_required: u8,
+    /// When it is not to be updated.
+    pub not_now: Option<NotNow>,
     /// Moves it to another broker at any time.
     pub moves: MoveSwitch,
     /// A power cut to come.
@@ -122,6 +136,7 @@ impl Options {
             move_time: Duration::from_mins(2),
             trusted_keys: Vec::new(),
             signatures_required: 1,
+            not_now: None,
             moves: MoveSwitch::default(),
             cut: None,
             power: PowerSwitch::default(),

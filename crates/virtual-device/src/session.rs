@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use agent::{Action, Agent, Connection, Event, FetchId, Message, MessageId};
-use contract::{Control, Presence, TopicKind};
+use agent::{Action, Agent, Connection, Event, FetchId, Message, MessageId, Phase};
+use contract::{Control, DEFERRED_MAX_S, Deferred, Presence, Reason, TopicKind};
 use image::Behaviour;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +17,7 @@ use crate::flash::Flash;
 use crate::net::http::{self, FetchEvent};
 use crate::net::mqtt::{self, BrokerEvent, Link};
 use crate::notice::{Notice, Observer};
-use crate::options::Options;
+use crate::options::{NotNow, Options};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -39,6 +39,8 @@ pub(crate) struct Session<'a> {
     pub(crate) started: Instant,
     pub(crate) ever_connected: &'a mut bool,
     pub(crate) behaviour: Behaviour,
+    /// The server said that the next update is not to be put off.
+    pub(crate) is_forced: bool,
 }
 
 struct Fetch {
@@ -71,6 +73,7 @@ impl Session<'_> {
             if self.behaviour == Behaviour::CrashesLater && *self.ever_connected && self.agent.may_sleep() {
                 crash_at = crash_at.or(Some(Instant::now() + self.options.pace.restart));
             }
+            let busy_until = self.put_off();
             let deadline = self.agent.deadline_ms();
             let deadline = deadline.map(|at_ms| self.started + Duration::from_millis(at_ms));
             tokio::select! {
@@ -88,6 +91,7 @@ impl Session<'_> {
                 () = sleep_until(crash_at.unwrap_or_else(Instant::now)), if crash_at.is_some() => {
                     return Ok(End::Crash);
                 }
+                () = sleep_until(busy_until.unwrap_or_else(Instant::now)), if busy_until.is_some() => {}
                 Some(broker) = self.options.moves.wanted() => self.move_to(&broker),
                 event = Link::next(&mut link) => self.on_broker(event, &mut link)?,
                 (id, event) = Fetch::next(&mut fetch) => {
@@ -97,7 +101,11 @@ impl Session<'_> {
                     self.on_fetch(id, &event);
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let before = self.agent.phase();
                     self.handle(Event::Tick);
+                    if before != Phase::Kept && self.agent.phase() == Phase::Kept {
+                        self.defer(link.as_ref());
+                    }
                 }
             }
         }
@@ -106,6 +114,28 @@ impl Session<'_> {
     fn handle(&mut self, event: Event<'_>) {
         let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.agent.handle(self.flash, event, now_ms);
+    }
+
+    /// When it is no time for updates, if so.
+    fn not_now(&self) -> Option<&NotNow> {
+        self.options.not_now.as_ref().filter(|not_now| !self.is_forced && Instant::now() < not_now.until)
+    }
+
+    /// Tells the agent whether it may install, and answers until when it may not.
+    fn put_off(&mut self) -> Option<Instant> {
+        let until = self.not_now().map(|not_now| not_now.until);
+        self.agent.put_off(until.is_some());
+        until
+    }
+
+    /// Tells the server for how long.
+    fn defer(&self, link: Option<&Link>) {
+        let (Some(not_now), Some(link)) = (self.not_now(), link) else { return };
+        let left = not_now.until.saturating_duration_since(Instant::now());
+        let seconds = u32::try_from(left.as_secs() + 1).unwrap_or(u32::MAX).min(DEFERRED_MAX_S);
+        let deferred = Deferred { seconds, reason: Reason::new(&not_now.reason) };
+        self.tell(Notice::Deferred(deferred.clone()));
+        link.publish(TopicKind::Status, deferred.to_string().into_bytes(), None);
     }
 
     /// A connection to the broker that the agent says, or else to the one that the device came with.
@@ -196,15 +226,21 @@ impl Session<'_> {
                 self.handle(Event::Disconnected);
             }
             BrokerEvent::Acknowledged(id) => self.handle(Event::Acknowledged(id)),
+            BrokerEvent::Message(TopicKind::Trigger, _)
+                if self.agent.phase() == Phase::Kept
+                    || self.not_now().is_some_and(|busy| !busy.downloads) =>
+            {
+                self.defer(link.as_ref());
+            }
             BrokerEvent::Message(TopicKind::Trigger, payload) => {
                 self.handle(Event::Trigger(&payload));
                 self.tell(Notice::Triggered(self.agent.updating_to().cloned()));
             }
-            BrokerEvent::Message(TopicKind::Control, payload) => {
-                if Control::parse(&payload) == Ok(Control::ClearQuarantine) {
-                    self.handle(Event::ClearQuarantine);
-                }
-            }
+            BrokerEvent::Message(TopicKind::Control, payload) => match Control::parse(&payload) {
+                Ok(Control::ClearQuarantine) => self.handle(Event::ClearQuarantine),
+                Ok(Control::Force) => self.is_forced = true,
+                Err(_) => {}
+            },
             BrokerEvent::Message(..) => {}
         }
         Ok(())

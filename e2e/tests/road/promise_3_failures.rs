@@ -61,7 +61,7 @@ async fn on_an_external_broker_a_last_will_means_offline_and_force_sends_all_the
     assert_eq!(server.check("attic").await.decision, "offline");
     assert!(triggers.payloads("devices/attic/ota").is_empty());
 
-    let answer = server.check_with("attic", &CheckRequest { force: true }).await;
+    let answer = server.check_with("attic", &CheckRequest { force: true, ..CheckRequest::default() }).await;
     assert_eq!(answer.decision, "offered", "{answer:?}");
     assert!(triggers.first("devices/attic/ota").await.starts_with("http://"));
     assert_eq!(triggers.payloads("devices/attic/ota").len(), 1);

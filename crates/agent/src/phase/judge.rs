@@ -135,6 +135,11 @@ impl Agent {
                 let (sha256, is_as_written) = read_back.sha256();
                 let verdict =
                     if is_as_written { self.judge(port, &sha256) } else { refuse!(ReadBackDiffers) };
+                #[cfg(feature = "put-off")]
+                if self.is_put_off && verdict.is_ok() {
+                    self.timers.stop(Timer::Phase);
+                    return Phase::Kept;
+                }
                 self.read_back = None;
                 match verdict {
                     Ok(version) => self.choose(port, sha256, version.as_ref()),

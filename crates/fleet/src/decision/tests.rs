@@ -33,7 +33,43 @@ fn device(running: &str) -> DeviceView {
         reach: Reach::Online,
         quarantined: vec![],
         refused: vec![],
+        kept: None,
     }
+}
+
+#[test]
+fn a_device_that_is_kept_back_hears_by_whom_and_why() {
+    let pinned = |to: Option<&str>| Kept::Pinned {
+        to: to.map(version),
+        by: "ann".to_owned(),
+        why: Some("a test".to_owned()),
+    };
+    for (kept, word, sentence) in [
+        (pinned(None), "held", "ann keeps the device as it is: a test"),
+        (pinned(Some("1.0.5")), "held", "ann pinned the device to 1.0.5: a test"),
+        (pinned(Some("1.1.0")), "offered", "1.1.0 was offered to the device."),
+        (
+            Kept::Twins,
+            "held",
+            "Two devices use this id: what they report goes to and fro. Give one of them another id and password; an hour later this one can be updated.",
+        ),
+        (
+            Kept::OtherName(Sha256([b'1'; 32])),
+            "held",
+            "The device installed 1.1.0, and reports 1.0.0 since: the image calls itself so, or another one was installed. Build it with the version under which it is published.",
+        ),
+        (Kept::OtherName(Sha256([b'2'; 32])), "offered", "1.1.0 was offered to the device."),
+    ] {
+        let device = DeviceView { kept: Some(kept), ..device("1.0.0") };
+        let decision = decide(&device, &StoreView::Channel(channel("1.1.0", &[])));
+        assert_eq!((decision.as_str(), decision.cause().sentence().as_str()), (word, sentence));
+        assert_eq!(word_of(&device, "1.0.0"), "up_to_date");
+        assert_eq!(word_of(&device, "0.9.0"), "newer_than_channel");
+    }
+}
+
+fn word_of(device: &DeviceView, target: &str) -> &'static str {
+    word(device, channel(target, &[]))
 }
 
 fn channel(target: &str, blocked: &[&str]) -> ChannelView {

@@ -47,14 +47,15 @@ fn asks(running: &str) -> Subject {
         reach: Reach::Online,
         quarantined: vec![],
         refused: vec![],
+        kept: None,
     };
     Subject { product: Some(product()), flight: None, asks: Some(view) }
 }
 
 fn flies(state: UpdateState, trigger: Trigger, heard_at: i64) -> Subject {
     let (from, to, delivery) = (Some(version("1.0.0")), version("1.1.0"), crate::Delivery::Fetched);
-    let view = UpdateView { state, from, to, images: vec![], delivery };
-    let flight = Some(Flight { update: 7, view, heard_at, trigger });
+    let view = UpdateView { state, from, to, images: vec![], delivery, running: None, is_believed: false };
+    let flight = Some(Flight { update: 7, view, heard_at, trigger, heard: None, expires_at: None });
     Subject { product: Some(product()), flight, asks: None }
 }
 
@@ -119,6 +120,7 @@ fn silence_ends_what_was_not_heard_of_for_the_timeout() {
         (UpdateState::Offered, 901, Some(100), ""),
         (UpdateState::Offered, 0, None, ""),
         (UpdateState::Succeeded, 0, Some(100), ""),
+        (UpdateState::Deferred, 0, Some(100), ""),
     ] {
         assert_eq!(planned(flies(state, Trigger::Sent, heard_at), None, timeout_ms), expected, "{state}");
     }
@@ -142,9 +144,28 @@ fn silence_tells_whether_the_trigger_was_ever_sent() {
     }
 }
 
+#[test]
+fn what_is_kept_for_a_device_that_does_not_come_is_cancelled_and_what_was_sent_is_not() {
+    for (trigger, expected) in [
+        (Trigger::Waits { again: false }, ("cancelled", "not_seen_in_time")),
+        (Trigger::Sent, ("timed_out", "silent_after_trigger")),
+    ] {
+        let mut subject = flies(UpdateState::Offered, trigger, 0);
+        subject.flight = subject.flight.map(|flight| Flight { expires_at: Some(100), ..flight });
+        let snapshot =
+            Snapshot { devices: [(id(0), subject)].into(), timeout_ms: Some(100), ..Snapshot::default() };
+        let [Action::End { change: Change { state, why: Some(Why::Cause(cause)) }, .. }] =
+            &plan(&snapshot, 2_000)[..]
+        else {
+            panic!("nothing ended");
+        };
+        assert_eq!((state.as_str(), &*cause.code), expected);
+    }
+}
+
 fn any_subject() -> impl Strategy<Value = Subject> {
     let trigger = prop_oneof![Just(Trigger::Sent), any::<bool>().prop_map(|again| Trigger::Waits { again })];
-    let flight = proptest::option::of((0_usize..8, trigger, 0_i64..2_000));
+    let flight = proptest::option::of((0_usize..9, trigger, 0_i64..2_000));
     let asked = proptest::option::of((0_u8..4, 0_usize..3));
     (any::<bool>(), flight, asked).prop_map(|(has_product, flight, asked)| {
         let flight = flight

@@ -12,8 +12,15 @@ fn version(text: &str) -> Version {
 }
 
 fn update(state: UpdateState) -> UpdateView {
-    let delivery = Delivery::Fetched;
-    UpdateView { state, from: Some(version("1.0.0")), to: version("1.1.0"), images: vec![], delivery }
+    UpdateView {
+        state,
+        from: Some(version("1.0.0")),
+        to: version("1.1.0"),
+        images: vec![],
+        delivery: Delivery::Fetched,
+        running: None,
+        is_believed: false,
+    }
 }
 
 fn report(running: &str, state: Option<&str>) -> Event {
@@ -83,6 +90,41 @@ fn a_believed_success_is_taken_back_by_the_old_version_but_not_by_a_retained_one
         Succeeded,
         "some other version is no roll-back of this update"
     );
+}
+
+#[test]
+fn a_third_version_ends_a_belief_and_no_success_that_a_report_confirmed() {
+    let believed = UpdateView { is_believed: true, ..update(Succeeded) };
+    let change = apply(&believed, &report("1.0.9", None)).expect("changes");
+    let why = causes::OTHER_VERSION_RUNS.naming("version", "1.0.9").naming("to", "1.1.0");
+    assert_eq!(change, because(Failed, Why::Cause(why)));
+    assert!(!crate::is_image_at_fault(&change, Some(Phase::Verify), None), "it says nothing of the image");
+    assert_eq!(after(Succeeded, &report("1.0.9", None)), Succeeded, "installed by somebody since");
+    assert_eq!(after(Failed, &report("1.1.0", None)), Succeeded, "it runs in the end");
+    // The report came before the word.
+    for (running, state) in [("1.0.9", Failed), ("1.0.0", Succeeded), ("1.1.0", Succeeded)] {
+        let view = UpdateView { running: Some(version(running)), ..update(Offered) };
+        let change = apply(&view, &Event::PlainStatus(status("SUCCESS"))).expect("changes");
+        assert_eq!(change.state, state, "{running}");
+    }
+}
+
+#[test]
+fn a_device_puts_an_update_off_until_it_has_restarted() {
+    let put_off = Event::Deferred(Reason::new("the lamp is lit"));
+    for (state, then) in
+        [(Offered, Deferred), (Downloading, Deferred), (Deferred, Deferred), (Restarting, Restarting)]
+    {
+        assert_eq!(after(state, &put_off), then, "{state}");
+    }
+    for ended in [Succeeded, Failed, RolledBack, TimedOut, Cancelled] {
+        assert_eq!((after(ended, &put_off), after(ended, &Event::AskAgain)), (ended, ended));
+    }
+    assert_eq!(after(Deferred, &Event::AskAgain), Offered);
+    assert_eq!(after(Deferred, &Event::Progress(Phase::Download)), Downloading);
+    assert_eq!(after(Deferred, &report("1.1.0", None)), Succeeded);
+    let why = apply(&update(Offered), &put_off).and_then(|change| change.why);
+    assert_eq!(why, Some(Why::Device("the lamp is lit".to_owned())));
 }
 
 #[test]
@@ -220,9 +262,9 @@ fn success_is_not_taken_back_by_what_is_kept_or_is_of_another_version_or_never_r
 #[test]
 fn what_the_server_finds_out_has_a_code() {
     for (state, event, code) in [
-        (Offered, Event::Silence, "silent_after_trigger"),
-        (Downloading, Event::Silence, "silent_in_download"),
-        (Restarting, Event::Silence, "silent_after_restart"),
+        (Offered, Event::Silence(None), "silent_after_trigger"),
+        (Downloading, Event::Silence(None), "silent_in_download"),
+        (Restarting, Event::Silence(None), "silent_after_restart"),
         (Succeeded, report("1.0.0", None), "old_version_again"),
         (Downloading, Event::PlainStatus(status("FAILED")), "no_reason"),
     ] {
@@ -232,12 +274,19 @@ fn what_the_server_finds_out_has_a_code() {
         assert_eq!(cause.code, code);
     }
     assert_eq!(apply(&update(Offered), &Event::Cancel).expect("changes").why, None);
+    let heard = Heard { at: "2026-01-01T00:00:00Z".to_owned(), running: Some("1.0.0".to_owned()) };
+    let change = apply(&update(Offered), &Event::Silence(Some(heard))).expect("changes");
+    let Some(Why::Cause(cause)) = change.why else { panic!("no cause") };
+    assert_eq!(
+        cause.sentence(),
+        "the device did not begin after the trigger was sent; it was last heard at 2026-01-01T00:00:00Z, running 1.0.0"
+    );
 }
 
 #[test]
 fn silence_and_cancel_end_only_what_is_in_flight() {
     for state in UpdateState::ALL {
-        let (timed_out, cancelled) = (after(state, &Event::Silence), after(state, &Event::Cancel));
+        let (timed_out, cancelled) = (after(state, &Event::Silence(None)), after(state, &Event::Cancel));
         if state.is_in_flight() {
             assert_eq!((timed_out, cancelled), (TimedOut, Cancelled));
         } else {
@@ -266,14 +315,16 @@ fn any_event() -> impl Strategy<Value = Event> {
                 fallen_to(running, left, &format!("x [{}]", Code::ALL[code]), retained)
             }
         ),
-        Just(Event::Silence),
+        Just(Event::Silence(None)),
         Just(Event::Cancel),
+        Just(Event::Deferred(Reason::new("in use"))),
+        Just(Event::AskAgain),
     ]
 }
 
 proptest! {
     #[test]
-    fn invariant_an_event_twice_is_the_event_once(start in 0usize..8, event in any_event()) {
+    fn invariant_an_event_twice_is_the_event_once(start in 0usize..9, event in any_event()) {
         let once = after(UpdateState::ALL[start], &event);
         prop_assert_eq!(after(once, &event), once);
     }

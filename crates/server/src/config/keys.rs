@@ -160,7 +160,7 @@ fn store_url(value: &Value) -> Result<String, String> {
     if path || bucket {
         return Ok(text.to_owned());
     }
-    Err("must be file:PATH or s3://bucket?region=…&endpoint=…&path_style=true".to_owned())
+    Err("must be file:PATH or s3://bucket?region=…&endpoint=…&device_endpoint=…&path_style=true".to_owned())
 }
 
 /// Never repeats the URL: it may carry a password.

@@ -12,11 +12,15 @@ use sea_orm::sea_query::{OnConflict, Query as Sql};
 use sea_orm::{ConnectionTrait, ExprTrait, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
+use super::known_presence::KnownPresence;
 use super::locked::{Locked, compared};
-use super::presence::KnownPresence;
 use super::values::Text;
 
 pub(crate) type DeviceRow = Model;
+
+/// After so many returns to the version before, two devices use one id; each of them at most so long after the one before.
+const TWIN_RETURNS: i64 = 3;
+const TWIN_MS: i64 = 3_600_000;
 
 /// A device; with each of its columns.
 #[derive(Debug, Clone, PartialEq, DeriveEntityModel)]
@@ -53,6 +57,15 @@ pub(crate) struct Model {
     /// Online exactly if this is the present epoch.
     pub(crate) online_epoch: i64,
     pub(crate) created_at: i64,
+    /// What it reported before its present version, how often that came back, and when last.
+    pub(crate) version_before: Option<Text<Version>>,
+    pub(crate) returns: i64,
+    pub(crate) returned_at: Option<i64>,
+    pub(crate) group_name: Option<String>,
+    /// It is offered nothing else than this version; or nothing at all: [`api::HOLD`]. By whom, and why.
+    pub(crate) pin: Option<String>,
+    pub(crate) pin_by: Option<String>,
+    pub(crate) pin_why: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -82,6 +95,13 @@ compared! {
     Waiting: waiting,
     OnlineEpoch: online_epoch,
     CreatedAt: created_at,
+    VersionBefore: version_before,
+    Returns: returns,
+    ReturnedAt: returned_at,
+    GroupName: group_name,
+    Pin: pin,
+    PinBy: pin_by,
+    PinWhy: pin_why,
 }
 
 impl Model {
@@ -108,6 +128,13 @@ impl Model {
             waiting: 0,
             online_epoch: 0,
             created_at,
+            version_before: None,
+            returns: 0,
+            returned_at: None,
+            group_name: None,
+            pin: None,
+            pin_by: None,
+            pin_why: None,
         }
     }
 }
@@ -116,6 +143,15 @@ impl Model {
     /// What it runs, as it says it.
     pub(crate) fn said(&self) -> Option<&str> {
         self.version_said.as_deref().or(self.version.as_ref().map(|version| version.as_str()))
+    }
+
+    /// Two devices use this id: what it reports goes to and fro, without anything that was offered.
+    pub(crate) fn are_twins(&self, now: i64) -> bool {
+        self.returns >= TWIN_RETURNS && !self.is_return_old(now)
+    }
+
+    pub(crate) fn is_return_old(&self, now: i64) -> bool {
+        self.returned_at.is_none_or(|at| !(0..TWIN_MS).contains(&(now - at)))
     }
 
     /// It runs what is spelled like this here.

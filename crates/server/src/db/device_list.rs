@@ -21,6 +21,9 @@ const CHUNK: usize = 1_000;
 /// Up to so many builds an index has the devices of each in order; of more it has too few of each for that to matter.
 const BUILDS_MAX: usize = 100;
 
+/// What stands for every pin.
+pub(crate) const PINNED: &str = "any";
+
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct DeviceFilter<'a> {
     pub(crate) product: Option<&'a ProductName>,
@@ -28,7 +31,11 @@ pub(crate) struct DeviceFilter<'a> {
     pub(crate) tag: Option<&'a str>,
     pub(crate) contains: Option<&'a str>,
     pub(crate) after: Option<&'a str>,
-    pub(crate) state: Option<UpdateState>,
+    pub(crate) group: Option<&'a str>,
+    /// Pinned to this, or at all: [`PINNED`].
+    pub(crate) pin: Option<&'a str>,
+    /// The newest update is in one of these; in any, if there are none.
+    pub(crate) states: &'a [UpdateState],
     /// Online in this epoch.
     pub(crate) epoch: Option<i64>,
     /// In another epoch than this: offline.
@@ -77,6 +84,13 @@ pub(crate) async fn page<'a>(
     let mut filters = vec![*filter];
     if let Some(current) = filter.not_epoch {
         filters = others(query, filter, current).await?;
+    }
+    if filter.states.len() > 1 {
+        let each = |filter: &DeviceFilter<'a>| {
+            let filter = *filter;
+            filter.states.chunks(1).map(move |states| DeviceFilter { states, ..filter })
+        };
+        filters = filters.iter().flat_map(each).collect();
     }
     if let Builds::Among(builds) = filter.builds
         && builds.len() <= BUILDS_MAX
@@ -221,8 +235,18 @@ pub(super) fn filtered(filter: &DeviceFilter<'_>, some: Option<&[String]>, limit
             .and_where(tag::Column::Tag.eq(wanted));
         all = all.add(Expr::exists(tagged));
     }
-    if let Some(state) = filter.state {
-        all = all.add(of(Column::UpdateState).eq(Text(state)));
+    match filter.states {
+        [] => {}
+        [state] => all = all.add(of(Column::UpdateState).eq(Text(*state))),
+        states => all = all.add(of(Column::UpdateState).is_in(states.iter().map(|state| state.as_str()))),
+    }
+    if let Some(group) = filter.group {
+        all = all.add(of(Column::GroupName).eq(group));
+    }
+    match filter.pin {
+        None => {}
+        Some(PINNED) => all = all.add(Column::Pin.is_not_null()),
+        Some(pin) => all = all.add(of(Column::Pin).eq(pin)),
     }
     if let Some(text) = filter.contains {
         let like = LikeExpr::new(like(text)).escape('\\');

@@ -205,12 +205,13 @@ impl Db {
         write.commit().await
     }
 
-    /// Whether this server is to read all of the bucket now, where none has begun to for so long. A time in the future is some
-    /// other clock's, and not believed.
+    /// Whether this server is to read all of the bucket now, where none has begun to for so long. A time further in the future than
+    /// that is some other clock's, and not believed.
     pub(crate) async fn claim_pass(&self, now: i64, every_ms: i64) -> Result<bool, DbErr> {
         let write = self.write(&Actor::SERVER).await?;
-        let sql = "UPDATE mirror SET claimed_at = $1 WHERE claimed_at <= $2 OR claimed_at > $1";
-        let claimed = write.execute(sql, vec![now.into(), (now - every_ms).into()]).await?;
+        let sql = "UPDATE mirror SET claimed_at = $1 WHERE claimed_at <= $2 OR claimed_at > $3";
+        let (old, future) = (now.saturating_sub(every_ms), now.saturating_add(every_ms));
+        let claimed = write.execute(sql, vec![now.into(), old.into(), future.into()]).await?;
         write.commit().await?;
         Ok(claimed > 0)
     }

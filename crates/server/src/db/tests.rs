@@ -37,30 +37,13 @@ fn id(text: &str) -> DeviceId {
 }
 
 fn an_update(device: &DeviceId) -> UpdateRow {
+    let [product, key] = ["p", "p/releases/v1.1.0/firmware.bin"];
+    let (product, to) = (product.parse().expect("a product"), "1.1.0".parse().expect("a version"));
     UpdateRow {
-        id: 0,
-        device: Text(device.clone()),
-        product: Text("p".parse().expect("a product")),
         from_version: Some("1.0.0".to_owned()),
-        to_version: Text("1.1.0".parse().expect("a version")),
-        object_key: "p/releases/v1.1.0/firmware.bin".to_owned(),
         sha256: Some(Text(contract::Sha256([1; 32]))),
         bytes: 10,
-        state: Text(UpdateState::Offered),
-        reason: String::new(),
-        cause: None,
-        phase: None,
-        done: 0,
-        forced: false,
-        outcome_before: None,
-        url_requests: 0,
-        image_at_fault: false,
-        lasting_refusal: None,
-        created_at: 1,
-        heard_at: 1,
-        triggered_at: None,
-        finished_at: None,
-        event_count: 0,
+        ..UpdateRow::offered(device.clone(), product, to, key.to_owned(), 1)
     }
 }
 

@@ -61,6 +61,14 @@ pub(crate) struct Model {
     pub(crate) finished_at: Option<i64>,
     /// Noted so far.
     pub(crate) event_count: i64,
+    /// It succeeded by the device's word alone: no report of the target followed.
+    pub(crate) believed: bool,
+    /// Until then it is kept for a device that is not there, and then cancelled; or, once it was sent, for one that may sleep.
+    pub(crate) expires_at: Option<i64>,
+    /// The device asked to be left alone until then.
+    pub(crate) deferred_until: Option<i64>,
+    /// When it first did.
+    pub(crate) deferred_since: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, EnumIter, DeriveRelation)]
@@ -92,9 +100,52 @@ compared! {
     TriggeredAt: triggered_at,
     FinishedAt: finished_at,
     EventCount: event_count,
+    Believed: believed,
+    ExpiresAt: expires_at,
+    DeferredUntil: deferred_until,
+    DeferredSince: deferred_since,
 }
 
 impl Model {
+    /// One that is offered now, of an object whose digest and size are not known.
+    pub(crate) fn offered(
+        device: DeviceId,
+        product: ProductName,
+        to: Version,
+        key: String,
+        now: i64,
+    ) -> Self {
+        Self {
+            id: 0,
+            device: Text(device),
+            product: Text(product),
+            from_version: None,
+            to_version: Text(to),
+            object_key: key,
+            sha256: None,
+            bytes: 0,
+            state: Text(UpdateState::Offered),
+            reason: String::new(),
+            cause: None,
+            phase: None,
+            done: 0,
+            forced: false,
+            outcome_before: None,
+            url_requests: 0,
+            image_at_fault: false,
+            lasting_refusal: None,
+            created_at: now,
+            heard_at: now,
+            triggered_at: None,
+            finished_at: None,
+            event_count: 0,
+            believed: false,
+            expires_at: None,
+            deferred_until: None,
+            deferred_since: None,
+        }
+    }
+
     /// Why it ended.
     pub(crate) fn why(&self) -> Option<Why> {
         why_of(&self.reason, self.cause.as_ref())
@@ -102,7 +153,8 @@ impl Model {
 
     /// What stands in the device's row: 0, or the trigger is to be sent, 1 once the device is there, 2 despite silence.
     pub(crate) fn waiting(&self) -> i64 {
-        let waits = self.state.is_in_flight() && self.triggered_at.is_none();
+        let waits =
+            self.state.is_in_flight() && self.triggered_at.is_none() && self.state != UpdateState::Deferred;
         if waits { 1 + i64::from(self.forced) } else { 0 }
     }
 
@@ -144,7 +196,7 @@ pub(crate) async fn of_device(
     Entity::find().filter(of).order_by_desc(Column::Id).limit(limit).all(query.connection()).await
 }
 
-/// The condition repeats that of the partial index letter by letter, or neither database uses it.
+/// Those of which the clock of silence runs. The condition repeats that of the partial index letter by letter, or neither database uses it.
 pub(super) const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
 
 /// Those of these devices that are offered, and of which the trigger was sent.
@@ -169,6 +221,20 @@ pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Re
 pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
     let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::HeardAt.lte(time));
     Entity::find().filter(silent).order_by_asc(Column::HeardAt).limit(limit)
+}
+
+/// Devices that asked to be left alone until then, or earlier.
+pub(super) fn deferred(until: i64, limit: u64) -> Select<Entity> {
+    let due = Expr::cust("state = 'deferred'").and(Column::DeferredUntil.lte(until));
+    Entity::find().filter(due).order_by_asc(Column::DeferredUntil).limit(limit)
+}
+
+pub(crate) async fn deferred_until(
+    query: &impl Query,
+    time: i64,
+    limit: u64,
+) -> Result<Vec<UpdateRow>, DbErr> {
+    deferred(time, limit).all(query.connection()).await
 }
 
 pub(crate) async fn silent_since(query: &impl Query, time: i64, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
@@ -355,7 +421,9 @@ impl Write {
 
     /// The clock was set back to `now`: nobody was heard later than that.
     pub(crate) async fn clamp_silence(&self, now: i64) -> Result<u64, DbErr> {
-        self.move_heard(Column::HeardAt.gt(now), Expr::value(now)).await
+        // What is waited for longer is waited for until a time that comes.
+        let which = Column::HeardAt.gt(now).and(Column::ExpiresAt.is_null());
+        self.move_heard(which, Expr::value(now)).await
     }
 
     async fn move_heard(&self, which: Expr, heard_at: Expr) -> Result<u64, DbErr> {

@@ -8,7 +8,7 @@ use contract::{DeviceId, ProductName, Version};
 use fleet::{Identity, UpdateState};
 
 use super::service::{Devices, unknown, update};
-use crate::clock::time;
+use crate::clock::{now_ms, time};
 use crate::counts::Counts;
 use crate::db::device::DeviceRow;
 use crate::db::device_list::{self, Builds, DeviceFilter};
@@ -33,8 +33,15 @@ pub(crate) fn limit(limit: Option<u32>) -> Result<usize, Error> {
 enum StateFilter {
     Any,
     Online(bool),
-    Newest(UpdateState),
+    Newest(&'static [UpdateState]),
 }
+
+/// What did not succeed, for whatever reason.
+pub(crate) const NOT_SUCCEEDED: [UpdateState; 3] =
+    [UpdateState::Failed, UpdateState::RolledBack, UpdateState::TimedOut];
+/// What may go on.
+pub(crate) const IN_FLIGHT: [UpdateState; 4] =
+    [UpdateState::Offered, UpdateState::Deferred, UpdateState::Downloading, UpdateState::Restarting];
 
 impl StateFilter {
     fn parse(state: Option<&str>) -> Result<Self, Error> {
@@ -42,7 +49,9 @@ impl StateFilter {
             None | Some("") => Ok(Self::Any),
             Some("online") => Ok(Self::Online(true)),
             Some("offline") => Ok(Self::Online(false)),
-            Some(word) => UpdateState::from_word(word).map(Self::Newest).ok_or_else(|| {
+            Some("in_flight") => Ok(Self::Newest(&IN_FLIGHT)),
+            Some("not_succeeded") => Ok(Self::Newest(&NOT_SUCCEEDED)),
+            Some(word) => newest(word).map(Self::Newest).ok_or_else(|| {
                 let words: Vec<&str> = UpdateState::ALL.iter().map(|state| state.as_str()).collect();
                 Error::Invalid(
                     causes::NO_STATE.with("states", words.join(", ")).with("word", format!("{word:?}")),
@@ -52,13 +61,17 @@ impl StateFilter {
     }
 }
 
+fn newest(word: &str) -> Option<&'static [UpdateState]> {
+    UpdateState::ALL.chunks(1).find(|state| state[0].as_str() == word)
+}
+
 impl Devices {
     /// Devices in the order of their ids.
     #[crate::boxed]
     pub async fn list(&self, query: &DeviceQuery) -> Result<Page<Device>, Error> {
         let limit = limit(query.limit)?;
         // One database refuses it, the other takes it for the end of the text.
-        if [&query.tag, &query.q, &query.version, &query.cursor]
+        if [&query.tag, &query.group, &query.pin, &query.q, &query.version, &query.cursor]
             .into_iter()
             .flatten()
             .any(|text| text.contains('\0'))
@@ -72,6 +85,8 @@ impl Devices {
             product: query.product.as_ref(),
             tag: query.tag.as_deref().filter(|tag| !tag.is_empty()),
             version: read.as_ref().map(Version::as_str).or(version),
+            group: query.group.as_deref().filter(|group| !group.is_empty()),
+            pin: query.pin.as_deref().filter(|pin| !pin.is_empty()),
             contains: query.q.as_deref().filter(|text| !text.is_empty()),
             after: query.cursor.as_deref(),
             ..DeviceFilter::default()
@@ -80,7 +95,7 @@ impl Devices {
             StateFilter::Any => {}
             StateFilter::Online(true) => filter.epoch = Some(self.0.db.epoch()),
             StateFilter::Online(false) => filter.not_epoch = Some(self.0.db.epoch()),
-            StateFilter::Newest(state) => filter.state = Some(state),
+            StateFilter::Newest(states) => filter.states = states,
         }
         let identity = query.identity.as_deref().filter(|word| !word.is_empty());
         let identity = identity.map(|word| Identity::from_word(word).ok_or_else(|| no_identity(word)));
@@ -128,16 +143,22 @@ impl Devices {
             let version = row.version.as_ref()?;
             Some(known.image(row.product.as_deref(), version, sha256))
         };
+        let now = now_ms();
         let shown = |row: DeviceRow| {
             let image = image_of(&row).unwrap_or_default();
             Device {
                 identity: image.identity.into(),
                 image: image.release.map(|(product, version)| RunningImage { product, version }),
                 online: self.0.presence.is_online(&row),
+                twins: row.are_twins(now),
                 tags: tags.remove(&row.id.0).unwrap_or_default(),
                 update: row.update_id.and_then(|id| updates.remove(&id)).map(update),
                 unreadable: unreadable(&row),
                 version: row.said().map(str::to_owned),
+                group: row.group_name,
+                pin: row.pin,
+                pin_by: row.pin_by,
+                pin_reason: row.pin_why,
                 id: row.id.0,
                 product: row.product.map(|product| product.0),
                 sha256: row.sha256.map(|sha256| sha256.0),

@@ -1,8 +1,8 @@
 //! Registering, changing and removing devices.
 
-use api::{Device, RegisteredDevice};
+use api::{Device, DeviceChange, HOLD, RegisteredDevice};
 use cause::service as causes;
-use contract::{DeviceId, ProductName};
+use contract::{DeviceId, ProductName, Reason, Version};
 use serde_json::{Map, Value, json};
 
 use super::service::{Devices, unknown};
@@ -53,26 +53,36 @@ impl Devices {
         })
     }
 
-    /// Changes a device's product, its tags, or both.
+    /// Changes what is asked of a device: product, tags, group, pin.
     #[crate::boxed]
-    pub async fn change(
-        &self,
-        by: &Actor,
-        id: &DeviceId,
-        product: Option<&ProductName>,
-        tags: Option<&[String]>,
-    ) -> Result<Device, Error> {
-        let tags = tags.map(checked).transpose()?;
+    pub async fn change(&self, by: &Actor, id: &DeviceId, change: &DeviceChange) -> Result<Device, Error> {
+        let tags = change.tags.as_deref().map(checked).transpose()?;
+        let group =
+            change.group.as_ref().map(|group| group.as_deref().map(group_name).transpose()).transpose()?;
+        let pin = change.pin.as_ref().map(|pin| pin.as_deref().map(pinned).transpose()).transpose()?;
         let mut write = self.0.db.write(by).await?;
         let mut device = write.lock_device(id).await?.ok_or_else(|| unknown(id))?;
         let (mut before, mut after) = (Map::new(), Map::new());
-        if let Some(product) = product {
+        if let Some(product) = &change.product {
             before.insert("product".into(), json!(device.product.as_deref()));
             after.insert("product".into(), json!(product));
             device.product = Some(product.clone().into());
             device.product_is_set = true;
-            write.save_device(&mut device).await?;
         }
+        if let Some(group) = group {
+            before.insert("group".into(), json!(device.group_name));
+            after.insert("group".into(), json!(group));
+            device.group_name = group;
+        }
+        if let Some(pin) = pin {
+            before.insert("pin".into(), json!(device.pin));
+            after.insert("pin".into(), json!(pin));
+            let why = change.pin_reason.as_deref().map(str::trim).filter(|why| !why.is_empty());
+            device.pin_why = pin.as_ref().and(why).map(|why| Reason::new(why).to_string());
+            device.pin_by = pin.as_ref().map(|_| by.name.to_string());
+            device.pin = pin;
+        }
+        write.save_device(&mut device).await?;
         if let Some(tags) = tags {
             let known = tag::of_devices(&write, std::slice::from_ref(id)).await?;
             before.insert("tags".into(), known.into_iter().map(|tag| tag.tag).collect());
@@ -86,13 +96,34 @@ impl Devices {
     }
 }
 
+fn is_bad_word(word: &str) -> bool {
+    word.is_empty() || word.len() > TAG_MAX_BYTES || word.chars().any(char::is_control)
+}
+
+fn group_name(group: &str) -> Result<String, Error> {
+    let group = group.trim();
+    if is_bad_word(group) {
+        return Err(Error::Invalid(causes::GROUP.with("most_bytes", TAG_MAX_BYTES)));
+    }
+    Ok(group.to_owned())
+}
+
+/// A version, as it is spelled here, or the word that keeps a device as it is.
+fn pinned(pin: &str) -> Result<String, Error> {
+    let pin = pin.trim();
+    if pin == HOLD {
+        return Ok(pin.to_owned());
+    }
+    let version = Version::said(pin).filter(|version| !version.is_opaque());
+    version.map(|version| version.to_string()).ok_or_else(|| Error::Invalid(causes::PIN.cause()))
+}
+
 /// Tags without white space around them, each once.
 fn checked(tags: &[String]) -> Result<Vec<String>, Error> {
     let mut checked: Vec<String> = tags.iter().map(|tag| tag.trim().to_owned()).collect();
     checked.sort_unstable();
     checked.dedup();
-    let bad = |tag: &String| tag.is_empty() || tag.len() > TAG_MAX_BYTES || tag.chars().any(char::is_control);
-    if checked.len() > TAGS_MAX || checked.iter().any(bad) {
+    if checked.len() > TAGS_MAX || checked.iter().any(|tag| is_bad_word(tag)) {
         return Err(Error::Invalid(causes::TAGS.with("most", TAGS_MAX).with("most_bytes", TAG_MAX_BYTES)));
     }
     Ok(checked)

@@ -69,6 +69,7 @@ pub(crate) fn unknown(id: &DeviceId) -> Error {
 
 pub(crate) fn update(row: UpdateRow) -> Update {
     let (reason, code, cause) = explained(row.why());
+    let (waiting, is_in_flight) = (row.waiting() > 0, row.state.is_in_flight());
     Update {
         id: row.id,
         device: row.device.0,
@@ -83,6 +84,10 @@ pub(crate) fn update(row: UpdateRow) -> Update {
         done: row.done.unsigned_abs(),
         created_at: time(row.created_at),
         finished_at: row.finished_at.map(time),
+        waiting,
+        expires_at: row.expires_at.filter(|_| waiting).map(time),
+        deferred_until: row.deferred_until.filter(|_| is_in_flight && !waiting).map(time),
+        unconfirmed: row.believed,
     }
 }
 

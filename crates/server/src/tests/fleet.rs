@@ -42,7 +42,12 @@ async fn lists_are_narrowed_and_paged() {
             .expect("registers");
     }
     let tags = ["lab".to_owned(), " lab ".to_owned()];
-    let tagged = rig.services().devices.change(&BY, &id("x3"), None, Some(&tags)).await.expect("changes");
+    let tagged = rig
+        .services()
+        .devices
+        .change(&BY, &id("x3"), &api::DeviceChange { tags: Some(tags.to_vec()), ..Default::default() })
+        .await
+        .expect("changes");
     assert_eq!(tagged.tags, ["lab"]);
     let app = rig.services();
     let names = async |query: DeviceQuery| {

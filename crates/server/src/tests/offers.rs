@@ -29,6 +29,7 @@ async fn a_check_offers_once_and_a_plain_success_completes_it() {
     device.say(TopicKind::Version, "1.0.1").await;
     rig.until_version("d1", "1.0.1").await;
     assert_eq!(rig.show("d1").await.update.expect("made").state, UpdateState::Offered);
+    device.say(TopicKind::Version, "1.0.0").await;
     assert!(reqwest::get(url).await.expect("answers").status().is_success());
     device.say(TopicKind::Status, "SUCCESS").await;
     rig.until_state("d1", UpdateState::Succeeded).await;
@@ -222,6 +223,7 @@ async fn an_image_that_was_refused_three_times_for_a_reason_that_lasts_is_kept_b
         ["wrong_project", "connection_lost", "too_large", "wrong_project", "connection_lost", "wrong_project"]
     {
         assert_eq!(rig.decision("d1").await, "offered");
+        rig.until_sent("d1").await;
         device.say(TopicKind::Status, &format!("FAILED no [{code}]")).await;
         rig.until_state("d1", UpdateState::Failed).await;
     }

@@ -239,7 +239,12 @@ impl Actor {
     }
 
     pub(super) async fn subscribe(&self) {
-        let topic = self.topic(TopicKind::Trigger);
+        self.listen(TopicKind::Trigger).await;
+    }
+
+    /// What comes is among the triggers.
+    pub(super) async fn listen(&self, kind: TopicKind) {
+        let topic = self.topic(kind);
         self.client.subscribe(topic, QoS::AtLeastOnce).await.expect("subscribes");
         let subscribed = self.subscribed.notified();
         tokio::time::timeout(Duration::from_secs(10), subscribed).await.expect("in time");

@@ -38,7 +38,7 @@ async fn silence_times_out_and_the_clock_stands_still_while_the_server_is_down()
     }
     let update = rig.show("d1").await.update.expect("made");
     assert_eq!(update.state, UpdateState::TimedOut);
-    assert!(update.reason.expect("a reason").contains("nothing was heard"));
+    assert!(update.reason.expect("a reason").contains("the device did not begin after the trigger was sent"));
 }
 
 #[tokio::test]

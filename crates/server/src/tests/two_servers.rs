@@ -37,7 +37,19 @@ async fn what_a_person_sets_on_one_is_not_undone_by_messages_to_the_other() {
         for n in 0..40 {
             let tags = [format!("tag{n}")];
             let set = product(&format!("p{n}"));
-            let shown = one.devices.change(&BY, &id("d1"), Some(&set), Some(&tags)).await.expect("changed");
+            let shown = one
+                .devices
+                .change(
+                    &BY,
+                    &id("d1"),
+                    &api::DeviceChange {
+                        product: Some(set.clone()),
+                        tags: Some(tags.to_vec()),
+                        ..Default::default()
+                    },
+                )
+                .await
+                .expect("changed");
             assert_eq!((shown.product, shown.tags), (Some(set), tags.to_vec()));
         }
     };

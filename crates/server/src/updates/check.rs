@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use ::image::Chip;
-use api::CheckAnswer;
-use cause::{decision as causes, service};
-use contract::{ChannelName, DeviceId, ProductName};
-use fleet::{Action, Artifact, Decision, DeviceView, Reach, Snapshot, StoreView, Subject, UpdateState};
+use api::{CheckAnswer, CheckRequest, HOLD};
+use cause::{decision as causes, service, update as ends};
+use contract::{ChannelName, DeviceId, ProductName, Version};
+use fleet::{Action, Artifact, Decision, DeviceView, Kept, Reach, Snapshot, StoreView, Subject, UpdateState};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -29,15 +29,52 @@ const ATTEMPTS: u32 = 3;
 /// How long the answer waits for the trigger to be sent.
 const SENT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// For how long an update is kept for a device that is offline, in seconds: at least, if nothing is said, at most.
+const KEPT_S: [u32; 3] = [60, 7 * 86_400, 30 * 86_400];
+
+/// How devices are checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct How {
+    /// The trigger is sent despite silence.
+    pub force: bool,
+    /// The update of a device that is not there is kept for it, for so many seconds.
+    pub kept_s: Option<u32>,
+}
+
+impl From<bool> for How {
+    fn from(force: bool) -> Self {
+        Self { force, kept_s: None }
+    }
+}
+
+impl How {
+    /// Of a request; Invalid.
+    pub fn of(request: &CheckRequest) -> Result<Self, Error> {
+        let [least, usual, most] = KEPT_S;
+        let kept_s = request.expires_s.unwrap_or(usual);
+        if !(least..=most).contains(&kept_s) {
+            return Err(Error::Invalid(service::EXPIRES.with("least", least).with("most", most)));
+        }
+        if request.force && request.when_online {
+            return Err(Error::Invalid(service::FORCE_OR_WAIT.cause()));
+        }
+        Ok(Self { force: request.force, kept_s: request.when_online.then_some(kept_s) })
+    }
+}
+
 /// What is offered to devices, with what was known of each when it was decided.
 type Offers = HashMap<DeviceId, (Subject, Artifact)>;
 
 impl Updates {
     /// Decides what the device is offered now and, if it is something, makes the update and has the trigger sent.
-    /// `force` sends it despite silence.
     #[crate::boxed]
-    pub async fn check(&self, by: &Actor, id: &DeviceId, force: bool) -> Result<CheckAnswer, Error> {
-        if let Some(answer) = self.check_many(by, std::slice::from_ref(id), force).await?.remove(id) {
+    pub async fn check(
+        &self,
+        by: &Actor,
+        id: &DeviceId,
+        how: impl Into<How> + Send + 'static,
+    ) -> Result<CheckAnswer, Error> {
+        if let Some(answer) = self.check_many(by, std::slice::from_ref(id), how.into()).await?.remove(id) {
             return Ok(answer);
         }
         self.0.devices.row(id).await?;
@@ -50,8 +87,9 @@ impl Updates {
         &self,
         by: &Actor,
         ids: &[DeviceId],
-        force: bool,
+        how: impl Into<How> + Send + 'static,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
+        let how = how.into();
         let (mut answers, mut offered) = (BTreeMap::new(), HashMap::new());
         for ids in ids.chunks(BATCH) {
             let mut open = ids.to_vec();
@@ -59,8 +97,8 @@ impl Updates {
                 if open.is_empty() {
                     break;
                 }
-                let offers = self.decide(&open, force, &mut answers).await?;
-                open = self.offer(by, offers, force, &mut offered).await?;
+                let offers = self.decide(&open, how, &mut answers).await?;
+                open = self.offer(by, offers, how, &mut offered).await?;
             }
         }
         let made: Vec<i64> = offered.keys().copied().collect();
@@ -70,7 +108,7 @@ impl Updates {
         for row in update::by_ids(&self.0.db, &made).await? {
             if let Some(artifact) = offered.remove(&row.id) {
                 let id = row.device.0.clone();
-                answers.insert(id, self.answer(&Decision::Offered(artifact), Some(row)));
+                answers.insert(id, self.answer(&Decision::Offered(artifact), Some(row), None));
             }
         }
         Ok(answers)
@@ -80,17 +118,19 @@ impl Updates {
     async fn decide(
         &self,
         ids: &[DeviceId],
-        force: bool,
+        how: How,
         answers: &mut BTreeMap<DeviceId, CheckAnswer>,
     ) -> Result<Offers, Error> {
         let devices = device::by_ids(&self.0.db, ids).await?;
-        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), force).await?;
+        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), how).await?;
+        let devices: HashMap<_, _> = devices.iter().map(|device| (&device.id.0, device)).collect();
         let mut offers = Offers::new();
         for action in self.plan(subjects.clone()).await? {
             match action {
                 Action::Answer { device, decision } => {
                     let update = newest.remove(&device);
-                    answers.insert(device, self.answer(&decision, update));
+                    let answer = self.answer(&decision, update, devices.get(&device).copied());
+                    answers.insert(device, answer);
                 }
                 Action::Offer { device, artifact } => {
                     let subject = subjects.remove_entry(&device);
@@ -107,7 +147,7 @@ impl Updates {
         &self,
         query: &impl Query,
         devices: impl Iterator<Item = &DeviceRow>,
-        force: bool,
+        how: How,
     ) -> Result<(BTreeMap<DeviceId, Subject>, HashMap<DeviceId, UpdateRow>), Error> {
         let devices: Vec<&DeviceRow> = devices.collect();
         let newest: Vec<i64> = devices.iter().filter_map(|device| device.update_id).collect();
@@ -119,7 +159,8 @@ impl Updates {
         let usual = self.0.releases.default_product(query).await?;
         let subject = |device: &DeviceRow| {
             let update = newest.get(&device.id.0).filter(|update| update.state.is_in_flight());
-            let mut view = self.view(device, update, force);
+            let mut view = self.view(device, update, how);
+            view.kept = kept(device, newest.get(&device.id.0));
             if let Some(version) = &device.version {
                 let sha256 = device.sha256.map(|sha256| sha256.0);
                 view.image = known.image(device.product.as_deref(), version, sha256);
@@ -133,8 +174,9 @@ impl Updates {
         Ok((subjects, newest))
     }
 
-    fn view(&self, device: &DeviceRow, in_flight: Option<&UpdateRow>, force: bool) -> DeviceView {
-        let reach = match (self.0.devices.presence().is_there(device) && self.is_linked(), force) {
+    fn view(&self, device: &DeviceRow, in_flight: Option<&UpdateRow>, how: How) -> DeviceView {
+        let is_made = how.force || how.kept_s.is_some();
+        let reach = match (self.0.devices.presence().is_there(device) && self.is_linked(), is_made) {
             (true, _) => Reach::Online,
             (false, true) => Reach::Forced,
             (false, false) => Reach::Silent,
@@ -152,6 +194,7 @@ impl Updates {
             reach,
             quarantined: Vec::new(),
             refused: Vec::new(),
+            kept: None,
         }
     }
 
@@ -198,7 +241,7 @@ impl Updates {
         &self,
         by: &Actor,
         mut offers: Offers,
-        forced: bool,
+        how: How,
         offered: &mut HashMap<i64, Artifact>,
     ) -> Result<Vec<DeviceId>, Error> {
         if offers.is_empty() {
@@ -207,13 +250,15 @@ impl Updates {
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
         let mut write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
-        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), forced).await?;
+        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), how).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {
             let Some((then, artifact)) = offers.get(&device.id.0) else { continue };
             let is_same = now.get(&device.id.0) == Some(then);
             if let Some(product) = then.product.clone().filter(|_| is_same) {
-                let update = new_update(device, product, artifact, forced)?;
+                let update = self.new_update(device, product, artifact, how)?;
+                // What it reports from now on may come of the offer.
+                (device.returns, device.version_before) = (0, None);
                 new.push((device, update));
             }
         }
@@ -228,38 +273,44 @@ impl Updates {
         self.0.queue.push(made);
         Ok(offers.into_keys().collect())
     }
+
+    fn new_update(
+        &self,
+        device: &DeviceRow,
+        product: ProductName,
+        artifact: &Artifact,
+        how: How,
+    ) -> anyhow::Result<UpdateRow> {
+        let now = now_ms();
+        let expires_at = how.kept_s.map(|seconds| now + i64::from(seconds) * 1000);
+        // It ends then, unless it is sent before.
+        let heard_at = expires_at.map_or(now, |at| at - i64::from(self.0.update_timeout_s) * 1000);
+        let (id, to, key) = (device.id.0.clone(), artifact.version.clone(), artifact.key.clone());
+        Ok(UpdateRow {
+            from_version: device.said().map(str::to_owned),
+            sha256: artifact.sha256.map(Into::into),
+            bytes: i64::try_from(artifact.size)?,
+            forced: how.force,
+            outcome_before: device.last_outcome.clone(),
+            heard_at,
+            expires_at,
+            ..UpdateRow::offered(id, product, to, key, now)
+        })
+    }
 }
 
-fn new_update(
-    device: &DeviceRow,
-    product: ProductName,
-    artifact: &Artifact,
-    forced: bool,
-) -> anyhow::Result<UpdateRow> {
-    let now = now_ms();
-    Ok(UpdateRow {
-        id: 0,
-        device: device.id.clone(),
-        product: product.into(),
-        from_version: device.said().map(str::to_owned),
-        to_version: artifact.version.clone().into(),
-        object_key: artifact.key.clone(),
-        sha256: artifact.sha256.map(Into::into),
-        bytes: i64::try_from(artifact.size)?,
-        state: UpdateState::Offered.into(),
-        reason: String::new(),
-        cause: None,
-        phase: None,
-        done: 0,
-        forced,
-        outcome_before: device.last_outcome.clone(),
-        url_requests: 0,
-        image_at_fault: false,
-        lasting_refusal: None,
-        created_at: now,
-        heard_at: now,
-        triggered_at: None,
-        finished_at: None,
-        event_count: 0,
-    })
+/// Why a device is to be offered nothing, or one version alone.
+fn kept(device: &DeviceRow, newest: Option<&UpdateRow>) -> Option<Kept> {
+    if device.are_twins(now_ms()) {
+        return Some(Kept::Twins);
+    }
+    if let Some(pin) = &device.pin {
+        let by = device.pin_by.clone().unwrap_or_default();
+        let to = Some(pin.as_str()).filter(|pin| *pin != HOLD).and_then(Version::said);
+        return Some(Kept::Pinned { to, by, why: device.pin_why.clone() });
+    }
+    let newest = newest.filter(|update| update.state == UpdateState::Failed)?;
+    let cause = newest.cause.as_ref().filter(|cause| cause.is(ends::OTHER_VERSION_RUNS))?;
+    let is_running = device.version.as_ref().is_some_and(|version| cause.text("version") == version.as_str());
+    newest.sha256.filter(|_| is_running && device.sha256.is_none()).map(|sha256| Kept::OtherName(sha256.0))
 }

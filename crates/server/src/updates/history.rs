@@ -111,7 +111,7 @@ impl Updates {
             .await?
             .ok_or_else(|| Error::NotFound(causes::NO_UPDATE.naming("update", id)))?;
         let before = update.state;
-        if !advance(&mut update, &[], Delivery::Fetched, &Event::Cancel, None, now_ms()) {
+        if !advance(&mut update, &[], Delivery::Fetched, None, &Event::Cancel, None, now_ms()) {
             let state = update.state.as_str().replace('_', " ");
             return Err(Error::Refused(causes::UPDATE_ENDED.naming("update", id).with("state", state)));
         }

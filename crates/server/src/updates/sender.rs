@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Context;
 use cause::{Cause, update as ends};
-use contract::{ChannelName, DeviceId, ProductName, TopicKind};
+use contract::{ChannelName, Control, DEFERRED_MAX_S, DeviceId, ProductName, TopicKind};
 use fleet::{Action, ChannelView, Snapshot, StoreView, Subject, UpdateState, Why, plan};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -272,6 +272,14 @@ impl Updates {
     async fn publish(&self, mut done: Done) -> anyhow::Result<Done> {
         let url = self.0.urls.of(&done.update).await?;
         let (device, lifetime) = (&done.update.device, Some(self.0.urls.lifetime()));
+        if done.update.forced {
+            let word = Control::Force.as_str().as_bytes();
+            match self.0.publisher.publish(TopicKind::Control, device, word, lifetime).await {
+                // The trigger may be allowed.
+                Ok(()) | Err(NotPublished::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         self.0.queue.note_published(done.update.id);
         let sent = self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await;
         match sent {
@@ -317,7 +325,12 @@ impl Updates {
                     continue;
                 }
                 Action::Send { .. } => {
-                    (update.triggered_at, update.heard_at) = (Some(now), now);
+                    let report = device.report.as_ref();
+                    let sleeps_s = report.and_then(|report| report.sleeps_s).unwrap_or(0).min(DEFERRED_MAX_S);
+                    // One that may sleep is not silent before it has woken.
+                    (update.triggered_at, update.heard_at) = (Some(now), now + i64::from(sleeps_s) * 1000);
+                    let timeout_ms = i64::from(self.0.update_timeout_s) * 1000;
+                    update.expires_at = (sleeps_s > 0).then_some(update.heard_at + timeout_ms);
                     // It may have been refused before.
                     update.set_why(None);
                     update.note("sent", now);

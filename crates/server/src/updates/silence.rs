@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use fleet::{Action, Change, Snapshot, Subject, Why, plan};
+use contract::DEFERRED_MAX_S;
+use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, Why, plan};
 
-use super::service::{BATCH, Updates, flight_of, refusal_of, write as record};
+use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
 use crate::actor::Actor;
 use crate::db::{meta, update};
 
@@ -29,7 +30,8 @@ impl SilenceClock {
     /// To be called while the broker answers and what it had kept has been handled.
     pub(crate) async fn tick(&mut self, updates: &Updates, now: i64) -> anyhow::Result<()> {
         self.wake(updates, now).await.context("moving the clock of silence")?;
-        end_silent(updates, now).await.context("ending silent updates")
+        end_silent(updates, now).await.context("ending silent updates")?;
+        ask_again(updates, now).await.context("asking again who was not to be updated yet")
     }
 
     /// Adds what the clock stood still, or takes away what it was set back, and writes that the server is alive.
@@ -73,7 +75,7 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         // Who was heard before the lock is not silent any more.
         let mut silent = write.lock_updates(silent.iter()).await?;
         let subjects = silent.iter().map(|(device, update)| {
-            let flight = Some(flight_of(update));
+            let flight = Some(Flight { heard: heard_of(device), ..flight_of(update) });
             (device.id.0.clone(), Subject { flight, ..Subject::default() })
         });
         let devices = subjects.collect();
@@ -92,6 +94,34 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         write.commit().await?;
         for (_, update) in &silent {
             updates.0.events.device(&update.device);
+        }
+    }
+}
+
+/// Devices that asked to be left alone, and have been, are sent the trigger again: when they come, up to the end of the seven days.
+async fn ask_again(updates: &Updates, now: i64) -> anyhow::Result<()> {
+    loop {
+        let due = update::deferred_until(&updates.0.db, now, BATCH as u64).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let write = updates.0.db.write(&Actor::SERVER).await?;
+        let mut due = write.lock_updates(due.iter()).await?;
+        for (_, update) in &mut due {
+            let is_due = update.deferred_until.is_some_and(|until| until <= now);
+            if is_due && advance(update, &[], Delivery::Fetched, None, &Event::AskAgain, None, now) {
+                let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
+                let last = update.deferred_since.unwrap_or(now) + i64::from(DEFERRED_MAX_S) * 1000;
+                let expires_at = last.max(now + timeout_ms);
+                (update.expires_at, update.heard_at) = (Some(expires_at), expires_at - timeout_ms);
+                (update.triggered_at, update.deferred_until) = (None, None);
+            }
+        }
+        write.save(due.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
+        write.commit().await?;
+        updates.push(due.iter().map(|(device, _)| &**device));
+        for (device, _) in &due {
+            updates.0.events.device(&device.id);
         }
     }
 }

@@ -78,6 +78,7 @@ fn pages(routes: Routes) -> Routes {
         .page(Operate, "/devices/check", post(check_all::check_all))
         .page(Read, "/devices/{id}", get(device::page))
         .page(Operate, "/devices/{id}/check", post(actions::check))
+        .page(Operate, "/devices/{id}/change", post(actions::change))
         .page(Operate, "/devices/{id}/clear-quarantine", post(actions::clear_quarantine))
         .page(Operate, "/devices/{id}/remove", post(actions::remove))
         .page(Operate, "/updates/{id}/cancel", post(actions::cancel))

@@ -4,21 +4,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cause::Entry;
 use flight::{Flight, Keyed};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
 use crate::error::StoreError;
 use crate::objects::cache::Cache;
 use crate::objects::images::Images;
 use crate::objects::location::S3Location;
 use crate::objects::object::Found;
+use crate::objects::tag::TagForm;
 
 #[derive(Clone)]
 pub(crate) enum Backing {
     Folder(PathBuf),
-    S3 { location: S3Location, s3: Arc<AmazonS3> },
+    S3 { location: S3Location, s3: Arc<AmazonS3>, for_devices: Arc<AmazonS3> },
 }
 
 /// Whether other programs may write to the store at the same time.
@@ -33,10 +35,10 @@ pub enum Writers {
 /// Whether a write can depend on what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conditions {
-    /// The server compares and writes in one step.
-    Kept,
-    /// It writes in any case, or refuses to write at all if there is a condition.
-    Ignored,
+    /// The server compares and writes in one step, where it gets the tag in this form.
+    Kept(TagForm),
+    /// It writes in any case, or refuses what it should write; this is why nobody relies on it.
+    Unreliable(Entry),
 }
 
 pub(crate) struct Bucket {
@@ -52,7 +54,7 @@ pub(crate) struct Bucket {
     /// that a version can be blocked while an image's upload hangs.
     pub(crate) writing: Keyed<Mutex<()>>,
     pub(crate) writers: Writers,
-    pub(crate) known_conditions: OnceCell<Conditions>,
+    pub(crate) known_conditions: Mutex<Option<Conditions>>,
 }
 
 impl fmt::Debug for Bucket {
@@ -72,7 +74,7 @@ impl Bucket {
             readings: Keyed::default(),
             writing: Keyed::default(),
             writers,
-            known_conditions: OnceCell::new(),
+            known_conditions: Mutex::default(),
         }
     }
 

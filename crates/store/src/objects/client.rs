@@ -9,8 +9,10 @@ use cause::store as causes;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService};
 use object_store::{ClientConfigKey, ClientOptions};
 use reqwest::Method;
+use reqwest::header::{self, HeaderValue};
 
 use crate::error::StoreError;
+use crate::objects::checksum::Checksums;
 use crate::objects::credentials;
 use crate::objects::explain::failed;
 use crate::objects::location::S3Location;
@@ -76,7 +78,7 @@ impl HttpConnector for Connector {
             builder.build().map(HttpClient::new).map_err(failed)
         };
         let (reads, writes) = (client(Some(self.0.silence))?, client(None)?);
-        Ok(HttpClient::new(ByMethod { reads, writes }))
+        Ok(HttpClient::new(ByMethod { reads, writes, checksums: Checksums::default() }))
     }
 }
 
@@ -84,14 +86,19 @@ impl HttpConnector for Connector {
 struct ByMethod {
     reads: HttpClient,
     writes: HttpClient,
+    checksums: Checksums,
 }
 
 #[async_trait]
 impl HttpService for ByMethod {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let is_long = request.method() == Method::PUT && request.body().content_length() > SHORT_MAX_BYTES;
-        let client = if is_long { &self.writes } else { &self.reads };
-        client.execute(request).await
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if request.method() != Method::PUT {
+            // What a cache in between kept is no news: its old tag would be refused by every write.
+            request.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            return self.reads.execute(request).await;
+        }
+        let is_long = request.body().content_length() > SHORT_MAX_BYTES;
+        self.checksums.send(if is_long { &self.writes } else { &self.reads }, request).await
     }
 }
 

@@ -59,11 +59,13 @@ impl Bucket {
         Ok(self.put(lock, write).await?.map(|tag| Written { key, bytes, tag }))
     }
 
-    pub(crate) async fn reads_back(&self, written: &Written) -> Result<bool, StoreError> {
-        match self.read(&written.key, written.bytes.len() as u64).await? {
-            Read::Found(found) => same(&found.bytes, &written.bytes).await,
-            Read::Missing | Read::TooLong(_) => Ok(false),
-        }
+    /// Whether it is what was written. Then its tag is the one that was read: what a write is answered with may be another.
+    pub(crate) async fn reads_back(&self, written: &mut Written) -> Result<bool, StoreError> {
+        let Read::Found(found) = self.read(&written.key, written.bytes.len() as u64).await? else {
+            return Ok(false);
+        };
+        written.tag = found.tag;
+        same(&found.bytes, &written.bytes).await
     }
 }
 

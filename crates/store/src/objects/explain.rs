@@ -6,6 +6,7 @@ use std::io;
 use cause::{Cause, store as causes};
 
 use crate::error::StoreError;
+use crate::objects::s3_error::Said;
 
 /// What was being done to a key when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +30,16 @@ impl Action {
 /// Finds out what an error of the storage means. `place` names the bucket or folder.
 #[expect(clippy::needless_pass_by_value, reason = "nothing else is done with an error that was explained")]
 pub(crate) fn explain(place: &str, action: Action, key: &str, error: object_store::Error) -> StoreError {
-    let text = chain(&error);
-    let said = said(&text);
+    let answer = Said::of(&error);
+    let text = answer.text();
+    let said = said(&answer);
     let cause = io_kind(&error)
         .and_then(io_cause)
-        .or_else(|| credentials_cause(&text))
-        .or_else(|| tls_cause(&text))
-        .or_else(|| s3_cause(&text, action))
+        .or_else(|| credentials_cause(&answer))
+        .or_else(|| tls_cause(text))
+        .or_else(|| header_cause(text))
+        .or_else(|| answer.cause((action.names().1, (action == Action::Read).then_some("s3:ListBucket"))))
+        .or_else(|| silent_cause(text))
         .unwrap_or_else(|| causes::STORAGE_FAILED.with("said", said.as_str()));
     let key = if key.is_empty() { "anything" } else { key };
     let cause = cause.with("action", action.names().0).with("key", key).with("place", place);
@@ -56,52 +60,18 @@ fn io_cause(kind: io::ErrorKind) -> Option<Cause> {
     })
 }
 
-/// What S3's error codes mean to the person who set the store up. The codes are listed in the "Error responses" page of
-/// the Amazon S3 API reference; compatible servers use the same ones.
-fn s3_cause(text: &str, action: Action) -> Option<Cause> {
-    let has = |part: &str| text.contains(part);
-    let has_any = |parts: &[&str]| parts.iter().any(|part| has(part));
-    let refused = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "NotSignedUp"];
-    let plain = [
-        (&["NoSuchBucket"][..], causes::NO_SUCH_BUCKET),
-        (&refused, causes::CREDENTIALS_REFUSED),
-        (&["ExpiredToken"], causes::SESSION_EXPIRED),
-        (&["RequestTimeTooSkewed"], causes::CLOCK_WRONG),
-    ];
-    Some(if let Some((_, cause)) = plain.iter().find(|(codes, _)| has_any(codes)) {
-        cause.cause()
-    } else if has_any(&[
-        "AuthorizationHeaderMalformed",
-        "PermanentRedirect",
-        "IllegalLocationConstraintException",
-        "without LOCATION",
-    ]) {
-        let region = region(text);
-        causes::OTHER_REGION.with("unknown", region.is_none().then_some("yes")).with("region", region)
-    } else if has("AccessDenied") && has("kms:") {
-        causes::KEY_DENIED.cause()
-    } else if has("AccessDenied") || has("403 Forbidden") {
-        let besides = (action == Action::Read).then_some("s3:ListBucket");
-        causes::PERMISSION_DENIED.with("permission", action.names().1).with("besides", besides)
-    } else if has("SlowDown") || has("503 Service Unavailable") {
-        causes::BUSY.cause()
-    } else if has_any(&["error sending request", "Connect", "connect", "timed out"]) {
-        causes::SILENT.cause()
-    } else {
-        return None;
-    })
+/// Nobody answered.
+fn silent_cause(text: &str) -> Option<Cause> {
+    let is_silent =
+        ["error sending request", "Connect", "connect", "timed out"].iter().any(|part| text.contains(part));
+    is_silent.then(|| causes::SILENT.cause())
 }
 
-/// The region that an answer names: in an element of its own, or as the "location constraint" of its message.
-fn region(text: &str) -> Option<&str> {
-    let constraint = || {
-        let (before, _) = text.split_once(" location constraint is incompatible")?;
-        before.rsplit([' ', '>']).next()
-    };
-    element(text, "Region")
-        .filter(|region| !region.is_empty())
-        .or_else(constraint)
-        .filter(|name| name.contains('-'))
+/// An answer without a header that S3 always gives.
+fn header_cause(text: &str) -> Option<Cause> {
+    let names = [("ETag Header missing", "ETag"), ("Content-Length Header missing", "Content-Length")];
+    let (_, name) = names.into_iter().find(|(words, _)| text.contains(words))?;
+    Some(causes::HEADER_MISSING.with("name", name))
 }
 
 /// The two sides do not come to speak the same: the store is there, and the network is not to blame.
@@ -123,12 +93,13 @@ fn tls_cause(text: &str) -> Option<Cause> {
 
 /// The request that failed was one for credentials: to STS, to a container's agent, or to the instance metadata service,
 /// which is all that is left when the environment has nothing.
-fn credentials_cause(text: &str) -> Option<Cause> {
+fn credentials_cause(answer: &Said) -> Option<Cause> {
+    let text = answer.text();
     let has = |part: &str| text.contains(part);
     Some(if has("token file") {
         causes::TOKEN_FILE.cause()
     } else if has("POST REDACTED") || has("AssumeRoleWithWebIdentity") {
-        causes::ROLE_REFUSED.with("code", element(text, "Code"))
+        causes::ROLE_REFUSED.with("code", answer.element("Code"))
     } else if has(CONTAINER) {
         causes::AGENT_FAILED.cause()
     } else if has("latest/api/token")
@@ -154,34 +125,16 @@ pub(crate) const NO_CREDENTIALS: &str = "there are no credentials";
 
 /// What the storage said, without what is secret in it: code and message of an S3 error, which repeats tokens in other
 /// elements, else the first line, whose URLs lose their queries, which are signed.
-fn said(text: &str) -> String {
-    if let Some(code) = element(text, "Code") {
-        return format!("{code}: {}", element(text, "Message").unwrap_or_default());
+fn said(answer: &Said) -> String {
+    if let Some(code) = answer.element("Code") {
+        return format!("{code}: {}", answer.element("Message").unwrap_or_default());
     }
-    let line = first_line(text);
+    let line = first_line(answer.text());
     let words = line.split(' ').map(|word| match word.split_once('?') {
         Some((address, _)) if word.contains("://") => address,
         _ => word,
     });
     words.collect::<Vec<_>>().join(" ")
-}
-
-/// The text of the first element of that name.
-fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(value, _)| value)
-}
-
-/// The messages of an error and of all that caused it.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 pub(crate) fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {

@@ -21,6 +21,8 @@ pub(crate) struct S3Location {
     pub(crate) region: Option<String>,
     /// Absent: Amazon's own.
     pub(crate) endpoint: Option<Url>,
+    /// Where devices reach it, if not there: the host is signed, so that no proxy can change it later.
+    pub(crate) device_endpoint: Option<Url>,
     /// Whether the bucket is in the path of URLs, not in their host name.
     pub(crate) path_style: bool,
 }
@@ -60,6 +62,15 @@ fn invalid(cause: Cause) -> StoreError {
     StoreError::Invalid(cause)
 }
 
+fn address(text: &str) -> Result<Url, Cause> {
+    let cause = causes::URL_ENDPOINT.naming("endpoint", format!("{text:?}"));
+    let url: Url = text.parse().map_err(|error| cause.clone().naming("why", error))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(cause);
+    }
+    Ok(url)
+}
+
 impl S3Location {
     fn parse(url: &Url) -> Result<Self, Cause> {
         let bucket = url.host_str().filter(|host| !host.is_empty());
@@ -67,18 +78,12 @@ impl S3Location {
         if !matches!(url.path(), "" | "/") {
             return Err(causes::URL_WITH_PATH.naming("path", url.path()));
         }
-        let (mut region, mut endpoint, mut path_style) = (None, None, None);
+        let (mut region, mut endpoint, mut device_endpoint, mut path_style) = (None, None, None, None);
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
                 "region" if !value.is_empty() => region = Some(value.into_owned()),
-                "endpoint" => {
-                    let cause = causes::URL_ENDPOINT.naming("endpoint", format!("{value:?}"));
-                    let url: Url = value.parse().map_err(|error| cause.clone().naming("why", error))?;
-                    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-                        return Err(cause);
-                    }
-                    endpoint = Some(url);
-                }
+                "endpoint" => endpoint = Some(address(&value)?),
+                "device_endpoint" => device_endpoint = Some(address(&value)?),
                 "path_style" => {
                     let style = value.parse::<bool>();
                     path_style = Some(style.map_err(|_| causes::URL_PATH_STYLE.cause())?);
@@ -88,8 +93,9 @@ impl S3Location {
         }
         // Amazon serves buckets as host names, except where a dot in the name would break the certificate;
         // other servers rarely have a name for each bucket.
-        let path_style = path_style.unwrap_or(endpoint.is_some() || bucket.contains('.'));
-        Ok(Self { bucket: bucket.to_owned(), region, endpoint, path_style })
+        let path_style =
+            path_style.unwrap_or(endpoint.is_some() || device_endpoint.is_some() || bucket.contains('.'));
+        Ok(Self { bucket: bucket.to_owned(), region, endpoint, device_endpoint, path_style })
     }
 
     /// Takes the endpoint from the environment where the URL has none, as Amazon's own tools do.
@@ -100,6 +106,11 @@ impl S3Location {
         let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let url = url.ok_or_else(|| invalid(causes::ENDPOINT_VARIABLE.with("name", name.as_str())))?;
         Ok(Self { endpoint: Some(url), path_style: true, ..self })
+    }
+
+    /// The same as devices reach it.
+    pub(crate) fn for_devices(&self) -> Self {
+        Self { endpoint: self.device_endpoint.clone().or(self.endpoint.clone()), ..self.clone() }
     }
 
     pub(crate) fn is_amazon(&self) -> bool {
@@ -150,6 +161,15 @@ mod tests {
     }
 
     #[test]
+    fn devices_may_reach_it_by_another_host() {
+        let apart = s3("s3://b?endpoint=http://minio:9000&device_endpoint=https://s3.example.com");
+        assert_eq!(apart.endpoint_for_client().as_deref(), Some("http://minio:9000"));
+        assert_eq!(apart.for_devices().endpoint_for_client().as_deref(), Some("https://s3.example.com"));
+        let alike = s3("s3://b?endpoint=http://minio:9000");
+        assert_eq!(alike.for_devices(), alike);
+    }
+
+    #[test]
     fn what_is_not_a_store_is_refused_with_what_would_be() {
         for text in [
             "",
@@ -163,6 +183,7 @@ mod tests {
             "s3://b?path_style=maybe",
             "s3://b?endpoint=ftp://x",
             "s3://b?endpoint=nonsense",
+            "s3://b?device_endpoint=s3.example.com",
         ] {
             let error = Location::parse(text).expect_err(text).to_string();
             assert!(error.contains("s3://bucket?region=REGION"), "{error}");

@@ -10,14 +10,11 @@ use object_store::path::Path;
 use object_store::{Attribute, GetResult, ObjectMeta};
 
 use crate::error::StoreError;
+pub(crate) use crate::objects::tag::Tag;
 
 /// The name under which an object carries the digest of the image it was created for; `x-amz-meta-` stands before it in
 /// HTTP.
 pub(crate) const MARK: &str = "updraft-sha256";
-
-/// The version of one object's content, as the storage names it; S3's ETag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tag(pub(crate) String);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {

@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket};
 use crate::objects::explain::{Action, explain};
 use crate::objects::object::{Fetched, Found, Read, Tag, found, mark_of, path, tag};
+use crate::objects::part::is_all;
 
 impl Bucket {
     pub(crate) async fn read(&self, key: &str, limit: u64) -> Result<Read, StoreError> {
@@ -128,11 +129,12 @@ impl Bucket {
             return Ok(error);
         }
         let options = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
-        Ok(self.objects.get_opts(&path(key)?, options).await.err().unwrap_or(error))
+        let said = self.objects.get_opts(&path(key)?, options).await.err();
+        Ok(said.filter(|said| !is_all(said)).unwrap_or(error))
     }
 
     /// Whether an error says no more than that there is no such object.
-    fn missing(&self, key: &str, error: object_store::Error) -> Result<(), StoreError> {
+    pub(crate) fn missing(&self, key: &str, error: object_store::Error) -> Result<(), StoreError> {
         let gone = match &self.backing {
             Backing::Folder(folder) => !folder.is_dir(),
             Backing::S3 { .. } => error.to_string().contains("NoSuchBucket"),
@@ -156,11 +158,10 @@ impl Bucket {
             return Ok(known.bytes);
         }
         let length = length.min(found.size);
-        let options = GetOptions { range: Some(GetRange::Bounded(0..length)), ..GetOptions::default() };
-        let bytes = match self.objects.get_opts(&path(&found.key)?, options).await {
-            Ok(result) => self.collect(&found.key, length, result).await?,
-            Err(error) => return Err(explain(&self.name(), Action::Read, &found.key, error)),
-        };
+        let failed = |error| explain(&self.name(), Action::Read, &found.key, error);
+        let part = self.part(&found.key, 0..length).await?;
+        let part = part.ok_or_else(|| StoreError::corrupt(causes::REPLACED.naming("key", &found.key)))?;
+        let bytes = Bytes::from(part.stream.try_collect::<Vec<Bytes>>().await.map_err(failed)?.concat());
         self.cache.keep(&key, &Fetched { bytes: bytes.clone(), tag: found.tag.clone(), mark: None });
         Ok(bytes)
     }

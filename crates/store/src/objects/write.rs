@@ -9,15 +9,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cause::store as causes;
 use contract::Sha256;
-use object_store::{Attribute, Attributes, PutMode, PutOptions, UpdateVersion};
+use object_store::path::Path;
+use object_store::{Attribute, PutMode, PutOptions};
 use tracing::Instrument;
 
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket};
+use crate::objects::checksum::Checksum;
+use crate::objects::conditions::same;
 use crate::objects::explain::{Action, explain};
-use crate::objects::object::{MARK, Read, Tag, path};
+use crate::objects::object::{MARK, Read, Tag};
 use crate::objects::write_lock::WriteLock;
+use crate::tasks::pause;
 
+/// After so many refusals of a write whose condition is true, between which nobody else wrote, the server is not relied on.
+const REFUSALS_MAX: u32 = 2;
 /// At most this many files of killed processes are removed at a time.
 const STAGED_MAX: u32 = 1000;
 
@@ -73,30 +79,53 @@ impl Bucket {
     }
 
     async fn write(&self, lock: &WriteLock, write: Write) -> Result<Option<Tag>, StoreError> {
-        let mode = match write.condition {
-            condition if lock.is_alone() => {
-                if !self.holds(&write.key, &condition).await? {
-                    return Ok(None);
-                }
-                PutMode::Overwrite
+        let Write { key, bytes, condition, mark } = write;
+        let failed = |error| explain(&self.name(), Action::Write, &key, error);
+        let form = match lock {
+            WriteLock::Conditional(form) => *form,
+            WriteLock::Alone(_) if !self.holds(&key, &condition).await? => return Ok(None),
+            WriteLock::Alone(_) => {
+                return self.upload(&key, bytes, PutMode::Overwrite, mark).await.map(Some).map_err(failed);
             }
-            Condition::Absent => PutMode::Create,
-            Condition::Same(Tag(tag)) => PutMode::Update(UpdateVersion { e_tag: Some(tag), version: None }),
         };
-        let mut attributes = Attributes::new();
-        if let Backing::Folder(folder) = &self.backing {
-            remove_staged(folder, &write.key);
-        } else if let Some(mark) = write.mark {
-            attributes.insert(Attribute::Metadata(Cow::Borrowed(MARK)), mark.to_string().into());
-        }
-        let options = PutOptions { mode, attributes, ..PutOptions::default() };
-        match self.objects.put_opts(&path(&write.key)?, write.bytes.into(), options).await {
-            Ok(result) => Ok(Some(Tag(result.e_tag.unwrap_or_default()))),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(None)
+        for _ in 0..REFUSALS_MAX {
+            let mode = match &condition {
+                Condition::Absent => PutMode::Create,
+                Condition::Same(tag) => same(tag, form),
+            };
+            match self.upload(&key, bytes.clone(), mode, mark).await {
+                Ok(tag) => return Ok(Some(tag)),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                }
+                Err(error) => return Err(failed(error)),
             }
-            Err(error) => Err(explain(&self.name(), Action::Write, &write.key, error)),
+            if !self.holds(&key, &condition).await? {
+                return Ok(None);
+            }
+            pause().await;
         }
+        Err(self.distrust().await)
+    }
+
+    /// One write, with what makes it conditional.
+    pub(crate) async fn upload(
+        &self,
+        key: &str,
+        bytes: Bytes,
+        mode: PutMode,
+        mark: Option<Sha256>,
+    ) -> object_store::Result<Tag> {
+        let mut options = PutOptions { mode, ..PutOptions::default() };
+        if let Backing::Folder(folder) = &self.backing {
+            remove_staged(folder, key);
+        } else {
+            options.extensions.insert(Checksum::of(&bytes).await);
+            if let Some(mark) = mark {
+                options.attributes.insert(Attribute::Metadata(Cow::Borrowed(MARK)), mark.to_string().into());
+            }
+        }
+        let result = self.objects.put_opts(&Path::parse(key)?, bytes.into(), options).await?;
+        Ok(Tag(result.e_tag.unwrap_or_default()))
     }
 
     /// Whether a condition holds at this moment.

@@ -11,6 +11,7 @@ use cause::store as causes;
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket, Conditions};
 use crate::objects::explain::{Action, explain_io};
+use crate::objects::tag::TagForm;
 
 /// The file in a folder store that writers lock.
 pub(crate) const LOCK_FILE: &str = ".updraft.lock";
@@ -19,12 +20,16 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clones are one lock, which is released with the last of them, also by a killed process.
 #[derive(Clone)]
-pub(crate) struct WriteLock(Option<Arc<dyn Any + Send + Sync>>);
+pub(crate) enum WriteLock {
+    /// Nobody else can write meanwhile.
+    Alone(#[expect(dead_code, reason = "it is kept until it is dropped")] Arc<dyn Any + Send + Sync>),
+    /// Others can. The server compares, and wants tags in this form.
+    Conditional(TagForm),
+}
 
 impl WriteLock {
-    /// Whether nobody else can write meanwhile.
     pub(crate) fn is_alone(&self) -> bool {
-        self.0.is_some()
+        matches!(self, Self::Alone(_))
     }
 }
 
@@ -33,12 +38,14 @@ impl Bucket {
     /// to write anything. The first time, finds out whether the bucket's server has conditions.
     pub(crate) async fn write_lock(&self, what: &str) -> Result<WriteLock, StoreError> {
         let Backing::Folder(folder) = &self.backing else {
-            return Ok(WriteLock(match self.conditions().await? {
-                Conditions::Kept => None,
-                Conditions::Ignored => Some(Arc::new(self.writing.of(what).lock_owned().await)),
-            }));
+            return Ok(match self.conditions().await? {
+                Conditions::Kept(form) => WriteLock::Conditional(form),
+                Conditions::Unreliable(_) => {
+                    WriteLock::Alone(Arc::new(self.writing.of(what).lock_owned().await))
+                }
+            });
         };
-        Ok(WriteLock(Some(Arc::new(self.lock(folder).await?))))
+        Ok(WriteLock::Alone(Arc::new(self.lock(folder).await?)))
     }
 
     async fn lock(&self, folder: &std::path::Path) -> Result<File, StoreError> {

@@ -13,7 +13,6 @@ use crate::objects::object::Read;
 use crate::objects::write::{Condition, Write};
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
-use crate::tasks::pause;
 
 mod file;
 
@@ -98,27 +97,24 @@ impl Store {
         change: impl Fn(&mut BlockedFile) -> Result<bool, StoreError> + Send,
     ) -> Result<Option<BlockReason>, StoreError> {
         let key = layout::blocked(product);
-        for _ in 0..SWAPS_MAX {
-            let lock = self.bucket.write_lock(&key).await?;
+        let swap = async |lock| {
             let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
             let condition = Condition::unchanged(&read);
             let mut file = parsed(&key, read).map_err(StoreError::Refused)?;
             let before = file.list().remove(version);
             if !change(&mut file)? {
-                return Ok(before);
+                return Ok(Some(before));
             }
             let bytes = file.to_bytes();
             if bytes.len() as u64 > JSON_MAX_BYTES {
-                return Err(StoreError::Refused(causes::LIST_TOO_LONG.with("key", key)));
+                return Err(StoreError::Refused(causes::LIST_TOO_LONG.with("key", &*key)));
             }
             let write = Write::new(&key, bytes.into(), condition);
-            if self.bucket.put(&lock, write).await?.is_some() {
-                return Ok(before);
-            }
-            drop(lock);
-            pause().await;
-        }
-        Err(StoreError::corrupt(causes::LIST_CHANGED.with("key", key).with("attempts", SWAPS_MAX)))
+            Ok(self.bucket.put(&lock, write).await?.map(|_| before))
+        };
+        let changed =
+            || StoreError::corrupt(causes::LIST_CHANGED.with("key", &*key).with("attempts", SWAPS_MAX));
+        self.bucket.in_rounds(&key, SWAPS_MAX, swap).await?.ok_or_else(changed)
     }
 }
 

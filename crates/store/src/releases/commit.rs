@@ -55,15 +55,16 @@ impl Store {
         if let Some(outcome) = self.published(lock, work).await? {
             return Ok(outcome);
         }
-        let firmware = match self.lay(lock, work, image).await? {
+        let mut firmware = match self.lay(lock, work, image).await? {
             Ok(firmware) => firmware,
             Err(outcome) => return Ok(outcome),
         };
-        let Some(metadata) = bucket.replace(lock, place.metadata(), work.metadata.clone(), beside).await?
+        let Some(mut metadata) =
+            bucket.replace(lock, place.metadata(), work.metadata.clone(), beside).await?
         else {
             return Ok(Outcome::Again);
         };
-        if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
+        if !(bucket.reads_back(&mut firmware).await? && bucket.reads_back(&mut metadata).await?) {
             return Ok(Outcome::Again);
         }
         let text = format!("{}\n", work.version);

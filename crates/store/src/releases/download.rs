@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use cause::store as causes;
 use futures_util::stream::{BoxStream, StreamExt};
+use object_store::GetOptions;
 use object_store::signer::{Method, Signer};
-use object_store::{GetOptions, GetRange};
 use url::Url;
 
 use crate::error::StoreError;
@@ -54,17 +54,19 @@ impl Object {
             let at = |offset: u64| usize::try_from(offset.min(self.size)).unwrap_or_default();
             return Ok(Some(Content::Kept(image.part(at(range.start)..at(range.end)))));
         }
-        let is_part = range != (0..self.size);
-        let options =
-            GetOptions { range: is_part.then_some(GetRange::Bounded(range)), ..GetOptions::default() };
         let (name, key) = (self.bucket.name(), self.found.key.clone());
-        let Some(result) = self.bucket.open(&key, options).await? else { return Ok(None) };
-        if tag(&result.meta) != self.found.tag {
+        let (tag, stream) = if range == (0..self.size) {
+            let Some(all) = self.bucket.open(&key, GetOptions::default()).await? else { return Ok(None) };
+            (tag(&all.meta), all.into_stream())
+        } else {
+            let Some(part) = self.bucket.part(&key, range).await? else { return Ok(None) };
+            (part.tag, part.stream)
+        };
+        if tag != self.found.tag {
             return Ok(None);
         }
-        let stream = result
-            .into_stream()
-            .map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
+        let stream =
+            stream.map(move |piece| piece.map_err(|error| explain(&name, Action::Read, &key, error)));
         Ok(Some(Content::Streamed(stream.boxed())))
     }
 }
@@ -76,7 +78,7 @@ impl Store {
         signed::check_lifetime(lifetime)?;
         servable(key)?;
         match &self.bucket.backing {
-            Backing::S3 { s3, .. } => s3
+            Backing::S3 { for_devices, .. } => for_devices
                 .signed_url(Method::GET, &path(key)?, lifetime)
                 .await
                 .map_err(|error| explain(&self.bucket.name(), Action::Read, key, error)),
@@ -121,7 +123,7 @@ impl Store {
         let (found, image) =
             image.ok_or_else(|| StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key)))?;
         // A weak tag promises too little for a download that is continued.
-        let etag = format!("\"{}\"", found.tag.0.trim_start_matches("W/").trim_matches('"'));
+        let etag = found.tag.quoted();
         Ok(Object { size: found.size, etag, found, image, bucket: Arc::clone(&self.bucket) })
     }
 }

@@ -48,7 +48,7 @@ impl Store {
     #[crate::boxed]
     pub async fn digests(&self, key: &str) -> Result<Option<Digests>, StoreError> {
         let Read::Found(fetched) = self.bucket.read(key, FIRMWARE_MAX_BYTES).await? else { return Ok(None) };
-        let content = fetched.tag.0;
+        let content = fetched.tag.quoted();
         off_the_async_threads(move || Digests::of(&fetched.bytes, content)).await.map(Some)
     }
 

@@ -12,7 +12,6 @@ use crate::objects::write::{Condition, Write};
 use crate::releases::gate::facts::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
-use crate::tasks::pause;
 use crate::text::text;
 
 /// Maximum attempts to write the file. Each that is lost is another writer's win.
@@ -134,11 +133,10 @@ impl Store {
         let descriptor = self.prefix(&firmware).await?.and_then(|prefix| prefix.descriptor);
         let floor = descriptor.map_or(0, |descriptor| descriptor.secure_version()).saturating_add(1);
         let key = layout::product(product);
-        for _ in 0..SWAPS_MAX {
-            let lock = self.bucket.write_lock(&key).await?;
+        let swap = async |lock| {
             let before = self.product_json(product).await?;
             if before.secure_version >= floor {
-                return Ok(before.secure_version);
+                return Ok(Some(before.secure_version));
             }
             let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
             let mut map = match &read {
@@ -153,13 +151,11 @@ impl Store {
             let mut bytes = serde_json::to_vec_pretty(&map).expect("a map of JSON values is JSON");
             bytes.push(b'\n');
             let write = Write::new(&key, bytes.into(), Condition::unchanged(&read));
-            if self.bucket.put(&lock, write).await?.is_some() {
-                return Ok(floor);
-            }
-            drop(lock);
-            pause().await;
-        }
-        Err(StoreError::corrupt(causes::LIST_CHANGED.with("key", key).with("attempts", SWAPS_MAX)))
+            Ok(self.bucket.put(&lock, write).await?.map(|_| floor))
+        };
+        let changed =
+            || StoreError::corrupt(causes::LIST_CHANGED.with("key", &*key).with("attempts", SWAPS_MAX));
+        self.bucket.in_rounds(&key, SWAPS_MAX, swap).await?.ok_or_else(changed)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::releases::publication::Publication;
 use crate::releases::publisher::Published;
 use crate::releases::release::{Complete, parse_version};
 use crate::store::Store;
-use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause};
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads};
 
 struct Copied {
     firmware: Bytes,
@@ -94,21 +94,16 @@ impl Store {
     async fn run(&self, promotion: Promotion<'_>) -> Result<Option<Version>, StoreError> {
         let Promotion { product, version, channel, .. } = promotion;
         let key = Place::channel(product, channel).version();
-        for _ in 0..ROUNDS_MAX {
-            let lock = self.bucket.write_lock(&key).await?;
-            match Box::pin(self.promote_once(&lock, promotion)).await? {
-                Outcome::Done(before) => return Ok(before),
-                Outcome::Higher(higher) => {
-                    let cause =
-                        causes::CHANNEL_IS_HIGHER.naming("version", version).naming("product", product);
-                    return Err(StoreError::Refused(
-                        cause.naming("channel", channel).naming("higher", higher),
-                    ));
-                }
-                Outcome::Again => {}
+        let attempt = async |lock| match Box::pin(self.promote_once(&lock, promotion)).await? {
+            Outcome::Done(before) => Ok(Some(before)),
+            Outcome::Higher(higher) => {
+                let cause = causes::CHANNEL_IS_HIGHER.naming("version", version).naming("product", product);
+                Err(StoreError::Refused(cause.naming("channel", channel).naming("higher", higher)))
             }
-            drop(lock);
-            pause().await;
+            Outcome::Again => Ok(None),
+        };
+        if let Some(before) = self.bucket.in_rounds(&key, ROUNDS_MAX, attempt).await? {
+            return Ok(before);
         }
         let cause = causes::PROMOTED_BY_ANOTHER.naming("channel", channel).naming("product", product);
         Err(StoreError::corrupt(cause))
@@ -150,9 +145,10 @@ impl Store {
         if let (true, Read::Found(before)) = (higher.is_some() || over == Over::Itself, &before) {
             release.version = before.bytes.clone();
         }
-        let firmware = bucket.ensure(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
-        let metadata = bucket.ensure(lock, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
-        if !(bucket.reads_back(&firmware).await? && bucket.reads_back(&metadata).await?) {
+        let mut firmware =
+            bucket.ensure(lock, place.firmware(), release.firmware, FIRMWARE_MAX_BYTES).await?;
+        let mut metadata = bucket.ensure(lock, place.metadata(), release.metadata, JSON_MAX_BYTES).await?;
+        if !(bucket.reads_back(&mut firmware).await? && bucket.reads_back(&mut metadata).await?) {
             return Ok(Outcome::Again);
         }
         if higher.is_none() {

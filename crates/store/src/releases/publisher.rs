@@ -15,7 +15,7 @@ use crate::releases::metadata::Metadata;
 use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
 use crate::releases::release::Release;
 use crate::store::Store;
-use crate::tasks::{ROUNDS_MAX, off_the_async_threads, pause};
+use crate::tasks::{ROUNDS_MAX, off_the_async_threads};
 
 /// What came of publishing.
 #[derive(Debug, Clone)]
@@ -99,18 +99,19 @@ impl Store {
         if work.metadata.len() as u64 > JSON_MAX_BYTES {
             return Err(StoreError::Invalid(causes::METADATA_TOO_LONG.cause()));
         }
-        for _ in 0..ROUNDS_MAX {
-            let lock = self.bucket.write_lock(&layout::releases(product)).await?;
-            match Box::pin(self.attempt_once(&lock, &work)).await? {
+        let attempt = async |lock| {
+            Ok(match Box::pin(self.attempt_once(&lock, &work)).await? {
                 Outcome::There { release, already_there } => {
-                    let published = Published { release: *release, already_there, verdict };
-                    return Ok(Attempt::Published(Box::new(published)));
+                    let published = Published { release: *release, already_there, verdict: verdict.clone() };
+                    Some(Attempt::Published(Box::new(published)))
                 }
-                Outcome::Taken(cause) => return Ok(Attempt::Refused(Box::new(verdict.taken(cause)))),
-                Outcome::Again => {}
-            }
-            drop(lock);
-            pause().await;
+                Outcome::Taken(cause) => Some(Attempt::Refused(Box::new(verdict.clone().taken(cause)))),
+                Outcome::Again => None,
+            })
+        };
+        let done = self.bucket.in_rounds(&layout::releases(product), ROUNDS_MAX, attempt).await?;
+        if let Some(done) = done {
+            return Ok(done);
         }
         let cause = causes::PUBLISHED_BY_ANOTHER.naming("version", version).naming("product", product);
         Err(StoreError::corrupt(cause))

@@ -77,7 +77,7 @@ impl Described {
         Release {
             version,
             key: self.firmware.key.clone(),
-            content: self.firmware.tag.0.clone(),
+            content: self.firmware.tag.quoted(),
             size: self.firmware.size,
             sha256: self.sha256(),
             chip: self.chip,

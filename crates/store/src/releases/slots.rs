@@ -10,6 +10,7 @@ use crate::objects::write::{Condition, Write};
 use crate::releases::gate::facts::Slot;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
+use crate::tasks::ROUNDS_MAX;
 
 impl Store {
     /// What a server recorded. A file that cannot be read is an error: nobody knows what it limits.
@@ -32,13 +33,16 @@ impl Store {
         let key = layout::slots(product);
         let mut bytes = serde_json::to_vec(slot).expect("a number and a text are JSON");
         bytes.push(b'\n');
-        let lock = self.bucket.write_lock(&key).await?;
-        let before = self.bucket.read(&key, JSON_MAX_BYTES).await?;
-        if matches!(&before, Read::Found(found) if found.bytes == bytes) {
-            return Ok(false);
-        }
-        let write = Write::new(&key, bytes.into(), Condition::unchanged(&before));
-        let written = self.bucket.put(&lock, write).await?.map(|_| true);
-        written.ok_or_else(|| StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", key)))
+        let bytes = Bytes::from(bytes);
+        let record = async |lock| {
+            let before = self.bucket.read(&key, JSON_MAX_BYTES).await?;
+            if matches!(&before, Read::Found(found) if found.bytes == bytes) {
+                return Ok(Some(false));
+            }
+            let write = Write::new(&key, bytes.clone(), Condition::unchanged(&before));
+            Ok(self.bucket.put(&lock, write).await?.map(|_| true))
+        };
+        let written = self.bucket.in_rounds(&key, ROUNDS_MAX, record).await?;
+        written.ok_or_else(|| StoreError::corrupt(causes::WRITTEN_BY_ANOTHER.with("key", &*key)))
     }
 }

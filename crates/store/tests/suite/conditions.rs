@@ -147,7 +147,7 @@ async fn a_server_with_conditions_is_asked_once() {
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     place.promote("1.0.0").await.expect("promoted");
     let probes = front.asked().into_iter().filter(|line| line.contains("updraft-probe"));
-    assert_eq!(probes.count(), 3);
+    assert_eq!(probes.count(), 5);
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ mod policies;
 mod presigned;
 mod promote;
 mod publish;
+mod quirks;
 mod races;
 mod real;
 mod repair;

@@ -47,7 +47,48 @@ const CASES: &[(u16, &str, &str, &str)] = &[
     (403, "AccessDenied", "User: arn:aws:iam::1:user/ci is not authorized", "the policy has to allow s3:"),
     (403, "AccessDenied", "not authorized to perform: kms:GenerateDataKey", "KMS key"),
     (403, "InvalidAccessKeyId", "The key does not exist", "does not accept the credentials"),
-    (403, "SignatureDoesNotMatch", "The request signature we calculated", "does not accept the credentials"),
+    (
+        403,
+        "SignatureDoesNotMatch",
+        "The request signature we calculated",
+        "AWS_SECRET_ACCESS_KEY does not belong to",
+    ),
+    (400, "AuthorizationHeaderMalformed", "the Credential is mal-formed", "does not accept the credentials"),
+    (
+        403,
+        "InvalidObjectState",
+        "not valid</Message><StorageClass>GLACIER</StorageClass><Message>",
+        "it is archived (GLACIER)",
+    ),
+    (
+        403,
+        "InvalidObjectState",
+        "The operation is not valid for the object's access tier",
+        "let the lifecycle rule or",
+    ),
+    (403, "AccessDenied", "Bucket is configured as Requester Pays", "set AWS_REQUEST_PAYER=requester"),
+    (403, "AccessDenied", "Request has expired", "this machine's clock is wrong"),
+    (
+        403,
+        "AllAccessDisabled",
+        "All access has been disabled",
+        "the account or the bucket is closed (AllAccessDisabled)",
+    ),
+    (400, "KMS.DisabledException", "arn:aws:kms:… is disabled.", "cannot be used (KMS.DisabledException)"),
+    (400, "KMS.NotFoundException", "Key does not exist", "the KMS key that it is encrypted with"),
+    (400, "KMSInvalidStateException", "is pending deletion.", "enable that key again"),
+    (405, "MethodNotAllowed", "not allowed against this resource", "has to be the address of the S3 API"),
+    (400, "EntityTooLarge", "exceeds the maximum allowed object size", "client_max_body_size"),
+    (403, "QuotaExceeded", "over quota", "the store is full, or a quota is"),
+    (400, "BadDigest", "did not match what we received", "what arrived is not what was sent (BadDigest)"),
+    (
+        400,
+        "InvalidRequest",
+        "Content-MD5 OR x-amz-checksum- HTTP header is required",
+        "as one with Object Lock does",
+    ),
+    (400, "InvalidRequest", "Something else", "InvalidRequest: Something else"),
+    (418, "XYouNeverHeardOf", "What it says", "XYouNeverHeardOf: What it says"),
     (400, "InvalidToken", "The provided token is malformed", "AWS_SESSION_TOKEN"),
     (400, "ExpiredToken", "The provided token has expired.", "session token has expired"),
     (403, "RequestTimeTooSkewed", "The difference is too large.", "this machine's clock is wrong"),
@@ -60,6 +101,15 @@ const CASES: &[(u16, &str, &str, &str)] = &[
     (301, "PermanentRedirect", "must be addressed using the specified endpoint", "in another region"),
     (400, "IllegalLocationConstraintException", SPECIFIC, "put ?region=me-south-1 into"),
     (400, "IllegalLocationConstraintException", UNSPECIFIC, "give the right one as ?region="),
+    (
+        403,
+        "",
+        "<html><head><title>Access\n denied</title></head>",
+        "a web page answers there (403 Forbidden), \"Access denied\"",
+    ),
+    (400, "", "<!DOCTYPE html><body>Log in</body>", "a proxy, a firewall or a login page"),
+    (413, "", "<html><title>413 Request Entity Too Large</title></html>", "client_max_body_size"),
+    (405, "", "no", "method not allowed"),
     (400, "", "Client sent an HTTP request to an HTTPS server.", "write https:// in endpoint="),
 ];
 
@@ -126,6 +176,37 @@ async fn a_missing_permission_names_the_action_and_the_key() {
     assert!(error.contains("allow s3:PutObject"), "{error}");
 }
 
+/// After the retries, which take a second or two each.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_too_much_or_fails_inside_is_told_apart() {
+    for (status, code, words) in [
+        (503, "SlowDown", "asked too much"),
+        (429, "TooManyRequests", "asked too much"),
+        (400, "ThrottlingException", "asked too much"),
+        (500, "InternalError", "the store failed inside"),
+        (507, "XMinioStorageFull", "the store is full"),
+        (502, "", "a web page answers there (502 Bad Gateway), \"502 Bad Gateway\""),
+        (503, "", "a web page answers there (503 Service Unavailable)"),
+    ] {
+        let page = format!("<html><head><title>{status} Bad Gateway</title></head></html>");
+        let body = if code.is_empty() { page } else { format!("<Error><Code>{code}</Code></Error>") };
+        let store = Store::open(&s3_url(&always(status, body), "b"), options()).await.expect("opens");
+        let error = store.products().await.expect_err(words).to_string();
+        assert!(error.contains(words), "{status} {code}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_header_that_s3_always_gives_is_named() {
+    let front = crate::servers::Front::before(crate::servers::moto(), |parts| {
+        let change: fn(&mut Response) = |answer| drop(answer.headers_mut().remove("etag"));
+        crate::servers::Rule::Changed(parts.headers.clone(), change)
+    });
+    let place = Place::behind(&front.url, &crate::place::moto_bucket().await).await;
+    let error = place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect_err("no tag").to_string();
+    assert!(error.contains("the answer has no ETag"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bare_redirect_is_the_wrong_region() {
     let endpoint =
@@ -140,7 +221,10 @@ async fn a_real_server_that_refuses_the_credentials_is_understood() {
     let place = Place::strict().await;
     place.publish("1.0.0", &s3_image("1.0.0", 1)).await.expect("published");
     let (_, bucket) = place.address();
-    for (name, value) in [("AWS_ACCESS_KEY_ID", "somebody"), ("AWS_SECRET_ACCESS_KEY", "something")] {
+    for (name, value, words) in [
+        ("AWS_ACCESS_KEY_ID", "somebody", "S3 does not accept the credentials"),
+        ("AWS_SECRET_ACCESS_KEY", "something", "S3 does not accept the signature"),
+    ] {
         let mut options = s3_options();
         options.environment.insert(name.to_owned(), value.to_owned());
         let store = Store::open(&s3_url(&strict().url, bucket), options).await.expect("opens");
@@ -149,7 +233,7 @@ async fn a_real_server_that_refuses_the_credentials_is_understood() {
             store.check().await.expect_err("refused"),
             publish(&store, "1.1.0", &s3_image("1.1.0", 1)).await.map(drop).expect_err("refused"),
         ] {
-            assert!(error.to_string().contains("S3 does not accept the credentials"), "{name}: {error}");
+            assert!(error.to_string().contains(words), "{name}: {error}");
             assert!(!all_said(&error).contains("something"), "{error}");
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -130,6 +130,10 @@ pub(crate) enum Rule {
     Hang,
     /// Passes it on, and never answers.
     PassAndHang,
+    /// Passes it on, without what makes a write conditional if nothing is there.
+    UnconditionalIfMissing,
+    /// Passes it on with other headers, and its answer with what is made of it.
+    Changed(HeaderMap, fn(&mut Response)),
     /// Passes it on when it is let through.
     PassWhen(Arc<Semaphore>),
 }
@@ -162,6 +166,18 @@ impl Front {
                     Rule::PassAndHang => {
                         pass(&http, &target, parts, body).await;
                         return std::future::pending().await;
+                    }
+                    Rule::UnconditionalIfMissing => {
+                        let there = http.head(format!("{target}{}", parts.uri)).send().await;
+                        if there.expect("the server behind answers").status() == 404 {
+                            parts.headers.remove("if-match");
+                        }
+                    }
+                    Rule::Changed(headers, change) => {
+                        parts.headers = headers;
+                        let mut answer = pass(&http, &target, parts, body).await;
+                        change(&mut answer);
+                        return answer;
                     }
                     Rule::PassWhen(permits) => permits.acquire().await.expect("it stays open").forget(),
                     Rule::Pass => {}

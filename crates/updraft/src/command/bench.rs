@@ -1,6 +1,7 @@
 //! `updraft bench`: how fast this machine decides, signs and sends, each beside a yardstick of the same run.
 
 mod decisions;
+mod halt;
 mod lists;
 mod offers;
 mod presign;
@@ -31,6 +32,8 @@ enum Command {
     Reports(reports::Args),
     /// How long lists and figures of a large fleet take
     Lists(lists::Args),
+    /// How often rollouts of good releases stop by themselves, and how soon those of bad ones, simulated
+    Halt(halt::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -40,6 +43,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Offers(args) => offers::run(&args).await?,
         Command::Reports(args) => reports::run(&args).await?,
         Command::Lists(args) => lists::run(&args).await?,
+        Command::Halt(args) => halt::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use api::{
-    CheckAnswer, CheckRequest, Device, DeviceReport, NewDevice, Page, RegisteredDevice, Update, UpdateEvent,
-    UpdateState,
+    CheckAnswer, CheckRequest, Device, DeviceChange, DeviceReport, HOLD, NewDevice, Page, RegisteredDevice,
+    Update, UpdateEvent, UpdateState,
 };
 use contract::{DeviceId, Lack, ProductName};
 
@@ -37,12 +37,25 @@ enum Action {
     Check {
         #[command(flatten)]
         one: One,
-        /// Send the trigger although the device seems to be offline
-        #[arg(long)]
+        /// Send the trigger although the device seems to be offline, and tell it not to put the update off
+        #[arg(long, conflicts_with = "when_online")]
         force: bool,
+        /// Keep the update for a device that is offline, and send it when it comes
+        #[arg(long)]
+        when_online: bool,
+        /// For how long it is kept, in seconds
+        #[arg(long, value_name = "SECONDS", requires = "when_online")]
+        expires: Option<u32>,
         /// Wait until the update has ended; exit code 1 unless the device then runs what it should
         #[arg(long)]
         wait: bool,
+    },
+    /// Change its product, tags, group or pin; what is left out stays
+    Set {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        change: Change,
     },
     /// List its updates, newest first, or what happened to one of them
     History {
@@ -54,6 +67,49 @@ enum Action {
     },
     /// Remove it and its history
     Remove(One),
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct Change {
+    /// Another product
+    #[arg(short, long, value_name = "P")]
+    product: Option<ProductName>,
+    /// All its tags from now on, each by itself; an empty one: none
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Option<Vec<String>>,
+    /// Its group
+    #[arg(long, conflicts_with = "no_group")]
+    group: Option<String>,
+    /// Take it out of its group
+    #[arg(long)]
+    no_group: bool,
+    /// Offer it nothing but this version
+    #[arg(long, value_name = "VERSION")]
+    pin: Option<String>,
+    /// Offer it nothing at all
+    #[arg(long, conflicts_with = "pin")]
+    hold: bool,
+    /// Offer it whatever there is
+    #[arg(long, conflicts_with_all = ["pin", "hold"])]
+    unpin: bool,
+    /// Why it is pinned or on hold
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Change {
+    fn request(self) -> DeviceChange {
+        let hold = self.hold.then(|| HOLD.to_owned());
+        let none = |is_none: bool| is_none.then_some(None);
+        DeviceChange {
+            product: self.product,
+            tags: self.tags.map(|tags| tags.into_iter().filter(|tag| !tag.is_empty()).collect()),
+            group: self.group.map(Some).or(none(self.no_group)),
+            pin: self.pin.or(hold).map(Some).or(none(self.unpin)),
+            pin_reason: self.reason,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,7 +128,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.action {
         Action::Add { one, product } => add(&one, product).await,
         Action::Show(one) => show(&one).await,
-        Action::Check { one, force, wait } => check(&one, force, wait).await,
+        Action::Check { one, force, when_online, expires, wait } => {
+            check(&one, CheckRequest { force, when_online, expires_s: expires }, wait).await
+        }
+        Action::Set { one, change } => {
+            let client = one.server.client()?;
+            let device: Whole<Device> = client.patch(&["devices", &one.id], &change.request()).await?;
+            client.require(device.id == one.id)?;
+            print(&one, &device);
+            Ok(ExitCode::SUCCESS)
+        }
         Action::History { one, update: None } => history(&one).await,
         Action::History { one, update: Some(number) } => events(&one, number).await,
         Action::Remove(one) => {
@@ -108,16 +173,23 @@ async fn show(one: &One) -> anyhow::Result<ExitCode> {
     let client = one.server.client()?;
     let device: Whole<Device> = client.get(&["devices", &one.id], &()).await?;
     client.require(device.id == one.id)?;
+    print(one, &device);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(one: &One, device: &Whole<Device>) {
     if one.json {
-        output::json(&device);
-        return Ok(ExitCode::SUCCESS);
+        output::json(device);
+        return;
     }
     let none = DeviceReport::default();
     let report = device.report.as_ref().unwrap_or(&none);
     for (name, value) in [
         ("device", device.id.to_string()),
         ("product", output::cell(device.product.as_ref())),
-        ("version", version(&device)),
+        ("group", output::cell(device.group.as_ref())),
+        ("pinned", pinned(device)),
+        ("version", version(device)),
         ("online", output::yes(device.online).to_owned()),
         ("last seen", output::ago(device.last_seen)),
         ("chip", output::cell(report.chip.as_ref())),
@@ -139,7 +211,17 @@ async fn show(one: &One) -> anyhow::Result<ExitCode> {
     if let Some(update) = &device.update {
         answer!("{:<14} {}", "last update", sentence(update));
     }
-    Ok(ExitCode::SUCCESS)
+    if device.twins {
+        answer!("{:<14} two devices use this id: give one of them another", "warning");
+    }
+}
+
+/// To what a device is pinned, by whom and why.
+fn pinned(device: &Device) -> String {
+    let Some(pin) = &device.pin else { return "-".to_owned() };
+    let by = output::cell(device.pin_by.as_ref());
+    let why = device.pin_reason.as_ref().map(|why| format!(": {}", output::line(why))).unwrap_or_default();
+    format!("{} (by {by}{why})", output::line(pin))
 }
 
 /// A protection that the device does without, and what that means.
@@ -160,13 +242,19 @@ fn sentence(update: &Update) -> String {
         update.reason.as_ref().map(|reason| format!(": {}", output::line(reason))).unwrap_or_default();
     let code = update.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
     let [to, state] = [update.to.to_string(), update.state.to_string()].map(|word| output::line(&word));
-    format!("{} → {to} {state}{reason}{code}", output::cell(update.from.as_ref()))
+    let more = match (update.deferred_until, update.expires_at, update.unconfirmed) {
+        (Some(until), ..) => format!(" (asked again at {})", until.format("%Y-%m-%d %H:%M")),
+        (_, Some(until), _) => format!(" (kept for the device until {})", until.format("%Y-%m-%d %H:%M")),
+        (.., true) => " (by the device's word)".to_owned(),
+        _ => String::new(),
+    };
+    format!("{} → {to} {state}{more}{reason}{code}", output::cell(update.from.as_ref()))
 }
 
-async fn check(one: &One, force: bool, wait: bool) -> anyhow::Result<ExitCode> {
+async fn check(one: &One, request: CheckRequest, wait: bool) -> anyhow::Result<ExitCode> {
     let client = one.server.client()?;
     let path = ["devices", &one.id, "check-update"];
-    let mut answer: Whole<CheckAnswer> = client.post(&path, &CheckRequest { force }).await?;
+    let mut answer: Whole<CheckAnswer> = client.post(&path, &request).await?;
     if !one.json {
         let advice = answer
             .cause

@@ -20,7 +20,13 @@ pub(crate) struct Args {
     /// Only those that run this version
     #[arg(long, value_name = "VERSION")]
     running: Option<String>,
-    /// Only online, offline, or with a newest update in this state
+    /// Only in this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only those that are pinned to this version, or on hold (`hold`), or either (`any`)
+    #[arg(long, value_name = "VERSION")]
+    pin: Option<String>,
+    /// Only online, offline, or with a newest update in this state (or `not_succeeded`)
     #[arg(long)]
     state: Option<String>,
     /// Only those whose image is a release, mislabelled (another release than they name), foreign (none) or unknown
@@ -46,6 +52,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let query = DeviceQuery {
         product: args.product,
         tag: args.tag,
+        group: args.group,
+        pin: args.pin,
         state: args.state,
         version: args.running,
         identity: args.identity,

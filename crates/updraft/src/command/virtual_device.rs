@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use api::{NewDevice, RegisteredDevice};
@@ -13,9 +14,10 @@ use image::build::Build;
 use image::{Behaviour, Chip};
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
-use virtual_device::{Notice, Observer, Options, Pace, Rollback};
+use virtual_device::{NotNow, Notice, Observer, Options, Pace, Rollback};
 
 use crate::api_client::{ApiClient, server_url};
 use crate::failure;
@@ -69,6 +71,15 @@ pub(crate) struct Args {
     /// How long a new image has to reach the broker, in seconds
     #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     self_test_s: u64,
+    /// For so many seconds from now the devices put updates off, as if somebody used them
+    #[arg(long, value_name = "S")]
+    not_now: Option<u32>,
+    /// The reason that they give
+    #[arg(long, value_name = "TEXT", default_value = "in use", requires = "not_now")]
+    not_now_reason: String,
+    /// They download and verify meanwhile, and install afterwards
+    #[arg(long, requires = "not_now")]
+    download_first: bool,
     /// The server to register the devices with first
     #[arg(long, value_name = "URL", env = "UPDRAFT_SERVER", requires = "token", value_parser = server_url)]
     server: Option<Url>,
@@ -111,6 +122,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let mut options = options(&args, id, firmware.clone()).await?;
         options.trusted_keys.clone_from(&trusted_keys);
         options.signatures_required = args.signatures_required;
+        options.not_now = args.not_now.map(|seconds| NotNow {
+            until: Instant::now() + Duration::from_secs(seconds.into()),
+            reason: args.not_now_reason.clone(),
+            downloads: args.download_first,
+        });
         devices.spawn(virtual_device::run(options, stop.clone(), observer.clone()));
     }
     drop(observer);
@@ -203,7 +219,7 @@ async fn options(args: &Args, id: DeviceId, firmware: Arc<[u8]>) -> anyhow::Resu
         Speed::Fast => Pace::FAST,
         Speed::Visible => Pace::VISIBLE,
     };
-    options.self_test = std::time::Duration::from_secs(args.self_test_s);
+    options.self_test = Duration::from_secs(args.self_test_s);
     Ok(options)
 }
 

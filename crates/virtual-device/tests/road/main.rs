@@ -13,7 +13,7 @@ use image::{Behaviour, Chip};
 use rumqttc::{PublishOptions, QoS};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use updraft_virtual_device::{Notice, Observer, Options, Rollback, run};
+use updraft_virtual_device::{NotNow, Notice, Observer, Options, PowerSwitch, Rollback, run};
 
 use scene::{Broker, Scene, Serving, TIMEOUT, firmware, serve, subscribe, until};
 
@@ -69,6 +69,54 @@ async fn an_image_that_failed_twice_is_refused_until_the_quarantine_is_cleared()
     scene.client.publish("devices/dev-1/ota/control", "clear_quarantine", options).await.expect("queued");
     scene.trigger(&url).await;
     assert!(scene.status().await.starts_with("FAILED rolled back: "));
+}
+
+fn busy(seconds: u64, downloads: bool) -> Option<NotNow> {
+    let until = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    Some(NotNow { until, reason: "the lamp is lit".to_owned(), downloads })
+}
+
+#[tokio::test]
+async fn a_device_in_use_puts_an_update_off_unless_it_is_forced() {
+    let mut scene = Scene::new(|options| options.not_now = busy(3600, false)).await;
+    let (server, requests) = serve(firmware("1.2.0", Behaviour::Healthy), Serving::Well).await;
+    let url = format!("{server}/p/releases/v1.2.0/firmware.bin");
+    scene.trigger(&url).await;
+    let said = scene.status().await;
+    let seconds: u32 = said
+        .strip_prefix("DEFERRED ")
+        .and_then(|rest| rest.strip_suffix(" the lamp is lit"))
+        .expect("put off")
+        .parse()
+        .expect("seconds");
+    assert!((3590..=3600).contains(&seconds), "{said}");
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+    let options = PublishOptions::new(QoS::AtLeastOnce);
+    scene.client.publish("devices/dev-1/ota/control", "force", options).await.expect("queued");
+    scene.trigger(&url).await;
+    assert_eq!(scene.status().await, "SUCCESS");
+}
+
+#[tokio::test]
+async fn an_update_is_downloaded_and_verified_now_and_installed_later_power_cuts_included() {
+    let power = PowerSwitch::default();
+    let mut scene = Scene::new(|options| {
+        (options.not_now, options.power) = (busy(8, true), power.clone());
+    })
+    .await;
+    let new = firmware("1.2.0", Behaviour::Healthy);
+    let (server, requests) = serve(new.clone(), Serving::Well).await;
+    let url = format!("{server}/p/releases/v1.2.0/firmware.bin");
+    scene.trigger(&url).await;
+    assert!(scene.status().await.ends_with(" the lamp is lit"));
+    let before = requests.load(Ordering::SeqCst);
+    assert_eq!(before, 2, "the end of the file, then all of it");
+    power.cut();
+    assert_eq!(scene.message("ota/request").await, b"url_expired");
+    scene.trigger(&url).await;
+    assert!(scene.status().await.ends_with(" the lamp is lit"), "it is kept again");
+    assert_eq!(scene.status().await, "SUCCESS", "once the time is over, without another trigger");
+    assert_eq!(scene.slot(1, new.len()).await, new);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl Known {
             && filter.tag.is_none_or(|tag| self.tags.contains(&tag))
             && filter.contains.is_none_or(|text| self.lower.contains(&text.to_lowercase()))
             && filter.after.is_none_or(|after| self.id.as_str() > after)
-            && filter.state.is_none_or(|state| self.state == state)
+            && (filter.states.is_empty() || filter.states.contains(&self.state))
             && filter.epoch.is_none_or(|epoch| self.epoch == epoch)
             && filter.not_epoch.is_none_or(|epoch| self.epoch != epoch)
     }
@@ -93,7 +93,8 @@ async fn lists_are_those_of_a_walk_through_all_devices() {
             };
             let filter = DeviceFilter {
                 tag: [None, Some("lab"), Some("few"), Some("all")][choose(4)],
-                state: [None, Some(UpdateState::Failed), Some(UpdateState::Succeeded)][choose(3)],
+                states: [&[][..], &[UpdateState::Failed], &[UpdateState::Succeeded, UpdateState::Failed]]
+                    [choose(3)],
                 contains: [
                     None,
                     Some("LAMP"),

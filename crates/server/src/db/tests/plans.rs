@@ -77,13 +77,13 @@ async fn filled() -> (TempDir, Db) {
 async fn what_is_asked_for_often_is_found_by_its_index() {
     let (_folder, db) = filled().await;
     let product: ProductName = "p".parse().expect("a product");
-    let state = Some(UpdateState::Failed);
+    let states = &[UpdateState::Failed][..];
     let list = |filter: DeviceFilter<'_>| device_list::filtered(&filter, None, 100);
     for (select, index) in [
         (device_list::by_slot(&product, &(1..=20)), "devices_slot"),
-        (list(DeviceFilter { state, ..DeviceFilter::default() }), "devices_state"),
+        (list(DeviceFilter { states, ..DeviceFilter::default() }), "devices_state"),
         (
-            list(DeviceFilter { state, product: Some(&product), ..DeviceFilter::default() }),
+            list(DeviceFilter { states, product: Some(&product), ..DeviceFilter::default() }),
             "devices_product_state",
         ),
         (list(DeviceFilter { epoch: Some(1), ..DeviceFilter::default() }), "devices_online"),
@@ -93,6 +93,8 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
         ),
         (presence::ids_of(Absent::SilentSince(5), 1), "devices_online"),
         (presence::ids_of(Absent::Earlier, 1), "devices_online"),
+        (list(DeviceFilter { group: Some("lab"), ..DeviceFilter::default() }), "devices_group"),
+        (list(DeviceFilter { pin: Some("hold"), ..DeviceFilter::default() }), "devices_pin"),
         (waiting::above(Waiting::Online(1), "d5", 500), "devices_waiting"),
         (waiting::above(Waiting::Forced, "d5", 500), "devices_forced"),
     ] {
@@ -107,8 +109,10 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     let distinct = explain(&db, &image::distinct_builds()).await;
     assert!(distinct.contains("devices_build"), "{distinct}");
     assert!(!distinct.contains("Seq Scan on devices") && !distinct.contains("SCAN devices"), "{distinct}");
-    let plan = plan(&db, update::silent(5, 100)).await;
-    assert!(plan.contains("updates_silent"), "{plan}");
+    let silent = plan(&db, update::silent(5, 100)).await;
+    assert!(silent.contains("updates_silent"), "{silent}");
+    let deferred = plan(&db, update::deferred(5, 100)).await;
+    assert!(deferred.contains("updates_deferred"), "{deferred}");
 }
 
 #[tokio::test]

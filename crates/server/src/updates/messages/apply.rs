@@ -1,8 +1,8 @@
 //! What one message says of a device and of its newest update. No clock, no database: rows in, rows out.
 
 use contract::{
-    InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason, Report, Request, Sha256,
-    Status, TopicKind, Version, trimmed,
+    DEFERRED_MAX_S, Deferred, InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason,
+    Report, Request, Sha256, Status, StatusMessage, TopicKind, Version, trimmed,
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
@@ -10,11 +10,14 @@ use super::read::{Said, excerpt, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
-use crate::db::presence::KnownPresence;
+use crate::db::known_presence::KnownPresence;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
 use crate::updates::service::{URL_REQUESTS_MAX, advance, was_sent};
 use api::DeviceReport;
+
+/// A device that asked to be left alone is not asked again earlier than that.
+const DEFERRED_MIN_MS: i64 = 30_000;
 
 /// A device and its newest update while messages are applied to them.
 #[derive(Debug, Clone)]
@@ -67,7 +70,10 @@ impl Subject {
         }
         let read = match message.kind {
             TopicKind::Version => read_report(payload).map(|said| self.report(&said, message, usual, now)),
-            TopicKind::Status => Status::parse(payload).map(|status| self.status(&status, now)),
+            TopicKind::Status => StatusMessage::parse(payload).map(|said| match said {
+                StatusMessage::Ended(status) => self.status(&status, now),
+                StatusMessage::Deferred(deferred) => self.deferred(&deferred, now),
+            }),
             TopicKind::Presence => Presence::said(payload).map(|said| self.presence(said, message.retained)),
             TopicKind::Progress => serde_json::from_slice(trimmed(payload))
                 .map(|progress| self.progress(progress, now))
@@ -116,6 +122,9 @@ impl Subject {
         }
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome = last.clone().map(Into::into);
+        if !message.retained {
+            self.note_return(&report.version, now);
+        }
         self.running(said);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
@@ -134,8 +143,30 @@ impl Subject {
             retained: message.retained,
             news,
         };
+        // What two devices say in turn is of neither's update.
+        if !message.retained && self.device.are_twins(now) {
+            return;
+        }
         let reset = report.reset.as_deref();
         self.advance(&Event::Report(view), reset, now);
+        if let Some(update) = self.update.as_mut().filter(|update| update.believed)
+            && !message.retained
+            && update.to_version.0 == report.version
+        {
+            update.believed = false;
+        }
+    }
+
+    /// One device goes from one version to another and back at most once without a new offer.
+    fn note_return(&mut self, version: &Version, now: i64) {
+        let device = &mut self.device;
+        if device.version.as_deref() == Some(version) {
+            return;
+        }
+        let is_return = device.version_before.as_deref() == Some(version);
+        device.returns = if is_return && !device.is_return_old(now) { device.returns + 1 } else { 0 };
+        device.returned_at = Some(now);
+        device.version_before = device.version.clone();
     }
 
     /// The broker kept what ran before an update that has succeeded since.
@@ -171,6 +202,7 @@ impl Subject {
             state: report.state.as_ref().map(|text| text.as_str().to_owned()),
             slot_bytes: report.slot_bytes,
             rollback: report.rollback,
+            sleeps_s: report.sleeps_s,
             reset: report.reset.as_ref().map(|text| text.as_str().to_owned()),
             accepts: report.accepts.iter().map(|text| text.as_str().to_owned()).collect(),
             lacks: report.lacks.iter().map(|text| text.as_str().to_owned()).collect(),
@@ -189,14 +221,38 @@ impl Subject {
         // Who names the hash of the image has it.
         self.is_being_sent |= proven;
         self.may_be_fetched |= proven;
+        if self.device.are_twins(now) {
+            return;
+        }
         let believed = (plain || proven) && status.outcome == Outcome::Success;
         let event = if plain || proven { Event::PlainStatus(status) } else { Event::Status(status) };
         let changed = self.advance(&event, None, now);
-        if let Some(update) = self.update.as_ref().filter(|_| changed && believed) {
+        let succeeded = |update: &&mut Locked<UpdateRow>| *update.state == UpdateState::Succeeded;
+        if let Some(update) = self.update.as_mut().filter(|_| changed && believed).filter(succeeded) {
+            update.believed = !proven;
             let version = update.to_version.0.clone();
             // Who does not say its digest is believed for its version, and nothing is known of its bytes.
             self.device.sha256 = update.sha256.filter(|_| proven);
             self.device.runs(&version);
+        }
+    }
+
+    /// It is left alone, as long as it says, but not for more than seven days in all. It may have been sent the URL only just now.
+    fn deferred(&mut self, deferred: &Deferred, now: i64) {
+        let (is_sent, is_older) = (self.is_being_sent, self.is_older(now));
+        let update = self.update.as_mut().filter(|update| !is_older && (is_sent || was_sent(update)));
+        let Some(update) = update else { return };
+        let since = update.deferred_since.unwrap_or(now);
+        let last = since + i64::from(DEFERRED_MAX_S) * 1000;
+        let until = (now + i64::from(deferred.seconds) * 1000).max(now + DEFERRED_MIN_MS).min(last);
+        if until <= now || update.forced {
+            return;
+        }
+        let event = Event::Deferred(redacted(&deferred.reason));
+        if self.advance(&event, None, now)
+            && let Some(update) = &mut self.update
+        {
+            (update.deferred_since, update.deferred_until) = (Some(since), Some(until));
         }
     }
 
@@ -219,8 +275,8 @@ impl Subject {
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
             update.heard_at = now;
-            let is_noted =
-                advance(update, &self.images, Delivery::Fetched, &Event::Progress(progress.phase), None, now);
+            let event = Event::Progress(progress.phase);
+            let is_noted = advance(update, &self.images, Delivery::Fetched, None, &event, None, now);
             if !is_noted && before != (update.phase, quarter(update)) {
                 update.note("progress", now);
             }
@@ -230,8 +286,13 @@ impl Subject {
     /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed. Asked
     /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
-        let is_older = self.is_older(now);
-        let in_flight = self.update.as_mut().filter(|update| !is_older && update.state.is_in_flight());
+        if self.is_older(now) {
+            self.is_refused = true;
+            return;
+        }
+        // It wants it now.
+        self.advance(&Event::AskAgain, None, now);
+        let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
             self.is_refused = true;
             return;
@@ -255,13 +316,15 @@ impl Subject {
     fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
         let (is_being_sent, may_be_fetched) = (self.is_being_sent, self.may_be_fetched);
         let is_older = self.is_older(now);
+        let device = &self.device;
         self.update.as_mut().is_some_and(|update| {
+            let running = device.version.as_deref();
             let delivery = match (!is_older && (is_being_sent || was_sent(update)), may_be_fetched) {
                 (false, _) => Delivery::Unsent,
                 (true, false) => Delivery::Sent,
                 (true, true) => Delivery::Fetched,
             };
-            advance(update, &self.images, delivery, event, reset, now)
+            advance(update, &self.images, delivery, running, event, reset, now)
         })
     }
 }

@@ -15,7 +15,9 @@ use api::{Device, DeviceChange, DeviceQuery, NewDevice, NotAdmitted, Page, Regis
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(
     ("product" = Option<String>, Query, description = "Of this product"),
     ("tag" = Option<String>, Query, description = "With this tag"),
-    ("state" = Option<String>, Query, description = "`online`, `offline`, or the state of the newest update"),
+    ("group" = Option<String>, Query, description = "In this group"),
+    ("pin" = Option<String>, Query, description = "Pinned to this version, or `hold`; `any`: pinned at all"),
+    ("state" = Option<String>, Query, description = "`online`, `offline`, the state of the newest update, `not_succeeded` (failed, rolled_back or timed_out) or `in_flight`"),
     ("identity" = Option<String>, Query, description = "What the bytes are that it runs: release, mislabelled (another than it names), foreign (no release) or unknown"),
     ("q" = Option<String>, Query, description = "Id contains this text"),
     ("cursor" = Option<String>, Query, description = "`next` of the page before"),
@@ -54,7 +56,7 @@ pub(crate) async fn show(State(devices): State<Devices>, Path(id): Path<DeviceId
     Ok(Json(devices.show(&id).await?))
 }
 
-/// Changes a device's product or tags.
+/// Changes a device's product, tags, group or pin.
 #[utoipa::path(patch, path = "/api/v1/devices/{id}", tag = "devices", params(("id" = String, Path)),
     request_body = DeviceChange, responses((status = 200, body = Device), (status = 404, body = api::Problem)))]
 pub(crate) async fn change(
@@ -63,7 +65,7 @@ pub(crate) async fn change(
     Path(id): Path<DeviceId>,
     Body(change): Body<DeviceChange>,
 ) -> Answer<Device> {
-    Ok(Json(devices.change(caller.by(), &id, change.product.as_ref(), change.tags.as_deref()).await?))
+    Ok(Json(devices.change(caller.by(), &id, &change).await?))
 }
 
 /// Removes a device, its password, its history and what it left retained.

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use contract::DeviceId;
 
-use crate::updates::Updates;
+use crate::updates::{How, Updates};
 use crate::web::caller::Caller;
 use crate::web::extract::{OptionalBody, Path, Query};
 use crate::web::problem::{Answer, Done, Problem};
@@ -21,7 +21,8 @@ pub(crate) async fn check(
     Path(id): Path<DeviceId>,
     OptionalBody(request): OptionalBody<CheckRequest>,
 ) -> Answer<CheckAnswer> {
-    Ok(Json(updates.check(caller.by(), &id, request.unwrap_or_default().force).await?))
+    let how = How::of(&request.unwrap_or_default())?;
+    Ok(Json(updates.check(caller.by(), &id, how).await?))
 }
 
 /// Lets images be offered again that failed twice on this device.

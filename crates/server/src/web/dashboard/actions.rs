@@ -1,5 +1,6 @@
 //! What can be done to a device, its update and releases.
 
+use api::{CheckRequest, DeviceChange};
 use axum::extract::State;
 use axum::response::Response;
 use contract::{ChannelName, DeviceId, ProductName, Version};
@@ -9,7 +10,7 @@ use super::words;
 use super::words::{Tone, explained};
 use crate::devices::Devices;
 use crate::releases::Releases;
-use crate::updates::Updates;
+use crate::updates::{How, Updates};
 use crate::web::extract::{Fields, Path};
 use crate::web::problem::Problem;
 
@@ -20,7 +21,11 @@ pub(crate) async fn check(
     fields: Fields,
 ) -> Response {
     let to = if fields.text("back") == Some("list") { "/".to_owned() } else { format!("/devices/{id}") };
-    let said = match updates.check(visit.by(), &id, fields.text("force") == Some("true")).await {
+    let asked = |field| fields.text(field) == Some("true");
+    let request =
+        CheckRequest { force: asked("force"), when_online: asked("when_online"), ..CheckRequest::default() };
+    let checked = async { updates.check(visit.by(), &id, How::of(&request)?).await };
+    let said = match checked.await {
         Ok(answer) => {
             let (title, tone) = words::decision(&answer.decision);
             Said::new(tone, title, answer.cause.as_ref().map(explained).unwrap_or_default())
@@ -29,6 +34,25 @@ pub(crate) async fn check(
         Err(error) => Said::failed(error),
     };
     visit.answer(&said.about(&id), &to)
+}
+
+/// Its group and its pin; an empty field is none.
+pub(crate) async fn change(
+    State(devices): State<Devices>,
+    visit: Visit,
+    Path(id): Path<DeviceId>,
+    fields: Fields,
+) -> Response {
+    let said = |field| fields.text(field).map(str::to_owned);
+    let change = DeviceChange {
+        group: Some(said("group")),
+        pin: Some(said("pin")),
+        pin_reason: said("reason"),
+        ..DeviceChange::default()
+    };
+    let changed = devices.change(visit.by(), &id, &change).await.map(drop);
+    let said = done(changed, "Saved", "It counts from the next check update on.");
+    visit.answer(&said.about("kept"), &format!("/devices/{id}"))
 }
 
 pub(crate) async fn cancel(

@@ -1,6 +1,6 @@
 //! One device: what it runs, what it is offered, and what came of it.
 
-use api::{Device, Page, Update, UpdateEvent, UpdateState};
+use api::{Device, HOLD, Page, Update, UpdateEvent, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::{DeviceId, Version};
@@ -60,10 +60,12 @@ fn view(visit: &Visit, device: &Device, history: &Markup, production: Option<&Ve
                 p.sub {
                     (presence(device))
                     @if let Some(product) = &device.product { a href={ "/releases/" (product) } { (product) } }
+                    @if let Some(group) = &device.group { span { "Group " (group) } }
                     @for tag in &device.tags { span.tag { (tag) } }
                 }
             }
         }
+        @if device.twins { div.lacks { p.notice.(words::Tone::Bad.class()) { strong { (words::TWINS) } } } }
         @if let Some((_, sentence)) = words::wrong_image(device) { div.lacks { p.notice.(words::Tone::Bad.class()) { strong { (sentence) } } } }
         (lacks(device))
         @if let Some(why) = device.report.as_ref().and_then(|report| report.returned.as_ref()) {
@@ -152,6 +154,7 @@ fn hero(visit: &Visit, device: &Device, production: Option<&Version>) -> Markup 
                             span.when { (words::ago(update.finished_at.unwrap_or(update.created_at))) }
                         }
                         (progress::steps(update))
+                        @if let Some(waits) = words::waits(update) { p.small { (waits) } }
                         (words::reason(update))
                     }
                 }
@@ -166,7 +169,8 @@ fn check_form(device: &Device, moving: bool) -> Markup {
         form.check method="post" action={ "/devices/" (device.id) "/check" } data-answer={ "said-" (device.id) } {
             button.primary type="submit" disabled[moving] { (icon::again()) "Check update" }
             @if !device.online && !moving {
-                button type="submit" name="force" value="true" title="Sends the trigger although the device seems to be offline" { "Send anyway" }
+                button type="submit" name="when_online" value="true" title="Keeps the update for the device for a week, and sends it when it comes" { "Send when it comes" }
+                button type="submit" name="force" value="true" title="Sends the trigger although the device seems to be offline, and tells it not to put the update off" { "Send anyway" }
             }
         }
     }
@@ -226,6 +230,19 @@ fn events_list(events: &Page<UpdateEvent>) -> Markup {
 
 fn housekeeping(visit: &Visit, device: &Device) -> Markup {
     html! {
+        section.card {
+            h2 { "Group and pin" }
+            @if let (Some(pin), Some(by)) = (&device.pin, &device.pin_by) {
+                p.small { @if pin == HOLD { "On hold" } @else { "Pinned to " (pin) } " by " (by) @if let Some(why) = &device.pin_reason { ": " (why) } "." }
+            }
+            form.stack method="post" action={ "/devices/" (device.id) "/change" } data-answer="said-kept" {
+                label { span { "Group" } input name="group" value=[&device.group] maxlength="64" autocapitalize="none"; }
+                label { span { "Offer only this version (hold: nothing at all)" } input name="pin" value=[&device.pin] maxlength="64" autocapitalize="none" spellcheck="false"; }
+                label { span { "Why" } input name="reason" value=[&device.pin_reason] maxlength="200"; }
+                button.wide type="submit" { "Save" }
+            }
+            (visit.said_about("kept"))
+        }
         section.card {
             h2 { "Housekeeping" }
             p.small { "An image that failed twice on this device is in quarantine, and not offered to it again; nor is one that it refused three times for the same reason." }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api::{Device, Identity, Page, Product, UpdateState};
+use api::{Device, HOLD, Identity, Page, Product, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::Version;
@@ -14,7 +14,7 @@ use super::filter::{Filter, filters};
 use super::register::add_dialog;
 use super::visit::{Section, Visit};
 use super::{icon, not_admitted, progress, words};
-use crate::devices::{Counts, Devices};
+use crate::devices::{Counts, Devices, IN_FLIGHT, NOT_SUCCEEDED};
 use crate::releases::Releases;
 use crate::web::caller::Right;
 
@@ -85,19 +85,17 @@ fn view(
 
 fn tiles(filter: &Filter, counts: &Counts) -> Markup {
     let of = |states: &[UpdateState]| states.iter().filter_map(|state| counts.newest.get(state)).sum::<u64>();
-    let updating = of(&[UpdateState::Offered, UpdateState::Downloading, UpdateState::Restarting]);
-    let failed = of(&[UpdateState::Failed, UpdateState::RolledBack, UpdateState::TimedOut]);
+    let (updating, failed) = (of(&IN_FLIGHT), of(&NOT_SUCCEEDED));
     let inside = |count: u64, label: &str| html! { span.figure { (words::grouped(count)) } span.label { span.dot {} (label) } };
     let link = |state: &str, class: &str, count: u64, label: &str| {
         html! { a.tile.(class) href=(filter.href(state, "")) aria-current=[(filter.state == state).then_some("true")] { (inside(count, label)) } }
     };
-    let tile = |class: &str, count: u64, label: &str| html! { div.tile.(class) { (inside(count, label)) } };
     html! {
         div.tiles {
             (link("", "quiet", counts.devices, "All devices"))
             (link("online", "good", counts.online, "Online"))
-            (tile(if updating > 0 { "info moving" } else { "quiet" }, updating, "Updating"))
-            (tile(if failed > 0 { "bad" } else { "quiet" }, failed, "Last update failed"))
+            (link("in_flight", if updating > 0 { "info moving" } else { "quiet" }, updating, "Updating"))
+            (link("not_succeeded", if failed > 0 { "bad" } else { "quiet" }, failed, "Last update failed"))
             @for (identity, label) in [(Identity::Mislabelled, "Mislabelled"), (Identity::Foreign, "Foreign image")] {
                 @if let Some(count) = counts.identities.get(&identity) { (link(identity.as_str(), "bad", *count, label)) }
             }
@@ -167,8 +165,11 @@ fn row(visit: &Visit, device: &Device, production: Option<&Version>, show_produc
                 a.id href={ "/devices/" (device.id) } { (device.id) }
                 @let unsigned = words::takes_unsigned(&device.lacks);
                 @let wrong = words::wrong_image(device);
-                @if show_product || unsigned || wrong.is_some() || !device.tags.is_empty() {
+                @if show_product || unsigned || wrong.is_some() || device.twins || !device.tags.is_empty() || device.group.is_some() || device.pin.is_some() {
                     div.small {
+                        @if device.twins { span.tag.unsigned title=(words::TWINS) { "two devices" } }
+                        @if let Some(pin) = &device.pin { span.tag title=[&device.pin_reason] { @if pin == HOLD { "on hold" } @else { "pinned " (pin) } } }
+                        @if let Some(group) = &device.group { span { (group) } }
                         @if let Some((word, sentence)) = wrong { span.tag.unsigned title=(sentence) { (word) } }
                         @if unsigned { span.tag.unsigned title=(words::lack("signatures").1) { "takes unsigned" } }
                         @if show_product { @if let Some(product) = &device.product { span { (product) } } @else { span { "no product" } } }

@@ -22,7 +22,7 @@ fn reached(update: &Update) -> Reached {
         _ => 0,
     };
     match update.state.known() {
-        Some(UpdateState::Offered) => Reached { step: 0, ended: None },
+        Some(UpdateState::Offered | UpdateState::Deferred) => Reached { step: 0, ended: None },
         Some(UpdateState::Downloading) => Reached { step: by_phase.max(1), ended: None },
         Some(UpdateState::Restarting) => Reached { step: 3, ended: None },
         Some(UpdateState::Succeeded) => Reached { step: 4, ended: Some(true) },
@@ -142,6 +142,10 @@ mod tests {
             done,
             created_at: chrono::Utc::now(),
             finished_at: None,
+            waiting: false,
+            expires_at: None,
+            deferred_until: None,
+            unconfirmed: false,
         }
     }
 

@@ -46,6 +46,7 @@ impl Tone {
 pub(crate) fn state(state: &Word<UpdateState>) -> (&'static str, Tone) {
     match state.known() {
         Some(UpdateState::Offered) => ("Offered", Tone::Info),
+        Some(UpdateState::Deferred) => ("Put off", Tone::Info),
         Some(UpdateState::Downloading) => ("Downloading", Tone::Info),
         Some(UpdateState::Restarting) => ("Restarting", Tone::Info),
         Some(UpdateState::Succeeded) => ("Succeeded", Tone::Good),
@@ -74,6 +75,22 @@ pub(crate) fn wrong_image(device: &Device) -> Option<(&'static str, String)> {
         )),
         _ => None,
     }
+}
+
+/// What is to be done about two devices with one id.
+pub(crate) const TWINS: &str = "Two devices use this id: the versions that they report go to and fro, so nothing is concluded from them. Give one of them another id and password.";
+
+/// For what an update waits, or on what its success stands.
+pub(crate) fn waits(update: &Update) -> Option<Markup> {
+    Some(match (update.deferred_until, update.expires_at, update.waiting, update.unconfirmed) {
+        (Some(until), ..) => html! { "The device asked to be left alone until " (moment(until)) "." },
+        (_, Some(until), ..) => {
+            html! { "It is kept for the device until " (moment(until)) ", and sent when it comes." }
+        }
+        (.., true, _) => html! { "The trigger is sent as soon as the device listens." },
+        (.., true) => html! { "The device says so; it has not reported the version since." },
+        _ => return None,
+    })
 }
 
 /// Why an update ended as it did, and the code behind it. The badge above it says already that it was rolled back.
@@ -176,6 +193,11 @@ pub(crate) fn clock(time: DateTime<Utc>) -> Markup {
     time_shown(time, &time.format("%H:%M:%S").to_string())
 }
 
+/// For times that may be days away.
+fn moment(time: DateTime<Utc>) -> Markup {
+    time_shown(time, &time.format("%Y-%m-%d %H:%M UTC").to_string())
+}
+
 fn time_shown(time: DateTime<Utc>, text: &str) -> Markup {
     html! {
         time datetime=(time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)) title=(time.format("%Y-%m-%d %H:%M:%S UTC")) { (text) }
@@ -226,7 +248,10 @@ fn advice(cause: &Cause) -> Option<&'static str> {
             decision::KEPT_BACK,
             "Publish another image, or let this one be tried again with “Clear quarantine”.",
         ),
-        (decision::OFFLINE, "“Send anyway” sends it all the same."),
+        (
+            decision::OFFLINE,
+            "“Send anyway” sends it all the same, “Send when it comes” keeps it for the device.",
+        ),
         (cause::store::CHANNEL_IS_HIGHER, "“Promote” on its row does it."),
     ];
     buttons.into_iter().find(|(entry, _)| cause.is(*entry)).map(|(_, advice)| advice)
@@ -286,7 +311,7 @@ mod tests {
     #[test]
     fn a_cause_is_said_with_the_button_that_helps() {
         let said = explained(&decision::OFFLINE.with("version", "1.1.0"));
-        assert!(said.ends_with("was not sent. “Send anyway” sends it all the same."), "{said}");
+        assert!(said.ends_with("nothing is queued. “Send anyway” sends it all the same, “Send when it comes” keeps it for the device."), "{said}");
         let said = explained(&decision::UP_TO_DATE.with("version", "1.1.0"));
         assert_eq!(said, "The device already runs 1.1.0.");
     }

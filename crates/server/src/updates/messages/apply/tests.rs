@@ -1,3 +1,5 @@
+mod late;
+
 use bytes::Bytes;
 use contract::Version;
 
@@ -16,30 +18,14 @@ fn offered(plain: bool) -> Subject {
     let mut subject = Subject::new(Locked::in_a_test(DeviceRow::new(id.clone(), 0)));
     subject.device.version = Some(version("1.0.0").into());
     subject.device.report = (!plain).then(|| DeviceReport::default().into());
+    let (product, key) = ("p".parse().expect("a product"), "p/releases/v1.1.0/firmware.bin".to_owned());
     subject.update = Some(Locked::in_a_test(UpdateRow {
         id: 1,
-        device: id.into(),
-        product: Text("p".parse().expect("a product")),
         from_version: Some("1.0.0".to_owned()),
-        to_version: version("1.1.0").into(),
-        object_key: "p/releases/v1.1.0/firmware.bin".to_owned(),
         sha256: Some(Text(Sha256([7; 32]))),
         bytes: 100,
-        state: UpdateState::Offered.into(),
-        reason: String::new(),
-        cause: None,
-        phase: None,
-        done: 0,
-        forced: false,
-        outcome_before: None,
-        url_requests: 0,
-        image_at_fault: false,
-        lasting_refusal: None,
-        created_at: 0,
-        heard_at: 0,
         triggered_at: Some(0),
-        finished_at: None,
-        event_count: 0,
+        ..UpdateRow::offered(id, product, version("1.1.0"), key, 0)
     }));
     subject
 }
@@ -276,6 +262,7 @@ fn history_has_what_changed_and_each_quarter_and_is_bounded() {
     );
     assert_eq!(update.events.last().expect("an event").reason, "self-test");
     for _ in 0..1000 {
+        subject.device.returns = 0;
         subject.tell(TopicKind::Version, r#"{"version":"1.1.0","state":"valid"}"#);
         subject.tell(TopicKind::Version, r#"{"version":"1.0.0","state":"valid"}"#);
     }
@@ -312,35 +299,6 @@ fn a_replayed_status_is_of_an_attempt_that_is_over() {
     let before = subject.clone();
     assert_eq!(subject.replay(TopicKind::Status, "SUCCESS"), UpdateState::Offered);
     assert_eq!((subject.device, subject.update), (before.device, before.update));
-}
-
-#[test]
-fn what_came_before_the_offer_says_nothing_of_it() {
-    let failed = r#"{"version":"1.0.0","last":{"to":"1.1.0","result":"FAILED","reason":"no space"}}"#;
-    for (kind, payload) in [
-        (TopicKind::Status, "FAILED no space"),
-        (TopicKind::Status, "SUCCESS"),
-        (TopicKind::Progress, r#"{"phase":"restart"}"#),
-        (TopicKind::Request, "url_expired"),
-        (TopicKind::Version, failed),
-    ] {
-        for plain in [true, false] {
-            let mut subject = offered(plain);
-            subject.update.as_mut().expect("an update").created_at = NOW - 100;
-            subject.waited_ms = 101;
-            assert_eq!(subject.tell(kind, payload), UpdateState::Offered, "{kind:?}");
-            assert_eq!(subject.update.as_ref().map(|update| update.url_requests), Some(0));
-            subject.waited_ms = 100;
-            subject.tell(kind, payload);
-            let update = subject.update.as_ref().expect("an update");
-            assert!(*update.state != UpdateState::Offered || update.url_requests == 1, "{kind:?} {plain}");
-        }
-    }
-    // Offered before the clock was set back.
-    let mut subject = offered(true);
-    subject.update.as_mut().expect("an update").created_at = NOW + 60_000;
-    subject.waited_ms = 5;
-    assert_eq!(subject.tell(TopicKind::Status, "FAILED no space"), UpdateState::Failed);
 }
 
 #[test]
@@ -403,38 +361,86 @@ fn presence_is_believed_also_when_it_was_kept() {
 }
 
 #[test]
-fn what_a_device_says_after_its_last_will_makes_it_online_until_it_is_silent() {
-    let present = |subject: &mut Subject, kind, payload: &str, retained| {
-        subject.apply(&Message { retained, ..message(kind, payload) }, None, Some(7), NOW);
-        subject.device.online_epoch == 7
-    };
-    for (kind, payload) in [
-        (TopicKind::Version, "1.0.0"),
-        (TopicKind::Status, "FAILED no space"),
-        (TopicKind::Progress, r#"{"phase":"download"}"#),
-        (TopicKind::Request, "url_expired"),
-    ] {
-        for (will, retained) in [("offline", false), ("OFFLINE\0", false), ("Offline", true)] {
-            let mut subject = offered(true);
-            assert!(present(&mut subject, TopicKind::Presence, "online", false));
-            assert!(!present(&mut subject, TopicKind::Presence, will, retained), "{will}");
-            assert!(!present(&mut subject, TopicKind::Version, "1.0.0", true), "that is older");
-            assert!(present(&mut subject, kind, payload, false), "{kind:?}");
-            assert_eq!(
-                subject.device.presence,
-                Some(Text(KnownPresence::Contradicted)),
-                "so silence decides"
-            );
-            assert!(present(&mut subject, TopicKind::Presence, "offline", true), "the same will, kept");
-            assert!(!present(&mut subject, TopicKind::Presence, "offline", false), "another will");
-            assert!(present(&mut subject, TopicKind::Presence, "ONLINE", false));
-            assert!(
-                !present(&mut subject, TopicKind::Presence, "offline", true),
-                "said while no server listened"
-            );
-        }
-    }
+fn a_third_version_ends_what_was_believed_at_once_and_accuses_nobody() {
     let mut subject = offered(true);
-    present(&mut subject, TopicKind::Presence, "offline", false);
-    assert!(!present(&mut subject, TopicKind::Version, "{", false), "what cannot be read changes nothing");
+    assert_eq!(subject.tell(TopicKind::Status, "SUCCESS"), UpdateState::Succeeded);
+    assert!(subject.update.as_ref().expect("an update").believed);
+    assert_eq!(subject.replay(TopicKind::Version, "1.0.9"), UpdateState::Succeeded, "kept from before");
+    assert_eq!(subject.tell(TopicKind::Version, "1.0.9"), UpdateState::Failed);
+    assert!(!subject.at_fault());
+    assert_eq!(subject.runs(), "1.0.9");
+    // Said after the report, it is not believed.
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Version, "1.0.9");
+    assert_eq!(subject.tell(TopicKind::Status, "SUCCESS"), UpdateState::Failed);
+    assert_eq!(subject.runs(), "1.0.9");
+}
+
+#[test]
+fn a_report_of_the_target_confirms_what_was_believed() {
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Status, "SUCCESS");
+    assert_eq!(subject.tell(TopicKind::Version, "1.1.0"), UpdateState::Succeeded);
+    assert!(!subject.update.as_ref().expect("an update").believed);
+    assert_eq!(subject.tell(TopicKind::Version, "2.0.0-dev"), UpdateState::Succeeded, "by somebody, since");
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Status, &format!("SUCCESS sha256 {}", Sha256([7; 32])));
+    assert!(!subject.update.as_ref().expect("an update").believed, "its bytes have shown it");
+}
+
+#[test]
+fn two_devices_with_one_id_decide_nothing() {
+    let mut subject = offered(true);
+    subject.tell(TopicKind::Status, "SUCCESS");
+    for round in 0..2 {
+        assert!(!subject.device.are_twins(NOW), "{round}");
+        subject.tell(TopicKind::Version, "1.0.0");
+        subject.tell(TopicKind::Version, "1.1.0");
+    }
+    assert!(subject.device.are_twins(NOW));
+    let state = subject.state();
+    for version in ["1.0.0", "1.1.0", "1.0.0"] {
+        assert_eq!(subject.tell(TopicKind::Version, version), state);
+        assert_eq!(subject.runs(), version, "what is said is shown");
+    }
+    assert_eq!(subject.tell(TopicKind::Status, "FAILED it crashed"), state);
+    assert!(!subject.device.are_twins(NOW + 3_600_000), "nothing came back for an hour");
+    assert!(!subject.device.are_twins(NOW - 1), "a clock that was set back");
+}
+
+#[test]
+fn one_device_that_is_rolled_back_is_no_twin() {
+    let mut subject = offered(false);
+    for said in ["1.0.0", "1.1.0", "1.0.0", "1.0.0"] {
+        subject.tell(TopicKind::Version, said);
+    }
+    assert_eq!(subject.device.returns, 1);
+}
+
+#[test]
+fn a_device_is_left_alone_as_long_as_it_says_and_for_seven_days_at_most() {
+    let put_off = |subject: &mut Subject, now: i64, text: &str| {
+        subject.apply(&message(TopicKind::Status, text), None, None, now);
+        let update = subject.update.as_ref().expect("an update");
+        (*update.state, update.deferred_until)
+    };
+    let mut subject = offered(true);
+    let until = put_off(&mut subject, NOW, "DEFERRED 600 the lamp is lit");
+    assert_eq!(until, (UpdateState::Deferred, Some(NOW + 600_000)));
+    assert_eq!(subject.reason(), "the lamp is lit");
+    assert_eq!(
+        put_off(&mut subject, NOW, "DEFERRED 0").1,
+        Some(NOW + 30_000),
+        "it is not asked all the time"
+    );
+    let days = |days: i64| NOW + days * 86_400_000;
+    assert_eq!(put_off(&mut subject, days(6), "DEFERRED 604800").1, Some(days(7)));
+    let last = put_off(&mut subject, days(7), "DEFERRED 600");
+    assert_eq!(last, (UpdateState::Deferred, Some(days(7))), "it is asked now");
+    // What was never sent was not put off, and force does not ask.
+    for change in [|row: &mut UpdateRow| row.triggered_at = None, |row: &mut UpdateRow| row.forced = true] {
+        let mut subject = offered(true);
+        change(subject.update.as_mut().expect("an update"));
+        assert_eq!(put_off(&mut subject, NOW, "DEFERRED 600"), (UpdateState::Offered, None));
+    }
 }

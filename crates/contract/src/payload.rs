@@ -175,7 +175,8 @@ impl Deferred {
         if !word.eq_ignore_ascii_case(b"DEFERRED") {
             return Err(InvalidPayload::Status);
         }
-        let (seconds, rest) = first_word(rest.trim_ascii_start());
+        let (seconds, rest) =
+            split(rest.trim_ascii_start(), |byte| byte.is_ascii_whitespace() || byte == b':');
         let digits = core::str::from_utf8(seconds).map_err(|_| InvalidPayload::Status)?;
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // One with more digits than fit is longer than is allowed, too.
@@ -194,9 +195,13 @@ impl fmt::Display for Deferred {
     }
 }
 
-/// Up to white space or a colon, and what follows that.
+/// The letters, digits and underscores that it begins with, and what follows them and a colon.
 fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    split(text, |byte| !byte.is_ascii_alphanumeric() && byte != b'_')
+}
+
+fn split(text: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| is_end(*byte));
     let (word, rest) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, b""));
     (word, rest.strip_prefix(b":").unwrap_or(rest))
 }
@@ -316,7 +321,7 @@ impl Request {
     }
 }
 
-/// What a C program meant to send: up to the first NUL, without white space around it and one pair of quotes.
+/// What a C program wants to say: up to the first NUL, without white space around it and one pair of quotes.
 pub fn trimmed(payload: &[u8]) -> &[u8] {
     match payload.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii() {
         [b'"', inner @ .., b'"'] => inner.trim_ascii(),

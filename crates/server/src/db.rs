@@ -16,6 +16,7 @@ mod failure;
 pub(crate) mod figures;
 mod guarded;
 pub(crate) mod image;
+pub(crate) mod known_presence;
 mod lock;
 mod locked;
 pub(crate) mod meta;

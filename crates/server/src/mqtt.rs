@@ -15,6 +15,7 @@ mod packet;
 mod publisher;
 mod receiver;
 mod repeats;
+mod shared;
 
 pub use client::{Connection, Mqtt};
 pub use delivery::Delivery;

@@ -12,8 +12,8 @@ use sea_orm::sea_query::{OnConflict, Query as Sql};
 use sea_orm::{ConnectionTrait, ExprTrait, IntoActiveModel, QueryOrder, QuerySelect};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
+use super::known_presence::KnownPresence;
 use super::locked::{Locked, compared};
-use super::presence::KnownPresence;
 use super::values::Text;
 
 pub(crate) type DeviceRow = Model;

@@ -3,53 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
-use contract::{DeviceId, Presence};
+use contract::DeviceId;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ExprTrait, QuerySelect};
 
 use super::connection::{Db, Query};
 use super::device::{Column, Entity};
+use super::known_presence::KnownPresence;
 use super::meta;
 use super::values::Text;
 use crate::actor::Actor;
 
 /// Devices that are made offline in one transaction, at most.
 pub(crate) const CLEARED_MAX: usize = 500;
-
-/// What was said of a device's presence, last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KnownPresence {
-    /// By the device.
-    Online,
-    /// By the device, or by the broker that sent its last will.
-    Offline,
-    /// `offline`, and the device was heard after that: the last will was an earlier connection's. Silence decides, as where nothing is
-    /// said of presence.
-    Contradicted,
-}
-
-impl KnownPresence {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Offline => "offline",
-            Self::Contradicted => "contradicted",
-        }
-    }
-
-    pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Self::Online, Self::Offline, Self::Contradicted].into_iter().find(|known| known.as_str() == word)
-    }
-}
-
-impl From<Presence> for KnownPresence {
-    fn from(said: Presence) -> Self {
-        match said {
-            Presence::Online => Self::Online,
-            Presence::Offline => Self::Offline,
-        }
-    }
-}
 
 /// Where devices connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

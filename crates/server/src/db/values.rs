@@ -13,7 +13,7 @@ use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, 
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
 use store::{Blocked, Inspection, Release};
 
-use super::presence::KnownPresence;
+use super::known_presence::KnownPresence;
 
 /// A value that a column of texts holds.
 #[derive(Debug, Clone, Copy)]

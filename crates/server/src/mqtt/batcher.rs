@@ -1,21 +1,20 @@
 //! The batcher: collects messages, has them handled, acknowledges them, and knows when everything old is done.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contract::{Topic, TopicKind, VersionTopic};
-use rumqttc::{AsyncClient, Publish, QoS};
-use tokio::sync::{mpsc, watch};
+use rumqttc::{Publish, QoS};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
 
-use super::delivery::Delivery;
 use super::marker::{Awaited, Back, Marker, is_a_server};
 use super::message::{Handler, Message, PAYLOAD_MAX_BYTES};
 use super::options::LinkState;
 use super::publisher::Publisher;
 use super::repeats::Repeats;
+use super::shared::Shared;
 use crate::tasks::Working;
 
 /// How long a batch is collected, at most; and how long for the next message of it.
@@ -189,32 +188,4 @@ pub(super) struct Arrived {
     /// A message; none means that the broker has taken our subscriptions on this connection.
     pub(super) publish: Option<Publish>,
     pub(super) received: std::time::Instant,
-}
-
-/// What receiver, batcher and client share: which connection is the present one, and which messages will come again by
-/// themselves.
-pub(super) struct Shared {
-    pub(super) client: AsyncClient,
-    pub(super) link: watch::Sender<LinkState>,
-    pub(super) stopping: CancellationToken,
-    pub(super) delivery: Delivery,
-    pub(super) ignored: AtomicU64,
-    pub(super) connection: AtomicU64,
-    /// Messages of connections before this one are sent again by the broker, which resumed the session.
-    pub(super) again_before: AtomicU64,
-    /// Acknowledgements given to the client and not yet sent.
-    pub(super) unsent: AtomicU64,
-    /// When the last connection was lost.
-    pub(super) lost_at: Mutex<Option<std::time::Instant>>,
-}
-
-impl Shared {
-    pub(super) fn lost(&self) -> Option<std::time::Instant> {
-        *self.lost_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn acknowledged(&self) {
-        // Those of an earlier connection are not counted any more.
-        let _ = self.unsent.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |unsent| unsent.checked_sub(1));
-    }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::batcher::Shared;
 use super::delivery::Delivery;
 use super::message::Handler;
 use super::options::{Link, LinkState, MqttOptions, link};
 use super::publisher::Publisher;
 use super::receiver;
+use super::shared::Shared;
 use crate::tasks::Tasks;
 
 /// A client that publishes and does not receive yet.

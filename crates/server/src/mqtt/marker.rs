@@ -11,8 +11,8 @@ use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
-use super::batcher::Shared;
 use super::publisher::{NotPublished, Publisher};
+use super::shared::Shared;
 
 /// The pause before a marker that could not be sent is sent again.
 const MARKER_AGAIN: Duration = Duration::from_secs(1);

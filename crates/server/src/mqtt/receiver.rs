@@ -1,7 +1,7 @@
 //! The receiving connection: the loop that keeps it up, listens, and ends it in order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,13 +15,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::batcher::{Arrived, BATCH, Batcher, Shared};
+use super::batcher::{Arrived, BATCH, Batcher};
 use super::delivery::Delivery;
 use super::marker::Marker;
 use super::message::Handler;
 use super::options::{BrokerAddress, LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
 use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
 use super::repeats::Repeats;
+use super::shared::Shared;
 use crate::tasks::Tasks;
 
 /// How long the broker keeps messages for us.
@@ -257,8 +258,7 @@ impl Receiver {
                 }
                 *before = reason;
             } else {
-                let lost = Some(std::time::Instant::now());
-                *self.shared.lost_at.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+                self.shared.note_lost();
                 tracing::warn!(%reason, "the connection to the MQTT broker was lost");
                 *state = LinkState::Down { since: Utc::now(), reason };
             }

@@ -223,6 +223,7 @@ async fn an_image_that_was_refused_three_times_for_a_reason_that_lasts_is_kept_b
         ["wrong_project", "connection_lost", "too_large", "wrong_project", "connection_lost", "wrong_project"]
     {
         assert_eq!(rig.decision("d1").await, "offered");
+        rig.until_sent("d1").await;
         device.say(TopicKind::Status, &format!("FAILED no [{code}]")).await;
         rig.until_state("d1", UpdateState::Failed).await;
     }

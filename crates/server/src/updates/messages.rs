@@ -21,7 +21,7 @@ use crate::clock::now_ms;
 use crate::config::{Admit, Config};
 use crate::db::device::{self, DeviceRow};
 use crate::db::image;
-use crate::db::presence::KnownPresence;
+use crate::db::known_presence::KnownPresence;
 use crate::db::{Db, Locked, Write, device_list};
 use crate::devices::{Attempt, NotAdmitted};
 use crate::events::Events;

@@ -110,11 +110,11 @@ async fn what_was_handled_is_not_handled_again_where_its_acknowledgement_was_los
     let mqtt = receive(options, recorder.clone());
     until("all of them", || recorder.lines().len() >= 4).await;
     let mut acknowledged = Vec::new();
-    while acknowledged.len() < 6 {
+    while acknowledged.len() < 5 {
         let next = tokio::time::timeout(Duration::from_secs(20), acks.recv()).await;
         acknowledged.push(next.expect("in time").unwrap());
     }
-    assert_eq!(acknowledged, [7, 8, 7, 8, 9, 9], "each is acknowledged each time");
+    assert_eq!(acknowledged, [7, 8, 7, 8, 9], "each is acknowledged each time");
     assert_eq!(
         recorder.lines(),
         [

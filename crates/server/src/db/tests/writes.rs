@@ -4,6 +4,7 @@ use api::DeviceReport;
 use contract::ProductName;
 
 use super::*;
+use crate::db::known_presence::KnownPresence;
 
 #[tokio::test]
 async fn what_was_committed_is_there_after_opening_again_and_what_was_not_is_not() {
@@ -37,7 +38,7 @@ async fn every_column_of_a_device_and_an_update_is_read_as_it_was_written() {
     row.slot_bytes = Some(1_966_080);
     let failed = contract::LastOutcome { to: None, result: contract::Outcome::Failed, reason: None };
     row.last_outcome = Some(Text(failed));
-    row.presence = Some(Text(presence::KnownPresence::Offline));
+    row.presence = Some(Text(KnownPresence::Offline));
     row.last_seen = Some(8);
     row.unreadable_count = 3;
     row.unreadable_last = Some("why".into());

@@ -10,7 +10,7 @@ use super::read::{Said, excerpt, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
-use crate::db::presence::KnownPresence;
+use crate::db::known_presence::KnownPresence;
 use crate::db::update::UpdateRow;
 use crate::mqtt::Message;
 use crate::updates::service::{URL_REQUESTS_MAX, advance, was_sent};

@@ -245,6 +245,26 @@ async fn promoting_goes_through_the_same_gate() {
     promote("1.1.0").await.expect("promoted");
 }
 
+#[tokio::test]
+async fn a_rollout_goes_through_the_same_gate() {
+    let rig = rig::Rig::start().await;
+    rig.deploy("p", "1.0.0", json!({}));
+    rig.release("p", "1.1.0", json!({}));
+    let device = rig.device("d1", "p").await;
+    device.say(TopicKind::Version, "1.0.0").await;
+    rig.until_version("d1", "1.0.0").await;
+    let folder = rig.folder.path().join("store/p/releases/v1.1.0");
+    std::fs::write(folder.join("metadata.json"), "{}").expect("written");
+    std::fs::write(folder.join("firmware.bin"), "<!doctype html>").expect("written");
+    let asked = serde_json::from_value(json!({ "version": "1.1.0" })).expect("a rollout");
+    let product = "p".parse().expect("a product");
+    let said = rig.services().rollouts.start(&BY, &product, &asked).await.expect_err("no image").to_string();
+    assert!(said.contains("p/releases/v1.1.0/firmware.bin") && said.contains("HTML page"), "{said}");
+    std::fs::write(folder.join("firmware.bin"), image_of("p", "1.1.0", None)).expect("written");
+    rig.services().rollouts.start(&BY, &product, &asked).await.expect("begins");
+    device.until_triggers(1).await;
+}
+
 /// A store in which images are counted as they are read, and wait while there are no permits.
 fn counted(reads: &Arc<AtomicUsize>, permits: &Arc<Semaphore>) -> (Arc<AtomicUsize>, Arc<Semaphore>) {
     (Arc::clone(reads), Arc::clone(permits))

@@ -19,8 +19,11 @@ use crate::db::Action;
 use crate::db::rollout::{PREPARING, RolloutRow};
 use crate::db::rollout_device::{self, Joins};
 use crate::error::Error;
-use crate::releases::{STORE_TIMEOUT, detached};
+use crate::releases::{STORE_TIMEOUT, admit, detached};
 use crate::updates::target::Target;
+
+/// At most this long somebody who starts one waits for its image to be read; the reading goes on.
+const IMAGE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Maximum number of devices that are written in one transaction.
 const WRITTEN_AT_ONCE: usize = 5_000;
@@ -153,12 +156,15 @@ impl Rollouts {
         Ok((object_key, self.selected(&target, asked).await?))
     }
 
-    /// The object of the release, which is not blocked.
+    /// The object of the release, which is not blocked, and passes the checks that nobody may overrule.
     async fn release(&self, product: &ProductName, version: &Version) -> Result<String, Error> {
         let store = self.0.releases.store();
         let channel = ChannelName::production();
-        let (artifact, blocked) =
-            tokio::join!(store.artifact(product, &channel, version), store.blocked(product));
+        let (artifact, blocked, guard) = tokio::join!(
+            store.artifact(product, &channel, version),
+            store.blocked(product),
+            store.guard(product)
+        );
         let no_release =
             || Error::NotFound(service::NO_RELEASE.naming("product", product).naming("version", version));
         let artifact = artifact?.ok_or_else(no_release)?;
@@ -168,7 +174,12 @@ impl Rollouts {
                 Some(why) => Err(Error::Refused(
                     causes::BLOCKED_AT_START.naming("version", version).with("why", why.clone()),
                 )),
-                None => Ok(artifact.key),
+                None => {
+                    let read = self.0.releases.inspect(product, &artifact, IMAGE_TIMEOUT).await?;
+                    let read = read.map_err(Error::StoreUnavailable)?;
+                    admit(product, &artifact, &read, &guard?).map_err(Error::Refused)?;
+                    Ok(artifact.key)
+                }
             },
         }
     }

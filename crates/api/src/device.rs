@@ -88,6 +88,9 @@ pub struct RunningImage {
 pub struct DeviceReport {
     /// Chip name.
     pub chip: Option<String>,
+    /// The chip's revision: 301 is v3.1.
+    #[serde(default)]
+    pub chip_revision: Option<u16>,
     /// Running slot.
     pub slot: Option<String>,
     /// ESP-IDF image state.

@@ -12,6 +12,7 @@ crate::entry::table! {
     NO_IMAGE "no_image" "{product}'s {channel} says {version}, and there is no firmware.bin of it.";
     STEPS_CORRUPT "steps_corrupt" "{count} releases on the way to the target are corrupt, {version} is the next; the log says what is wrong with them.";
     OTHER_BYTES "other_bytes" "{key} is not the image that was published as {version}: its sha256 is {sha256}, and it should be {expected}. Publish the image with {expected} as {version} again, which repairs it, or put it back; {version} is not offered until then.";
+    UNFIT "unfit_image" "{key} cannot be offered as {version}: {why}.";
     NOT_PROMOTED "not_promoted" "Nothing has been promoted to {channel} yet.";
     NO_STEP_BETWEEN "no_step_between" "{version} can only be reached from {requires} on, the device runs {running}, and no release between them is allowed.";
     BLOCKED "blocked" "{version} is blocked[: {why}]";
@@ -24,6 +25,7 @@ crate::entry::table! {
     OTHER_NAME "other_name" "The device installed {version}, and reports {running} since: the image calls itself so, or another one was installed. Build it with the version under which it is published.";
     KEPT_BACK "held" "The device refused {version} three times for the same reason ({code}), and is not offered it again.";
     WRONG_CHIP "wrong_chip" "{version} is built for {image}, and the device is an {device}.";
+    WRONG_REVISION "wrong_chip_revision" "{version} is built for chips of revision {lowest}[ to {highest}][ and higher{open?}], and the device's is {device}.";
     TOO_LARGE "too_large" "{version} has {size} bytes, and the device's smallest slot has {slot_bytes}.";
     QUARANTINED "quarantined" "{version} failed twice on this device.";
     OFFLINE "offline" "The device is offline, so the trigger for {version} was not sent: nothing is queued.[ It was last heard at {heard}.]";

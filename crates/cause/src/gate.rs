@@ -17,16 +17,16 @@ crate::entry::table! {
     REFUSED "refused_by_gate" "{why}[; also refused: {also}]";
 
     NOT_AN_IMAGE "not_an_image" "{fault}; publish the firmware.bin that the build for an ESP32 leaves";
-    NOT_AN_APPLICATION "not_an_application" "{fault}";
-    MERGED_IMAGE "merged_image" "this is a merged flash image (bootloader, [partition table at {table}, ]application), not an application; publish the build's own firmware.bin, or cut the application out, which lies at {offset}[, if the application lies where it usually does{guessed?}]: `{command} > firmware.bin`[; what it begins with, the bootloader, is damaged{corrupt?}]";
+    MERGED_IMAGE "merged_image" "this is a merged flash image (bootloader, [partition table at {table}, ]application)[ that holds {applications}], not an application; publish the build's own firmware.bin, or cut the application out[ that an update brings, {name}], which lies at {offset}[, if the application lies where it usually does{guessed?}]: `{command} > firmware.bin`[; what it begins with, the bootloader, is damaged{corrupt?}]";
     TRUNCATED "truncated_image" "the image is cut short: it has {size} bytes, but its header and segments need at least {at_least}; copy it from the build again, or build it again";
     CORRUPT "corrupt_image" "{fault}; copy it from the build again, or build it again";
-    TRAILING_BYTES "trailing_bytes" "the image ends at byte {end}, but the file goes on with something that is not a signature; publish the firmware.bin as the build left it";
+    TRAILING_BYTES "trailing_bytes" "the image ends at byte {end}, but the file goes on with [{count} bytes of {padding}, as if it were padded][something that is not a signature{foreign?}]; publish the firmware.bin as the build left it";
     MISALIGNED "misaligned_segment" "{fault}; make it with the build's own tools (`esptool elf2image`)";
     TOO_LONG "image_too_long" "{fault}; publish the application alone (firmware.bin), or make it smaller";
     MALFORMED_SIGNATURE "malformed_signature" "{fault}; sign it again, as it was built";
     BAD_SIGNATURE "bad_signature" "no signature of the image is good (signature block {block}: {fault}); sign the image again, as it was built";
 
+    UNPROTECTED "unprotected_image" "the image has neither a SHA-256 digest at its end nor a signature, so that nothing but a checksum of one byte shows damage, and Updraft's agent refuses it; make it as esptool does unless it is told not to append the digest";
     UNKNOWN_CHIP "unknown_chip" "the image is for a chip that this Updraft does not know (id {id}); a newer Updraft may know it";
     WRONG_CHIP "image_wrong_chip" "the image is for {image}, but the devices of {product} are {expected}; build it for {expected}, or publish it for another product";
     TOO_LARGE "image_too_large" "the image has {size} bytes, but the smallest slot of {product} has {slot_bytes} ([the device {device} reports it][slot_bytes in its product.json{written?}]); make it smaller";
@@ -52,5 +52,9 @@ crate::entry::table! {
     FLASH_MODE "flash_mode" "the image wants flash mode {now}, and {production} in production has {was}: a bootloader or flash chip in the field that cannot do {now} does not start it; build it with {was}, or try it on one device of every kind";
     SECURE_VERSION "secure_version" "the image's secure version is {now}, and that of {production} in production is {was}: a device that has burnt {was} into its fuses never starts it; raise CONFIG_BOOTLOADER_APP_SECURE_VERSION";
     SECURE_FLOOR "secure_floor" "the image's secure version is {now}, and {product} takes none below {floor} (secure_version in its product.json), since a release below it was blocked for its security: devices would run what they ought to be kept from; raise it (CONFIG_BOOTLOADER_APP_SECURE_VERSION, or a stamp)";
+    MMU_PAGE_SIZE "mmu_page_size" "the image is linked for memory pages of {now} bytes, and {production} in production for {was}: a bootloader in the field maps it wrongly, and Updraft's agent refuses it; build it with {was} (CONFIG_MMU_PAGE_SIZE)";
+    OTHER_PROJECT "other_project" "the image calls its project \"{now}\", and {production} in production is of \"{was}\": Updraft's agent takes no image of another project than it runs; build it under the old name, or publish it for a product of its own";
+    CHIP_REVISION "chip_revision_narrowed" "the image runs on chips of revision {now}, and {production} in production on {was}: devices with other chips do not start it; set the revisions as they were (the sdkconfig's REV_MIN and REV_MAX), or be sure that there are no such devices";
+    EFUSE_REVISION "efuse_revision_narrowed" "the image runs on chips whose eFuse block has revision {now}, and {production} in production on {was}: devices with other chips do not start it; set the revisions as they were, or be sure that there are no such devices";
     IDF_VERSION "idf_version" "the image is built with ESP-IDF {now}, and {production} in production with {was}: the bootloader in the field stays as it is, and may not start an image of another ESP-IDF; try it on one device first";
 }

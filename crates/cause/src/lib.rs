@@ -8,6 +8,7 @@ pub mod admission;
 mod cause;
 pub mod decision;
 mod entry;
+pub mod file;
 pub mod gate;
 pub mod publisher;
 pub mod rollout;

@@ -100,6 +100,10 @@ crate::entry::table! {
     VERSION_TXT_UNREADABLE "version_txt_unreadable" "{key} should hold one version such as 1.2.0, but holds {holds}[: {why}]";
     CHANNEL_DIFFERS "channel_differs_from_release" "{release} and {deployed} both claim to be {version} and differ; nothing is offered until {channel} is promoted again";
     METADATA_CONTRADICTS "metadata_contradicts_release" "{key} was published with the sha256 {published}, and the metadata beside it gives {said}; publish the image with {published} as {version} again, which repairs both";
+    METADATA_UNREADABLE "metadata_unreadable" "{key} cannot be read ({why}), and nobody knows what it requires; repair that file, or remove it";
+    METADATA_OF_ANOTHER "metadata_of_another" "{key} speaks of another image ({says}) than {image} beside it ({is}); put back the one that is wrong, or publish the image again";
+    IMAGE_ENCODED "image_encoded" "{key} is stored with Content-Encoding: {encoding}, which devices do not undo; upload the image as it is, without that header";
+    READ_FIRST "image_read_first" "{key} is being read, as each image is before it is offered, and that takes longer than {seconds} seconds; {version} can be offered once it is done";
     REQUIRES_NO_VERSION "requires_no_version" "the metadata beside {key} requires \"{requires}\", which is no version; repair it";
     IMAGE_LOST "image_lost" "{key} has gone, and nothing says which image it was; restore it, or remove {version_txt} and publish {version} again";
 
@@ -120,6 +124,7 @@ crate::entry::table! {
     CHANNEL_IS_HIGHER "channel_is_higher" "{version} of {product} is published, and {channel} points to {higher}, which is higher, so it is not promoted";
     PROMOTED_BY_ANOTHER "promoted_by_another" "somebody else is promoting to {channel} of {product} at the same time; run this again";
     PROMOTION_WITHOUT_IMAGE "promotion_without_image" "{key} is missing or larger than 16 MiB, so it cannot be promoted; publish the image of {version} again, which puts it back";
+    PROMOTION_UNFIT "promotion_unfit" "{version} cannot be promoted: {why}";
     PROMOTION_OF_ANOTHER_IMAGE "promotion_of_another_image" "{key} is not the image that {version} was published with (sha256 {published}), so it cannot be promoted; publish that image as {version} again, which puts it back";
     PROMOTION_AGAINST_METADATA "promotion_against_metadata" "{key} is not the image whose sha256 {metadata} gives, so it cannot be promoted; restore the one that is wrong, or publish the image of {version} again";
 }

@@ -175,8 +175,7 @@ impl Deferred {
         if !word.eq_ignore_ascii_case(b"DEFERRED") {
             return Err(InvalidPayload::Status);
         }
-        let (seconds, rest) =
-            split(rest.trim_ascii_start(), |byte| byte.is_ascii_whitespace() || byte == b':');
+        let (seconds, rest) = first_word(rest.trim_ascii_start());
         let digits = core::str::from_utf8(seconds).map_err(|_| InvalidPayload::Status)?;
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // One with more digits than fit is longer than is allowed, too.
@@ -197,11 +196,7 @@ impl fmt::Display for Deferred {
 
 /// The letters, digits and underscores that it begins with, and what follows them and a colon.
 fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    split(text, |byte| !byte.is_ascii_alphanumeric() && byte != b'_')
-}
-
-fn split(text: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| is_end(*byte));
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     let (word, rest) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, b""));
     (word, rest.strip_prefix(b":").unwrap_or(rest))
 }

@@ -120,6 +120,9 @@ pub struct Report {
     /// The chip's name, as `image` spells it (`esp32s3`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chip: Option<String<16>>,
+    /// The chip's revision, as ESP-IDF counts them: `major * 100 + minor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chip_revision: Option<u16>,
     /// The running image's bytes as published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
@@ -168,6 +171,7 @@ impl Report {
             version,
             product: None,
             chip: None,
+            chip_revision: None,
             sha256: None,
             slot: None,
             state: None,
@@ -199,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_full_report_survives_the_device_s_own_json_writer() {
-        let text = r#"{"version":"1.0.0","product":"esp32s3","chip":"esp32s3","sha256":"00000000000000000000000000000000000000000000000000000000000000ff","slot":"ota_0","state":"valid","slot_bytes":1966080,"secure_version":3,"stamped":true,"accepts":["delta"],"rollback":true,"reset":"power_on","last":{"to":"1.1.0","result":"FAILED","reason":"it \"crashed\""}}"#;
+        let text = r#"{"version":"1.0.0","product":"esp32s3","chip":"esp32s3","chip_revision":2,"sha256":"00000000000000000000000000000000000000000000000000000000000000ff","slot":"ota_0","state":"valid","slot_bytes":1966080,"secure_version":3,"stamped":true,"accepts":["delta"],"rollback":true,"reset":"power_on","last":{"to":"1.1.0","result":"FAILED","reason":"it \"crashed\""}}"#;
         let report: Report = serde_json::from_str(text).expect("valid");
         let mut buffer = [0; REPORT_MAX_BYTES];
         let length = serde_json_core::to_slice(&report, &mut buffer).expect("fits");

@@ -1,6 +1,7 @@
 //! Check update: exactly one of thirteen answers for one device, first match wins.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -19,6 +20,8 @@ pub struct DeviceView {
     pub image: Image,
     /// Its chip as it reported it, if it did.
     pub chip: Option<String>,
+    /// Its chip's revision, if it said.
+    pub chip_revision: Option<u16>,
     /// Its smallest slot in bytes, if it said.
     pub slot_bytes: Option<u64>,
     /// Where its update in flight leads, if there is one.
@@ -91,6 +94,8 @@ pub struct Artifact {
     pub sha256: Option<Sha256>,
     /// The chip it is built for, where known.
     pub chip: Option<String>,
+    /// The lowest and the highest revision of that chip that it runs on, where known.
+    pub chip_revisions: Option<[u16; 2]>,
     /// The lowest version that may update to it directly.
     pub requires: Option<Version>,
 }
@@ -221,6 +226,15 @@ pub enum Decision {
         /// The device's.
         device: String,
     },
+    /// The image is for other revisions of the chip.
+    WrongRevision {
+        /// Which version.
+        version: Version,
+        /// The lowest and the highest revision that it runs on.
+        image: [u16; 2],
+        /// The device's.
+        device: u16,
+    },
     /// The image does not fit into the device's smallest slot.
     TooLarge {
         /// Which version.
@@ -256,7 +270,7 @@ impl Decision {
             Self::UpToDate { .. } => "up_to_date",
             Self::NewerThanChannel { .. } => "newer_than_channel",
             Self::KeptBack { .. } => "held",
-            Self::WrongChip { .. } => "wrong_chip",
+            Self::WrongChip { .. } | Self::WrongRevision { .. } => "wrong_chip",
             Self::TooLarge { .. } => "too_large",
             Self::Quarantined { .. } => "quarantined",
             Self::Offline { .. } => "offline",
@@ -274,6 +288,7 @@ impl Decision {
             | Self::NewerThanChannel { version, .. }
             | Self::KeptBack { version, .. }
             | Self::WrongChip { version, .. }
+            | Self::WrongRevision { version, .. }
             | Self::TooLarge { version, .. }
             | Self::Quarantined { version }
             | Self::Offline { version } => Some(version),
@@ -297,6 +312,12 @@ impl Decision {
             Self::WrongChip { version, image, device } => {
                 let cause = causes::WRONG_CHIP.naming("version", version);
                 cause.with("image", image.as_str()).with("device", device.as_str())
+            }
+            Self::WrongRevision { version, image: [lowest, highest], device } => {
+                let cause = causes::WRONG_REVISION.naming("version", version);
+                let cause = cause.with("lowest", revision(*lowest)).with("device", revision(*device));
+                let highest = (*highest < u16::MAX).then(|| revision(*highest));
+                cause.with("open", highest.is_none().then_some("yes")).with("highest", highest)
             }
             Self::TooLarge { version, size, slot_bytes } => causes::TOO_LARGE
                 .naming("version", version)
@@ -420,6 +441,11 @@ fn offer(device: &DeviceView, artifact: &Artifact) -> Decision {
     Decision::Offered(artifact.clone())
 }
 
+/// As Espressif writes it: `v3.1` is 301.
+fn revision(number: u16) -> String {
+    format!("v{}.{}", number / 100, number % 100)
+}
+
 /// Why an image cannot run on this device, if it cannot. What is not known does not refuse: the device checks again.
 fn misfit(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
     if let (Some(image), Some(chip)) = (&artifact.chip, &device.chip)
@@ -430,6 +456,12 @@ fn misfit(device: &DeviceView, artifact: &Artifact) -> Option<Decision> {
             image: image.clone(),
             device: chip.clone(),
         });
+    }
+    if let (Some(image), Some(revision)) = (artifact.chip_revisions, device.chip_revision)
+        && !(image[0]..=image[1]).contains(&revision)
+    {
+        let version = artifact.version.clone();
+        return Some(Decision::WrongRevision { version, image, device: revision });
     }
     let slot_bytes = device.slot_bytes.filter(|slot| artifact.size > *slot)?;
     Some(Decision::TooLarge { version: artifact.version.clone(), size: artifact.size, slot_bytes })

@@ -2,6 +2,7 @@
 
 mod access;
 mod attempts;
+mod bucket;
 pub(crate) mod database;
 mod database_tls;
 mod decisions;
@@ -14,6 +15,8 @@ mod offers;
 mod postgres;
 mod reported;
 pub(crate) mod rig;
+mod rollout_limits;
+mod rollouts;
 mod sending;
 mod silence;
 mod slow_store;

@@ -10,14 +10,17 @@ mod messages;
 mod questions;
 mod queue;
 mod retries;
+pub(crate) mod rollouts;
 mod sender;
 mod service;
 mod silence;
+mod target;
 mod urls;
 mod withdraw;
 
 pub use check::How;
 pub(crate) use messages::Messages;
+pub use rollouts::Rollouts;
 #[cfg(test)]
 pub(crate) use sender::{Cursor, Done, Memory};
 pub use service::Updates;

@@ -5,6 +5,7 @@
 //! nothing that was published is ever overwritten, and `version.txt` is the commit point of releases and channels.
 
 mod error;
+mod json;
 mod objects;
 mod releases;
 mod store;
@@ -24,9 +25,9 @@ pub use releases::blocked::{BlockReason, Blocked};
 pub use releases::download::{Content, Object};
 pub use releases::gate::check::{Check, Level, NotAllowable};
 pub use releases::gate::facts::{Facts, GateSettings, Production, Slot, Taken};
+pub use releases::gate::inspection::Inspection;
 pub use releases::gate::judge::judge;
 pub use releases::gate::verdict::{Finding, SizeOf, Verdict};
-pub use releases::identity::Digests;
 pub use releases::layout::release_of;
 pub use releases::publication::{NOTES_MAX_BYTES, Publication};
 pub use releases::publisher::{Attempt, Published};

@@ -17,6 +17,9 @@ use tokio::sync::Semaphore;
 
 use crate::error::StoreError;
 use crate::objects::bucket::Bucket;
+use crate::releases::blocked::file::BlockedFile;
+use crate::releases::metadata::Metadata;
+use crate::releases::product::ProductFile;
 use crate::releases::publication::Publication;
 use crate::releases::publisher::{Attempt, Published};
 use crate::store::Store;
@@ -48,6 +51,19 @@ impl Store {
                 .unwrap_or_else(|| StoreError::Invalid(cause::gate::NO_VERSION.with("missing", "yes")))),
         }
     }
+}
+
+/// Reads bytes as each of the small files of the store, as a fuzz target does. What was read is written back as it was.
+pub fn read_small_files(bytes: &[u8]) {
+    if let Ok(metadata) = Metadata::parse(bytes) {
+        let version = contract::Version::from_bytes(b"1.2.0").expect("a version");
+        let _ = (metadata.requires(), metadata.contradiction(&version, 7), metadata.time("built_at"));
+        assert_eq!(Metadata::parse(&metadata.to_bytes()), Ok(metadata));
+    }
+    if let Ok(list) = BlockedFile::parse(bytes) {
+        assert_eq!(BlockedFile::parse(&list.to_bytes()).map(|again| again.list()), Ok(list.list()));
+    }
+    let _ = ProductFile::parse(bytes);
 }
 
 /// What is done.

@@ -84,6 +84,7 @@ impl Agent {
         let mut report = Report::bare(self.version()?.clone());
         report.product.clone_from(&self.settings.product);
         report.chip = word(self.settings.hardware.chip.name());
+        report.chip_revision = self.settings.hardware.revision.map(|revision| revision.0);
         if let Some(image) = &self.image {
             report.sha256 = Some(contract::Sha256(image.sha256));
             report.secure_version = Some(image.traits.secure_version);

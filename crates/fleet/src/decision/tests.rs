@@ -19,6 +19,7 @@ fn artifact(text: &str) -> Artifact {
         size: 1000,
         sha256: Some(Sha256([text.as_bytes()[0]; 32])),
         chip: Some("chip-a".to_owned()),
+        chip_revisions: Some([100, 399]),
         requires: None,
     }
 }
@@ -28,6 +29,7 @@ fn device(running: &str) -> DeviceView {
         version: Some(version(running)),
         image: Image::default(),
         chip: Some("chip-a".to_owned()),
+        chip_revision: Some(301),
         slot_bytes: Some(2000),
         in_progress: None,
         reach: Reach::Online,
@@ -116,12 +118,40 @@ fn what_cannot_be_compared_is_offered_where_it_is_different() {
 }
 
 #[test]
+fn a_chip_whose_revision_the_image_excludes_is_not_offered_it() {
+    let mut view = channel("1.2.0", &[]);
+    let mut decided = |image: Option<[u16; 2]>, chip_revision: Option<u16>| {
+        view.target.iter_mut().for_each(|target| target.chip_revisions = image);
+        decide(&DeviceView { chip_revision, ..device("1.0.0") }, &StoreView::Channel(view.clone()))
+    };
+    for (image, chip) in [
+        (Some([100, 399]), Some(100)),
+        (Some([100, 399]), Some(399)),
+        (Some([0, u16::MAX]), Some(0)),
+        (Some([100, 399]), None),
+        (None, Some(0)),
+    ] {
+        assert_eq!(decided(image, chip).as_str(), "offered", "{image:?} on {chip:?}");
+    }
+    for (image, chip, words) in [
+        ([100, 399], 99, "revision v1.0 to v3.99, and the device's is v0.99."),
+        ([100, 399], 400, "revision v1.0 to v3.99, and the device's is v4.0."),
+        ([301, u16::MAX], 300, "revision v3.1 and higher, and the device's is v3.0."),
+    ] {
+        let decision = decided(Some(image), Some(chip));
+        assert_eq!(decision.as_str(), "wrong_chip");
+        assert!(decision.cause().sentence().ends_with(words), "{}", decision.cause());
+    }
+}
+
+#[test]
 fn the_first_match_wins_in_the_order_of_the_contract() {
     // Each row undoes the cause of the row before it; everything else that could refuse stays true.
     let mut device = device("1.0.0");
     device.version = None;
     device.in_progress = Some(version("9.0.0"));
     device.chip = Some("chip-b".to_owned());
+    device.chip_revision = Some(0);
     device.slot_bytes = Some(10);
     device.reach = Reach::Silent;
     device.quarantined = vec![artifact("1.2.0").sha256.expect("known")];
@@ -150,6 +180,8 @@ fn the_first_match_wins_in_the_order_of_the_contract() {
     view.blocked = Blocked::Versions(BTreeMap::new());
     assert_eq!(word(&device, view.clone()), "wrong_chip");
     device.chip = None;
+    assert_eq!(word(&device, view.clone()), "wrong_chip", "by its revision");
+    device.chip_revision = None;
     assert_eq!(word(&device, view.clone()), "too_large");
     device.slot_bytes = None;
     assert_eq!(word(&device, view.clone()), "quarantined");

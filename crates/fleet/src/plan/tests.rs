@@ -24,7 +24,15 @@ fn product() -> ProductName {
 
 fn artifact(text: &str) -> Artifact {
     let key = text.to_string();
-    Artifact { version: version(text), key, size: 10, sha256: None, chip: None, requires: None }
+    Artifact {
+        version: version(text),
+        key,
+        size: 10,
+        sha256: None,
+        chip: None,
+        chip_revisions: None,
+        requires: None,
+    }
 }
 
 fn channel(target: &str, blocked: &[&str]) -> StoreView {
@@ -43,6 +51,7 @@ fn asks(running: &str) -> Subject {
         image: crate::Image::default(),
         chip: None,
         slot_bytes: None,
+        chip_revision: None,
         in_progress: None,
         reach: Reach::Online,
         quarantined: vec![],

@@ -180,7 +180,10 @@ fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
         ("flash_mode", ["there is no check \"flash_mode\"", "did you mean flash-mode?"]),
         (
             "wrong-chip",
-            ["wrong-chip cannot be allowed", "can be: too-large, secure-version, lower-version, same-bytes"],
+            [
+                "wrong-chip cannot be allowed",
+                "can be: unprotected, too-large, secure-version, lower-version, same-bytes",
+            ],
         ),
         ("all", ["there is no check \"all\"", "can be allowed: too-large"]),
     ] {

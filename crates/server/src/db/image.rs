@@ -6,7 +6,7 @@ use contract::{ProductName, Sha256, Version};
 use fleet::{BlockedImage, BlockedImages, Identity, Image};
 use sea_orm::sea_query::{Expr, Query as Sql};
 use sea_orm::{ConnectionTrait, DbErr, ExprTrait, QueryResult};
-use store::{Blocked, Digests, Release};
+use store::{Blocked, Inspection, Release};
 
 use super::connection::{Db, Query, ROWS_PER_STATEMENT, Write};
 use super::mirror;
@@ -151,32 +151,59 @@ pub(crate) async fn keys(query: &impl Query, images: &BlockedImages) -> Result<V
     Ok(keys)
 }
 
-/// Images that were not read for their digests yet, the last published first.
-pub(crate) async fn unread(query: &impl Query) -> Result<Vec<String>, DbErr> {
-    let rows =
-        query.rows("SELECT object_key FROM images WHERE content = '' ORDER BY object_key DESC", vec![]);
-    rows.await?.iter().map(|row| row.try_get("", "object_key")).collect()
+/// An image that was not read yet, with what is said of it.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    pub(crate) key: String,
+    pub(crate) product: ProductName,
+    pub(crate) version: Version,
+    pub(crate) sha256: Option<Sha256>,
+}
+
+/// Images that were not read yet, the last published first.
+pub(crate) async fn unread(query: &impl Query) -> Result<Vec<Unread>, DbErr> {
+    let sql = "SELECT object_key, product, version, sha256 FROM images WHERE verdict IS NULL ORDER BY object_key DESC";
+    let rows = query.rows(sql, vec![]).await?;
+    let unread = |row: &QueryResult| {
+        let (product, version) = release(row)?;
+        let sha256 = row.try_get::<Option<Text<Sha256>>>("", "sha256")?.map(|said| said.0);
+        Ok(Unread { key: row.try_get("", "object_key")?, product, version, sha256 })
+    };
+    rows.iter().map(unread).collect()
+}
+
+/// What was found in an object when it was read last, whatever it holds by now.
+pub(crate) async fn inspection(query: &impl Query, key: &str) -> Result<Option<Inspection>, DbErr> {
+    let sql = "SELECT verdict FROM images WHERE object_key = $1 AND verdict <> ''";
+    let row = query.row(sql, vec![key.into()]).await?;
+    // One that another version wrote is read once more.
+    Ok(row.and_then(|row| row.try_get::<Text<Inspection>>("", "verdict").ok()).map(|read| read.0))
 }
 
 impl Db {
-    /// Notes what was read of an image; `None` if it has gone, and what was said of it counts. Where its bytes are not what was
-    /// said, nobody knows what it is.
-    pub(crate) async fn note_digests(&self, key: &str, digests: Option<&Digests>) -> Result<(), DbErr> {
+    /// Notes that an image has gone: what was said of it counts.
+    pub(crate) async fn note_gone(&self, key: &str) -> Result<(), DbErr> {
         let write = self.write(&Actor::SERVER).await?;
-        let Some(digests) = digests else {
-            write
-                .execute("UPDATE images SET content = 'gone' WHERE object_key = $1", vec![key.into()])
-                .await?;
-            return write.commit().await;
-        };
+        let sql = "UPDATE images SET content = 'gone', verdict = '' WHERE object_key = $1";
+        write.execute(sql, vec![key.into()]).await?;
+        write.commit().await
+    }
+
+    /// Notes what was read of an image. Where its bytes are not what was said, nobody knows what it is.
+    pub(crate) async fn note_inspection(&self, unread: &Unread, read: &Inspection) -> Result<(), DbErr> {
+        let write = self.write(&Actor::SERVER).await?;
+        let Unread { key, product, version, sha256 } = unread;
+        write.note_image(key, product, version, *sha256, &read.content).await?;
         let sql = "UPDATE images SET content = $2, sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $3 END, \
                    appended_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $4 END, \
-                   elf_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $5 END WHERE object_key = $1";
+                   elf_sha256 = CASE WHEN COALESCE(sha256, $3) = $3 THEN $5 END, verdict = $6 WHERE object_key = $1";
         let text = |digest: Option<Sha256>| digest.map(Text).into();
         // Where the storage names no content, it is read once.
-        let content = if digests.content.is_empty() { "read" } else { &digests.content };
-        let sha256 = Text(digests.sha256).into();
-        let values = vec![key.into(), content.into(), sha256, text(digests.appended), text(digests.elf)];
+        let content = if read.content.is_empty() { "read" } else { &read.content };
+        let sha256 = Text(read.sha256).into();
+        let verdict = Text(read.clone()).into();
+        let values =
+            vec![key.as_str().into(), content.into(), sha256, text(read.appended), text(read.elf), verdict];
         write.execute(sql, values).await?;
         write.commit().await
     }
@@ -189,18 +216,27 @@ impl Write {
         product: &ProductName,
         releases: impl Iterator<Item = &'a Release>,
     ) -> Result<(), DbErr> {
+        for release in releases {
+            let Release { key, version, sha256, content, .. } = release;
+            self.note_image(key, product, version, *sha256, content).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_image(
+        &self,
+        key: &str,
+        product: &ProductName,
+        version: &Version,
+        said: Option<Sha256>,
+        content: &str,
+    ) -> Result<(), DbErr> {
         let sql = "INSERT INTO images (object_key, product, version, sha256) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (object_key) DO UPDATE SET version = excluded.version, sha256 = excluded.sha256, content = '', \
-                   appended_sha256 = NULL, elf_sha256 = NULL WHERE images.content <> $5 OR images.version <> excluded.version";
-        for release in releases {
-            let (version, sha256) = (release.version.as_str().into(), release.sha256.map(Text).into());
-            let key = release.key.as_str().into();
-            self.execute(
-                sql,
-                vec![key, product.as_str().into(), version, sha256, release.content.as_str().into()],
-            )
-            .await?;
-        }
+                   appended_sha256 = NULL, elf_sha256 = NULL, verdict = NULL \
+                   WHERE images.content <> $5 OR images.version <> excluded.version";
+        let (version, said) = (version.as_str().into(), said.map(Text).into());
+        self.execute(sql, vec![key.into(), product.as_str().into(), version, said, content.into()]).await?;
         Ok(())
     }
 }
@@ -228,6 +264,11 @@ pub(crate) async fn builds(query: &impl Query) -> Result<Vec<Build>, DbErr> {
     for row in query.rows(&distinct_builds(), vec![]).await? {
         let key: String = row.try_get("", "build")?;
         said.extend(parsed(&key).map(|(sha256, product, version)| (key, sha256, product, version)));
+    }
+    if i64::try_from(said.len()).is_ok_and(|builds| builds >= BUILDS_MAX) {
+        tracing::warn!(
+            "devices run more than {BUILDS_MAX} different builds: those behind them are in no figure of identity"
+        );
     }
     let known = known(query, said.iter().map(|(_, sha256, ..)| *sha256)).await?;
     let build = |(key, sha256, product, version): (String, Sha256, Option<ProductName>, Version)| {

@@ -4,14 +4,14 @@
 use std::fmt::Display;
 use std::ops::{Deref, DerefMut};
 
-use api::{DeviceReport, Role};
+use api::{DeviceReport, LeftOut, NewRollout, Role};
 use cause::Cause;
 use contract::{ChannelName, Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::UpdateState;
 use oidc::Job;
 use sea_orm::sea_query::{ArrayType, ColumnType, Nullable, StringLen, ValueType, ValueTypeErr};
 use sea_orm::{ColIdx, DbErr, IntoActiveValue, QueryResult, TryFromU64, TryGetError, TryGetable, Value};
-use store::{Blocked, Release};
+use store::{Blocked, Inspection, Release};
 
 use super::known_presence::KnownPresence;
 
@@ -66,7 +66,10 @@ as_text! {
     Cause: from_json, to_json;
     Job: from_json, to_json;
     Release: from_json, to_json;
+    Inspection: from_json, to_json;
     Blocked: from_json, to_json;
+    NewRollout: from_json, to_json;
+    Vec<LeftOut>: from_json, to_json;
     serde_json::Value: from_json, to_json;
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use cause::service as causes;
 use contract::ProductName;
+use flight::{Flight, Keyed};
 use sea_orm::DbErr;
-use store::{Slot, Store};
+use store::{Inspection, Slot, Store};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
@@ -32,6 +33,8 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) mirror: Mirror,
     pub(super) promotions: Arc<Semaphore>,
+    /// By key: images that are being read, and what came of it; `None` if one has gone.
+    pub(super) images: Keyed<Flight<Result<Option<Inspection>, Arc<Error>>>>,
     pub(super) public_url: Url,
     refresh: Duration,
     default_product: Option<ProductName>,
@@ -44,6 +47,7 @@ impl Releases {
             db,
             store,
             promotions: Arc::new(Semaphore::new(PROMOTIONS_MAX)),
+            images: Keyed::default(),
             public_url,
             refresh: Duration::from_secs(config.store.refresh_s.into()),
             default_product: config.fleet.default_product.clone(),
@@ -88,6 +92,11 @@ impl Releases {
                 Error::StoreUnavailable(cause.with("seconds", STORE_TIMEOUT.as_secs()))
             })??;
         if is_known { Ok(()) } else { Err(unknown(product)) }
+    }
+
+    /// Refuses names that nobody knows.
+    pub(crate) async fn require_known(&self, product: &ProductName) -> Result<(), Error> {
+        self.snapshot(product, Wanted::None).await.map(|_| ())
     }
 
     /// What is known of a product, with the releases that are wanted; `None` if only devices speak of it so far. A name that is not known is looked for in the

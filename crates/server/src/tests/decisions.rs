@@ -169,7 +169,6 @@ async fn a_corrupt_image_is_named_until_it_is_repaired() {
     let updated = rig.device("d2", "p").await;
     updated.say(TopicKind::Version, "1.1.0").await;
     rig.until_version("d2", "1.1.0").await;
-    assert_eq!(rig.decision("d2").await, "up_to_date", "nobody reads an image for a device that has it");
     assert_eq!(rig.decision("d1").await, "store_unavailable", "found");
     drop(device);
     rig::until("it is offline", || async { !rig.show("d1").await.online }).await;
@@ -208,7 +207,7 @@ async fn of_many_corrupt_steps_only_the_highest_are_looked_at() {
     let rig = Rig::start().await;
     rig.release("p", "1.1.0", json!({}));
     for minor in 2..9 {
-        rig.release("p", &format!("1.{minor}.0"), json!({"requires": "nonsense"}));
+        rig.release("p", &format!("1.{minor}.0"), json!({"sha256": "0".repeat(64)}));
     }
     rig.deploy("p", "2.0.0", json!({"requires": "1.1.0"}));
     let device = rig.device("d1", "p").await;

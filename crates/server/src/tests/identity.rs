@@ -6,11 +6,11 @@ use fleet::UpdateState;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::rig::{Actor, BY, Rig, id, put, until};
+use super::rig::{Actor, BY, Rig, id, image_of, put, until};
 
 /// The digest of what [`put`] writes as a version of a product.
 fn digest(product: &str, version: &str) -> String {
-    hex::encode(Sha256::digest(format!("an image of {product} {version}")))
+    hex::encode(Sha256::digest(image_of(product, version, None)))
 }
 
 fn report(version: &str, sha256: &str) -> String {
@@ -125,12 +125,12 @@ async fn blocked_bytes_are_offered_under_no_name_and_in_no_product() {
     rig.release("p", "1.0.0", json!({}));
     // The bytes of p's 1.0.0, as another program may put them there.
     for (product, version) in [("p", "2.0.0"), ("q", "3.0.0")] {
-        let image = "an image of p 1.0.0";
+        let image = image_of("p", "1.0.0", None);
         let more = json!({ "size": image.len(), "sha256": digest("p", "1.0.0") });
         rig.deploy(product, version, more);
         for place in [format!("releases/v{version}"), "production".to_owned()] {
             let path = rig.folder.path().join(format!("store/{product}/{place}/firmware.bin"));
-            std::fs::write(path, image).expect("written");
+            std::fs::write(path, &image).expect("written");
         }
     }
     let (services, block) = (rig.services(), "1.0.0".parse().expect("a version"));

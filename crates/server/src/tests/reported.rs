@@ -1,5 +1,7 @@
 //! What a device says, and what comes of it: in the history, in the API, on the dashboard, for its next trigger.
 
+use ::image::Chip;
+use ::image::build::Build;
 use contract::TopicKind;
 use fleet::UpdateState;
 use reqwest::StatusCode;
@@ -197,7 +199,7 @@ async fn get(connection: &mut TcpStream, path: &str, headers: &str) -> (String, 
 #[tokio::test]
 async fn a_short_url_serves_the_head_and_the_tail_on_one_connection() {
     let (rig, device) = reporting(OLD).await;
-    let image: Vec<u8> = (0..10_000_u32).flat_map(u32::to_le_bytes).collect();
+    let image = Build { size_bytes: 40_000, ..Build::new(Chip::Esp32S3, "1.1.0") }.bytes();
     let file = rig.folder.path().join("store/p/releases/v1.1.0/firmware.bin");
     let production = rig.folder.path().join("store/p/production/firmware.bin");
     let metadata = json!({"sha256": null, "size": image.len()});

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ::image::Chip;
+use ::image::build::Build;
 use contract::{DeviceId, Topic, TopicKind, VersionTopic};
 use rumqttc::{AsyncClient, Broker, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use sha2::{Digest, Sha256};
@@ -182,10 +184,17 @@ impl Rig {
     }
 }
 
+/// The image that [`put`] puts there, for a chip that is known; else for the ESP32-S3.
+pub(super) fn image_of(product: &str, version: &str, chip: Option<&str>) -> Vec<u8> {
+    let chip = chip.and_then(Chip::from_name).unwrap_or(Chip::Esp32S3);
+    let project_name = product.to_owned();
+    Build { project_name, size_bytes: 1024, ..Build::new(chip, version) }.bytes()
+}
+
 /// The three files; the version last.
 pub(super) fn put(folder: &Path, version: &str, product: &str, more: serde_json::Value) {
     std::fs::create_dir_all(folder).expect("made");
-    let image = format!("an image of {product} {version}").into_bytes();
+    let image = image_of(product, version, more["chip"].as_str());
     let mut metadata = serde_json::json!({
         "version": version, "product": product, "chip": "esp32s3", "size": image.len(),
         "sha256": hex::encode(Sha256::digest(&image)),

@@ -1,30 +1,34 @@
 //! What decisions ask the store, afresh, once for all devices of a product, and in as few round trips as it takes: the channel and
 //! the blocked list at once, then the target, then the digest of its bytes, which is remembered. Only where a target is too far
-//! are the releases before it listed, and only what is chosen is looked at whole.
+//! are the releases before it listed, and only what is chosen is looked at whole. Nothing is offered that was not read and found
+//! to be an image for the product.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cause::{Cause, decision as causes};
+use cause::{Cause, decision as causes, service};
 use contract::{ChannelName, ProductName, Sha256, Version};
 use fleet::{Action, Blocked, BlockedImages, ChannelView, Decision, Snapshot, StoreView, plan};
-use store::{Artifact, Release, Store, StoreError};
+use store::{Artifact, Facts, Inspection, Release, StoreError};
 use tokio::time::Instant;
 
-/// How long reading an image for its digest may take.
-const DIGEST_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::error::Error;
+use crate::releases::Releases;
+
+/// At most this long a check waits for an image to be read; the reading goes on.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is left of the store's time when reading an image is given up.
 const MARGIN: Duration = Duration::from_millis(200);
 /// Maximum number of releases on the way to a target that are passed over since they are corrupt, the highest first.
 const CORRUPT_MAX: usize = 4;
 
 pub(super) struct Questions<'a> {
-    pub(super) store: &'a Store,
+    pub(super) releases: &'a Releases,
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
-    pub(super) corrupt: &'a CorruptImages,
+    /// Instead of what the channel points to.
+    pub(super) wanted: Option<Version>,
     pub(super) blocked_images: &'a BlockedImages,
     pub(super) deadline: Instant,
 }
@@ -32,47 +36,57 @@ pub(super) struct Questions<'a> {
 /// What was looked at whole, of which of it the bytes were judged, and what cannot be offered now.
 #[derive(Default)]
 struct Looked {
+    /// What the product says of its images.
+    guard: Facts,
     artifacts: Vec<Artifact>,
-    digested: BTreeSet<Version>,
+    judged: BTreeSet<Version>,
     corrupt: usize,
     failed: BTreeMap<Version, Cause>,
 }
 
 impl Questions<'_> {
     /// What is to be done for devices of this product, with all of the store that it takes.
-    pub(super) async fn plan(&self, snapshot: &mut Snapshot) -> Vec<Action> {
+    pub(super) async fn plan(&self, snapshot: &mut Snapshot) -> Result<Vec<Action>, Error> {
         let running = |view: &fleet::DeviceView| view.image.version().or(view.version.as_ref()).cloned();
         let asking = snapshot.devices.values().filter_map(|subject| subject.asks.as_ref());
         // Of those that can be compared: for the others there is nothing on the way.
         let lowest = asking.filter_map(running).filter(|version| !version.is_opaque()).min();
-        let (mut view, target) = match self.channel_view(lowest.as_ref()).await {
+        let (mut view, mut looked) = match self.channel_view(lowest.as_ref()).await {
             Ok(found) => found,
-            Err(store) => return plan_with(snapshot, self.product, store),
+            Err(store) => return Ok(plan_with(snapshot, self.product, store)),
         };
-        if let Some(why) = target.as_ref().and_then(|target| self.corrupt.of(target)) {
-            return plan_with(snapshot, self.product, StoreView::Unavailable(why));
+        // Found out earlier, it is said to each device; not yet, only to those that it would be offered to.
+        if let Some(target) = looked.artifacts.first().cloned()
+            && let Some(read) = self.releases.inspected(&target).await?
+            && let Err(why) = self.admit(&mut view, &target, &read, &mut looked)
+        {
+            return Ok(plan_with(snapshot, self.product, StoreView::Unavailable(why)));
         }
-        let mut looked = Looked { artifacts: target.into_iter().collect(), ..Looked::default() };
         loop {
             let actions = plan_with(snapshot, self.product, StoreView::Channel(view.clone()));
             let mut is_changed = false;
             for (version, is_offered) in chosen(&actions) {
-                is_changed |= self.judge(&mut view, &version, is_offered, &mut looked).await;
+                is_changed |= self.judge(&mut view, &version, is_offered, &mut looked).await?;
             }
             if !is_changed {
-                return actions.into_iter().map(|action| unless_failed(action, &looked.failed)).collect();
+                let unless_failed = |action| unless_failed(action, &looked.failed);
+                return Ok(actions.into_iter().map(unless_failed).collect());
             }
         }
     }
 
     /// The channel and, if the device with the lowest version cannot go to its target at once, the releases on the way as
     /// they are listed.
-    async fn channel_view(
-        &self,
-        lowest: Option<&Version>,
-    ) -> Result<(ChannelView, Option<Artifact>), StoreView> {
-        let (version, blocked) =
-            tokio::join!(self.store.channel(self.product, &self.channel), self.store.blocked(self.product));
+    async fn channel_view(&self, lowest: Option<&Version>) -> Result<(ChannelView, Looked), StoreView> {
+        let store = self.releases.store();
+        let version = async {
+            match &self.wanted {
+                Some(wanted) => Ok(Some(wanted.clone())),
+                None => store.channel(self.product, &self.channel).await,
+            }
+        };
+        let (version, blocked, guard) =
+            tokio::join!(version, store.blocked(self.product), store.guard(self.product));
         let version = match version {
             Ok(version) => version,
             // A product that is registered and has no image yet.
@@ -86,22 +100,28 @@ impl Questions<'_> {
             blocked_images: self.blocked_images.clone(),
             releases: Vec::new(),
         };
-        let Some(version) = version else { return Ok((view, None)) };
+        let mut looked = Looked::default();
+        let Some(version) = version else { return Ok((view, looked)) };
+        looked.guard = guard.map_err(|error| unavailable(&error))?;
         view.blocked = blocked_list(blocked.map_err(|error| unavailable(&error))?);
-        let target = self.store.artifact(self.product, &self.channel, &version).await;
+        let target = store.artifact(self.product, &self.channel, &version).await;
         let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| {
-            let cause = causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel);
+            let cause = match &self.wanted {
+                Some(_) => service::NO_RELEASE.naming("product", self.product),
+                None => causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel),
+            };
             StoreView::NoImage(cause.naming("version", &version))
         })?;
         if let Some(lowest) = lowest
             && target.requires.as_ref().is_some_and(|required| required > lowest)
         {
-            let between = self.store.releases_between(self.product, lowest, &target.version).await;
+            let between = store.releases_between(self.product, lowest, &target.version).await;
             let between = between.map_err(|error| unavailable(&error))?;
             view.releases = between.into_iter().map(listed).collect();
         }
         view.target = Some(offerable(&target));
-        Ok((view, Some(target)))
+        looked.artifacts.push(target);
+        Ok((view, looked))
     }
 
     /// Looks at the release that decisions came to. Answers whether what is known changed, so that it is decided again.
@@ -111,44 +131,61 @@ impl Questions<'_> {
         version: &Version,
         is_offered: bool,
         looked: &mut Looked,
-    ) -> bool {
+    ) -> Result<bool, Error> {
         if looked.failed.contains_key(version) {
-            return false;
+            return Ok(false);
         }
         let Some(artifact) = looked.artifacts.iter().find(|known| known.version == *version).cloned() else {
-            match self.look(view, version, looked).await {
-                Ok(()) => return true,
-                Err(why) => return looked.failed.insert(version.clone(), why).is_some(),
-            }
+            return Ok(match self.look(view, version, looked).await {
+                Ok(()) => true,
+                Err(why) => looked.failed.insert(version.clone(), why).is_some(),
+            });
         };
-        if !(is_offered || artifact.sha256.is_none()) || !looked.digested.insert(version.clone()) {
-            return false;
+        if !(is_offered || artifact.sha256.is_none()) || looked.judged.contains(version) {
+            return Ok(false);
         }
         let left = self.deadline.saturating_duration_since(Instant::now()).saturating_sub(MARGIN);
-        let real = self.store.digest_within(&artifact, left.min(DIGEST_TIMEOUT)).await;
-        match (artifact.sha256, real) {
-            // The device judges the bytes by itself.
-            (_, None) => false,
-            (Some(said), Some(real)) if said == real => false,
-            (Some(said), Some(real)) => {
-                let why = other_bytes(&artifact, said, real);
-                self.corrupt.note(&artifact, &why);
-                if view.target.as_ref().is_some_and(|target| target.version == *version) {
-                    return looked.failed.insert(version.clone(), why).is_some();
-                }
-                pass_over(view, version, &why);
-                looked.corrupt += 1;
-                true
-            }
-            // Without a digest, an image that failed twice cannot be told from another.
-            (None, Some(real)) => {
-                let target = view.target.iter_mut();
-                for known in target.chain(&mut view.releases).filter(|known| known.version == *version) {
-                    known.sha256 = Some(real);
-                }
-                true
-            }
+        let read = match self.releases.inspect(self.product, &artifact, left.min(READ_TIMEOUT)).await? {
+            Ok(read) => read,
+            Err(why) => return Ok(looked.failed.insert(version.clone(), why).is_some()),
+        };
+        let Err(why) = self.admit(view, &artifact, &read, looked) else { return Ok(true) };
+        if view.target.as_ref().is_some_and(|target| target.version == *version) {
+            return Ok(looked.failed.insert(version.clone(), why).is_some());
         }
+        pass_over(view, version, &why);
+        looked.corrupt += 1;
+        Ok(true)
+    }
+
+    /// Takes what was read of an artifact's bytes for what was said of it; or says why it is offered to nobody.
+    fn admit(
+        &self,
+        view: &mut ChannelView,
+        artifact: &Artifact,
+        read: &Inspection,
+        looked: &mut Looked,
+    ) -> Result<(), Cause> {
+        looked.judged.insert(artifact.version.clone());
+        if let Some(said) = artifact.sha256.filter(|said| *said != read.sha256) {
+            return Err(other_bytes(artifact, said, read.sha256));
+        }
+        if let Some(why) = read.refusal(self.product, &artifact.version, &looked.guard) {
+            let cause = causes::UNFIT.naming("key", &artifact.key).naming("version", &artifact.version);
+            return Err(cause.naming("why", why));
+        }
+        let header = read.prefix().map(|prefix| prefix.header);
+        let chip = header.and_then(|header| header.chip()).map(|chip| chip.name().to_owned());
+        let revisions = header.map(|header| {
+            let (min, max) = (header.min_chip_revision, header.max_chip_revision);
+            [min.0, if max.is_bound() { max.0 } else { u16::MAX }]
+        });
+        let known = view.target.iter_mut().chain(&mut view.releases);
+        for known in known.filter(|known| known.version == artifact.version) {
+            (known.sha256, known.chip) = (Some(read.sha256), chip.clone().or(known.chip.take()));
+            known.chip_revisions = revisions;
+        }
+        Ok(())
     }
 
     /// Looks at a release whole. One that is corrupt is passed over.
@@ -162,17 +199,14 @@ impl Questions<'_> {
             return Err(causes::STEPS_CORRUPT.with("count", CORRUPT_MAX).naming("version", version));
         }
         let corrupt: Box<dyn Display + Send> =
-            match self.store.artifact(self.product, &self.channel, version).await {
-                Ok(Some(artifact)) => match self.corrupt.of(&artifact) {
-                    Some(why) => Box::new(why),
-                    None => {
-                        for known in view.releases.iter_mut().filter(|known| known.version == *version) {
-                            *known = offerable(&artifact);
-                        }
-                        looked.artifacts.push(artifact);
-                        return Ok(());
+            match self.releases.store().artifact(self.product, &self.channel, version).await {
+                Ok(Some(artifact)) => {
+                    for known in view.releases.iter_mut().filter(|known| known.version == *version) {
+                        *known = offerable(&artifact);
                     }
-                },
+                    looked.artifacts.push(artifact);
+                    return Ok(());
+                }
                 Ok(None) => Box::new("it has gone"),
                 Err(error) if error.is_corrupt() => Box::new(error),
                 Err(error) => return Err(error.cause().clone()),
@@ -251,6 +285,7 @@ fn offerable(artifact: &Artifact) -> fleet::Artifact {
         size: artifact.size,
         sha256: artifact.sha256,
         chip: artifact.chip.clone(),
+        chip_revisions: None,
         requires: artifact.requires.clone(),
     }
 }
@@ -263,29 +298,7 @@ fn listed(release: Release) -> fleet::Artifact {
         size: release.size,
         sha256: release.sha256,
         chip: release.chip,
+        chip_revisions: None,
         requires: release.requires,
-    }
-}
-
-/// Maximum number of images that are remembered. Others are found again when they are read.
-const IMAGES_MAX: usize = 256;
-
-/// By key: as which object it was found, and what is wrong with it.
-#[derive(Debug, Default)]
-pub(crate) struct CorruptImages(Mutex<HashMap<String, (Artifact, Cause)>>);
-
-impl CorruptImages {
-    /// What is wrong with an image, if that is known. One that was replaced or described again since is another one.
-    pub(super) fn of(&self, artifact: &Artifact) -> Option<Cause> {
-        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        found.get(&artifact.key).filter(|(then, _)| then == artifact).map(|(_, why)| why.clone())
-    }
-
-    pub(super) fn note(&self, artifact: &Artifact, why: &Cause) {
-        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if found.len() >= IMAGES_MAX {
-            found.clear();
-        }
-        found.insert(artifact.key.clone(), (artifact.clone(), why.clone()));
     }
 }

@@ -13,7 +13,6 @@ use fleet::{
 
 use super::closed::Closed;
 use super::fetched::Fetched;
-use super::questions::CorruptImages;
 use super::queue::Queue;
 use super::urls::Urls;
 use crate::clock::{now_ms, time};
@@ -46,7 +45,6 @@ pub(super) struct Inner {
     pub(super) update_timeout_s: u32,
     pub(super) history_days: u32,
     pub(super) updates_days: u32,
-    pub(super) corrupt: CorruptImages,
     pub(super) queue: Queue,
     pub(super) fetched: Fetched,
     pub(super) closed: Closed,
@@ -74,11 +72,14 @@ impl Updates {
             update_timeout_s: config.fleet.update_timeout_s,
             history_days: config.fleet.history_days,
             updates_days: config.fleet.updates_days,
-            corrupt: CorruptImages::default(),
             queue: Queue::default(),
             fetched: Fetched::new(is_served_here, now_ms()),
             closed: Closed::default(),
         }))
+    }
+
+    pub(super) fn link(&self) -> Link {
+        self.0.link.clone()
     }
 
     pub(super) fn is_linked(&self) -> bool {

@@ -12,7 +12,7 @@ use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, Why, pla
 
 use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
 use crate::actor::Actor;
-use crate::db::{meta, update};
+use crate::db::{meta, silent};
 
 /// How often it is written that the server is alive: at most so much of an update's time-out is lost.
 const HEARTBEAT_MS: i64 = 5_000;
@@ -45,6 +45,7 @@ impl SilenceClock {
             let written = write.lock_meta(meta::ALIVE_AT).await?.and_then(|text| text.parse().ok());
             if let Some(stopped_at) = self.alive.max(written).filter(stood_still) {
                 // In one transaction with the heartbeat: killed in between, it would be added twice.
+                write.shift_soaks(stopped_at, now - stopped_at).await?;
                 let moved = write.shift_silence(stopped_at, now - stopped_at).await?;
                 tracing::info!(
                     seconds = (now - stopped_at) / 1000,
@@ -65,9 +66,17 @@ impl SilenceClock {
 }
 
 async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
-    let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
+    for timeout_s in silent::timeouts(&updates.0.db).await? {
+        let usual_s = i64::from(updates.0.update_timeout_s);
+        end_silent_for(updates, timeout_s, if timeout_s == 0 { usual_s } else { timeout_s } * 1000, now)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn end_silent_for(updates: &Updates, timeout_s: i64, timeout_ms: i64, now: i64) -> anyhow::Result<()> {
     loop {
-        let silent = update::silent_since(&updates.0.db, now - timeout_ms, BATCH as u64).await?;
+        let silent = silent::silent_since(&updates.0.db, timeout_s, now - timeout_ms, BATCH as u64).await?;
         if silent.is_empty() {
             return Ok(());
         }
@@ -101,7 +110,7 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
 /// Devices that asked to be left alone, and have been, are sent the trigger again: when they come, up to the end of the seven days.
 async fn ask_again(updates: &Updates, now: i64) -> anyhow::Result<()> {
     loop {
-        let due = update::deferred_until(&updates.0.db, now, BATCH as u64).await?;
+        let due = silent::deferred_until(&updates.0.db, now, BATCH as u64).await?;
         if due.is_empty() {
             return Ok(());
         }

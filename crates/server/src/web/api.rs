@@ -8,6 +8,7 @@ pub(crate) mod firmware;
 pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod releases;
+pub(crate) mod rollouts;
 pub(crate) mod updates;
 
 pub(crate) use document::Document;

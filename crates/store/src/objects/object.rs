@@ -40,6 +40,19 @@ pub(crate) struct Found {
     pub(crate) tag: Tag,
     /// When it was written, where that was told.
     pub(crate) modified: Option<DateTime<Utc>>,
+    /// Its `Content-Encoding`, where its head was read and has one.
+    pub(crate) encoding: Option<String>,
+}
+
+impl Found {
+    /// Which content it has, in a name that is the same however it was told. Where the storage names none, its size and
+    /// time do.
+    pub(crate) fn content(&self) -> String {
+        match (self.tag.0.trim_start_matches("W/").trim_matches('"'), self.modified) {
+            ("", Some(modified)) => format!("{} {}", self.size, modified.timestamp()),
+            (tag, _) => tag.to_owned(),
+        }
+    }
 }
 
 /// The mark of an object, if it has one.
@@ -54,9 +67,18 @@ pub(crate) fn path(key: &str) -> Result<Path, StoreError> {
     })
 }
 
+/// How an object is stored that is to be decoded before it is what it was. `aws-chunked` is a way of uploading, which some
+/// servers keep as if it were one.
+pub(crate) fn encoding_of(result: &GetResult) -> Option<String> {
+    let said = result.attributes.get(&Attribute::ContentEncoding)?.to_lowercase();
+    let encodings = said.split(',').map(str::trim);
+    let named: Vec<&str> = encodings.filter(|one| !matches!(*one, "" | "identity" | "aws-chunked")).collect();
+    (!named.is_empty()).then(|| named.join(", "))
+}
+
 pub(crate) fn found(meta: &ObjectMeta) -> Found {
     let (key, modified) = (meta.location.to_string(), Some(meta.last_modified));
-    Found { key, size: meta.size, tag: tag(meta), modified }
+    Found { key, size: meta.size, tag: tag(meta), modified, encoding: None }
 }
 
 pub(crate) fn tag(meta: &ObjectMeta) -> Tag {

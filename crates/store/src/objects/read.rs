@@ -8,7 +8,7 @@ use object_store::{GetOptions, GetRange, GetResult, GetResultPayload};
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket};
 use crate::objects::explain::{Action, explain};
-use crate::objects::object::{Fetched, Found, Read, Tag, found, mark_of, path, tag};
+use crate::objects::object::{Fetched, Found, Read, Tag, encoding_of, found, mark_of, path, tag};
 use crate::objects::part::is_all;
 
 impl Bucket {
@@ -102,7 +102,8 @@ impl Bucket {
     /// Size and tag of an object, without its content.
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Found>, StoreError> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        Ok(self.open(key, options).await?.map(|result| found(&result.meta)))
+        let result = self.open(key, options).await?;
+        Ok(result.map(|result| Found { encoding: encoding_of(&result), ..found(&result.meta) }))
     }
 
     /// Opens an object, for streaming or to see what it is.

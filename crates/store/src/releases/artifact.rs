@@ -6,12 +6,11 @@ use cause::store as causes;
 use contract::{ChannelName, ProductName, Sha256, Version};
 
 use crate::error::StoreError;
-use crate::objects::object::{Found, Tag};
 use crate::releases::layout::Place;
 use crate::releases::release::{Described, no_image};
 use crate::store::Store;
 
-/// At most this long a check update waits for a channel's image to be read; the reading goes on.
+/// At most this long a check update waits for a channel's image to be compared; the reading goes on.
 const COMPARING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The object that a device fetches for a version.
@@ -29,8 +28,8 @@ pub struct Artifact {
     pub chip: Option<String>,
     /// The lowest version that may update to it directly.
     pub requires: Option<Version>,
-    /// Which content of the object all this is about.
-    tag: Tag,
+    /// Which content of its object all this is about, as the storage names it.
+    pub content: String,
 }
 
 impl Store {
@@ -104,44 +103,20 @@ impl Store {
         // Where the release itself is not what was published, that is what has to be told, and not that they differ.
         read(right).await.is_some_and(|deployed| deployed != published) && read(left).await == Some(published)
     }
-
-    /// The digest of an artifact's bytes, read out of them, whatever was said of them; `None` if that takes longer than
-    /// `timeout` or fails, which is logged. The reading goes on meanwhile, once for all who ask, and what it gave is
-    /// remembered for as long as the object stays as it is: then nothing is asked for.
-    #[crate::boxed]
-    pub async fn digest_within(&self, artifact: &Artifact, timeout: Duration) -> Option<Sha256> {
-        let (key, tag) = (artifact.key.clone(), artifact.tag.clone());
-        let found = Found { key, size: artifact.size, tag, modified: None };
-        self.bucket.digest_within(&found, timeout).await
-    }
 }
 
 impl Described {
-    /// The same, if its mark and its metadata speak of one image.
-    pub(crate) fn agreed(self, version: &Version) -> Result<Self, StoreError> {
-        if let Some((marked, said)) = self.mark.zip(self.metadata.sha256())
-            && marked != said
-        {
-            let cause =
-                causes::METADATA_CONTRADICTS.with("key", self.firmware.key).naming("version", version);
-            return Err(StoreError::corrupt(cause.naming("published", marked).naming("said", said)));
-        }
-        Ok(self)
-    }
-
     fn artifact(self, version: &Version) -> Result<Artifact, StoreError> {
-        let requires = self.metadata.requires().map_err(|what| {
-            let cause = causes::REQUIRES_NO_VERSION.with("key", self.firmware.key.as_str());
-            StoreError::corrupt(cause.with("requires", what))
-        })?;
+        let described = self.agreed(version)?;
+        let (sha256, content) = (described.sha256(), described.firmware.content());
         Ok(Artifact {
             version: version.clone(),
-            size: self.firmware.size,
-            sha256: self.sha256(),
-            key: self.firmware.key,
-            chip: self.chip,
-            requires,
-            tag: self.firmware.tag,
+            size: described.firmware.size,
+            sha256,
+            key: described.firmware.key,
+            chip: described.chip,
+            requires: described.metadata.requires().ok().flatten(),
+            content,
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::objects::write::{Condition, Write};
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
 
-mod file;
+pub(crate) mod file;
 
 /// Maximum attempts to write the blocked list. Each that is lost is another writer's win.
 const SWAPS_MAX: u32 = 200;

@@ -74,7 +74,8 @@ impl Store {
         self.releases_where(product, |_| true).await
     }
 
-    /// The same between two versions, by a listing and their small files, which are asked for only if they are not known.
+    /// The same between two versions, of those that nothing stands against, by a listing and their small files, which are
+    /// asked for only if they are not known.
     #[crate::boxed]
     pub async fn releases_between(
         &self,
@@ -82,7 +83,12 @@ impl Store {
         above: &Version,
         below: &Version,
     ) -> Result<Vec<Release>, StoreError> {
-        self.releases_where(product, |version| version > above && version < below).await
+        let mut releases = self.releases_where(product, |version| version > above && version < below).await?;
+        releases.retain(|release| {
+            release.fault.iter().for_each(|fault| tracing::warn!("a release is passed over: {fault}"));
+            release.fault.is_none()
+        });
+        Ok(releases)
     }
 
     async fn releases_where(
@@ -124,6 +130,6 @@ impl Store {
             None => Read::Missing,
         };
         let described = self.described(firmware, metadata, &version).await?;
-        Ok(Some(Described { mark, ..described }.agreed(&version)?.release(version)))
+        Ok(Some(Described { mark, ..described }.release(version)))
     }
 }

@@ -80,10 +80,11 @@ impl Store {
         bucket.ensure(lock, place.metadata(), work.metadata.clone(), JSON_MAX_BYTES).await?;
         let size = work.image.len() as u64;
         let described = Described {
-            firmware: Found { key: firmware.key, size, tag: firmware.tag, modified: None },
-            metadata: Metadata::parse(&work.metadata),
+            firmware: Found { key: firmware.key, size, tag: firmware.tag, modified: None, encoding: None },
+            metadata: Metadata::parse(&work.metadata).unwrap_or_default(),
             chip: work.chip.map(str::to_owned),
             mark: None,
+            fault: None,
         };
         let release = Box::new(described.release(work.version.clone()));
         Ok(Outcome::There { release, already_there: false })
@@ -137,7 +138,7 @@ impl Store {
         let ours = work.sha256;
         let said = Metadata::of_read(&self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await?);
         let (is_same, is_ours) = match self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? {
-            Read::Missing => match mark.or_else(|| said.sha256_of(&spelled)) {
+            Read::Missing => match mark.or_else(|| said.as_ref().ok()?.sha256_of(&spelled)) {
                 Some(lost) => (false, lost == ours),
                 None => return Err(gone(&place, &spelled)),
             },
@@ -161,8 +162,12 @@ impl Store {
             );
             self.bucket.ensure(lock, place.firmware(), image.clone(), FIRMWARE_MAX_BYTES).await?;
         }
-        if mark.is_some() && said.sha256().is_some_and(|said| said != ours) {
-            tracing::warn!(store.key = place.metadata(), "it spoke of another image, and is put back");
+        let is_about = |said: &Metadata| {
+            said.sha256().is_none_or(|said| said == ours)
+                && said.contradiction(&spelled, image.len() as u64).is_none()
+        };
+        if mark.is_some() && !said.as_ref().is_ok_and(is_about) {
+            tracing::warn!(store.key = place.metadata(), "it did not speak of its image, and is put back");
             self.bucket.ensure(lock, place.metadata(), metadata.clone(), JSON_MAX_BYTES).await?;
         }
         let described = self.describe(&place, &spelled).await?;

@@ -4,7 +4,10 @@
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod facts;
+mod flash_content;
+pub(crate) mod inspection;
 pub(crate) mod judge;
+mod known_file;
 mod merged;
 mod sound;
 pub(crate) mod verdict;

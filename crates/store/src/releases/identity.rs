@@ -1,4 +1,4 @@
-//! What an image is, by its bytes: the digests by which it is known, and under which blocked version it is published.
+//! What an image is, by its bytes: under which blocked version it is published.
 
 use bytes::Bytes;
 use cause::{Cause, store as causes};
@@ -7,9 +7,8 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::error::StoreError;
 use crate::objects::digest::sha256;
-use crate::objects::object::Read;
 use crate::releases::blocked::Blocked;
-use crate::releases::layout::{FIRMWARE_MAX_BYTES, Place};
+use crate::releases::layout::Place;
 use crate::releases::listing;
 use crate::releases::release::Release;
 use crate::store::Store;
@@ -18,40 +17,7 @@ use crate::tasks::off_the_async_threads;
 /// At most this many blocked lists are read at a time.
 const READS_AT_ONCE: usize = 16;
 
-/// The digests by which devices name an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digests {
-    /// Which content of the object was read, as the storage names it.
-    pub content: String,
-    /// That of all bytes, as published.
-    pub sha256: Sha256,
-    /// That which ESP-IDF appends to the image, and `esp_partition_get_sha256` answers.
-    pub appended: Option<Sha256>,
-    /// That of the ELF file it was made of.
-    pub elf: Option<Sha256>,
-}
-
-impl Digests {
-    fn of(bytes: &[u8], content: String) -> Self {
-        let summary = image::verify(bytes).ok();
-        let appended = summary.as_ref().filter(|summary| summary.header.hash_appended).and_then(|summary| {
-            let end = summary.structural_bytes as usize;
-            bytes.get(..end)?.last_chunk().copied().map(Sha256)
-        });
-        let elf = summary.and_then(|summary| summary.descriptor?.elf_sha256()).map(Sha256);
-        Self { content, sha256: sha256(bytes), appended, elf }
-    }
-}
-
 impl Store {
-    /// Reads an image for its digests; `None` if it is not there, or too long to be one.
-    #[crate::boxed]
-    pub async fn digests(&self, key: &str) -> Result<Option<Digests>, StoreError> {
-        let Read::Found(fetched) = self.bucket.read(key, FIRMWARE_MAX_BYTES).await? else { return Ok(None) };
-        let content = fetched.tag.quoted();
-        off_the_async_threads(move || Digests::of(&fetched.bytes, content)).await.map(Some)
-    }
-
     /// What lies in a channel that points to this version, for where there is no release of it.
     #[crate::boxed]
     pub async fn channel_image(

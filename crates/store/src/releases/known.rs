@@ -150,7 +150,7 @@ impl Store {
                 Some(firmware) => mark == Some(asked.sha256) || self.is_image(&firmware, asked).await?,
                 None => {
                     let said = self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await?;
-                    match mark.or_else(|| Metadata::of_read(&said).sha256_of(&spelled)) {
+                    match mark.or_else(|| Metadata::of_read(&said).ok()?.sha256_of(&spelled)) {
                         Some(lost) => lost == asked.sha256,
                         // Nobody knows, which the publish itself says.
                         None => return Ok(Taken::Free),
@@ -178,8 +178,8 @@ impl Store {
     async fn twin(&self, asked: &Question<'_>, version: Version) -> Result<Option<Version>, StoreError> {
         let place = Place::named(asked.product, &version);
         let said = Metadata::of_read(&self.bucket.read_small(&place.metadata(), JSON_MAX_BYTES).await?);
-        let about = said.is_about(&version, asked.size);
-        let found = match said.sha256().filter(|_| about) {
+        let about = said.ok().filter(|said| said.contradiction(&version, asked.size).is_none());
+        let found = match about.and_then(|said| said.sha256()) {
             Some(digest) => Some(digest),
             None => match self.bucket.find(&place.firmware()).await? {
                 Some(firmware) => Some(self.bucket.digest(&firmware).await?),

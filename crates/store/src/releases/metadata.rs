@@ -1,17 +1,17 @@
 //! `metadata.json`: what is said about an image.
 //!
-//! Other programs write these files too. What is missing or of another type counts as not said, and is read out of
-//! the image where that matters; nothing in a metadata file is believed against the image beside it.
+//! Other programs write these files too. What is missing counts as not said, and is read out of the image where that matters; a
+//! file that cannot be read, or that speaks of other bytes than lie beside it, is an error: what it limits must not be lost.
 
 use chrono::{DateTime, NaiveDateTime, SubsecRound, Utc};
 use contract::{ProductName, Sha256, Version};
 use image::{AppDescriptor, Summary};
 use serde_json::{Map, Value, json};
 
+use crate::json;
 use crate::objects::explain::first_line;
 use crate::objects::object::Read;
 use crate::releases::publication::{NOTES_MAX_BYTES, Publication};
-use crate::text::text;
 
 /// A commit or a tag that is longer is none.
 const SHORT_MAX_BYTES: usize = 1024;
@@ -21,16 +21,34 @@ const SHORT_MAX_BYTES: usize = 1024;
 pub(crate) struct Metadata(Map<String, Value>);
 
 impl Metadata {
-    /// Reads the file. What is not a JSON object says nothing.
-    pub(crate) fn parse(bytes: &[u8]) -> Self {
-        Self(text(bytes).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    /// Reads the file; the error says what is wrong with it. `{}` says nothing.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let map = json::object(bytes)?;
+        json::check_spelling(&map, &["requires"])?;
+        let said = |key: &str| map.get(key).filter(|value| !value.is_null());
+        for key in ["version", "product", "chip", "sha256"] {
+            if let Some(value) = said(key).filter(|value| !value.is_string()) {
+                return Err(format!("{key} is {}, not text", first_line(&value.to_string())));
+            }
+        }
+        if let Some(value) = said("size").filter(|value| !value.is_u64()) {
+            return Err(format!("size is {}, not a number of bytes", first_line(&value.to_string())));
+        }
+        let metadata = Self(map);
+        match metadata.text("sha256") {
+            Some(text) if metadata.sha256().is_none() => {
+                Err(format!("sha256 is {:?}, not 64 hexadecimal digits", first_line(text)))
+            }
+            _ => Ok(metadata),
+        }
     }
 
-    /// The file as it was read. What is not there, or is too long, says nothing.
-    pub(crate) fn of_read(read: &Read) -> Self {
+    /// The file as it was read. What is not there says nothing.
+    pub(crate) fn of_read(read: &Read) -> Result<Self, String> {
         match read {
             Read::Found(found) => Self::parse(&found.bytes),
-            Read::Missing | Read::TooLong(_) => Self::default(),
+            Read::TooLong(found) => Err(format!("it has {} bytes", found.size)),
+            Read::Missing => Ok(Self::default()),
         }
     }
 
@@ -93,11 +111,22 @@ impl Metadata {
         text
     }
 
-    /// Whether this can be about the image of that version and size beside it.
-    pub(crate) fn is_about(&self, version: &Version, size: u64) -> bool {
-        let says = |key: &str| self.0.get(key).filter(|value| !value.is_null());
-        says("version").is_none_or(|_| self.version().as_ref() == Some(version))
-            && says("size").is_none_or(|value| value.as_u64() == Some(size))
+    /// What it says, and what is the case, where it speaks of another image than that of this version and size.
+    pub(crate) fn contradiction(&self, version: &Version, size: u64) -> Option<[String; 2]> {
+        let limits = ["size", "sha256", "requires"];
+        if let Some(says) = self.other_version(version)
+            && limits.iter().any(|key| self.0.get(*key).is_some_and(|value| !value.is_null()))
+        {
+            return Some([format!("version {says}"), format!("version {version}")]);
+        }
+        let says = self.0.get("size").and_then(Value::as_u64).filter(|says| *says != size)?;
+        Some([format!("{says} bytes"), format!("{size} bytes")])
+    }
+
+    /// The version that it is about, if that is another one. A script may never write the file anew; where it limits nothing,
+    /// nothing is lost with it.
+    pub(crate) fn other_version(&self, version: &Version) -> Option<Version> {
+        self.version().filter(|says| says != version)
     }
 
     pub(crate) fn version(&self) -> Option<Version> {
@@ -175,43 +204,79 @@ mod tests {
 
     use super::*;
 
+    fn parsed(text: &str) -> Metadata {
+        Metadata::parse(text.as_bytes()).expect(text)
+    }
+
     #[test]
     fn metadata_of_another_image_is_not_believed() {
         let version = "1.2.0".parse().expect("a version");
-        let metadata = |text: &str| Metadata::parse(text.as_bytes());
-        assert!(metadata("").is_about(&version, 7));
-        assert!(metadata("{}").is_about(&version, 7));
-        assert!(metadata(r#"{"version":"v1.2.0","size":7}"#).is_about(&version, 7));
-        assert!(!metadata(r#"{"version":"1.1.0"}"#).is_about(&version, 7));
-        assert!(!metadata(r#"{"version":7}"#).is_about(&version, 7));
-        assert!(!metadata(r#"{"size":8}"#).is_about(&version, 7));
-        assert!(!metadata(r#"{"size":"7"}"#).is_about(&version, 7));
+        for text in [
+            "{}",
+            r#"{"version":"v1.2.0","size":7}"#,
+            r#"{"version":"","size":null,"sha256":""}"#,
+            r#"{"version":"1.1.0"}"#,
+        ] {
+            assert_eq!(parsed(text).contradiction(&version, 7), None, "{text}");
+        }
+        for (text, says) in
+            [(r#"{"version":"1.1.0","size":7}"#, "version 1.1.0"), (r#"{"size":8}"#, "8 bytes")]
+        {
+            let [said, _] = parsed(text).contradiction(&version, 7).expect(text);
+            assert_eq!(said, says, "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_that_cannot_be_read_is_no_metadata_that_says_nothing() {
+        for (text, why) in [
+            ("", "empty"),
+            ("<html><body>404</body></html>", "not a JSON object"),
+            (r#"{"requires":"1.0.0""#, "EOF"),
+            (r#"{"requires":"1.0.0","requires":"0.1.0"}"#, "stands twice"),
+            (r#"{"Requires":"1.0.0"}"#, "is written \"requires\""),
+            (r#"{"version":7}"#, "version is 7, not text"),
+            (r#"{"size":"7"}"#, "not a number of bytes"),
+            (r#"{"size":-7}"#, "not a number of bytes"),
+            (r#"{"sha256":"abc"}"#, "64 hexadecimal digits"),
+            (r#"{"sha256":["abc"]}"#, "not text"),
+            (r#"{"chip":{}}"#, "not text"),
+        ] {
+            let error = Metadata::parse(text.as_bytes()).expect_err(text);
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        // What is only shown limits nothing.
+        assert_eq!(parsed(r#"{"notes":7,"dirty":"yes","commit":[]}"#).notes(), None);
     }
 
     #[test]
     fn a_requirement_that_is_no_version_is_not_overlooked() {
-        assert_eq!(Metadata::parse(b"{}").requires(), Ok(None));
-        assert_eq!(Metadata::parse(br#"{"requires":null}"#).requires(), Ok(None));
-        assert!(Metadata::parse(br#"{"requires":"1.0.0"}"#).requires().expect("a version").is_some());
-        assert!(Metadata::parse(br#"{"requires":"1.x"}"#).requires().is_err());
-        assert!(Metadata::parse(br#"{"requires":["1.0.0"]}"#).requires().is_err());
+        assert_eq!(parsed("{}").requires(), Ok(None));
+        assert_eq!(parsed(r#"{"requires":null}"#).requires(), Ok(None));
+        assert!(parsed(r#"{"requires":"1.0.0"}"#).requires().expect("a version").is_some());
+        assert!(parsed(r#"{"requires":"1.x"}"#).requires().is_err());
+        assert!(parsed(r#"{"requires":["1.0.0"]}"#).requires().is_err());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Metadata> {
+        let metadata = Metadata::parse(bytes).ok()?;
+        let _ = (metadata.version(), metadata.sha256(), metadata.time("built_at"), metadata.requires());
+        Some(metadata)
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let metadata = Metadata::parse(&bytes);
-            let _ = (metadata.version(), metadata.sha256(), metadata.time("built_at"), metadata.requires());
+            read(&bytes);
             let _ = crate::releases::product::ProductFile::parse(&bytes);
         }
 
         #[test]
         fn any_values_are_read_without_panic(key in "version|size|sha256|chip|built_at|requires|notes",
                                              value in "null|true|-1|1e99|\"[0-9a-z.:TZ-]{0,30}\"|\\[\\]|\\{\\}") {
-            let text = format!("{{\"{key}\":{value}}}");
-            let metadata = Metadata::parse(text.as_bytes());
-            let _ = (metadata.version(), metadata.sha256(), metadata.time("built_at"), metadata.requires());
-            prop_assert_eq!(Metadata::parse(&metadata.to_bytes()), metadata);
+            if let Some(metadata) = read(format!("{{\"{key}\":{value}}}").as_bytes()) {
+                prop_assert_eq!(Metadata::parse(&metadata.to_bytes()), Ok(metadata));
+            }
         }
     }
 }

@@ -3,16 +3,16 @@
 
 use cause::store as causes;
 use contract::{ProductName, Sha256, Version};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use crate::error::StoreError;
+use crate::json;
 use crate::objects::explain::first_line;
 use crate::objects::object::Read;
 use crate::objects::write::{Condition, Write};
 use crate::releases::gate::facts::GateSettings;
 use crate::releases::layout::{self, JSON_MAX_BYTES};
 use crate::store::Store;
-use crate::text::text;
 
 /// Maximum attempts to write the file. Each that is lost is another writer's win.
 const SWAPS_MAX: u32 = 200;
@@ -38,22 +38,11 @@ pub(crate) struct ProductFile {
 const KEYS: [&str; 6] =
     ["chip", "slot_bytes", "trusted_keys", "signatures_required", "secure_version", "gate"];
 
-fn map_of(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    let text = text(bytes).map_err(|why| why.to_string())?;
-    serde_json::from_str(&text).map_err(|error| error.to_string())
-}
-
 impl ProductFile {
     /// Reads `product.json`; the error says what is wrong.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let map = map_of(bytes)?;
-        // A key that was only written another way would be passed over, and with it what it protects.
-        let plain = |key: &str| key.to_lowercase().replace(['-', '_', ' '], "");
-        for known in KEYS {
-            if let Some(other) = map.keys().find(|key| *key != known && plain(key) == plain(known)) {
-                return Err(format!("{other:?} is written {known:?}"));
-            }
-        }
+        let map = json::object(bytes)?;
+        json::check_spelling(&map, &KEYS)?;
         let said = |key: &str| map.get(key).filter(|value| !value.is_null());
         let chip = match said("chip") {
             None => None,
@@ -140,7 +129,7 @@ impl Store {
             }
             let read = self.bucket.read(&key, JSON_MAX_BYTES).await?;
             let mut map = match &read {
-                Read::Found(found) => map_of(&found.bytes).map_err(|why| {
+                Read::Found(found) => json::object(&found.bytes).map_err(|why| {
                     StoreError::corrupt(
                         causes::PRODUCT_UNREADABLE.with("key", &*key).with("why", first_line(&why)),
                     )
@@ -174,8 +163,9 @@ mod tests {
         assert_eq!((file.chip.as_deref(), file.slot_bytes), (Some("esp32s3"), Some(1_048_576)));
         assert_eq!(file.gate, GateSettings { allow: vec![Check::Descriptor], warn_percent: 80 });
         for (text, why) in [
-            ("", "EOF"),
-            ("[]", "invalid type"),
+            ("", "empty"),
+            ("[]", "not a JSON object"),
+            (r#"{"chip":"esp32","chip":"esp32s3"}"#, "stands twice"),
             (r#"{"chip":"z80"}"#, "not a chip's name"),
             (r#"{"slot_bytes":"1M"}"#, "not a number of bytes"),
             (r#"{"trusted_keys":["x"]}"#, "SHA-256"),

@@ -10,6 +10,7 @@ use crate::objects::object::Read;
 use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::gate::check::Check;
+use crate::releases::gate::inspection::Inspection;
 use crate::releases::layout::{FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
 use crate::releases::metadata::Metadata;
 use crate::releases::publication::Publication;
@@ -137,10 +138,8 @@ impl Store {
             }
             (_, release) => release?,
         };
-        if higher.is_none()
-            && let Some(cause) = self.blocked_bytes(product, &release.firmware).await?
-        {
-            return Err(StoreError::Refused(cause));
+        if higher.is_none() {
+            self.refuse_unfit(product, version, &release.firmware).await?;
         }
         if let (true, Read::Found(before)) = (higher.is_some() || over == Over::Itself, &before) {
             release.version = before.bytes.clone();
@@ -173,15 +172,38 @@ impl Store {
         }
     }
 
+    /// Refuses what is offered to nobody: by its bytes, or since these are blocked under another name.
+    async fn refuse_unfit(
+        &self,
+        product: &ProductName,
+        version: &Version,
+        image: &Bytes,
+    ) -> Result<(), StoreError> {
+        let (guard, bytes) = (self.guard(product).await?, image.clone());
+        let inspection = off_the_async_threads(move || Inspection::of(&bytes, String::new())).await?;
+        let unfit = inspection.refusal(product, version, &guard);
+        let unfit = unfit.map(|why| causes::PROMOTION_UNFIT.naming("version", version).naming("why", why));
+        let blocked = match unfit {
+            None => self.blocked_bytes(product, image).await?,
+            unfit => unfit,
+        };
+        blocked.map_or(Ok(()), |cause| Err(StoreError::Refused(cause)))
+    }
+
     async fn copied(&self, product: &ProductName, version: &Version) -> Result<Copied, StoreError> {
         let found = self.find_complete(product, version).await?;
         let Some(Complete { place, version: spelled, mark }) = found else {
             let cause = causes::NO_RELEASE.naming("product", product).naming("version", version);
             return Err(StoreError::NotFound(cause));
         };
-        let Read::Found(firmware) = self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? else {
+        let without_image = || {
             let cause = causes::PROMOTION_WITHOUT_IMAGE.with("key", place.firmware());
-            return Err(StoreError::corrupt(cause.naming("version", spelled)));
+            StoreError::corrupt(cause.naming("version", &spelled))
+        };
+        let found = self.bucket.find(&place.firmware()).await?;
+        let found = found.filter(|found| found.size <= FIRMWARE_MAX_BYTES).ok_or_else(without_image)?;
+        let Read::Found(firmware) = self.bucket.read(&place.firmware(), FIRMWARE_MAX_BYTES).await? else {
+            return Err(without_image());
         };
         let image = firmware.bytes.clone();
         let digest = off_the_async_threads(move || sha256(&image)).await?;
@@ -189,24 +211,23 @@ impl Store {
             let cause = causes::PROMOTION_OF_ANOTHER_IMAGE.with("key", place.firmware());
             return Err(StoreError::corrupt(cause.naming("version", spelled).naming("published", published)));
         }
-        let metadata = match self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await? {
-            Read::Found(found) => {
-                let metadata = Metadata::parse(&found.bytes);
-                if metadata.sha256().is_some_and(|said| said != digest) {
-                    let cause = causes::PROMOTION_AGAINST_METADATA.with("key", place.firmware());
-                    let cause = cause.with("metadata", place.metadata());
-                    return Err(StoreError::corrupt(cause.naming("version", spelled)));
-                }
-                found.bytes
-            }
-            // The channel must not keep what was said of its last image.
-            Read::Missing | Read::TooLong(_) => {
-                let described = self.describe(&place, &spelled).await?;
-                let chip = described.and_then(|described| described.chip);
-                let size = firmware.bytes.len();
-                Metadata::bare(product, &spelled, chip.as_deref(), size, digest).to_bytes().into()
-            }
+        let read = self.bucket.read(&place.metadata(), JSON_MAX_BYTES).await?;
+        let said = match &read {
+            Read::Found(found) => Some(found.bytes.clone()),
+            Read::Missing | Read::TooLong(_) => None,
         };
+        let described = self.described(found, read, &spelled).await?;
+        if described.metadata.sha256().is_some_and(|said| said != digest) {
+            let cause = causes::PROMOTION_AGAINST_METADATA.with("key", place.firmware());
+            let cause = cause.with("metadata", place.metadata());
+            return Err(StoreError::corrupt(cause.naming("version", spelled)));
+        }
+        let described = described.agreed(&spelled)?;
+        // The channel must not keep what was said of its last image.
+        let metadata = said.unwrap_or_else(|| {
+            let (chip, size) = (described.chip.as_deref(), firmware.bytes.len());
+            Metadata::bare(product, &spelled, chip, size, digest).to_bytes().into()
+        });
         Ok(Copied { firmware: firmware.bytes, metadata, version: format!("{spelled}\n").into() })
     }
 }

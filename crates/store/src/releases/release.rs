@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::StoreError;
 use crate::objects::listing;
 use crate::objects::object::{Found, Read};
-use crate::releases::layout::{self, FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, Place, VERSION_MAX_BYTES};
+use crate::releases::layout::{
+    self, FIRMWARE, FIRMWARE_MAX_BYTES, JSON_MAX_BYTES, METADATA, Place, VERSION_MAX_BYTES,
+};
 use crate::releases::metadata::Metadata;
 use crate::store::Store;
 use crate::text::{beginning, text};
@@ -43,6 +45,9 @@ pub struct Release {
     /// Which content of its object all this is about, as the storage names it.
     #[serde(default)]
     pub content: String,
+    /// Why it is offered to nobody, where what lies beside its image cannot be read or speaks of another one.
+    #[serde(default)]
+    pub fault: Option<Cause>,
 }
 
 /// What a `version.txt` says, if it is there, or why it cannot be read.
@@ -55,6 +60,8 @@ pub(crate) struct Described {
     pub(crate) chip: Option<String>,
     /// Which image its `version.txt` was created for, if it says so.
     pub(crate) mark: Option<Sha256>,
+    /// Why nothing is to be done with it: its metadata cannot be read or speaks of another image, or it is stored encoded.
+    pub(crate) fault: Option<Cause>,
 }
 
 /// A release that has its `version.txt`.
@@ -72,12 +79,39 @@ impl Described {
         self.mark.or_else(|| self.metadata.sha256())
     }
 
+    /// Why nothing is to be done with it: also if its mark and its metadata speak of two images, or it requires no version.
+    fn fault(&self, version: &Version) -> Option<Cause> {
+        if self.fault.is_some() {
+            return self.fault.clone();
+        }
+        if let Some((published, said)) = self.mark.zip(self.metadata.sha256())
+            && published != said
+        {
+            let cause = causes::METADATA_CONTRADICTS.with("key", self.firmware.key.as_str());
+            return Some(
+                cause.naming("version", version).naming("published", published).naming("said", said),
+            );
+        }
+        let requires = self.metadata.requires().err()?;
+        Some(causes::REQUIRES_NO_VERSION.with("key", self.firmware.key.as_str()).with("requires", requires))
+    }
+
+    /// The same, if there is nothing against it.
+    pub(crate) fn agreed(self, version: &Version) -> Result<Self, StoreError> {
+        match self.fault(version) {
+            Some(fault) => Err(StoreError::corrupt(fault)),
+            None => Ok(self),
+        }
+    }
+
     pub(crate) fn release(self, version: Version) -> Release {
+        let fault = self.fault(&version);
         let text = |text: Option<&str>| text.map(str::to_owned);
         Release {
             version,
             key: self.firmware.key.clone(),
-            content: self.firmware.tag.quoted(),
+            content: self.firmware.content(),
+            fault,
             size: self.firmware.size,
             sha256: self.sha256(),
             chip: self.chip,
@@ -162,8 +196,22 @@ impl Store {
         metadata: Read,
         version: &Version,
     ) -> Result<Described, StoreError> {
-        let metadata = Metadata::of_read(&metadata);
-        let metadata = if metadata.is_about(version, firmware.size) { metadata } else { Metadata::default() };
+        let beside = || format!("{}{METADATA}", firmware.key.trim_end_matches(FIRMWARE));
+        let unreadable = |why: String| causes::METADATA_UNREADABLE.with("key", beside()).with("why", why);
+        let metadata = Metadata::of_read(&metadata).map_err(unreadable).and_then(|metadata| {
+            let Some([says, is]) = metadata.contradiction(version, firmware.size) else {
+                return Ok(metadata);
+            };
+            let cause = causes::METADATA_OF_ANOTHER.with("key", beside()).with("says", says);
+            Err(cause.with("image", firmware.key.as_str()).with("is", is))
+        });
+        let encoded = firmware.encoding.as_ref().map(|encoding| {
+            causes::IMAGE_ENCODED.with("key", firmware.key.as_str()).with("encoding", encoding.as_str())
+        });
+        let (metadata, fault) = match metadata {
+            Ok(metadata) => (metadata, encoded),
+            Err(fault) => (Metadata::default(), Some(encoded.unwrap_or(fault))),
+        };
         let chip = if let Some(chip) = metadata.chip() {
             Some(chip.to_owned())
         } else {
@@ -171,7 +219,7 @@ impl Store {
             let prefix = image::Prefix::parse(&beginning).ok();
             prefix.and_then(|prefix| prefix.header.chip()).map(|chip| chip.name().to_owned())
         };
-        Ok(Described { firmware, metadata, chip, mark: None })
+        Ok(Described { firmware, metadata, chip, mark: None, fault })
     }
 }
 

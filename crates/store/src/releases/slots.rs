@@ -5,6 +5,7 @@ use cause::store as causes;
 use contract::ProductName;
 
 use crate::error::StoreError;
+use crate::json;
 use crate::objects::object::Read;
 use crate::objects::write::{Condition, Write};
 use crate::releases::gate::facts::Slot;
@@ -16,13 +17,17 @@ impl Store {
     /// What a server recorded. A file that cannot be read is an error: nobody knows what it limits.
     pub(crate) async fn recorded_slot(&self, product: &ProductName) -> Result<Option<Slot>, StoreError> {
         let key = layout::slots(product);
-        let bytes = match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
+        let slot = match self.bucket.read_small(&key, JSON_MAX_BYTES).await? {
             Read::Missing => return Ok(None),
-            Read::Found(found) => found.bytes,
-            Read::TooLong(_) => Bytes::new(),
+            Read::Found(found) => json::object(&found.bytes),
+            Read::TooLong(found) => Err(format!("it has {} bytes", found.size)),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|why| {
-            let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", why.to_string());
+        let slot = slot.and_then(|map| {
+            let slot = (!map.is_empty()).then(|| serde_json::from_value(map.into()));
+            slot.transpose().map_err(|error| error.to_string())
+        });
+        slot.map_err(|why| {
+            let cause = causes::PRODUCT_UNREADABLE.with("key", key).with("why", why);
             StoreError::corrupt(cause.with("place", self.bucket.name()))
         })
     }

@@ -4,9 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -125,29 +123,6 @@ pub(crate) async fn a_release_that_was_deleted_and_published_again_is_known_by_i
             }
         }
     }
-}
-
-pub(crate) async fn the_digest_of_the_bytes_is_read_once_for_all_who_ask(place: &Place) {
-    let image = s3_image("1.2.0", 1);
-    place.publish("1.2.0", &image).await.expect("published");
-    place.promote("1.2.0").await.expect("promoted");
-    let reads = Arc::new(AtomicUsize::new(0));
-    let store = place.again().await.through(|objects| counted(objects, &reads));
-    let artifact = store.artifact(&product(), &production(), &v("1.2.0")).await.expect("read");
-    let artifact = artifact.expect("there");
-    reads.store(0, Ordering::Relaxed);
-    // Given up by who asked for it, it goes on.
-    let _ = store.digest_within(&artifact, Duration::ZERO).await;
-    let asked = join_all((0..20).map(|_| store.digest_within(&artifact, Duration::from_secs(20)))).await;
-    assert!(asked.iter().all(|digest| *digest == artifact.sha256), "{asked:?}");
-    assert_eq!(reads.load(Ordering::Relaxed), 1);
-    // The same size, and other bytes.
-    let mut other = image.to_vec();
-    *other.last_mut().expect("not empty") ^= 1;
-    place.put(&artifact.key, other).await;
-    let changed = store.artifact(&product(), &production(), &v("1.2.0")).await.expect("read").expect("there");
-    let digest = store.digest_within(&changed, Duration::from_secs(20)).await;
-    assert!(digest.is_some() && digest != changed.sha256, "{digest:?}");
 }
 
 pub(crate) async fn releases_between_two_versions_are_listed_highest_first(place: &Place) {

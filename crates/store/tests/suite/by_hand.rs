@@ -163,8 +163,8 @@ fn utf16(text: &str) -> Vec<u8> {
 pub(crate) async fn files_of_each_tool_are_read(place: &Place) {
     let (store, image) = (&place.store, s3_image("1.2.0", 1));
     place.put("esp32s3/production/firmware.bin", image.clone()).await;
-    let metadata = format!(r#"{{"version":"v1.2","chip":"ESP32-S3","size":{},"notes":"said"}}"#, image.len());
-    place.put("esp32s3/production/metadata.json", utf16(&metadata)).await;
+    let metadata = r#"{"version":"v1.2","chip":"ESP32-S3","notes":"said"}"#;
+    place.put("esp32s3/production/metadata.json", utf16(metadata)).await;
     place.put("esp32s3/product.json", utf16(r#"{"slot_bytes":65536,"chip":"ESP32-S3"}"#)).await;
     place.put("esp32s3/rollback/blocked_versions.json", utf16(BLOCKED)).await;
     let Blocked::List(list) = store.blocked(&product()).await.expect("read") else { panic!("readable") };
@@ -190,6 +190,49 @@ pub(crate) async fn files_of_each_tool_are_read(place: &Place) {
     assert_refused(store.block(&product(), &v("1.1.x"), "").await, "cannot be taken for a range");
     assert!(store.block(&product(), &v("build-77"), "").await.expect("blocked").is_none());
     assert!(store.blocked(&product()).await.expect("read").cause(&v("build-77")).is_some());
+}
+
+const ENCODED: &str = "
+import sys, boto3
+endpoint, bucket, key, file, encoding = sys.argv[1:]
+s3 = boto3.client('s3', endpoint_url=endpoint, region_name='us-east-1',
+                  aws_access_key_id='test', aws_secret_access_key='test')
+s3.put_object(Bucket=bucket, Key=key, Body=open(file, 'rb').read(), ContentEncoding=encoding)
+";
+
+/// A folder's files have no headers.
+pub(crate) async fn an_object_that_is_stored_encoded_is_refused_by_that_name(place: &Place) {
+    if !place.is_moto() {
+        return;
+    }
+    place.publish("1.2.0", &s3_image("1.2.0", 1)).await.expect("published");
+    place.promote("1.2.0").await.expect("promoted");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), s3_image("1.2.0", 1)).expect("written");
+    let (endpoint, bucket) = place.address();
+    for (encoding, named) in
+        [("gzip", Some("gzip")), ("aws-chunked,br", Some("br")), ("identity", None), ("aws-chunked", None)]
+    {
+        let mut script = Command::new("python3");
+        script.args(["-c", ENCODED, endpoint, bucket, "esp32s3/releases/v1.2.0/firmware.bin"]);
+        script.arg(file.path()).arg(encoding);
+        assert!(script.status().expect("python3 runs").success(), "boto3 is needed: pip install boto3");
+        let store = place.again().await;
+        let artifact = store.artifact(&product(), &production(), &v("1.2.0")).await;
+        let promoted = place.promote("1.2.0").await;
+        let Some(named) = named else {
+            assert!(artifact.expect(encoding).is_some());
+            promoted.expect(encoding);
+            continue;
+        };
+        let words = format!(
+            "v1.2.0/firmware.bin is stored with Content-Encoding: {named}, which devices do not undo"
+        );
+        for error in [artifact.map(|_| ()), promoted] {
+            let error = error.expect_err(encoding).to_string();
+            assert!(error.contains(&words), "{encoding}: {error}");
+        }
+    }
 }
 
 pub(crate) async fn a_release_is_written_in_one_spelling(place: &Place) {
@@ -227,9 +270,11 @@ pub(crate) async fn reading_is_bounded(place: &Place) {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     place.put("esp32s3/production/firmware.bin", "").await;
     place.put("esp32s3/production/metadata.json", vec![b'{'; 1024 * 1024 + 1]).await;
-    let artifact =
-        store.artifact(&product(), &production(), &v("1.0.0")).await.expect("read").expect("there");
-    assert_eq!((artifact.size, artifact.chip), (0, None));
+    let error = store.artifact(&product(), &production(), &v("1.0.0")).await.expect_err("metadata too long");
+    assert!(
+        error.to_string().contains("production/metadata.json cannot be read (it has 1048577 bytes)"),
+        "{error}"
+    );
 }
 
 pub(crate) async fn a_change_by_another_program_is_seen_at_once(place: &Place) {

@@ -40,6 +40,13 @@ pub(crate) fn patched(image: &[u8], at: usize, byte: u8) -> Bytes {
     bytes.into()
 }
 
+/// An image with one byte of its descriptor other, and the sums over it made good again.
+fn descriptor_with(image: &[u8], at: usize, byte: u8) -> Bytes {
+    let at = at + 32;
+    let checksum = image.len() - 33;
+    patched(&patched(image, checksum, image[checksum] ^ image[at] ^ byte), at, byte)
+}
+
 /// The digest by which a key is known.
 fn digest_of(key: &SigningKey) -> String {
     contract::Sha256(key.public().digest()).to_string()
@@ -121,17 +128,18 @@ fn unsound_cases(good: &Bytes, key: &SigningKey) -> Vec<Case> {
     let signature = forged.len() - 4096 + 110;
     forged[signature] ^= 1;
     vec![
-        case(
-            "not-an-image",
-            Bytes::from_static(b"PK\x03\x04 a zip file"),
-            "begins with 0x50, not 0xE9; publish the firmware.bin",
-        ),
+        case("not-an-image", Bytes::from_static(b"PK\x03\x04 a zip file"), "artifacts of CI systems"),
         case("merged-image", merged(good), "bootloader, partition table at 0x8000"),
         case("truncated", good.slice(..good.len() - 100), "at least 8,060; copy it from the build again"),
         case("checksum", checksum.into(), "copy it from the build again, or build it again"),
         case("digest", digest.into(), "its content; copy it from the build again"),
         case("layout", trailing.into(), "not a signature; publish the firmware.bin as the build left it"),
         case("signature", forged.into(), "no signature of the image is good"),
+        case(
+            "unprotected",
+            Build { hash_appended: false, ..build("1.1.0") }.bytes().into(),
+            "neither a SHA-256 digest at its end nor a signature",
+        ),
         case("unknown-chip", patched(good, 12, 0x77), "(id 0x0077); a newer Updraft may know it"),
     ]
 }
@@ -235,10 +243,37 @@ fn cases() -> Vec<Case> {
             )
         },
         case("same-bytes", build("1.0.0"), json!({}), "these very bytes are published as 1.0.0 already"),
+        Case {
+            image: descriptor_with(&good, 180, 15),
+            ..case(
+                "mmu-page-size",
+                build("1.1.0"),
+                json!({}),
+                "pages of 32768 bytes, and 1.0.0 in production for 65536",
+            )
+        },
         case("nearly-full", build("1.1.0"), slot(good.len() * 100 / 95), "bytes so far: 1.0.0 "),
         Case {
             image: patched(&good, 2, 0),
             ..case("flash-mode", build("1.1.0"), json!({}), "flash mode qio, and 1.0.0 in production has dio")
+        },
+        case(
+            "project",
+            Build { project_name: "another".to_owned(), ..build("1.1.0") },
+            json!({}),
+            "calls its project \"another\", and 1.0.0 in production is of \"updraft-demo\"",
+        ),
+        Case {
+            image: patched(&good, 15, 101),
+            ..case("chip-revision", build("1.1.0"), json!({}), "of revision v1.1 and higher, and 1.0.0 in")
+        },
+        Case {
+            image: patched(&patched(&good, 17, 99), 18, 0),
+            ..case("chip-revision", build("1.1.0"), json!({}), "of revision v0.0 to v0.99, and 1.0.0 in")
+        },
+        Case {
+            image: descriptor_with(&good, 176, 1),
+            ..case("efuse-revision", build("1.1.0"), json!({}), "block has revision v0.1 and higher")
         },
         case(
             "idf-version",
@@ -359,7 +394,10 @@ pub(crate) async fn settings_of_the_product_overrule_and_warn_earlier(place: &Pl
     assert_eq!(found, [("lower-version", true), ("nearly-full", false)]);
     place.put("esp32s3/product.json", r#"{"gate":{"allow":["truncated"]}}"#).await;
     let error = place.publish("0.9.1", &build("0.9.1").bytes().into()).await.expect_err("unreadable");
-    assert!(error.to_string().contains("truncated cannot be allowed; can be: too-large, "), "{error}");
+    assert!(
+        error.to_string().contains("truncated cannot be allowed; can be: unprotected, too-large, "),
+        "{error}"
+    );
 }
 
 pub(crate) async fn what_is_known_of_a_build_stands_in_its_metadata(place: &Place) {

@@ -32,10 +32,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Target::Store(store) => {
             require_product(store, product).await?;
-            store.block(product, version, &args.reason).await?;
             if args.security {
                 store.raise_secure_version(product, version).await?;
             }
+            store.block(product, version, &args.reason).await?;
         }
     }
     if args.what.of.json {

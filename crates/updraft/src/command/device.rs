@@ -8,6 +8,7 @@ use api::{
     Update, UpdateEvent, UpdateState,
 };
 use contract::{DeviceId, Lack, ProductName};
+use image::Revision;
 
 use crate::advice;
 use crate::api_client::{ApiClient, ServerArgs};
@@ -193,6 +194,7 @@ fn print(one: &One, device: &Whole<Device>) {
         ("online", output::yes(device.online).to_owned()),
         ("last seen", output::ago(device.last_seen)),
         ("chip", output::cell(report.chip.as_ref())),
+        ("chip revision", output::cell(report.chip_revision.map(Revision))),
         ("slot", output::cell(report.slot.as_ref())),
         ("state", output::cell(report.state.as_ref())),
         ("smallest slot", output::cell(report.slot_bytes.map(|bytes| store::grouped(bytes.into())))),

@@ -56,7 +56,7 @@ impl Bench {
     }
 
     pub(crate) fn boot(mut flash: Flash, settings: Settings) -> Self {
-        let running = boot(&mut flash, CHIP, Rollback::On).expect("boots");
+        let running = boot(&mut flash, settings.hardware.chip, Rollback::On).expect("boots");
         let agent = booted(&mut flash, settings.clone(), running);
         Self {
             flash,

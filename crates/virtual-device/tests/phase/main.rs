@@ -6,6 +6,7 @@ mod again;
 mod bench;
 mod crashes;
 mod deeds;
+mod gate;
 mod identity;
 mod invariants;
 mod moves;

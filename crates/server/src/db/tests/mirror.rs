@@ -35,6 +35,7 @@ fn with_releases(count: u8) -> Snapshot {
         published_at: None,
         requires: None,
         content: String::new(),
+        fault: None,
     };
     let channels = [("beta", None), ("production", Some(version(count - 1)))];
     Snapshot {

@@ -201,6 +201,7 @@ impl Subject {
             slot: report.slot.as_ref().map(|text| text.as_str().to_owned()),
             state: report.state.as_ref().map(|text| text.as_str().to_owned()),
             slot_bytes: report.slot_bytes,
+            chip_revision: report.chip_revision,
             rollback: report.rollback,
             sleeps_s: report.sleeps_s,
             reset: report.reset.as_ref().map(|text| text.as_str().to_owned()),

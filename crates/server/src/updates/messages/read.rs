@@ -83,6 +83,7 @@ fn tolerant(text: &str, version: &Version) -> Result<Report, InvalidPayload> {
     keep::<Option<String>>(&mut map, "slot");
     keep::<Option<String>>(&mut map, "reset");
     keep::<Option<u32>>(&mut map, "slot_bytes");
+    keep::<Option<u16>>(&mut map, "chip_revision");
     keep::<Option<bool>>(&mut map, "rollback");
     keep::<Option<u32>>(&mut map, "secure_version");
     keep::<Option<bool>>(&mut map, "stamped");

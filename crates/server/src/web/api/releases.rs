@@ -142,10 +142,11 @@ pub(crate) async fn block(
     OptionalBody(blocking): OptionalBody<Blocking>,
 ) -> Done {
     let Blocking { reason, security } = blocking.unwrap_or_default();
-    releases.block(caller.by(), &product, &version, reason.trim()).await?;
+    // First: of a version that is not published nobody knows what is above it.
     if security {
         releases.raise_secure_version(caller.by(), &product, &version).await?;
     }
+    releases.block(caller.by(), &product, &version, reason.trim()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -134,10 +134,17 @@ pub(crate) async fn block(
         } else {
             "It is not offered to any device again."
         };
-        let mut blocked = releases.block(visit.by(), &product, &version, reason).await;
-        if blocked.is_ok() && security {
-            blocked = releases.raise_secure_version(visit.by(), &product, &version).await;
-        }
+        let raised = async {
+            if security {
+                releases.raise_secure_version(visit.by(), &product, &version).await
+            } else {
+                Ok(())
+            }
+        };
+        let blocked = match raised.await {
+            Ok(()) => releases.block(visit.by(), &product, &version, reason).await,
+            Err(error) => Err(error),
+        };
         Ok(done(blocked, &format!("{version} is blocked"), then))
     };
     answer(&visit, &product, blocked.await)

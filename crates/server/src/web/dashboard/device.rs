@@ -4,6 +4,7 @@ use api::{Device, HOLD, Page, Update, UpdateEvent, UpdateState};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use contract::{DeviceId, Version};
+use image::Revision;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -275,9 +276,11 @@ pub(super) fn facts(device: &Device) -> Markup {
         (Some(slot), Some(state)) => Some(format!("{slot}, {}", state.replace('_', " "))),
         (slot, state) => slot.clone().or_else(|| state.clone()),
     };
+    let revision = report.chip_revision.map(|revision| format!(" {}", Revision(revision)));
+    let chip = report.chip.map(|chip| format!("{chip}{}", revision.unwrap_or_default()));
     let seen = device.last_seen.map(words::ago);
     let rows: [(&str, Option<Markup>); 9] = [
-        ("Chip", report.chip.map(|chip| html! { (chip) })),
+        ("Chip", chip.map(|chip| html! { (chip) })),
         ("Slot", slot.map(|slot| html! { (slot) })),
         ("Room for an image", report.slot_bytes.map(room)),
         ("Rollback", rollback.map(|text| html! { (text) })),

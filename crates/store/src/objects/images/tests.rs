@@ -6,7 +6,7 @@ fn image(images: &Images, tag: &str, bytes: usize) -> Option<Image> {
 }
 
 fn named(tag: &str) -> Found {
-    Found { key: tag.to_owned(), size: 60, tag: Tag(tag.to_owned()), modified: None }
+    Found { key: tag.to_owned(), size: 60, tag: Tag(tag.to_owned()), modified: None, encoding: None }
 }
 
 fn of_100_bytes() -> Images {

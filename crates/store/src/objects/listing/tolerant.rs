@@ -76,7 +76,7 @@ pub(crate) async fn list(signer: &dyn Signer, folder: &str, delimiter: Option<&s
         listing.objects.extend(page.contents.into_iter().map(|found| {
             let modified = found.last_modified.and_then(|time| time.parse().ok());
             let tag = Tag(found.etag.unwrap_or_default());
-            Found { key: decode(&found.key), size: found.size, tag, modified }
+            Found { key: decode(&found.key), size: found.size, tag, modified, encoding: None }
         }));
         next = page.next_continuation_token;
         if next.is_none() || seen >= LISTED_MAX {

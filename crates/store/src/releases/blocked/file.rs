@@ -4,14 +4,12 @@
 //! given twice, or a "version" that is none, makes the whole list unreadable. Keys that we do not know survive a write.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use contract::Version;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::releases::layout::is_plain;
-use crate::text::text;
 
 const VERSIONS: &str = "blocked_versions";
 const REASONS: &str = "reason";
@@ -28,8 +26,7 @@ pub(crate) struct BlockedFile {
 impl BlockedFile {
     /// Reads the file; the error says what is wrong with it.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let text = text(bytes).map_err(|why| why.to_string())?;
-        let UniqueMap(mut other) = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let mut other = json::object(bytes)?;
         let versions = match other.remove(VERSIONS) {
             Some(Value::Array(items)) => items.into_iter().map(version).collect::<Result<_, _>>()?,
             Some(_) => return Err(format!("\"{VERSIONS}\" is not an array")),
@@ -120,50 +117,6 @@ fn reason((key, value): (String, Value)) -> Result<(String, String), String> {
     match value {
         Value::String(why) => Ok((key, why)),
         _ => Err(format!("the reason of \"{}\" is not text", key.escape_debug())),
-    }
-}
-
-/// A JSON object in which no key stands twice, neither in it nor in the objects right below: of two lists, one would
-/// silently win.
-struct UniqueMap(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for UniqueMap {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Unique;
-        impl<'de> Visitor<'de> for Unique {
-            type Value = UniqueMap;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with \"blocked_versions\" and \"reason\"")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<UniqueMap, A::Error> {
-                let mut map = Map::new();
-                while let Some(key) = access.next_key::<String>()? {
-                    let twice = || A::Error::custom(format!("\"{}\" stands twice", key.escape_debug()));
-                    if map.contains_key(&key) {
-                        return Err(twice());
-                    }
-                    let value = if key == REASONS {
-                        access.next_value::<Reasons>()?.0
-                    } else {
-                        access.next_value()?
-                    };
-                    map.insert(key, value);
-                }
-                Ok(UniqueMap(map))
-            }
-        }
-        deserializer.deserialize_map(Unique)
-    }
-}
-
-/// The value of "reason": an object in which no version stands twice.
-struct Reasons(Value);
-
-impl<'de> Deserialize<'de> for Reasons {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        UniqueMap::deserialize(deserializer).map(|UniqueMap(map)| Self(Value::Object(map)))
     }
 }
 

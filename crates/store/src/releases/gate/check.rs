@@ -37,7 +37,7 @@ macro_rules! checks {
 
         impl Check {
             /// Every check, in the order in which findings are told: refusals first.
-            pub const ALL: [Self; 26] = [$(Self::$check,)*];
+            pub const ALL: [Self; 31] = [$(Self::$check,)*];
 
             /// The name on the command line, in the API and in `product.json`.
             pub const fn name(self) -> &'static str {
@@ -73,6 +73,7 @@ checks! {
     Digest "digest" Refuse false;
     Layout "layout" Refuse false;
     Signature "signature" Refuse false;
+    Unprotected "unprotected" Refuse true;
     UnknownChip "unknown-chip" Refuse false;
     WrongChip "wrong-chip" Refuse false;
     TooLarge "too-large" Refuse true;
@@ -87,8 +88,12 @@ checks! {
     SecureVersion "secure-version" Refuse true;
     LowerVersion "lower-version" Refuse true;
     SameBytes "same-bytes" Refuse true;
+    MmuPageSize "mmu-page-size" Refuse true;
     NearlyFull "nearly-full" Warn true;
     FlashMode "flash-mode" Warn true;
+    Project "project" Warn true;
+    ChipRevision "chip-revision" Warn true;
+    EfuseRevision "efuse-revision" Warn true;
     IdfVersion "idf-version" Warn true;
     Descriptor "descriptor" Note true;
     VersionMismatch "version-mismatch" Warn true;
@@ -106,6 +111,7 @@ impl Check {
                 | Self::Digest
                 | Self::Layout
                 | Self::Signature
+                | Self::Unprotected
                 | Self::UnknownChip
                 | Self::NoVersion
         )
@@ -163,7 +169,9 @@ mod tests {
         }
         let error = "wrong-chip".parse::<Check>().expect_err("never").to_string();
         assert!(
-            error.starts_with("wrong-chip cannot be allowed; can be: too-large, secure-version, "),
+            error.starts_with(
+                "wrong-chip cannot be allowed; can be: unprotected, too-large, secure-version, "
+            ),
             "{error}"
         );
         let error = "rong-chip".parse::<Check>().expect_err("unknown").to_string();

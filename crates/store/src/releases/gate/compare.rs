@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cause::{Cause, Entry, gate, grouped};
 use contract::{ProductName, Sha256, Version};
-use image::{AppDescriptor, Header};
+use image::{AppDescriptor, Header, Revision};
 
 use crate::releases::gate::check::{Check, Level};
 use crate::releases::gate::facts::{Facts, GateSettings, Production, Taken};
@@ -204,16 +204,58 @@ pub(super) fn production(found: &mut Found<'_>, look: &Look, version: Option<&Ve
         if now != was {
             found.add(Check::FlashMode, differs(gate::FLASH_MODE, running, now, was));
         }
+        let now = (header.min_chip_revision, header.max_chip_revision);
+        let was = (before.min_chip_revision, before.max_chip_revision);
+        narrowed(found, (Check::ChipRevision, gate::CHIP_REVISION), running, now, was);
     }
     let (Some(now), Some(was)) = (&look.descriptor, &running.descriptor) else { return };
     if now.secure_version() < was.secure_version() {
         let (now, was) = (now.secure_version().to_string(), was.secure_version().to_string());
         found.add(Check::SecureVersion, differs(gate::SECURE_VERSION, running, now, was));
     }
+    let efuse = |of: &AppDescriptor| (of.min_efuse_block_revision(), of.max_efuse_block_revision());
+    narrowed(found, (Check::EfuseRevision, gate::EFUSE_REVISION), running, efuse(now), efuse(was));
+    let pages = |of: &AppDescriptor| pages(of).to_string();
+    if pages(now) != pages(was) {
+        found.add(Check::MmuPageSize, differs(gate::MMU_PAGE_SIZE, running, pages(now), pages(was)));
+    }
+    let project =
+        |of: &AppDescriptor| Some(of.project_name().escape_debug().to_string()).filter(|_| of.is_apps_own());
+    if let (Some(now), Some(was)) = (project(now), project(was))
+        && now != was
+    {
+        found.add(Check::Project, differs(gate::OTHER_PROJECT, running, now, was));
+    }
     let (now, was) = (now.idf_version(), was.idf_version());
     if now != was && !now.is_empty() && !was.is_empty() {
         let (now, was) = (now.escape_debug().to_string(), was.escape_debug().to_string());
         found.add(Check::IdfVersion, differs(gate::IDF_VERSION, running, now, was));
+    }
+}
+
+/// Whether fewer devices start it than what runs: only from a higher revision on, or only up to a lower one.
+fn narrowed(
+    found: &mut Found<'_>,
+    (check, entry): (Check, Entry),
+    running: &Production,
+    now: (Revision, Revision),
+    was: (Revision, Revision),
+) {
+    let highest = |(_, max): (Revision, Revision)| if max.is_bound() { max } else { Revision(u16::MAX) };
+    let range = |range: (Revision, Revision)| match range {
+        (min, max) if max.is_bound() => format!("{min} to {max}"),
+        (min, _) => format!("{min} and higher"),
+    };
+    if now.0 > was.0 || highest(now) < highest(was) {
+        found.add(check, differs(entry, running, range(now), range(was)));
+    }
+}
+
+/// Bytes of a page of the flash cache; an older build does not say, and means 64 KiB.
+fn pages(descriptor: &AppDescriptor) -> u32 {
+    match descriptor.mmu_page_size_log2() {
+        0 => 1 << 16,
+        log2 => 1 << (log2 & 31),
     }
 }
 

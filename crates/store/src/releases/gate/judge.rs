@@ -1,7 +1,7 @@
 //! The judgement: a pure function of the bytes, of what is asked and of what is known of the product, which finds
 //! everything at once.
 
-use cause::Cause;
+use cause::{Cause, gate};
 use contract::{Sha256, Version};
 use image::{ImageError, Summary};
 
@@ -26,7 +26,7 @@ pub fn judge(bytes: &[u8], asked: &Publication, facts: &Facts) -> Verdict {
 /// What the bytes say of themselves, whatever they are compared with: found out once, since all of them are hashed for it.
 pub(crate) struct Soundness {
     pub(crate) parsed: Result<Summary, ImageError>,
-    fault: Option<(Check, Cause)>,
+    pub(crate) fault: Option<(Check, Cause)>,
 }
 
 impl Soundness {
@@ -80,6 +80,9 @@ pub(crate) fn judge_sound(
             compare::keys(&mut found, &signers, facts);
         }
         compare::version(&mut found, &look, version.as_ref(), parsed.is_ok());
+        if parsed.as_ref().is_ok_and(|summary| !summary.is_protected()) {
+            found.add(Check::Unprotected, gate::UNPROTECTED.cause());
+        }
         compare::floor(&mut found, &look, facts);
         compare::releases(&mut found, version.as_ref(), facts);
         compare::production(&mut found, &look, version.as_ref(), facts);

@@ -175,8 +175,7 @@ impl Deferred {
         if !word.eq_ignore_ascii_case(b"DEFERRED") {
             return Err(InvalidPayload::Status);
         }
-        let (seconds, rest) =
-            split(rest.trim_ascii_start(), |byte| byte.is_ascii_whitespace() || byte == b':');
+        let (seconds, rest) = first_word(rest.trim_ascii_start());
         let digits = core::str::from_utf8(seconds).map_err(|_| InvalidPayload::Status)?;
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // One with more digits than fit is longer than is allowed, too.

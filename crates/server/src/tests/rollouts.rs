@@ -225,8 +225,8 @@ async fn a_server_that_starts_again_goes_on_where_it_was() {
         let is_open = async |n: usize| show_update(&rig, n).await.as_deref() == Some("offered");
         let mut next = None;
         until("the next one is offered it", || async {
-            for n in 0..3 {
-                if is_open(n).await && !devices[n].triggers().is_empty() {
+            for (n, device) in devices.iter().enumerate() {
+                if is_open(n).await && !device.triggers().is_empty() {
                     return true;
                 }
             }

@@ -236,7 +236,7 @@ impl Executor {
                     self.wait(row.id);
                 }
                 self.known.entry(row.id).or_default().is_old = true;
-                return Ok(offered.offered > 0);
+                return Ok(offered.made > 0);
             }
             Action::Soak(until) => rollouts.advance(row, |row| row.soak_until = Some(until)).await?,
             Action::Enter(step) => {

@@ -95,7 +95,9 @@ mod tests {
             prop_assert_eq!(&one, &members(rollout, &steps, reversed));
             prop_assert_eq!(one.len() as u64, count);
             let mut sizes = BTreeMap::<usize, u64>::new();
-            one.iter().for_each(|(_, step)| *sizes.entry(*step).or_default() += 1);
+            for (_, step) in &one {
+                *sizes.entry(*step).or_default() += 1;
+            }
             let mut until = 0;
             for (n, step) in steps.iter().enumerate() {
                 until += sizes.get(&n).copied().unwrap_or_default();

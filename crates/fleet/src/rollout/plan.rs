@@ -101,8 +101,8 @@ pub enum Action {
     Soak(i64),
     /// Go on with this step.
     Enter(usize),
-    /// Nobody who waits is offered it any more.
-    CancelWaiting,
+    /// Nobody who waits is offered it any more, and why.
+    CancelWaiting(Cause),
     /// End it: it fails, or must not be offered.
     Halt(Cause),
     /// End it: nothing failed, and it does not get any further.
@@ -130,12 +130,11 @@ fn halt(now: &Snapshot) -> Option<Cause> {
 
 /// Of one that is done: those who were offline.
 fn of_rest(now: &Snapshot, time: i64) -> Vec<Action> {
-    let waits = now.counts.iter().any(|step| step.waiting > 0);
-    match waits {
-        false => Vec::new(),
-        true if now.blocked.is_some() || is_expired(now, time) => alloc::vec![Action::CancelWaiting],
-        true => offer(now, time).into_iter().collect(),
+    if now.counts.iter().all(|step| step.waiting == 0) {
+        return Vec::new();
     }
+    let why = now.blocked.clone().or_else(|| is_expired(now, time).then(|| expired(now)));
+    why.map_or_else(|| offer(now, time).into_iter().collect(), |why| alloc::vec![Action::CancelWaiting(why)])
 }
 
 fn of_running(now: &Snapshot, time: i64) -> Vec<Action> {
@@ -150,7 +149,7 @@ fn of_running(now: &Snapshot, time: i64) -> Vec<Action> {
                 let cause = causes::EXPIRED.with("step", now.step as u64 + 1);
                 return alloc::vec![Action::Abort(cause.with("steps", steps as u64))];
             }
-            (true, true) => return alloc::vec![Action::CancelWaiting],
+            (true, true) => return alloc::vec![Action::CancelWaiting(expired(now))],
             (true, false) => {}
         }
     }
@@ -189,6 +188,10 @@ fn next(now: &Snapshot, so_far: StepCounts, is_last: bool) -> Option<Action> {
 fn none_succeeded(now: &Snapshot) -> Action {
     let cause = causes::NONE_SUCCEEDED.with("version", now.version.as_str());
     Action::Halt(cause.with("step", now.step as u64 + 1))
+}
+
+fn expired(now: &Snapshot) -> Cause {
+    causes::LEFT_OUT_EXPIRED.with("version", now.version.as_str())
 }
 
 fn is_expired(now: &Snapshot, time: i64) -> bool {

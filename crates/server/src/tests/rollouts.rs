@@ -144,8 +144,34 @@ async fn who_was_offline_gets_it_when_it_comes_and_holds_nobody_up() {
     assert_eq!((done.counts.succeeded, done.counts.waiting, done.counts.failed), (2, 1, 0));
     let back = rig.connect("d2", &password).await;
     back.until_triggers(1).await;
+    let refused = rig.services().rollouts.resume(&BY, id).await.expect_err("it is done").to_string();
+    assert_eq!(refused, format!("Rollout {id} is done and cannot be resumed."));
     back.say(TopicKind::Version, "1.1.0").await;
     until("all have it", || async { show(&rig, id).await.counts.succeeded == 3 }).await;
+    rig.running.stop().await.expect("stops");
+}
+
+#[tokio::test]
+async fn who_puts_it_off_holds_nobody_up_and_is_asked_no_more_once_it_is_aborted() {
+    let (rig, devices) = fleet(3).await;
+    let id =
+        start(&rig, json!({"max_in_flight": 1, "steps": [{"percent": 50, "soak_s": 600}, {"percent": 100}]}))
+            .await;
+    let first = until_triggered(&devices, 1).await[0];
+    devices[first].say(TopicKind::Status, "DEFERRED 2 low battery").await;
+    let second = until_triggered(&devices, 2).await.into_iter().find(|n| *n != first).expect("another");
+    devices[second].say(TopicKind::Version, "1.1.0").await;
+    until("the step is watched", || async { show(&rig, id).await.soak_until.is_some() }).await;
+    assert_eq!(
+        show(&rig, id).await.counts.waiting,
+        2,
+        "one of the second step, and the one that puts it off"
+    );
+    rig.services().rollouts.abort(&BY, id, None).await.expect("ends");
+    until("it is withdrawn", || async { show(&rig, id).await.counts.cancelled == 1 }).await;
+    a_while().await;
+    a_while().await;
+    assert_eq!(devices[first].triggers().len(), 1, "it is not asked again");
     rig.running.stop().await.expect("stops");
 }
 
@@ -199,8 +225,8 @@ async fn a_server_that_starts_again_goes_on_where_it_was() {
         let is_open = async |n: usize| show_update(&rig, n).await.as_deref() == Some("offered");
         let mut next = None;
         until("the next one is offered it", || async {
-            for n in 0..3 {
-                if is_open(n).await && !devices[n].triggers().is_empty() {
+            for (n, device) in devices.iter().enumerate() {
+                if is_open(n).await && !device.triggers().is_empty() {
                     return true;
                 }
             }

@@ -53,7 +53,7 @@ fn said(snapshot: &Snapshot) -> String {
         Action::Offer(devices) => format!("offer {}", devices.len()),
         Action::Soak(until) => format!("soak until {until}"),
         Action::Enter(step) => format!("enter {step}"),
-        Action::CancelWaiting => "cancel".into(),
+        Action::CancelWaiting(cause) => format!("cancel {}", cause.code),
         Action::Halt(cause) => format!("halt {}", cause.code),
         Action::Abort(cause) => format!("abort {}", cause.code),
         Action::Finish => "finish".into(),
@@ -135,10 +135,13 @@ fn one_that_expires_gives_up_who_waits_and_ends_before_its_last_step() {
         said(&Snapshot { shape, ..snapshot })
     };
     assert_eq!(expired(running(0, "0 0 10 0 0, 90 0 0 0 0", 0)), "abort rollout_expired");
-    assert_eq!(expired(running(1, "0 0 10 0 0, 5 1 84 0 0", 5)), "cancel");
+    assert_eq!(expired(running(1, "0 0 10 0 0, 5 1 84 0 0", 5)), "cancel rollout_device_expired");
     assert_eq!(expired(running(1, "0 0 10 0 0, 0 1 84 0 5", 0)), "");
     assert_eq!(expired(running(1, "0 0 10 0 0, 0 0 85 0 5", 0)), "soak until 61000");
-    assert_eq!(expired(Snapshot { life: Life::Done, ..running(1, "0 0 9 0 0, 5 0 80 0 0", 1) }), "cancel");
+    assert_eq!(
+        expired(Snapshot { life: Life::Done, ..running(1, "0 0 9 0 0, 5 0 80 0 0", 1) }),
+        "cancel rollout_device_expired"
+    );
 }
 
 #[test]
@@ -149,7 +152,7 @@ fn who_was_offline_gets_it_after_the_end_too() {
     // A verdict that was given stays.
     assert_eq!(said(&done("0 0 0 10 0, 5 0 0 80 0", 1)), "offer 1");
     let blocked = Some(causes::BLOCKED.with("version", "1.2.0"));
-    assert_eq!(said(&Snapshot { blocked, ..done("1 0 9 0 0, 5 0 80 0 0", 3) }), "cancel");
+    assert_eq!(said(&Snapshot { blocked, ..done("1 0 9 0 0, 5 0 80 0 0", 3) }), "cancel rollout_blocked");
 }
 
 #[test]
@@ -218,7 +221,7 @@ proptest! {
             for action in actions {
                 match action {
                     Action::Offer(devices) => {
-                        prop_assert!(!is_blocked && life == Life::Running || life == Life::Done && !is_blocked, "a blocked version");
+                        prop_assert!(!is_blocked && life != Life::Over, "a blocked version");
                         for device in devices {
                             let at = members.iter().position(|(id, _)| *id == device).expect("a member");
                             prop_assert_eq!(state[at], 0, "two updates for one device");
@@ -232,7 +235,7 @@ proptest! {
                         life = Life::Over;
                     }
                     Action::Finish => life = Life::Done,
-                    Action::Soak(_) | Action::CancelWaiting => {}
+                    Action::Soak(_) | Action::CancelWaiting(_) => {}
                 }
             }
             let in_flight: Vec<usize> = (0..state.len()).filter(|at| state[*at] == 1).collect();

@@ -13,8 +13,9 @@ use crate::updates::check::Wish;
 
 /// How it went.
 #[derive(Debug, Default)]
-pub(super) struct Offered {
-    pub(super) offered: u64,
+pub(super) struct Outcome {
+    /// So many updates.
+    pub(super) made: u64,
     /// It is blocked.
     pub(super) blocked: Option<Cause>,
     /// Nothing can be offered now.
@@ -29,7 +30,7 @@ enum End {
     Here(UpdateState, Cause),
 }
 
-fn end(decision: &Decision, into: &mut Offered) -> End {
+fn end(decision: &Decision, into: &mut Outcome) -> End {
     match decision {
         Decision::UpToDate { version } => {
             End::Here(UpdateState::Succeeded, causes::ALREADY_RUNS.naming("version", version))
@@ -63,10 +64,10 @@ fn is_of_device(cause: &Cause) -> bool {
 }
 
 impl Rollouts {
-    pub(super) async fn offer(&self, row: &RolloutRow, devices: &[DeviceId]) -> Result<Offered, Error> {
+    pub(super) async fn offer(&self, row: &RolloutRow, devices: &[DeviceId]) -> Result<Outcome, Error> {
         let wish = Wish { how: false.into(), target: Some(terms::target(row)) };
         let (decided, made) = self.0.updates.offer_many(&Actor::SERVER, devices, &wish).await?;
-        let mut offered = Offered { offered: made.len() as u64, ..Offered::default() };
+        let mut offered = Outcome { made: made.len() as u64, ..Outcome::default() };
         let mut ends = Vec::new();
         for (device, decided) in decided {
             if let End::Here(state, cause) = end(&decided.decision, &mut offered) {

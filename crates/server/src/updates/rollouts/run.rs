@@ -252,15 +252,14 @@ impl Executor {
                     self.wait(row.id);
                 }
                 self.known.entry(row.id).or_default().is_old = true;
-                return Ok(offered.offered > 0);
+                return Ok(offered.made > 0);
             }
             Action::Soak(until) => rollouts.advance(row, |row| row.soak_until = Some(until)).await?,
             Action::Enter(step) => {
                 let step = i64::try_from(step).unwrap_or(i64::MAX);
                 rollouts.advance(row, |row| (row.step, row.soak_until) = (step, None)).await?;
             }
-            Action::CancelWaiting => {
-                let cause = causes::LEFT_OUT_EXPIRED.naming("version", &*row.version);
+            Action::CancelWaiting(cause) => {
                 rollouts.cancel_waiting(row, &cause).await?;
                 self.known.entry(row.id).or_default().is_old = true;
             }

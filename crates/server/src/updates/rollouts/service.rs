@@ -85,15 +85,19 @@ impl Rollouts {
         let mut write = self.0.db.write(by).await?;
         let mut rollout = write.lock_rollout(id).await?.ok_or_else(|| unknown(id))?;
         let before = rollout.state.clone();
-        match changes.iter().find(|(from, _)| *from == before) {
-            Some((_, to)) => {
+        match (changes.iter().find(|(from, _)| *from == before), &cause) {
+            (Some((_, to)), cause) => {
                 if let Some(cause) = cause {
-                    end(&mut rollout, to, Some(cause));
+                    end(&mut rollout, to, Some(cause.clone()));
                 }
                 (*to).clone_into(&mut rollout.state);
             }
-            None if changes.iter().any(|(_, to)| *to == before) => return self.show(id).await,
-            None => {
+            // Who was offline and waits is given up.
+            (None, Some(cause)) if before == "done" && rollout.is_open => {
+                write.cancel_waiting(id, cause).await?;
+            }
+            (None, _) if changes.iter().any(|(_, to)| *to == before) => return self.show(id).await,
+            (None, _) => {
                 let cause = causes::HAS_ENDED.naming("rollout", id).with("state", before);
                 return Err(Error::Refused(cause.with("wanted", wanted)));
             }

@@ -54,7 +54,7 @@ impl Rollouts {
         let what = format!("the rollout of {} of {product}", asked.version);
         let (rollouts, by, product, asked) = (self.clone(), by.clone(), product.clone(), asked.clone());
         let begun = async move { rollouts.start_now(&by, &product, &asked).await };
-        detached(Instant::now() + START_TIMEOUT, what, begun).await
+        detached(Instant::now() + START_TIMEOUT, what, Box::pin(begun)).await
     }
 
     async fn start_now(

@@ -114,7 +114,7 @@ impl Rollouts {
         write.audit(Action::ROLLOUT_HALT, &row.id, json!({ "state": before }), after);
         write.commit().await?;
         let (product, version) = (&row.product.0, &row.version.0);
-        tracing::warn!(rollout = row.id, %product, %version, "the rollout was {state}: {cause}");
+        tracing::info!(rollout = row.id, %product, %version, "the rollout was {state}: {cause}");
         self.0.events.rollout(row.id);
         Ok(())
     }
@@ -206,8 +206,8 @@ impl Rollouts {
             let write = self.0.db.write(&Actor::SERVER).await?;
             let mut locked = write.lock_updates(unsent.iter()).await?;
             locked.retain(|(_, update)| match *update.state {
-                UpdateState::Offered => update.triggered_at.is_none(),
-                state => state == UpdateState::Deferred,
+                UpdateState::Deferred => true,
+                state => state == UpdateState::Offered && update.triggered_at.is_none(),
             });
             if locked.is_empty() {
                 return Ok(());

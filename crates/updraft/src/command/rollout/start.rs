@@ -15,6 +15,7 @@ use crate::whole::Whole;
 
 #[derive(Debug, clap::Args)]
 #[command(disable_version_flag = true)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct Args {
     /// Which release
     version: Version,

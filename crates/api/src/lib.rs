@@ -22,13 +22,17 @@ pub use device::{
     RunningImage, Unreadable,
 };
 pub use envelope::{Page, PageQuery, Problem};
+pub use fleet::rollout::{HaltAt, Percent, Step, Window};
 pub use fleet::{Identity, UpdateState};
 pub use gate::{CheckQuery, Finding, GateDecision, Judgement, Level, Refusal, SizeOf};
 pub use release::{
     BlockedList, BlockedVersion, Blocking, Channel, Product, Promotion, Publication, PublishDecision,
     Published, Release,
 };
-pub use rollout::{Rollout, RolloutCounts, RolloutState};
+pub use rollout::{
+    Ending, LeftOut, NewRollout, Rollout, RolloutCounts, RolloutDevice, RolloutDeviceQuery, RolloutPreview,
+    RolloutState, RolloutStep, Selector,
+};
 pub use text::is_hidden;
 pub use update::{CheckAnswer, CheckRequest, Update};
 pub use watch::{Event, Health};

@@ -33,6 +33,11 @@ pub enum Event {
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         product: ProductName,
     },
+    /// A rollout changed, or how far it is.
+    Rollout {
+        /// Which.
+        rollout: i64,
+    },
     /// The store became unreachable or reachable again, or the broker did.
     Health,
 }

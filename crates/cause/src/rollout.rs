@@ -8,8 +8,9 @@ crate::entry::table! {
     UPDATE_TIMEOUT "rollout_update_timeout" "An update ends after a silence of {least} to {most} seconds.";
     EXPIRES_BEFORE "rollout_expires_before" "The rollout would expire before it begins.";
     VERSIONS "rollout_versions" "{text} is no range of versions: write comparisons such as >=1.0.0, <1.2.0.";
-    GROUPS "rollout_groups" "Devices cannot be selected by group yet: select them by tag.";
     SELECTOR "rollout_selector" "A selector has at most {most} {what}.";
+    WHY "rollout_why" "A reason has at most {most} bytes.";
+    NO_STATE "rollout_no_state" "A state is {states}; not {word}.";
     NO_ROLLOUT "no_rollout" "There is no rollout {rollout}.";
     NOBODY "rollout_of_nobody" "No device would be offered {version}: {selected} were selected[, of which {left_out} are left out ({why})].";
     OVERLAPS "rollout_overlaps" "Rollout {other} of {version} has {devices} of these devices ({examples}): a device is in one rollout at a time. Wait until it is done, or abort it.";
@@ -24,8 +25,11 @@ crate::entry::table! {
     NOBODY_LEFT "rollout_nobody_left" "No device took {version}: each of them was cancelled.";
     CANNOT_BE_OFFERED "rollout_not_possible" "{version} cannot be offered: {why}";
     ABORTED_BY "aborted_by" "{who} aborted it[: {why}]";
+    HIGHER_IN_PRODUCTION "rollout_higher_in_production" "{version} was promoted meanwhile, which is higher";
     NOT_PROMOTED "rollout_not_promoted" "It is done, and was not promoted: {why}";
     ALREADY_RUNS "rollout_already_runs" "it runs {version}";
     LEFT_OUT_EXPIRED "rollout_device_expired" "the rollout expired before the device was offered {version}";
+    OTHER_PRODUCT "rollout_other_product" "The device is not of {product} any more.";
+    SUPERSEDED "rollout_superseded" "{channel} has {version} now";
     TAKEN_OVER "rollout_taken_over" "rollout {other} has the device now";
 }

@@ -10,7 +10,10 @@ crate::entry::table! {
     OLD_VERSION_AGAIN "old_version_again" "the device reports {version} again";
     OTHER_VERSION_RUNS "other_version_runs" "the device runs {version} now: the image of {to} calls itself so, or another one was installed meanwhile";
     OTHER_IMAGE_RUNS "other_image_runs" "the device says that it runs {version}, and its image is not that release's";
+    NO_LONGER_OFFERED "no_longer_offered" "{version} was kept for the device, and would not be offered to it any more: {why}";
+    PUT_OFF "put_off" "the time for which the device put it off is over; its rollout offers it again";
     NO_REASON "no_reason" "the device gave no reason";
+    ROLLOUT_ENDED "rollout_ended" "rollout {rollout} was {state} before the trigger was sent";
     BLOCKED_MEANWHILE "blocked_meanwhile" "{version} was blocked before the device began[: {why}]";
     BLOCKED_BEFORE_TRIGGER "blocked_before_trigger" "{version} was blocked before the trigger was sent[: {why}]";
 }

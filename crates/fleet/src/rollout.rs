@@ -8,6 +8,8 @@ mod members;
 mod percent;
 mod plan;
 mod shape;
+mod spelling;
+mod versions;
 mod window;
 
 pub use halt::HaltAt;
@@ -15,4 +17,5 @@ pub use members::{members, step_sizes};
 pub use percent::Percent;
 pub use plan::{Action, Candidate, Life, Snapshot, StepCounts, plan};
 pub use shape::{Shape, Step};
+pub use versions::VersionRange;
 pub use window::Window;

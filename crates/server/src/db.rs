@@ -21,9 +21,13 @@ mod locked;
 pub(crate) mod meta;
 mod migrate;
 pub(crate) mod mirror;
+pub(crate) mod moved;
 mod open;
 mod postgres;
 pub(crate) mod presence;
+pub(crate) mod rollout;
+pub(crate) mod rollout_device;
+pub(crate) mod silent;
 mod sqlite;
 pub(crate) mod tag;
 #[cfg(test)]

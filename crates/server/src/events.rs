@@ -32,6 +32,10 @@ impl Events {
         self.send(Event::Product { product: product.clone() });
     }
 
+    pub(crate) fn rollout(&self, rollout: i64) {
+        self.send(Event::Rollout { rollout });
+    }
+
     pub(crate) fn health(&self) {
         self.send(Event::Health);
     }

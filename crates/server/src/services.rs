@@ -12,7 +12,7 @@ use crate::health::Health;
 use crate::mqtt::Connection;
 use crate::releases::{Releases, StoreHealth};
 use crate::tasks::Tasks;
-use crate::updates::{Messages, Updates, Urls};
+use crate::updates::{Messages, Rollouts, Updates, Urls};
 
 /// What the server can do, whoever asks.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct Services {
     /// What devices are offered.
     pub updates: Updates,
     pub(crate) messages: Messages,
+    /// How versions are given to the fleet.
+    pub rollouts: Rollouts,
     /// Releases, channels, blocked versions.
     pub releases: Releases,
     pub(crate) store_health: StoreHealth,
@@ -72,11 +74,31 @@ impl Services {
             urls,
         );
         let messages = Messages::new(config, db.clone(), events.clone(), updates.clone(), releases.clone());
+        let offline_after_s = config.mqtt.offline_after_s;
+        let rollouts = Rollouts::new(
+            offline_after_s,
+            db.clone(),
+            events.clone(),
+            devices.clone(),
+            releases.clone(),
+            updates.clone(),
+        );
         let store_health = StoreHealth::new(store, events.clone());
         let health =
             Health::new(db, store_health.clone(), (connection.link(), connection.delivery()), parts.tasks);
         let access = parts.access;
         let publishers = Publishers::new(access.clone(), public_url);
-        Self { access, publishers, devices, updates, messages, releases, store_health, health, events }
+        Self {
+            access,
+            publishers,
+            devices,
+            updates,
+            messages,
+            rollouts,
+            releases,
+            store_health,
+            health,
+            events,
+        }
     }
 }

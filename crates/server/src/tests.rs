@@ -15,6 +15,8 @@ mod offers;
 mod postgres;
 mod reported;
 pub(crate) mod rig;
+mod rollout_limits;
+mod rollouts;
 mod sending;
 mod serving;
 mod silence;

@@ -31,6 +31,7 @@ const SWEPT_EVERY: Duration = Duration::from_hours(1);
 const TICK: &str = "what finds silent devices";
 const PRESENCE: &str = "what writes who is online";
 const SENDER: &str = "what sends triggers";
+const ROLLOUTS: &str = "what carries out rollouts";
 
 /// Begins all of it; it ends when `stop` is cancelled.
 pub(crate) fn spawn(services: &Services, config: &Config, mqtt: &Mqtt, tasks: &Tasks) {
@@ -45,6 +46,8 @@ pub(crate) fn spawn(services: &Services, config: &Config, mqtt: &Mqtt, tasks: &T
     tasks.spawn("what forgets", Box::pin(forget(services.access.clone(), updates.clone(), stop())));
     tasks.spawn("what seals the audit", Box::pin(seal(services.access.clone(), stop())));
     tasks.spawn(SENDER, Box::pin(updates.clone().send(stop(), working(SENDER))));
+    let rollouts = services.rollouts.clone().run_forever(stop(), working(ROLLOUTS));
+    tasks.spawn(ROLLOUTS, Box::pin(rollouts));
     tasks.spawn("what records slots", Box::pin(record_slots(releases.clone(), stop())));
     tasks.spawn("what withdraws blocked versions", Box::pin(updates.clone().withdraw_forever(stop())));
     tasks.spawn("what reads images", Box::pin(releases.clone().read_images_forever(stop())));
@@ -120,7 +123,7 @@ async fn run(mut tick: Tick, (link, delivery): (Link, Delivery), stop: Cancellat
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
-        let (up, now) = (*link.borrow() == LinkState::Up && delivery.problem().is_none(), now_ms());
+        let (up, now) = (*link.borrow() == LinkState::Up && !delivery.is_deaf(), now_ms());
         if jumps.since_last(now, Instant::now()) {
             tick.presence.wait_for_reports();
         }

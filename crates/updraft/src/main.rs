@@ -18,8 +18,8 @@ use clap::{Parser, Subcommand};
 
 use crate::command::target::VersionArgs;
 use crate::command::{
-    audit, bench, block, demo, device, devices, image, key, promote, publish, releases, serve, token,
-    virtual_device,
+    audit, bench, block, demo, device, devices, image, key, promote, publish, releases, rollout, serve,
+    token, virtual_device,
 };
 
 /// Over-the-air firmware updates for ESP32 devices.
@@ -46,6 +46,8 @@ enum Command {
     Unblock(VersionArgs),
     /// List a product's releases
     Releases(releases::Args),
+    /// Give a release to the fleet step by step: start, list, show, watch, pause, resume, abort
+    Rollout(Box<rollout::Args>),
     /// List devices
     Devices(devices::Args),
     /// Add, show, check, or remove one device
@@ -76,6 +78,7 @@ async fn main() -> ExitCode {
         Command::Block(args) => block::run(args).await,
         Command::Unblock(args) => block::unblock(args).await,
         Command::Releases(args) => releases::run(args).await,
+        Command::Rollout(args) => rollout::run(*args).await,
         Command::Devices(args) => devices::run(args).await,
         Command::Device(args) => device::run(args).await,
         Command::VirtualDevice(args) => virtual_device::run(*args).await,

@@ -103,6 +103,11 @@ pub(crate) fn json(value: &impl Serialize) {
     answer!("{}", escaped(&json));
 }
 
+/// The same on one line.
+pub(crate) fn compact(value: &impl Serialize) -> String {
+    escaped(&serde_json::to_string(value).expect("what we print can be written as JSON"))
+}
+
 /// The same JSON with what no terminal is to see escaped. It stands in strings only.
 fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());

@@ -22,6 +22,7 @@ mod promise_5_killed_server;
 mod promise_6_browser;
 mod promise_7_refusals;
 mod publish_wait;
+mod rollouts;
 mod store_on_s3;
 mod theft;
 mod wire;

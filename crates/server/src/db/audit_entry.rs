@@ -19,6 +19,12 @@ impl Action {
     pub(crate) const CHANNEL_PROMOTE: Self = Self("channel.promote", "product");
     pub(crate) const VERSION_BLOCK: Self = Self("version.block", "product");
     pub(crate) const VERSION_UNBLOCK: Self = Self("version.unblock", "product");
+    pub(crate) const ROLLOUT_START: Self = Self("rollout.start", "rollout");
+    pub(crate) const ROLLOUT_PAUSE: Self = Self("rollout.pause", "rollout");
+    pub(crate) const ROLLOUT_RESUME: Self = Self("rollout.resume", "rollout");
+    pub(crate) const ROLLOUT_ABORT: Self = Self("rollout.abort", "rollout");
+    pub(crate) const ROLLOUT_HALT: Self = Self("rollout.halt", "rollout");
+    pub(crate) const ROLLOUT_DONE: Self = Self("rollout.done", "rollout");
     pub(crate) const TOKEN_CREATE: Self = Self("token.create", "token");
     pub(crate) const TOKEN_REVOKE: Self = Self("token.revoke", "token");
     pub(crate) const USER_CREATE: Self = Self("user.create", "user");

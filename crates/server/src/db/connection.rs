@@ -1,13 +1,13 @@
 //! The connection and its transactions.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, QueryResult, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait, Value,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::audit_entry;
@@ -26,6 +26,8 @@ pub(crate) struct Db {
     pub(super) figures: Arc<FigureCache>,
     pub(super) epoch: Arc<AtomicI64>,
     pub(super) writing: Writing,
+    /// Devices of rollouts have moved.
+    pub(super) moved: watch::Sender<()>,
     /// Cancelled once another server has the database.
     pub(super) lost: CancellationToken,
 }
@@ -35,6 +37,9 @@ pub(crate) struct Write {
     pub(super) by: Actor,
     /// Written by the commit.
     pub(super) audited: Vec<audit_entry::ActiveModel>,
+    /// Devices of rollouts have moved.
+    pub(super) moves_members: AtomicBool,
+    moved: watch::Sender<()>,
     transaction: Guarded,
     _writer: Option<OwnedMutexGuard<()>>,
 }
@@ -45,7 +50,12 @@ impl Write {
         if !self.audited.is_empty() {
             Box::pin(self.insert_audited()).await?;
         }
-        self.transaction.commit().await
+        let moved = self.moved.clone();
+        self.transaction.commit().await?;
+        if self.moves_members.into_inner() {
+            moved.send_replace(());
+        }
+        Ok(())
     }
 
     /// On PostgreSQL, those who are audited commit one after the other: who reads on from an entry misses none with a lower
@@ -124,6 +134,14 @@ impl Db {
             sqlite_transaction_mode: self.is_sqlite().then_some(SqliteTransactionMode::Immediate),
         };
         let transaction = Guarded::begun(self.connection.begin_with_options(options).await, &self.writing)?;
-        Ok(Write { by: by.clone(), audited: Vec::new(), transaction, _writer: writer })
+        let (by, moved) = (by.clone(), self.moved.clone());
+        Ok(Write {
+            by,
+            audited: Vec::new(),
+            moves_members: AtomicBool::new(false),
+            moved,
+            transaction,
+            _writer: writer,
+        })
     }
 }

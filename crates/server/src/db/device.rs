@@ -56,6 +56,8 @@ pub(crate) struct Model {
     pub(crate) waiting: i64,
     /// Online exactly if this is the present epoch.
     pub(crate) online_epoch: i64,
+    /// The rollout that looks for it: it waits in a step that has begun.
+    pub(crate) rollout: Option<i64>,
     pub(crate) created_at: i64,
     /// What it reported before its present version, how often that came back, and when last.
     pub(crate) version_before: Option<Text<Version>>,
@@ -94,6 +96,7 @@ compared! {
     UpdateState: update_state,
     Waiting: waiting,
     OnlineEpoch: online_epoch,
+    Rollout: rollout,
     CreatedAt: created_at,
     VersionBefore: version_before,
     Returns: returns,
@@ -127,6 +130,7 @@ impl Model {
             update_state: None,
             waiting: 0,
             online_epoch: 0,
+            rollout: None,
             created_at,
             version_before: None,
             returns: 0,
@@ -261,6 +265,7 @@ impl Write {
 
     /// Forgets a device and its history.
     pub(crate) async fn remove_device(&self, device: Locked<DeviceRow>) -> Result<(), DbErr> {
+        self.note_moved();
         if self.is_sqlite() {
             let sql = "DELETE FROM device_ids WHERE rowid IN (SELECT rowid FROM device_ids WHERE device_ids MATCH $1 AND id = $2)";
             let id = device.id.as_str();

@@ -18,11 +18,11 @@ macro_rules! migrations {
 }
 
 fn for_sqlite() -> Migrator {
-    migrations!("sqlite": 1 "0001_floor" 2 "0002_publishers" 3 "0003_slots" 4 "0004_counts" 5 "0005_jobs" 6 "0006_nobody" 7 "0007_causes" 8 "0008_two_databases" 9 "0009_audit" 10 "0010_waiting" 11 "0011_mirror" 12 "0012_lists" 13 "0013_audit_seals" 14 "0014_refusals" 15 "0015_images" 16 "0016_version_said" 17 "0017_attempts" 20 "0020_verdicts")
+    migrations!("sqlite": 1 "0001_floor" 2 "0002_publishers" 3 "0003_slots" 4 "0004_counts" 5 "0005_jobs" 6 "0006_nobody" 7 "0007_causes" 8 "0008_two_databases" 9 "0009_audit" 10 "0010_waiting" 11 "0011_mirror" 12 "0012_lists" 13 "0013_audit_seals" 14 "0014_refusals" 15 "0015_images" 16 "0016_version_said" 17 "0017_attempts" 20 "0020_verdicts" 22 "0022_rollouts")
 }
 
 fn for_postgres() -> Migrator {
-    migrations!("postgres": 8 "0008_two_databases" 9 "0009_audit" 10 "0010_waiting" 11 "0011_mirror" 12 "0012_lists" 13 "0013_audit_seals" 14 "0014_refusals" 15 "0015_images" 16 "0016_version_said" 17 "0017_attempts" 20 "0020_verdicts")
+    migrations!("postgres": 8 "0008_two_databases" 9 "0009_audit" 10 "0010_waiting" 11 "0011_mirror" 12 "0012_lists" 13 "0013_audit_seals" 14 "0014_refusals" 15 "0015_images" 16 "0016_version_said" 17 "0017_attempts" 20 "0020_verdicts" 22 "0022_rollouts")
 }
 
 /// The table in which versions up to 7 were counted. It says 8 since, so that those versions refuse the database.

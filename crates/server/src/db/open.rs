@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use sea_orm::{DatabaseConnection, DbErr, RuntimeErr, SqlxPostgresConnector, SqlxSqliteConnector};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +85,8 @@ impl Db {
     fn new(connection: DatabaseConnection, one_writer: bool) -> Self {
         let writer = one_writer.then(Arc::default);
         let (figures, epoch, writing) = (Arc::default(), Arc::new(AtomicI64::new(1)), Arc::default());
-        Self { connection, writer, figures, epoch, writing, lost: CancellationToken::new() }
+        let (moved, lost) = (watch::Sender::default(), CancellationToken::new());
+        Self { connection, writer, figures, epoch, writing, moved, lost }
     }
 
     /// Returns once another server has the database, and this one must stop.

@@ -2,11 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cause::Cause;
+use cause::{Cause, update as ends};
 use contract::{Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::CaseStatement;
 use sea_orm::{ActiveValue, Condition, ExprTrait, FromQueryResult, QueryOrder, QuerySelect};
 use serde_json::{Value, json};
 
@@ -14,6 +13,7 @@ use super::audit_entry::Action;
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
 use super::device::DeviceRow;
 use super::locked::{Locked, compared};
+use super::moved::Moved;
 use super::update_event::UpdateEventRow;
 use super::values::Text;
 
@@ -59,6 +59,12 @@ pub(crate) struct Model {
     /// `None` while a trigger is to be sent.
     pub(crate) triggered_at: Option<i64>,
     pub(crate) finished_at: Option<i64>,
+    /// Of which rollout it is.
+    pub(crate) rollout: Option<i64>,
+    /// That one's version, where this is only a step on the way to it.
+    pub(crate) toward: Option<Text<Version>>,
+    /// How long it may be silent, in seconds; 0 is what the configuration says.
+    pub(crate) timeout_s: i64,
     /// Noted so far.
     pub(crate) event_count: i64,
     /// It succeeded by the device's word alone: no report of the target followed.
@@ -99,6 +105,9 @@ compared! {
     HeardAt: heard_at,
     TriggeredAt: triggered_at,
     FinishedAt: finished_at,
+    Rollout: rollout,
+    Toward: toward,
+    TimeoutS: timeout_s,
     EventCount: event_count,
     Believed: believed,
     ExpiresAt: expires_at,
@@ -138,6 +147,9 @@ impl Model {
             heard_at: now,
             triggered_at: None,
             finished_at: None,
+            rollout: None,
+            toward: None,
+            timeout_s: 0,
             event_count: 0,
             believed: false,
             expires_at: None,
@@ -156,6 +168,24 @@ impl Model {
         let waits =
             self.state.is_in_flight() && self.triggered_at.is_none() && self.state != UpdateState::Deferred;
         if waits { 1 + i64::from(self.forced) } else { 0 }
+    }
+
+    /// Where this puts its device in the rollout that made it, if one did.
+    fn moves(&self, device: &mut Locked<DeviceRow>) -> Option<Moved> {
+        use UpdateState::{Cancelled, Failed, RolledBack, Succeeded, TimedOut};
+        let was_sent = self.triggered_at.is_some() || self.url_requests > 0 || self.deferred_since.is_some();
+        let is_put_off = self.cause.as_ref().is_some_and(|cause| cause.0.is(ends::PUT_OFF));
+        let state = match self.state.0 {
+            // Only a step on the way, or it is to be asked again.
+            Succeeded if self.toward.is_some() => None,
+            Cancelled if is_put_off => None,
+            // It was not there: that says nothing of the version. One that was there and did not listen is not waited for.
+            TimedOut if !was_sent => Some(Cancelled).filter(|_| device.online_epoch != 0),
+            // Nor does what became of a step on the way.
+            Failed | RolledBack | TimedOut if self.toward.is_some() => Some(Cancelled),
+            state => Some(state),
+        };
+        Some(Moved::to(device, self.rollout?, self.id, state))
     }
 
     pub(crate) fn set_why(&mut self, why: Option<Why>) {
@@ -199,6 +229,9 @@ pub(crate) async fn of_device(
 /// Those of which the clock of silence runs. The condition repeats that of the partial index letter by letter, or neither database uses it.
 pub(super) const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
 
+/// Those that their devices put off; the condition is that of a partial index, too.
+pub(super) const DEFERRED: &str = "state = 'deferred'";
+
 /// Those of these devices that are offered, and of which the trigger was sent.
 pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<Vec<UpdateRow>, DbErr> {
     let mut updates = Vec::new();
@@ -212,33 +245,15 @@ pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<
 }
 
 /// Those in flight, by device.
-pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
-    let next = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::Device.gt(above));
-    Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
-}
-
-/// Those in flight that were not heard of since, as many as asked.
-pub(super) fn silent(time: i64, limit: u64) -> Select<Entity> {
-    let silent = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::HeardAt.lte(time));
-    Entity::find().filter(silent).order_by_asc(Column::HeardAt).limit(limit)
-}
-
-/// Devices that asked to be left alone until then, or earlier.
-pub(super) fn deferred(until: i64, limit: u64) -> Select<Entity> {
-    let due = Expr::cust("state = 'deferred'").and(Column::DeferredUntil.lte(until));
-    Entity::find().filter(due).order_by_asc(Column::DeferredUntil).limit(limit)
-}
-
-pub(crate) async fn deferred_until(
+pub(crate) async fn in_flight(
     query: &impl Query,
-    time: i64,
+    is_deferred: bool,
+    above: &str,
     limit: u64,
 ) -> Result<Vec<UpdateRow>, DbErr> {
-    deferred(time, limit).all(query.connection()).await
-}
-
-pub(crate) async fn silent_since(query: &impl Query, time: i64, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
-    silent(time, limit).all(query.connection()).await
+    let state = if is_deferred { DEFERRED } else { IN_FLIGHT };
+    let next = Condition::all().add(Expr::cust(state)).add(Column::Device.gt(above));
+    Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
 }
 
 #[derive(FromQueryResult)]
@@ -363,7 +378,7 @@ impl Write {
         &mut self,
         new: &mut [(&mut Locked<DeviceRow>, UpdateRow)],
     ) -> Result<Vec<i64>, DbErr> {
-        let mut offered = Vec::with_capacity(new.len());
+        let (mut offered, mut moved) = (Vec::with_capacity(new.len()), Vec::new());
         for new in new.chunks_mut(ROWS_PER_STATEMENT) {
             let rows =
                 new.iter().map(|(_, row)| ActiveModel { id: ActiveValue::NotSet, ..row.clone().into() });
@@ -374,11 +389,16 @@ impl Write {
                 device.update_id = Some(update.id);
                 device.update_state = Some(update.state);
                 device.waiting = update.waiting();
-                let after = json!({ "version": *update.to_version, "forced": update.forced });
-                self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
+                // What a rollout offers, somebody asked for once.
+                if update.rollout.is_none() {
+                    let after = json!({ "version": *update.to_version, "forced": update.forced });
+                    self.audit(Action::DEVICE_CHECK, &device.id.0, Value::Null, after);
+                }
                 offered.push(event(update, "offered", None, update.created_at));
+                moved.extend(update.moves(device));
             }
         }
+        self.move_members(&moved, true).await?;
         self.insert_events(&offered).await?;
         self.save(new.iter_mut().map(|(device, _)| (&mut **device, None))).await?;
         Ok(offered.into_iter().map(|event| event.update_id).collect())
@@ -389,8 +409,10 @@ impl Write {
         &self,
         rows: impl Iterator<Item = (&'a mut Locked<DeviceRow>, Option<&'a Locked<UpdateRow>>)>,
     ) -> Result<(), DbErr> {
-        let (mut devices, mut updates) = (Vec::new(), Vec::new());
+        let (mut devices, mut updates, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for (device, update) in rows {
+            let changed = update.filter(|update| update.state != update.read().state);
+            moved.extend(changed.and_then(|update| update.moves(device)));
             if let Some(update) = update.filter(|update| device.update_id == Some(update.id)) {
                 device.update_state = Some(update.state);
                 device.waiting = update.waiting();
@@ -400,6 +422,7 @@ impl Write {
         }
         self.save_changes(super::device::Column::Id, devices.iter().map(|device| &**device)).await?;
         devices.into_iter().for_each(Locked::saved);
+        self.move_members(&moved, false).await?;
         let events: Vec<_> = updates.iter().flat_map(|update| update.events.iter().cloned()).collect();
         self.save_changes(Column::Id, updates.into_iter()).await?;
         self.insert_events(&events).await
@@ -407,37 +430,6 @@ impl Write {
 
     pub(crate) async fn save_device(&self, device: &mut Locked<DeviceRow>) -> Result<(), DbErr> {
         self.save(std::iter::once((device, None))).await
-    }
-
-    /// The clock stood still from `stopped_at` for so long: nobody is any later for it, neither who was last heard
-    /// before nor who was heard, or offered something, while it stood.
-    pub(crate) async fn shift_silence(&self, stopped_at: i64, by: i64) -> Result<u64, DbErr> {
-        let now = stopped_at.saturating_add(by);
-        let heard_at = CaseStatement::new()
-            .case(Column::HeardAt.lte(stopped_at), Column::HeardAt.into_expr().add(by))
-            .finally(now);
-        self.move_heard(Column::HeardAt.lt(now), heard_at.into()).await
-    }
-
-    /// The clock was set back to `now`: nobody was heard later than that.
-    pub(crate) async fn clamp_silence(&self, now: i64) -> Result<u64, DbErr> {
-        // What is waited for longer is waited for until a time that comes.
-        let which = Column::HeardAt.gt(now).and(Column::ExpiresAt.is_null());
-        self.move_heard(which, Expr::value(now)).await
-    }
-
-    async fn move_heard(&self, which: Expr, heard_at: Expr) -> Result<u64, DbErr> {
-        let waiting = || Expr::cust(IN_FLIGHT).and(which.clone());
-        let of = Entity::find().select_only().column(Column::Device).filter(waiting());
-        let devices: Vec<Text<DeviceId>> = of.into_tuple().all(self.connection()).await?;
-        let devices: Vec<DeviceId> = devices.into_iter().map(|Text(id)| id).collect();
-        let mut shifted = 0;
-        for device in self.lock_devices(&devices).await?.chunks(ROWS_PER_STATEMENT) {
-            let of = Column::Device.is_in(device.iter().map(|device| device.id.as_str()));
-            let update = Entity::update_many().col_expr(Column::HeardAt, heard_at.clone());
-            shifted += update.filter(waiting().and(of)).exec(self.connection()).await?.rows_affected;
-        }
-        Ok(shifted)
     }
 
     /// Forgets updates that were made before a time and have ended, but the newest one of each device and those that count against

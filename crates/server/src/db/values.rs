@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::ops::{Deref, DerefMut};
 
-use api::{DeviceReport, Role};
+use api::{DeviceReport, LeftOut, NewRollout, Role};
 use cause::Cause;
 use contract::{ChannelName, Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::UpdateState;
@@ -68,6 +68,8 @@ as_text! {
     Release: from_json, to_json;
     Inspection: from_json, to_json;
     Blocked: from_json, to_json;
+    NewRollout: from_json, to_json;
+    Vec<LeftOut>: from_json, to_json;
     serde_json::Value: from_json, to_json;
 }
 

@@ -94,6 +94,11 @@ impl Releases {
         if is_known { Ok(()) } else { Err(unknown(product)) }
     }
 
+    /// Refuses names that nobody knows.
+    pub(crate) async fn require_known(&self, product: &ProductName) -> Result<(), Error> {
+        self.snapshot(product, Wanted::None).await.map(|_| ())
+    }
+
     /// What is known of a product, with the releases that are wanted; `None` if only devices speak of it so far. A name that is not known is looked for in the
     /// store once in a while, whoever asks.
     pub(super) async fn snapshot(

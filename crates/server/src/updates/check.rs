@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ::image::Chip;
 use api::{CheckAnswer, CheckRequest, HOLD};
-use cause::{decision as causes, service, update as ends};
+use cause::{decision as causes, rollout, service, update as ends};
 use contract::{ChannelName, DeviceId, ProductName, Version};
 use fleet::{Action, Artifact, Decision, DeviceView, Kept, Reach, Snapshot, StoreView, Subject, UpdateState};
 use futures_util::future::join_all;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::questions::{Questions, plan_with};
 use super::service::{BATCH, Updates, flight_of};
+use super::target::Target;
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Query;
@@ -62,6 +63,21 @@ impl How {
     }
 }
 
+/// What is wished for devices: the channel's version, or a rollout's.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) how: How,
+    /// Instead of what the channel points to.
+    pub(super) target: Option<Target>,
+}
+
+/// What was decided of a device that was not offered anything, with its newest update.
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    update: Option<UpdateRow>,
+    device: Option<DeviceRow>,
+}
+
 /// What is offered to devices, with what was known of each when it was decided.
 type Offers = HashMap<DeviceId, (Subject, Artifact)>;
 
@@ -89,18 +105,15 @@ impl Updates {
         ids: &[DeviceId],
         how: impl Into<How> + Send + 'static,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
-        let how = how.into();
-        let (mut answers, mut offered) = (BTreeMap::new(), HashMap::new());
-        for ids in ids.chunks(BATCH) {
-            let mut open = ids.to_vec();
-            for _ in 0..ATTEMPTS {
-                if open.is_empty() {
-                    break;
-                }
-                let offers = self.decide(&open, how, &mut answers).await?;
-                open = self.offer(by, offers, how, &mut offered).await?;
-            }
+        let wish = Wish { how: how.into(), target: None };
+        if wish.how.force {
+            self.force_deferred(by, ids).await?;
         }
+        let (decided, mut offered) = self.offer_many(by, ids, &wish).await?;
+        let answer = |(id, Decided { decision, update, device })| {
+            (id, self.answer(&decision, update, device.as_ref()))
+        };
+        let mut answers: BTreeMap<_, _> = decided.into_iter().map(answer).collect();
         let made: Vec<i64> = offered.keys().copied().collect();
         if *self.0.link.borrow() == LinkState::Up {
             self.0.queue.wait(&made, SENT_TIMEOUT).await;
@@ -114,23 +127,67 @@ impl Updates {
         Ok(answers)
     }
 
-    /// Answers those that are not offered anything.
+    /// Makes the updates that are wished. Answers what was decided of the other devices, and what was offered, by the updates'
+    /// numbers.
+    pub(super) async fn offer_many(
+        &self,
+        by: &Actor,
+        ids: &[DeviceId],
+        wish: &Wish,
+    ) -> Result<(BTreeMap<DeviceId, Decided>, HashMap<i64, Artifact>), Error> {
+        let (mut decided, mut offered) = (BTreeMap::new(), HashMap::new());
+        for ids in ids.chunks(BATCH) {
+            let mut open = ids.to_vec();
+            for _ in 0..ATTEMPTS {
+                if open.is_empty() {
+                    break;
+                }
+                let offers = self.decide(&open, wish, &mut decided).await?;
+                open = self.offer(by, offers, wish, &mut offered).await?;
+            }
+        }
+        Ok((decided, offered))
+    }
+
+    /// What would be decided of each device if it were there now.
+    pub(super) async fn assess(
+        &self,
+        ids: &[DeviceId],
+        target: &Target,
+    ) -> Result<Vec<(DeviceId, Decision)>, Error> {
+        let wish = Wish { how: true.into(), target: Some(target.clone()) };
+        let mut decided = BTreeMap::new();
+        let offers = self.decide(ids, &wish, &mut decided).await?;
+        let offered = offers.into_iter().map(|(id, (_, artifact))| (id, Decision::Offered(artifact)));
+        Ok(offered.chain(decided.into_iter().map(|(id, decided)| (id, decided.decision))).collect())
+    }
+
+    /// Decides of those that are not offered anything.
     async fn decide(
         &self,
         ids: &[DeviceId],
-        how: How,
-        answers: &mut BTreeMap<DeviceId, CheckAnswer>,
+        wish: &Wish,
+        decided: &mut BTreeMap<DeviceId, Decided>,
     ) -> Result<Offers, Error> {
         let devices = device::by_ids(&self.0.db, ids).await?;
-        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), how).await?;
-        let devices: HashMap<_, _> = devices.iter().map(|device| (&device.id.0, device)).collect();
+        let (mut subjects, mut newest) = self.subjects(&self.0.db, devices.iter(), wish.how).await?;
+        let mut devices: HashMap<DeviceId, DeviceRow> =
+            devices.into_iter().map(|device| (device.id.0.clone(), device)).collect();
+        if let Some(target) = &wish.target {
+            let is_other =
+                |_: &DeviceId, subject: &mut Subject| subject.product.as_ref() != Some(&target.product);
+            for (id, _) in subjects.extract_if(.., is_other) {
+                let cause = rollout::OTHER_PRODUCT.naming("product", &target.product);
+                let (decision, device) = (Decision::NoRelease(cause), devices.remove(&id));
+                decided.insert(id, Decided { decision, update: None, device });
+            }
+        }
         let mut offers = Offers::new();
-        for action in self.plan(subjects.clone()).await? {
+        for action in self.plan(subjects.clone(), wish.target.as_ref()).await? {
             match action {
-                Action::Answer { device, decision } => {
-                    let update = newest.remove(&device);
-                    let answer = self.answer(&decision, update, devices.get(&device).copied());
-                    answers.insert(device, answer);
+                Action::Answer { device: id, decision } => {
+                    let (update, device) = (newest.remove(&id), devices.remove(&id));
+                    decided.insert(id, Decided { decision, update, device });
                 }
                 Action::Offer { device, artifact } => {
                     let subject = subjects.remove_entry(&device);
@@ -143,7 +200,7 @@ impl Updates {
     }
 
     /// All that a decision looks at of devices, and their newest updates.
-    async fn subjects(
+    pub(super) async fn subjects(
         &self,
         query: &impl Query,
         devices: impl Iterator<Item = &DeviceRow>,
@@ -200,7 +257,11 @@ impl Updates {
     }
 
     /// What the devices' side decides alone costs no request to the store; the rest costs one look for each product.
-    async fn plan(&self, subjects: BTreeMap<DeviceId, Subject>) -> Result<Vec<Action>, Error> {
+    async fn plan(
+        &self,
+        subjects: BTreeMap<DeviceId, Subject>,
+        target: Option<&Target>,
+    ) -> Result<Vec<Action>, Error> {
         let mut all = Snapshot { devices: subjects, ..Snapshot::default() };
         let (mut planned, mut products) = (Vec::new(), BTreeMap::<ProductName, Snapshot>::new());
         for action in fleet::plan(&all, 0) {
@@ -222,6 +283,7 @@ impl Updates {
                 releases: &self.0.releases,
                 product: &product,
                 channel: ChannelName::production(),
+                wanted: target.map(|target| target.version.clone()),
                 blocked_images: &blocked_images,
                 deadline: Instant::now() + STORE_TIMEOUT,
             };
@@ -243,7 +305,7 @@ impl Updates {
         &self,
         by: &Actor,
         mut offers: Offers,
-        how: How,
+        wish: &Wish,
         offered: &mut HashMap<i64, Artifact>,
     ) -> Result<Vec<DeviceId>, Error> {
         if offers.is_empty() {
@@ -252,13 +314,20 @@ impl Updates {
         let ids: Vec<DeviceId> = offers.keys().cloned().collect();
         let mut write = self.0.db.write(by).await?;
         let mut devices = write.lock_devices(&ids).await?;
-        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), how).await?;
+        if let Some(target) = &wish.target
+            && !write.lock_rollout(target.rollout).await?.is_some_and(|rollout| rollout.may_offer())
+        {
+            return Ok(Vec::new());
+        }
+        let (now, _) = self.subjects(&write, devices.iter().map(|device| &**device), wish.how).await?;
         let mut new = Vec::with_capacity(devices.len());
         for device in &mut devices {
             let Some((then, artifact)) = offers.get(&device.id.0) else { continue };
-            let is_same = now.get(&device.id.0) == Some(then);
+            // One that was offered it meanwhile is looked for no more.
+            let is_wanted = wish.target.as_ref().is_none_or(|target| device.rollout == Some(target.rollout));
+            let is_same = is_wanted && now.get(&device.id.0) == Some(then);
             if let Some(product) = then.product.clone().filter(|_| is_same) {
-                let update = self.new_update(device, product, artifact, how)?;
+                let update = self.new_update(device, product, artifact, wish)?;
                 // What it reports from now on may come of the offer.
                 (device.returns, device.version_before) = (0, None);
                 new.push((device, update));
@@ -281,9 +350,10 @@ impl Updates {
         device: &DeviceRow,
         product: ProductName,
         artifact: &Artifact,
-        how: How,
+        wish: &Wish,
     ) -> anyhow::Result<UpdateRow> {
-        let now = now_ms();
+        let (now, Wish { how, target }) = (now_ms(), wish);
+        let toward = target.as_ref().map(|target| &target.version).filter(|to| **to != artifact.version);
         let expires_at = how.kept_s.map(|seconds| now + i64::from(seconds) * 1000);
         // It ends then, unless it is sent before.
         let heard_at = expires_at.map_or(now, |at| at - i64::from(self.0.update_timeout_s) * 1000);
@@ -296,6 +366,9 @@ impl Updates {
             outcome_before: device.last_outcome.clone(),
             heard_at,
             expires_at,
+            rollout: target.as_ref().map(|target| target.rollout),
+            toward: toward.cloned().map(Into::into),
+            timeout_s: target.as_ref().map_or(0, |target| target.timeout_s.into()),
             ..UpdateRow::offered(id, product, to, key, now)
         })
     }

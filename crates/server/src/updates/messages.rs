@@ -66,6 +66,8 @@ impl Messages {
 impl Messages {
     /// Returns after the commit.
     pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
+        // At the time that `now` is, whatever is waited for from here on.
+        let ages: Vec<i64> = batch.iter().map(Message::age_ms).collect();
         let write = self.0.db.write(&Actor::DEVICES).await?;
         let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
@@ -81,11 +83,11 @@ impl Messages {
         let is_asked = subjects.values().any(|subject| subject.device.product.is_none());
         let product = if is_asked { self.0.releases.default_product(&write).await? } else { None };
         let epoch = self.0.is_external.then(|| self.0.db.epoch());
-        for (index, message) in batch.iter().enumerate() {
+        for (index, (message, age_ms)) in batch.iter().zip(ages).enumerate() {
             // Before its report, it was not known.
             let is_known = first.get(&message.device).is_none_or(|first| *first <= index);
             if let Some(subject) = subjects.get_mut(&message.device).filter(|_| is_known) {
-                subject.waited_ms = message.age_ms();
+                subject.waited_ms = age_ms;
                 subject.apply(message, product.as_ref(), epoch, now);
             }
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::time::Duration;
 
-use cause::{Cause, decision as causes};
+use cause::{Cause, decision as causes, service};
 use contract::{ChannelName, ProductName, Sha256, Version};
 use fleet::{Action, Blocked, BlockedImages, ChannelView, Decision, Snapshot, StoreView, plan};
 use store::{Artifact, Facts, Inspection, Release, StoreError};
@@ -27,6 +27,8 @@ pub(super) struct Questions<'a> {
     pub(super) releases: &'a Releases,
     pub(super) product: &'a ProductName,
     pub(super) channel: ChannelName,
+    /// Instead of what the channel points to.
+    pub(super) wanted: Option<Version>,
     pub(super) blocked_images: &'a BlockedImages,
     pub(super) deadline: Instant,
 }
@@ -77,11 +79,14 @@ impl Questions<'_> {
     /// they are listed.
     async fn channel_view(&self, lowest: Option<&Version>) -> Result<(ChannelView, Looked), StoreView> {
         let store = self.releases.store();
-        let (version, blocked, guard) = tokio::join!(
-            store.channel(self.product, &self.channel),
-            store.blocked(self.product),
-            store.guard(self.product)
-        );
+        let version = async {
+            match &self.wanted {
+                Some(wanted) => Ok(Some(wanted.clone())),
+                None => store.channel(self.product, &self.channel).await,
+            }
+        };
+        let (version, blocked, guard) =
+            tokio::join!(version, store.blocked(self.product), store.guard(self.product));
         let version = match version {
             Ok(version) => version,
             // A product that is registered and has no image yet.
@@ -101,7 +106,10 @@ impl Questions<'_> {
         view.blocked = blocked_list(blocked.map_err(|error| unavailable(&error))?);
         let target = store.artifact(self.product, &self.channel, &version).await;
         let target = target.map_err(|error| unavailable(&error))?.ok_or_else(|| {
-            let cause = causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel);
+            let cause = match &self.wanted {
+                Some(_) => service::NO_RELEASE.naming("product", self.product),
+                None => causes::NO_IMAGE.naming("product", self.product).naming("channel", &self.channel),
+            };
             StoreView::NoImage(cause.naming("version", &version))
         })?;
         if let Some(lowest) = lowest

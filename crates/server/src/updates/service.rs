@@ -78,6 +78,10 @@ impl Updates {
         }))
     }
 
+    pub(super) fn link(&self) -> Link {
+        self.0.link.clone()
+    }
+
     pub(super) fn is_linked(&self) -> bool {
         !matches!(*self.0.link.borrow(), LinkState::Down { .. })
     }

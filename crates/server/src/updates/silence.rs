@@ -8,13 +8,13 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use cause::update as ends;
-use contract::DEFERRED_MAX_S;
-use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, UpdateState, Why, plan};
+use fleet::{Action, Change, Flight, Snapshot, Subject, UpdateState, Why, plan};
 
-use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
+use super::later::ask_again;
+use super::service::{BATCH, Updates, flight_of, heard_of, refusal_of, write as record};
 use super::urls::packet_bytes;
 use crate::actor::Actor;
-use crate::db::{meta, update};
+use crate::db::{meta, silent};
 
 /// How often it is written that the server is alive: at most so much of an update's time-out is lost.
 const HEARTBEAT_MS: i64 = 5_000;
@@ -49,6 +49,7 @@ impl SilenceClock {
             let written = write.lock_meta(meta::ALIVE_AT).await?.and_then(|text| text.parse().ok());
             if let Some(stopped_at) = self.alive.max(written).filter(stood_still) {
                 // In one transaction with the heartbeat: killed in between, it would be added twice.
+                write.shift_soaks(stopped_at, now - stopped_at).await?;
                 let moved = write.shift_silence(stopped_at, now - stopped_at).await?;
                 tracing::info!(
                     seconds = (now - stopped_at) / 1000,
@@ -69,9 +70,17 @@ impl SilenceClock {
 }
 
 async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
-    let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
+    for timeout_s in silent::timeouts(&updates.0.db).await? {
+        let usual_s = i64::from(updates.0.update_timeout_s);
+        end_silent_for(updates, timeout_s, if timeout_s == 0 { usual_s } else { timeout_s } * 1000, now)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn end_silent_for(updates: &Updates, timeout_s: i64, timeout_ms: i64, now: i64) -> anyhow::Result<()> {
     loop {
-        let silent = update::silent_since(&updates.0.db, now - timeout_ms, BATCH as u64).await?;
+        let silent = silent::silent_since(&updates.0.db, timeout_s, now - timeout_ms, BATCH as u64).await?;
         if silent.is_empty() {
             return Ok(());
         }
@@ -114,34 +123,6 @@ async fn end_silent(updates: &Updates, now: i64) -> anyhow::Result<()> {
         write.commit().await?;
         for (_, update) in &silent {
             updates.0.events.device(&update.device);
-        }
-    }
-}
-
-/// Devices that asked to be left alone, and have been, are sent the trigger again: when they come, up to the end of the seven days.
-async fn ask_again(updates: &Updates, now: i64) -> anyhow::Result<()> {
-    loop {
-        let due = update::deferred_until(&updates.0.db, now, BATCH as u64).await?;
-        if due.is_empty() {
-            return Ok(());
-        }
-        let write = updates.0.db.write(&Actor::SERVER).await?;
-        let mut due = write.lock_updates(due.iter()).await?;
-        for (_, update) in &mut due {
-            let is_due = update.deferred_until.is_some_and(|until| until <= now);
-            if is_due && advance(update, &[], Delivery::Fetched, None, &Event::AskAgain, None, now) {
-                let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
-                let last = update.deferred_since.unwrap_or(now) + i64::from(DEFERRED_MAX_S) * 1000;
-                let expires_at = last.max(now + timeout_ms);
-                (update.expires_at, update.heard_at) = (Some(expires_at), expires_at - timeout_ms);
-                (update.triggered_at, update.deferred_until) = (None, None);
-            }
-        }
-        write.save(due.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
-        write.commit().await?;
-        updates.push(due.iter().map(|(device, _)| &**device));
-        for (device, _) in &due {
-            updates.0.events.device(&device.id);
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod firmware;
 pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod releases;
+pub(crate) mod rollouts;
 mod under_way;
 pub(crate) mod updates;
 

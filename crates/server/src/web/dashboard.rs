@@ -18,6 +18,8 @@ pub(crate) mod not_admitted;
 mod progress;
 pub(crate) mod register;
 pub(crate) mod releases;
+pub(crate) mod rollout;
+pub(crate) mod rollouts;
 mod text;
 mod visit;
 mod words;

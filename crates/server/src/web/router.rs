@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use utoipa_axum::routes;
 
-use super::api::{audit, devices, events, firmware, health, login, releases, updates};
+use super::api::{audit, devices, events, firmware, health, login, releases, rollouts, updates};
 use super::caller::Right::{Administer, Operate, Promote, Public, Publish, Read, ReadProduct, Release};
 use super::dashboard;
 use super::limits::log_and_bound;
@@ -56,6 +56,14 @@ fn paths(routes: Routes) -> Routes {
         .api(ReadProduct, routes!(releases::blocked))
         .api(Operate, routes!(releases::block, releases::unblock))
         .api(Publish, routes!(releases::refresh))
+        .api(ReadProduct, routes!(rollouts::of_product))
+        .api(Operate, routes!(rollouts::start))
+        .api(Read, routes!(rollouts::list))
+        .api(Read, routes!(rollouts::show))
+        .api(Read, routes!(rollouts::devices))
+        .api(Operate, routes!(rollouts::pause))
+        .api(Operate, routes!(rollouts::resume))
+        .api(Operate, routes!(rollouts::abort))
         .api(Administer, routes!(audit::list))
         .api(Read, routes!(events::stream))
 }
@@ -63,7 +71,8 @@ fn paths(routes: Routes) -> Routes {
 /// The pages with the forms in them, and what is no page and not in the document either.
 fn pages(routes: Routes) -> Routes {
     use dashboard::{
-        actions, assets, audit, check_all, device, devices, login, not_admitted, register, releases,
+        actions, assets, audit, check_all, device, devices, login, not_admitted, register, releases, rollout,
+        rollouts,
     };
     routes
         .page(Public, "/firmware/{*path}", get(firmware::signed))
@@ -88,6 +97,12 @@ fn pages(routes: Routes) -> Routes {
         .page(Read, "/releases/{product}", get(releases::page))
         .page(Release, "/releases/{product}/promote", post(actions::promote))
         .page(Release, "/releases/{product}/refresh", post(actions::refresh))
+        .page(Read, "/rollouts", get(rollouts::page))
+        .page(Operate, "/releases/{product}/rollout", get(rollouts::form).post(rollouts::start))
+        .page(Read, "/rollouts/{n}", get(rollout::page))
+        .page(Operate, "/rollouts/{n}/pause", post(rollout::pause))
+        .page(Operate, "/rollouts/{n}/resume", post(rollout::resume))
+        .page(Operate, "/rollouts/{n}/abort", post(rollout::abort))
         .page(Operate, "/releases/{product}/block", post(actions::block))
         .page(Operate, "/releases/{product}/unblock", post(actions::unblock))
 }
@@ -111,6 +126,7 @@ pub(super) fn own_prefix(path: &str) -> Option<&str> {
         "not-admitted",
         "readyz",
         "releases",
+        "rollouts",
         "updates",
     ];
     (!ours.contains(&first)).then_some(prefix)

@@ -17,7 +17,7 @@ use crate::events::Events;
 use crate::health::Health;
 use crate::releases::Releases;
 use crate::services::Services;
-use crate::updates::{Messages, Updates};
+use crate::updates::{Messages, Rollouts, Updates};
 
 /// Clones are the same one: each request makes several.
 #[derive(Clone)]
@@ -82,6 +82,7 @@ part! {
     Publishers: services.publishers;
     Devices: services.devices;
     Updates: services.updates;
+    Rollouts: services.rollouts;
     Messages: services.messages;
     Releases: services.releases;
     Health: services.health;

@@ -32,7 +32,7 @@ async fn report(server: &TestServer, device: &RegisteredDevice, version: &str) {
 }
 
 /// Asks for each of them once, and for what they leave, in this order. What leaves nothing writes nothing.
-const WRITES: [(&str, &str, &[&str]); 16] = [
+const WRITES: [(&str, &str, &[&str]); 20] = [
     ("POST", "/api/v1/login", &["login"]),
     ("POST", "/api/v1/login/oidc", &["token.create"]),
     ("POST", "/api/v1/devices", &["device.register"]),
@@ -43,6 +43,10 @@ const WRITES: [(&str, &str, &[&str]); 16] = [
     ("POST", "/api/v1/products/lamp/refresh", &[]),
     ("POST", "/api/v1/devices/d1/check-update", &["device.check"]),
     ("POST", "/api/v1/updates/1/cancel", &["update.cancel"]),
+    ("POST", "/api/v1/products/lamp/rollouts", &["rollout.start"]),
+    ("POST", "/api/v1/rollouts/1/pause", &["rollout.pause"]),
+    ("POST", "/api/v1/rollouts/1/resume", &["rollout.resume"]),
+    ("POST", "/api/v1/rollouts/1/abort", &["rollout.abort"]),
     // Told that it is so, although the device is not there to hear it.
     ("POST", "/api/v1/devices/d1/clear-quarantine", &["quarantine.clear"]),
     ("PUT", "/api/v1/products/lamp/blocked/1.0.0", &["version.block", "version.block"]),
@@ -79,6 +83,7 @@ async fn every_route_that_writes_says_who_did_what_and_no_secret() {
             "/api/v1/devices" => request.json(&json!({"id": "d1", "product": "lamp"})),
             "/api/v1/devices/d1" => request.json(&json!({"tags": ["lab"]})),
             path if path.contains("releases") => request.query(&[("version", "1.1.0")]).body(image("1.1.0")),
+            path if path.ends_with("lamp/rollouts") => request.json(&json!({"version": "1.1.0"})),
             path if path.contains("channels") => request.json(&json!({"version": "1.1.0"})),
             path if path.contains("check-update") => request.json(&json!({"force": true})),
             path if path.contains("blocked") => request.json(&json!({"reason": "too bright"})),

@@ -111,7 +111,18 @@ async fn no_page_shows_what_moves_a_cursor_or_reverses_text() {
 async fn every_page_forbids_inline_scripts_and_has_none() {
     let server = TestServer::open().await;
     let browser = browser(&server).await;
-    for path in ["/", "/releases", "/audit", "/not-admitted", "/login", "/devices/nobody", "/nothing"] {
+    for path in [
+        "/",
+        "/releases",
+        "/rollouts",
+        "/releases/lamp/rollout",
+        "/audit",
+        "/not-admitted",
+        "/login",
+        "/devices/nobody",
+        "/rollouts/1",
+        "/nothing",
+    ] {
         let answer = browser.get(path, &[]).await;
         let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
         assert!(

@@ -90,6 +90,7 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
         (Method::PUT, "/api/v1/products/lamp/channels/beta"),
         (Method::GET, "/api/v1/products/lamp/blocked"),
         (Method::POST, "/api/v1/products/lamp/refresh"),
+        (Method::GET, "/api/v1/products/lamp/rollouts"),
     ];
     let ask = async |method: &Method, path: &str| {
         let request = publisher.request(method.clone(), path).header("content-type", "application/json");

@@ -102,7 +102,7 @@ fn image_of(text: &str, behaviour: Behaviour, key: &SigningKey) -> anyhow::Resul
     Ok(sign(&build.bytes(), key).context("signing the demo's images")?.into())
 }
 
-/// Three releases, of which the one in production crashes at boot.
+/// Three releases, of which the second crashes at boot.
 async fn publish(releases: &Releases, key: &SigningKey) -> anyhow::Result<()> {
     for (text, behaviour, notes) in [
         (OLD, Behaviour::Healthy, "Where everybody begins."),
@@ -117,7 +117,7 @@ async fn publish(releases: &Releases, key: &SigningKey) -> anyhow::Result<()> {
         };
         releases.publish(&Actor::SERVER, publication, None, image).await?;
     }
-    releases.promote(&Actor::SERVER, &product(), &version(BAD), &ChannelName::production()).await?;
+    releases.promote(&Actor::SERVER, &product(), &version(OLD), &ChannelName::production()).await?;
     Ok(())
 }
 
@@ -166,7 +166,7 @@ async fn welcome(running: &Running) -> anyhow::Result<()> {
     say!("  Dashboard  {link}");
     say!("  MQTT       mqtt://{broker}");
     say!("  Devices    {}", DEVICES.join(", "));
-    say!("  Releases   {OLD} runs on all of them, {BAD} is in production, {GOOD} waits");
+    say!("  Releases   {OLD} runs on all of them and is in production, {BAD} and {GOOD} wait");
     let server = running.public_url().as_str().trim_end_matches('/');
     // As it was called: after `cargo run` there is no `updraft` on the path.
     let updraft = std::env::args().next().unwrap_or_else(|| "updraft".into());

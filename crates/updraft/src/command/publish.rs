@@ -18,10 +18,10 @@ use crate::command::image::stamped::stamped;
 use crate::command::publish::timeout::Timeout;
 use crate::command::publish::wait::{Outcome, Watch};
 use crate::command::target::{ProductArgs, Target};
+use crate::command::verdict;
 use crate::output;
 
 mod git;
-mod rollout;
 mod timeout;
 mod wait;
 
@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     if let Some(outcome) = &waited {
-        object["rollout"] = json!(outcome.rollout.as_ref().map(rollout::json));
+        object["rollout"] = json!(outcome.rollout.as_ref().map(verdict::json));
     }
     if args.of.json {
         output::json(&object);

@@ -191,7 +191,7 @@ proptest! {
         // waiting, in flight, succeeded, failed
         let mut state = vec![0_u8; members.len()];
         let (mut life, mut step, mut opened) = (Life::Running, 0, 0);
-        for (turn, pick) in order.iter().enumerate() {
+        for (round, pick) in order.iter().enumerate() {
             let mut all = vec![StepCounts::default(); percents.len()];
             for ((_, of), state) in members.iter().zip(&state) {
                 let count = &mut all[*of];
@@ -200,7 +200,7 @@ proptest! {
             let waits = members.iter().zip(&state).filter(|((device, of), state)| **state == 0 && *of < opened && is_there(device));
             let candidates: Vec<_> =
                 waits.map(|((device, of), _)| Candidate { device: device.clone(), step: *of }).take(5).collect();
-            let is_blocked = blocked_at.is_some_and(|at| turn >= at);
+            let is_blocked = blocked_at.is_some_and(|at| round >= at);
             let snapshot = Snapshot {
                 shape: shape.clone(),
                 version: "1.2.0".into(),

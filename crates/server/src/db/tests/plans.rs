@@ -8,6 +8,8 @@ use sea_orm::{QueryTrait, Select};
 use super::super::connection::Query;
 use super::super::device_list::DeviceFilter;
 use super::super::presence::{self, Absent};
+use super::super::rollout_device;
+use super::super::silent;
 use super::super::waiting::Waiting;
 use super::*;
 
@@ -109,9 +111,9 @@ async fn what_is_asked_for_often_is_found_by_its_index() {
     let distinct = explain(&db, &image::distinct_builds()).await;
     assert!(distinct.contains("devices_build"), "{distinct}");
     assert!(!distinct.contains("Seq Scan on devices") && !distinct.contains("SCAN devices"), "{distinct}");
-    let silent = plan(&db, update::silent(5, 100)).await;
+    let silent = plan(&db, silent::silent(0, 5, 100)).await;
     assert!(silent.contains("updates_silent"), "{silent}");
-    let deferred = plan(&db, update::deferred(5, 100)).await;
+    let deferred = plan(&db, silent::deferred(5, 100)).await;
     assert!(deferred.contains("updates_deferred"), "{deferred}");
 }
 
@@ -151,4 +153,35 @@ async fn old_events_and_parts_of_ids_are_found_by_their_indexes() {
     let with_text = device_list::with_text(db.is_sqlite()).replace("$1", part);
     let plan = explain(&db, &with_text.replace("$2", "''").replace("$3", "10001")).await;
     assert!(plan.contains(index), "{plan}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_rollout_and_is_there_is_found_without_the_others() {
+    let (_folder, db) = filled().await;
+    let write = db.write(&BY).await.expect("writes");
+    let flag = if db.is_sqlite() { "0" } else { "FALSE" };
+    let rollouts = format!(
+        "INSERT INTO rollouts (product, version, object_key, request, state, is_open, step, opened, is_blocked, left_out, created_by, created_at) \
+         SELECT 'p', '1.0.0', 'k', '{{}}', 'done', {flag}, 0, 1, {flag}, '[]', 'x', 1 FROM devices WHERE slot_bytes <= 500"
+    );
+    for sql in [
+        rollouts.as_str(),
+        "INSERT INTO rollout_devices (rollout, device, step, state) SELECT 1, id, 0, 'waiting' FROM devices",
+        "UPDATE devices SET rollout = 1",
+    ] {
+        write.execute(sql, vec![]).await.expect("written");
+    }
+    write.commit().await.expect("committed");
+    let write = db.write(&BY).await.expect("writes");
+    write.execute("ANALYZE", vec![]).await.expect("analysed");
+    write.commit().await.expect("committed");
+    let filled_in = |sql: &str| sql.replace("$1", "1").replace("$2", "1").replace("$3", "100");
+    let candidates = explain(&db, &filled_in(rollout_device::CANDIDATES)).await;
+    let is_indexed = candidates.contains("devices_rollout") || candidates.contains("devices_online");
+    assert!(is_indexed && !candidates.contains("SCAN"), "{candidates}");
+    let is_open = if db.is_sqlite() { "is_open = 1" } else { "is_open" };
+    let open = explain(&db, &format!("SELECT * FROM rollouts WHERE {is_open} ORDER BY id")).await;
+    assert!(open.contains("rollouts_open"), "{open}");
+    let counted = explain(&db, &filled_in(rollout_device::COUNTS)).await;
+    assert!(counted.contains("rollout_devices"), "{counted}");
 }

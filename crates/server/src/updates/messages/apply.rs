@@ -300,19 +300,19 @@ impl Subject {
     /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
         let is_older = self.is_older(now);
-        if !is_older {
-            // It wants it now.
-            self.advance(&Event::AskAgain, None, now);
-        }
-        let in_flight = self.update.as_mut().filter(|update| !is_older && update.state.is_in_flight());
+        let in_flight = self.update.as_ref().filter(|update| !is_older && update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
             self.is_refused = true;
             return;
         };
+        // One that put it off wants it now: that is no request too many.
+        let was_put_off = *update.state == UpdateState::Deferred;
+        self.advance(&Event::AskAgain, None, now);
+        let Some(update) = &mut self.update else { return };
         if update.triggered_at.is_none() {
             return;
         }
-        update.url_requests += 1;
+        update.url_requests += i64::from(!was_put_off);
         update.triggered_at = None;
         update.heard_at = now;
         update.note("request", now);

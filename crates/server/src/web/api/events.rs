@@ -102,6 +102,7 @@ impl Feed {
             let name = match &event {
                 Event::Device { .. } => "device",
                 Event::Product { .. } => "product",
+                Event::Rollout { .. } => "rollout",
                 Event::Health => "health",
             };
             let Ok(event) = Sse::default().event(name).json_data(&event) else { continue };

@@ -14,7 +14,7 @@ use listen::Connections;
 
 use crate::devices::{Counts, Devices};
 use crate::health::Health;
-use crate::updates::{Messages, Updates};
+use crate::updates::{Messages, Rollouts, Updates};
 use crate::web::limits::Streams;
 use crate::web::problem::{Answer, Problem};
 
@@ -44,6 +44,7 @@ pub(crate) async fn readyz(
 pub(crate) async fn metrics(
     State(devices): State<Devices>,
     State(updates): State<Updates>,
+    State(rollouts): State<Rollouts>,
     State(messages): State<Messages>,
     State(health): State<Health>,
     State(streams): State<Streams>,
@@ -52,6 +53,7 @@ pub(crate) async fn metrics(
     let figures = Figures {
         counts: devices.counts(None).await?,
         codes: updates.newest_codes().await?,
+        rollouts: rollouts.active().await?,
         messages: messages.taken(),
         problems: health.problems().await.len(),
         streams: streams.count(),
@@ -67,6 +69,8 @@ pub(crate) async fn metrics(
 struct Figures {
     counts: Counts,
     codes: HashMap<Code, u64>,
+    /// Running ones, and paused ones.
+    rollouts: (u64, u64),
     messages: u64,
     problems: usize,
     streams: usize,
@@ -75,7 +79,7 @@ struct Figures {
 }
 
 fn exposition(figures: &Figures) -> String {
-    let Figures { counts, codes, messages, problems, streams, connections } = figures;
+    let Figures { counts, codes, rollouts, messages, problems, streams, connections } = figures;
     let mut text = String::new();
     let mut line = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
         // Writing to a String cannot fail.
@@ -119,6 +123,9 @@ fn exposition(figures: &Figures) -> String {
         "Devices whose newest update failed or was rolled back, by the code that the device gave.",
         &coded,
     );
+    let active = [("running", rollouts.0), ("paused", rollouts.1)];
+    let active = active.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count));
+    line("updraft_rollouts", "gauge", "Rollouts that have not ended.", &active);
     line("updraft_messages_total", "counter", "Messages taken from devices.", &plain(*messages));
     line("updraft_problems", "gauge", "Things that do not answer: store, broker.", &plain(*problems as u64));
     line("updraft_event_streams", "gauge", "Open streams of events.", &plain(*streams as u64));
@@ -144,13 +151,22 @@ mod tests {
         let counts = Counts { devices: 3, online: 2, newest, identities };
         let codes = [(Code::CrashLoop, 2), (Code::WrongChip, 1)].into();
         let connections = vec![("http", 5, 7)];
-        let text = exposition(&Figures { counts, codes, messages: 9, problems: 0, streams: 0, connections });
+        let text = exposition(&Figures {
+            counts,
+            codes,
+            rollouts: (1, 2),
+            messages: 9,
+            problems: 0,
+            streams: 0,
+            connections,
+        });
         assert!(text.contains("# TYPE updraft_devices gauge\nupdraft_devices 3\n"));
         assert!(text.contains("updraft_devices_by_newest_update{state=\"rolled_back\"} 1\n"));
         assert!(text.contains(
             "updraft_devices_by_newest_update_code{code=\"wrong_chip\"} 1\n\
              updraft_devices_by_newest_update_code{code=\"crash_loop\"} 2\n"
         ));
+        assert!(text.contains("updraft_rollouts{state=\"paused\"} 2\n"));
         assert!(text.contains("updraft_devices_by_identity{identity=\"mislabelled\"} 0\n"));
         assert!(text.contains("updraft_devices_by_identity{identity=\"foreign\"} 2\n"));
         assert!(text.contains("updraft_connections{listener=\"http\"} 5\n"));

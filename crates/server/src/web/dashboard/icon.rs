@@ -35,5 +35,6 @@ icons! {
     upload: r#"<path d="M12 15.5V4M7 8.5 12 4l5 4.5M4 15.5V18a2 2 0 0 0 2 2h12a2 2 0 0 0 2-2v-2.5"/>"#;
     again: r#"<path d="M20 5v5h-5M4 19v-5h5M19.2 10A7.5 7.5 0 0 0 6 7L4 9M4.8 14A7.5 7.5 0 0 0 18 17l2-2"/>"#;
     list: r#"<path d="M9 6h11M9 12h11M9 18h11M4 6h.5M4 12h.5M4 18h.5"/>"#;
+    steps: r#"<path d="M4 19h4v-4h5v-5h5V5h2.5"/>"#;
     close: r#"<path d="m6 6 12 12M18 6 6 18"/>"#;
 }

@@ -221,6 +221,7 @@ fn item(
             }
             div.actions {
                 @if visit.may(Right::Release) && !release.blocked && !in_production(release) {
+                    a.button href={ "/releases/" (product) "/rollout?version=" (release.version) } aria-label={ "Roll out " (release.version) } { (icon::steps()) "Roll out" }
                     form method="post" action={ "/releases/" (product) "/promote" } data-answer="said-releases" {
                         input type="hidden" name="version" value=(release.version);
                         button type="submit" aria-label={ "Promote " (release.version) " to production" } { (icon::upward()) "Promote" }

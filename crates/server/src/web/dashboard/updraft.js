@@ -72,6 +72,10 @@ function watch() {
     const { device } = JSON.parse(event.data);
     if (here === "/" || decodeURIComponent(here) === "/devices/" + device) refresh();
   });
+  events.addEventListener("rollout", (event) => {
+    const { rollout } = JSON.parse(event.data);
+    if (here === "/rollouts" || here === "/rollouts/" + rollout) refresh();
+  });
   for (const name of ["product", "health", "resync"]) events.addEventListener(name, refresh);
   // What happened before the stream was there, or while it was away, is seen now.
   events.addEventListener("open", refresh);

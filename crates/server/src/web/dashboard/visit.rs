@@ -88,6 +88,7 @@ const FLASH: &str = "updraft_said";
 pub(crate) enum Section {
     Devices,
     Releases,
+    Rollouts,
     Audit,
 }
 
@@ -192,6 +193,7 @@ impl Visit {
                 nav aria-label="Main" {
                     (link(Section::Devices, "/", icon::chip(), "Devices"))
                     (link(Section::Releases, "/releases", icon::package(), "Releases"))
+                    (link(Section::Rollouts, "/rollouts", icon::steps(), "Rollouts"))
                     @if self.may(Right::Administer) { (link(Section::Audit, "/audit", icon::list(), "Audit")) }
                 }
                 div.foot {

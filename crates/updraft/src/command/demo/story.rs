@@ -8,6 +8,8 @@ pub(super) const DEVICES: [&str; 5] =
 pub(super) const OLD: &str = "1.0.0";
 pub(super) const BAD: &str = "1.1.0";
 pub(super) const GOOD: &str = "1.2.0";
+/// Three of the five first.
+pub(super) const STEPS: &str = "60, 100";
 
 pub(super) fn product() -> ProductName {
     PRODUCT.parse().expect("the demo's product has a valid name")

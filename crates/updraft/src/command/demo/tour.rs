@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use api::{Device, DeviceQuery};
+use api::{Device, DeviceQuery, NewRollout, Step as RolloutStep};
 use contract::{ChannelName, DeviceId, Progress};
 use fleet::UpdateState;
 use server::actor::Actor;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout_at};
 use virtual_device::Notice;
 
-use super::story::{BAD, DEVICES, GOOD, OLD, product, version};
+use super::story::{BAD, DEVICES, GOOD, OLD, STEPS, product, version};
 
 /// How long a step of a played tour may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(90);
@@ -23,8 +23,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Wait,
-    Try,
-    Block,
+    RollOut,
     Promote,
     UpdateAll,
     Done,
@@ -34,15 +33,13 @@ impl Step {
     fn sentence(self) -> String {
         match self {
             Self::Wait => "    The devices connect …".into(),
-            Self::Try => format!(
-                "1.  Open the dashboard and press Check update for {}. It gets {BAD}, crashes at boot, and falls back.",
-                DEVICES[0]
+            Self::RollOut => format!(
+                "1.  Open Releases, press Roll out for {BAD}, and start it with the steps {STEPS}. Three lamps get it, crash at boot and fall back to {OLD}: the rollout stops by itself, says why, and blocks {BAD}."
             ),
-            Self::Block => format!(
-                "2.  {BAD} was bad, and the device runs {OLD} again; its page says why. Now open Releases and block {BAD}: nobody is offered it any more."
+            Self::Promote => format!(
+                "2.  {BAD} was bad, and nobody is offered it any more. Now open Releases and promote {GOOD} to production."
             ),
-            Self::Promote => format!("3.  Promote {GOOD} to production."),
-            Self::UpdateAll => format!("4.  Go back to Devices and press Check all: every lamp gets {GOOD}."),
+            Self::UpdateAll => format!("3.  Go back to Devices and press Check all: every lamp gets {GOOD}."),
             Self::Done => format!(
                 "    All {} devices run {GOOD}, confirmed. That was the whole road. Look around as long as you like.",
                 DEVICES.len()
@@ -134,11 +131,7 @@ impl Tour {
         if blocked.items.iter().any(|blocked| blocked.version == version(BAD)) {
             return Ok(Step::Promote);
         }
-        let fell_back = devices.iter().filter_map(|device| device.update.as_ref()).any(|update| {
-            update.to == version(BAD)
-                && matches!(update.state.known(), Some(UpdateState::RolledBack | UpdateState::Failed))
-        });
-        Ok(if fell_back { Step::Block } else { Step::Try })
+        Ok(Step::RollOut)
     }
 
     /// Does what the step asks of a person.
@@ -147,10 +140,11 @@ impl Tour {
             return Ok(());
         }
         match self.step {
-            Some(Step::Try) => self.check(DEVICES[0]).await,
-            Some(Step::Block) => {
-                let reason = format!("{} fell back to {OLD}: it crashes at boot", DEVICES[0]);
-                Ok(self.services.releases.block(&Actor::SERVER, &product(), &version(BAD), &reason).await?)
+            Some(Step::RollOut) => {
+                let steps = RolloutStep::parse_all(STEPS).map_err(anyhow::Error::msg)?;
+                let asked = NewRollout { steps: Some(steps), ..NewRollout::of(version(BAD)) };
+                self.services.rollouts.start(&Actor::SERVER, &product(), &asked).await?;
+                Ok(())
             }
             Some(Step::Promote) => {
                 self.services

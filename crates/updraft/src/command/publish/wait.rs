@@ -15,8 +15,8 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, sleep};
 
 use crate::api_client::{ApiClient, Later};
-use crate::command::publish::rollout::{self, Verdict};
 use crate::command::publish::timeout::Timeout;
+use crate::command::verdict::{self as rollout, Verdict};
 use crate::failure::{self, Failure};
 
 /// How long nothing is asked: at first, and at most.

@@ -10,7 +10,7 @@ const TEXT_MAX_CHARS: usize = 300;
 
 /// What somebody who waits for a rollout does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Open,
     /// The release proved itself.
     Good,
@@ -18,7 +18,7 @@ pub(super) enum Verdict {
     Bad(String),
 }
 
-pub(super) fn verdict(rollout: &Rollout) -> Verdict {
+pub(crate) fn verdict(rollout: &Rollout) -> Verdict {
     let (id, devices) = (rollout.id, devices(&rollout.counts));
     let why = rollout.halt_reason.as_deref().map(short).unwrap_or_default();
     let why = why.trim_end_matches('.');
@@ -36,13 +36,13 @@ pub(super) fn verdict(rollout: &Rollout) -> Verdict {
     }
 }
 
-pub(super) fn json(rollout: &Rollout) -> Value {
+pub(crate) fn json(rollout: &Rollout) -> Value {
     json!({"id": rollout.id, "state": short(rollout.state.as_str()),
         "halt_reason": rollout.halt_reason.as_deref().map(short), "counts": rollout.counts})
 }
 
 /// `rollout 7 is running, step 1: 3 of 100 devices succeeded, 2 in flight, 95 waiting`
-pub(super) fn line(rollout: &Rollout) -> String {
+pub(crate) fn line(rollout: &Rollout) -> String {
     let step = rollout.step.map(|step| format!(", step {step}")).unwrap_or_default();
     let state = short(rollout.state.as_str());
     format!("rollout {} is {state}{step}: {}", rollout.id, devices(&rollout.counts))

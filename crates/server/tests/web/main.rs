@@ -13,4 +13,5 @@ mod firmware;
 mod issuer;
 mod malformed;
 mod oidc;
+mod security;
 mod test_server;

@@ -1,7 +1,7 @@
 //! A version with a hole: blocked, and the floor of the next release.
 
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use updraft_server::access::Role;
 
 use super::test_server::{TestServer, image, problem};

@@ -18,6 +18,7 @@ pub(crate) mod rig;
 mod rollout_limits;
 mod rollouts;
 mod sending;
+mod serving;
 mod silence;
 mod slow_store;
 mod spellings;

@@ -28,6 +28,7 @@ use crate::events::Events;
 use crate::mqtt::Message;
 use crate::releases::Releases;
 use crate::updates::service::Updates;
+use crate::updates::sketch::Sketch;
 
 /// Messages from devices. Clones are the same service.
 #[derive(Clone)]
@@ -65,18 +66,13 @@ impl Messages {
 impl Messages {
     /// Returns after the commit.
     pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
+        // At the time that `now` is, whatever is waited for from here on.
+        let ages: Vec<i64> = batch.iter().map(Message::age_ms).collect();
         let write = self.0.db.write(&Actor::DEVICES).await?;
         let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let first = self.admit_reported(&write, batch, &ids, now).await?;
-        let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
-        self.0.updates.look_at_deliveries(&mut subjects, now);
-        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
-        let names = image::names(&write, targets).await?;
-        for subject in subjects.values_mut() {
-            let target = subject.update.as_ref().and_then(|update| update.sha256);
-            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
-        }
+        let mut subjects = self.subjects(&write, &ids, now).await?;
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
                 device.presence = device
@@ -87,11 +83,11 @@ impl Messages {
         let is_asked = subjects.values().any(|subject| subject.device.product.is_none());
         let product = if is_asked { self.0.releases.default_product(&write).await? } else { None };
         let epoch = self.0.is_external.then(|| self.0.db.epoch());
-        for (index, message) in batch.iter().enumerate() {
+        for (index, (message, age_ms)) in batch.iter().zip(ages).enumerate() {
             // Before its report, it was not known.
             let is_known = first.get(&message.device).is_none_or(|first| *first <= index);
             if let Some(subject) = subjects.get_mut(&message.device).filter(|_| is_known) {
-                subject.waited_ms = message.age_ms();
+                subject.waited_ms = age_ms;
                 subject.apply(message, product.as_ref(), epoch, now);
             }
         }
@@ -103,6 +99,51 @@ impl Messages {
         }
         self.follow_up(subjects);
         Ok(())
+    }
+
+    /// A sketch said what it runs while it fetched an image by its device's own URL. Who reports JSON says more by that.
+    #[crate::boxed]
+    pub(crate) async fn take_sketch(
+        &self,
+        device: &DeviceId,
+        sketch: &Sketch,
+        now: i64,
+    ) -> anyhow::Result<()> {
+        let write = self.0.db.write(&Actor::DEVICES).await?;
+        let mut subjects = self.subjects(&write, std::slice::from_ref(device), now).await?;
+        let Some(subject) = subjects.get_mut(device).filter(|subject| subject.device.report.is_none()) else {
+            return Ok(());
+        };
+        let known = subject.device.said().map(str::to_owned);
+        let Some(mut said) =
+            sketch.version.clone().or(known).and_then(|text| read_report(text.as_bytes()).ok())
+        else {
+            return Ok(());
+        };
+        (said.report.sha256, said.report.slot_bytes) = (sketch.sha256, sketch.slot_bytes);
+        subject.said_elsewhere(&said, now);
+        save(&write, &mut subjects).await?;
+        write.commit().await?;
+        self.follow_up(subjects);
+        Ok(())
+    }
+
+    /// Locked devices, with all that their messages are held against.
+    async fn subjects(
+        &self,
+        write: &Write,
+        ids: &[DeviceId],
+        now: i64,
+    ) -> anyhow::Result<HashMap<DeviceId, Subject>> {
+        let mut subjects = with_updates(write, write.lock_devices(ids).await?).await?;
+        self.0.updates.look_at_deliveries(&mut subjects, now);
+        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
+        let names = image::names(write, targets).await?;
+        for subject in subjects.values_mut() {
+            let target = subject.update.as_ref().and_then(|update| update.sha256);
+            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
+        }
+        Ok(subjects)
     }
 
     /// Devices that nobody registered become known by their first valid report, where the fleet allows it. Answers by which

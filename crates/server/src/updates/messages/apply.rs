@@ -122,7 +122,18 @@ impl Subject {
         }
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome = last.clone().map(Into::into);
-        if !message.retained {
+        self.note_running(said, message.retained, last, now);
+    }
+
+    /// It said what it runs by another way than MQTT.
+    pub(super) fn said_elsewhere(&mut self, said: &Said, now: i64) {
+        self.device.last_seen = Some(now);
+        self.note_running(said, false, None, now);
+    }
+
+    fn note_running(&mut self, said: &Said, retained: bool, last: Option<LastOutcome>, now: i64) {
+        let report = &said.report;
+        if !retained {
             self.note_return(&report.version, now);
         }
         self.running(said);
@@ -132,7 +143,7 @@ impl Subject {
         let news = last.filter(|_| !is_older).filter(|last| {
             self.update.as_ref().is_none_or(|update| {
                 let ran = matches!(*update.state, UpdateState::Restarting | UpdateState::Succeeded);
-                let restarted = ran && !message.retained;
+                let restarted = ran && !retained;
                 update.outcome_before.as_deref() != Some(last) || (restarted && last.to.is_some())
             })
         });
@@ -140,17 +151,17 @@ impl Subject {
             version: report.version.clone(),
             sha256: report.sha256.filter(is_said),
             state: report.state.as_ref().map(|state| state.as_str().to_owned()),
-            retained: message.retained,
+            retained,
             news,
         };
         // What two devices say in turn is of neither's update.
-        if !message.retained && self.device.are_twins(now) {
+        if !retained && self.device.are_twins(now) {
             return;
         }
         let reset = report.reset.as_deref();
         self.advance(&Event::Report(view), reset, now);
         if let Some(update) = self.update.as_mut().filter(|update| update.believed)
-            && !message.retained
+            && !retained
             && update.to_version.0 == report.version
         {
             update.believed = false;
@@ -195,7 +206,8 @@ impl Subject {
             report.sha256.filter(is_said).map(Into::into).or(self.device.sha256.filter(|_| same && !json));
         self.device.runs(&report.version);
         self.device.version_said.clone_from(&said.version);
-        self.device.slot_bytes = report.slot_bytes.filter(|_| json).map(i64::from);
+        let slot_bytes = report.slot_bytes.map(i64::from);
+        self.device.slot_bytes = slot_bytes.or(self.device.slot_bytes.filter(|_| !json));
         let kept = json.then(|| DeviceReport {
             chip: report.chip.as_ref().map(|text| text.as_str().to_owned()),
             slot: report.slot.as_ref().map(|text| text.as_str().to_owned()),
@@ -288,19 +300,19 @@ impl Subject {
     /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
         let is_older = self.is_older(now);
-        if !is_older {
-            // It wants it now.
-            self.advance(&Event::AskAgain, None, now);
-        }
-        let in_flight = self.update.as_mut().filter(|update| !is_older && update.state.is_in_flight());
+        let in_flight = self.update.as_ref().filter(|update| !is_older && update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
             self.is_refused = true;
             return;
         };
+        // One that put it off wants it now: that is no request too many.
+        let was_put_off = *update.state == UpdateState::Deferred;
+        self.advance(&Event::AskAgain, None, now);
+        let Some(update) = &mut self.update else { return };
         if update.triggered_at.is_none() {
             return;
         }
-        update.url_requests += 1;
+        update.url_requests += i64::from(!was_put_off);
         update.triggered_at = None;
         update.heard_at = now;
         update.note("request", now);

@@ -245,8 +245,16 @@ impl Agent {
             (Phase::AwaitingUrl { loss }, Event::Tick) if is_due => self.ask_for_url(port, loss),
             (Phase::Resuming, Event::Tick) => self.resume(port),
             (Phase::Verifying, Event::Tick) => self.verify(port),
+            // What is offered by now counts; what lies in the slot need not be fetched again.
             #[cfg(feature = "put-off")]
-            (Phase::Kept, Event::Tick) if !self.is_put_off => self.verify(port),
+            (Phase::Kept, Event::Trigger(url)) => self.begin(port, url),
+            // The server may have thought better of it: its answer is another trigger.
+            #[cfg(feature = "put-off")]
+            (Phase::Kept, Event::Tick) if !self.is_put_off && is_due => {
+                self.attempt = AttemptState::NEW;
+                self.resume_later(port);
+                self.ask_for_url(port, UrlLoss::Restarted)
+            }
             (Phase::Selected { message }, Event::Acknowledged(id)) if message == id => Phase::Restarting,
             (Phase::Selected { .. }, Event::Tick) if is_due => Phase::Restarting,
             (phase, _) => phase,
@@ -308,12 +316,15 @@ impl Agent {
 
     /// Whether this is no time to install anything: then an update is downloaded and verified, and waits in [`Phase::Kept`]. Say so
     /// before the trigger, and again after each boot; tell the server with `DEFERRED` on the status topic. Once it is over, the
-    /// next tick selects the image. A restart meanwhile has the agent ask for the URL again, and come back here.
+    /// agent asks for the URL again, so that nothing is installed that is not offered any more, and goes on with what it has.
     #[cfg(feature = "put-off")]
     pub fn put_off(&mut self, is_put_off: bool) {
         self.is_put_off = is_put_off;
-        if self.phase == Phase::Kept && !is_put_off {
-            self.timers.start(Timer::Phase, 0);
+        if self.phase == Phase::Kept {
+            self.timers.stop(Timer::Phase);
+            if !is_put_off {
+                self.timers.start(Timer::Phase, 0);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Devices: what is known of them, and how they are registered, changed and listed.
 
+use cause::Cause;
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Sha256, Version};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -123,6 +124,28 @@ pub struct Unreadable {
     pub last: String,
     /// When it came.
     pub last_at: DateTime<Utc>,
+}
+
+/// An id that was heard of and is not admitted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NotAdmitted {
+    /// What stands where a device's id should; of a connection that named none, its client id or its address.
+    pub id: String,
+    /// What is wrong, and what to do.
+    pub reason: String,
+    /// The same, for programs.
+    pub cause: Cause,
+    /// How often it was heard of since `first_at`.
+    pub count: u64,
+    /// When first.
+    pub first_at: DateTime<Utc>,
+    /// When last.
+    pub last_at: DateTime<Utc>,
+    /// From where it came, on the embedded broker.
+    pub address: Option<String>,
+    /// How the message begins that could not be read.
+    pub said: Option<String>,
 }
 
 /// A device's MQTT credentials, shown once.

@@ -18,8 +18,8 @@ mod word;
 pub use access::{Login, OidcLogin, PublisherToken, Role, Session, TokenInfo};
 pub use audit::{AuditEntry, AuditQuery, UpdateEvent};
 pub use device::{
-    Device, DeviceChange, DeviceQuery, DeviceReport, HOLD, NewDevice, RegisteredDevice, RunningImage,
-    Unreadable,
+    Device, DeviceChange, DeviceQuery, DeviceReport, HOLD, NewDevice, NotAdmitted, RegisteredDevice,
+    RunningImage, Unreadable,
 };
 pub use envelope::{Page, PageQuery, Problem};
 pub use fleet::rollout::{HaltAt, Percent, Step, Window};

@@ -4,7 +4,7 @@ use cause::Cause;
 use chrono::{DateTime, Utc};
 use contract::{DeviceId, ProductName, Version};
 use fleet::rollout::{HaltAt, Step, Window};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::word::if_readable;
 
@@ -86,18 +86,27 @@ pub struct Ending {
 #[serde(default, deny_unknown_fields)]
 pub struct Selector {
     /// In one of these groups.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
     /// With one of these tags.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// One of these.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "some", skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
     pub ids: Vec<DeviceId>,
     /// Running a version in this range, such as `>=1.0.0, <1.2.0`; pre-releases are in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub versions: Option<String>,
+}
+
+/// A list that is said has something in it: an empty one of a script that found nothing would mean every device.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::<T>::deserialize(list)?;
+    if list.is_empty() {
+        return Err(de::Error::custom("an empty list selects nobody; leave it out to select every device"));
+    }
+    Ok(list)
 }
 
 /// Devices that were selected and do not take part.
@@ -301,4 +310,19 @@ pub struct RolloutCounts {
     pub timed_out: u64,
     /// Were stopped.
     pub cancelled: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_list_is_no_selection_of_all() {
+        let read = |selector: &str| serde_json::from_str::<Selector>(selector).map_err(|why| why.to_string());
+        assert_eq!(read("{}"), Ok(Selector::default()));
+        assert!(read(r#"{"ids":["d1"]}"#).is_ok());
+        for empty in [r#"{"ids":[]}"#, r#"{"tags":[]}"#, r#"{"groups":[]}"#] {
+            assert!(read(empty).expect_err("refused").contains("leave it out"), "{empty}");
+        }
+    }
 }

@@ -11,6 +11,9 @@ pub struct Health {
     pub status: String,
     /// The server's version.
     pub version: String,
+    /// What works and may not be as it should.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What happened, for those who watch. Carries ids only: watchers ask again for what they show.

@@ -46,7 +46,7 @@ async fn handshake(
     let opened = tokio::select! {
         () = shared.closing.cancelled() => return None,
         () = place.closed() => return None,
-        opened = shake(shared, stream, place) => opened,
+        opened = shake(shared, stream, peer, place) => opened,
     };
     match opened {
         Ok(opened) => Some(opened),

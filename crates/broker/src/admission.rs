@@ -1,7 +1,11 @@
 //! What the broker asks of whoever runs it, and what the server's own client connects with.
 
+use std::net::IpAddr;
+
 use anyhow::Context;
 use contract::DeviceId;
+
+use crate::foreign::NotAdmitted;
 
 /// Who may connect cannot be decided now; whoever says so has logged why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub trait Admission: Send + Sync {
     async fn admit(&self, user: &str, password: &[u8]) -> Result<bool, Unavailable>;
     /// Whether this is an API token whose holder may see every device. Asked again while it is connected.
     async fn admit_reader(&self, token: &[u8]) -> Result<bool, Unavailable>;
+    /// A connection was not let in. `who`: its user name, else its client id, else nothing; both may be anything.
+    fn not_admitted(&self, _peer: IpAddr, _who: &str, _why: NotAdmitted) {}
     /// The device's first connection exists, or a new one took over from one that was thought alive: it has to subscribe
     /// again. Called in order, under the broker's lock: neither block nor call the broker.
     fn connected(&self, device: DeviceId);

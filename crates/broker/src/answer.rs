@@ -13,6 +13,7 @@ use rmqtt_codec::v5::{
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::Encoder;
 
+use crate::foreign::NotAdmitted;
 use crate::limits::{MAX_PACKET_BYTES, RECEIVE_MAXIMUM};
 use crate::message::Message;
 use crate::packet::Protocol;
@@ -31,11 +32,27 @@ pub(crate) struct Welcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Password,
+    NoPassword,
+    InvalidId,
     Will,
     Method,
     TooMany,
     /// It is asked to come again: nobody can say now whether its password is right.
     Unavailable,
+}
+
+impl Refusal {
+    /// What is wrong with the client; `None` where nothing is.
+    pub(crate) fn why(self) -> Option<NotAdmitted> {
+        match self {
+            Self::Password => Some(NotAdmitted::Password),
+            Self::NoPassword => Some(NotAdmitted::NoPassword),
+            Self::InvalidId => Some(NotAdmitted::InvalidId),
+            Self::Will => Some(NotAdmitted::Will),
+            Self::Method => Some(NotAdmitted::Method),
+            Self::TooMany | Self::Unavailable => None,
+        }
+    }
 }
 
 /// A message for a client.
@@ -74,7 +91,7 @@ impl Protocol {
 
     pub(crate) fn refuse(&mut self, refusal: Refusal, out: &mut BytesMut) {
         let (v3_code, v5_code) = match refusal {
-            Refusal::Password => {
+            Refusal::Password | Refusal::NoPassword | Refusal::InvalidId => {
                 (v3::ConnectAckReason::BadUserNameOrPassword, ConnectAckReason::BadUserNameOrPassword)
             }
             Refusal::Will => (v3::ConnectAckReason::NotAuthorized, ConnectAckReason::NotAuthorized),

@@ -206,7 +206,8 @@ impl Connection {
                     shared.state().publish(member, message)?;
                 }
             }
-            (Some(message), _) => shared.state().publish(member, message)?,
+            (Some(message), Some(id)) => shared.state().publish_once(member, message, id, publish.again)?,
+            (Some(message), None) => shared.state().publish(member, message)?,
         }
         match (publish.qos, publish.id) {
             (QoS::AtLeastOnce, Some(id)) => self.protocol.acknowledge(id, is_allowed, written),

@@ -3,6 +3,7 @@
 //! A session's name is the client id, hashed, beside whose it is: so no two users' sessions can meet, whatever client id
 //! they choose.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::connection::Connection;
 use crate::limits::{CONNECT_TIMEOUT, MAX_KEEP_ALIVE_S, MAX_KEPT_BYTES, REFUSAL_DELAY};
 use crate::member::{Leave, Member, NotRegistered, Wish};
 use crate::message::Message;
-use crate::packet::{self, Connect, Protocol};
+use crate::packet::{self, Connect, NotConnected, Protocol};
 use crate::session::SessionName;
 use crate::shared::Shared;
 use crate::topics::{Identity, READER};
@@ -36,29 +37,41 @@ pub(crate) struct Opened {
 pub(crate) async fn shake(
     shared: &Arc<Shared>,
     stream: &mut TcpStream,
+    peer: SocketAddr,
     place: &Place,
 ) -> Result<Opened, BytesMut> {
     let mut bytes = BytesMut::new();
     let read = tokio::time::timeout(CONNECT_TIMEOUT, read(stream, &mut bytes)).await;
-    let (protocol, connect) = read.unwrap_or(Err(&[])).map_err(BytesMut::from)?;
-    answer(shared, place, protocol, connect, bytes).await
+    let (protocol, connect) = match read {
+        Ok(Ok(Some(connect))) => connect,
+        Ok(Err(NotConnected { why, client_id, answer })) => {
+            shared.refuse_entry(peer, &client_id, why);
+            return Err(BytesMut::from(answer));
+        }
+        Ok(Ok(None)) | Err(_) => return Err(BytesMut::new()),
+    };
+    answer(shared, peer, place, protocol, connect, bytes).await
 }
 
-/// The error is the answer if the first packet is no CONNECT of MQTT 3.1.1 or 5, or too long, or the client went away.
-async fn read(stream: &mut TcpStream, bytes: &mut BytesMut) -> Result<(Protocol, Connect), &'static [u8]> {
+/// `None` if the client went away.
+async fn read(
+    stream: &mut TcpStream,
+    bytes: &mut BytesMut,
+) -> Result<Option<(Protocol, Connect)>, NotConnected> {
     loop {
-        if let Some(connect) = packet::connect(bytes)? {
-            return Ok(connect);
-        }
         bytes.reserve(512);
         if stream.read_buf(bytes).await.unwrap_or(0) == 0 {
-            return Err(&[]);
+            return Ok(None);
+        }
+        if let Some(connect) = packet::connect(bytes)? {
+            return Ok(Some(connect));
         }
     }
 }
 
 async fn answer(
     shared: &Arc<Shared>,
+    peer: SocketAddr,
     place: &Place,
     mut protocol: Protocol,
     connect: Connect,
@@ -81,6 +94,10 @@ async fn answer(
             Ok(Opened { connection, read, written })
         }
         Err(refusal) => {
+            let who = connect.user.as_deref().filter(|user| !user.is_empty());
+            if let Some(why) = refusal.why() {
+                shared.refuse_entry(peer, who.unwrap_or(&connect.client_id), why);
+            }
             place.wait();
             tokio::time::sleep(REFUSAL_DELAY).await;
             protocol.refuse(refusal, &mut written);
@@ -120,10 +137,10 @@ async fn admit(shared: &Shared, place: &Place, connect: &Connect) -> Result<(Mem
     let identity = match connect.user.as_deref() {
         Some(user) if user == own.user => Identity::Server,
         Some(READER) => Identity::Reader,
-        Some(user) => Identity::Device(user.parse().map_err(|_| Refusal::Password)?),
-        None => return Err(Refusal::Password),
+        Some(user) if !user.is_empty() => Identity::Device(user.parse().map_err(|_| Refusal::InvalidId)?),
+        _ => return Err(Refusal::NoPassword),
     };
-    let password = connect.password.clone().ok_or(Refusal::Password)?;
+    let password = connect.password.clone().ok_or(Refusal::NoPassword)?;
     let name = session_name(&connect.client_id, &identity, &password)?;
     if identity != Identity::Server {
         // Not only once the password was found right: of many who come at once, those next in line would make room.

@@ -8,6 +8,7 @@ mod accept;
 mod admission;
 mod answer;
 mod connection;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
@@ -15,6 +16,7 @@ mod limits;
 mod member;
 mod message;
 mod packet;
+mod repeats;
 mod session;
 mod shared;
 mod state;
@@ -32,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::{Admission, Credentials, Unavailable};
+pub use foreign::NotAdmitted;
 #[cfg(any(test, fuzzing))]
 pub use fuzz::fuzz;
 use shared::Shared;

@@ -34,6 +34,10 @@ pub(crate) const RECEIVE_MAXIMUM: u16 = 64;
 /// of them are, it publishes nothing more. So the flood of one device delays another's message by no more than these.
 /// A last will is not held back; at twice as many the server does not hear it.
 pub(crate) const MAX_UNHANDLED: usize = 256;
+/// At most this many acknowledged messages of a device are known again when it repeats them, and for so long once it is away: a
+/// client repeats what it saw no acknowledgement of as soon as it is connected again.
+pub(crate) const MAX_REPEATED: usize = 32;
+pub(crate) const REPEATED_FOR: Duration = Duration::from_mins(10);
 /// Bytes read at a time, and about as many written.
 pub(crate) const READ_BYTES: usize = 4 * 1024;
 /// Bytes on their way to a client, above which nothing more is read from it.

@@ -12,10 +12,9 @@ use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::Decoder;
 
+use crate::foreign::{self, NotAdmitted};
 use crate::limits::{MAX_PACKET_BYTES, SESSION_EXPIRY};
 
-/// The first byte of every CONNECT.
-const CONNECT: u8 = 0x10;
 /// The upper half of the first byte of every PUBLISH.
 const PUBLISH: u8 = 3;
 /// The flag of a CONNECT for a clean session, or a clean start.
@@ -59,6 +58,8 @@ pub(crate) struct Publish {
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
     pub(crate) id: Option<NonZeroU16>,
+    /// The client says that it may have sent it before.
+    pub(crate) again: bool,
     pub(crate) retain: bool,
     pub(crate) expiry_s: Option<NonZeroU32>,
     pub(crate) has_alias: bool,
@@ -74,14 +75,37 @@ pub(crate) enum Incoming {
     Disconnect { with_will: bool, expiry_s: Option<u32> },
 }
 
-/// Reads a CONNECT once it is whole, and takes it from the bytes. The error is what is answered.
-pub(crate) fn connect(bytes: &mut BytesMut) -> Result<Option<(Protocol, Connect)>, &'static [u8]> {
-    if bytes.first().is_some_and(|first| *first != CONNECT) {
-        return Err(&[]);
+/// The first packet is no CONNECT that is read here.
+#[derive(Debug)]
+pub(crate) struct NotConnected {
+    pub(crate) why: NotAdmitted,
+    /// Who it is, where it says so.
+    pub(crate) client_id: String,
+    pub(crate) answer: &'static [u8],
+}
+
+impl NotConnected {
+    fn because(why: NotAdmitted, answer: &'static [u8]) -> Self {
+        Self { why, client_id: String::new(), answer }
     }
-    let length = length(bytes).map_err(|Malformed(_)| &[][..])?;
+}
+
+const UNREADABLE: NotConnected =
+    NotConnected { why: NotAdmitted::Malformed, client_id: String::new(), answer: &[] };
+
+/// Reads a CONNECT once it is whole, and takes it from the bytes.
+pub(crate) fn connect(bytes: &mut BytesMut) -> Result<Option<(Protocol, Connect)>, NotConnected> {
+    if let Some(why) = foreign::recognised(bytes) {
+        return Err(NotConnected::because(why, &[]));
+    }
+    let length = length(bytes).map_err(|Malformed(_)| UNREADABLE)?;
     let Some(length) = length.filter(|length| *length <= bytes.len()) else { return Ok(None) };
     let mut packet = bytes.split_to(length);
+    let whole = packet.clone();
+    let other_version = || {
+        let (why, client_id) = foreign::old_connect(&whole);
+        NotConnected { why, client_id, answer: BAD_VERSION }
+    };
     let connect = match VersionCodec.decode(&mut packet) {
         Ok(Some(ProtocolVersion::MQTT3)) => {
             let mut codec = v3::Codec::new(MAX_PACKET_BYTES);
@@ -89,17 +113,19 @@ pub(crate) fn connect(bytes: &mut BytesMut) -> Result<Option<(Protocol, Connect)
                 Ok(Some((v3::Packet::Connect(connect), _))) if connect.protocol.level() == MQTT_LEVEL_311 => {
                     (Protocol::V3(codec), of_v3(*connect))
                 }
-                Ok(Some(_)) => return Err(BAD_VERSION),
-                Err(DecodeError::InvalidClientId) => return Err(BAD_CLIENT_ID),
-                _ => return Err(&[]),
+                Ok(Some(_)) => return Err(other_version()),
+                Err(DecodeError::InvalidClientId) => {
+                    return Err(NotConnected::because(NotAdmitted::NoClientId, BAD_CLIENT_ID));
+                }
+                _ => return Err(UNREADABLE),
             }
         }
         Ok(Some(ProtocolVersion::MQTT5)) => {
-            let (codec, connect) = connect_v5(&packet).ok_or(&[][..])?;
+            let (codec, connect) = connect_v5(&packet).ok_or(UNREADABLE)?;
             (Protocol::V5(codec), of_v5(connect))
         }
-        Ok(None) => return Err(&[]),
-        Err(_) => return Err(BAD_VERSION),
+        Ok(None) => return Err(UNREADABLE),
+        Err(_) => return Err(other_version()),
     };
     Ok(Some(connect))
 }
@@ -152,6 +178,7 @@ fn of_v3(packet: v3::Connect) -> Connect {
         payload: will.message,
         qos: will.qos,
         id: None,
+        again: false,
         retain: will.retain,
         expiry_s: None,
         has_alias: false,
@@ -176,6 +203,7 @@ fn of_v5(packet: v5::Connect) -> Connect {
         payload: will.message,
         qos: will.qos,
         id: None,
+        again: false,
         retain: will.retain,
         expiry_s: will.message_expiry_interval,
         has_alias: false,
@@ -225,6 +253,7 @@ fn publish(packet: rmqtt_codec::types::Publish) -> Incoming {
         payload: packet.payload,
         qos: packet.qos,
         id: packet.packet_id,
+        again: packet.dup,
         retain: packet.retain,
         expiry_s: properties.message_expiry_interval,
         has_alias: properties.topic_alias.is_some(),

@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -8,8 +9,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{Admission, Credentials, Unavailable};
+use crate::foreign::NotAdmitted;
 use crate::limits;
 use crate::state::State;
+
+/// Maximum number of characters of a name that are shown; a device id has at most 64.
+const SHOWN: usize = 100;
 
 pub(crate) struct Shared {
     pub(crate) credentials: Credentials,
@@ -37,6 +42,13 @@ impl Shared {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // Every change is a whole one; a panic elsewhere leaves nothing half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says who was not let in, and why.
+    pub(crate) fn refuse_entry(&self, peer: SocketAddr, who: &str, why: NotAdmitted) {
+        let shown: String = who.chars().take(SHOWN).collect();
+        tracing::warn!(%peer, who = ?shown, "an MQTT client was not let in: {why}");
+        self.admission.not_admitted(peer.ip(), &shown, why);
     }
 
     pub(crate) async fn admit(&self, device: &DeviceId, password: &[u8]) -> Result<bool, Unavailable> {

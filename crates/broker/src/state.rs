@@ -8,6 +8,8 @@
 mod tests;
 
 use std::collections::HashMap;
+use std::hash::RandomState;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use crate::admission::Admission;
 use crate::limits::{self, MAX_CONNECTIONS, MAX_READERS, MAX_SESSIONS, MAX_SUBSCRIPTIONS, MAX_UNHANDLED};
 use crate::member::{Gone, Leave, Member, NotRegistered, Wish};
 use crate::message::{Closed, Flow, Message, Signal};
+use crate::repeats::{Mark, Repeats};
 use crate::session::{Next, Session};
 use crate::topics::{self, Identity};
 
@@ -36,6 +39,7 @@ pub(crate) struct State {
     is_full: bool,
     is_draining: bool,
     admission: Arc<dyn Admission>,
+    hasher: RandomState,
 }
 
 #[derive(Default)]
@@ -43,6 +47,7 @@ struct Device {
     sessions: Vec<Session>,
     retained: Vec<Arc<Message>>,
     flow: Arc<Flow>,
+    repeats: Repeats,
 }
 
 impl Device {
@@ -56,7 +61,8 @@ impl Device {
 
     /// Whether it may be forgotten. What the server has not handled yet goes on counting.
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.retained.is_empty() && self.flow.unhandled() == 0
+        let is_quiet = self.flow.unhandled() == 0 && self.repeats.is_over(Instant::now());
+        self.sessions.is_empty() && self.retained.is_empty() && is_quiet
     }
 }
 
@@ -72,6 +78,7 @@ impl State {
             is_full: false,
             is_draining: false,
             admission,
+            hasher: RandomState::new(),
         }
     }
 
@@ -255,6 +262,26 @@ impl State {
         }
     }
 
+    /// Publishes a message at QoS 1, unless it repeats one that was acknowledged.
+    pub(crate) fn publish_once(
+        &mut self,
+        member: &Member,
+        message: Message,
+        id: NonZeroU16,
+        again: bool,
+    ) -> Result<(), Gone> {
+        let mark = Mark::of(&self.hasher, id, &message);
+        let Identity::Device(device) = &member.identity else { return self.publish(member, message) };
+        if again && self.devices.get(device).is_some_and(|device| device.repeats.has(mark)) {
+            return Ok(());
+        }
+        self.publish(member, message)?;
+        if let Some(device) = self.devices.get_mut(device) {
+            device.repeats.note(mark, Instant::now());
+        }
+        Ok(())
+    }
+
     /// Subscribes to those filters that are allowed, one answer each; `true` where [`State::send_retained`] is wanted.
     pub(crate) fn subscribe(
         &mut self,
@@ -382,6 +409,9 @@ impl State {
         for mut session in std::mem::take(&mut device.sessions) {
             session.close(Closed::Removed);
             self.say(session.will.take());
+        }
+        if let Some(device) = self.devices.get_mut(id) {
+            device.repeats = Repeats::default();
         }
         if self.devices.get(id).is_some_and(Device::is_empty) {
             self.devices.remove(id);

@@ -65,6 +65,7 @@ crate::entry::table! {
     S_RECORD "file_is_s_record" instead!("this is not an ESP32 application image, but a Motorola S-record file, which programmers of other chips take; ");
     BASE64 "file_is_base64" "this is an ESP32 application image in Base64, and not in its own bytes; decode it (`base64 -d`), and publish that";
     HEX_DUMP "file_is_hex_dump" "this is an ESP32 application image in hexadecimal digits, and not in its own bytes; turn it back (`xxd -r -p`), and publish that";
+    MANGLED "file_is_mangled" "this was an ESP32 application image perhaps, but some program took it for text and wrote it anew, which destroys it; transfer it as binary, and publish it as the build left it";
     LITTLEFS "file_is_littlefs" partition!("an image of a LittleFS file system (`pio run -t buildfs`)");
     SPIFFS "file_is_spiffs" partition!("an image of a SPIFFS file system (`pio run -t buildfs`)");
     FAT "file_is_fat" partition!("an image of a FAT file system");

@@ -4,6 +4,7 @@
 //! [`Cause::sentence`], which says what is the case and names no button and no flag; what to do about it is added by each
 //! surface (the command line names flags, the dashboard names buttons).
 
+pub mod admission;
 mod cause;
 pub mod decision;
 mod entry;

@@ -25,6 +25,7 @@ crate::entry::table! {
     NOBODY_LEFT "rollout_nobody_left" "No device took {version}: each of them was cancelled.";
     CANNOT_BE_OFFERED "rollout_not_possible" "{version} cannot be offered: {why}";
     ABORTED_BY "aborted_by" "{who} aborted it[: {why}]";
+    HIGHER_IN_PRODUCTION "rollout_higher_in_production" "{version} was promoted meanwhile, which is higher";
     NOT_PROMOTED "rollout_not_promoted" "It is done, and was not promoted: {why}";
     ALREADY_RUNS "rollout_already_runs" "it runs {version}";
     LEFT_OUT_EXPIRED "rollout_device_expired" "the rollout expired before the device was offered {version}";

@@ -20,7 +20,9 @@ crate::entry::table! {
     UPDATE_ENDED "update_ended" "Update {update} has ended already: {state}.";
     NOT_OUR_LINK "not_our_link" "This link is not one of this server's.";
     LINK_EXPIRED "link_expired" "This link has expired.";
-    UPDATE_CANCELLED "update_cancelled" "This update was cancelled.";
+    UPDATE_CANCELLED "update_cancelled" "This update was cancelled[: {why}].";
+    LOOPBACK_HOST "loopback_host" "Devices are sent URLs of {host}, which is each machine's own name for itself: only devices on this machine reach it. Set {setting} to the address that devices reach.";
+    BARE_HOST "bare_host" "Devices are sent URLs of {host}, a name that only programs beside this server may know (a container's, or Docker Compose's). Set {setting} to the address that devices reach.";
     NO_PRODUCT "unknown_product" "There is no product {product}.";
     NO_PRODUCT_IN_STORE "no_product_in_store" "There is no product {product} in the store.";
     NO_RELEASE "unknown_release" "{product} has no release {version}.";

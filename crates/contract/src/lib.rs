@@ -16,7 +16,7 @@ pub use code::Code;
 pub use name::{ChannelName, DeviceId, InvalidName, ProductName};
 pub use payload::{
     Control, DEFERRED_MAX_S, Deferred, InvalidPayload, Outcome, Phase, Presence, Progress, REASON_MAX_BYTES,
-    Reason, Request, Status, StatusMessage,
+    Reason, Request, Status, StatusMessage, trimmed,
 };
 pub use report::{Lack, LastOutcome, REPORT_MAX_BYTES, Report, Sha256};
 pub use topic::{

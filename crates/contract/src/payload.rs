@@ -171,7 +171,7 @@ pub struct Deferred {
 
 impl Deferred {
     fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
-        let (word, rest) = first_word(said(payload));
+        let (word, rest) = first_word(trimmed(payload));
         if !word.eq_ignore_ascii_case(b"DEFERRED") {
             return Err(InvalidPayload::Status);
         }
@@ -196,7 +196,7 @@ impl fmt::Display for Deferred {
 
 /// Up to white space or a colon, and what follows that.
 fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b':');
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
     let (word, rest) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, b""));
     (word, rest.strip_prefix(b":").unwrap_or(rest))
 }
@@ -224,10 +224,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// Parses `SUCCESS`, `FAILED` or either with a space or a colon and a reason, in either case. The first word decides, whatever
+    /// Parses `SUCCESS`, `FAILED` or either with a reason behind it, in either case. The first word decides, whatever
     /// bytes follow: a reason may have been cut in the middle of a character.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidPayload> {
-        let (word, rest) = first_word(said(payload));
+        let (word, rest) = first_word(trimmed(payload));
         let is = |outcome: &Outcome| word.eq_ignore_ascii_case(outcome.as_str().as_bytes());
         let outcomes = [Outcome::Success, Outcome::Failed];
         let outcome = outcomes.into_iter().find(is).ok_or(InvalidPayload::Status)?;
@@ -303,20 +303,22 @@ word! {
 impl Presence {
     /// Reads the word in any case, with what C programs leave around it.
     pub fn said(payload: &[u8]) -> Result<Self, InvalidPayload> {
-        let is = |presence: &Self| said(payload).eq_ignore_ascii_case(presence.as_str().as_bytes());
+        let is = |presence: &Self| trimmed(payload).eq_ignore_ascii_case(presence.as_str().as_bytes());
         [Self::Online, Self::Offline].into_iter().find(is).ok_or(InvalidPayload::Presence)
     }
 }
 
-/// Without white space around it, NULs behind it, and one pair of quotes.
-fn said(payload: &[u8]) -> &[u8] {
-    let mut text = payload;
-    while let [rest @ .., last] = text
-        && (last.is_ascii_whitespace() || *last == 0)
-    {
-        text = rest;
+impl Request {
+    /// Reads the word in any case, with what C programs leave around it.
+    pub fn said(payload: &[u8]) -> Result<Self, InvalidPayload> {
+        let is = trimmed(payload).eq_ignore_ascii_case(Self::UrlExpired.as_str().as_bytes());
+        is.then_some(Self::UrlExpired).ok_or(InvalidPayload::Request)
     }
-    match text.trim_ascii_start() {
+}
+
+/// What a C program meant to send: up to the first NUL, without white space around it and one pair of quotes.
+pub fn trimmed(payload: &[u8]) -> &[u8] {
+    match payload.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii() {
         [b'"', inner @ .., b'"'] => inner.trim_ascii(),
         text => text,
     }
@@ -371,7 +373,7 @@ mod tests {
         assert_eq!(parse(" FAILED \n").expect("valid").reason.as_str(), "");
         let status = parse("FAILED digest does not match\n").expect("valid");
         assert_eq!(status.to_string(), "FAILED digest does not match");
-        for bad in ["", "SUCCESSFUL", "OK", "\0", "\"\"", ": FAILED"] {
+        for bad in ["", "SUCCESSFUL", "FAILED_NOT", "OK", "\0", "\"\"", ": FAILED"] {
             assert_eq!(parse(bad), Err(InvalidPayload::Status), "{bad:?}");
         }
     }
@@ -411,6 +413,12 @@ mod tests {
             (b"FAILED \xff", "FAILED \u{FFFD}"),
             (b"FAILED \x04h", "FAILED h"),
             (b"FAILED zu gro\xc3", "FAILED zu gro\u{FFFD}"),
+            (b"SUCCESS\0\xa5 of a buffer that was used before", "SUCCESS"),
+            (b"\"FAILED\"\0x", "FAILED"),
+            (b"FAILED no space\0\xff", "FAILED no space"),
+            (b"FAILED\xff\xfe", "FAILED \u{FFFD}\u{FFFD}"),
+            (b"FAILED, no space", "FAILED , no space"),
+            (b"FAILED(-3)", "FAILED (-3)"),
         ] {
             assert_eq!(printed(sent).as_deref(), Ok(is));
         }
@@ -418,6 +426,9 @@ mod tests {
             assert_eq!(Presence::said(online), Ok(Presence::Online));
         }
         assert_eq!(Presence::said(b"away"), Err(InvalidPayload::Presence));
+        assert_eq!(Request::said(b"URL_EXPIRED\r\n\0\xff"), Ok(Request::UrlExpired));
+        assert_eq!(Request::said(b"url_expired please"), Err(InvalidPayload::Request));
+        assert_eq!(trimmed(b" {\"phase\":\"verify\"}\0\0"), b"{\"phase\":\"verify\"}");
     }
 
     #[test]

@@ -79,6 +79,15 @@ impl Topic {
         Some(Self { kind, device: id.parse().ok()? })
     }
 
+    /// What stands where the id should, in a topic that is one of a device's otherwise.
+    pub fn invalid_id<'a>(topic: &'a str, version: &VersionTopic) -> Option<&'a str> {
+        let id = version.level(topic).or_else(|| {
+            let (id, suffix) = topic.strip_prefix("devices/")?.split_once('/')?;
+            TopicKind::FROM_DEVICE.into_iter().any(|kind| kind.suffix() == suffix).then_some(id)
+        })?;
+        id.parse::<DeviceId>().is_err().then_some(id)
+    }
+
     /// Writes the topic.
     pub fn write(&self, version: &VersionTopic) -> TopicString {
         let mut topic = TopicString::new();
@@ -173,8 +182,14 @@ impl FromStr for VersionTopic {
 }
 
 impl VersionTopic {
+    /// The level that stands for the id.
+    fn level<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        let level = topic.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?;
+        (!level.contains('/')).then_some(level)
+    }
+
     fn device(&self, topic: &str) -> Option<DeviceId> {
-        topic.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?.parse().ok()
+        self.level(topic)?.parse().ok()
     }
 }
 
@@ -212,6 +227,22 @@ mod tests {
             "devices/a b/ota",
         ] {
             assert_eq!(Topic::parse(topic, &version), None, "{topic}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_id_is_told_from_what_is_no_topic_of_a_device() {
+        let version = VersionTopic::default();
+        for (topic, id) in [
+            ("devices/a b/version", Some("a b")),
+            ("devices/-x/ota/status", Some("-x")),
+            ("devices//presence", Some("")),
+            ("devices/a/version", None),
+            ("devices/a b/ota", None),
+            ("devices/a/b/version", None),
+            ("other/a b/version", None),
+        ] {
+            assert_eq!(Topic::invalid_id(topic, &version), id, "{topic}");
         }
     }
 

@@ -150,6 +150,10 @@ fn of_flight(
     let (Trigger::Waits { again }, Some(StoreView::Channel(view))) = (flight.trigger, store) else {
         return None;
     };
+    // A list that cannot be read stops what would be sent, and ends nothing.
+    if matches!(view.blocked, Blocked::Unreadable(_)) {
+        return None;
+    }
     let Some(cause) = blocked_since(view, &flight.view) else {
         return Some(Action::Send { update });
     };
@@ -172,7 +176,7 @@ fn blocked_since(view: &ChannelView, update: &UpdateView) -> Option<Cause> {
             let blocked = view.blocked_images.get(update.images.first()?)?;
             Some(cause.with("why", blocked.why.clone()))
         }
-        Blocked::Unreadable(why) => Some(cause.naming("why", why)),
+        Blocked::Unreadable(_) => None,
     }
 }
 

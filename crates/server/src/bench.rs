@@ -1,5 +1,7 @@
 //! What `updraft bench` needs and no service does: devices that nobody has to connect for, and what the rest is compared with.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use contract::{DeviceId, ProductName, TopicKind, Version};
 use fleet::UpdateState;
@@ -138,6 +140,7 @@ impl Running {
                     device: id.clone(),
                     payload: payload.clone(),
                     retained: false,
+                    received: Instant::now(),
                 };
                 let batch: Vec<Message> = ids.iter().map(message).collect();
                 self.services().messages.messages(&batch).await?;

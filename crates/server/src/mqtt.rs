@@ -11,13 +11,16 @@ mod delivery;
 mod marker;
 mod message;
 mod options;
+mod packet;
 mod publisher;
 mod receiver;
+mod repeats;
 
 pub use client::{Connection, Mqtt};
 pub use delivery::Delivery;
 pub use message::{Handler, Message, PAYLOAD_MAX_BYTES};
 pub use options::{BrokerAddress, MqttOptions};
 pub use options::{Link, LinkState};
+pub(crate) use packet::publish_bytes;
 pub(crate) use publisher::NOT_AUTHORIZED;
 pub use publisher::{NotPublished, Publisher};

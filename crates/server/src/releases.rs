@@ -14,9 +14,9 @@ mod slots;
 mod snapshot;
 
 pub(crate) use health::{STORE_TIMEOUT, StoreHealth};
+pub(crate) use images::admit;
 pub(crate) use mirror::Refreshed;
-pub(crate) use promote::WRITE_TIMEOUT;
-pub(crate) use promote::detached;
+pub(crate) use promote::{WRITE_TIMEOUT, detached};
 pub use publish::judgement;
 #[cfg(test)]
 pub(crate) use service::PROMOTIONS_MAX;

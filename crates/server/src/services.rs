@@ -63,7 +63,7 @@ impl Services {
             parts.broker,
             releases.clone(),
         );
-        let urls = Urls::new(&config.store, store.clone(), public_url, parts.url_key);
+        let urls = Urls::new(config, store.clone(), public_url, parts.url_key);
         let updates = Updates::new(
             config,
             db.clone(),

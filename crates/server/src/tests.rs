@@ -10,6 +10,7 @@ mod external;
 mod fleet;
 mod identity;
 mod killed_database;
+mod not_admitted;
 mod offers;
 mod postgres;
 mod reported;
@@ -17,6 +18,7 @@ pub(crate) mod rig;
 mod rollout_limits;
 mod rollouts;
 mod sending;
+mod serving;
 mod silence;
 mod slow_store;
 mod spellings;
@@ -33,7 +35,13 @@ use crate::mqtt::Message;
 use rig::{Rig, id};
 
 fn message(device: &str, kind: TopicKind, payload: &str) -> Message {
-    Message { kind, device: id(device), payload: payload.to_owned().into(), retained: false }
+    Message {
+        kind,
+        device: id(device),
+        payload: payload.to_owned().into(),
+        retained: false,
+        received: std::time::Instant::now(),
+    }
 }
 
 /// A device of product `p` that runs 1.0.0 and is connected, with 1.1.0 in production.

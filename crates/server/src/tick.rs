@@ -123,7 +123,7 @@ async fn run(mut tick: Tick, (link, delivery): (Link, Delivery), stop: Cancellat
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
-        let (up, now) = (*link.borrow() == LinkState::Up && delivery.problem().is_none(), now_ms());
+        let (up, now) = (*link.borrow() == LinkState::Up && !delivery.is_deaf(), now_ms());
         if jumps.since_last(now, Instant::now()) {
             tick.presence.wait_for_reports();
         }

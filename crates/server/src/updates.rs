@@ -6,6 +6,7 @@ mod check;
 mod closed;
 mod fetched;
 mod history;
+mod later;
 mod messages;
 mod questions;
 mod queue;
@@ -14,15 +15,18 @@ pub(crate) mod rollouts;
 mod sender;
 mod service;
 mod silence;
+mod sketch;
 mod target;
 mod urls;
 mod withdraw;
 
 pub use check::How;
+pub use history::Fetch;
 pub(crate) use messages::Messages;
 pub use rollouts::Rollouts;
 #[cfg(test)]
 pub(crate) use sender::{Cursor, Done, Memory};
 pub use service::Updates;
 pub(crate) use silence::SilenceClock;
+pub(crate) use sketch::Sketch;
 pub(crate) use urls::Urls;

@@ -19,6 +19,7 @@ pub(crate) use async_recursion::async_recursion as boxed;
 pub use cause::grouped;
 pub use error::StoreError;
 pub use objects::bucket::Writers;
+pub use objects::digest::Sums;
 pub use objects::signed::Refused;
 pub use releases::artifact::Artifact;
 pub use releases::blocked::{BlockReason, Blocked};

@@ -227,8 +227,7 @@ impl Session<'_> {
             }
             BrokerEvent::Acknowledged(id) => self.handle(Event::Acknowledged(id)),
             BrokerEvent::Message(TopicKind::Trigger, _)
-                if self.agent.phase() == Phase::Kept
-                    || self.not_now().is_some_and(|busy| !busy.downloads) =>
+                if self.not_now().is_some_and(|not_now| !not_now.downloads) =>
             {
                 self.defer(link.as_ref());
             }

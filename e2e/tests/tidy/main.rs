@@ -439,3 +439,23 @@ fn wordless(words: &[&str], why: &str) {
     }
     none(&wrong);
 }
+
+#[test]
+fn each_test_that_the_page_of_compatibility_names_is_there() {
+    let page = read(&root().join("docs/compatibility.md"));
+    let tests: String =
+        files().into_iter().filter(|file| is_rust(file)).map(|file| read(&root().join(file))).collect();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.ends_with(" |"));
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let Some(name) = cells.get(2).and_then(|cell| cell.split('`').nth(1)) else { continue };
+        named += 1;
+        if !tests.contains(&format!("fn {name}(")) {
+            missing.push(format!("docs/compatibility.md: there is no test {name}"));
+        }
+    }
+    assert!(named > 30, "only {named} tests are named");
+    none(&missing);
+}

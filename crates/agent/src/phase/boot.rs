@@ -206,7 +206,7 @@ impl Agent {
     }
 
     /// The URL is gone with the memory; a fresh one is asked for as soon as there is a broker.
-    fn resume_later<P: Port>(&mut self, port: &mut P) {
+    pub(super) fn resume_later<P: Port>(&mut self, port: &mut P) {
         let slot = self.target_slot();
         let mark = Bookmark::read(port, slot).ok().flatten();
         self.download.begin(slot, mark);

@@ -137,6 +137,7 @@ impl Agent {
                     if is_as_written { self.judge(port, &sha256) } else { refuse!(ReadBackDiffers) };
                 #[cfg(feature = "put-off")]
                 if self.is_put_off && verdict.is_ok() {
+                    self.read_back = None;
                     self.timers.stop(Timer::Phase);
                     return Phase::Kept;
                 }

@@ -181,6 +181,7 @@ fn publish(kind: TopicKind, payload: impl Into<Bytes>) -> Message {
         payload: payload.into(),
         qos: QoS::AtLeastOnce,
         id: None,
+        again: false,
         retain: true,
         expiry_s: NonZeroU32::new(60),
         has_alias: false,

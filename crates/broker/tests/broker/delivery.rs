@@ -201,3 +201,50 @@ async fn a_burst_arrives_whole_and_in_order() {
         assert_eq!(site.server.lines(), wanted, "QoS {qos}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_of_what_was_acknowledged_is_acknowledged_and_not_heard_again() {
+    let site = Site::with(&["a", "b"]).await;
+    let again = |mut bytes: Vec<u8>| {
+        bytes[0] |= 0x08;
+        bytes
+    };
+    let status = |id, text: &str| publish(1, "devices/a/ota/status", id, text.as_bytes());
+    for clean in [false, true] {
+        let (space, power) = (format!("FAILED no space {clean}"), format!("FAILED no power {clean}"));
+        let (mut device, _) = Raw::connected(site.port, 4, "a", clean);
+        device.send(&status(7, &space));
+        device.expect(&[0x40, 2, 0, 7]);
+        drop(device);
+        // Its acknowledgement was lost with the connection.
+        let (mut device, _) = Raw::connected(site.port, 4, "a", clean);
+        for (id, repeated) in [
+            (7, status(7, &space)),
+            (7, status(7, &space)),
+            // Never taken: other bytes, another topic, another id.
+            (7, status(7, &power)),
+            (7, publish(1, "devices/a/ota/progress", 7, space.as_bytes())),
+            (8, status(8, &space)),
+        ] {
+            device.send(&again(repeated));
+            device.expect(&[0x40, 2, 0, id]);
+        }
+        // The same words in a message of its own are news.
+        device.send(&status(7, &space));
+        device.expect(&[0x40, 2, 0, 7]);
+        let heard = [
+            format!("Status a {space}"),
+            format!("Status a {power}"),
+            format!("Progress a {space}"),
+            format!("Status a {space}"),
+            format!("Status a {space}"),
+        ];
+        until("all of them", || site.server.lines().len() >= heard.len()).await;
+        assert_eq!(site.server.lines(), heard);
+        site.server.seen.lock().unwrap().clear();
+    }
+    let (mut other, _) = Raw::connected(site.port, 4, "b", true);
+    other.send(&again(publish(1, "devices/b/ota/status", 7, b"FAILED no space true")));
+    other.expect(&[0x40, 2, 0, 7]);
+    until("another device", || site.server.has("Status b FAILED no space true")).await;
+}

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use updraft_broker::NotAdmitted::{Http, Malformed, Mqtt31, NoClientId, NotConnect, OtherMqtt};
+
 use crate::device::until;
 use crate::rig::Site;
 
@@ -59,5 +61,7 @@ async fn what_is_no_connect_is_closed_at_once_and_silence_within_seconds() {
     })
     .await
     .unwrap();
+    let named: Vec<_> = site.doors.refused.lock().unwrap().iter().map(|(_, why)| *why).collect();
+    assert_eq!(named, [Http, Malformed, Malformed, NotConnect, Mqtt31, OtherMqtt, NoClientId]);
     site.device("a").publish("version", "1.0.0").await;
 }

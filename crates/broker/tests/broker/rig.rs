@@ -1,6 +1,7 @@
 //! What every test here stands on: a broker, and a client in the server's place.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use rumqttc::{
     AckMode, AsyncClient, Broker, Event, EventLoop, Incoming, MqttOptions, PublishOptions, PublishProperties,
     QoS, SubscribeFilterInput,
 };
-use updraft_broker::{Admission, Embedded, Unavailable};
+use updraft_broker::{Admission, Embedded, NotAdmitted, Unavailable};
 
 use crate::device::{Device, Listener, until};
 
@@ -28,6 +29,8 @@ pub(crate) struct Doors {
     pub(crate) tokens: Mutex<Vec<String>>,
     /// Nobody can say who is registered.
     pub(crate) is_away: AtomicBool,
+    /// Who was not let in, and why.
+    pub(crate) refused: Mutex<Vec<(String, NotAdmitted)>>,
     /// `true`: came.
     pub(crate) events: Mutex<BTreeMap<String, Vec<bool>>>,
 }
@@ -59,6 +62,9 @@ impl Admission for Doors {
     }
     async fn admit_reader(&self, token: &[u8]) -> Result<bool, Unavailable> {
         self.answer(self.tokens.lock().unwrap().iter().any(|known| known.as_bytes() == token))
+    }
+    fn not_admitted(&self, _: IpAddr, who: &str, why: NotAdmitted) {
+        self.refused.lock().unwrap().push((who.to_owned(), why));
     }
     fn connected(&self, device: DeviceId) {
         self.add(&device, true);

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contract::VersionTopic;
+use updraft_broker::NotAdmitted;
 
 use crate::VERSIONS;
 use crate::device::{Device, until};
-use crate::raw::{Raw, connect};
+use crate::raw::{Raw, connect, field, hello, packet};
 use crate::rig::{Server, Site};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,4 +207,25 @@ async fn a_fleet_may_have_its_own_version_topic() {
     }
     until("the version", || !site.server.lines().is_empty()).await;
     assert_eq!(site.server.lines(), ["Version a 1.0.0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_let_in_is_named_with_what_is_wrong() {
+    let site = Site::with(&["a"]).await;
+    let old = [&field(b"MQIsdp")[..], &[3, 0xc2, 0, 60], &field(b"old"), &field(b"a"), &field(b"secret-a")];
+    for (bytes, answer) in [
+        (packet(0x10, &old.concat()), 1),
+        (hello(4, 0xc2, 60, &[], &["c", "b", "secret-b"]), 4),
+        (hello(4, 0xc2, 60, &[], &["c", "a b", "x"]), 4),
+        (hello(4, 0x02, 60, &[], &["esp32"]), 4),
+        (hello(4, 0xc6, 60, &[], &["c", "devices/b/presence", "offline", "a", "secret-a"]), 5),
+    ] {
+        let mut raw = Raw::open(site.port);
+        raw.send(&bytes);
+        raw.expect(&[0x20, 2, 0, answer]);
+    }
+    use NotAdmitted::{InvalidId, Mqtt31, NoPassword, Password, Will};
+    let named = [("old", Mqtt31), ("b", Password), ("a b", InvalidId), ("esp32", NoPassword), ("a", Will)];
+    assert_eq!(*site.doors.refused.lock().unwrap(), named.map(|(who, why)| (who.to_owned(), why)));
+    assert!(Mqtt31.to_string().contains("3.1.1"));
 }

@@ -3,6 +3,6 @@
 ALTER TABLE images ADD COLUMN verdict TEXT;
 UPDATE images SET verdict = '' WHERE content = 'gone';
 -- A content has one name, however it is told.
-UPDATE images SET content = REPLACE(REPLACE(content, 'W/', ''), '"', '');
+UPDATE images SET content = '"' || content || '"' WHERE content NOT IN ('', 'gone', 'read') AND content NOT LIKE '%"%';
 DROP INDEX images_unread;
 CREATE INDEX images_unread ON images (object_key) WHERE verdict IS NULL;

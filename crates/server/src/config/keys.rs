@@ -42,6 +42,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(mqtt.listen, address),
     key!(mqtt.offline_after_s, |value| number(value, 1, 604_800)),
     key!(mqtt.version_topic, name),
+    key!(mqtt.device_packet_bytes, |value| number(value, 128, 1_048_576)),
     key!(fleet.default_product, |value| name(value).map(Some)),
     key!(fleet.admit, admit),
     key!(fleet.update_timeout_s, |value| number(value, 5, 604_800)),

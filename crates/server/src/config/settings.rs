@@ -101,6 +101,8 @@ pub struct MqttConfig {
     pub offline_after_s: u32,
     /// Where devices report what they run.
     pub version_topic: VersionTopic,
+    /// What fits into the buffer of each device's MQTT client: a longer trigger carries a short URL.
+    pub device_packet_bytes: u32,
 }
 
 /// `mqtt.url`
@@ -197,6 +199,7 @@ impl Default for Config {
                 listen: (Ipv4Addr::LOCALHOST, 1883).into(),
                 offline_after_s: 120,
                 version_topic: VersionTopic::default(),
+                device_packet_bytes: 1024,
             },
             fleet: FleetConfig {
                 default_product: None,

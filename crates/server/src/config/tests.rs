@@ -185,7 +185,7 @@ fn a_wrong_trusted_publisher_is_named_by_file_number_and_key() {
                 "can be: unprotected, too-large, secure-version, lower-version, same-bytes",
             ],
         ),
-        ("all", ["there is no check \"all\"", "can be allowed: too-large"]),
+        ("all", ["there is no check \"all\"", "can be allowed: unprotected, too-large"]),
     ] {
         let refusal = refusal(&with(&format!("ref = \"refs/tags/*\"\nallow = [\"same-bytes\", \"{name}\"]")));
         assert!(refusal.starts_with(&format!("{second}: allow is wrong: ")), "{refusal}");

@@ -265,6 +265,11 @@ pub(crate) async fn builds(query: &impl Query) -> Result<Vec<Build>, DbErr> {
         let key: String = row.try_get("", "build")?;
         said.extend(parsed(&key).map(|(sha256, product, version)| (key, sha256, product, version)));
     }
+    if i64::try_from(said.len()).is_ok_and(|builds| builds >= BUILDS_MAX) {
+        tracing::warn!(
+            "devices run more than {BUILDS_MAX} different builds: those behind them are in no figure of identity"
+        );
+    }
     let known = known(query, said.iter().map(|(_, sha256, ..)| *sha256)).await?;
     let build = |(key, sha256, product, version): (String, Sha256, Option<ProductName>, Version)| {
         let image = known.image(product.as_ref(), &version, Some(sha256));

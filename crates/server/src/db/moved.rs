@@ -32,7 +32,8 @@ impl Moved {
         state: Option<UpdateState>,
     ) -> Self {
         device.rollout = match state {
-            None => Some(rollout),
+            // A later one may look for it by now.
+            None => device.rollout.or(Some(rollout)),
             Some(_) => device.rollout.filter(|other| *other != rollout),
         };
         let state = state.map_or(WAITING, UpdateState::as_str);

@@ -156,12 +156,12 @@ pub(crate) async fn overlap(
     row.map(read).transpose()
 }
 
-/// Updates of a rollout of which a trigger would be sent: now, or once the device wants it.
+/// Updates of a rollout that were offered and of which no trigger was sent, or which their devices put off.
 pub(crate) async fn unsent(query: &impl Query, rollout: i64, limit: u64) -> Result<Vec<i64>, DbErr> {
     let sql = format!(
         "SELECT u.id AS id FROM rollout_devices r JOIN updates u ON u.id = r.update_id \
-         WHERE r.rollout = $1 AND r.state IN ('offered', 'deferred') \
-         AND (u.state = 'deferred' OR (u.triggered_at IS NULL AND u.{IN_FLIGHT})) LIMIT $2"
+         WHERE r.rollout = $1 AND ((r.state = 'offered' AND u.triggered_at IS NULL AND u.url_requests = 0 AND u.{IN_FLIGHT}) \
+         OR (r.state = 'deferred' AND u.state = 'deferred')) LIMIT $2"
     );
     let rows = query.rows(&sql, vec![rollout.into(), limit.into()]).await?;
     rows.iter().map(|row| row.try_get("", "id")).collect()

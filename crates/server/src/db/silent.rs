@@ -6,7 +6,7 @@ use sea_orm::sea_query::CaseStatement;
 use sea_orm::{Condition, ExprTrait, QueryOrder, QuerySelect};
 
 use super::connection::{Query, ROWS_PER_STATEMENT, Write};
-use super::update::{Column, Entity, IN_FLIGHT, UpdateRow};
+use super::update::{Column, DEFERRED, Entity, IN_FLIGHT, UpdateRow};
 use super::values::Text;
 
 /// Those in flight with this time-out that were not heard of since, as many as asked.
@@ -17,7 +17,7 @@ pub(super) fn silent(timeout_s: i64, time: i64, limit: u64) -> Select<Entity> {
 
 /// Devices that asked to be left alone until then, or earlier.
 pub(super) fn deferred(until: i64, limit: u64) -> Select<Entity> {
-    let due = Expr::cust("state = 'deferred'").and(Column::DeferredUntil.lte(until));
+    let due = Expr::cust(DEFERRED).and(Column::DeferredUntil.lte(until));
     Entity::find().filter(due).order_by_asc(Column::DeferredUntil).limit(limit)
 }
 

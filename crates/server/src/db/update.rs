@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cause::Cause;
+use cause::{Cause, update as ends};
 use contract::{Code, DeviceId, LastOutcome, Phase, ProductName, Sha256, Version};
 use fleet::{UpdateState, Why};
 use sea_orm::entity::prelude::*;
@@ -172,15 +172,20 @@ impl Model {
 
     /// Where this puts its device in the rollout that made it, if one did.
     fn moves(&self, device: &mut Locked<DeviceRow>) -> Option<Moved> {
-        let was_sent = self.triggered_at.is_some() || self.url_requests > 0;
-        let again = match self.state.0 {
-            // Only a step on the way.
-            UpdateState::Succeeded => self.toward.is_some(),
-            // It was not there: that says nothing of the version.
-            UpdateState::TimedOut => !was_sent,
-            _ => false,
+        use UpdateState::{Cancelled, Failed, RolledBack, Succeeded, TimedOut};
+        let was_sent = self.triggered_at.is_some() || self.url_requests > 0 || self.deferred_since.is_some();
+        let is_put_off = self.cause.as_ref().is_some_and(|cause| cause.0.is(ends::PUT_OFF));
+        let state = match self.state.0 {
+            // Only a step on the way, or it is to be asked again.
+            Succeeded if self.toward.is_some() => None,
+            Cancelled if is_put_off => None,
+            // It was not there: that says nothing of the version. One that was there and did not listen is not waited for.
+            TimedOut if !was_sent => Some(Cancelled).filter(|_| device.online_epoch != 0),
+            // Nor does what became of a step on the way.
+            Failed | RolledBack | TimedOut if self.toward.is_some() => Some(Cancelled),
+            state => Some(state),
         };
-        Some(Moved::to(device, self.rollout?, self.id, Some(self.state.0).filter(|_| !again)))
+        Some(Moved::to(device, self.rollout?, self.id, state))
     }
 
     pub(crate) fn set_why(&mut self, why: Option<Why>) {
@@ -224,6 +229,9 @@ pub(crate) async fn of_device(
 /// Those of which the clock of silence runs. The condition repeats that of the partial index letter by letter, or neither database uses it.
 pub(super) const IN_FLIGHT: &str = "state IN ('offered', 'downloading', 'restarting')";
 
+/// Those that their devices put off; the condition is that of a partial index, too.
+pub(super) const DEFERRED: &str = "state = 'deferred'";
+
 /// Those of these devices that are offered, and of which the trigger was sent.
 pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<Vec<UpdateRow>, DbErr> {
     let mut updates = Vec::new();
@@ -237,8 +245,14 @@ pub(crate) async fn offered(query: &impl Query, devices: &[DeviceId]) -> Result<
 }
 
 /// Those in flight, by device.
-pub(crate) async fn in_flight(query: &impl Query, above: &str, limit: u64) -> Result<Vec<UpdateRow>, DbErr> {
-    let next = Condition::all().add(Expr::cust(IN_FLIGHT)).add(Column::Device.gt(above));
+pub(crate) async fn in_flight(
+    query: &impl Query,
+    is_deferred: bool,
+    above: &str,
+    limit: u64,
+) -> Result<Vec<UpdateRow>, DbErr> {
+    let state = if is_deferred { DEFERRED } else { IN_FLIGHT };
+    let next = Condition::all().add(Expr::cust(state)).add(Column::Device.gt(above));
     Entity::find().filter(next).order_by_asc(Column::Device).limit(limit).all(query.connection()).await
 }
 

@@ -5,16 +5,19 @@
 //! (`updates/messages`), and silence clears it.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use broker::{Admission, Unavailable};
+use cause::admission as causes;
 use contract::DeviceId;
 use sea_orm::DbErr;
 use tokio::sync::Notify;
 
+use super::not_admitted::{Attempt, NotAdmitted};
 use crate::access::{Access, digest, is_equal};
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -46,6 +49,7 @@ struct Inner {
     subscriptions: AtomicU64,
     /// Who has subscribed since they were last taken.
     subscribed: Mutex<HashSet<DeviceId>>,
+    not_admitted: NotAdmitted,
     /// Who came or went, and when, until it is written.
     changed: Mutex<HashMap<DeviceId, i64>>,
     wake: Notify,
@@ -81,12 +85,18 @@ impl Presence {
             connections: Mutex::default(),
             subscriptions: AtomicU64::default(),
             subscribed: Mutex::default(),
+            not_admitted: NotAdmitted::default(),
             changed: Mutex::default(),
             wake: Notify::new(),
             sweeps_from: Mutex::default(),
             is_embedded,
             offline_after_s: config.mqtt.offline_after_s,
         })))
+    }
+
+    /// Who was heard of and is not admitted.
+    pub(crate) fn not_admitted(&self) -> &NotAdmitted {
+        &self.0.not_admitted
     }
 
     /// Whether a trigger would reach the device now.
@@ -247,7 +257,12 @@ impl Admission for Presence {
             tracing::error!(device = %device, %error, "cannot check a device's password");
             Unavailable
         })?;
-        Ok(kept.is_some_and(|kept| is_equal(&kept, &digest(password))))
+        let is_right = kept.as_ref().is_some_and(|kept| is_equal(kept, &digest(password)));
+        if !is_right {
+            let why = if kept.is_some() { causes::WRONG_PASSWORD } else { causes::NOT_REGISTERED };
+            self.0.not_admitted.note(user, Attempt::of(why.cause()));
+        }
+        Ok(is_right)
     }
 
     /// A token of any role may read; one that is confined to a product may not, since all devices are read.
@@ -263,7 +278,24 @@ impl Admission for Presence {
         }
     }
 
+    fn not_admitted(&self, peer: IpAddr, who: &str, why: broker::NotAdmitted) {
+        let cause = match why {
+            broker::NotAdmitted::InvalidId => causes::INVALID_ID.cause(),
+            broker::NotAdmitted::NoPassword => causes::NO_PASSWORD.cause(),
+            // Which of both is noted already.
+            broker::NotAdmitted::Password if who.parse::<DeviceId>().is_ok() => {
+                return self.0.not_admitted.note_address(who, peer);
+            }
+            broker::NotAdmitted::Password => causes::WRONG_TOKEN.cause(),
+            other => causes::NO_MQTT.naming("what", other),
+        };
+        let address = peer.to_string();
+        let id = if who.is_empty() { &address } else { who };
+        self.0.not_admitted.note(id, Attempt { address: Some(address.clone()), ..Attempt::of(cause) });
+    }
+
     fn connected(&self, device: DeviceId) {
+        self.0.not_admitted.forget(device.as_str());
         self.note(device, true);
     }
 

@@ -43,6 +43,7 @@ impl Devices {
         write.save_device(&mut device).await?;
         write.audit(Action::DEVICE_REGISTER, id, Value::Null, json!({ "product": product }));
         write.commit().await?;
+        self.0.presence.not_admitted().forget(id.as_str());
         self.0.events.device(id);
         Ok(RegisteredDevice {
             id: id.clone(),
@@ -77,9 +78,12 @@ impl Devices {
             before.insert("pin".into(), json!(device.pin));
             after.insert("pin".into(), json!(pin));
             let why = change.pin_reason.as_deref().map(str::trim).filter(|why| !why.is_empty());
-            device.pin_why = pin.as_ref().and(why).map(|why| Reason::new(why).to_string());
-            device.pin_by = pin.as_ref().map(|_| by.name.to_string());
-            device.pin = pin;
+            let why = pin.as_ref().and(why).map(|why| Reason::new(why).to_string());
+            // Who says the same again did not choose it.
+            if (&device.pin, &device.pin_why) != (&pin, &why) {
+                device.pin_by = pin.as_ref().map(|_| by.name.to_string());
+                (device.pin, device.pin_why) = (pin, why);
+            }
         }
         write.save_device(&mut device).await?;
         if let Some(tags) = tags {

@@ -6,7 +6,7 @@ use api::{Update, UpdateEvent};
 use broker::Embedded;
 use cause::{Cause, service as causes};
 use contract::{Code, DeviceId, Phase, REASON_MAX_BYTES, Reason};
-use fleet::Why;
+use fleet::{UpdateState, Why};
 use tokio::sync::RwLock;
 
 use super::presence::Presence;
@@ -52,6 +52,11 @@ impl Devices {
         &self.0.presence
     }
 
+    /// Ids that were heard of and are not admitted, the newest first.
+    pub fn not_admitted(&self) -> Vec<api::NotAdmitted> {
+        self.0.presence.not_admitted().list()
+    }
+
     /// A device as the database has it; NotFound.
     pub(crate) async fn row(&self, id: &DeviceId) -> Result<DeviceRow, Error> {
         device::by_id(&self.0.db, id).await?.ok_or_else(|| unknown(id))
@@ -64,7 +69,7 @@ pub(crate) fn unknown(id: &DeviceId) -> Error {
 
 pub(crate) fn update(row: UpdateRow) -> Update {
     let (reason, code, cause) = explained(row.why());
-    let (waiting, is_in_flight) = (row.waiting() > 0, row.state.is_in_flight());
+    let (waiting, is_deferred) = (row.waiting() > 0, row.state.0 == UpdateState::Deferred);
     Update {
         id: row.id,
         device: row.device.0,
@@ -81,7 +86,7 @@ pub(crate) fn update(row: UpdateRow) -> Update {
         finished_at: row.finished_at.map(time),
         waiting,
         expires_at: row.expires_at.filter(|_| waiting).map(time),
-        deferred_until: row.deferred_until.filter(|_| is_in_flight && !waiting).map(time),
+        deferred_until: row.deferred_until.filter(|_| is_deferred).map(time),
         unconfirmed: row.believed,
     }
 }

@@ -1,7 +1,7 @@
 //! The batcher: collects messages, has them handled, acknowledges them, and knows when everything old is done.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contract::{Topic, TopicKind, VersionTopic};
@@ -15,6 +15,7 @@ use super::marker::{Awaited, Back, Marker, is_a_server};
 use super::message::{Handler, Message, PAYLOAD_MAX_BYTES};
 use super::options::LinkState;
 use super::publisher::Publisher;
+use super::repeats::Repeats;
 use crate::tasks::Working;
 
 /// How long a batch is collected, at most; and how long for the next message of it.
@@ -28,10 +29,11 @@ pub(super) struct Batcher {
     pub(super) publisher: Publisher,
     pub(super) marker: Arc<Marker>,
     pub(super) version: VersionTopic,
+    pub(super) repeats: Repeats,
 }
 
 impl Batcher {
-    pub(super) async fn run(self, mut inbox: mpsc::Receiver<Arrived>) {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Arrived>) {
         let mut awaited: Option<Awaited> = None;
         loop {
             let first = tokio::select! {
@@ -71,12 +73,12 @@ impl Batcher {
     }
 
     /// Handles a batch and acknowledges it; the answer is what it brought of what was said to ourselves.
-    async fn take(&self, batch: Vec<Arrived>, mut awaited: Option<&mut Awaited>) -> Option<Back> {
+    async fn take(&mut self, batch: Vec<Arrived>, mut awaited: Option<&mut Awaited>) -> Option<Back> {
         let mut messages = Vec::with_capacity(batch.len());
         let mut done = Vec::with_capacity(batch.len());
         let mut back = Back::Waiting;
         for arrived in batch {
-            let Arrived { connection, publish: Some(publish) } = arrived else { continue };
+            let Arrived { connection, publish: Some(publish), received } = arrived else { continue };
             let again = connection < self.shared.again_before.load(Ordering::SeqCst);
             if again && publish.qos != QoS::AtMostOnce {
                 continue;
@@ -84,7 +86,13 @@ impl Batcher {
             if let Some(awaited) = &mut awaited {
                 back = back.max(awaited.came(&publish.topic, &publish.payload));
             }
-            messages.extend(self.read(&publish));
+            if !self.repeats.is_repeat(&publish, self.shared.lost()) {
+                messages.extend(self.read(&publish, received));
+                // It is handled before anything else is looked at, or this process ends.
+                if publish.qos != QoS::AtMostOnce {
+                    self.repeats.note(&publish);
+                }
+            }
             done.push((publish, connection));
         }
         self.handle(&messages).await?;
@@ -121,7 +129,7 @@ impl Batcher {
         Some(())
     }
 
-    fn read(&self, publish: &Publish) -> Option<Message> {
+    fn read(&self, publish: &Publish, received: std::time::Instant) -> Option<Message> {
         if publish.payload.is_empty() {
             // That is how something retained is cleared, by us for one.
             return None;
@@ -134,9 +142,13 @@ impl Batcher {
                 // The rest of a longer one is not looked at: what begins well enough is read, and the others are
                 // counted as unreadable where the device is shown.
                 let payload = publish.payload.slice(..publish.payload.len().min(PAYLOAD_MAX_BYTES));
-                Some(Message { kind, device, payload, retained: publish.retain })
+                Some(Message { kind, device, payload, retained: publish.retain, received })
             }
             _ => {
+                let topic = std::str::from_utf8(&publish.topic).ok();
+                if let Some(id) = topic.and_then(|topic| Topic::invalid_id(topic, &self.version)) {
+                    self.handler.invalid_id(id);
+                }
                 self.shared.ignored.fetch_add(1, Ordering::Relaxed);
                 None
             }
@@ -176,6 +188,7 @@ pub(super) struct Arrived {
     pub(super) connection: u64,
     /// A message; none means that the broker has taken our subscriptions on this connection.
     pub(super) publish: Option<Publish>,
+    pub(super) received: std::time::Instant,
 }
 
 /// What receiver, batcher and client share: which connection is the present one, and which messages will come again by
@@ -191,9 +204,15 @@ pub(super) struct Shared {
     pub(super) again_before: AtomicU64,
     /// Acknowledgements given to the client and not yet sent.
     pub(super) unsent: AtomicU64,
+    /// When the last connection was lost.
+    pub(super) lost_at: Mutex<Option<std::time::Instant>>,
 }
 
 impl Shared {
+    pub(super) fn lost(&self) -> Option<std::time::Instant> {
+        *self.lost_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn acknowledged(&self) {
         // Those of an earlier connection are not counted any more.
         let _ = self.unsent.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |unsent| unsent.checked_sub(1));

@@ -71,6 +71,12 @@ impl Delivery {
         }
     }
 
+    /// Whether the devices' words on their updates are not heard, so that nobody may be called silent.
+    pub(crate) fn is_deaf(&self) -> bool {
+        let spared = ["/ota/progress", "/ota/request", "/presence"];
+        self.state().undelivered().iter().any(|filter| !spared.iter().any(|end| filter.ends_with(end)))
+    }
+
     /// The topics of which nothing is heard, and since when that is known.
     pub fn problem(&self) -> Option<(DateTime<Utc>, String)> {
         let state = self.state();

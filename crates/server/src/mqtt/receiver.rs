@@ -1,7 +1,7 @@
 //! The receiving connection: the loop that keeps it up, listens, and ends it in order.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,6 +21,7 @@ use super::marker::Marker;
 use super::message::Handler;
 use super::options::{BrokerAddress, LinkState, MqttOptions, NothingInFlight, RECEIVE_MAXIMUM, connection};
 use super::publisher::{MAX_BACK_OFF, MIN_BACK_OFF, Publisher};
+use super::repeats::Repeats;
 use crate::tasks::Tasks;
 
 /// How long the broker keeps messages for us.
@@ -57,8 +58,17 @@ pub(super) fn start(
     let (connection, again_before, unsent) = Default::default();
     let ignored = AtomicU64::default();
     let stopping = tasks.stopping().clone();
-    let shared =
-        Arc::new(Shared { client, link, delivery, stopping, ignored, connection, again_before, unsent });
+    let shared = Arc::new(Shared {
+        client,
+        link,
+        delivery,
+        stopping,
+        ignored,
+        connection,
+        again_before,
+        unsent,
+        lost_at: Mutex::default(),
+    });
     // The embedded broker delivers.
     let probes = matches!(options.broker, BrokerAddress::External(_));
     let marker = Marker::new(&options.client_id, &options.version_topic, probes)?;
@@ -72,7 +82,15 @@ pub(super) fn start(
     tasks.spawn("what receives from the MQTT broker", Box::pin(receiver.run(events)));
     let version = options.version_topic.clone();
     let working = tasks.working(BATCHER);
-    let batcher = Batcher { shared: Arc::clone(&shared), handler, working, publisher, marker, version };
+    let batcher = Batcher {
+        shared: Arc::clone(&shared),
+        handler,
+        working,
+        publisher,
+        marker,
+        version,
+        repeats: Repeats::default(),
+    };
     let batching = async move {
         let _gone = batcher_gone.drop_guard();
         batcher.run(messages).await;
@@ -198,12 +216,19 @@ impl Receiver {
                     }
                 }
                 let connection = self.shared.connection.load(Ordering::SeqCst);
-                self.inbox.send(Arrived { connection, publish: None }).await.ok()?;
+                self.inbox
+                    .send(Arrived { connection, publish: None, received: std::time::Instant::now() })
+                    .await
+                    .ok()?;
             }
             Incoming::Publish(publish) => {
                 let connection = self.shared.connection.load(Ordering::SeqCst);
                 let may_drop = publish.qos == QoS::AtMostOnce;
-                match self.inbox.try_send(Arrived { connection, publish: Some(publish) }) {
+                match self.inbox.try_send(Arrived {
+                    connection,
+                    publish: Some(publish),
+                    received: std::time::Instant::now(),
+                }) {
                     Ok(()) => {}
                     Err(mpsc::error::TrySendError::Closed(_)) => return None,
                     Err(mpsc::error::TrySendError::Full(message)) if may_drop => {
@@ -232,6 +257,8 @@ impl Receiver {
                 }
                 *before = reason;
             } else {
+                let lost = Some(std::time::Instant::now());
+                *self.shared.lost_at.lock().unwrap_or_else(PoisonError::into_inner) = lost;
                 tracing::warn!(%reason, "the connection to the MQTT broker was lost");
                 *state = LinkState::Down { since: Utc::now(), reason };
             }

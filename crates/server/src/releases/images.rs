@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cause::{Cause, store as causes};
+use cause::{Cause, decision, store as causes};
 use contract::ProductName;
-use store::{Artifact, Inspection};
+use store::{Artifact, Facts, Inspection};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,25 @@ use crate::error::Error;
 const AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// At most this long an image is read: 16 MiB on a slow line.
 const READING_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Whether what was read of an artifact's bytes is what was said of it, and passes the checks that nobody may overrule; or why it
+/// is offered to nobody. Whatever offers an image asks this first.
+pub(crate) fn admit(
+    product: &ProductName,
+    artifact: &Artifact,
+    read: &Inspection,
+    guard: &Facts,
+) -> Result<(), Cause> {
+    let (key, version) = (&artifact.key, &artifact.version);
+    if let Some(said) = artifact.sha256.filter(|said| *said != read.sha256) {
+        let cause = decision::OTHER_BYTES.naming("key", key).naming("version", version);
+        return Err(cause.naming("sha256", read.sha256).naming("expected", said));
+    }
+    match read.refusal(product, version, guard) {
+        Some(why) => Err(decision::UNFIT.naming("key", key).naming("version", version).naming("why", why)),
+        None => Ok(()),
+    }
+}
 
 impl Releases {
     /// Reads what is new in the bucket, until `stop` is cancelled.

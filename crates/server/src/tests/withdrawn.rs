@@ -5,7 +5,7 @@ use fleet::UpdateState;
 use reqwest::StatusCode;
 
 use super::ready;
-use super::rig::{BY, id, until};
+use super::rig::{BY, id};
 
 #[tokio::test]
 async fn an_update_that_was_offered_ends_when_its_version_is_blocked_and_its_url_is_closed() {
@@ -23,8 +23,11 @@ async fn an_update_that_was_offered_ends_when_its_version_is_blocked_and_its_url
     assert_eq!(update.cause.expect("a cause").code, "blocked_meanwhile");
     assert!(update.reason.expect("a reason").contains("it hangs"));
     assert_eq!(status().await, StatusCode::FORBIDDEN);
+    let said = reqwest::get(&url).await.expect("answers").text().await.expect("text");
+    assert!(said.contains("cancelled") && said.contains("it hangs"), "{said}");
     releases.unblock(&BY, &product, &version).await.expect("unblocked");
-    until("it is served again", || async { status().await == StatusCode::OK }).await;
+    rig.services().updates.withdraw_blocked().await.expect("looked at");
+    assert_eq!(status().await, StatusCode::FORBIDDEN, "a URL does not outlive its update");
     // It had the image already, and what it reports is the truth.
     device.say(TopicKind::Version, "1.1.0").await;
     rig.until_state("d1", UpdateState::Succeeded).await;

@@ -106,6 +106,9 @@ impl Updates {
         how: impl Into<How> + Send + 'static,
     ) -> Result<BTreeMap<DeviceId, CheckAnswer>, Error> {
         let wish = Wish { how: how.into(), target: None };
+        if wish.how.force {
+            self.force_deferred(by, ids).await?;
+        }
         let (decided, mut offered) = self.offer_many(by, ids, &wish).await?;
         let answer = |(id, Decided { decision, update, device })| {
             (id, self.answer(&decision, update, device.as_ref()))
@@ -197,7 +200,7 @@ impl Updates {
     }
 
     /// All that a decision looks at of devices, and their newest updates.
-    async fn subjects(
+    pub(super) async fn subjects(
         &self,
         query: &impl Query,
         devices: impl Iterator<Item = &DeviceRow>,
@@ -244,7 +247,7 @@ impl Updates {
                 .and_then(|report| Chip::from_name(report.chip.as_deref()?))
                 .map(|chip| chip.name().to_owned()),
             chip_revision: report.and_then(|report| report.chip_revision),
-            slot_bytes: report.and_then(|report| report.slot_bytes).map(u64::from),
+            slot_bytes: device.slot_bytes.and_then(|bytes| bytes.try_into().ok()),
             in_progress: in_flight.map(|update| update.to_version.0.clone()),
             reach,
             quarantined: Vec::new(),

@@ -39,7 +39,15 @@ impl Closed {
             images.get(&sha256).map(|blocked| (key, (blocked.product.clone(), blocked.version.clone())))
         };
         let images = keys.into_iter().filter_map(blocked).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Inner { lists: lists.clone(), images };
+        let mut closed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut lists = lists.clone();
+        for (product, list) in &mut lists {
+            // What was blocked before the list became unreadable stays closed.
+            if let (Blocked::Unreadable(_), Some(before)) = (&*list, closed.lists.remove(product)) {
+                *list = before;
+            }
+        }
+        *closed = Inner { lists, images };
     }
 
     /// As what an object is blocked, and why, if it is. A list that cannot be read closes nothing.

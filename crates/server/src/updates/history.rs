@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use api::{Page, Update, UpdateEvent};
-use cause::service as causes;
+use cause::{Cause, service as causes};
 use contract::{Code, Control, DeviceId, TopicKind};
 use fleet::{Delivery, Event, UpdateState};
 use serde_json::{Value, json};
@@ -101,6 +101,17 @@ fn cursor_of(text: &str) -> Result<i64, Error> {
     text.parse().map_err(|_| Error::Invalid(causes::CURSOR.cause()))
 }
 
+/// What a URL of this server leads to.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// For which update it was sent.
+    pub update: i64,
+    /// To whom.
+    pub device: DeviceId,
+    /// Where the image lies.
+    pub key: String,
+}
+
 impl Updates {
     /// Stops an update that is in flight. The device may go on; what it reports stays the truth.
     #[crate::boxed]
@@ -127,11 +138,21 @@ impl Updates {
 impl Updates {
     /// The object that `/d/{token}` serves. Forbidden once expired, tampered with or cancelled.
     #[crate::boxed]
-    pub async fn resolve_short(&self, token: &str) -> Result<String, Error> {
-        let id = self.0.urls.update_of(token)?;
+    pub async fn resolve_short(&self, token: &str) -> Result<Fetch, Error> {
+        self.fetch(self.0.urls.update_of(token)?).await
+    }
+
+    /// What may be fetched for an update. Forbidden once it was cancelled.
+    #[crate::boxed]
+    pub async fn fetch(&self, id: i64) -> Result<Fetch, Error> {
         match update::by_id(&self.0.db, id).await? {
-            Some(update) if update.state != UpdateState::Cancelled => Ok(update.object_key),
-            Some(_) => Err(Error::Forbidden(causes::UPDATE_CANCELLED.cause())),
+            Some(update) if update.state != UpdateState::Cancelled => {
+                Ok(Fetch { update: id, device: update.device.0, key: update.object_key })
+            }
+            Some(update) => {
+                let why = update.cause.as_deref().map(Cause::sentence);
+                Err(Error::Forbidden(causes::UPDATE_CANCELLED.with("why", why)))
+            }
             None => Err(refused()),
         }
     }

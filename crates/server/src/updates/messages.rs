@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use apply::Subject;
+use cause::admission as causes;
 use contract::{DeviceId, Presence, TopicKind};
-use read::read_report;
+use read::{excerpt, read_report};
 use sea_orm::DbErr;
 
 use crate::actor::Actor;
@@ -22,10 +23,12 @@ use crate::db::device::{self, DeviceRow};
 use crate::db::image;
 use crate::db::presence::KnownPresence;
 use crate::db::{Db, Locked, Write, device_list};
+use crate::devices::{Attempt, NotAdmitted};
 use crate::events::Events;
 use crate::mqtt::Message;
 use crate::releases::Releases;
 use crate::updates::service::Updates;
+use crate::updates::sketch::Sketch;
 
 /// Messages from devices. Clones are the same service.
 #[derive(Clone)]
@@ -63,18 +66,13 @@ impl Messages {
 impl Messages {
     /// Returns after the commit.
     pub(crate) async fn take(&self, batch: &[Message], now: i64) -> anyhow::Result<()> {
+        // At the time that `now` is, whatever is waited for from here on.
+        let ages: Vec<i64> = batch.iter().map(Message::age_ms).collect();
         let write = self.0.db.write(&Actor::DEVICES).await?;
         let ids: HashSet<&DeviceId> = batch.iter().map(|message| &message.device).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let first = self.admit_reported(&write, batch, &ids, now).await?;
-        let mut subjects = with_updates(&write, write.lock_devices(&ids).await?).await?;
-        self.0.updates.look_at_deliveries(&mut subjects, now);
-        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
-        let names = image::names(&write, targets).await?;
-        for subject in subjects.values_mut() {
-            let target = subject.update.as_ref().and_then(|update| update.sha256);
-            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
-        }
+        let mut subjects = self.subjects(&write, &ids, now).await?;
         for id in first.keys() {
             if let Some(Subject { device, .. }) = subjects.get_mut(id) {
                 device.presence = device
@@ -85,10 +83,11 @@ impl Messages {
         let is_asked = subjects.values().any(|subject| subject.device.product.is_none());
         let product = if is_asked { self.0.releases.default_product(&write).await? } else { None };
         let epoch = self.0.is_external.then(|| self.0.db.epoch());
-        for (index, message) in batch.iter().enumerate() {
+        for (index, (message, age_ms)) in batch.iter().zip(ages).enumerate() {
             // Before its report, it was not known.
             let is_known = first.get(&message.device).is_none_or(|first| *first <= index);
             if let Some(subject) = subjects.get_mut(&message.device).filter(|_| is_known) {
+                subject.waited_ms = age_ms;
                 subject.apply(message, product.as_ref(), epoch, now);
             }
         }
@@ -100,6 +99,51 @@ impl Messages {
         }
         self.follow_up(subjects);
         Ok(())
+    }
+
+    /// A sketch said what it runs while it fetched an image by its device's own URL. Who reports JSON says more by that.
+    #[crate::boxed]
+    pub(crate) async fn take_sketch(
+        &self,
+        device: &DeviceId,
+        sketch: &Sketch,
+        now: i64,
+    ) -> anyhow::Result<()> {
+        let write = self.0.db.write(&Actor::DEVICES).await?;
+        let mut subjects = self.subjects(&write, std::slice::from_ref(device), now).await?;
+        let Some(subject) = subjects.get_mut(device).filter(|subject| subject.device.report.is_none()) else {
+            return Ok(());
+        };
+        let known = subject.device.said().map(str::to_owned);
+        let Some(mut said) =
+            sketch.version.clone().or(known).and_then(|text| read_report(text.as_bytes()).ok())
+        else {
+            return Ok(());
+        };
+        (said.report.sha256, said.report.slot_bytes) = (sketch.sha256, sketch.slot_bytes);
+        subject.said_elsewhere(&said, now);
+        save(&write, &mut subjects).await?;
+        write.commit().await?;
+        self.follow_up(subjects);
+        Ok(())
+    }
+
+    /// Locked devices, with all that their messages are held against.
+    async fn subjects(
+        &self,
+        write: &Write,
+        ids: &[DeviceId],
+        now: i64,
+    ) -> anyhow::Result<HashMap<DeviceId, Subject>> {
+        let mut subjects = with_updates(write, write.lock_devices(ids).await?).await?;
+        self.0.updates.look_at_deliveries(&mut subjects, now);
+        let targets = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.sha256?.0));
+        let names = image::names(write, targets).await?;
+        for subject in subjects.values_mut() {
+            let target = subject.update.as_ref().and_then(|update| update.sha256);
+            subject.images = target.and_then(|sha256| names.get(&sha256.0)).cloned().unwrap_or_default();
+        }
+        Ok(subjects)
     }
 
     /// Devices that nobody registered become known by their first valid report, where the fleet allows it. Answers by which
@@ -122,6 +166,9 @@ impl Messages {
                 room -= 1;
             }
         }
+        for id in first.keys() {
+            self.not_admitted().forget(id.as_str());
+        }
         if !first.is_empty() {
             self.room_left().0 = room;
             write.insert_devices(first.keys().cloned().collect(), now).await?;
@@ -134,18 +181,32 @@ impl Messages {
         if message.kind == TopicKind::Presence {
             unknown.note_presence(&message.device, &message.payload);
         }
-        if message.kind != TopicKind::Version || message.payload.is_empty() {
+        if message.payload.is_empty() {
             return false;
         }
-        let readable = read_report(&message.payload);
-        let is_admitted = room > 0 && readable.is_ok();
-        if !is_admitted && unknown.may_log(&message.device) {
-            let why = readable
-                .err()
-                .map_or("it is not registered, or there is no room for it", |_| "its report cannot be read");
-            tracing::warn!(device = %message.device, "a device was not admitted: {why}");
+        let is_version = message.kind == TopicKind::Version;
+        let is_readable = is_version && read_report(&message.payload).is_ok();
+        if room > 0 && is_readable {
+            return true;
         }
-        is_admitted
+        let said = (is_version && !is_readable).then(|| excerpt(&message.payload));
+        let why = match self.0.room_max {
+            0 => causes::NOT_REGISTERED_OUTSIDE.cause(),
+            _ if said.is_some() => causes::UNREADABLE_REPORT.cause(),
+            most if is_version => causes::NO_ROOM.with("most", most),
+            _ if message.retained => causes::ONLY_RETAINED.cause(),
+            _ => causes::NO_REPORT.cause(),
+        };
+        if is_version && unknown.may_log(&message.device) {
+            let said = said.as_deref().unwrap_or_default();
+            tracing::warn!(device = %message.device, said, "a device was not admitted: {why}");
+        }
+        self.not_admitted().note(message.device.as_str(), Attempt { said, ..Attempt::of(why) });
+        false
+    }
+
+    fn not_admitted(&self) -> &NotAdmitted {
+        self.0.updates.0.devices.presence().not_admitted()
     }
 
     /// How many devices may still become known by their report. Counting them all takes at most a twentieth of the time.
@@ -189,10 +250,10 @@ impl Updates {
     /// that is noted in the updates, or its update is in the queue still.
     fn look_at_deliveries(&self, subjects: &mut HashMap<DeviceId, Subject>, now: i64) {
         let newest = subjects.values().filter_map(|subject| Some(subject.update.as_ref()?.id));
-        let open = self.0.queue.open(newest);
+        let published = self.0.queue.published(newest);
         for subject in subjects.values_mut() {
             if let Some(update) = &subject.update {
-                subject.is_being_sent = open.contains(&update.id);
+                subject.is_being_sent = published.contains(&update.id);
                 subject.may_be_fetched =
                     self.0.fetched.is_possible(&update.object_key, update.created_at, now);
             }

@@ -8,13 +8,13 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use cause::{Cause, decision as causes, service};
-use contract::{ChannelName, ProductName, Sha256, Version};
+use contract::{ChannelName, ProductName, Version};
 use fleet::{Action, Blocked, BlockedImages, ChannelView, Decision, Snapshot, StoreView, plan};
 use store::{Artifact, Facts, Inspection, Release, StoreError};
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::releases::Releases;
+use crate::releases::{Releases, admit};
 
 /// At most this long a check waits for an image to be read; the reading goes on.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
@@ -167,13 +167,7 @@ impl Questions<'_> {
         looked: &mut Looked,
     ) -> Result<(), Cause> {
         looked.judged.insert(artifact.version.clone());
-        if let Some(said) = artifact.sha256.filter(|said| *said != read.sha256) {
-            return Err(other_bytes(artifact, said, read.sha256));
-        }
-        if let Some(why) = read.refusal(self.product, &artifact.version, &looked.guard) {
-            let cause = causes::UNFIT.naming("key", &artifact.key).naming("version", &artifact.version);
-            return Err(cause.naming("why", why));
-        }
+        admit(self.product, artifact, read, &looked.guard)?;
         let header = read.prefix().map(|prefix| prefix.header);
         let chip = header.and_then(|header| header.chip()).map(|chip| chip.name().to_owned());
         let revisions = header.map(|header| {
@@ -267,11 +261,6 @@ pub(super) fn blocked_list(blocked: store::Blocked) -> Blocked {
 fn pass_over(view: &mut ChannelView, version: &Version, why: &dyn Display) {
     tracing::warn!(release = %version, "a release on the way is passed over: {why}");
     view.releases.retain(|known| known.version != *version);
-}
-
-fn other_bytes(artifact: &Artifact, said: Sha256, real: Sha256) -> Cause {
-    let cause = causes::OTHER_BYTES.naming("key", &artifact.key).naming("version", &artifact.version);
-    cause.naming("sha256", real).naming("expected", said)
 }
 
 fn unavailable(error: &StoreError) -> StoreView {

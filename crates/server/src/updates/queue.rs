@@ -22,6 +22,8 @@ pub(super) struct Queue {
 struct State {
     waiting: BTreeSet<i64>,
     sending: BTreeSet<i64>,
+    /// Of those that are being sent: given to the broker, which may have acknowledged it.
+    published: HashSet<i64>,
     is_overfull: bool,
 }
 
@@ -75,6 +77,7 @@ impl Queue {
         let mut state = self.state();
         for update in updates {
             state.sending.remove(&update);
+            state.published.remove(&update);
         }
         drop(state);
         self.done.send_replace(());
@@ -86,10 +89,15 @@ impl Queue {
         state.waiting.is_empty() && std::mem::take(&mut state.is_overfull)
     }
 
-    /// Which of these may be being sent just now.
-    pub(super) fn open(&self, updates: impl IntoIterator<Item = i64>) -> HashSet<i64> {
+    /// It is given to the broker.
+    pub(super) fn note_published(&self, update: i64) {
+        self.state().published.insert(update);
+    }
+
+    /// Which of these may have reached their devices, and are not noted as sent.
+    pub(super) fn published(&self, updates: impl IntoIterator<Item = i64>) -> HashSet<i64> {
         let state = self.state();
-        updates.into_iter().filter(|update| state.is_open(*update)).collect()
+        updates.into_iter().filter(|update| state.published.contains(update)).collect()
     }
 
     /// Returns once all of these were sent or could not be, or when the time is over.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::Context;
 use cause::{Cause, update as ends};
 use contract::{ChannelName, Control, DEFERRED_MAX_S, DeviceId, ProductName, TopicKind};
-use fleet::{Action, ChannelView, Snapshot, StoreView, Subject, UpdateState, Why, plan};
+use fleet::{Action, Change, ChannelView, Snapshot, StoreView, Subject, UpdateState, Why, plan};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -211,18 +211,26 @@ impl Updates {
         let mut updates: HashMap<DeviceId, UpdateRow> = ids.iter().cloned().zip(updates).collect();
         let (mut snapshot, mut reached) = (Snapshot::default(), HashMap::new());
         let presence = self.0.devices.presence();
-        for device in device::by_ids(&self.0.db, &ids).await? {
+        let devices = device::by_ids(&self.0.db, &ids).await?;
+        for device in &devices {
             let Some(update) = updates.remove(&device.id.0) else { continue };
-            let is_online = presence.is_online(&device);
+            let is_online = presence.is_online(device);
             let Some(sent_to) = presence.reach(&device.id, is_online, update.forced) else { continue };
             let (product, flight) = (Some(product.clone()), Some(flight_of(&update)));
-            snapshot.devices.insert(device.id.0, Subject { product, flight, asks: None });
+            snapshot.devices.insert(device.id.0.clone(), Subject { product, flight, asks: None });
             reached.insert(update.id, (update, sent_to));
         }
         if reached.is_empty() {
             return Ok(None);
         }
-        snapshot.stores.insert(product.clone(), self.blocked(product).await?);
+        let store = self.blocked(product).await?;
+        let mut outdated = match &store {
+            StoreView::Channel(view) => {
+                self.outdated(reached.values().map(|(update, _)| update), &devices, view).await?
+            }
+            _ => BTreeMap::new(),
+        };
+        snapshot.stores.insert(product.clone(), store);
         let mut publishes = Vec::new();
         for what in plan(&snapshot, 0) {
             let (Action::Send { update: id }
@@ -232,6 +240,13 @@ impl Updates {
                 continue;
             };
             let Some((update, sent_to)) = reached.remove(&id) else { continue };
+            let what = match outdated.remove(&id) {
+                Some(why) => {
+                    let change = Change { state: UpdateState::Cancelled, why: Some(Why::Cause(why)) };
+                    Action::End { update: id, change }
+                }
+                None => what,
+            };
             let one = Done { update, what, sent_to, refused: None };
             if matches!(one.what, Action::Send { .. }) {
                 publishes.push(self.publish(one));
@@ -280,6 +295,7 @@ impl Updates {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.0.queue.note_published(done.update.id);
         let sent = self.0.publisher.publish(TopicKind::Trigger, device, url.as_bytes(), lifetime).await;
         match sent {
             Err(NotPublished::Refused(answer)) => {
@@ -331,13 +347,15 @@ impl Updates {
                     let timeout_ms = i64::from(self.0.update_timeout_s) * 1000;
                     update.expires_at = (sleeps_s > 0).then_some(update.heard_at + timeout_ms);
                     // It may have been refused before.
-                    update.set_why(None);
+                    if *update.state == UpdateState::Offered {
+                        update.set_why(None);
+                    }
                     update.note("sent", now);
                     "the trigger was sent"
                 }
                 Action::End { change, .. } if update.state == then.state => {
-                    record(update, "blocked", change.clone(), now);
-                    "no URL was signed: the version is blocked"
+                    record(update, "withdrawn", change.clone(), now);
+                    "no URL was signed: it is not to be offered any more"
                 }
                 // It goes on by now, so that it is looked at once more.
                 Action::End { .. } => continue,

@@ -86,6 +86,11 @@ impl Updates {
         !matches!(*self.0.link.borrow(), LinkState::Down { .. })
     }
 
+    /// Why devices may not reach the URLs that they are sent.
+    pub(crate) fn warning(&self) -> Option<Cause> {
+        self.0.urls.warning()
+    }
+
     pub(super) fn answer(
         &self,
         decision: &Decision,

@@ -7,15 +7,19 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use contract::DEFERRED_MAX_S;
-use fleet::{Action, Change, Delivery, Event, Flight, Snapshot, Subject, Why, plan};
+use cause::update as ends;
+use fleet::{Action, Change, Flight, Snapshot, Subject, UpdateState, Why, plan};
 
-use super::service::{BATCH, Updates, advance, flight_of, heard_of, refusal_of, write as record};
+use super::later::ask_again;
+use super::service::{BATCH, Updates, flight_of, heard_of, refusal_of, write as record};
+use super::urls::packet_bytes;
 use crate::actor::Actor;
 use crate::db::{meta, silent};
 
 /// How often it is written that the server is alive: at most so much of an update's time-out is lost.
 const HEARTBEAT_MS: i64 = 5_000;
+/// What fits into the buffer of each client that people use.
+const SMALLEST_BUFFER_BYTES: usize = 128;
 /// The clock stood still if the last tick was longer ago than this.
 const STANDSTILL_MS: i64 = 15_000;
 
@@ -80,6 +84,13 @@ async fn end_silent_for(updates: &Updates, timeout_s: i64, timeout_ms: i64, now:
         if silent.is_empty() {
             return Ok(());
         }
+        let mut packets = HashMap::new();
+        for update in silent.iter().filter(|update| *update.state == UpdateState::Offered) {
+            // Signed once more, to see how long it is. Where that fails there is nothing to say of it.
+            if let Ok(url) = updates.0.urls.of(update).await {
+                packets.insert(update.id, packet_bytes(update, &url));
+            }
+        }
         let write = updates.0.db.write(&Actor::SERVER).await?;
         // Who was heard before the lock is not silent any more.
         let mut silent = write.lock_updates(silent.iter()).await?;
@@ -91,8 +102,17 @@ async fn end_silent_for(updates: &Updates, timeout_s: i64, timeout_ms: i64, now:
         let snapshot = Snapshot { devices, timeout_ms: Some(timeout_ms), ..Snapshot::default() };
         let mut ended: HashMap<i64, Change> = plan(&snapshot, now).into_iter().filter_map(end).collect();
         silent.retain(|(_, update)| ended.contains_key(&update.id));
-        for (_, update) in &mut silent {
+        for (device, update) in &mut silent {
             if let Some(mut change) = ended.remove(&update.id) {
+                let is_online = updates.0.devices.presence().is_online(device);
+                let packet =
+                    packets.get(&update.id).filter(|bytes| is_online && **bytes > SMALLEST_BUFFER_BYTES);
+                change.why = change.why.map(|why| match (why, packet) {
+                    (Why::Cause(cause), Some(bytes)) if cause.is(ends::SILENT_AFTER_TRIGGER) => {
+                        Why::Cause(cause.with("packet_bytes", *bytes as u64))
+                    }
+                    (why, _) => why,
+                });
                 if let Some(refused) = refusal_of(update) {
                     change.why = Some(Why::Cause(refused.clone()));
                 }
@@ -103,34 +123,6 @@ async fn end_silent_for(updates: &Updates, timeout_s: i64, timeout_ms: i64, now:
         write.commit().await?;
         for (_, update) in &silent {
             updates.0.events.device(&update.device);
-        }
-    }
-}
-
-/// Devices that asked to be left alone, and have been, are sent the trigger again: when they come, up to the end of the seven days.
-async fn ask_again(updates: &Updates, now: i64) -> anyhow::Result<()> {
-    loop {
-        let due = silent::deferred_until(&updates.0.db, now, BATCH as u64).await?;
-        if due.is_empty() {
-            return Ok(());
-        }
-        let write = updates.0.db.write(&Actor::SERVER).await?;
-        let mut due = write.lock_updates(due.iter()).await?;
-        for (_, update) in &mut due {
-            let is_due = update.deferred_until.is_some_and(|until| until <= now);
-            if is_due && advance(update, &[], Delivery::Fetched, None, &Event::AskAgain, None, now) {
-                let timeout_ms = i64::from(updates.0.update_timeout_s) * 1000;
-                let last = update.deferred_since.unwrap_or(now) + i64::from(DEFERRED_MAX_S) * 1000;
-                let expires_at = last.max(now + timeout_ms);
-                (update.expires_at, update.heard_at) = (Some(expires_at), expires_at - timeout_ms);
-                (update.triggered_at, update.deferred_until) = (None, None);
-            }
-        }
-        write.save(due.iter_mut().map(|(device, update)| (device, Some(&*update)))).await?;
-        write.commit().await?;
-        updates.push(due.iter().map(|(device, _)| &**device));
-        for (device, _) in &due {
-            updates.0.events.device(&device.id);
         }
     }
 }

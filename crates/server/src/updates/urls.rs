@@ -1,25 +1,27 @@
 //! The URLs that devices are sent: signed by the store, or short ones of our own where those are wanted or needed.
 
-use cause::service as causes;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cause::{Cause, service as causes};
+use contract::{Topic, TopicKind, VersionTopic};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use store::Store;
 use tokio::time::timeout;
-use url::Url;
+use url::{Host, Url};
 
 use crate::clock::now_ms;
-use crate::config::StoreConfig;
+use crate::config::Config;
 use crate::db::update::UpdateRow;
 use crate::error::Error;
+use crate::mqtt::publish_bytes;
 use crate::releases::STORE_TIMEOUT;
 
-/// A longer URL is replaced by a short one.
+/// A longer URL is replaced by a short one, and so is one that does not fit into a device's packet.
 const URL_MAX_BYTES: usize = 1024;
 /// A short token: six bytes of the update's number, five of the expiry, sixteen of the HMAC.
 const TOKEN_BYTES: usize = 6 + 5 + MAC_BYTES;
@@ -31,12 +33,22 @@ pub(crate) struct Urls {
     base: Arc<str>,
     lifetime_s: u32,
     short: bool,
+    packet_max_bytes: usize,
+    /// That devices may not reach the host of their URLs was logged.
+    warned: Once,
 }
 
 impl Urls {
-    pub(crate) fn new(config: &StoreConfig, store: Store, public_url: &Url, key: [u8; 32]) -> Self {
-        let base = public_url.as_str().trim_end_matches('/').into();
-        Self { store, key, base, lifetime_s: config.url_lifetime_s, short: config.short_urls }
+    pub(crate) fn new(config: &Config, store: Store, public_url: &Url, key: [u8; 32]) -> Self {
+        Self {
+            store,
+            key,
+            base: public_url.as_str().trim_end_matches('/').into(),
+            lifetime_s: config.store.url_lifetime_s,
+            short: config.store.short_urls,
+            packet_max_bytes: config.mqtt.device_packet_bytes as usize,
+            warned: Once::new(),
+        }
     }
 
     pub(super) fn lifetime(&self) -> Duration {
@@ -44,13 +56,58 @@ impl Urls {
     }
 
     pub(super) async fn of(&self, update: &UpdateRow) -> anyhow::Result<String> {
+        let url = self.fitting(update).await?;
+        let host = Url::parse(&url).ok().and_then(|url| url.host().map(|host| host.to_owned()));
+        if let Some(cause) = host.and_then(|host| self.unreachable(&host)) {
+            self.warned.call_once(|| tracing::warn!("{cause}"));
+        }
+        Ok(url)
+    }
+
+    async fn fitting(&self, update: &UpdateRow) -> anyhow::Result<String> {
         if self.short {
             return self.short_url(update.id);
         }
-        let url = timeout(STORE_TIMEOUT, self.store.sign(&update.object_key, self.lifetime()))
+        let purpose = u32::try_from(update.id).ok();
+        let url = timeout(STORE_TIMEOUT, self.store.sign_for(&update.object_key, self.lifetime(), purpose))
             .await
             .context("signing took too long")??;
-        if url.as_str().len() > URL_MAX_BYTES { self.short_url(update.id) } else { Ok(url.into()) }
+        let url = String::from(url);
+        let is_long = url.len() > URL_MAX_BYTES || packet_bytes(update, &url) > self.packet_max_bytes;
+        if is_long { self.short_url(update.id) } else { Ok(url) }
+    }
+
+    /// Why devices may not reach the host of the URLs that they are sent.
+    pub(super) fn warning(&self) -> Option<Cause> {
+        let host = if self.short {
+            Url::parse(&self.base).ok().and_then(|base| base.host().map(|host| host.to_owned()))
+        } else {
+            self.store.device_host()
+        };
+        host.and_then(|host| self.unreachable(&host))
+    }
+
+    fn unreachable(&self, host: &Host) -> Option<Cause> {
+        let is_ours = self.base.contains(&format!("//{host}"));
+        let setting = if is_ours { "http.public_url" } else { "device_endpoint= in the store's URL" };
+        let is_loopback = match host {
+            Host::Ipv4(address) => address.is_loopback() || address.is_unspecified(),
+            Host::Ipv6(address) => {
+                let mapped = address.to_ipv4_mapped();
+                address.is_loopback() || address.is_unspecified() || mapped.is_some_and(|v4| v4.is_loopback())
+            }
+            Host::Domain(name) => {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                name == "localhost" || name.ends_with(".localhost") || name.starts_with("localhost.")
+            }
+        };
+        let is_bare = matches!(host, Host::Domain(name) if !name.trim_end_matches('.').contains('.'));
+        let cause = match (is_loopback, is_bare) {
+            (true, _) => causes::LOOPBACK_HOST,
+            (_, true) => causes::BARE_HOST,
+            _ => return None,
+        };
+        Some(cause.naming("host", host).with("setting", setting))
     }
 
     /// `{public_url}/d/{token}`.
@@ -87,6 +144,12 @@ impl Urls {
         }
         Ok(id)
     }
+}
+
+/// How long the trigger with this URL is as a packet.
+pub(super) fn packet_bytes(update: &UpdateRow, url: &str) -> usize {
+    let topic = Topic { kind: TopicKind::Trigger, device: update.device.0.clone() };
+    publish_bytes(topic.write(&VersionTopic::default()).len(), url.len())
 }
 
 pub(super) fn refused() -> Error {

@@ -61,9 +61,16 @@ impl Updates {
         // What the store says by now, asked once for each product that has something to withdraw.
         let mut fresh = HashMap::<ProductName, Blocked>::new();
         let mut above = String::new();
+        let mut is_deferred = false;
         while !lists.is_empty() {
-            let page = update::in_flight(&self.0.db, &above, BATCH as u64).await?;
-            let Some(last) = page.last() else { break };
+            let page = update::in_flight(&self.0.db, is_deferred, &above, BATCH as u64).await?;
+            let Some(last) = page.last() else {
+                if is_deferred {
+                    break;
+                }
+                (is_deferred, above) = (true, String::new());
+                continue;
+            };
             above = last.device.to_string();
             for (product, _) in page.iter().filter_map(|update| blocked_as(&lists, &images, update)) {
                 if let Entry::Vacant(place) = fresh.entry(product) {
@@ -78,7 +85,8 @@ impl Updates {
             }
             let write = self.0.db.write(&Actor::SERVER).await?;
             let mut locked = write.lock_updates(blocked.into_iter()).await?;
-            locked.retain(|(_, update)| *update.state == UpdateState::Offered);
+            locked
+                .retain(|(_, update)| matches!(*update.state, UpdateState::Offered | UpdateState::Deferred));
             for (_, update) in &mut locked {
                 let change = Change { state: UpdateState::Cancelled, why: why(update).map(Why::Cause) };
                 record(update, "blocked", change, now_ms());

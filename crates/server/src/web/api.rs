@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod login;
 pub(crate) mod releases;
 pub(crate) mod rollouts;
+mod under_way;
 pub(crate) mod updates;
 
 pub(crate) use document::Document;

@@ -14,6 +14,7 @@ mod document;
 mod filter;
 mod icon;
 pub(crate) mod login;
+pub(crate) mod not_admitted;
 mod progress;
 pub(crate) mod register;
 pub(crate) mod releases;

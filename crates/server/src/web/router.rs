@@ -38,6 +38,7 @@ fn paths(routes: Routes) -> Routes {
         .api(Read, routes!(login::logout))
         .api(Read, routes!(devices::list))
         .api(Operate, routes!(devices::register))
+        .api(Read, routes!(devices::not_admitted))
         .api(Read, routes!(devices::show))
         .api(Operate, routes!(devices::change, devices::remove))
         .api(Operate, routes!(updates::check))
@@ -70,7 +71,8 @@ fn paths(routes: Routes) -> Routes {
 /// The pages with the forms in them, and what is no page and not in the document either.
 fn pages(routes: Routes) -> Routes {
     use dashboard::{
-        actions, assets, audit, check_all, device, devices, login, register, releases, rollout, rollouts,
+        actions, assets, audit, check_all, device, devices, login, not_admitted, register, releases, rollout,
+        rollouts,
     };
     routes
         .page(Public, "/firmware/{*path}", get(firmware::signed))
@@ -89,6 +91,7 @@ fn pages(routes: Routes) -> Routes {
         .page(Operate, "/devices/{id}/clear-quarantine", post(actions::clear_quarantine))
         .page(Operate, "/devices/{id}/remove", post(actions::remove))
         .page(Operate, "/updates/{id}/cancel", post(actions::cancel))
+        .page(Read, "/not-admitted", get(not_admitted::page))
         .page(Administer, "/audit", get(audit::page))
         .page(Read, "/releases", get(releases::first))
         .page(Read, "/releases/{product}", get(releases::page))
@@ -110,8 +113,21 @@ pub(super) fn own_prefix(path: &str) -> Option<&str> {
     let prefix = path.trim_end_matches('/');
     let first = prefix.strip_prefix('/')?.split('/').next()?;
     let ours = [
-        "api", "assets", "audit", "d", "devices", "firmware", "healthz", "login", "logout", "metrics",
-        "readyz", "releases", "rollouts", "updates",
+        "api",
+        "assets",
+        "audit",
+        "d",
+        "devices",
+        "firmware",
+        "healthz",
+        "login",
+        "logout",
+        "metrics",
+        "not-admitted",
+        "readyz",
+        "releases",
+        "rollouts",
+        "updates",
     ];
     (!ours.contains(&first)).then_some(prefix)
 }

@@ -6,5 +6,6 @@ mod device;
 mod embedded;
 mod external;
 mod mosquitto;
+mod redelivery;
 mod rig;
 mod rights;

@@ -117,6 +117,7 @@ async fn every_page_forbids_inline_scripts_and_has_none() {
         "/rollouts",
         "/releases/lamp/rollout",
         "/audit",
+        "/not-admitted",
         "/login",
         "/devices/nobody",
         "/rollouts/1",

@@ -122,6 +122,7 @@ async fn a_publishers_token_opens_its_list_and_nothing_else() {
         "/devices/d1",
         "/releases/lamp",
         "/audit",
+        "/not-admitted",
         "/metrics",
         "/api/v1/nothing",
         "/api/v1/products/lamp/nothing",

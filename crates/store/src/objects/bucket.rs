@@ -18,6 +18,7 @@ use crate::objects::object::Found;
 use crate::objects::tag::TagForm;
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a process has one or two of them")]
 pub(crate) enum Backing {
     Folder(PathBuf),
     S3 { location: S3Location, s3: Arc<AmazonS3>, for_devices: Arc<AmazonS3> },

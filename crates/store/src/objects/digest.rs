@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cause::store as causes;
 use contract::Sha256;
 use futures_util::TryStreamExt;
+use md5::Md5;
 use object_store::GetOptions;
 use sha2::Digest;
 
@@ -24,10 +25,38 @@ pub(crate) fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(sha2::Sha256::digest(bytes).into())
 }
 
+/// What is known of an object's bytes, once they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sums {
+    /// What says which bytes they are.
+    pub sha256: Sha256,
+    /// For clients that compare nothing else (Arduino's `HTTPUpdate`), and against transmission errors only.
+    pub md5: [u8; 16],
+}
+
+impl Sums {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self { sha256: sha256(bytes), md5: Md5::digest(bytes).into() }
+    }
+
+    fn to_bytes(self) -> Bytes {
+        [&self.sha256.0[..], &self.md5].concat().into()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (sha256, md5) = bytes.split_first_chunk()?;
+        Some(Self { sha256: Sha256(*sha256), md5: md5.try_into().ok()? })
+    }
+}
+
 impl Bucket {
     /// The digest of the object that `found` names, remembered for as long as it is that one.
     pub(crate) async fn digest(&self, found: &Found) -> Result<Sha256, StoreError> {
-        if let Some(known) = self.known_digest(found) {
+        self.sums(found).await.map(|sums| sums.sha256)
+    }
+
+    async fn sums(&self, found: &Found) -> Result<Sums, StoreError> {
+        if let Some(known) = self.known_sums(found) {
             return Ok(known);
         }
         let key = digest_key(found);
@@ -42,28 +71,32 @@ impl Bucket {
             return Err(replaced());
         }
         let mut stream = result.into_stream();
-        let mut digest = sha2::Sha256::default();
+        let (mut digest, mut md5) = (sha2::Sha256::default(), Md5::default());
         while let Some(piece) =
             stream.try_next().await.map_err(|error| explain(&self.name(), Action::Read, &found.key, error))?
         {
             digest.update(&piece);
+            md5.update(&piece);
         }
-        let digest: [u8; 32] = digest.finalize().into();
-        let bytes = Bytes::copy_from_slice(&digest);
-        self.cache.keep(&key, &Fetched { bytes, tag: found.tag.clone(), mark: None });
-        Ok(Sha256(digest))
+        let sums = Sums { sha256: Sha256(digest.finalize().into()), md5: md5.finalize().into() };
+        self.cache.keep(&key, &Fetched { bytes: sums.to_bytes(), tag: found.tag.clone(), mark: None });
+        Ok(sums)
     }
 
     /// The same if it is known already; asks for nothing.
-    fn known_digest(&self, found: &Found) -> Option<Sha256> {
+    fn known_sums(&self, found: &Found) -> Option<Sums> {
         let known = self.cache.get(&digest_key(found)).filter(|known| known.tag == found.tag)?;
-        <[u8; 32]>::try_from(&known.bytes[..]).ok().map(Sha256)
+        Sums::from_bytes(&known.bytes)
     }
 
     /// The same within some time, else `None`. The reading goes on, so that it is known some time later, and whoever asks
     /// meanwhile waits for the same reading. What fails is logged.
     pub(crate) async fn digest_within(self: &Arc<Self>, found: &Found, timeout: Duration) -> Option<Sha256> {
-        let known = self.known_digest(found);
+        self.sums_within(found, timeout).await.map(|sums| sums.sha256)
+    }
+
+    pub(crate) async fn sums_within(self: &Arc<Self>, found: &Found, timeout: Duration) -> Option<Sums> {
+        let known = self.known_sums(found);
         if known.is_some() {
             return known;
         }
@@ -77,7 +110,7 @@ impl Bucket {
             }
         });
         let _ = tokio::time::timeout(timeout, read).await;
-        self.known_digest(found)
+        self.known_sums(found)
     }
 }
 

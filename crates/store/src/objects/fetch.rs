@@ -12,7 +12,7 @@ use crate::objects::bucket::Bucket;
 use crate::objects::digest::IMAGE_MAX_BYTES;
 use crate::objects::images::Image;
 use crate::objects::object::{Found, tag};
-use crate::tasks::broke_off;
+use crate::tasks::{broke_off, off_the_async_threads};
 
 /// At most this long somebody waits for an image to be read whole; the reading goes on.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,7 +58,9 @@ impl Bucket {
         }
         let Ok(bytes) = self.collect(&found.key, found.size, result).await else { return };
         if bytes.len() as u64 == found.size {
-            self.images.keep(&found.key, &Image::new(bytes, found.tag, room));
+            let made = off_the_async_threads(move || Image::new(bytes, found.tag, room)).await;
+            let Ok(image) = made else { return };
+            self.images.keep(&found.key, &image);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::objects::digest::Sums;
 use crate::objects::object::{Found, Tag};
 
 /// Maximum size of all images in memory, those included that were replaced or forgotten and are still being sent.
@@ -24,6 +25,7 @@ pub(crate) struct Image(Arc<Inner>);
 struct Inner {
     bytes: Bytes,
     tag: Tag,
+    sums: Sums,
     _room: OwnedSemaphorePermit,
 }
 
@@ -34,8 +36,14 @@ impl AsRef<[u8]> for Image {
 }
 
 impl Image {
+    /// Takes its time, for its sums.
     pub(crate) fn new(bytes: Bytes, tag: Tag, room: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(Inner { bytes, tag, _room: room }))
+        let sums = Sums::of(&bytes);
+        Self(Arc::new(Inner { bytes, tag, sums, _room: room }))
+    }
+
+    pub(crate) fn sums(&self) -> Sums {
+        self.0.sums
     }
 
     /// A part of it, which keeps all of it in memory.

@@ -9,6 +9,7 @@ use url::Url;
 use crate::error::StoreError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a process has one or two of them")]
 pub(crate) enum Location {
     Folder(PathBuf),
     S3(S3Location),

@@ -48,9 +48,10 @@ impl Found {
     /// Which content it has, in a name that is the same however it was told. Where the storage names none, its size and
     /// time do.
     pub(crate) fn content(&self) -> String {
-        match (self.tag.0.trim_start_matches("W/").trim_matches('"'), self.modified) {
-            ("", Some(modified)) => format!("{} {}", self.size, modified.timestamp()),
-            (tag, _) => tag.to_owned(),
+        let tag = self.tag.quoted();
+        match self.modified.filter(|_| tag.is_empty()) {
+            Some(modified) => format!("{} {}", self.size, modified.timestamp()),
+            None => tag,
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::error::StoreError;
 /// The shortest and the longest life of a signed URL, in seconds.
 const LIFETIME_S: std::ops::RangeInclusive<u64> = 60..=3600;
 
+const PURPOSE_AND_MAC_DIGITS: usize = 8 + 64;
+
 /// Why a signed URL is not honoured. Answer 403 with this sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -32,9 +34,11 @@ pub(crate) fn check_lifetime(lifetime: Duration) -> Result<(), StoreError> {
     Err(StoreError::Invalid(cause.naming("lifetime", format!("{lifetime:?}"))))
 }
 
-/// The signature of a key until `expires` (Unix seconds), as 64 hexadecimal digits.
-pub(crate) fn signature(signing_key: &[u8; 32], key: &str, expires: i64) -> String {
-    hex::encode(mac(signing_key, key, &expires.to_string()).finalize().into_bytes())
+/// The signature of a key until `expires` (Unix seconds), as 64 hexadecimal digits, before which stand 8 of what it is for.
+pub(crate) fn signature(signing_key: &[u8; 32], key: &str, expires: i64, purpose: Option<u32>) -> String {
+    let digits = purpose.map(|purpose| format!("{purpose:08x}")).unwrap_or_default();
+    let mac = mac(signing_key, key, &expires.to_string(), &digits).finalize().into_bytes();
+    digits + &hex::encode(mac)
 }
 
 /// Checks a signature in constant time, and then the time.
@@ -44,22 +48,27 @@ pub(crate) fn verify(
     expires: &str,
     signature: &str,
     now_unix: i64,
-) -> Result<(), Refused> {
+) -> Result<Option<u32>, Refused> {
     let mut given = [0; 32];
+    let (digits, signature) = match signature.len() {
+        PURPOSE_AND_MAC_DIGITS => signature.split_at_checked(8).ok_or(Refused::Tampered)?,
+        _ => ("", signature),
+    };
     // Only the spelling that we write: upper-case digits would make a second URL of the first.
-    let is_lower = !signature.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_lower = !digits.bytes().chain(signature.bytes()).any(|byte| byte.is_ascii_uppercase());
     if !is_lower || hex::decode_to_slice(signature, &mut given).is_err() {
         return Err(Refused::Tampered);
     }
-    mac(signing_key, key, expires).verify_slice(&given).map_err(|_| Refused::Tampered)?;
+    mac(signing_key, key, expires, digits).verify_slice(&given).map_err(|_| Refused::Tampered)?;
     let expires: i64 = expires.parse().map_err(|_| Refused::Tampered)?;
-    if now_unix >= expires { Err(Refused::Expired) } else { Ok(()) }
+    if now_unix >= expires { Err(Refused::Expired) } else { Ok(u32::from_str_radix(digits, 16).ok()) }
 }
 
-fn mac(signing_key: &[u8; 32], key: &str, expires: &str) -> Hmac<Sha256> {
+fn mac(signing_key: &[u8; 32], key: &str, expires: &str, purpose: &str) -> Hmac<Sha256> {
     let mut mac = Hmac::new_from_slice(signing_key).expect("HMAC takes keys of any length");
     // The time comes first and holds no new line that we would sign, so no two pairs give one text.
-    for part in ["updraft firmware url 1", expires, key] {
+    let what = if purpose.is_empty() { "1".to_owned() } else { format!("for {purpose}") };
+    for part in [&*format!("updraft firmware url {what}"), expires, key] {
         mac.update(part.as_bytes());
         mac.update(b"\n");
     }
@@ -86,9 +95,9 @@ mod tests {
 
     #[test]
     fn a_url_ends_with_its_last_second() {
-        let signature = signature(&KEY, "p/production/firmware.bin", 1000);
+        let signature = signature(&KEY, "p/production/firmware.bin", 1000, None);
         let at = |now| verify(&KEY, "p/production/firmware.bin", "1000", &signature, now);
-        assert_eq!(at(999), Ok(()));
+        assert_eq!(at(999), Ok(None));
         assert_eq!(at(1000), Err(Refused::Expired));
         assert_eq!(
             verify(&[8; 32], "p/production/firmware.bin", "1000", &signature, 1),
@@ -103,14 +112,19 @@ mod tests {
         fn nothing_but_what_was_signed_is_honoured(
             key in ".{0,30}", expires in 1i64..4_000_000_000,
             other_key in ".{0,30}", other_expires in "[0-9+ -]{0,11}", flipped in 0usize..64,
+            purpose in proptest::option::of(0u32..),
         ) {
-            let signed = signature(&KEY, &key, expires);
-            prop_assert_eq!(verify(&KEY, &key, &expires.to_string(), &signed, 0), Ok(()));
+            let signed = signature(&KEY, &key, expires, purpose);
+            prop_assert_eq!(verify(&KEY, &key, &expires.to_string(), &signed, 0), Ok(purpose));
             if other_key != key {
                 prop_assert_eq!(verify(&KEY, &other_key, &expires.to_string(), &signed, 0), Err(Refused::Tampered));
             }
             if other_expires != expires.to_string() {
                 prop_assert_eq!(verify(&KEY, &key, &other_expires, &signed, 0), Err(Refused::Tampered));
+            }
+            // Without what it is for it is another one's, too.
+            if purpose.is_some() {
+                prop_assert_eq!(verify(&KEY, &key, &expires.to_string(), &signed[8..], 0), Err(Refused::Tampered));
             }
             let mut changed = signed.into_bytes();
             changed[flipped] = if changed[flipped] == b'0' { b'1' } else { b'0' };
@@ -119,7 +133,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_without_panic(key in ".{0,20}", expires in ".{0,20}", signature in ".{0,70}") {
+        fn any_text_is_refused_without_panic(key in ".{0,20}", expires in ".{0,20}", signature in ".{0,80}") {
             prop_assert!(verify(&KEY, &key, &expires, &signature, 0).is_err());
         }
     }

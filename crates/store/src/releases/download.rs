@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket};
+use crate::objects::digest::Sums;
 use crate::objects::explain::{Action, explain};
 use crate::objects::images::Image;
 use crate::objects::object::{Found, path, tag};
@@ -21,12 +22,17 @@ use crate::objects::signed::{self, Refused};
 use crate::releases::layout;
 use crate::store::{SigningKey, Store};
 
+/// At most this long an image that is not in memory is waited for to be read for its sums.
+const SUMS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// An image on its way out, as it was when it was asked for.
 pub struct Object {
     /// The size of the whole object, in bytes.
     pub size: u64,
-    /// A strong ETag, with its quotes.
+    /// A strong ETag, with its quotes; empty where the storage names no content.
     pub etag: String,
+    /// Known once it was read, which takes a moment the first time.
+    pub sums: Option<Sums>,
     found: Found,
     image: Option<Image>,
     bucket: Arc<Bucket>,
@@ -75,6 +81,17 @@ impl Store {
     /// A URL by which anyone can fetch the image at `key` for a while, 60 to 3600 s. It is a secret.
     #[crate::boxed]
     pub async fn sign(&self, key: &str, lifetime: Duration) -> Result<Url, StoreError> {
+        self.sign_for(key, lifetime, None).await
+    }
+
+    /// The same, with what it is for, a number that [`Self::verify_local`] gives back. A bucket's URL does not carry it.
+    #[crate::boxed]
+    pub async fn sign_for(
+        &self,
+        key: &str,
+        lifetime: Duration,
+        purpose: Option<u32>,
+    ) -> Result<Url, StoreError> {
         signed::check_lifetime(lifetime)?;
         servable(key)?;
         match &self.bucket.backing {
@@ -84,29 +101,30 @@ impl Store {
                 .map_err(|error| explain(&self.bucket.name(), Action::Read, key, error)),
             Backing::Folder(_) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                self.sign_local(key, i64::try_from((now + lifetime).as_secs()).unwrap_or(i64::MAX))
+                self.sign_local(key, i64::try_from((now + lifetime).as_secs()).unwrap_or(i64::MAX), purpose)
             }
         }
     }
 
-    fn sign_local(&self, key: &str, expires: i64) -> Result<Url, StoreError> {
+    fn sign_local(&self, key: &str, expires: i64, purpose: Option<u32>) -> Result<Url, StoreError> {
         let (Some(base), Some(SigningKey(signing_key))) = (&self.public_url, &self.signing_key) else {
             return Err(StoreError::Invalid(causes::CANNOT_SIGN.cause()));
         };
         let base = base.as_str().trim_end_matches('/');
-        let signature = signed::signature(signing_key, key, expires);
+        let signature = signed::signature(signing_key, key, expires, purpose);
         Url::parse(&format!("{base}/firmware/{key}?expires={expires}&signature={signature}"))
             .map_err(|error| StoreError::Invalid(causes::PUBLIC_URL.naming("why", error)))
     }
 
-    /// Checks a signed URL of the folder store: what stands after `/firmware/`, and the two parameters.
+    /// Checks a signed URL of the folder store: what stands after `/firmware/`, and the two parameters. Answers what it is for, if
+    /// that was said.
     pub fn verify_local(
         &self,
         path: &str,
         expires: &str,
         signature: &str,
         now_unix: i64,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<u32>, Refused> {
         match &self.signing_key {
             Some(SigningKey(key)) if self.is_local() && layout::is_servable(path) => {
                 signed::verify(key, path, expires, signature, now_unix)
@@ -124,7 +142,11 @@ impl Store {
             image.ok_or_else(|| StoreError::NotFound(causes::NO_SUCH_KEY.with("key", key)))?;
         // A weak tag promises too little for a download that is continued.
         let etag = found.tag.quoted();
-        Ok(Object { size: found.size, etag, found, image, bucket: Arc::clone(&self.bucket) })
+        let sums = match &image {
+            Some(image) => Some(image.sums()),
+            None => self.bucket.sums_within(&found, SUMS_TIMEOUT).await,
+        };
+        Ok(Object { size: found.size, etag, sums, found, image, bucket: Arc::clone(&self.bucket) })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use api::{Device, DeviceQuery, Identity};
+use api::{Device, DeviceQuery, Identity, NotAdmitted, PageQuery};
 use contract::ProductName;
 
 use crate::api_client::ServerArgs;
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// Only ids that contain this text
     #[arg(short, long, value_name = "TEXT")]
     q: Option<String>,
+    /// Instead: ids that were heard of and are not admitted, with what is wrong and what to do
+    #[arg(long, conflicts_with_all = ["product", "tag", "running", "state", "identity", "q"])]
+    not_admitted: bool,
     #[command(flatten)]
     server: ServerArgs,
     /// Print data for programs
@@ -43,6 +46,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.not_admitted {
+        return not_admitted(&args).await;
+    }
     let query = DeviceQuery {
         product: args.product,
         tag: args.tag,
@@ -68,6 +74,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::ago(device.last_seen),
             output::cell(update),
         ]
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn not_admitted(args: &Args) -> anyhow::Result<ExitCode> {
+    let ids: Vec<Whole<NotAdmitted>> =
+        args.server.client()?.list(&["not-admitted"], &PageQuery::default()).await?;
+    let empty = "Every device that was heard of since the server started is known.";
+    output::list(ids, args.json, empty, ["ID", "LAST SEEN", "TIMES", "WHAT IS WRONG"], |one| {
+        let said = one.said.as_ref().map(|said| format!(" It began with {said}.")).unwrap_or_default();
+        let reason = format!("{}{said}", one.reason);
+        [output::cell(Some(&one.id)), output::ago(Some(one.last_at)), one.count.to_string(), reason]
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -2,11 +2,11 @@
 
 use contract::{
     DEFERRED_MAX_S, Deferred, InvalidPayload, LastOutcome, Outcome, Presence, ProductName, Progress, Reason,
-    Report, Request, Sha256, Status, StatusMessage, TopicKind, Version,
+    Report, Request, Sha256, Status, StatusMessage, TopicKind, Version, trimmed,
 };
 use fleet::{Delivery, Event, ReportView, UpdateState};
 
-use super::read::{Said, read_report, redact};
+use super::read::{Said, excerpt, read_report, redact};
 use crate::access::digest;
 use crate::db::Locked;
 use crate::db::device::DeviceRow;
@@ -24,6 +24,8 @@ const DEFERRED_MIN_MS: i64 = 30_000;
 pub(crate) struct Subject {
     pub(crate) device: Locked<DeviceRow>,
     pub(crate) update: Option<Locked<UpdateRow>>,
+    /// For how long the message that is applied has been waiting here.
+    pub(crate) waited_ms: i64,
     /// The trigger of its update may be on its way.
     pub(crate) is_being_sent: bool,
     /// The image of its update may have been fetched since it was offered.
@@ -31,7 +33,7 @@ pub(crate) struct Subject {
     /// By which digests the image of its update is known.
     pub(crate) images: Vec<Sha256>,
     /// What was wrong with the last message that could not be read.
-    pub(crate) unreadable: Option<InvalidPayload>,
+    pub(crate) unreadable: Option<String>,
     /// It asked for a URL and gets none.
     pub(crate) is_refused: bool,
 }
@@ -41,6 +43,7 @@ impl Subject {
         Self {
             device,
             update: None,
+            waited_ms: 0,
             is_being_sent: false,
             may_be_fetched: true,
             images: Vec::new(),
@@ -72,10 +75,10 @@ impl Subject {
                 StatusMessage::Deferred(deferred) => self.deferred(&deferred, now),
             }),
             TopicKind::Presence => Presence::said(payload).map(|said| self.presence(said, message.retained)),
-            TopicKind::Progress => serde_json::from_slice(payload)
+            TopicKind::Progress => serde_json::from_slice(trimmed(payload))
                 .map(|progress| self.progress(progress, now))
                 .map_err(|_| InvalidPayload::Progress),
-            TopicKind::Request => Request::parse(payload).map(|Request::UrlExpired| self.url_expired(now)),
+            TopicKind::Request => Request::said(payload).map(|Request::UrlExpired| self.url_expired(now)),
             TopicKind::Trigger | TopicKind::Control => return,
         };
         match read {
@@ -89,10 +92,11 @@ impl Subject {
                 }
             }
             Err(error) => {
+                let unreadable = format!("{error}; it began with {}", excerpt(payload));
                 self.device.unreadable_count += 1;
-                self.device.unreadable_last = Some(error.to_string());
+                self.device.unreadable_last = Some(unreadable.clone());
                 self.device.unreadable_at = Some(now);
-                self.unreadable = Some(error);
+                self.unreadable = Some(unreadable);
             }
         }
         let is_heard = self.device.last_seen == Some(now);
@@ -118,16 +122,28 @@ impl Subject {
         }
         let last = report.last.clone().map(without_urls);
         self.device.last_outcome = last.clone().map(Into::into);
-        if !message.retained {
+        self.note_running(said, message.retained, last, now);
+    }
+
+    /// It said what it runs by another way than MQTT.
+    pub(super) fn said_elsewhere(&mut self, said: &Said, now: i64) {
+        self.device.last_seen = Some(now);
+        self.note_running(said, false, None, now);
+    }
+
+    fn note_running(&mut self, said: &Said, retained: bool, last: Option<LastOutcome>, now: i64) {
+        let report = &said.report;
+        if !retained {
             self.note_return(&report.version, now);
         }
         self.running(said);
         // The same outcome as before the offer is an old story, but not from a device that has restarted into this update,
         // or ran its target, since: the second failure of an image is reported in the words of the first.
-        let news = last.filter(|last| {
+        let is_older = self.is_older(now);
+        let news = last.filter(|_| !is_older).filter(|last| {
             self.update.as_ref().is_none_or(|update| {
                 let ran = matches!(*update.state, UpdateState::Restarting | UpdateState::Succeeded);
-                let restarted = ran && !message.retained;
+                let restarted = ran && !retained;
                 update.outcome_before.as_deref() != Some(last) || (restarted && last.to.is_some())
             })
         });
@@ -135,17 +151,17 @@ impl Subject {
             version: report.version.clone(),
             sha256: report.sha256.filter(is_said),
             state: report.state.as_ref().map(|state| state.as_str().to_owned()),
-            retained: message.retained,
+            retained,
             news,
         };
         // What two devices say in turn is of neither's update.
-        if !message.retained && self.device.are_twins(now) {
+        if !retained && self.device.are_twins(now) {
             return;
         }
         let reset = report.reset.as_deref();
         self.advance(&Event::Report(view), reset, now);
         if let Some(update) = self.update.as_mut().filter(|update| update.believed)
-            && !message.retained
+            && !retained
             && update.to_version.0 == report.version
         {
             update.believed = false;
@@ -190,7 +206,8 @@ impl Subject {
             report.sha256.filter(is_said).map(Into::into).or(self.device.sha256.filter(|_| same && !json));
         self.device.runs(&report.version);
         self.device.version_said.clone_from(&said.version);
-        self.device.slot_bytes = report.slot_bytes.filter(|_| json).map(i64::from);
+        let slot_bytes = report.slot_bytes.map(i64::from);
+        self.device.slot_bytes = slot_bytes.or(self.device.slot_bytes.filter(|_| !json));
         let kept = json.then(|| DeviceReport {
             chip: report.chip.as_ref().map(|text| text.as_str().to_owned()),
             slot: report.slot.as_ref().map(|text| text.as_str().to_owned()),
@@ -235,8 +252,9 @@ impl Subject {
 
     /// It is left alone, as long as it says, but not for more than seven days in all. It may have been sent the URL only just now.
     fn deferred(&mut self, deferred: &Deferred, now: i64) {
-        let is_sent = self.is_being_sent;
-        let Some(update) = self.update.as_mut().filter(|update| is_sent || was_sent(update)) else { return };
+        let (is_sent, is_older) = (self.is_being_sent, self.is_older(now));
+        let update = self.update.as_mut().filter(|update| !is_older && (is_sent || was_sent(update)));
+        let Some(update) = update else { return };
         let since = update.deferred_since.unwrap_or(now);
         let last = since + i64::from(DEFERRED_MAX_S) * 1000;
         let until = (now + i64::from(deferred.seconds) * 1000).max(now + DEFERRED_MIN_MS).min(last);
@@ -264,7 +282,8 @@ impl Subject {
     }
 
     fn progress(&mut self, progress: Progress, now: i64) {
-        if let Some(update) = self.update.as_mut().filter(|update| update.state.is_in_flight()) {
+        let is_older = self.is_older(now);
+        if let Some(update) = self.update.as_mut().filter(|update| !is_older && update.state.is_in_flight()) {
             let before = (update.phase, quarter(update));
             update.phase = Some(progress.phase.into());
             update.done = i64::from(progress.done);
@@ -280,29 +299,39 @@ impl Subject {
     /// Signs again for an update that is in flight; whether its version was blocked meanwhile is asked when it is signed. Asked
     /// again before the URL was sent, it is sent once.
     fn url_expired(&mut self, now: i64) {
-        // It wants it now.
-        self.advance(&Event::AskAgain, None, now);
-        let in_flight = self.update.as_mut().filter(|update| update.state.is_in_flight());
+        let is_older = self.is_older(now);
+        let in_flight = self.update.as_ref().filter(|update| !is_older && update.state.is_in_flight());
         let Some(update) = in_flight.filter(|update| update.url_requests < URL_REQUESTS_MAX) else {
             self.is_refused = true;
             return;
         };
+        // One that put it off wants it now: that is no request too many.
+        let was_put_off = *update.state == UpdateState::Deferred;
+        self.advance(&Event::AskAgain, None, now);
+        let Some(update) = &mut self.update else { return };
         if update.triggered_at.is_none() {
             return;
         }
-        update.url_requests += 1;
+        update.url_requests += i64::from(!was_put_off);
         update.triggered_at = None;
         update.heard_at = now;
         update.note("request", now);
     }
 
+    /// Whether the message came before its update was offered, so that it says nothing of that. Not by a clock that was set.
+    fn is_older(&self, now: i64) -> bool {
+        let age = self.update.as_ref().map(|update| now - update.created_at).filter(|age| *age >= 0);
+        age.is_some_and(|age| self.waited_ms > age)
+    }
+
     /// Tells the newest update; answers whether that changed its state.
     fn advance(&mut self, event: &Event, reset: Option<&str>, now: i64) -> bool {
         let (is_being_sent, may_be_fetched) = (self.is_being_sent, self.may_be_fetched);
+        let is_older = self.is_older(now);
         let device = &self.device;
         self.update.as_mut().is_some_and(|update| {
             let running = device.version.as_deref();
-            let delivery = match (is_being_sent || was_sent(update), may_be_fetched) {
+            let delivery = match (!is_older && (is_being_sent || was_sent(update)), may_be_fetched) {
                 (false, _) => Delivery::Unsent,
                 (true, false) => Delivery::Sent,
                 (true, true) => Delivery::Fetched,

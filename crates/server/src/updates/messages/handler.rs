@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
+use cause::admission as causes;
 use futures_util::FutureExt;
 use sea_orm::DbErr;
 use tokio::time::timeout;
@@ -14,8 +15,11 @@ use super::Messages;
 use crate::actor::Actor;
 use crate::clock::now_ms;
 use crate::db::Failure;
+use crate::devices::Attempt;
 use crate::mqtt::{Handler, Message};
 
+/// Maximum number of characters of what should be an id that are shown.
+const ID_SHOWN: usize = 100;
 /// Maximum attempts to write a batch before it is halved.
 const ATTEMPTS: usize = 3;
 /// Longer than the database takes for anything: its machine went away.
@@ -40,6 +44,12 @@ impl Handler for Messages {
             }
         }
         Ok(())
+    }
+
+    fn invalid_id(&self, id: &str) {
+        let id: String = id.chars().take(ID_SHOWN).collect();
+        tracing::warn!(?id, "a device was not admitted: what stands in its topic is no device id");
+        self.not_admitted().note(&id, Attempt::of(causes::INVALID_ID.cause()));
     }
 }
 

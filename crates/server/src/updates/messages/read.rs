@@ -118,6 +118,23 @@ pub(crate) fn redact(text: &str) -> String {
     redacted
 }
 
+/// How much of a message that could not be read is shown.
+const EXCERPT_MAX_CHARS: usize = 40;
+/// What follows one of these may be a secret.
+const SECRETS: [&str; 6] = ["passw", "secret", "token", "bearer", "psk", "key"];
+
+/// How a message that cannot be read begins, in quotes: other bytes than letters escaped, URLs and what may be a secret taken out.
+pub(crate) fn excerpt(payload: &[u8]) -> String {
+    let text = redact(&String::from_utf8_lossy(payload));
+    let lower = text.to_ascii_lowercase();
+    let secret = SECRETS.iter().filter_map(|mark| Some(lower.find(mark)? + mark.len())).min();
+    let end = secret.unwrap_or(text.len());
+    let shown: String = text[..end].chars().take(EXCERPT_MAX_CHARS).collect();
+    let is_whole = shown.len() == text.len();
+    let rest = if shown.len() == end && secret.is_some() { " (redacted)" } else { "…" };
+    format!("{shown:?}{}", if is_whole { "" } else { rest })
+}
+
 /// Where in the word a URL begins.
 fn secret_start(word: &str) -> Option<usize> {
     let lower = word.to_ascii_lowercase();
@@ -227,6 +244,24 @@ mod tests {
         ) {
             let text = format!("{{\"version\":\"1.0.0\",\"{key}\":{value}}}");
             prop_assert!(read_report(text.as_bytes()).is_ok(), "{}", text);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_message_is_shown_by_its_beginning_without_secrets() {
+        for (payload, shown) in [
+            (&b"please"[..], r#""please""#),
+            (b"\0\x01ok\r\n", r#""\0\u{1}ok\r\n""#),
+            (b"\xff\xfe", "\"\u{FFFD}\u{FFFD}\""),
+            (
+                b"<html><head><title>502 Bad Gateway</title></head>",
+                "\"<html><head><title>502 Bad Gateway</titl\"…",
+            ),
+            (b"got https://b.s3/x?X-Amz-Signature=abc", r#""got (URL)""#),
+            (br#"{"WiFi_Password":"hunter2"}"#, r#""{\"WiFi_Passw" (redacted)"#),
+            (b"Authorization: Bearer abc.def", r#""Authorization: Bearer" (redacted)"#),
+        ] {
+            assert_eq!(excerpt(payload), shown);
         }
     }
 

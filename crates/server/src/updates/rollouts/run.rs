@@ -51,8 +51,12 @@ impl Rollouts {
         loop {
             if *link.borrow_and_update() != LinkState::Up {
                 executor.up_since = None;
-                if link.changed().await.is_err() {
-                    return;
+                if let Err(error) = working.on(executor.wind_up()).await {
+                    tracing::error!("rollouts were not ended, and will be: {error}");
+                }
+                tokio::select! {
+                    changed = link.changed() => if changed.is_err() { return },
+                    () = self.0.wake.notified() => {}
                 }
                 continue;
             }
@@ -127,10 +131,22 @@ impl Executor {
                         "a rollout does not get on, and will be looked at again: {error}"
                     );
                     self.wait(row.id);
+                    // What was not counted, or may have been written, is counted again.
+                    self.known.entry(row.id).or_default().is_old = true;
                 }
             }
         }
         Ok(there_is_more)
+    }
+
+    /// Ends those that were halted or aborted, which takes no broker.
+    pub(crate) async fn wind_up(&self) -> Result<(), Error> {
+        for row in rollout::open(&self.rollouts.0.db).await? {
+            if matches!(row.state.as_str(), "halted" | "aborted") {
+                self.rollouts.wind_up(&row).await?;
+            }
+        }
+        Ok(())
     }
 
     fn wait(&mut self, id: i64) {

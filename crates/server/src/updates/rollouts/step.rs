@@ -1,9 +1,10 @@
 //! What the planner says, done. Each of it can be done again; what a person changed meanwhile stays.
 
 use cause::{Cause, rollout as causes};
-use contract::{ChannelName, DeviceId};
+use contract::{ChannelName, DeviceId, Version};
 use fleet::{Change, UpdateState, Why};
 use serde_json::json;
+use store::Blocked;
 
 use super::evidence;
 use super::members::Cursor;
@@ -123,6 +124,8 @@ impl Rollouts {
         let write = self.0.db.write(&Actor::SERVER).await?;
         write.cancel_waiting(row.id, cause).await?;
         write.commit().await?;
+        // Those who put it off wait too.
+        self.withdraw(row).await?;
         self.0.events.rollout(row.id);
         Ok(())
     }
@@ -130,13 +133,17 @@ impl Rollouts {
     /// Every step has ended well: promotes it, unless somebody has joined meanwhile.
     pub(super) async fn finish(&self, row: &RolloutRow) -> Result<(), Error> {
         if self.join(row).await? > 0 {
-            return self.advance(row, |row| row.soak_until = None).await;
+            return Ok(());
         }
         let mut cause = None;
         if row.request.promote.unwrap_or(true) {
             // Killed after this, it is promoted once more, which changes nothing.
             let (product, channel) = (&row.product.0, ChannelName::production());
-            match self.0.releases.promote(&Actor::SERVER, product, &row.version.0, &channel).await {
+            let promoted = match self.higher_in_production(row).await? {
+                Some(higher) => Err(Error::Refused(causes::HIGHER_IN_PRODUCTION.naming("version", higher))),
+                None => self.0.releases.promote(&Actor::SERVER, product, &row.version.0, &channel).await,
+            };
+            match promoted {
                 Ok(_) => {}
                 Err(Error::Refused(why) | Error::Invalid(why) | Error::NotFound(why)) => {
                     cause = Some(causes::NOT_PROMOTED.naming("why", why));
@@ -159,6 +166,16 @@ impl Rollouts {
             self.0.events.rollout(row.id);
         }
         Ok(())
+    }
+
+    /// What somebody has promoted meanwhile that is higher and is not blocked: it stays.
+    async fn higher_in_production(&self, row: &RolloutRow) -> Result<Option<Version>, Error> {
+        let store = self.0.releases.store();
+        let Some(production) = store.channel(&row.product, &ChannelName::production()).await? else {
+            return Ok(None);
+        };
+        let Blocked::List(blocked) = store.blocked(&row.product).await? else { return Ok(Some(production)) };
+        Ok(Some(production).filter(|there| row.version.is_below(there) && !blocked.contains_key(there)))
     }
 
     /// There is nothing more to do for it.
@@ -189,8 +206,8 @@ impl Rollouts {
             let write = self.0.db.write(&Actor::SERVER).await?;
             let mut locked = write.lock_updates(unsent.iter()).await?;
             locked.retain(|(_, update)| match *update.state {
-                UpdateState::Deferred => true,
-                state => state == UpdateState::Offered && update.triggered_at.is_none(),
+                UpdateState::Offered => update.triggered_at.is_none(),
+                state => state == UpdateState::Deferred,
             });
             if locked.is_empty() {
                 return Ok(());

@@ -9,7 +9,7 @@ use crate::devices::Devices;
 use crate::web::caller::Caller;
 use crate::web::extract::{Body, Path, Query};
 use crate::web::problem::{Answer, Done, Problem};
-use api::{Device, DeviceChange, DeviceQuery, NewDevice, Page, RegisteredDevice};
+use api::{Device, DeviceChange, DeviceQuery, NewDevice, NotAdmitted, Page, RegisteredDevice};
 
 /// Devices, by id.
 #[utoipa::path(get, path = "/api/v1/devices", tag = "devices", params(
@@ -28,6 +28,13 @@ pub(crate) async fn list(
     Query(query): Query<DeviceQuery>,
 ) -> Answer<Page<Device>> {
     Ok(Json(devices.list(&query).await?))
+}
+
+/// Ids that were heard of since the server started and are not admitted, with what is wrong, the newest first: at most 1,000, of
+/// the last week.
+#[utoipa::path(get, path = "/api/v1/not-admitted", tag = "devices", responses((status = 200, body = Page<NotAdmitted>)))]
+pub(crate) async fn not_admitted(State(devices): State<Devices>) -> Answer<Page<NotAdmitted>> {
+    Ok(Json(Page { items: devices.not_admitted(), next: None }))
 }
 
 /// Registers a device. The answer holds its MQTT password, which is shown once.

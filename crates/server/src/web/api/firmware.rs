@@ -7,19 +7,24 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRef, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use store::{Content, Refused, Store, StoreError};
 
+use crate::clock::now_ms;
 use crate::error::Error;
 use crate::releases::Releases;
-use crate::updates::Updates;
+use crate::updates::{Fetch, Messages, Sketch, Updates};
+use crate::web::api::under_way::while_allowed;
 use crate::web::problem::Problem;
+use crate::web::state::Web;
 
 /// Tells a device what a URL that names no version leads to.
 const VERSION: header::HeaderName = header::HeaderName::from_static("updraft-version");
+const MD5: header::HeaderName = header::HeaderName::from_static("x-md5");
+const SHA256: header::HeaderName = header::HeaderName::from_static("x-sha256");
 
 #[derive(Deserialize)]
 pub(crate) struct Signature {
@@ -31,8 +36,7 @@ pub(crate) struct Signature {
 
 /// `GET /firmware/{path}?expires=…&signature=…`.
 pub(crate) async fn signed(
-    State(updates): State<Updates>,
-    State(releases): State<Releases>,
+    State(served): State<Served>,
     Path(path): Path<String>,
     query: Result<Query<Signature>, QueryRejection>,
     headers: HeaderMap,
@@ -41,24 +45,37 @@ pub(crate) async fn signed(
         return plain(StatusCode::FORBIDDEN, "This URL is not signed.");
     };
     let now = chrono::Utc::now().timestamp();
-    match releases.store().verify_local(&path, &signature.expires, &signature.signature, now) {
-        Ok(()) => served(&updates, &releases, &path, &headers).await,
-        Err(refused) => refusal(refused),
+    let store = served.releases.store();
+    let purpose = match store.verify_local(&path, &signature.expires, &signature.signature, now) {
+        Ok(purpose) => purpose,
+        Err(refused) => return refusal(refused),
+    };
+    match purpose {
+        None => served.answer(path, None, headers).await,
+        Some(update) => match served.updates.fetch(update.into()).await {
+            Ok(fetch) => served.answer(path, Some(fetch), headers).await,
+            Err(error) => unserved(error),
+        },
     }
 }
 
 /// `GET /d/{token}`: the same bytes for clients with a small buffer, without a redirect.
 pub(crate) async fn short(
-    State(updates): State<Updates>,
-    State(releases): State<Releases>,
+    State(served): State<Served>,
     Path(token): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    match updates.resolve_short(&token).await {
-        Ok(key) => served(&updates, &releases, &key, &headers).await,
-        Err(Error::Forbidden(cause)) => plain(StatusCode::FORBIDDEN, &cause.sentence()),
-        Err(Error::NotFound(cause)) => plain(StatusCode::NOT_FOUND, &cause.sentence()),
-        Err(error) => {
+    match served.updates.resolve_short(&token).await {
+        Ok(fetch) => served.answer(fetch.key.clone(), Some(fetch), headers).await,
+        Err(error) => unserved(error),
+    }
+}
+
+fn unserved(error: Error) -> Response {
+    match error {
+        Error::Forbidden(cause) => plain(StatusCode::FORBIDDEN, &cause.sentence()),
+        Error::NotFound(cause) => plain(StatusCode::NOT_FOUND, &cause.sentence()),
+        error => {
             let problem = Problem::from(error);
             plain(problem.status, &problem.detail)
         }
@@ -73,13 +90,37 @@ fn refusal(refused: Refused) -> Response {
     plain(StatusCode::FORBIDDEN, sentence)
 }
 
-async fn served(updates: &Updates, releases: &Releases, key: &str, headers: &HeaderMap) -> Response {
-    if let Some(cause) = updates.closed(key).await {
-        return plain(StatusCode::FORBIDDEN, &cause.sentence());
+/// What an image is served with.
+#[derive(Clone)]
+pub(crate) struct Served {
+    updates: Updates,
+    releases: Releases,
+    messages: Messages,
+}
+
+impl FromRef<Web> for Served {
+    fn from_ref(web: &Web) -> Self {
+        let (updates, releases) = (Updates::from_ref(web), Releases::from_ref(web));
+        Self { updates, releases, messages: Messages::from_ref(web) }
     }
-    // Before the answer: a device may say SUCCESS as soon as it has the last byte.
-    updates.note_fetched(key);
-    serve(releases.store(), key, headers).await
+}
+
+impl Served {
+    async fn answer(&self, key: String, fetch: Option<Fetch>, headers: HeaderMap) -> Response {
+        if let Some(cause) = self.updates.closed(&key).await {
+            return plain(StatusCode::FORBIDDEN, &cause.sentence());
+        }
+        // Before the answer: a device may say SUCCESS as soon as it has the last byte.
+        self.updates.note_fetched(&key);
+        let sketch = Sketch::read(|name| headers.get(name)?.to_str().ok());
+        if let Some((fetch, sketch)) = fetch.as_ref().zip(sketch)
+            && let Err(error) = self.messages.take_sketch(&fetch.device, &sketch, now_ms()).await
+        {
+            tracing::warn!(device = %fetch.device, "what a sketch says of itself was not kept: {error:#}");
+        }
+        let answer = serve(self.releases.store(), &key, &headers).await;
+        while_allowed(answer, self.updates.clone(), key, fetch.map(|fetch| fetch.update))
+    }
 }
 
 async fn serve(store: &Store, key: &str, headers: &HeaderMap) -> Response {
@@ -115,6 +156,11 @@ async fn serve(store: &Store, key: &str, headers: &HeaderMap) -> Response {
     // Said of releases only, which never change: a channel may be promoted while it is read.
     if let Some(version) = store::release_of(key) {
         insert(&mut response, VERSION, version.as_str());
+    }
+    if let Some(sums) = object.sums {
+        // Of the whole file, whatever part of it this is; Arduino's HTTPUpdate checks the first.
+        insert(&mut response, MD5, &hex::encode(sums.md5));
+        insert(&mut response, SHA256, &sums.sha256.to_hex());
     }
     if status == StatusCode::PARTIAL_CONTENT {
         insert(
@@ -154,7 +200,9 @@ fn plain(status: StatusCode, sentence: &str) -> Response {
 }
 
 fn with_etag(mut response: Response, etag: &str) -> Response {
-    insert(&mut response, header::ETAG, etag);
+    if !etag.is_empty() {
+        insert(&mut response, header::ETAG, etag);
+    }
     response
 }
 

@@ -18,22 +18,26 @@ use crate::updates::{Messages, Rollouts, Updates};
 use crate::web::limits::Streams;
 use crate::web::problem::{Answer, Problem};
 
-fn works() -> Json<api::Health> {
-    Json(api::Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+fn works(warnings: Vec<String>) -> Json<api::Health> {
+    Json(api::Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), warnings })
 }
 
 /// The process lives.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = api::Health)))]
 pub(crate) async fn healthz() -> Json<api::Health> {
-    works()
+    works(Vec::new())
 }
 
-/// Database, store and broker answer.
+/// Database, store and broker answer. What works and may not be as it should is said with it.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses(
     (status = 200, body = api::Health), (status = 503, body = api::Problem)))]
-pub(crate) async fn readyz(State(health): State<Health>) -> Answer<api::Health> {
+pub(crate) async fn readyz(
+    State(health): State<Health>,
+    State(updates): State<Updates>,
+) -> Answer<api::Health> {
     let problems = health.problems().await;
-    if problems.is_empty() { Ok(works()) } else { Err(Problem::later(problems.join("; "))) }
+    let warnings = updates.warning().map(|cause| cause.sentence()).into_iter().collect();
+    if problems.is_empty() { Ok(works(warnings)) } else { Err(Problem::later(problems.join("; "))) }
 }
 
 /// `GET /metrics`: Prometheus text, version 0.0.4.

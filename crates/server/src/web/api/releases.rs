@@ -143,6 +143,7 @@ pub(crate) async fn block(
 ) -> Done {
     let Blocking { reason, security } = blocking.unwrap_or_default();
     releases.block(caller.by(), &product, &version, reason.trim()).await?;
+    // Of a version that is not published nobody knows what is above it: it is blocked all the same.
     if security {
         releases.raise_secure_version(caller.by(), &product, &version).await?;
     }

@@ -13,7 +13,7 @@ use super::document::{PageError, empty};
 use super::filter::{Filter, filters};
 use super::register::add_dialog;
 use super::visit::{Section, Visit};
-use super::{icon, progress, words};
+use super::{icon, not_admitted, progress, words};
 use crate::devices::{Counts, Devices, IN_FLIGHT, NOT_SUCCEEDED};
 use crate::releases::Releases;
 use crate::web::caller::Right;
@@ -29,7 +29,8 @@ pub(crate) async fn page(
     let counts = service.counts(query.product.as_ref()).await?;
     // The table is worth showing without them: they come from the bucket.
     let products = releases.products().await.unwrap_or_default();
-    let content = view(&visit, &filter, &devices, &counts, &products);
+    let turned_away = service.not_admitted().len();
+    let content = view(&visit, &filter, &devices, &counts, &products, turned_away);
     Ok(visit.page("Devices", Section::Devices, content).await)
 }
 
@@ -39,12 +40,14 @@ fn view(
     devices: &Page<Device>,
     counts: &Counts,
     products: &[Product],
+    turned_away: usize,
 ) -> Markup {
     let operates = visit.may(Right::Operate);
     html! {
         div.head {
             div {
                 h1 { "Devices" }
+                (not_admitted::link(turned_away))
                 @if !products.is_empty() { p.sub { @if products.len() == 1 { (products[0].name) } @else { (words::counted(products.len() as u64, "product")) } } }
             }
             @if operates {

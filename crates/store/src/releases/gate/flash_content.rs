@@ -5,6 +5,8 @@ use cause::{Cause, file};
 /// One entry of a partition table (`gen_esp32part.py`).
 const ENTRY_BYTES: usize = 32;
 const SECTOR_BYTES: usize = 4096;
+/// So much of the sector is table; a signature may follow.
+const TABLE_BYTES: usize = 0xC00;
 /// `SPIFFS_MAGIC`, of which an object lookup page holds the lower half.
 const SPIFFS_MAGIC: u32 = 0x2014_0529;
 /// States of an NVS page: active, full, freeing.
@@ -36,7 +38,7 @@ fn is_partition_table(bytes: &[u8]) -> bool {
     let is_part =
         |entry: &[u8; ENTRY_BYTES]| matches!(entry, [0xAA, 0x50, ..] | [0xEB, 0xEB, ..] | [0xFF, 0xFF, ..]);
     let (entries, _) =
-        bytes.get(..SECTOR_BYTES.min(bytes.len())).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
+        bytes.get(..TABLE_BYTES.min(bytes.len())).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
     bytes.starts_with(&[0xAA, 0x50]) && entries.iter().all(is_part)
 }
 

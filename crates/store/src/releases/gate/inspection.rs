@@ -55,9 +55,8 @@ impl Inspection {
             signers: Vec::new(),
             head: String::new(),
         };
-        let summary = match soundness.parsed {
-            Ok(summary) => summary,
-            Err(_) => return Self { fault: soundness.fault.map(|(_, cause)| cause), ..inspection },
+        let Ok(summary) = soundness.parsed else {
+            return Self { fault: soundness.fault.map(|(_, cause)| cause), ..inspection };
         };
         match sound::signers(bytes, &summary) {
             Ok(signers) => inspection.signers = signers,

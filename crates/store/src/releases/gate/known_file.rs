@@ -12,7 +12,7 @@ use crate::text::text;
 const LOOK_MAX_BYTES: usize = 4096;
 
 /// What each kind begins with.
-const BEGINNINGS: [(&[u8], Entry); 24] = [
+const BEGINNINGS: [(&[u8], Entry); 26] = [
     (b"\x1F\x8B", file::GZIP),
     (b"PK\x03\x04", file::ZIP),
     (b"PK\x05\x06", file::ZIP),
@@ -33,6 +33,9 @@ const BEGINNINGS: [(&[u8], Entry); 24] = [
     (b"version https://hawser.github.com/spec/", file::LFS_POINTER),
     (b"/annex/objects/", file::ANNEX_POINTER),
     (b"\xEA", file::ESP8266),
+    // 0xE9 as what is no UTF-8, and as Latin-1.
+    (b"\xEF\xBF\xBD", file::MANGLED),
+    (b"\xC3\xA9", file::MANGLED),
     (b"HTTP/1.", file::HTTP_ANSWER),
     (b"HTTP/2", file::HTTP_ANSWER),
     (b"data:", file::BASE64),
@@ -110,16 +113,8 @@ fn kind_of(look: &str) -> Option<Cause> {
     if is_multipart || begins(&["content-disposition:", "content-type: multipart/"]) {
         return Some(file::MULTIPART.cause());
     }
-    if begins(&["<!doctype html", "<html", "<head", "<body", "<script", "<meta", "<title", "<center", "<h1"])
-        || (lower.starts_with("<!--") && lower.contains("<html"))
-        || (lower.starts_with("<?xml") && lower.contains("<html"))
-    {
-        return Some(file::HTML.cause());
-    }
-    if lower.starts_with('<') {
-        let code = look.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-        let code = code.map(|(code, _)| code).filter(|code| code.len() <= 64);
-        return Some(file::XML.with("code", code));
+    if let Some(tag) = lower.strip_prefix('<') {
+        return Some(markup(look, tag));
     }
     if look.starts_with(['{', '[']) {
         let value: Option<serde_json::Value> = serde_json::from_str(look).ok();
@@ -148,6 +143,22 @@ fn kind_of(look: &str) -> Option<Cause> {
     let columns: Vec<&str> = row.split(',').map(str::trim).collect();
     let is_table = columns.len() >= 5 && matches!(columns.get(1), Some(&("app" | "data" | "0" | "1")));
     is_table.then(|| file::PARTITION_CSV.cause())
+}
+
+/// A page, or what else has tags; `tag` is the first one in small letters.
+fn markup(look: &str, tag: &str) -> Cause {
+    const PAGES: [&str; 9] =
+        ["!doctype html", "html", "head", "body", "script", "meta", "title", "center", "h1"];
+    // A comment or a declaration may stand before it.
+    let is_before = tag.starts_with(['!', '?']);
+    let is_page = PAGES.iter().any(|page| tag.starts_with(page))
+        || (is_before && PAGES[..4].iter().any(|page| tag.contains(&format!("<{page}"))));
+    if is_page {
+        return file::HTML.cause();
+    }
+    let code = look.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = code.map(|(code, _)| code).filter(|code| code.len() <= 64);
+    file::XML.with("code", code)
 }
 
 fn is_base64(byte: u8) -> bool {

@@ -54,6 +54,9 @@ fn trailing(bytes: &[u8], end: u32) -> (Check, Cause) {
     if signature.is_some_and(|signature| !is_padding(signature)) && is_padding(behind) {
         return (Check::Signature, file::SECURE_BOOT_V1.cause());
     }
+    if rest.starts_with(b"\r\n--") {
+        return (Check::Layout, file::MULTIPART.cause());
+    }
     let padding = [0xFF, 0x00].into_iter().find(|byte| filled(*byte)).map(|byte| format!("0x{byte:02X}"));
     let cause = gate::TRAILING_BYTES.with("end", end).with("foreign", padding.is_none().then_some("yes"));
     (Check::Layout, cause.with("padding", padding).with("count", rest.len() as u64))
@@ -130,6 +133,7 @@ mod tests {
             (vec![0xFF; 5000], "5,000 bytes of 0xFF"),
             (tail[..67].to_vec(), "something that is not a signature"),
             ([&[0; 4][..], &[0xFF; 64]].concat(), "something that is not a signature"),
+            (b"\r\n------WebKitFormBoundary7MA4--\r\n".to_vec(), "the body of a form"),
             ([&tail[..], b"more"].concat(), "something that is not a signature"),
         ] {
             let (check, cause) = said(&behind);

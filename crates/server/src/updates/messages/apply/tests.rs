@@ -34,6 +34,7 @@ fn message(kind: TopicKind, payload: &str) -> Message {
         device: "d1".parse().expect("an id"),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         retained: false,
+        received: std::time::Instant::now(),
     }
 }
 
@@ -281,7 +282,10 @@ fn what_cannot_be_read_is_counted_and_changes_nothing_else() {
         subject.tell(kind, payload);
     }
     assert_eq!(subject.device.unreadable_count, 6);
-    assert_eq!(subject.device.unreadable_last.as_deref(), Some("the only request is url_expired"));
+    assert_eq!(
+        subject.device.unreadable_last.as_deref(),
+        Some("the only request is url_expired; it began with \"please\"")
+    );
     assert_eq!(subject.update, before.update);
     assert_eq!(subject.runs(), "1.0.0");
     assert_eq!(subject.device.last_seen, None);
@@ -293,6 +297,35 @@ fn a_replayed_status_is_of_an_attempt_that_is_over() {
     let before = subject.clone();
     assert_eq!(subject.replay(TopicKind::Status, "SUCCESS"), UpdateState::Offered);
     assert_eq!((subject.device, subject.update), (before.device, before.update));
+}
+
+#[test]
+fn what_came_before_the_offer_says_nothing_of_it() {
+    let failed = r#"{"version":"1.0.0","last":{"to":"1.1.0","result":"FAILED","reason":"no space"}}"#;
+    for (kind, payload) in [
+        (TopicKind::Status, "FAILED no space"),
+        (TopicKind::Status, "SUCCESS"),
+        (TopicKind::Progress, r#"{"phase":"restart"}"#),
+        (TopicKind::Request, "url_expired"),
+        (TopicKind::Version, failed),
+    ] {
+        for plain in [true, false] {
+            let mut subject = offered(plain);
+            subject.update.as_mut().expect("an update").created_at = NOW - 100;
+            subject.waited_ms = 101;
+            assert_eq!(subject.tell(kind, payload), UpdateState::Offered, "{kind:?}");
+            assert_eq!(subject.update.as_ref().map(|update| update.url_requests), Some(0));
+            subject.waited_ms = 100;
+            subject.tell(kind, payload);
+            let update = subject.update.as_ref().expect("an update");
+            assert!(*update.state != UpdateState::Offered || update.url_requests == 1, "{kind:?} {plain}");
+        }
+    }
+    // Offered before the clock was set back.
+    let mut subject = offered(true);
+    subject.update.as_mut().expect("an update").created_at = NOW + 60_000;
+    subject.waited_ms = 5;
+    assert_eq!(subject.tell(TopicKind::Status, "FAILED no space"), UpdateState::Failed);
 }
 
 #[test]

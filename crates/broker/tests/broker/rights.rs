@@ -211,6 +211,7 @@ async fn a_fleet_may_have_its_own_version_topic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_let_in_is_named_with_what_is_wrong() {
+    use NotAdmitted::{InvalidId, Mqtt31, NoPassword, Password, Will};
     let site = Site::with(&["a"]).await;
     let old = [&field(b"MQIsdp")[..], &[3, 0xc2, 0, 60], &field(b"old"), &field(b"a"), &field(b"secret-a")];
     for (bytes, answer) in [
@@ -224,7 +225,6 @@ async fn who_is_not_let_in_is_named_with_what_is_wrong() {
         raw.send(&bytes);
         raw.expect(&[0x20, 2, 0, answer]);
     }
-    use NotAdmitted::{InvalidId, Mqtt31, NoPassword, Password, Will};
     let named = [("old", Mqtt31), ("b", Password), ("a b", InvalidId), ("esp32", NoPassword), ("a", Will)];
     assert_eq!(*site.doors.refused.lock().unwrap(), named.map(|(who, why)| (who.to_owned(), why)));
     assert!(Mqtt31.to_string().contains("3.1.1"));

@@ -126,7 +126,7 @@ impl Publisher {
             there.map_err(|_| NotPublished::Unanswered("the client was stopped".to_owned()))?;
             let notice = self.client.publish_tracked(topic, payload, options).await;
             let notice = notice.map_err(|error| NotPublished::Unanswered(error.to_string()))?;
-            notice.wait_completion_async().await.map(|_| ()).map_err(NotPublished::from)
+            notice.wait_completion_async().await.map_err(NotPublished::from)
         };
         timeout(TIMEOUT, acknowledged).await.unwrap_or_else(|_| {
             let why =

@@ -95,6 +95,7 @@ impl Rollouts {
             // Who was offline and waits is given up.
             (None, Some(cause)) if before == "done" && rollout.is_open => {
                 write.cancel_waiting(id, cause).await?;
+                rollout.is_open = false;
             }
             (None, _) if changes.iter().any(|(_, to)| *to == before) => return self.show(id).await,
             (None, _) => {

@@ -63,8 +63,7 @@ async fn every_route_that_writes_says_who_did_what_and_no_secret() {
     let first = server.running.first_login().unwrap();
     let admin = server.actor(Role::Admin).await;
     let statement = issuer.sign(&issuer.claims(&server.base, &json!({})));
-    let mut secrets = vec![first.password.clone(), statement.clone()];
-    let mut session = String::new();
+    let (mut secrets, mut session) = (vec![first.password.clone(), statement.clone()], String::new());
     for (method, path) in operations(&server).await {
         let is_written = method == Method::GET || WRITES.iter().any(|(m, p, _)| *m == method && *p == path);
         assert!(is_written, "{method} {path} is to be asked here");
@@ -83,21 +82,22 @@ async fn every_route_that_writes_says_who_did_what_and_no_secret() {
             "/api/v1/devices" => request.json(&json!({"id": "d1", "product": "lamp"})),
             "/api/v1/devices/d1" => request.json(&json!({"tags": ["lab"]})),
             path if path.contains("releases") => request.query(&[("version", "1.1.0")]).body(image("1.1.0")),
-            path if path.ends_with("lamp/rollouts") => request.json(&json!({"version": "1.1.0"})),
-            path if path.contains("channels") => request.json(&json!({"version": "1.1.0"})),
+            path if path.ends_with("lamp/rollouts") || path.contains("channels") => {
+                request.json(&json!({"version": "1.1.0"}))
+            }
             path if path.contains("check-update") => request.json(&json!({"force": true})),
             path if path.contains("blocked") => request.json(&json!({"reason": "too bright"})),
             _ => request,
         };
         if path.ends_with("check-update") {
             let promotion = json!({"version": "1.1.0"});
-            let production = "/api/v1/products/lamp/channels/production";
-            assert_eq!(admin.json(Method::PUT, production, &promotion).await.status(), 200);
+            let channel = "/api/v1/products/lamp/channels/production";
+            assert_eq!(admin.json(Method::PUT, channel, &promotion).await.status(), 200);
             above = entries(&admin, "").await.items.last().unwrap().id;
         }
         let answer = request.send().await.unwrap();
-        let status = answer.status();
-        assert!(status.is_success() || actions == ["login.refused"], "{method} {path}: {status}");
+        let is_answered = answer.status().is_success() || actions == ["login.refused"];
+        assert!(is_answered, "{method} {path}: {}", answer.status());
         let text = answer.text().await.unwrap();
         if step == 0 {
             session = serde_json::from_str::<Session>(&text).unwrap().token;

@@ -90,9 +90,8 @@ async fn every_route_that_writes_says_who_did_what_and_no_secret() {
             _ => request,
         };
         if path.ends_with("check-update") {
-            let promotion = json!({"version": "1.1.0"});
             let channel = "/api/v1/products/lamp/channels/production";
-            assert_eq!(admin.json(Method::PUT, channel, &promotion).await.status(), 200);
+            assert_eq!(admin.json(Method::PUT, channel, &json!({"version": "1.1.0"})).await.status(), 200);
             above = entries(&admin, "").await.items.last().unwrap().id;
         }
         let answer = request.send().await.unwrap();

@@ -71,14 +71,14 @@ async fn an_image_that_failed_twice_is_refused_until_the_quarantine_is_cleared()
     assert!(scene.status().await.starts_with("FAILED rolled back: "));
 }
 
-fn busy(seconds: u64, downloads: bool) -> Option<NotNow> {
+fn busy(seconds: u64, downloads: bool) -> NotNow {
     let until = tokio::time::Instant::now() + Duration::from_secs(seconds);
-    Some(NotNow { until, reason: "the lamp is lit".to_owned(), downloads })
+    NotNow { until, reason: "the lamp is lit".to_owned(), downloads }
 }
 
 #[tokio::test]
 async fn a_device_in_use_puts_an_update_off_unless_it_is_forced() {
-    let mut scene = Scene::new(|options| options.not_now = busy(3600, false)).await;
+    let mut scene = Scene::new(|options| options.not_now = Some(busy(3600, false))).await;
     let (server, requests) = serve(firmware("1.2.0", Behaviour::Healthy), Serving::Well).await;
     let url = format!("{server}/p/releases/v1.2.0/firmware.bin");
     scene.trigger(&url).await;
@@ -101,7 +101,7 @@ async fn a_device_in_use_puts_an_update_off_unless_it_is_forced() {
 async fn an_update_is_downloaded_and_verified_now_and_installed_later_power_cuts_included() {
     let power = PowerSwitch::default();
     let mut scene = Scene::new(|options| {
-        (options.not_now, options.power) = (busy(8, true), power.clone());
+        (options.not_now, options.power) = (Some(busy(8, true)), power.clone());
     })
     .await;
     let new = firmware("1.2.0", Behaviour::Healthy);

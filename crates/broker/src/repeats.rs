@@ -12,8 +12,7 @@ use crate::message::Message;
 /// The last [`MAX_REPEATED`] of a device.
 #[derive(Default)]
 pub(crate) struct Repeats {
-    taken: VecDeque<u64>,
-    last: Option<Instant>,
+    taken: VecDeque<(u64, Instant)>,
 }
 
 /// A message, as one that is repeated is the same.
@@ -27,18 +26,22 @@ impl Mark {
 }
 
 impl Repeats {
-    pub(crate) fn has(&self, mark: Mark) -> bool {
-        self.taken.contains(&mark.0)
+    /// A device that starts anew counts its messages anew, so that an old one may look the same.
+    pub(crate) fn has(&self, mark: Mark, now: Instant) -> bool {
+        self.taken.iter().any(|(taken, at)| *taken == mark.0 && !is_old(*at, now))
     }
 
     pub(crate) fn note(&mut self, mark: Mark, now: Instant) {
         self.taken.truncate(MAX_REPEATED - 1);
-        self.taken.push_front(mark.0);
-        self.last = Some(now);
+        self.taken.push_front((mark.0, now));
     }
 
     /// Whether there is nothing to be remembered.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.last.is_none_or(|last| now.saturating_duration_since(last) >= REPEATED_FOR)
+        self.taken.front().is_none_or(|(_, last)| is_old(*last, now))
     }
+}
+
+fn is_old(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) >= REPEATED_FOR
 }

@@ -272,7 +272,7 @@ impl State {
     ) -> Result<(), Gone> {
         let mark = Mark::of(&self.hasher, id, &message);
         let Identity::Device(device) = &member.identity else { return self.publish(member, message) };
-        if again && self.devices.get(device).is_some_and(|device| device.repeats.has(mark)) {
+        if again && self.devices.get(device).is_some_and(|device| device.repeats.has(mark, Instant::now())) {
             return Ok(());
         }
         self.publish(member, message)?;

@@ -53,10 +53,10 @@ impl Checksums {
         let mut with = request.clone();
         with.headers_mut().insert("content-md5", checksum);
         let answer = to.execute(with).await?;
-        if !may_refuse(answer.status()) {
+        if answer.status().is_success() {
             self.is_taken.get_or_init(|| true);
         }
-        if self.is_taken.get() == Some(&true) {
+        if self.is_taken.get() == Some(&true) || !may_refuse(answer.status()) {
             return Ok(answer);
         }
         let without = to.execute(request).await?;

@@ -24,7 +24,7 @@ impl Metadata {
     /// Reads the file; the error says what is wrong with it. `{}` says nothing.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let map = json::object(bytes)?;
-        json::check_spelling(&map, &["requires"])?;
+        json::check_spelling(&map, &["requires", "size", "sha256"])?;
         let said = |key: &str| map.get(key).filter(|value| !value.is_null());
         for key in ["version", "product", "chip", "sha256"] {
             if let Some(value) = said(key).filter(|value| !value.is_string()) {

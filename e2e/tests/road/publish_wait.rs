@@ -142,6 +142,18 @@ async fn an_old_verdict_counts_only_for_what_was_there_and_if_there_is_no_newer_
 
 #[tokio::test]
 async fn a_server_without_rollouts_refuses_before_anything_is_written() {
+    let workshop = Workshop::open();
+    // A token of one product gets 403 for a path that the server does not know.
+    for status in [404, 403] {
+        let server = Rollouts::start(vec![Answer::Status(status)]).await.without_rollouts();
+        let sentence = "This server has no rollouts, so there is no verdict to wait for: leave --wait out.";
+        publish(&server, &workshop, &["--wait"]).await.refused(&[sentence]);
+        assert!(server.uploads().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_job_may_see_the_rollouts_of_its_product() {
     let (workshop, issuer) = (Workshop::open(), Issuer::start().await);
     let more = format!(
         "[[trusted_publisher]]\nissuer = \"{}\"\nrepository = \"octo/blinky\"\nref = \"refs/heads/main\"\nproduct = \"lamp\"\n",
@@ -149,18 +161,11 @@ async fn a_server_without_rollouts_refuses_before_anything_is_written() {
     );
     let server = Server::with(Setup { more, ..Setup::default() }).await;
     let image = workshop.image("1.2.0").display().to_string();
-    let publish = ["publish", &image, "-p", "lamp", "--wait", "--json"];
-    let store = server.folder().join("store");
-    let before = content(&store);
-    let sentence = "This server has no rollouts, so there is no verdict to wait for: leave --wait out.";
-    Said::by(server.remote(publish)).await.refused(&[sentence]);
-    // A job's token is for a list of paths, and this is none of them.
-    let mut job = updraft(publish);
+    let mut job = updraft(["publish", &image, "-p", "lamp", "--wait", "1s", "--json"]);
     job.env("UPDRAFT_SERVER", server.url("")).env("UPDRAFT_TOKEN", "").envs(issuer.job_environment());
+    let sentence =
+        "lamp 1.2.0 is published, and there is no verdict after 1s: no rollout of lamp 1.2.0 has begun.";
     Said::by(job).await.refused(&[sentence]);
-    assert_eq!(content(&store), before);
-    Said::by(server.remote(["publish", &image, "-p", "lamp"])).await.ok();
-    Said::by(server.remote(publish)).await.refused(&[sentence]);
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ struct Inner {
     /// What a traded token is good for: how long it says, and how many requests in truth.
     tokens: Option<(u64, usize)>,
     trades: usize,
+    /// Of a version that had no rollouts.
+    is_older: bool,
     requests: HashMap<String, usize>,
 }
 
@@ -91,6 +93,12 @@ impl Rollouts {
     /// Has this release already.
     pub(crate) fn with_release(self, version: &str) -> Self {
         self.inner().releases.insert(version.to_owned());
+        self
+    }
+
+    /// Knows no such path.
+    pub(crate) fn without_rollouts(self) -> Self {
+        self.inner().is_older = true;
         self
     }
 
@@ -137,7 +145,10 @@ impl Inner {
     }
 }
 
-async fn document() -> Json<Value> {
+async fn document(State(state): Shared) -> Json<Value> {
+    if state.lock().expect("nobody panicked with it").is_older {
+        return Json(json!({"paths": {"/api/v1/products/{p}/releases": {}}}));
+    }
     Json(json!({"paths": {"/api/v1/products/{p}/releases": {}, "/api/v1/products/{p}/rollouts": {}}}))
 }
 

@@ -74,10 +74,10 @@ mod tests {
     /// The shapes that the contract fixes, and what only a newer server says.
     #[test]
     fn an_answer_of_an_older_or_a_newer_server_is_read() {
-        let update = r#"{"id":1,"device":"d1","from":"build-77","to":"1.1.0","state":"deferred","reason":null,"bytes":9,
+        let update = r#"{"id":1,"device":"d1","from":"build-77","to":"1.1.0","state":"postponed","reason":null,"bytes":9,
             "created_at":"2026-11-30T00:00:00Z","finished_at":null,"cause":{"code":"x","parameters":{"a":true}}}"#;
         let update: Update = serde_json::from_str(update).expect("an update");
-        assert_eq!((update.state.to_string(), update.state.is_in_flight()), ("deferred".to_owned(), false));
+        assert_eq!((update.state.to_string(), update.state.is_in_flight()), ("postponed".to_owned(), false));
         assert_eq!((update.from, update.cause), (Some("build-77".to_owned()), None));
         let device = r#"{"items":[{"id":"d1","product":null,"group":"g","version":"1.0","sha256":null,"identity":"unknown",
             "online":true,"last_seen":null,"tags":[],"pin":null,"update":null}],"next":null}"#;

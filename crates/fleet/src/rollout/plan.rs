@@ -133,7 +133,8 @@ fn of_rest(now: &Snapshot, time: i64) -> Vec<Action> {
     if now.counts.iter().all(|step| step.waiting == 0) {
         return Vec::new();
     }
-    let why = now.blocked.clone().or_else(|| is_expired(now, time).then(|| expired(now)));
+    // It may turn out to be a bad one only now.
+    let why = halt(now).or_else(|| is_expired(now, time).then(|| expired(now)));
     why.map_or_else(|| offer(now, time).into_iter().collect(), |why| alloc::vec![Action::CancelWaiting(why)])
 }
 

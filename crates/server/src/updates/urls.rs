@@ -35,6 +35,8 @@ pub(crate) struct Urls {
     short: bool,
     packet_max_bytes: usize,
     /// That devices may not reach the host of their URLs was logged.
+    /// The broker is reached from this machine alone, so that its own name for itself does.
+    are_devices_here: bool,
     warned: Once,
 }
 
@@ -47,6 +49,7 @@ impl Urls {
             lifetime_s: config.store.url_lifetime_s,
             short: config.store.short_urls,
             packet_max_bytes: config.mqtt.device_packet_bytes as usize,
+            are_devices_here: config.embedded_broker() && config.mqtt.listen.ip().is_loopback(),
             warned: Once::new(),
         }
     }
@@ -58,7 +61,8 @@ impl Urls {
     pub(super) async fn of(&self, update: &UpdateRow) -> anyhow::Result<String> {
         let url = self.fitting(update).await?;
         let host = Url::parse(&url).ok().and_then(|url| url.host().map(|host| host.to_owned()));
-        if let Some(cause) = host.and_then(|host| self.unreachable(&host)) {
+        if let Some(cause) = host.and_then(|host| self.unreachable(&host)).filter(|_| !self.are_devices_here)
+        {
             self.warned.call_once(|| tracing::warn!("{cause}"));
         }
         Ok(url)

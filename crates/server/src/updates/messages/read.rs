@@ -121,7 +121,7 @@ pub(crate) fn redact(text: &str) -> String {
 /// How much of a message that could not be read is shown.
 const EXCERPT_MAX_CHARS: usize = 40;
 /// What follows one of these may be a secret.
-const SECRETS: [&str; 6] = ["passw", "secret", "token", "bearer", "psk", "key"];
+const SECRETS: [&str; 9] = ["pass", "pwd", "secret", "token", "bearer", "psk", "key", "auth", "cred"];
 
 /// How a message that cannot be read begins, in quotes: other bytes than letters escaped, URLs and what may be a secret taken out.
 pub(crate) fn excerpt(payload: &[u8]) -> String {

@@ -1,3 +1,4 @@
+mod heard;
 mod late;
 
 use bytes::Bytes;

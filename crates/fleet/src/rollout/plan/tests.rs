@@ -149,8 +149,8 @@ fn who_was_offline_gets_it_after_the_end_too() {
     let done = |text, candidates| Snapshot { life: Life::Done, ..running(1, text, candidates) };
     assert_eq!(said(&done("1 0 9 0 0, 5 0 80 0 0", 3)), "offer 2");
     assert_eq!(said(&done("0 0 9 0 0, 0 0 80 0 0", 0)), "");
-    // A verdict that was given stays.
-    assert_eq!(said(&done("0 0 0 10 0, 5 0 0 80 0", 1)), "offer 1");
+    // What fails by then is offered to nobody who comes back.
+    assert_eq!(said(&done("0 0 0 10 0, 5 0 0 80 0", 1)), "cancel fails_everywhere");
     let blocked = Some(causes::BLOCKED.with("version", "1.2.0"));
     assert_eq!(said(&Snapshot { blocked, ..done("1 0 9 0 0, 5 0 80 0 0", 3) }), "cancel rollout_blocked");
 }

@@ -21,6 +21,7 @@ pub(crate) mod rounds;
 pub(crate) mod s3_error;
 pub(crate) mod settings;
 pub(crate) mod signed;
+pub(crate) mod sums;
 pub(crate) mod tag;
 pub(crate) mod write;
 pub(crate) mod write_lock;

@@ -456,6 +456,6 @@ fn each_test_that_the_page_of_compatibility_names_is_there() {
             missing.push(format!("docs/compatibility.md: there is no test {name}"));
         }
     }
-    assert!(named > 30, "only {named} tests are named");
+    assert!(named > 20, "only {named} tests are named");
     none(&missing);
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cause::store as causes;
 use contract::Sha256;
 use futures_util::TryStreamExt;
@@ -15,39 +14,12 @@ use crate::error::StoreError;
 use crate::objects::bucket::Bucket;
 use crate::objects::explain::{Action, explain};
 use crate::objects::object::{Fetched, Found, tag};
+use crate::objects::sums::Sums;
 
 /// What is longer is no image.
 pub(crate) const IMAGE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// At most this long an image is read for its digest alone: 16 MiB on a slow line.
 const READING_TIMEOUT: Duration = Duration::from_mins(10);
-
-pub(crate) fn sha256(bytes: &[u8]) -> Sha256 {
-    Sha256(sha2::Sha256::digest(bytes).into())
-}
-
-/// What is known of an object's bytes, once they were read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sums {
-    /// What says which bytes they are.
-    pub sha256: Sha256,
-    /// For clients that compare nothing else (Arduino's `HTTPUpdate`), and against transmission errors only.
-    pub md5: [u8; 16],
-}
-
-impl Sums {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self { sha256: sha256(bytes), md5: Md5::digest(bytes).into() }
-    }
-
-    fn to_bytes(self) -> Bytes {
-        [&self.sha256.0[..], &self.md5].concat().into()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (sha256, md5) = bytes.split_first_chunk()?;
-        Some(Self { sha256: Sha256(*sha256), md5: md5.try_into().ok()? })
-    }
-}
 
 impl Bucket {
     /// The digest of the object that `found` names, remembered for as long as it is that one.

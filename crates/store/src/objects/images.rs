@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::objects::digest::Sums;
 use crate::objects::object::{Found, Tag};
+use crate::objects::sums::Sums;
 
 /// Maximum size of all images in memory, those included that were replaced or forgotten and are still being sent.
 const TOTAL_MAX_BYTES: usize = 64 * 1024 * 1024;

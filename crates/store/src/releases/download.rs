@@ -14,11 +14,11 @@ use url::Url;
 
 use crate::error::StoreError;
 use crate::objects::bucket::{Backing, Bucket};
-use crate::objects::digest::Sums;
 use crate::objects::explain::{Action, explain};
 use crate::objects::images::Image;
 use crate::objects::object::{Found, path, tag};
 use crate::objects::signed::{self, Refused};
+use crate::objects::sums::Sums;
 use crate::releases::layout;
 use crate::store::{SigningKey, Store};
 

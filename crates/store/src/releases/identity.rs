@@ -6,7 +6,7 @@ use contract::{ChannelName, ProductName, Sha256, Version};
 use futures_util::stream::{self, StreamExt};
 
 use crate::error::StoreError;
-use crate::objects::digest::sha256;
+use crate::objects::sums::sha256;
 use crate::releases::blocked::Blocked;
 use crate::releases::layout::Place;
 use crate::releases::listing;

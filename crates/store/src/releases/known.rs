@@ -5,8 +5,8 @@ use bytes::Bytes;
 use contract::{ChannelName, ProductName, Sha256, Version};
 
 use crate::error::StoreError;
-use crate::objects::digest::sha256;
 use crate::objects::object::Found;
+use crate::objects::sums::sha256;
 use crate::releases::gate::facts::{Facts, Production, Slot, Taken};
 use crate::releases::layout::{JSON_MAX_BYTES, Place};
 use crate::releases::listing;

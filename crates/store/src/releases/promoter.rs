@@ -5,8 +5,8 @@ use cause::store as causes;
 use contract::{ChannelName, ProductName, Version};
 
 use crate::error::StoreError;
-use crate::objects::digest::sha256;
 use crate::objects::object::Read;
+use crate::objects::sums::sha256;
 use crate::objects::write::{Condition, Write};
 use crate::objects::write_lock::WriteLock;
 use crate::releases::gate::check::Check;

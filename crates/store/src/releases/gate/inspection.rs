@@ -6,7 +6,7 @@ use contract::{ProductName, Sha256, Version};
 use image::{PREFIX_BYTES, Prefix};
 use serde::{Deserialize, Serialize};
 
-use crate::objects::digest::sha256;
+use crate::objects::sums::sha256;
 use crate::releases::gate::check::{Check, Level};
 use crate::releases::gate::compare::{self, Found, Look};
 use crate::releases::gate::facts::Facts;

@@ -140,11 +140,13 @@ fn tiles(rollout: &Rollout, here: &str) -> Markup {
             }
         }
     };
+    let is_over = matches!(rollout.state, RolloutState::Halted | RolloutState::Aborted);
+    let waiting = if is_over { "Not offered it" } else { "Waiting" };
     let or_quiet = |class: &'static str, count: u64| if count > 0 { class } else { "quiet" };
     html! {
         div.tiles {
             (link("", "quiet", counts.total, "All devices"))
-            (link("waiting", "quiet", counts.waiting, "Waiting"))
+            (link("waiting", "quiet", counts.waiting, waiting))
             (link("in_flight", or_quiet("info", counts.in_flight), counts.in_flight, "In flight"))
             (link("succeeded", or_quiet("good", counts.succeeded), counts.succeeded, "Succeeded"))
             (link("not_succeeded", or_quiet("bad", failed(counts)), failed(counts), "Failed"))

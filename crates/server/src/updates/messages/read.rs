@@ -258,8 +258,9 @@ mod tests {
                 "\"<html><head><title>502 Bad Gateway</titl\"…",
             ),
             (b"got https://b.s3/x?X-Amz-Signature=abc", r#""got (URL)""#),
-            (br#"{"WiFi_Password":"hunter2"}"#, r#""{\"WiFi_Passw" (redacted)"#),
-            (b"Authorization: Bearer abc.def", r#""Authorization: Bearer" (redacted)"#),
+            (br#"{"WiFi_Password":"hunter2"}"#, r#""{\"WiFi_Pass" (redacted)"#),
+            (br#"{"ssid":"home","pwd":"hunter2"}"#, r#""{\"ssid\":\"home\",\"pwd" (redacted)"#),
+            (b"Authorization: Bearer abc.def", r#""Auth" (redacted)"#),
         ] {
             assert_eq!(excerpt(payload), shown);
         }

@@ -8,6 +8,8 @@ use e2e::mosquitto::Mosquitto;
 use e2e::proxy::{Failure, Proxy};
 use e2e::server::{Promote, Server, Setup, runs};
 use e2e::wait::until;
+use reqwest::Method;
+use serde_json::json;
 
 const PRODUCT: &str = "esp32s3";
 
@@ -64,9 +66,17 @@ async fn on_the_embedded_broker_the_devices_next_report_completes_the_update() {
     let broker = server.register("well", PRODUCT).await;
     let device = VirtualDevice::start("well", PRODUCT, &broker, &old, "1.0.0");
     server.device_runs("well", "1.0.0").await;
-    // The server reads the image once before it offers it. The download after that stands still until the server is dead.
+    // The server reads the image once before it offers it, and for whoever asks what a rollout would do. The download after that
+    // stands still until the server is dead.
+    let path = format!("/api/v1/products/{PRODUCT}/rollouts");
+    until("the image was read", || async {
+        let preview = json!({"version": "1.1.0", "dry_run": true});
+        let answer = server.request(Method::POST, &path).json(&preview).send().await.unwrap();
+        answer.json::<serde_json::Value>().await.unwrap()["devices"].as_u64().filter(|devices| *devices == 1)
+    })
+    .await;
     let image = std::fs::read(&new).unwrap();
-    network.fail_after(image.len() as u64 + 700_000);
+    network.fail_after(700_000);
     server.offer("well", "1.1.0").await;
     until("the download stands still", || async { network.has_failed().then_some(()) }).await;
 

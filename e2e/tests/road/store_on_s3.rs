@@ -56,8 +56,8 @@ async fn a_request_asks_for_little_and_lists_no_bucket() {
     assert_eq!(server.check("lamp").await.decision, "up_to_date");
     let mut check = bucket.requests().split_off(before);
     check.retain(|line| !line.contains("updraft-check") && !line.contains("/_slots.json"));
-    // The three files of the release and of the channel, version.txt once more, and the blocked list.
-    assert!(check.len() <= 8, "a check update asks little: {check:#?}");
+    // The three files of the release and of the channel, version.txt once more, the blocked list and the product's settings.
+    assert!(check.len() <= 9, "a check update asks little: {check:#?}");
     assert!(!check.iter().any(|line| line.contains("list-type")), "it lists nothing: {check:#?}");
     for key in ["/production/version.txt", "/rollback/blocked_versions.json"] {
         let again = check.iter().find(|line| line.contains(key));

@@ -100,7 +100,7 @@ async fn with_the_bucket() {
         Some(site.put("2.3.0", &image).await).filter(|outcome| *outcome != Outcome::Decision("blocked"))
     })
     .await;
-    assert_eq!(outcome, Outcome::Device("wrong_version"));
+    assert_eq!(outcome, Outcome::Decision("store_unavailable"));
     site.runs_production().await;
 }
 

@@ -60,7 +60,14 @@ async fn where_there_is_nothing_to_wait_for_nothing_is_published() {
     let (workshop, real) = (Workshop::open(), Server::start().await);
     let token = real.new_token("ci", "ci").await;
     let job = |url: &str| job(&workshop, url).with("token", &token);
-    let report = job(&real.url("")).with("wait", "true").run().await;
+    let older = Rollouts::start(vec![Answer::Status(404)]).await.without_rollouts();
+    let report = building(&workshop.image("1.2.0"))
+        .with("version", "1.2.0")
+        .with("server", older.url())
+        .with("token", TOKEN)
+        .with("wait", "true")
+        .run()
+        .await;
     let report = report.failed(&["This server has no rollouts", "leave --wait out"]);
     assert_eq!(report.output("decision"), "failed");
     job(&real.url("")).with("wait", "soon").run().await.failed(&["such as 90m"]);

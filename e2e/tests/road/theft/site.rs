@@ -26,7 +26,7 @@ pub(super) const PRODUCT: &str = "lamp";
 const CODES: [&str; 6] =
     ["unsigned", "too_few_signatures", "secure_version", "wrong_version", "wrong_project", "untrusted_key"];
 const CHECKS: [&str; 4] = ["unsigned", "too-few-signatures", "blocked-bytes", "secure-floor"];
-const DECISIONS: [&str; 2] = ["newer_than_channel", "blocked"];
+const DECISIONS: [&str; 3] = ["newer_than_channel", "blocked", "store_unavailable"];
 
 pub(super) struct Site {
     pub(super) server: Server,

@@ -94,8 +94,9 @@ const SILENT: &str =
 /// What comes of new code, by how it is brought and who signed it.
 pub(super) fn new_code(delivery: Delivery, signature: Signature) -> Outcome {
     match (delivery, signature) {
-        (Delivery::Trigger | Delivery::Release, Signature::None) => Device("unsigned"),
-        (Delivery::Trigger | Delivery::Release, Signature::OneKey) => Device("too_few_signatures"),
+        (Delivery::Trigger, Signature::None) => Device("unsigned"),
+        (Delivery::Trigger, Signature::OneKey) => Device("too_few_signatures"),
+        (Delivery::Release, _) => Decision("store_unavailable"),
         (Delivery::Publish, Signature::None) => Gate("unsigned"),
         (Delivery::Publish, Signature::OneKey) => Gate("too-few-signatures"),
     }
@@ -108,11 +109,11 @@ pub(super) fn expected(thief: Thief, attempt: Attempt) -> Outcome {
         (_, NewCode) => deliveries(thief).first().map_or(NoWay, |way| new_code(*way, Signature::None)),
         (Broker, OldSignedCode | BlockedCode) | (Database, OldSignedCode) => Device("secure_version"),
         (Broker | Bucket | CiToken, RelabelledCode) => Device("wrong_version"),
+        (Bucket, BlockedCode) => Decision("store_unavailable"),
         (Broker | Bucket | CiToken | Database, OtherProduct) => Device("wrong_project"),
         (Broker, ReplayedTrigger) => NamesWhatRuns,
         (Broker | Database, ReplayedReport) => UntilNextReport,
         (Bucket, OldSignedCode) => Decision("newer_than_channel"),
-        (Bucket, BlockedCode) => Decision("blocked"),
         (Database, BlockedCode) => NotSigned,
         (Database, RelabelledCode) => RunsAsItself,
         (CiToken, OldSignedCode) => Gate("secure-floor"),

@@ -53,8 +53,11 @@ pub fn pair(name: &str) -> Pair {
     Pair { chip: chip.name(), old, new, _folder: Some(folder) }
 }
 
+/// Whole at any time: it may be made again while somebody reads it.
 fn write(build: &Build, path: &Path) -> PathBuf {
-    std::fs::write(path, build.bytes()).expect("the image can be written");
+    let part = path.with_extension("part");
+    std::fs::write(&part, build.bytes()).expect("the image can be written");
+    std::fs::rename(&part, path).expect("the image can be renamed");
     path.to_owned()
 }
 

@@ -88,6 +88,11 @@ struct Document {
 /// Made anew for each attempt. Not generic, or all that sends it would be compiled for each request there is.
 type Request<'a> = dyn Fn() -> RequestBuilder + 'a;
 
+/// What the gate says of an image without bytes, which is what was asked about.
+fn is_about_nothing(answer: &Answer) -> bool {
+    serde_json::from_slice::<Refusal>(&answer.body).is_ok_and(|refusal| refusal.judgement.size == 0)
+}
+
 impl ApiClient {
     pub(crate) fn new(server: &Url, token: Option<&str>) -> anyhow::Result<Self> {
         // A workflow's secret that does not exist is an empty text.
@@ -294,7 +299,9 @@ impl ApiClient {
             (Err(lost), Some(bare)) if lost.how == How::Broken => match self.http.ask(bare).await {
                 Ok(why)
                     if why.is_page()
-                        || !(why.status.is_success() || why.status == StatusCode::BAD_REQUEST) =>
+                        || !(why.status.is_success()
+                            || why.status == StatusCode::BAD_REQUEST
+                            || is_about_nothing(&why)) =>
                 {
                     Ok(why)
                 }
